@@ -1,0 +1,39 @@
+"""Merger probability distributions and contamination estimates for every galaxy of a survey."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surveyflow.api import (
+        cutouts,
+        load_model,
+        open_catalog,
+        plan,
+        read_catalog,
+        run,
+        validate,
+    )
+
+__version__ = "0.1.0"
+__all__ = [
+    "__version__",
+    "cutouts",
+    "load_model",
+    "open_catalog",
+    "plan",
+    "read_catalog",
+    "run",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("surveyflow.api"), name)
+    raise AttributeError(f"module 'surveyflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What is written for others: the schema, the units' files and receipts, and published revisions."""

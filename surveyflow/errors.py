@@ -1,0 +1,109 @@
+"""What can go wrong, as one tree.
+
+::
+
+    SurveyflowError
+    ├── InputError (ValueError)                 exit code 2: nothing was changed
+    │   ├── WorkflowError                       the workflow file, or what it names; holds every problem found
+    │   ├── MosaicError                         a FITS image that cannot be used
+    │   │   └── PixelScaleMismatch              its pixels are not those the model was trained on
+    │   ├── SourceListError                     a catalog of sources that cannot be used
+    │   ├── ModelError                          a model folder, card or weights that cannot be used
+    │   └── OutputError (OSError)               the output folder cannot be written, or its disk is full
+    ├── LockHeld (BlockingIOError)              exit code 4: another run works on the same output
+    ├── CatalogError (RuntimeError)             exit code 1: a revision failed its own checks and was not published
+    └── UnitError (RuntimeError)                one work unit failed; recorded, never fatal to the run
+
+Every message says what is wrong, where, what was found, what was expected and what to do. Every class survives pickling,
+because Dask moves exceptions between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SurveyflowError(Exception):
+    """Root of every error that surveyflow raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(SurveyflowError, ValueError):
+    """Something that the user supplied cannot be used; nothing was changed."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the input.
+
+    Parameters
+    ----------
+    where
+        File, table and key, as the user would look for it: ``workflow.toml: [fields.EGS.sources] path``.
+    what
+        What was found and what was expected.
+    remedy
+        What to do about it.
+    """
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} {self.remedy}".strip()
+
+
+class WorkflowError(InputError):
+    """A workflow, or the files that it names, cannot be used.
+
+    Parameters
+    ----------
+    problems
+        Every problem found, in the order of the file; at least one.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class MosaicError(InputError):
+    """A FITS image cannot be used as a mosaic."""
+
+
+class PixelScaleMismatch(MosaicError):
+    """A mosaic's pixel scale is not the one a model was trained on."""
+
+
+class SourceListError(InputError):
+    """A catalog of sources cannot be used."""
+
+
+class ModelError(InputError):
+    """A model's folder, card or weights cannot be used."""
+
+
+class OutputError(InputError, OSError):
+    """The output folder cannot be written, or its disk is full."""
+
+
+class LockHeld(SurveyflowError, BlockingIOError):
+    """Another run works on the same output folder."""
+
+    exit_code = 4
+
+
+class CatalogError(SurveyflowError, RuntimeError):
+    """A catalog failed its own checks; the published revision is untouched."""
+
+
+class UnitError(SurveyflowError, RuntimeError):
+    """One work unit could not be finished."""

@@ -1,0 +1,1 @@
+"""The user's files, checked and turned into values: workflows, mosaics and source lists."""

@@ -1,0 +1,1 @@
+"""The networks: their shape, their folders on disk, and sampling them."""

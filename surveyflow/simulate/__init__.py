@@ -1,0 +1,1 @@
+"""Galaxies, observations and whole surveys made from nothing but a seed."""

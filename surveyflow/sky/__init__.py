@@ -1,0 +1,1 @@
+"""Pixels and positions: tiling, cutting and stretching, as pure functions."""

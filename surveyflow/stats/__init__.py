@@ -1,0 +1,1 @@
+"""What draws and classifications amount to, as pure functions."""
