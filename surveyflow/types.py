@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 UInt64Array = NDArray[np.uint64]
 BoolArray = NDArray[np.bool_]
@@ -213,7 +214,8 @@ class CutoutStack:
     @property
     def valid_fraction(self) -> Float32Array:
         """(n,) float32 in [0, 1]."""
-        return np.mean(self.valid, axis=(1, 2), dtype=np.float32)
+        fraction: Float32Array = np.mean(self.valid, axis=(1, 2), dtype=np.float32)
+        return fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,60 @@ class SourceList:
 
     def __len__(self) -> int:
         return len(self.source_id)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSources:
+    """The sources of one work unit, sorted by id.
+
+    Parameters
+    ----------
+    field, instrument
+        Whose they are; instrument is ``""`` where no instrument was chosen for the row.
+    source_id, ra_deg, dec_deg, redshift
+        As in `SourceList`.
+    x_pix, y_pix
+        (n,) float64, 0-based position in the mosaic; NaN where there is none.
+    status
+        (n,) str: the status of rows that are settled without looking at pixels; ``""`` for rows to be measured.
+    flags
+        (n,) int32 of `Flag` bits known so far.
+    """
+
+    field: str
+    instrument: NDArray[np.str_]
+    source_id: Int64Array
+    ra_deg: Float64Array
+    dec_deg: Float64Array
+    redshift: Float64Array
+    x_pix: Float64Array
+    y_pix: Float64Array
+    status: NDArray[np.str_]
+    flags: Int32Array
+
+    def __post_init__(self) -> None:
+        columns = ("instrument", "source_id", "ra_deg", "dec_deg", "redshift", "x_pix", "y_pix", "status", "flags")
+        shapes = {getattr(self, name).shape for name in columns}
+        if shapes != {(len(self.source_id),)}:
+            raise ValueError(f"every column of a unit's sources must have one length, not {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    def take(self, rows: Int64Array | BoolArray) -> UnitSources:
+        """The chosen rows, in that order."""
+        return UnitSources(
+            field=self.field,
+            instrument=self.instrument[rows],
+            source_id=self.source_id[rows],
+            ra_deg=self.ra_deg[rows],
+            dec_deg=self.dec_deg[rows],
+            redshift=self.redshift[rows],
+            x_pix=self.x_pix[rows],
+            y_pix=self.y_pix[rows],
+            status=self.status[rows],
+            flags=self.flags[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
