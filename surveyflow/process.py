@@ -200,10 +200,9 @@ def _flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: CutoutS
     low, high = card.redshift_range
     domain = card.domain
     unit_differs = domain.unit is not None and task.mosaic_unit is not None and task.mosaic_unit != domain.unit
-    outside_mosaic = stack.beyond_edge & (stack.valid_fraction < 1)
     named = {
         Flag.EDGE: stack.beyond_edge,
-        Flag.PARTIAL_COVERAGE: (stack.valid_fraction < 1) | outside_mosaic,
+        Flag.PARTIAL_COVERAGE: stack.valid_fraction < 1,
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.NOISE_DOMAIN: ok & _noise_outside(stack, domain.sky_rms),
         Flag.REDSHIFT_DOMAIN: ok & ~((sources.redshift >= low) & (sources.redshift < high)),

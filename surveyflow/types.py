@@ -45,7 +45,7 @@ class Flag(IntFlag):
     EDGE = 1
     """The cutout reaches beyond the mosaic's edge; what is missing was filled with 0."""
     PARTIAL_COVERAGE = 2
-    """Some pixels inside the cutout hold no data."""
+    """Some pixels of the cutout hold no data, beyond the mosaic's edge or inside it."""
     OUT_OF_DOMAIN = 4
     """At least one of the ``*_DOMAIN`` bits below is set: the model was not trained on images like this one."""
     UNIT_DOMAIN = 8

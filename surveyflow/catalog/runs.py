@@ -1,0 +1,161 @@
+"""What a run leaves behind in ``ROOT/runs/<run id>/``: its resolved workflow, its log and its progress."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+Phase = Literal["digest", "units", "publish", "done", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come.
+
+    Parameters
+    ----------
+    phase
+        ``digest`` (reading mosaics to see what changed), ``units``, ``publish``, ``done`` or ``stopped``.
+    done, total
+        Jobs of this phase that have ended, and all of them.
+    cutouts_done, cutouts_total
+        Sources of the phase's ended units, and of all its units.
+    failed
+        Jobs of this phase that failed.
+    seconds
+        Since the phase began.
+    message
+        What ended last: a unit's name, or the error of one that failed.
+    """
+
+    phase: Phase
+    done: int = 0
+    total: int = 0
+    cutouts_done: int = 0
+    cutouts_total: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def cutouts_per_second(self) -> float:
+        """Mean rate since the phase began; 0 before anything is done."""
+        return self.cutouts_done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at the mean rate; None before anything is done."""
+        if not self.done or not self.total:
+            return None
+        counts = (self.cutouts_done, self.cutouts_total) if self.cutouts_done else (self.done, self.total)
+        return self.seconds * (counts[1] - counts[0]) / counts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The last that is known of a run.
+
+    Parameters
+    ----------
+    run_id
+        Its folder's name: UTC start time and six random digits.
+    updated
+        When it last reported, ISO 8601, UTC.
+    progress
+        What it reported.
+    """
+
+    run_id: str
+    updated: str
+    progress: Progress
+
+
+class RunFolder:
+    """One run's folder.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    run_id
+        Its name.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = root / "runs" / run_id
+
+    @property
+    def worklist(self) -> Path:
+        """The sources of this run's units."""
+        return self.path / "sources.arrow"
+
+    def create(self, workflow_toml: str) -> None:
+        """Make the folder and save the resolved workflow in it."""
+        self.path.mkdir(parents=True)
+        (self.path / "workflow.toml").write_text(workflow_toml)
+
+    def record(self, progress: Progress) -> None:
+        """Append a line to ``progress.jsonl``."""
+        with (self.path / "progress.jsonl").open("a") as stream:
+            stream.write(json.dumps({"time": _now(), **asdict(progress)}) + "\n")
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Copy surveyflow's log records into ``log.jsonl`` while the run lasts."""
+        handler = logging.FileHandler(self.path / "log.jsonl")
+        handler.setFormatter(_JsonLines())
+        logger = logging.getLogger("surveyflow")
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(min(level or logging.INFO, logging.INFO))
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
+            handler.close()
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"time": _now(), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def new_run_id() -> str:
+    """``20221123T081500-3fa9c1``: sorts by start."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def last_run(root: Path) -> RunStatus | None:
+    """The newest run below an output folder that has reported anything; None if there is none."""
+    for folder in sorted((root / "runs").glob("*"), reverse=True):
+        entry = _last_line(folder / "progress.jsonl")
+        if entry is not None:
+            updated = entry.pop("time")
+            return RunStatus(folder.name, updated, Progress(**entry))
+    return None
+
+
+def _last_line(path: Path) -> dict[str, Any] | None:
+    """The last complete line of a file that is perhaps being written; None without one."""
+    if not path.exists():
+        return None
+    complete = path.read_text().split("\n")[:-1]
+    return dict(json.loads(complete[-1])) if complete else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
