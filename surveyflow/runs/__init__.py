@@ -1,0 +1,1 @@
+"""A run from end to end: inputs opened, units planned, done and published."""

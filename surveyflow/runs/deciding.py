@@ -1,0 +1,66 @@
+"""What has to be done: the opened inputs become units with keys, and keys meet the receipts on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from surveyflow.catalog.releases import latest, read_manifest
+from surveyflow.catalog.schema import SCHEMA_VERSION
+from surveyflow.catalog.units import read_receipt
+from surveyflow.planning import Plan, WorkUnit, decide, key_parts, place, unit_key, units_of_field
+from surveyflow.runs.digesting import window_digests
+from surveyflow.runs.executing import LateExecutor
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Reporter
+from surveyflow.types import Receipt
+
+
+def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter) -> Plan:
+    """Decide for every unit of a survey what is to be done.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    executor
+        Where windows that are not in the digest cache are read.
+    reporter
+        Told how far the reading has come.
+    """
+    units = list(_units(survey))
+    digests = window_digests(survey, units, executor, reporter)
+    keyed = [(unit, _parts(survey, unit, digests.get(unit.name))) for unit in units]
+    root = survey.workflow.output.root
+    finished = {key for key in (unit_key(parts) for _, parts in keyed) if read_receipt(root, key) is not None}
+    return decide(keyed, finished, published_receipts(root))
+
+
+def published_receipts(root: Path) -> dict[str, Receipt]:
+    """Receipts of the last published revision's units, by unit name; empty without a revision."""
+    revision = latest(root)
+    if revision is None:
+        return {}
+    receipts = (read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"])
+    return {receipt.name: receipt for receipt in receipts if receipt is not None}
+
+
+def _units(survey: Survey) -> Iterator[WorkUnit]:
+    for opened in survey.fields.values():
+        placed = place(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
+        yield from units_of_field(placed, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
+
+
+def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None) -> dict[str, str]:
+    if unit.instrument is None:
+        return key_parts(unit, schema_version=SCHEMA_VERSION)
+    opened = survey.fields[unit.field]
+    return key_parts(
+        unit,
+        schema_version=SCHEMA_VERSION,
+        pixel_digests=digests,
+        mosaic_unit=opened.mosaics[unit.instrument].unit,
+        card=opened.cards[unit.instrument],
+        sampling=survey.workflow.sampling.settings(),
+        min_valid_fraction=survey.workflow.quality.min_valid_fraction,
+    )

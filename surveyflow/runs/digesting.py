@@ -1,0 +1,90 @@
+"""Whether pixels have changed: digests of the tiles' windows, from the cache or read by the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from surveyflow.catalog.digest_cache import DigestCache
+from surveyflow.errors import MosaicError
+from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.planning import WorkUnit
+from surveyflow.runs.executing import LateExecutor, mosaic_payload
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Reporter
+from surveyflow.types import Box, Job
+from surveyflow.worker import box_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The window of one unit."""
+
+    name: str
+    box: Box
+    mosaic: Mosaic
+    cache: DigestCache
+
+    @property
+    def job(self) -> Job:
+        return Job(self.name, "digest", mosaic_payload(self.mosaic) | {"box": box_to_json(self.box)})
+
+
+def window_digests(
+    survey: Survey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter
+) -> dict[str, Mapping[str, str]]:
+    """Digest every tile's window, by unit name: ``science`` and ``weight``.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    units
+        All units; those without a tile are passed over.
+    executor
+        Where windows that are not in the cache are read.
+    reporter
+        Told how far the reading has come.
+
+    Raises
+    ------
+    MosaicError
+        If pixels cannot be read, or a file changes meanwhile.
+    """
+    windows = {window.name: window for window in _windows(survey, units)}
+    known = {name: digests for name, window in windows.items() if (digests := window.cache.get(window.box))}
+    jobs = [window.job for name, window in windows.items() if name not in known]
+    if not jobs:
+        return known
+    try:
+        for result in reporter.follow("digest", jobs, executor.run(jobs)):
+            if result.error is not None:
+                raise MosaicError(f"The pixels of {result.job.name} could not be read: {result.error}")
+            window = windows[result.job.name]
+            window.cache.put(window.box, result.value)
+            known[window.name] = result.value
+    finally:
+        for cache in {id(window.cache): window.cache for window in windows.values()}.values():
+            cache.save()
+    return known
+
+
+def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:
+    caches: dict[tuple[str, str], DigestCache] = {}
+    windows = []
+    for unit in units:
+        if unit.instrument is None or unit.tile is None:
+            continue
+        mosaic = survey.fields[unit.field].mosaics[unit.instrument]
+        place = (unit.field, unit.instrument)
+        if place not in caches:
+            caches[place] = DigestCache(survey.workflow.output.root, _identity(mosaic))
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, caches[place]))
+    return windows
+
+
+def _identity(mosaic: Mosaic) -> list[list[Any]]:
+    """What a mosaic's remembered digests hold for: its files, the image in each, and their state."""
+    specs = [str(spec) for spec in (mosaic.science, mosaic.weight) if spec is not None]
+    return [[spec, file.size, file.mtime_ns, file.inode] for spec, file in zip(specs, mosaic.files, strict=True)]

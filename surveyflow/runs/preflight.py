@@ -1,0 +1,217 @@
+"""Whether all that a workflow names is fit to use, checked before anything starts."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
+from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
+from surveyflow.inputs.source_lists import read_source_list
+from surveyflow.inputs.workflow import FieldInputs, Workflow
+from surveyflow.models.store import ModelStore
+from surveyflow.planning import place, units_of_field
+from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, ModelCard, ModelKey, SourceList
+
+logger = logging.getLogger(__name__)
+
+BYTES_PER_ROW = 2_000
+"""Disk that a source needs while a revision is built beside the units: measured 0.5 kB in each, with room to spare."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSurvey:
+    """One field, opened and checked.
+
+    Parameters
+    ----------
+    sources
+        Its sources.
+    mosaics
+        Its mosaics by instrument, open.
+    cards
+        Cards of its merger models by instrument.
+    """
+
+    sources: SourceList
+    mosaics: Mapping[str, Mosaic]
+    cards: Mapping[str, ModelCard]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A workflow whose inputs have all been opened and checked.
+
+    Parameters
+    ----------
+    workflow
+        The workflow.
+    fields
+        Its fields by name.
+    warnings
+        What the user should know, though it stops nothing.
+    """
+
+    workflow: Workflow
+    fields: Mapping[str, FieldSurvey]
+    warnings: tuple[str, ...]
+
+    @property
+    def n_sources(self) -> int:
+        """Sources of all lists: the rows that a catalog must have."""
+        return sum(len(field.sources) for field in self.fields.values())
+
+    @property
+    def cards(self) -> dict[ModelKey, ModelCard]:
+        """Cards of all merger models in use."""
+        return {card.key: card for field in self.fields.values() for card in field.cards.values()}
+
+
+class _Problems:
+    """Collects what is wrong, so that all of it can be reported at once."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        self.found: list[Problem] = []
+
+    def add(self, table: str, what: str, remedy: str = "") -> None:
+        self.found.append(Problem(f"{self.workflow.path.name}: {table}", what, remedy))
+
+    def catch(self, table: str, action: Callable[[], Value]) -> Value | None:
+        """Return what the action returns; None if it refuses its input."""
+        try:
+            return action()
+        except WorkflowError as error:
+            self.found.extend(error.problems)
+        except InputError as error:
+            self.add(table, str(error))
+        return None
+
+
+@contextmanager
+def open_survey(workflow: Workflow) -> Iterator[Survey]:
+    """Open and check everything that a workflow names.
+
+    Parameters
+    ----------
+    workflow
+        The workflow.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used; it holds every problem found.
+    """
+    problems = _Problems(workflow)
+    with ExitStack() as stack:
+        store = problems.catch("[models] store", lambda: ModelStore(workflow.models.store))
+        cards = _merger_cards(workflow, store, problems) if store is not None else {}
+        fields = {name: _open_field(name, inputs, cards, stack, problems) for name, inputs in workflow.fields.items()}
+        opened = {name: field for name, field in fields.items() if field is not None}
+        problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
+        if problems.found:
+            raise WorkflowError(problems.found)
+        survey = Survey(workflow, opened, tuple(_warnings(workflow, opened)))
+        for warning in survey.warnings:
+            logger.warning(warning)
+        yield survey
+
+
+def _merger_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
+    """Cards of the merger models that the workflow's fields and routing ask for."""
+    wanted = [ModelKey(MERGER_TASK, name, instrument) for name in workflow.fields for instrument in workflow.routing]
+    present = problems.catch("[models] store", store.cards) or {}
+    cards = {key: present[key] for key in wanted if key in present}
+    for key, card in cards.items():
+        problems.catch("[models] store", lambda key=key, card=card: _check_merger_card(store, key, card))  # type: ignore[misc]
+    if not cards:
+        problems.add(
+            "[models] store",
+            f"{store.path} holds no model for any field and instrument of this workflow; expected, for example, "
+            f"{store.path / str(wanted[0])}.",
+            "Import or train models first, or correct the path.",
+        )
+    return cards
+
+
+def _check_merger_card(store: ModelStore, key: ModelKey, card: ModelCard) -> None:
+    missing = {POST_MERGER, STAR_FORMING} - set(card.class_names)
+    if missing:
+        raise ModelError(
+            f"{store.folder(key) / 'card.toml'}: class_names {list(card.class_names)} lack {sorted(missing)}, which a merger "
+            f"model must name. Correct class_names."
+        )
+
+
+def _open_field(
+    name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
+) -> FieldSurvey | None:
+    sources = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
+    mosaics, used = {}, {}
+    for instrument, spec in inputs.mosaics.items():
+        table = f"[fields.{name}.{instrument}]"
+        mosaic = problems.catch(table, lambda spec=spec: open_mosaic(spec.science, spec.weight))  # type: ignore[misc]
+        if mosaic is None:
+            continue
+        mosaics[instrument] = stack.enter_context(mosaic)
+        card = cards.get(ModelKey(MERGER_TASK, name, instrument))
+        if card is not None:
+            problems.catch(table, lambda mosaic=mosaic, card=card: check_pixel_scale(mosaic, card))  # type: ignore[misc]
+            used[instrument] = card
+    return FieldSurvey(sources, mosaics, used) if sources is not None else None
+
+
+def _check_output(root: Path, fields: Mapping[str, FieldSurvey]) -> None:
+    """Refuse a disk that is too full to hold the catalog."""
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    needed = BYTES_PER_ROW * sum(len(field.sources) for field in fields.values())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise OutputError(
+            f"{root} lies on a disk with {free / 1e6:.1f} MB free, but the catalog needs about {needed / 1e6:.1f} MB. "
+            f"Free some space, or choose another [output] root."
+        )
+
+
+def _warnings(workflow: Workflow, fields: Mapping[str, FieldSurvey]) -> Iterator[str]:
+    for name, field in fields.items():
+        placed = place(field.sources, workflow.routing, field.mosaics, field.cards)
+        for instrument in workflow.routing:
+            n_sources = int((placed.instrument == instrument).sum())
+            if n_sources and instrument not in field.cards:
+                yield (
+                    f"{name}: {n_sources} sources are routed to {instrument}, but {workflow.models.store} holds no model "
+                    f"{ModelKey(MERGER_TASK, name, instrument)}; they will have status no_model"
+                )
+            elif n_sources and instrument not in field.mosaics:
+                yield (
+                    f"{name}: {n_sources} sources are routed to {instrument}, but the workflow names no such mosaic; they "
+                    f"will have status off_mosaic"
+                )
+        for mosaic in field.mosaics.values():
+            yield from mosaic.notices
+        if not units_of_field(placed, field.mosaics, field.cards, workflow.tiling.core_size):
+            yield f"{name}: no source needs any pixels"
+
+
+def check_engine() -> None:
+    """Refuse to start where no engine can run a model.
+
+    Raises
+    ------
+    ModelError
+        If neither TensorFlow nor another engine is installed.
+    """
+    if find_spec("keras") is None or find_spec("tensorflow") is None:
+        raise ModelError(
+            "No engine is installed here that can run a model: TensorFlow and Keras were not found. "
+            "Install them with: pip install 'surveyflow[cpu]' (or 'surveyflow[gpu]')."
+        )

@@ -1,0 +1,57 @@
+"""Who is told how far a run has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from surveyflow.catalog.run_folders import Phase, Progress
+from surveyflow.types import Job, JobResult
+
+Listener = Callable[[Progress], None]
+
+
+class Reporter:
+    """Tells listeners how far each phase has come.
+
+    Parameters
+    ----------
+    listeners
+        Called with every `Progress`.
+    """
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self.listeners = list(listeners)
+
+    def tell(self, progress: Progress) -> None:
+        """Pass on one event."""
+        for listener in self.listeners:
+            listener(progress)
+
+    def follow(
+        self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None
+    ) -> Iterator[JobResult]:
+        """Pass results through, reporting each.
+
+        Parameters
+        ----------
+        phase
+            Which phase this is.
+        jobs
+            All jobs of the phase.
+        results
+            Their results, as they end.
+        cutouts
+            Number of cutouts of each job by name; none if left out.
+        """
+        sizes = cutouts or {}
+        start, cutouts_done, failed = time.monotonic(), 0, 0
+        total = sum(sizes.values())
+        self.tell(Progress(phase, total=len(jobs), cutouts_total=total))
+        for done, result in enumerate(results, start=1):
+            failed += result.error is not None
+            cutouts_done += sizes.get(result.job.name, 0)
+            message = result.error or result.job.name
+            seconds = time.monotonic() - start
+            self.tell(Progress(phase, done, len(jobs), cutouts_done, total, failed, seconds, message))
+            yield result

@@ -1,0 +1,182 @@
+"""The steps of a run, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from surveyflow.catalog.lock import RunLock
+from surveyflow.catalog.releases import Revision, latest, publish, read_manifest
+from surveyflow.catalog.run_folders import Progress, RunFolder, new_run_id
+from surveyflow.errors import UnitError
+from surveyflow.flow.clusters import Profile, open_executor
+from surveyflow.inputs.workflow import to_toml
+from surveyflow.planning import Decision, Plan
+from surveyflow.process import settled_rows
+from surveyflow.report.page import write_report
+from surveyflow.runs.deciding import make_plan
+from surveyflow.runs.executing import LateExecutor, Outcome, carry_out
+from surveyflow.runs.manifest import describe_run
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Listener, Reporter
+from surveyflow.types import Status
+from surveyflow.worker import FACTORY
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to.
+
+    Parameters
+    ----------
+    revision
+        Name of the published revision.
+    path
+        Its folder.
+    root
+        The output folder.
+    units
+        Number of units done, kept, dropped and failed.
+    rows
+        Rows in the revision.
+    status
+        Rows by status.
+    failed_units
+        What went wrong in the units that failed, by unit name.
+    published
+        False if nothing had changed, so that the revision is an earlier run's.
+    """
+
+    revision: str
+    path: Path
+    root: Path
+    units: Mapping[str, int]
+    rows: int
+    status: Mapping[str, int]
+    failed_units: Mapping[str, str] = field(default_factory=dict)
+    published: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """0 if complete, 3 if some units failed."""
+        return 3 if self.failed_units else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``run --json`` ends with."""
+        return {
+            "revision": self.revision,
+            "root": str(self.root),
+            "path": str(self.path),
+            "units": dict(self.units),
+            "rows": self.rows,
+            "status": dict(self.status),
+            "failed_units": dict(self.failed_units),
+            "published": self.published,
+        }
+
+
+def run_survey(
+    survey: Survey, profile: Profile, *, client: Any = None, listeners: Sequence[Listener] = (), engine: str = "auto"
+) -> RunResult:
+    """Do what the plan asks for, and publish.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    profile
+        Where to run.
+    client
+        A Dask client to use instead of the profile's cluster.
+    listeners
+        Called with every `Progress`.
+    engine
+        Which engine runs the models.
+
+    Raises
+    ------
+    LockHeld
+        If another run works on the same output.
+    OutputError
+        If the output cannot be written; nothing is published then.
+    UnitError
+        If no unit could be finished; nothing is published then.
+    """
+    root = survey.workflow.output.root
+    folder = RunFolder(root, new_run_id())
+    with RunLock(root, folder.run_id), ExitStack() as stack:
+        folder.create(to_toml(survey.workflow))
+        stack.enter_context(folder.logging())
+        reporter = Reporter([*listeners, folder.record])
+        context = {"root": str(root), "engine": engine}
+        executor = LateExecutor(stack, lambda: open_executor(profile, FACTORY, context, scratch=folder.path, client=client))
+        with _reporting_the_end(reporter):
+            plan = make_plan(survey, executor, reporter)
+            return _already_published(survey, plan) or _work_and_publish(survey, plan, executor, folder, reporter)
+
+
+@contextmanager
+def _reporting_the_end(reporter: Reporter) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        reporter.tell(Progress("stopped", message=str(error) or type(error).__name__))
+        raise
+    reporter.tell(Progress("done"))
+
+
+def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
+    """The result of a run that finds everything published; None if there is anything to publish."""
+    root = survey.workflow.output.root
+    revision = latest(root)
+    if revision is None or len(plan.having(Decision.KEEP)) < len(plan.units):
+        return None
+    published = read_manifest(revision.path)
+    same_units = {unit["key"] for unit in published["unit_keys"]} == {planned.key for planned in plan.units}
+    if not same_units or published["release"] != survey.workflow.survey.release:
+        return None
+    units = Outcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(plan.units)}
+    return RunResult(revision.name, revision.path, root, units, revision.n_rows, revision.status_counts, published=False)
+
+
+def _work_and_publish(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> RunResult:
+    outcome = carry_out(survey, plan, executor, folder, reporter)
+    if outcome.failures and not outcome.receipts:
+        name, error = next(iter(outcome.failures.items()))
+        raise UnitError(
+            f"None of the {len(outcome.failures)} units could be finished, so nothing was published. "
+            f"The first to fail was {name}: {error}"
+        )
+    reporter.tell(Progress("publish", message=survey.workflow.survey.release))
+    revision = _publish(survey, plan, outcome, folder.run_id)
+    return RunResult(
+        revision=revision.name,
+        path=revision.path,
+        root=survey.workflow.output.root,
+        units=outcome.counts,
+        rows=revision.n_rows,
+        status=revision.status_counts,
+        failed_units=outcome.failures,
+    )
+
+
+def _publish(survey: Survey, plan: Plan, outcome: Outcome, run_id: str) -> Revision:
+    return publish(
+        survey.workflow.output.root,
+        survey.workflow.survey.release,
+        outcome.receipts,
+        _failed_rows(plan, outcome),
+        describe_run(survey, outcome, run_id),
+        decorate=lambda building: write_report(building, building / "report.html"),
+    )
+
+
+def _failed_rows(plan: Plan, outcome: Outcome) -> pa.Table | None:
+    """Rows of the sources whose units failed: they stay in the catalog, without results."""
+    failed = [planned.unit.sources for planned in plan.units if planned.unit and planned.name in outcome.failures]
+    return pa.concat_tables([settled_rows(sources, None, Status.FAILED) for sources in failed]) if failed else None
