@@ -1,0 +1,58 @@
+"""How noisy the sky of a cutout is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from surveyflow.types import BoolArray, Float32Array, Float64Array
+
+_SAMPLES_A_SIDE = 32
+_MIN_SAMPLES = 64
+_CLIP_SIGMA = 3.0
+_N_CLIPS = 5
+_BELOW_ONE_SIGMA = 0.15865525
+
+
+def sky_rms(pixels: Float32Array, valid: BoolArray) -> Float32Array:
+    """Estimate the standard deviation of the sky around and behind each cutout's objects.
+
+    The distance from the median down to the 15.87th percentile, which objects hardly touch, of a regular sample of about
+    32 x 32 pixels, after clipping at three such distances from the median. Good to 5 % in empty sky.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32 in any unit; may hold anything where invalid.
+    valid
+        (n, size, size) bool; where it is True, pixels must be finite.
+
+    Returns
+    -------
+    sky_rms
+        (n,) float32 in the pixels' unit; NaN with fewer than 64 valid samples.
+    """
+    step = max(1, pixels.shape[-1] // _SAMPLES_A_SIDE)
+    has_data = valid[:, step // 2 :: step, step // 2 :: step].reshape(len(valid), -1)
+    samples = pixels[:, step // 2 :: step, step // 2 :: step].reshape(len(pixels), -1)
+    ordered = np.sort(np.where(has_data, samples, np.inf).astype(np.float64), axis=1)
+    counts = has_data.sum(axis=1)
+    rms = np.array([_clipped_rms(row[:count]) for row, count in zip(ordered, counts, strict=True)], dtype=np.float64)
+    return rms.astype(np.float32)
+
+
+def _clipped_rms(ordered: Float64Array) -> float:
+    """Return the rms of one cutout's ordered samples."""
+    if len(ordered) < _MIN_SAMPLES:
+        return float("nan")
+    for _ in range(_N_CLIPS):
+        median, rms = _median_and_rms(ordered)
+        first = np.searchsorted(ordered, median - _CLIP_SIGMA * rms, side="left")
+        last = np.searchsorted(ordered, median + _CLIP_SIGMA * rms, side="right")
+        ordered = ordered[first:last]
+    return _median_and_rms(ordered)[1]
+
+
+def _median_and_rms(ordered: Float64Array) -> tuple[float, float]:
+    """Median of ordered samples and its distance to the percentile that lies one sigma below it."""
+    median = float(ordered[len(ordered) // 2])
+    return median, median - float(ordered[int(len(ordered) * _BELOW_ONE_SIGMA)])

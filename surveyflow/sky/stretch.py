@@ -1,0 +1,111 @@
+"""How a cutout's pixels are brought to the range that a network was trained on.
+
+Every cutout is prepared from its own valid pixels alone, in float64, so its result depends neither on the others of its batch nor
+on the exponent range of float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from surveyflow.types import BoolArray, Float32Array, Float64Array, Stretch
+
+_FLOAT32 = np.finfo(np.float32)
+
+
+def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening: float) -> Float32Array:
+    """Stretch cutouts as a model's card says.
+
+    With ``s`` for the softening, and ``minmax(y) = (y - min(y)) / (max(y) - min(y))`` over the valid pixels:
+
+    ============  ===============================
+    asinh_minmax  ``minmax(arcsinh(x / s))``
+    minmax        ``minmax(x)``
+    linear        ``x / s``
+    log_minmax    ``minmax(log10(max(x, s)))``
+    ============  ===============================
+
+    Invalid pixels become 0, and so does all of a cutout whose stretched valid pixels are equal.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32 in the unit of the card's softening; may hold anything where invalid.
+    valid
+        (n, size, size) bool; where it is True, pixels must be finite.
+    stretch
+        Which formula.
+    softening
+        In the pixels' unit; a positive normal float32.
+
+    Returns
+    -------
+    prepared
+        (n, size, size) float32, finite; within [0, 1] unless ``linear``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or the softening is out of range.
+
+    Examples
+    --------
+    >>> cutout = np.array([[[0.0, 1.0], [3.0, 5.0]]], dtype=np.float32)
+    >>> prepare(cutout, cutout > 0, Stretch.MINMAX, softening=1.0)
+    array([[[0. , 0. ],
+            [0.5, 1. ]]], dtype=float32)
+    """
+    if pixels.shape != valid.shape:
+        raise ValueError(f"valid has shape {valid.shape}, pixels {pixels.shape}")
+    if not _FLOAT32.tiny <= softening <= _FLOAT32.max:
+        raise ValueError(f"softening must lie between {_FLOAT32.tiny:.2g} and {_FLOAT32.max:.2g}, not {softening}")
+    formula = _FORMULAS[stretch]
+    prepared = np.zeros(pixels.shape, dtype=np.float32)
+    for target, cutout, has_data in zip(prepared, pixels, valid, strict=True):
+        if has_data.any():
+            target[has_data] = formula(cutout[has_data].astype(np.float64), softening)
+    return prepared
+
+
+def constant_cutouts(pixels: Float32Array, valid: BoolArray) -> BoolArray:
+    """Whether all valid pixels of each cutout are equal, as they also are where there are none.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32; may hold anything where invalid.
+    valid
+        (n, size, size) bool; where it is True, pixels must be finite.
+    """
+    lowest: Float32Array = np.min(pixels, axis=(1, 2), where=valid, initial=np.inf)
+    highest: Float32Array = np.max(pixels, axis=(1, 2), where=valid, initial=-np.inf)
+    return lowest >= highest
+
+
+def _asinh_minmax(x: Float64Array, softening: float) -> Float64Array:
+    return _minmax(np.arcsinh(x / softening))
+
+
+def _minmax(y: Float64Array) -> Float64Array:
+    lowest, highest = y.min(), y.max()
+    return (y - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(y)
+
+
+def _linear(x: Float64Array, softening: float) -> Float64Array:
+    if x.min() == x.max():
+        return np.zeros_like(x)
+    return np.clip(x / softening, -_FLOAT32.max, _FLOAT32.max)
+
+
+def _log_minmax(x: Float64Array, softening: float) -> Float64Array:
+    return _minmax(np.log10(np.maximum(x, softening)))
+
+
+_FORMULAS: Mapping[Stretch, Callable[[Float64Array, float], Float64Array]] = {
+    Stretch.ASINH_MINMAX: _asinh_minmax,
+    Stretch.MINMAX: lambda x, _: _minmax(x),
+    Stretch.LINEAR: _linear,
+    Stretch.LOG_MINMAX: _log_minmax,
+}
