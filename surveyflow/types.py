@@ -424,6 +424,8 @@ class ModelCard:
         What the training images were like.
     notes
         Anything else a reader must know.
+    also_for
+        Other fields whose cutouts this model may be used on.
     """
 
     key: ModelKey
@@ -439,6 +441,7 @@ class ModelCard:
     weights_digest: str
     domain: Domain = field(default_factory=Domain)
     notes: str = ""
+    also_for: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):

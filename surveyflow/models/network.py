@@ -1,0 +1,90 @@
+"""The network of Ferreira et al. 2022, in Keras.
+
+::
+
+    input (size, size, 1)
+    ConvBlock 0, 1, 2     2 x (Conv2D without padding -> ReLU -> BatchNormalization), 2x2 max-pooling between the blocks
+    GlobalAveragePooling
+    Dense                 -> features: all up to here is deterministic at inference, and is called the trunk
+    MonteCarloDropout -> ReLU -> Dense -> MonteCarloDropout -> ReLU
+    Dense, sigmoid        independent outputs: they do not sum to 1
+
+The authors' files begin with a random rotation, which is inactive at inference and is left out. Everything is Keras 3
+without a backend's own functions, so it runs on TensorFlow, JAX or PyTorch (``KERAS_BACKEND``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from surveyflow.models.weights import Weights
+from surveyflow.types import Architecture, Float32Array
+
+_ROLES = {"moving_mean": "mean", "moving_variance": "variance"}
+
+
+@keras.saving.register_keras_serializable(package="surveyflow")
+class MonteCarloDropout(keras.layers.Dropout):
+    """Dropout that stays active at inference, so that each pass is another draw (Gal & Ghahramani 2016)."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - Keras passes it
+        """Drop units at random, whatever ``training`` says."""
+        return super().call(inputs, training=True)
+
+
+def build_network(architecture: Architecture) -> keras.Model:
+    """The whole network: (n, size, size, 1) prepared cutouts -> (n, n_outputs) sigmoid outputs, another draw at each call."""
+    trunk = build_trunk(architecture)
+    x = trunk.output
+    for j, units in enumerate((*architecture.dense[1:], architecture.n_outputs), start=1):
+        x = MonteCarloDropout(architecture.dropout, name=f"dropout_{j - 1}")(x)
+        x = keras.layers.ReLU(name=f"dense_relu_{j - 1}")(x)
+        activation = "sigmoid" if j == len(architecture.dense) else None
+        x = keras.layers.Dense(units, activation=activation, name=f"dense_{j}")(x)
+    return keras.Model(trunk.input, x, name="network")
+
+
+def build_trunk(architecture: Architecture, dtype: str = "float32") -> keras.Model:
+    """The network up to its first dense layer: (n, size, size, 1) -> (n, dense[0]) features, before any dropout.
+
+    Parameters
+    ----------
+    architecture
+        The network.
+    dtype
+        Keras's dtype policy of the layers: ``float32``, or ``mixed_bfloat16``. The features are float32 in any case.
+    """
+    x = image = keras.Input((architecture.input_size, architecture.input_size, 1), name="image")
+    for block, (filters, kernel_size) in enumerate(zip(architecture.filters, architecture.kernel_sizes, strict=True)):
+        if block:
+            x = keras.layers.MaxPooling2D(2, name=f"pool_{block - 1}", dtype=dtype)(x)
+        for i in (2 * block, 2 * block + 1):
+            x = keras.layers.Conv2D(filters, kernel_size, activation="relu", name=f"conv_{i}", dtype=dtype)(x)
+            x = keras.layers.BatchNormalization(epsilon=architecture.batch_norm_epsilon, name=f"bn_{i}", dtype=dtype)(x)
+    x = keras.layers.GlobalAveragePooling2D(name="average", dtype=dtype)(x)
+    x = keras.layers.Dense(architecture.dense[0], name="dense_0", dtype="float32")(x)
+    return keras.Model(image, x, name="trunk")
+
+
+def set_weights(model: keras.Model, weights: Weights) -> None:
+    """Give a network, or a trunk, the weights that belong to its layers."""
+    for role, variable in _variables(model).items():
+        variable.assign(weights[role])
+
+
+def get_weights(model: keras.Model) -> dict[str, Float32Array]:
+    """The weights of a network, or a trunk, by role."""
+    return {role: np.asarray(keras.ops.convert_to_numpy(variable), np.float32) for role, variable in _variables(model).items()}
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    """Variables by role: ``conv.0.kernel``, ``bn.0.mean``, ``dense.2.bias``."""
+    return {
+        f"{layer.name.replace('_', '.')}.{_ROLES.get(variable.name, variable.name)}": variable
+        for layer in model.layers
+        if layer.name.startswith(("conv_", "bn_", "dense_"))
+        for variable in layer.weights
+    }

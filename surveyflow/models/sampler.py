@@ -1,0 +1,80 @@
+"""The choice of the engine that samples a model.
+
+An engine is a factory of `surveyflow.types.Model`. Its module is imported only when it is chosen, so a worker pays for one
+framework, or for none.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+from surveyflow.errors import ModelError
+from surveyflow.models.store import read_card, read_weights
+from surveyflow.models.weights import Weights
+from surveyflow.types import Model, ModelCard
+
+Precision = Literal["float32", "tf32", "bf16"]
+
+_ENGINES = {"keras": ("surveyflow.models.keras_engine", "KerasModel")}
+
+
+class Engine(Protocol):
+    """Makes a model from what its folder holds."""
+
+    def __call__(self, card: ModelCard, weights: Weights, *, precision: Precision, batch_size: int | None) -> Model: ...
+
+
+def load_model(
+    folder: str | Path, engine: str = "auto", *, precision: Precision = "float32", batch_size: int | None = None
+) -> Model:
+    """Load a model, ready to be sampled.
+
+    Threads, devices and memory are left as the environment sets them (``OMP_NUM_THREADS``, ``TF_NUM_INTRAOP_THREADS``,
+    ``CUDA_VISIBLE_DEVICES``): set them before the first model is loaded.
+
+    Parameters
+    ----------
+    folder
+        A model's folder, with ``card.toml`` and ``weights.safetensors``.
+    engine
+        ``keras``, or ``auto`` for the fastest one that is installed.
+    precision
+        Of the trunk: ``float32``; ``tf32``, faster on NVIDIA GPUs since Ampere, with 10 bits of mantissa in products; or
+        ``bf16``, faster still, with 7. The head is always float32.
+    batch_size
+        Cutouts that go through the trunk at once; by default what suits the device. It is halved while the device runs out
+        of memory.
+
+    Returns
+    -------
+    A `surveyflow.types.Model`.
+
+    Raises
+    ------
+    ModelError
+        If the folder's card or weights cannot be used, or the engine is unknown or not installed.
+
+    Examples
+    --------
+    >>> model = load_model("models/merger/F814W/EGS")  # doctest: +SKIP
+    >>> features = model.features(cutouts)  # doctest: +SKIP
+    >>> draws = model.draw(features, source_keys, n_draws=1000, seed=20220523)  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    return _engine(engine)(card, read_weights(folder, card), precision=precision, batch_size=batch_size)
+
+
+def _engine(name: str) -> Engine:
+    chosen = "keras" if name == "auto" else name
+    if chosen not in _ENGINES:
+        raise ModelError(f"there is no engine {name!r}. Choose one of {', '.join(['auto', *_ENGINES])}.")
+    module, factory = _ENGINES[chosen]
+    try:
+        return cast(Engine, getattr(import_module(module), factory))
+    except ImportError as error:
+        raise ModelError(
+            f"the engine {chosen!r} cannot be used: {error}. Install it: pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'."
+        ) from error

@@ -1,0 +1,331 @@
+"""Models on disk: where they are, and whether they are what their cards say.
+
+A model is a folder, ``STORE/<task>/<instrument>/<FIELD>/``, of two files: ``card.toml`` and ``weights.safetensors``.
+Nothing here imports Keras, and nothing in a model's folder is ever executed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from surveyflow.errors import ModelError, OutputError
+from surveyflow.models.cards import card_from_toml, card_to_toml
+from surveyflow.models.untrained import untrained_weights
+from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, weight_shapes
+from surveyflow.types import (
+    MERGER_TASK,
+    POST_MERGER,
+    STAR_FORMING,
+    Architecture,
+    Domain,
+    Float32Array,
+    ModelCard,
+    ModelKey,
+    Stretch,
+    WeightsOrigin,
+)
+
+__all__ = ["ModelStore", "read_card", "read_weights", "weight_shapes", "write_model", "write_untrained"]
+
+CARD_FILE = "card.toml"
+WEIGHTS_FILE = "weights.safetensors"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStore:
+    """The models of a survey, by task, field and instrument.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+
+    Examples
+    --------
+    >>> store = ModelStore(Path("models"))
+    >>> store.home(ModelKey("merger", "EGS", "F814W")).as_posix()
+    'models/merger/F814W/EGS'
+    """
+
+    path: Path
+
+    def cards(self) -> dict[ModelKey, ModelCard]:
+        """Every key that has a model, with its card.
+
+        A card that names other fields in ``also_for`` appears under their keys, too, unless they have a model of their own.
+
+        Raises
+        ------
+        ModelError
+            If the store does not exist, a card cannot be read or lies in another model's folder, or two cards claim a field.
+        """
+        if not self.path.is_dir():
+            raise ModelError(f"{self.path}: no such folder. Name the folder of a model store, or make one by importing models.")
+        own = {card.key: card for card in map(self._read_card_in_its_place, self._folders())}
+        return dict(sorted((_lent(own) | own).items()))
+
+    def card(self, key: ModelKey) -> ModelCard:
+        """The card of one model.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, or its card cannot be read.
+        """
+        return self._read_card_in_its_place(self.folder(key))
+
+    def folder(self, key: ModelKey) -> Path:
+        """The folder of the model that serves this key: its own, or another field's whose card says so.
+
+        Raises
+        ------
+        ModelError
+            If there is none.
+        """
+        home = self.home(key)
+        if (home / CARD_FILE).is_file():
+            return home
+        cards = self.cards()
+        if key not in cards:
+            known = ", ".join(map(str, cards)) or "nothing"
+            raise ModelError(f"{self.path}: no model {key}; the store holds {known}. Import or train it.")
+        return self.home(cards[key].key)
+
+    def weights(self, key: ModelKey) -> dict[str, Float32Array]:
+        """The weights of one model, by role; digest, names and shapes verified.
+
+        Raises
+        ------
+        ModelError
+            If there is no such model, or its weights are not those that its card describes.
+        """
+        folder = self.folder(key)
+        return read_weights(folder, self._read_card_in_its_place(folder))
+
+    def home(self, key: ModelKey) -> Path:
+        """Where the model of this key is, or would be.
+
+        Raises
+        ------
+        ModelError
+            If the key's names would leave the store.
+        """
+        home = self.path / key.task / key.instrument / key.field
+        names = (key.task, key.instrument, key.field)
+        if not all(map(_SAFE_NAME.fullmatch, names)) or not home.resolve().is_relative_to(self.path.resolve()):
+            raise ModelError(
+                f"{self.path}: the model {key} would lie outside the store, at {home.resolve()}. "
+                "Names may hold letters, digits and _ . + -, and folders of a store must not be links to other places."
+            )
+        return home
+
+    def _folders(self) -> list[Path]:
+        return [file.parent for file in sorted(self.path.glob(f"*/*/[!.]*/{CARD_FILE}"))]
+
+    def _read_card_in_its_place(self, folder: Path) -> ModelCard:
+        card = read_card(folder)
+        if self.home(card.key) != folder:
+            raise ModelError(
+                f"{folder / CARD_FILE}: this is the card of {card.key}, which belongs in {self.home(card.key)}. "
+                "Move the folder, or correct the card."
+            )
+        return card
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of the model in this folder.
+
+    Raises
+    ------
+    ModelError
+        If there is no card, or it cannot be used; every problem is reported, by key.
+    """
+    file = folder / CARD_FILE
+    return card_from_toml(_read(file).decode(errors="replace"), str(file))
+
+
+def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:
+    """Read the weights of the model in this folder.
+
+    Parameters
+    ----------
+    folder
+        A model's folder.
+    card
+        Its card.
+
+    Returns
+    -------
+    Arrays by role, float32, of the shapes that `weight_shapes` gives.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, its SHA-256 is not the card's, or its arrays are not those of the card's architecture.
+    """
+    file = folder / WEIGHTS_FILE
+    content = _read(file)
+    found = digest_of(content)
+    if found != card.weights_digest:
+        raise ModelError(
+            f"{file}: its SHA-256 is {found}, but the card says {card.weights_digest}: the file is damaged, or was exchanged. "
+            "Import or train the model again."
+        )
+    weights = decode_weights(content, str(file))
+    check_weights(weights, card.architecture, str(file))
+    return weights
+
+
+def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: bool = False) -> ModelCard:
+    """Write a model, whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Where: `ModelStore.home` of the card's key. A folder that already holds exactly this model is left as it is.
+    card
+        The card; its ``weights_digest`` is replaced by that of ``weights``.
+    weights
+        Arrays by role.
+    overwrite
+        Whether another model in this folder is replaced.
+
+    Returns
+    -------
+    The card as written.
+
+    Raises
+    ------
+    ModelError
+        If the weights are not those of the card's architecture, or the folder holds another model.
+    OutputError
+        If the folder cannot be written.
+    """
+    check_weights(weights, card.architecture, str(card.key))
+    content = encode_weights(weights)
+    card = replace(card, weights_digest=digest_of(content))
+    text = card_to_toml(card)
+    card_from_toml(text, str(folder / CARD_FILE))
+    if _holds(folder, text, card):
+        return card
+    if (folder / CARD_FILE).exists() and not overwrite:
+        raise ModelError(f"{folder}: holds another model already. Remove it, or ask for it to be overwritten.")
+    with _replacing(folder) as new:
+        _write(new / WEIGHTS_FILE, content)
+        _write(new / CARD_FILE, text.encode())
+    return card
+
+
+def write_untrained(
+    store: ModelStore,
+    key: ModelKey,
+    *,
+    architecture: Architecture,
+    pixel_scale_arcsec: float,
+    band: str,
+    redshift_range: tuple[float, float],
+    stretch: Stretch,
+    softening: float,
+    domain: Domain,
+    seed: int,
+) -> ModelCard:
+    """Write a network that nobody trained: fixed random weights, so that everything around a network can be tried.
+
+    Its outputs are spread over [0, 1] and mean nothing; card, catalog and report say so.
+
+    Parameters
+    ----------
+    store, key
+        Where the model goes.
+    architecture, pixel_scale_arcsec, band, redshift_range, stretch, softening, domain
+        As in `surveyflow.types.ModelCard`.
+    seed
+        Chooses the weights.
+
+    Returns
+    -------
+    The card as written.
+    """
+    card = ModelCard(
+        key=key,
+        class_names=_class_names(key, architecture),
+        pixel_scale_arcsec=pixel_scale_arcsec,
+        band=band,
+        redshift_range=redshift_range,
+        stretch=stretch,
+        softening=softening,
+        architecture=architecture,
+        origin=WeightsOrigin.UNTRAINED,
+        citation="none: these are fixed random numbers",
+        weights_digest="",
+        domain=domain,
+        notes="Untrained. The outputs of this network mean nothing.",
+    )
+    return write_model(store.home(key), card, untrained_weights(architecture, seed))
+
+
+def _class_names(key: ModelKey, architecture: Architecture) -> tuple[str, ...]:
+    if key.task == MERGER_TASK and architecture.n_outputs == 2:
+        return POST_MERGER, STAR_FORMING
+    return tuple(f"output_{j}" for j in range(architecture.n_outputs))
+
+
+def _lent(own: dict[ModelKey, ModelCard]) -> dict[ModelKey, ModelCard]:
+    lent: dict[ModelKey, ModelCard] = {}
+    for card in own.values():
+        for borrower in card.also_for:
+            key = replace(card.key, field=borrower)
+            other = lent.setdefault(key, card)
+            if other is not card:
+                raise ModelError(f"{card.key} and {other.key} both say also_for = {borrower!r}. Remove it from one of the cards.")
+    return lent
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{file}: cannot be read ({error.strerror}). A model is a folder with {CARD_FILE} and {WEIGHTS_FILE}."
+        ) from error
+
+
+def _holds(folder: Path, text: str, card: ModelCard) -> bool:
+    card_file, weights_file = folder / CARD_FILE, folder / WEIGHTS_FILE
+    if not (card_file.is_file() and weights_file.is_file()):
+        return False
+    same_card = card_file.read_text(encoding="utf-8", errors="replace") == text
+    return same_card and digest_of(weights_file.read_bytes()) == card.weights_digest
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of ``folder`` when everything went well."""
+    new = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    old = new.with_suffix(".old")
+    try:
+        new.mkdir(parents=True)
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}). Free some space, or choose another store.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(file: Path, content: bytes) -> None:
+    with file.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,103 @@
+"""Weights for a network that nobody trained.
+
+Kernels are random numbers of He et al. (2015) scale. The batch normalisations hold the statistics that a pass over a few
+synthetic stamps gives, as training would have left them, and the first dense layer is scaled by its outputs' spread over the
+same stamps: so different galaxies get different, unsaturated outputs, and everything downstream has something to show.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from surveyflow.models.weights import weight_shapes
+from surveyflow.types import Architecture, Float32Array, Float64Array
+
+_N_STAMPS = 12
+_LOGIT_SPREAD = 0.7
+
+
+def untrained_weights(architecture: Architecture, seed: int) -> dict[str, Float32Array]:
+    """Fixed random weights of a network, by role.
+
+    Parameters
+    ----------
+    architecture
+        The network.
+    seed
+        Chooses the weights; the same seed gives the same weights.
+    """
+    rng = np.random.default_rng(seed)
+    weights: dict[str, Float64Array] = {
+        role: _he_normal(shape, rng) if role.endswith(".kernel") else np.zeros(shape)
+        for role, shape in weight_shapes(architecture).items()
+    }
+    maps = _stamps(architecture.input_size, rng)
+    for i in range(2 * len(architecture.filters)):
+        maps = _calibrated_convolution(maps, i, weights, architecture.batch_norm_epsilon)
+        if i % 2 and i + 1 < 2 * len(architecture.filters):
+            maps = _max_pool(maps)
+    units = maps.mean(axis=(1, 2))
+    for j in range(len(architecture.dense) + 1):
+        units = _calibrated_dense(units, j, weights)
+    weights[f"dense.{j}.kernel"] *= _LOGIT_SPREAD
+    weights[f"dense.{j}.bias"] *= _LOGIT_SPREAD
+    return {role: values.astype(np.float32) for role, values in weights.items()}
+
+
+def _he_normal(shape: tuple[int, ...], rng: np.random.Generator) -> Float64Array:
+    return rng.normal(scale=math.sqrt(2 / math.prod(shape[:-1])), size=shape)
+
+
+def _stamps(size: int, rng: np.random.Generator) -> Float64Array:
+    """(n, size, size, 1) images in [0, 1]: an exponential disc of random shape with clumps, in noise."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    images = np.empty((_N_STAMPS, size, size, 1))
+    for image in images:
+        image[..., 0] = rng.normal(scale=rng.uniform(0.01, 0.1), size=(size, size))
+        for _ in range(rng.integers(1, 6)):
+            dx, dy = rng.normal(scale=size / 12, size=2)
+            axis_ratio, scale = rng.uniform(0.3, 1.0), size * rng.uniform(0.02, 0.1)
+            image[..., 0] += rng.uniform(0.2, 1.0) * np.exp(-np.hypot(x - dx, (y - dy) / axis_ratio) / scale)
+    images -= images.min(axis=(1, 2), keepdims=True)
+    images /= images.max(axis=(1, 2), keepdims=True)
+    return images
+
+
+def _calibrated_convolution(maps: Float64Array, i: int, weights: dict[str, Float64Array], epsilon: float) -> Float64Array:
+    """Convolution, ReLU and batch normalisation ``i``, whose gamma, mean and variance are set on the way."""
+    maps = np.maximum(_convolved(maps, weights[f"conv.{i}.kernel"]), 0)
+    mean, variance = maps.mean(axis=(0, 1, 2)), maps.var(axis=(0, 1, 2))
+    weights[f"bn.{i}.gamma"] += 1
+    weights[f"bn.{i}.mean"], weights[f"bn.{i}.variance"] = mean, variance
+    maps -= mean
+    maps /= np.sqrt(variance + epsilon)
+    return maps
+
+
+def _convolved(maps: Float64Array, kernel: Float64Array) -> Float64Array:
+    """Sum over the kernel's pixels of a matrix product over the channels; no padding."""
+    side, _, _, n_out = kernel.shape
+    size = maps.shape[1] - side + 1
+    total = np.zeros((len(maps), size, size, n_out))
+    for row, column in np.ndindex(side, side):
+        total += maps[:, row : row + size, column : column + size] @ kernel[row, column]
+    return total
+
+
+def _max_pool(maps: Float64Array) -> Float64Array:
+    half = maps.shape[1] // 2
+    even = maps[:, : 2 * half, : 2 * half]
+    pooled: Float64Array = even.reshape(len(maps), half, 2, half, 2, -1).max(axis=(2, 4))
+    return pooled
+
+
+def _calibrated_dense(units: Float64Array, j: int, weights: dict[str, Float64Array]) -> Float64Array:
+    """Dense layer ``j``, scaled and shifted so that each of its outputs has mean 0 and spread 1 over the stamps, and ReLU."""
+    raw: Float64Array = units @ weights[f"dense.{j}.kernel"]
+    spread = np.maximum(raw.std(axis=0), 1e-6)
+    weights[f"dense.{j}.kernel"] /= spread
+    weights[f"dense.{j}.bias"] = -raw.mean(axis=0) / spread
+    standard: Float64Array = (raw - raw.mean(axis=0)) / spread
+    return np.maximum(standard, 0)

@@ -1,0 +1,115 @@
+"""The arrays that make a network, by role, and whether these are they.
+
+Weights are a dict of float32 arrays by role: ``conv.{i}.kernel`` (height, width, in, out), ``conv.{i}.bias``,
+``bn.{i}.gamma``, ``bn.{i}.beta``, ``bn.{i}.mean``, ``bn.{i}.variance`` for each convolution ``i``, and ``dense.{j}.kernel``
+(in, out), ``dense.{j}.bias``, the last ``j`` being the output layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from surveyflow.errors import ModelError
+from surveyflow.types import Architecture, Float32Array
+
+Weights = Mapping[str, Float32Array]
+
+
+def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of a network, by role, from input to output.
+
+    Examples
+    --------
+    >>> from surveyflow.types import Architecture
+    >>> weight_shapes(Architecture())["conv.1.kernel"]
+    (11, 11, 32, 32)
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = (1, *np.repeat(architecture.filters, 2).tolist())
+    sides = np.repeat(architecture.kernel_sizes, 2).tolist()
+    for i, ((inputs, outputs), side) in enumerate(zip(pairwise(channels), sides, strict=True)):
+        shapes[f"conv.{i}.kernel"] = (side, side, inputs, outputs)
+        shapes[f"conv.{i}.bias"] = (outputs,)
+        shapes |= {f"bn.{i}.{role}": (outputs,) for role in ("gamma", "beta", "mean", "variance")}
+    units = (architecture.filters[-1], *architecture.dense, architecture.n_outputs)
+    for j, (inputs, outputs) in enumerate(pairwise(units)):
+        shapes[f"dense.{j}.kernel"] = (inputs, outputs)
+        shapes[f"dense.{j}.bias"] = (outputs,)
+    return shapes
+
+
+def check_weights(weights: Weights, architecture: Architecture, where: str) -> None:
+    """Make sure that these are the arrays of this architecture.
+
+    Parameters
+    ----------
+    weights
+        Arrays by role.
+    architecture
+        The network that they belong to.
+    where
+        What the error's message begins with: a file's name.
+
+    Raises
+    ------
+    ModelError
+        If arrays are missing, unknown, of another shape or type, not finite, or if a variance is negative. All are reported.
+    """
+    problems = list(_problems(weights, weight_shapes(architecture)))
+    if problems:
+        raise ModelError(
+            f"{where}: the weights are not those of the card's network: {'; '.join(problems)}. "
+            "Import or train the model again, or correct [architecture] in its card."
+        )
+
+
+def encode_weights(weights: Weights) -> bytes:
+    """The content of a ``weights.safetensors`` file; the same bytes for the same weights."""
+    content: bytes = save({role: np.ascontiguousarray(values, dtype=np.float32) for role, values in weights.items()})
+    return content
+
+
+def decode_weights(content: bytes, where: str) -> dict[str, Float32Array]:
+    """Arrays by role, from the content of a ``weights.safetensors`` file.
+
+    Raises
+    ------
+    ModelError
+        If the content is not a safetensors file; ``where`` names it.
+    """
+    try:
+        weights: dict[str, Float32Array] = load(content)
+    except SafetensorError as error:
+        raise ModelError(f"{where}: not a safetensors file ({error}). Import or train the model again.") from error
+    return weights
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256, hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _problems(weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    for role, shape in shapes.items():
+        if role not in weights:
+            yield f"{role} is missing"
+        else:
+            yield from _array_problems(role, weights[role], shape)
+    yield from (f"{role} is unknown" for role in weights if role not in shapes)
+
+
+def _array_problems(role: str, values: Float32Array, shape: tuple[int, ...]) -> Iterator[str]:
+    if values.shape != shape:
+        yield f"{role} has shape {values.shape}, expected {shape}"
+    elif values.dtype != np.float32:
+        yield f"{role} holds {values.dtype}, expected float32"
+    elif not np.isfinite(values).all():
+        yield f"{role} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite"
+    elif role.endswith(".variance") and values.min() < 0:
+        yield f"{role} holds {np.count_nonzero(values < 0)} negative values"
