@@ -1,0 +1,55 @@
+"""Which file a path of a workflow names, which extension in it, and what may be meant where there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+_NAMED_EXTENSION = re.compile(r"(?P<file>.+)\[(?P<extension>[^\[\]]+)\]", re.DOTALL)
+
+
+def split_extension(path: str | Path) -> tuple[Path, str | None]:
+    """Part ``mosaic.fits[SCI]`` into the file and the extension's name or number; None where it names none.
+
+    Examples
+    --------
+    >>> split_extension("egs.fits[SCI]")
+    (PosixPath('egs.fits'), 'SCI')
+    >>> split_extension("egs.fits")
+    (PosixPath('egs.fits'), None)
+    """
+    match = _NAMED_EXTENSION.fullmatch(str(path))
+    return (Path(match["file"]), match["extension"].strip()) if match else (Path(path), None)
+
+
+def problem_of_file(path: Path) -> tuple[str, str] | None:
+    """What keeps a file from being read, with the remedy; None where nothing does."""
+    if not os.path.lexists(path):
+        return absent(path)
+    if path.is_dir():
+        return f"{path} is a folder, not a file.", "Name a file in it."
+    if not path.is_file():
+        return f"{path} is no ordinary file, or a link to nothing.", "Name an ordinary file."
+    if not os.access(path, os.R_OK):
+        return f"{path} may not be read.", "Ask its owner for permission to read it (chmod +r)."
+    return None
+
+
+def absent(path: Path) -> tuple[str, str]:
+    """What to say of a path that does not exist: the nearest folder that does, and what in it has a similar name."""
+    folder = nearest_folder(path)
+    looked_for = path.relative_to(folder).parts[0]
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        names = []
+    similar = get_close_matches(looked_for, names, n=3, cutoff=0.6)
+    remedy = f"Did you mean {', or '.join(similar)}?" if similar else "Correct the path, or put the file there."
+    return f"{path} does not exist; the nearest folder that does is {folder}.", remedy
+
+
+def nearest_folder(path: Path) -> Path:
+    """The nearest thing above an absolute path that exists, a folder unless some file stands in the way."""
+    return next(parent for parent in path.parents if os.path.lexists(parent))

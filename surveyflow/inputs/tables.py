@@ -1,0 +1,391 @@
+"""How some columns of a table file are read, whatever its format.
+
+FITS, Parquet, CSV (and tab- or semicolon-separated text), ECSV, VOTable, and ASCII tables with a ``#`` header. The format is
+told from the file's first bytes, never from its suffix alone; text may be compressed with gzip.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import warnings
+import xml.parsers.expat
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from astropy.io import fits, votable
+from astropy.table import MaskedColumn, Table
+from astropy.table.meta import get_header_from_yaml
+from numpy.typing import NDArray
+
+from surveyflow.errors import SourceListError
+from surveyflow.inputs.paths import problem_of_file, split_extension
+from surveyflow.types import BoolArray
+
+_NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
+_DELIMITERS = (",", "\t", ";")
+_FIRST_BYTES = 2048
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, xml.parsers.expat.ExpatError, pa.ArrowException)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as its file holds it.
+
+    Parameters
+    ----------
+    name
+        Its name in the file.
+    values
+        (n, ...) native byte order; numbers, or text where the file holds text. Whatever stands where ``missing`` is True.
+    missing
+        (n,) bool: masked, empty, or a text such as ``nan`` among numbers.
+    unit
+        As the file spells it; None where it tells none.
+    """
+
+    name: str
+    values: NDArray[Any]
+    missing: BoolArray
+    unit: str | None = None
+
+
+def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
+    """Read the wanted columns of a table file, and no others.
+
+    Parameters
+    ----------
+    path
+        The file; ``list.fits[CAT]`` or ``list.fits[2]`` names one of several tables in a FITS or VOTable file. Without it,
+        the table that has the wanted columns is taken.
+    wanted
+        Exact, case-sensitive names.
+
+    Returns
+    -------
+    dict
+        The columns, by name.
+
+    Raises
+    ------
+    SourceListError
+        When the file is missing, damaged, of no known format, or has no such extension or columns.
+    """
+    file, extension = split_extension(path)
+    if problem := problem_of_file(file):
+        raise SourceListError(" ".join(problem))
+    try:
+        reader = _FORMATS[_format(file)]
+        return reader(_Request(file, extension, frozenset(wanted)))
+    except SourceListError:
+        raise
+    except _DAMAGE as error:
+        what = f"{file} cannot be read as a table: {' '.join(str(error).split()).rstrip('.') or type(error).__name__}."
+        raise SourceListError(f"{what} The file may be truncated or damaged: fetch or write it again.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    file: Path
+    extension: str | None
+    wanted: frozenset[str]
+
+    def choose(self, labels: Sequence[str], names: Sequence[Sequence[str]]) -> int:
+        """Which of a file's tables is meant; its columns are checked."""
+        candidates = range(len(labels)) if self.extension is None else [_find_extension(self.file, self.extension, labels)]
+        fitting = [index for index in candidates if self.wanted <= set(names[index])]
+        if len(fitting) > 1:
+            tables = ", ".join(labels[index] for index in fitting)
+            raise SourceListError(
+                f"{self.file} holds several tables with these columns: {tables}. Name one: {self.file.name}[NAME]."
+            )
+        if not fitting:
+            present = list(dict.fromkeys(name for index in candidates for name in names[index]))
+            raise SourceListError(self._missing(present))
+        self.check_unique(names[fitting[0]])
+        return fitting[0]
+
+    def check(self, names: Sequence[str]) -> None:
+        """Check the columns of a file that holds one table."""
+        if self.extension is not None:
+            raise SourceListError(
+                f"{self.file} has no extensions. Leave out [{self.extension}]: only FITS and VOTable files have them."
+            )
+        self.choose([self.file.name], [names])
+
+    def check_unique(self, names: Sequence[str]) -> None:
+        if repeated := sorted(name for name in self.wanted if names.count(name) > 1):
+            raise SourceListError(f"{self.file} has more than one column {', '.join(repeated)}. Rename all but one of them.")
+
+    def _missing(self, present: Sequence[str]) -> str:
+        absent = sorted(self.wanted - set(present))
+        close = [(name, get_close_matches(name.lower(), [p.lower() for p in present], n=1)) for name in absent]
+        meant = [f"{name} -> {next(p for p in present if p.lower() == match[0])}" for name, match in close if match]
+        remedy = f"Did you mean {', '.join(meant)}?" if meant else "Name columns of the file; upper and lower case differ."
+        shown = ", ".join(present[:40]) + (f", ... ({len(present)} in all)" if len(present) > 40 else "")
+        return f"{self.file} has no column {', '.join(absent)}; it has {shown or 'none'}. {remedy}"
+
+
+def _find_extension(file: Path, extension: str, labels: Sequence[str]) -> int:
+    """Which table has this number or name; labels are ``2 CAT``."""
+    found = [index for index, label in enumerate(labels) if extension.upper() in label.upper().split(" ", 1)]
+    if len(found) != 1:
+        raise SourceListError(
+            f"{file} has {len(found)} tables called [{extension}]; it holds {', '.join(labels)}. Name one of them."
+        )
+    return found[0]
+
+
+def _open(file: Path) -> io.BufferedReader | gzip.GzipFile:
+    with file.open("rb") as opened:
+        compressed = opened.read(2) == b"\x1f\x8b"
+    return gzip.open(file, "rb") if compressed else file.open("rb")
+
+
+def _format(file: Path) -> str:
+    """What the file's first bytes are."""
+    with _open(file) as opened:
+        head = opened.read(_FIRST_BYTES)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
+        raise SourceListError(f"{file} is empty. Fetch or write it again.")
+    for name, beginning in _BEGINNINGS:
+        if re.match(beginning, text, re.IGNORECASE | re.DOTALL):
+            return name
+    if b"\0" not in head and not text.startswith(b"<"):
+        return "text"
+    found = "is a web page" if b"<html" in text.lower() else f"begins with {head[:8]!r}"
+    known = "a FITS, Parquet, CSV, ECSV or VOTable file, or ASCII with a # header"
+    raise SourceListError(f"{file} {found}, expected {known}. Fetch it again, or convert it.")
+
+
+_BEGINNINGS = (
+    ("fits", rb"SIMPLE  ="),
+    ("parquet", rb"PAR1"),
+    ("votable", rb"(<\?xml.*?)?<(\w+:)?VOTABLE\b"),
+    ("ecsv", rb"#\s*%ECSV"),
+)
+
+
+def _read_fits(request: _Request) -> dict[str, Column]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # non-standard cards do no harm to a table; truncation is checked below
+        with fits.open(request.file, memmap=True) as hdus:
+            tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
+            if not tables:
+                held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
+                raise SourceListError(
+                    f"{request.file} holds no table; its HDUs are {held}. Name a catalog; fetch it again if it may be truncated."
+                )
+            labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
+            table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
+            _check_whole(request.file, table)
+            return {name: _fits_column(table, name) for name in request.wanted}
+
+
+def _check_whole(file: Path, table: fits.BinTableHDU) -> None:
+    end, present = table.fileinfo()["datLoc"] + table.size, file.stat().st_size
+    with file.open("rb") as opened:
+        plain = opened.read(6) == b"SIMPLE"
+    if plain and present < end:
+        raise SourceListError(f"{file} is truncated: it has {present} bytes, its header tells {end}. Fetch or write it again.")
+
+
+def _fits_column(table: fits.BinTableHDU, name: str) -> Column:
+    values = _native(np.array(table.data.field(name)))
+    null = table.columns[name].null
+    missing = np.zeros(len(values), bool)
+    if null is not None and values.dtype.kind in "iu" and values.ndim == 1:
+        missing |= values == null
+    return Column(name, values, missing, table.columns[name].unit)
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _read_parquet(request: _Request) -> dict[str, Column]:
+    with pq.ParquetFile(request.file) as file:
+        request.check(file.schema_arrow.names)
+        units = _units_in_metadata(file.schema_arrow.metadata or {})
+        table = file.read(columns=sorted(request.wanted))
+    return {name: _arrow_column(name, table[name], units.get(name)) for name in request.wanted}
+
+
+def _units_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, str]:
+    """Units that astropy wrote beside a Parquet table's columns."""
+    described = metadata.get(b"table_meta_yaml", b"").decode().splitlines()
+    columns = get_header_from_yaml(described)["datatype"] if described else []
+    return {column["name"]: column["unit"] for column in columns if "unit" in column}
+
+
+def _arrow_column(name: str, column: pa.ChunkedArray, unit: str | None = None) -> Column:
+    missing = column.is_null().to_numpy()
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return Column(name, np.array(column.to_pylist(), dtype=object), missing, unit)
+    return Column(name, column.fill_null(0).to_numpy(), missing, unit)
+
+
+def _read_votable(request: _Request) -> dict[str, Column]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deviations from the standard that astropy can read past
+        tables = list(votable.parse(str(request.file), verify="ignore").iter_tables())
+    labels = [f"{index} {table.name or table.ID or ''}".strip() for index, table in enumerate(tables)]
+    table = tables[request.choose(labels, [[field.name for field in table.fields] for table in tables])]
+    fields = {field.name: field for field in table.fields}
+    return {name: _masked_column(name, table.array[fields[name].ID], fields[name].unit) for name in request.wanted}
+
+
+def _read_ecsv(request: _Request) -> dict[str, Column]:
+    with _open(request.file) as opened:
+        text = opened.read().decode("utf-8-sig")
+    table = Table.read(text.splitlines(), format="ascii.ecsv")
+    request.check(table.colnames)
+    return {name: _masked_column(name, MaskedColumn(table[name]), table[name].unit) for name in request.wanted}
+
+
+def _masked_column(name: str, column: Any, unit: object) -> Column:
+    values = _native(np.asarray(np.ma.getdata(column)))
+    mask = np.ma.getmaskarray(column)
+    return Column(name, values, mask.reshape(len(values), -1).all(axis=1), None if unit is None else str(unit))
+
+
+def _read_text(request: _Request) -> dict[str, Column]:
+    with _open(request.file) as opened:
+        content = opened.read().removeprefix(b"\xef\xbb\xbf")
+    header, data = _split_header(content)
+    text = _arrange(request, header, data)
+    request.check(text.names)
+    table = pa_csv.read_csv(
+        io.BytesIO(text.data),
+        read_options=pa_csv.ReadOptions(column_names=text.names, use_threads=False),
+        parse_options=pa_csv.ParseOptions(delimiter=text.delimiter),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=sorted(request.wanted), column_types=dict.fromkeys(request.wanted, pa.string())
+        ),
+    )
+    return {name: _parsed_column(name, table[name], text.units.get(name)) for name in request.wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text table, ready to be parsed: the names of all its columns, and rows with one delimiter between values."""
+
+    names: list[str]
+    units: dict[str, str]
+    data: bytes
+    delimiter: str
+
+
+def _split_header(content: bytes) -> tuple[list[str], bytes]:
+    """The leading ``#`` lines without their ``#``, and the rows; comments among the rows are dropped."""
+    header = re.match(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*", content)
+    end = header.end() if header else 0
+    lines = content[:end].decode("utf-8", "replace").splitlines()
+    rows = content[end:]
+    rows = re.sub(rb"(?m)^[ \t]*#.*\n?", b"", rows) if b"#" in rows else rows
+    return [line.strip().removeprefix("#").strip() for line in lines if line.strip()], rows
+
+
+def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
+    first = data.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
+    delimiter = next((mark for mark in _DELIMITERS if mark in first and not (header and mark == "\t")), " ")
+    cells = _cells(first, delimiter)
+    names, units = _names_in_header(request, header, len(cells), delimiter)
+    if not names and cells and not any(_is_number(cell) for cell in cells):
+        names, data = cells, data.partition(b"\n")[2]
+    if not names:
+        what = f"{request.file} has no line that names its {len(cells)} columns."
+        raise SourceListError(f"{what} Begin the file with one, such as `# ID RA DEC zbest`.")
+    if not data.strip():
+        raise SourceListError(f"{request.file} has no rows. Write a list with at least one source.")
+    if delimiter == " ":
+        data = re.sub(rb"(?m)^ +| +(?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", data))
+    return _Text(names, units, data, delimiter)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    if delimiter == " ":
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().lower() in _NOT_A_VALUE
+    return True
+
+
+_NUMBERED = re.compile(r"\(?(?P<number>\d+)\)?[.:]?\s+(?P<name>[^\s=]\S*)(?P<rest>.*)")
+_UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")
+
+
+def _names_in_header(
+    request: _Request, header: Sequence[str], n_columns: int, delimiter: str
+) -> tuple[list[str], dict[str, str]]:
+    """Names of the columns, and units where the header tells them: one column a line with its number, or all on one line."""
+    if numbered := _numbered_lines(header):
+        return _numbered_names(request, numbered, n_columns)
+    lines = [_cells(line, delimiter) for line in header]
+    fitting = [names for names in lines if len(names) == n_columns or (n_columns == 0 and names)]
+    chosen = next((names for names in fitting if request.wanted <= set(names)), fitting[-1] if fitting else [])
+    return chosen, {}
+
+
+def _numbered_lines(header: Sequence[str]) -> list[re.Match[str]]:
+    """SExtractor's ``1 NUMBER Running object number [count]``, counted from 1 or 0; numbers of vector columns are skipped."""
+    block: list[re.Match[str]] = []
+    for match in filter(None, map(_NUMBERED.fullmatch, header)):
+        number, last = int(match["number"]), int(block[-1]["number"]) if block else None
+        if last is None or (number <= 1 and last >= number):
+            block = [match] if number <= 1 else []
+        elif number > last:
+            block.append(match)
+    return block if len(block) > 2 else []
+
+
+def _numbered_names(request: _Request, lines: Sequence[re.Match[str]], n_columns: int) -> tuple[list[str], dict[str, str]]:
+    first, last = int(lines[0]["number"]), int(lines[-1]["number"])
+    if 0 < n_columns < last - first + 1:
+        what = f"{request.file} names column {last} in its header, but its first row has {n_columns} values."
+        raise SourceListError(f"{what} Correct the header, or fetch the file again.")
+    names = [f"column {number}" for number in range(first, first + max(n_columns, last - first + 1))]
+    for line in lines:
+        names[int(line["number"]) - first] = line["name"]
+    units = {line["name"]: unit[1] for line in lines if (unit := _UNIT.search(line["rest"]))}
+    return names, units
+
+
+def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None) -> Column:
+    """Text to int64 where all of it is whole numbers, else to float64; left as text where some of it is no number."""
+    stripped = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+", "")
+    missing = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(sorted(_NOT_A_VALUE)))
+    numbers = pc.if_else(missing, "0", stripped)
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy(), unit)
+        except pa.ArrowInvalid:
+            continue
+    return Column(name, np.array(stripped.to_pylist(), dtype=object), missing.to_numpy(), unit)
+
+
+_FORMATS: dict[str, Callable[[_Request], dict[str, Column]]] = {
+    "fits": _read_fits,
+    "parquet": _read_parquet,
+    "votable": _read_votable,
+    "ecsv": _read_ecsv,
+    "text": _read_text,
+}
