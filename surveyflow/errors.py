@@ -9,6 +9,8 @@
     │   │   └── PixelScaleMismatch              its pixels are not those the model was trained on
     │   ├── SourceListError                     a catalog of sources that cannot be used
     │   ├── ModelError                          a model folder, card or weights that cannot be used
+    │   ├── ProfileError                        a site profile that cannot be used
+    │   ├── ClusterError (ConnectionError)      the cluster cannot be reached, or its workers cannot start
     │   └── OutputError (OSError)               the output folder cannot be written, or its disk is full
     ├── LockHeld (BlockingIOError)              exit code 4: another run works on the same output
     ├── CatalogError (RuntimeError)             exit code 1: a revision failed its own checks and was not published
@@ -89,6 +91,14 @@ class SourceListError(InputError):
 
 class ModelError(InputError):
     """A model's folder, card or weights cannot be used."""
+
+
+class ProfileError(InputError):
+    """A site profile cannot be used."""
+
+
+class ClusterError(InputError, ConnectionError):
+    """The cluster cannot be reached, or its workers cannot start."""
 
 
 class OutputError(InputError, OSError):

@@ -1,0 +1,66 @@
+"""Which executor a profile means, and how long it lives.
+
+Dask is imported when a cluster is opened, not before: reading a profile and running serially need none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from surveyflow.flow.profiles import ClusterProfile, Profile, SerialProfile, load_profile
+from surveyflow.flow.serial import SerialExecutor
+from surveyflow.types import Executor
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Profile", "load_profile", "open_executor"]
+
+
+@contextmanager
+def open_executor(
+    profile: Profile, factory: str, context: Mapping[str, Any], *, client: Client | None = None
+) -> Iterator[Executor]:
+    """Open what a profile describes, and close it afterwards, whatever happens in between.
+
+    Parameters
+    ----------
+    profile
+        From `load_profile`.
+    factory, context
+        How a worker is made: see `surveyflow.flow.serial.SerialExecutor`.
+    client
+        A Dask client to use instead of the profile's cluster; it stays open. Its workers should have one thread each, since
+        the jobs of a process wait for each other.
+
+    Raises
+    ------
+    ClusterError
+        When no scheduler answers, or no worker comes.
+    """
+    if client is not None:
+        yield _on_dask(profile, factory, context, client)
+    elif isinstance(profile, SerialProfile):
+        with closing(SerialExecutor(factory, context)) as executor:
+            yield executor
+    else:
+        from surveyflow.flow.connections import open_client  # noqa: PLC0415 - Dask takes most of a second to import
+
+        with open_client(profile) as opened:
+            yield _on_dask(profile, factory, context, opened)
+
+
+def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], client: Client) -> Executor:
+    from surveyflow.flow.runner import DaskExecutor  # noqa: PLC0415
+
+    limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
+    return DaskExecutor(
+        client,
+        factory,
+        context,
+        jobs_per_worker=limits.jobs_per_worker,
+        max_deaths=limits.max_deaths,
+        worker_wait_s=limits.worker_wait_s,
+    )

@@ -1,0 +1,138 @@
+"""How the cluster of a profile is started or found, and left."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dask.config
+from dask.system import cpu_count
+from distributed import Client, LocalCluster
+
+from surveyflow.errors import ClusterError
+from surveyflow.flow.profiles import AddressProfile, LocalProfile
+
+logger = logging.getLogger(__name__)
+
+_LOOPBACK = "127.0.0.1"
+_WORKER_ENVIRONMENT = {
+    "MKL_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+}
+
+
+def open_client(profile: LocalProfile | AddressProfile) -> AbstractContextManager[Client]:
+    """Open a client to a profile's cluster; a local cluster starts before it and ends after it.
+
+    Raises
+    ------
+    ClusterError
+        When no scheduler answers, or no worker comes.
+    """
+    return _start_local(profile) if isinstance(profile, LocalProfile) else _connect(profile)
+
+
+@contextmanager
+def _start_local(profile: LocalProfile) -> Iterator[Client]:
+    """Start worker processes of one thread each that nobody outside this machine can reach."""
+    n_workers = profile.workers or cpu_count()
+    with (
+        TemporaryDirectory(prefix="surveyflow-", dir=profile.scratch, ignore_cleanup_errors=True) as scratch,
+        _environment(_WORKER_ENVIRONMENT),
+        dask.config.set(_local_settings(profile)),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            host=_LOOPBACK,
+            dashboard_address=profile.dashboard,
+            worker_dashboard_address=f"{_LOOPBACK}:0",
+            memory_limit=profile.memory or 0,
+            local_directory=scratch,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
+        yield client
+        with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
+            client.wait_for_workers(n_workers, timeout=10)
+
+
+def _local_settings(profile: LocalProfile) -> dict[str, Any]:
+    """Dask's settings for a cluster of our own.
+
+    Deaths are counted by our own side, so Dask is to report each one. Results are receipts, so spilling and pausing could help
+    nobody, but would hit workers whose memory-mapped mosaics count as theirs.
+    """
+    return {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started meanwhile.
+
+    Dask's own setting for this gives way to what the user's shell says, and outlasts the cluster.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _connect(profile: AddressProfile) -> Iterator[Client]:
+    """Connect to a running scheduler and wait for its first worker."""
+    where = profile.address or str(profile.scheduler_file)
+    with _client(profile, where) as client:
+        _wait_for_worker(client, where, profile.worker_wait_s)
+        yield client
+
+
+def _client(profile: AddressProfile, where: str) -> Client:
+    """Connect, or say why not."""
+    if profile.scheduler_file is not None and not profile.scheduler_file.exists():
+        raise ClusterError(f"there is no scheduler file {where}. Start the scheduler, or correct scheduler_file in the profile.")
+    try:
+        return Client(
+            profile.address,
+            scheduler_file=profile.scheduler_file and str(profile.scheduler_file),
+            timeout=profile.connect_timeout_s,
+            set_as_default=False,
+        )
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {where} within {profile.connect_timeout_s:g} s: {error}. "
+            "Start it, or correct the address in the profile."
+        ) from error
+
+
+def _wait_for_worker(client: Client, where: str, wait_s: float) -> None:
+    try:
+        client.wait_for_workers(1, timeout=wait_s)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"the scheduler at {where} has had no worker for {wait_s:g} s. "
+            "Start workers (dask worker), or raise worker_wait_s in the profile."
+        ) from error

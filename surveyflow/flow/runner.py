@@ -1,0 +1,142 @@
+"""How jobs are run on a Dask cluster, and their results handed out as they come.
+
+Jobs in flight, not jobs in all, decide how much memory the driver and the scheduler need: Dask holds at most a few jobs a
+worker, and forgets each as soon as its result is here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from distributed import Client
+
+from surveyflow.flow.attempts import Attempt, Attempts
+from surveyflow.flow.flights import Deaths, Flights
+from surveyflow.flow.jobs import WorkerSpec
+from surveyflow.types import Job, JobResult
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+
+
+class DaskExecutor:
+    """Runs jobs on the workers of a Dask cluster.
+
+    A job whose worker dies is run again on another. When ``max_deaths`` workers died with it, the last of them with nothing
+    else running, its result says so and the rest goes on.
+
+    Parameters
+    ----------
+    client
+        A connected client; it stays open.
+    factory, context
+        As for `surveyflow.flow.serial.SerialExecutor`. Each worker process makes its own worker object, once.
+    jobs_per_worker
+        How many jobs each worker holds at a time: one that runs and those ready to follow.
+    max_deaths
+        Workers that may die with a job before it is given up, at least 2.
+    worker_wait_s
+        How long to go on without a single worker before the run is given up, seconds.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        factory: str,
+        context: Mapping[str, Any],
+        *,
+        jobs_per_worker: int = 2,
+        max_deaths: int = 3,
+        worker_wait_s: float = 300.0,
+    ) -> None:
+        self._client = client
+        self._spec = WorkerSpec.of(factory, context)
+        self._crew = _Crew(client, worker_wait_s)
+        self._jobs_per_worker = jobs_per_worker
+        self._max_deaths = max_deaths
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Yield a result for each job as it ends; a fatal one is the last.
+
+        Jobs start in the order given. Leaving the iteration early takes back those that have not started.
+        """
+        attempts = Attempts(jobs, self._max_deaths)
+        flights = Flights(self._client, self._spec)
+        try:
+            while self._fill(attempts, flights):
+                for result in self._wait(attempts, flights):
+                    yield result
+                    if result.fatal:
+                        return
+        finally:
+            flights.recall()
+
+    def close(self) -> None:
+        """Do nothing: the client belongs to whoever opened it."""
+
+    def _fill(self, attempts: Attempts, flights: Flights) -> bool:
+        """Submit while there is room; False when all is done."""
+        room = self._jobs_per_worker * max(1, self._crew.size())
+        while len(flights) < room and (attempt := attempts.next(len(flights))):
+            flights.start(attempt)
+        return len(flights) > 0
+
+    def _wait(self, attempts: Attempts, flights: Flights) -> Iterator[JobResult]:
+        """Wait until a job ends, a second at most; give its result, if it is not to be tried again."""
+        landed = flights.land(_LOOK_AGAIN_S)
+        if landed is None:
+            yield from self._give_up_without_workers(flights)
+        elif isinstance(landed[1], Deaths):
+            yield from _bury(attempts, landed[0], landed[1])
+        else:
+            yield landed[1].result(landed[0].job)
+
+    def _give_up_without_workers(self, flights: Flights) -> Iterator[JobResult]:
+        if self._crew.is_lost():
+            error = f"no worker was there for {self._crew.wait_s:g} s; see the workers' logs for why they ended"
+            yield JobResult(flights.recall()[0].job, error=error, fatal=True)
+
+
+class _Crew:
+    """How many workers there are, and since when there are none.
+
+    Asked at every job, so the scheduler's answer is kept for a second.
+    """
+
+    def __init__(self, client: Client, wait_s: float) -> None:
+        self._client = client
+        self.wait_s = wait_s
+        self._size = 0
+        self._asked_at = self._seen_at = float("-inf")
+
+    def size(self) -> int:
+        """Count the workers, as of a second ago at most."""
+        now = time.monotonic()
+        if now - self._asked_at > _LOOK_AGAIN_S:
+            self._size = self._count()
+            self._seen_at = now if self._size or self._asked_at < 0 else self._seen_at
+            self._asked_at = now
+        return self._size
+
+    def is_lost(self) -> bool:
+        """Tell whether there has been no worker for as long as we wait for one."""
+        return self.size() == 0 and time.monotonic() - self._seen_at > self.wait_s
+
+    def _count(self) -> int:
+        try:
+            return len(self._client.nthreads())
+        except OSError:  # the scheduler is out of reach; if it stays so, Dask cancels what is in flight
+            return 0
+
+
+def _bury(attempts: Attempts, attempt: Attempt, deaths: Deaths) -> Iterator[JobResult]:
+    """Put an attempt whose worker died back in line, or give its job up."""
+    total = attempt.deaths + deaths.count
+    logger.warning("job=%s worker=%s died, deaths=%d", attempt.job.name, deaths.last_worker, total)
+    if not attempts.survive(attempt, deaths.count):
+        what = f"{attempt.job.verb} {attempt.job.name} died on {total} workers, last on {deaths.last_worker}"
+        yield JobResult(attempt.job, error=f"{what}: killed, out of memory, or crashed; see that worker's log")
