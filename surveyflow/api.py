@@ -1,1 +1,313 @@
-"""The Python interface."""
+"""What can be asked of surveyflow from Python; the command line is a thin layer over these functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
+from surveyflow.catalog.run_folders import RunStatus, last_run
+from surveyflow.errors import InputError
+from surveyflow.flow.clusters import Profile, load_profile, open_executor
+from surveyflow.inputs.mosaics import open_mosaic
+from surveyflow.inputs.workflow import load_workflow
+from surveyflow.planning import Plan
+from surveyflow.runs.deciding import make_plan
+from surveyflow.runs.executing import LateExecutor
+from surveyflow.runs.preflight import Survey, check_engine, open_survey
+from surveyflow.runs.progress import Listener, Reporter
+from surveyflow.runs.whole import RunResult, run_survey
+from surveyflow.sky.scattered import cut_from_mosaic
+from surveyflow.types import CutoutStack, Model
+from surveyflow.worker import FACTORY
+
+if TYPE_CHECKING:
+    from surveyflow.simulate.survey import SurveySpec
+
+__all__ = [
+    "SurveyStatus",
+    "ValidSurvey",
+    "cutouts",
+    "demo",
+    "load_model",
+    "open_catalog",
+    "plan",
+    "read_catalog",
+    "report",
+    "run",
+    "status",
+    "validate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSurvey:
+    """What a workflow names, found fit to use.
+
+    Parameters
+    ----------
+    name, release
+        Of the survey.
+    sources
+        Number of sources by field.
+    mosaics
+        Rows and columns of the mosaics by ``FIELD/INSTRUMENT``.
+    models
+        Model ids by ``FIELD/INSTRUMENT``.
+    warnings
+        What should be known, though it stops nothing.
+    """
+
+    name: str
+    release: str
+    sources: dict[str, int]
+    mosaics: dict[str, tuple[int, int]]
+    models: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyStatus:
+    """What is known of an output folder.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    published
+        Its latest revision; None before the first.
+    last_run
+        What its newest run reported last; None before the first.
+    """
+
+    root: Path
+    published: Revision | None
+    last_run: RunStatus | None
+
+
+def validate(workflow: str | Path) -> ValidSurvey:
+    """Check a workflow and everything that it names, without changing anything.
+
+    Parameters
+    ----------
+    workflow
+        Path of the workflow file.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used; it holds every problem found.
+    """
+    with open_survey(load_workflow(Path(workflow))) as survey:
+        fields = survey.fields
+        return ValidSurvey(
+            name=survey.workflow.survey.name,
+            release=survey.workflow.survey.release,
+            sources={name: len(field.sources) for name, field in fields.items()},
+            mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
+            models={f"{name}/{key}": card.model_id for name, field in fields.items() for key, card in field.cards.items()},
+            warnings=survey.warnings,
+        )
+
+
+def plan(workflow: str | Path, *, profile: str | Path | None = None, listeners: Sequence[Listener] = ()) -> Plan:
+    """Say what a run would do, and why; pixels that were never read before are read.
+
+    Parameters
+    ----------
+    workflow
+        Path of the workflow file.
+    profile
+        Name or path of the profile that says where to read them; the built-in ``local`` if left out.
+    listeners
+        Called with every `Progress`.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used.
+    """
+    with open_survey(load_workflow(Path(workflow))) as survey, ExitStack() as stack:
+        executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
+        return make_plan(survey, executor, Reporter(listeners))
+
+
+def run(
+    workflow: str | Path,
+    *,
+    profile: str | Path | None = None,
+    client: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> RunResult:
+    """Turn a survey into a published catalog; what has been done before is kept.
+
+    Parameters
+    ----------
+    workflow
+        Path of the workflow file.
+    profile
+        Name or path of the profile that says where to run; the built-in ``local`` if left out.
+    client
+        A ``distributed.Client`` to use instead of the profile's cluster; it is not closed.
+    listeners
+        Called with every `Progress`.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used; nothing was changed.
+    LockHeld
+        If another run works on the same output.
+    """
+    chosen = load_profile(profile or "local")
+    with open_survey(load_workflow(Path(workflow))) as survey:
+        check_engine()
+        return run_survey(survey, chosen, client=client, listeners=listeners)
+
+
+def demo(
+    folder: str | Path,
+    *,
+    spec: SurveySpec | None = None,
+    profile: str | Path | None = None,
+    listeners: Sequence[Listener] = (),
+) -> RunResult:
+    """Simulate a small survey and run it, with untrained models.
+
+    Parameters
+    ----------
+    folder
+        Where to put it: absent, empty, or an earlier demo's.
+    spec
+        Size and seed of the survey.
+    profile, listeners
+        As in `run`.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else.
+    """
+    from surveyflow.demonstration import make_demonstration
+
+    folder = Path(folder)
+    workflow = folder / "workflow.toml"
+    if not workflow.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} exists and holds no demo. Name a new folder: surveyflow demo DIR.")
+        make_demonstration(folder, spec)
+    return run(workflow, profile=profile, listeners=listeners)
+
+
+def status(root: str | Path) -> SurveyStatus:
+    """Say what is published in an output folder, and how far its newest run has come.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    InputError
+        If it holds no runs.
+    """
+    root = Path(root)
+    newest = last_run(root)
+    if newest is None:
+        raise InputError(f"{root} holds no runs: expected the [output] root of a workflow that was run.")
+    return SurveyStatus(root, latest(root), newest)
+
+
+def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:
+    """Write the report page of a published revision anew.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        ``latest``, a release or a revision.
+    output
+        The page's path; ``ROOT/reports/<revision>.html`` if left out.
+
+    Returns
+    -------
+    The page's path.
+    """
+    from surveyflow.report.page import write_report
+
+    revision = find(Path(root), release)
+    page = Path(output) if output is not None else Path(root) / "reports" / f"{revision.name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_report(revision.path, page)
+    return page
+
+
+def cutouts(
+    mosaic: str | Path, ra_deg: ArrayLike, dec_deg: ArrayLike, size: int = 128, *, weight: str | Path | None = None
+) -> CutoutStack:
+    """Cut squares around positions out of a mosaic.
+
+    Parameters
+    ----------
+    mosaic
+        FITS image, with the extension in brackets if it is not the only one: ``image.fits[SCI]``.
+    ra_deg, dec_deg
+        (n,) positions, degrees.
+    size
+        Side of the cutouts, pixels.
+    weight
+        Weight map; without one, pixels that are 0 or NaN count as empty.
+
+    Returns
+    -------
+    Cutouts in native pixel orientation, at their true offsets: what lies beyond the mosaic is 0 and not valid.
+
+    Raises
+    ------
+    MosaicError
+        If the image cannot be used.
+
+    Examples
+    --------
+    >>> stack = cutouts("egs_f814w_sci.fits", [214.82, 214.83], [52.78, 52.79])  # doctest: +SKIP
+    >>> stack.pixels.shape  # doctest: +SKIP
+    (2, 128, 128)
+    """
+    with open_mosaic(mosaic, weight) as opened:
+        x_pix, y_pix = opened.to_pixels(np.atleast_1d(np.asarray(ra_deg, float)), np.atleast_1d(np.asarray(dec_deg, float)))
+        return cut_from_mosaic(opened, x_pix, y_pix, size)
+
+
+def load_model(path: str | Path, engine: str = "auto") -> Model:
+    """Load a model's folder for sampling.
+
+    Parameters
+    ----------
+    path
+        Folder with ``card.toml`` and ``weights.safetensors``.
+    engine
+        ``auto`` or ``keras``.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a sound model, or the engine is not installed.
+    """
+    from surveyflow.models.sampler import load_model as load
+
+    return load(Path(path), engine=engine)
+
+
+@contextmanager
+def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
+    context = {"root": str(survey.workflow.output.root), "engine": "auto"}
+    with open_executor(profile, FACTORY, context) as executor:
+        yield executor

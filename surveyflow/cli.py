@@ -1,1 +1,222 @@
-"""The command line."""
+"""The command line: verbs, what they print, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from surveyflow import __version__
+from surveyflow.errors import SurveyflowError
+
+if TYPE_CHECKING:
+    from surveyflow.api import SurveyStatus
+    from surveyflow.planning import Plan
+    from surveyflow.runs.whole import RunResult
+
+app = typer.Typer(
+    name="surveyflow",
+    help="Merger probability distributions and contamination estimates for every galaxy of a survey.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+WorkflowFile = Annotated[Path, typer.Argument(help="Workflow file (TOML).", metavar="WORKFLOW", show_default=False)]
+OutputRoot = Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)]
+ProfileOption = Annotated[str, typer.Option(help="Where to run: local, serial, or a profile file (TOML).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: say nothing if nothing has changed.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Take what holds for every verb; the text of the help page stands above."""
+    if version:
+        typer.echo(f"surveyflow {__version__}")
+        raise typer.Exit
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    if debug:
+        logging.getLogger("surveyflow").setLevel(logging.DEBUG)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="New folder for the demo.", metavar="DIR")] = Path("surveyflow-demo"),
+    profile: ProfileOption = "local",
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a small survey, run it, and show the catalog and the report."""
+    from surveyflow import api
+    from surveyflow.terminal import progress_listener
+
+    typer.echo(f"Simulating a survey and running it in {folder}", err=True)
+    with progress_listener() as listener:
+        result = api.demo(folder, profile=profile, listeners=[listener])
+    _print_run(result, as_json)
+    if not as_json:
+        typer.echo(f"workflow  {folder / 'workflow.toml'}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def validate(workflow: WorkflowFile, as_json: JsonOption = False) -> None:
+    """Check a workflow and all that it names, without changing anything."""
+    from surveyflow import api
+
+    valid = api.validate(workflow)
+    if as_json:
+        _print_json(asdict(valid))
+        return
+    typer.echo(f"{workflow} is valid: survey {valid.name}, release {valid.release}")
+    for name, count in valid.sources.items():
+        typer.echo(f"  {name}: {count} sources")
+    for name, (rows, columns) in valid.mosaics.items():
+        typer.echo(f"  {name}: {columns} x {rows} pixels, model {valid.models.get(name, 'none')}")
+    for warning in valid.warnings:
+        typer.echo(f"  note: {warning}")
+
+
+@app.command()
+def plan(workflow: WorkflowFile, profile: ProfileOption = "local", as_json: JsonOption = False) -> None:
+    """Say what a run would do, and why."""
+    from surveyflow import api
+    from surveyflow.terminal import progress_listener
+
+    with progress_listener() as listener:
+        planned = api.plan(workflow, profile=profile, listeners=[listener])
+    if as_json:
+        _print_json({"counts": planned.counts, "units": planned.as_json()})
+    else:
+        _print_plan(planned)
+
+
+@app.command()
+def run(
+    workflow: WorkflowFile,
+    profile: ProfileOption = "local",
+    if_changed: IfChangedOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a survey into a published catalog; what has been done before is kept."""
+    from surveyflow import api
+    from surveyflow.terminal import progress_listener
+
+    with progress_listener() as listener:
+        result = api.run(workflow, profile=profile, listeners=[listener])
+    if result.published or not if_changed or as_json:
+        _print_run(result, as_json)
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def status(root: OutputRoot, as_json: JsonOption = False) -> None:
+    """Say how far the newest run has come, and what is published."""
+    from surveyflow import api
+
+    found = api.status(root)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        _print_status(found)
+
+
+@app.command()
+def report(
+    root: OutputRoot,
+    release: Annotated[str, typer.Option(help="latest, a release or a revision.")] = "latest",
+    output: Annotated[Path | None, typer.Option(help="Path of the page.", show_default="ROOT/reports/REVISION.html")] = None,
+) -> None:
+    """Write the report page of a published revision."""
+    from surveyflow import api
+
+    typer.echo(api.report(root, release=release, output=output))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine offers, and what is missing."""
+    from surveyflow.checkup import check_machine
+
+    checks = check_machine()
+    if as_json:
+        _print_json([asdict(check) for check in checks])
+        return
+    for check in checks:
+        typer.echo(f"{'ok  ' if check.good else 'note'} {check.name:12} {check.found}")
+
+
+def main() -> None:
+    """Run the command line; every known error ends in a message and its exit code, not in a traceback."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except SurveyflowError as error:
+        if debug:
+            raise
+        _explain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Nothing is lost: run again to continue.", err=True)
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001
+        if debug:
+            raise
+        typer.echo(f"Unforeseen {type(error).__name__}: {error}\nRun with `surveyflow --debug ...` for details.", err=True)
+        sys.exit(1)
+
+
+def _explain(error: SurveyflowError) -> None:
+    lines = str(error).splitlines() or [type(error).__name__]
+    if len(lines) == 1:
+        typer.echo(f"Error: {lines[0]}", err=True)
+        return
+    typer.echo(f"{len(lines)} problems:", err=True)
+    for line in lines:
+        typer.echo(f"  - {line}", err=True)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, default=str))
+
+
+def _print_run(result: RunResult, as_json: bool) -> None:
+    if as_json:
+        _print_json(result.as_json())
+        return
+    if not result.published:
+        typer.echo(f"Nothing has changed since {result.revision}.")
+    units = ", ".join(f"{count} {name}" for name, count in result.units.items())
+    typer.echo(f"revision  {result.revision}")
+    typer.echo(f"units     {units}")
+    typer.echo(f"rows      {result.rows} ({', '.join(f'{count} {name}' for name, count in result.status.items())})")
+    typer.echo(f"catalog   {result.path}")
+    typer.echo(f"report    {result.path / 'report.html'}")
+    for name, error in result.failed_units.items():
+        typer.echo(f"failed    {name}: {error}")
+
+
+def _print_plan(planned: Plan) -> None:
+    for unit in planned.units:
+        typer.echo(f"{unit.decision.value:5} {unit.name:40} {unit.n_sources:7d} sources  {unit.reason}")
+    typer.echo(", ".join(f"{count} to {name}" for name, count in planned.counts.items()))
+
+
+def _print_status(found: SurveyStatus) -> None:
+    if found.published is None:
+        typer.echo("published nothing yet")
+    else:
+        typer.echo(f"published {found.published.name}: {found.published.n_rows} rows in {found.published.path}")
+    if found.last_run is not None:
+        progress = found.last_run.progress
+        typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
+        typer.echo(f"updated   {found.last_run.updated}")

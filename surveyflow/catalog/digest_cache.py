@@ -24,6 +24,7 @@ class DigestCache:
     """
 
     def __init__(self, root: Path, files: Sequence[Sequence[Any]]) -> None:
+        self._root = root
         self._state = [list(file) for file in files]
         name = hashlib.sha256("\0".join(str(file[0]) for file in files).encode()).hexdigest()[:32]
         self._path = root / "digests" / f"{name}.json"
@@ -38,7 +39,9 @@ class DigestCache:
         self._digests[_name(box)] = dict(digests)
 
     def save(self) -> None:
-        """Write what is known, in one atomic step."""
+        """Write what is known, in one atomic step; before the first run there is no output folder, and nothing is written."""
+        if not self._root.is_dir():
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps({"files": self._state, "digests": self._digests}))

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +56,19 @@ class Progress:
             return None
         counts = (self.cutouts_done, self.cutouts_total) if self.cutouts_done else (self.done, self.total)
         return self.seconds * (counts[1] - counts[0]) / counts[0]
+
+    def describe(self) -> str:
+        """Say it in one line: ``3/12 units, 420 cutouts, 61/s, 00:01:20 left``."""
+        if self.phase not in ("digest", "units"):
+            return f"{self.phase} {self.message}".strip()
+        words = [f"{self.done}/{self.total} {'windows' if self.phase == 'digest' else 'units'}"]
+        if self.cutouts_done:
+            words += [f"{self.cutouts_done} cutouts", f"{self.cutouts_per_second:.0f}/s"]
+        if self.seconds_left:
+            words.append(f"{timedelta(seconds=round(self.seconds_left))} left")
+        if self.failed:
+            words.append(f"{self.failed} failed")
+        return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
