@@ -1,0 +1,158 @@
+"""What a revision says, in numbers.
+
+Memory grows with the few columns that the page needs (about 50 bytes a source); histograms are summed batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from surveyflow.errors import CatalogError
+from surveyflow.stats.posterior import HISTOGRAM_BINS
+from surveyflow.types import Flag, Int64Array, Status
+
+GALLERY_SIZE = 12
+
+_SOURCE_COLUMNS = ["field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"]
+_GALLERY_COLUMNS = [
+    *("field", "source_id", "redshift", "instrument", "x_pix", "y_pix", "model_id"),
+    *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagCount:
+    """How often one flag is set.
+
+    Parameters
+    ----------
+    flag
+        A single bit.
+    n_rows
+        Rows that carry it.
+    n_ok
+        Rows with a result that carry it.
+    """
+
+    flag: Flag
+    n_rows: int
+    n_ok: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The sources at both ends of the distribution of ``p_pm_mean``, unflagged results only.
+
+    Parameters
+    ----------
+    most
+        Rows of the gallery as mappings from column to value, the most probable post-merger first.
+    least
+        Rows of the gallery, the least probable post-merger first; none of them is also in ``most``.
+    n_candidates
+        Number of unflagged results that they were chosen from.
+    """
+
+    most: list[dict[str, Any]]
+    least: list[dict[str, Any]]
+    n_candidates: int
+
+
+def open_dataset(revision_folder: Path) -> ds.Dataset:
+    """Open the Parquet files of a revision's folder, finished or still being built.
+
+    Raises
+    ------
+    CatalogError
+        The folder holds no Parquet dataset.
+    """
+    files = sorted(str(path) for path in (revision_folder / "dataset").rglob("*.parquet"))
+    if not files:
+        raise CatalogError(f"{revision_folder}: expected Parquet files below dataset/, found none. Name a published revision.")
+    return ds.dataset(files, format="parquet")
+
+
+def read_sources(dataset: ds.Dataset) -> pd.DataFrame:
+    """Read the few columns that counts, maps and distributions need, one row for every source, texts as categories."""
+    return cast(pd.DataFrame, dataset.to_table(columns=_SOURCE_COLUMNS).to_pandas(strings_to_categorical=True))
+
+
+def status_counts(sources: pd.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
+    """Count sources by field, instrument and status.
+
+    Returns
+    -------
+    counts
+        One (field, instrument, rows by status) for each pair that occurs, sorted; the instrument is ``""``, and comes last
+        in its field, where none was chosen. Every entry holds every status that occurs, in the order of `Status`.
+    """
+    columns = (sources[name].astype(object).fillna("") for name in ("field", "instrument", "status"))
+    counts: Counter[tuple[str, str, str]] = Counter(zip(*columns, strict=True))
+    present = [status.value for status in Status if any(status.value == counted for _, _, counted in counts)]
+    pairs = sorted({(field, instrument) for field, instrument, _ in counts}, key=lambda pair: (pair[0], not pair[1], pair[1]))
+    return [(*pair, {status: counts[*pair, status] for status in present}) for pair in pairs]
+
+
+def flag_counts(sources: pd.DataFrame) -> list[FlagCount]:
+    """Count every flag, over all rows and over the rows with a result."""
+    flags = sources["flags"].to_numpy()
+    ok = is_ok(sources)
+    return [FlagCount(flag, int(np.count_nonzero(flags & flag)), int(np.count_nonzero(flags[ok] & flag))) for flag in Flag]
+
+
+def is_ok(sources: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(n,) bool: which rows hold a result."""
+    return (sources["status"] == Status.OK.value).to_numpy()
+
+
+def stacked_posteriors(dataset: ds.Dataset) -> dict[tuple[str, str], Int64Array]:
+    """Sum ``p_pm_hist`` over the sources of each field and instrument.
+
+    Returns
+    -------
+    counts
+        (field, instrument) -> (50,) int64 draws in each bin of [0, 1], sorted by field and instrument.
+    """
+    sums: dict[tuple[str, str], Int64Array] = {}
+    columns = ["field", "instrument", "p_pm_hist"]
+    for batch in dataset.to_batches(columns=columns, filter=pc.field("status") == Status.OK.value):
+        for key, counts in _batch_posteriors(batch):
+            sums[key] = sums.get(key, np.zeros(HISTOGRAM_BINS, dtype=np.int64)) + counts
+    return dict(sorted(sums.items()))
+
+
+def _batch_posteriors(batch: pa.RecordBatch) -> list[tuple[tuple[str, str], Int64Array]]:
+    histograms = batch.column("p_pm_hist").flatten().to_numpy().reshape(-1, HISTOGRAM_BINS)
+    groups = batch.select(["field", "instrument"]).to_pandas().groupby(["field", "instrument"]).indices
+    return [(cast(tuple[str, str], key), histograms[rows].sum(axis=0, dtype=np.int64)) for key, rows in groups.items()]
+
+
+def find_extremes(dataset: ds.Dataset, sources: pd.DataFrame, size: int = GALLERY_SIZE) -> Extremes:
+    """Find the most and the least probable post-mergers by ``p_pm_mean`` among the unflagged results.
+
+    Equal probabilities are ordered by field and source id. Where there are fewer than ``2 * size`` candidates, each is
+    shown once.
+    """
+    candidates = sources[is_ok(sources) & (sources["flags"] == 0).to_numpy()]
+    keys = candidates[["field", "source_id", "p_pm_mean"]].astype({"field": object})
+    n_most, n_least = min(size, (len(keys) + 1) // 2), min(size, len(keys) // 2)
+    descending = keys.sort_values(["p_pm_mean", "field", "source_id"], ascending=[False, True, True])
+    most, least = descending.head(n_most), descending.tail(n_least).iloc[::-1]
+    return Extremes(_read_gallery(dataset, most), _read_gallery(dataset, least), len(candidates))
+
+
+def _read_gallery(dataset: ds.Dataset, keys: pd.DataFrame) -> list[dict[str, Any]]:
+    """Read the gallery's columns of the sources named by ``keys``, in the order of ``keys``."""
+    wanted = pc.field("source_id").isin(keys["source_id"].tolist()) & pc.field("field").isin(keys["field"].unique().tolist())
+    rows = dataset.to_table(columns=_GALLERY_COLUMNS, filter=wanted).to_pylist()
+    by_key = {(row["field"], row["source_id"]): row for row in rows}
+    return [by_key[key] for key in zip(keys["field"], keys["source_id"], strict=True)]
