@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -158,6 +159,8 @@ def doctor(as_json: JsonOption = False) -> None:
 def main() -> None:
     """Run the command line; every known error ends in a message and its exit code, not in a traceback."""
     debug = "--debug" in sys.argv
+    # A batch system ends a job with SIGTERM: leave as after an error, so that locks and workers are given back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except SurveyflowError as error:
@@ -165,10 +168,7 @@ def main() -> None:
             raise
         _explain(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("Stopped. Nothing is lost: run again to continue.", err=True)
-        sys.exit(130)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         if debug:
             raise
         typer.echo(f"Unforeseen {type(error).__name__}: {error}\nRun with `surveyflow --debug ...` for details.", err=True)
