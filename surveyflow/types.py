@@ -231,7 +231,7 @@ class SourceList:
     ra_deg, dec_deg
         (n,) float64, ICRS degrees, finite; 0 <= ra < 360, -90 <= dec <= 90.
     redshift
-        (n,) float64, at least 0; NaN where unknown.
+        (n,) float64, at least -0.01 (stars and near galaxies approach us); NaN where unknown.
     """
 
     field: str

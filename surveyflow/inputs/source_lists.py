@@ -58,6 +58,8 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
     names = spec.columns
     columns = read_columns(spec.path, {name for name in names.model_dump().values() if name is not None})
     redshift = columns[names.redshift] if names.redshift is not None else None
+    if not len(columns[names.id].values):
+        raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
     problems = [
         *_problems_of_ids(columns[names.id]),
         *_problems_of_position(columns[names.ra], 0.0, np.nextafter(360.0, 0.0), "[0, 360)"),
@@ -148,12 +150,10 @@ def _not_numbers(column: Column, remedy: str) -> str | None:
     if column.values.ndim != 1:
         each = "x".join(map(str, column.values.shape[1:]))
         return f"column {column.name}: each row holds {each} values, expected one. Name a column of one number a row."
-    if len(column.values) == 0:
-        return f"column {column.name}: the list has no rows. Write a list with at least one source."
     if column.values.dtype.kind in "iuf":
         return None
     row = next((row for row, value in enumerate(column.values) if not column.missing[row] and not _is_number(value)), 0)
-    return f"column {column.name}: row {row + 1} holds {column.values[row]!r}, expected numbers. {remedy}"
+    return f"column {column.name}: row {row + 1} holds {str(column.values[row])!r}, expected numbers. {remedy}"
 
 
 def _is_number(value: object) -> bool:

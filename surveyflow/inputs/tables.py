@@ -14,7 +14,7 @@ import warnings
 import xml.parsers.expat
 import zlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
-from astropy.table.meta import get_header_from_yaml
+from astropy.table.meta import YamlParseError, get_header_from_yaml
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
@@ -36,7 +36,17 @@ from surveyflow.types import BoolArray
 _NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
 _DELIMITERS = (",", "\t", ";")
 _FIRST_BYTES = 2048
-_DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, xml.parsers.expat.ExpatError, pa.ArrowException)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    zlib.error,
+    xml.parsers.expat.ExpatError,
+    YamlParseError,
+    pa.ArrowException,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +229,16 @@ def _read_parquet(request: _Request) -> dict[str, Column]:
     with pq.ParquetFile(request.file) as file:
         request.check(file.schema_arrow.names)
         units = _units_in_metadata(file.schema_arrow.metadata or {})
-        table = file.read(columns=sorted(request.wanted))
-    return {name: _arrow_column(name, table[name], units.get(name)) for name in request.wanted}
+        masks = {f"{name}.mask" for name in request.wanted} & set(file.schema_arrow.names)  # astropy's way to write a mask
+        table = file.read(columns=sorted(request.wanted | masks))
+    columns = {name: _arrow_column(name, table[name], units.get(name)) for name in request.wanted}
+    return {name: _masked_by(column, table, f"{name}.mask") for name, column in columns.items()}
+
+
+def _masked_by(column: Column, table: pa.Table, mask: str) -> Column:
+    if mask not in table.column_names:
+        return column
+    return replace(column, missing=column.missing | table[mask].to_numpy().astype(bool))
 
 
 def _units_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, str]:
@@ -257,8 +275,9 @@ def _read_ecsv(request: _Request) -> dict[str, Column]:
 
 def _masked_column(name: str, column: Any, unit: object) -> Column:
     values = _native(np.asarray(np.ma.getdata(column)))
-    mask = np.ma.getmaskarray(column)
-    return Column(name, values, mask.reshape(len(values), -1).all(axis=1), None if unit is None else str(unit))
+    mask = np.asarray(np.ma.getmaskarray(column))
+    missing: BoolArray = np.all(mask, axis=tuple(range(1, mask.ndim)))
+    return Column(name, values, missing, None if unit is None else str(unit))
 
 
 def _read_text(request: _Request) -> dict[str, Column]:
