@@ -317,7 +317,7 @@ def key_parts(
         "weight_pixels": pixel_digests["weight"],
         "unit": str(mosaic_unit),
         "model": card.weights_digest,
-        "preparation": _digest(repr(replace(card, citation="", notes=""))),
+        "preparation": _digest(repr(replace(card, weights_digest="", citation="", notes=""))),
         "sampling": f"draws={sampling.n_draws} seed={sampling.seed} keep_draws={sampling.keep_draws}",
         "quality": f"min_valid_fraction={min_valid_fraction!r}",
         "precision": precision,

@@ -255,10 +255,10 @@ def _identity(sources: UnitSources) -> dict[str, Any]:
         "source_id": sources.source_id,
         "ra": sources.ra_deg,
         "dec": sources.dec_deg,
-        "redshift": np.ma.masked_invalid(sources.redshift),
-        "instrument": np.ma.masked_equal(sources.instrument.astype(object), ""),
-        "x_pix": np.ma.masked_invalid(sources.x_pix),
-        "y_pix": np.ma.masked_invalid(sources.y_pix),
+        "redshift": sources.redshift,
+        "instrument": np.where(sources.instrument == "", None, sources.instrument.astype(object)),
+        "x_pix": sources.x_pix,
+        "y_pix": sources.y_pix,
     }
 
 

@@ -114,7 +114,7 @@ def run_survey(
         stack.enter_context(folder.logging())
         reporter = Reporter([*listeners, folder.record])
         context = {"root": str(root), "engine": engine}
-        executor = LateExecutor(stack, lambda: open_executor(profile, FACTORY, context, scratch=folder.path, client=client))
+        executor = LateExecutor(stack, lambda: open_executor(profile, FACTORY, context, client=client))
         with _reporting_the_end(reporter):
             plan = make_plan(survey, executor, reporter)
             return _already_published(survey, plan) or _work_and_publish(survey, plan, executor, folder, reporter)
