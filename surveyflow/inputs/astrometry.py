@@ -1,0 +1,211 @@
+"""Where on a mosaic a position of the sky lies.
+
+Only the tangent-plane projection of rectified mosaics is understood. The cards that it needs are taken out of the header and all
+others left: CANDELS mosaics still carry the distortion (SIP, lookup tables) of the exposures that they were drizzled from, which
+astropy would apply once more, moving positions by up to an arcminute.
+
+Positions count as being in the mosaic's own frame: FK5 and ICRS differ by some 20 mas, less than a pixel, and catalogs made from
+a mosaic repeat its frame whatever they call it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, WcsError
+from numpy.typing import ArrayLike
+
+from surveyflow.errors import MosaicError
+from surveyflow.types import Float64Array
+
+_EXPECTED_CTYPES = ("RA---TAN", "DEC--TAN")
+_POINT_KEYS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
+_CD_KEYS = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
+_PC_KEYS = ("PC1_1", "PC1_2", "PC2_1", "PC2_2")
+_CDELT_KEYS = ("CDELT1", "CDELT2")
+_POLE_KEYS = ("LONPOLE", "LATPOLE")
+_DISTORTION = re.compile(
+    r"(A|B|AP|BP)_(\d+_\d+|ORDER|DMAX)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d|(DP|DQ|D2IM)\d(\..*)?|D2IMEXT|D2IMARR|AXISCORR"
+)
+_SCAMP = re.compile(r"PV[12]_\d+")
+_SAME_MATRIX = 1e-4
+_SQUARE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Astrometry:
+    """The tangent-plane projection of one mosaic.
+
+    Parameters
+    ----------
+    cards
+        The header cards that positions depend on, and no others.
+    shape
+        Rows and columns of the mosaic.
+    pixel_scale_arcsec
+        Side of a pixel.
+    notices
+        What was left out of the header.
+    """
+
+    cards: tuple[tuple[str, str | float], ...]
+    shape: tuple[int, int]
+    pixel_scale_arcsec: float
+    notices: tuple[str, ...]
+    _wcs: WCS
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that positions depend on, hexadecimal."""
+        return hashlib.sha256(repr((self.cards, self.shape)).encode()).hexdigest()
+
+    def to_pixels(self, ra_deg: ArrayLike, dec_deg: ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Convert positions on the sky to 0-based x and y; NaN where the tangent plane does not reach."""
+        ra, dec = np.atleast_1d(np.asarray(ra_deg, dtype=np.float64)), np.atleast_1d(np.asarray(dec_deg, dtype=np.float64))
+        x, y = self._wcs.wcs_world2pix(ra, dec, 0)
+        return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+
+    def to_sky(self, x_pix: ArrayLike, y_pix: ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Convert 0-based x and y to right ascension and declination, degrees."""
+        ra, dec = self._wcs.wcs_pix2world(np.atleast_1d(x_pix), np.atleast_1d(y_pix), 0)
+        return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
+
+    def offset_pixels(self, other: Astrometry) -> float:
+        """Largest distance, over the corners, between where this mosaic and another put the same piece of sky, in pixels."""
+        height, width = self.shape
+        x, y = np.array([0.0, width - 1, 0.0, width - 1]), np.array([0.0, 0.0, height - 1, height - 1])
+        other_x, other_y = other.to_pixels(*self.to_sky(x, y))
+        distances = np.hypot(other_x - x, other_y - y)
+        return float(np.max(np.nan_to_num(distances, nan=np.inf)))
+
+
+def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) -> Astrometry:
+    """Take the projection out of an image's header.
+
+    Parameters
+    ----------
+    header
+        Header of the image.
+    shape
+        Rows and columns of the image.
+    location
+        What to call the file in messages.
+
+    Raises
+    ------
+    MosaicError
+        If there is no projection, one that is not understood, one that contradicts itself, or pixels that are not square.
+    """
+    _check_projection(header, location)
+    cards = _cards(header, location)
+    wcs = _wcs(cards, location)
+    return Astrometry(cards, shape, _pixel_scale_arcsec(wcs, location), _notices(header, location), wcs)
+
+
+def _check_projection(header: fits.Header, location: str) -> None:
+    ctypes = tuple(str(header.get(key, "")).strip() for key in ("CTYPE1", "CTYPE2"))
+    if ctypes == ("", ""):
+        raise MosaicError(f"{location}: no world coordinates: CTYPE1 and CTYPE2 are missing. Name a mosaic with a WCS.")
+    if ctypes == _EXPECTED_CTYPES[::-1]:
+        raise MosaicError(f"{location}: declination is along x (CTYPE1 = {ctypes[0]!r}). Write the image with its axes swapped.")
+    if ctypes != _EXPECTED_CTYPES:
+        raise MosaicError(
+            f"{location}: CTYPE is {ctypes}, but only the rectified projection {_EXPECTED_CTYPES} is understood. "
+            f"Drizzle or reproject the image to it."
+        )
+    for key in ("CUNIT1", "CUNIT2"):
+        if str(header.get(key, "deg")).strip().lower() not in {"deg", "degree", "degrees", ""}:
+            raise MosaicError(f"{location}: {key} is {header[key]!r}, expected 'deg'. Write the WCS in degrees.")
+    scamp = [key for key in header if _SCAMP.fullmatch(key) and header[key] != 0]
+    if scamp:
+        raise MosaicError(
+            f"{location}: a TAN projection with distortion ({', '.join(scamp)}). Resample the image, with SWarp for example."
+        )
+    _check_frame(header, location)
+
+
+def _check_frame(header: fits.Header, location: str) -> None:
+    frame = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().upper()
+    equinox = _number(header, "EQUINOX", location) if "EQUINOX" in header else 2000.0
+    if frame not in {"", "ICRS", "FK5"} or (equinox != 2000.0 and frame != "ICRS"):
+        raise MosaicError(
+            f"{location}: coordinates are {frame or 'of no named frame'}, equinox {equinox:g}; expected ICRS or FK5 of 2000. "
+            f"Rewrite the WCS in ICRS."
+        )
+
+
+def _cards(header: fits.Header, location: str) -> tuple[tuple[str, str | float], ...]:
+    """The cards of the plain projection, in a fixed order."""
+    missing = [key for key in _POINT_KEYS if key not in header]
+    if missing:
+        raise MosaicError(f"{location}: the WCS lacks {', '.join(missing)}. Name a mosaic with a whole WCS.")
+    keys = (*_POINT_KEYS, *_matrix_keys(header, location), *(key for key in _POLE_KEYS if key in header))
+    ctypes = zip(("CTYPE1", "CTYPE2"), _EXPECTED_CTYPES, strict=True)
+    return (*ctypes, *((key, _number(header, key, location)) for key in keys))
+
+
+def _matrix_keys(header: fits.Header, location: str) -> tuple[str, ...]:
+    """Which cards hold the matrix from pixels to degrees: CD, or PC and CDELT, or the old CDELT and CROTA2."""
+    has_cd, has_pc = any(key in header for key in _CD_KEYS), any(key in header for key in _PC_KEYS)
+    if has_cd and has_pc:
+        _check_same_matrix(header, location)
+    without_cd = (*_PC_KEYS, *_CDELT_KEYS) if has_pc else (*_CDELT_KEYS, "CROTA2")
+    keys = tuple(key for key in (_CD_KEYS if has_cd else without_cd) if key in header)
+    if not keys or keys == ("CROTA2",):
+        raise MosaicError(f"{location}: the WCS has no pixel scale: neither CD nor PC nor CDELT cards. Add them.")
+    return keys
+
+
+def _check_same_matrix(header: fits.Header, location: str) -> None:
+    """Refuse CD and PC cards, of which the standard allows only one kind, where they differ."""
+    cd = _matrix(header, _CD_KEYS, (0.0, 0.0, 0.0, 0.0), location)
+    pc = _matrix(header, _PC_KEYS, (1.0, 0.0, 0.0, 1.0), location)
+    steps = np.array([_number(header, key, location) if key in header else 1.0 for key in _CDELT_KEYS])
+    difference = np.max(np.abs(steps[:, np.newaxis] * pc - cd))
+    if difference > _SAME_MATRIX * np.max(np.abs(cd)):
+        raise MosaicError(f"{location}: CD cards and PC with CDELT cards describe different pixels. Delete the wrong ones.")
+
+
+def _matrix(header: fits.Header, keys: tuple[str, ...], defaults: tuple[float, ...], location: str) -> Float64Array:
+    elements = [_number(header, key, location) if key in header else default for key, default in zip(keys, defaults, strict=True)]
+    return np.array(elements).reshape(2, 2)
+
+
+def _number(header: fits.Header, key: str, location: str) -> float:
+    value = header[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise MosaicError(f"{location}: {key} is {value!r}, expected a number. Correct the header.")
+    return float(value)
+
+
+def _wcs(cards: tuple[tuple[str, str | float], ...], location: str) -> WCS:
+    try:
+        wcs = WCS(fits.Header(cards), fix=False)
+        wcs.wcs.set()
+    except (WcsError, ValueError) as error:
+        raise MosaicError(f"{location}: the WCS cannot be used ({str(error).splitlines()[0]}). Correct the header.") from error
+    return wcs
+
+
+def _pixel_scale_arcsec(wcs: WCS, location: str) -> float:
+    """Side of a pixel: the root of its area, once it is known to be square."""
+    longest, shortest = 3600 * np.linalg.svd(wcs.pixel_scale_matrix, compute_uv=False)
+    if longest > (1 + _SQUARE) * shortest:
+        raise MosaicError(
+            f"{location}: pixels are not square: {longest:.4f} x {shortest:.4f} arcsec (tolerance 1 %). Resample the image."
+        )
+    return float(np.sqrt(longest * shortest))
+
+
+def _notices(header: fits.Header, location: str) -> tuple[str, ...]:
+    stale = sorted({key for key in header if _DISTORTION.fullmatch(key)})
+    if not stale:
+        return ()
+    named = ", ".join(stale[:4]) + (", ..." if len(stale) > 4 else "")
+    return (
+        f"{location}: ignored {len(stale)} stale distortion cards of the exposures ({named}): the mosaic is already rectified.",
+    )

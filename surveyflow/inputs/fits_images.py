@@ -1,0 +1,372 @@
+"""Which pixels of a FITS file are the image, and how a rectangle of them is read.
+
+Only headers are read when an image is opened (but a ``.gz`` is unpacked whole). A rectangle is then copied through a mapping of
+its rows that lasts no longer than the copy, so that what a process holds is what it asked for, however large the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import warnings
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from surveyflow.errors import MosaicError
+from surveyflow.inputs.paths import problem_of_file, split_extension
+from surveyflow.types import Box, Float32Array
+
+logger = logging.getLogger(__name__)
+
+MAX_UNPACKED_BYTES = 4 * 2**30
+"""The largest ``.gz`` that is unpacked in memory: every worker process holds its own copy."""
+
+_GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
+_LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
+_BLOCK_BYTES = 2880
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells, without reading a file, whether it is still the one that was read.
+
+    Parameters
+    ----------
+    path
+        Absolute path.
+    size
+        Bytes.
+    mtime_ns
+        Time of the last change, nanoseconds since 1970.
+    inode
+        Number of the file in its file system.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class FitsImage:
+    """One 2-D image of a FITS file, open for reading rectangles from one thread at a time.
+
+    Made by `open_image`; a context manager.
+
+    Parameters
+    ----------
+    location
+        As the user wrote it: ``mosaic.fits`` or ``mosaic.fits[SCI]``.
+    header, primary_header
+        Headers of the image and of the file.
+    shape
+        Rows and columns.
+    file
+        State of the file when it was opened.
+    notices
+        What the user should know about the file.
+    """
+
+    def __init__(
+        self,
+        *,
+        location: str,
+        headers: tuple[fits.Header, fits.Header],
+        shape: tuple[int, int],
+        file: FileState,
+        notices: tuple[str, ...],
+        plane: _Plane,
+        resources: ExitStack,
+    ) -> None:
+        self.location = location
+        self.header, self.primary_header = headers
+        self.shape = shape
+        self.file = file
+        self.notices = notices
+        self._plane = plane
+        self._resources = resources
+
+    def read(self, box: Box) -> Float32Array:
+        """Read a box that lies inside the image: (height, width) float32, native, with BLANK as NaN.
+
+        Raises
+        ------
+        MosaicError
+            If the file was cut short since it was opened, or its compressed data are damaged.
+        """
+        if 0 in box.shape:
+            return np.empty(box.shape, dtype=np.float32)
+        try:
+            return self._plane.read(box)
+        except (OSError, ValueError, RuntimeError, TypeError, zlib.error) as error:
+            raise MosaicError(
+                f"{self.location}: rows {box.y0} to {box.y1} cannot be read ({error}). "
+                f"The file is damaged or was changed while it was open; fetch it again and run again."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_image(location: str | Path, preferred: str) -> FitsImage:
+    """Open the 2-D image of a FITS file.
+
+    Parameters
+    ----------
+    location
+        File (``.fits``, ``.fits.gz``, ``.fits.fz``), with the extension's name or number in brackets where it is not obvious.
+    preferred
+        EXTNAME of the image to take where there are several and the location names none: ``SCI``.
+
+    Raises
+    ------
+    MosaicError
+        If the file cannot be read, is not FITS, is cut short, or holds no 2-D image or no obvious one.
+    """
+    path, extension = split_extension(location)
+    resources = ExitStack()
+    try:
+        return _open_image(str(location), path.absolute(), extension, preferred, resources)
+    except BaseException:
+        resources.close()
+        raise
+
+
+def _open_image(location: str, path: Path, extension: str | None, preferred: str, resources: ExitStack) -> FitsImage:
+    stream = resources.enter_context(_open_file(location, path))
+    status = os.fstat(stream.fileno())
+    unpacked = _unpack(location, stream) if _magic(location, stream).startswith(_GZIP_MAGIC) else None
+    hdus, complaints = _open_hdus(location, stream if unpacked is None else BytesIO(unpacked))
+    resources.callback(hdus.close)
+    hdu = _chosen(location, hdus, extension, preferred, complaints)
+    size = status.st_size if unpacked is None else len(unpacked)
+    _check_complete(location, hdu, size)
+    return FitsImage(
+        location=location,
+        headers=(hdu.header, hdus[0].header),
+        shape=(int(hdu.shape[0]), int(hdu.shape[1])),
+        file=FileState(path, status.st_size, status.st_mtime_ns, status.st_ino),
+        notices=_notices(location, unpacked),
+        plane=_plane(location, hdu, stream, unpacked),
+        resources=resources,
+    )
+
+
+def _open_file(location: str, path: Path) -> BinaryIO:
+    problem = problem_of_file(path)
+    if problem is not None:
+        raise MosaicError(f"{location}: {' '.join(problem)}")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MosaicError(f"{location}: cannot be opened ({error.strerror}). Check the file and its permissions.") from error
+
+
+def _magic(location: str, stream: BinaryIO) -> bytes:
+    """Return the first bytes of a file that is FITS, perhaps within gzip."""
+    magic = stream.read(len(_FITS_MAGIC))
+    stream.seek(0)
+    if not magic:
+        raise MosaicError(f"{location}: the file is empty. Fetch it again.")
+    if magic != _FITS_MAGIC and not magic.startswith(_GZIP_MAGIC):
+        raise MosaicError(f"{location}: not a FITS file: it begins with {magic!r}, not {_FITS_MAGIC!r}. Name a FITS image.")
+    return magic
+
+
+def _unpack(location: str, stream: BinaryIO) -> bytes:
+    try:
+        with gzip.open(stream) as packed:
+            unpacked = packed.read(MAX_UNPACKED_BYTES + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        raise MosaicError(f"{location}: the gzip data are cut short or damaged ({error}). Fetch the file again.") from error
+    if len(unpacked) > MAX_UNPACKED_BYTES:
+        raise MosaicError(
+            f"{location}: more than {MAX_UNPACKED_BYTES:,} bytes when unpacked, which every worker would hold in memory. "
+            f"Unpack it once (gunzip) and name the .fits file."
+        )
+    return unpacked
+
+
+def _notices(location: str, unpacked: bytes | None) -> tuple[str, ...]:
+    if unpacked is None:
+        return ()
+    megabytes = len(unpacked) / 1e6
+    return (f"{location}: a .gz cannot be read by windows: each worker holds its {megabytes:,.1f} MB. gunzip it to avoid that.",)
+
+
+def _open_hdus(location: str, stream: BinaryIO) -> tuple[fits.HDUList, list[str]]:
+    """Read every header, and return what astropy complained of besides."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            hdus = fits.open(stream, memmap=False)
+            len(hdus)
+        except (OSError, ValueError, TypeError, KeyError, fits.VerifyError) as error:
+            raise MosaicError(f"{location}: the FITS headers cannot be read ({error}). Fetch the file again.") from error
+    complaints = [str(warning.message).strip() for warning in caught]
+    for complaint in complaints:
+        logger.debug("file=%s astropy=%r", location, complaint)
+    return hdus, complaints
+
+
+def _chosen(location: str, hdus: fits.HDUList, extension: str | None, preferred: str, complaints: Sequence[str]) -> Any:
+    """Return the HDU of the image."""
+    if extension is not None:
+        return _named(location, hdus, extension, complaints)
+    images = [hdu for hdu in hdus if _is_image(hdu)]
+    planes = [hdu for hdu in images if len(hdu.shape) == 2]
+    if not planes:
+        raise MosaicError(
+            f"{location}: no 2-D image in it, but {_listed(hdus)}.{_said(complaints)} "
+            f"Name a file with a 2-D image; one plane of a cube must be written as a file of its own."
+        )
+    favourites = [hdu for hdu in planes if hdu.name == preferred] if len(planes) > 1 else planes
+    if len(favourites) != 1:
+        raise MosaicError(f"{location}: several 2-D images: {_listed(planes)}. Name one: {location}[{_label(planes[0], hdus)}].")
+    return favourites[0]
+
+
+def _named(location: str, hdus: fits.HDUList, extension: str, complaints: Sequence[str]) -> Any:
+    """Return the HDU that the location names: ``SCI``, ``SCI,2`` or ``1``."""
+    name, _, version = (part.strip() for part in extension.partition(","))
+    key: Any = int(name) if name.isdecimal() else (name, int(version)) if version.isdecimal() else name
+    try:
+        hdu = hdus[key]
+    except (KeyError, IndexError) as error:
+        raise MosaicError(
+            f"{location}: the file has no extension {extension!r}, but {_listed(hdus)}.{_said(complaints)} Name one of these."
+        ) from error
+    if not _is_image(hdu) or len(hdu.shape) != 2:
+        raise MosaicError(f"{location}: {_described(hdu)} is not a 2-D image. Choose from {_listed(hdus)}.")
+    return hdu
+
+
+def _is_image(hdu: Any) -> bool:
+    """Whether an HDU holds an image that is not a lookup table of a distortion."""
+    return (
+        isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
+        and 0 not in (hdu.shape or (0,))
+        and hdu.name not in _LOOKUP_TABLES
+    )
+
+
+def _label(hdu: Any, hdus: Iterable[Any]) -> str:
+    return hdu.name or str(list(hdus).index(hdu))
+
+
+def _listed(hdus: Iterable[Any]) -> str:
+    return "; ".join(_described(hdu) for hdu in hdus)
+
+
+def _described(hdu: Any) -> str:
+    shape = " x ".join(str(length) for length in reversed(getattr(hdu, "shape", ()) or ()))
+    return f"{hdu.name or 'unnamed'} ({type(hdu).__name__.removesuffix('HDU')}, {shape or 'no data'})"
+
+
+def _said(complaints: Sequence[str]) -> str:
+    return f" (astropy: {' '.join(complaints)})" if complaints else ""
+
+
+def _check_complete(location: str, hdu: Any, file_bytes: int) -> None:
+    """Compare where the header says that the data end with the size of the file; the last block's padding may be missing."""
+    place = hdu.fileinfo()
+    expected = place["datLoc"] + place["datSpan"]
+    if file_bytes <= expected - _BLOCK_BYTES or file_bytes < place["datLoc"] + _plain_bytes(hdu):
+        raise MosaicError(
+            f"{location}: the file is cut short: {file_bytes:,} bytes, but its header needs {expected:,}. Fetch it again."
+        )
+
+
+def _plain_bytes(hdu: Any) -> int:
+    """Bytes of an uncompressed image; 0 of a compressed one, whose header tells only the size in whole blocks."""
+    if isinstance(hdu, fits.CompImageHDU):
+        return 0
+    return abs(int(hdu.header["BITPIX"])) // 8 * int(hdu.shape[0]) * int(hdu.shape[1])
+
+
+class _Plane(Protocol):
+    def read(self, box: Box) -> Float32Array: ...
+
+
+def _plane(location: str, hdu: Any, stream: BinaryIO, unpacked: bytes | None) -> _Plane:
+    if isinstance(hdu, fits.CompImageHDU):
+        return _TiledPlane(hdu)
+    return _PlainPlane(stream, unpacked, hdu.fileinfo()["datLoc"], int(hdu.shape[1]), _Encoding.of(location, hdu.header))
+
+
+@dataclass(frozen=True, slots=True)
+class _TiledPlane:
+    """A tile-compressed image: only the tiles that the box touches are decompressed."""
+
+    hdu: Any
+
+    def read(self, box: Box) -> Float32Array:
+        return np.ascontiguousarray(self.hdu.section[box.y0 : box.y1, box.x0 : box.x1], dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """How the numbers of an uncompressed image are written: ``value = raw * scale + zero``, but ``blank`` is NaN."""
+
+    dtype: np.dtype[Any]
+    scale: float
+    zero: float
+    blank: int | None
+
+    @classmethod
+    def of(cls, location: str, header: fits.Header) -> Self:
+        try:
+            code = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header["BITPIX"]]
+            return cls(np.dtype(code), float(header.get("BSCALE", 1)), float(header.get("BZERO", 0)), header.get("BLANK"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MosaicError(
+                f"{location}: BITPIX, BSCALE and BZERO must be numbers that FITS allows ({error!r}). Correct the header."
+            ) from error
+
+    def decoded(self, raw: NDArray[Any]) -> Float32Array:
+        if self.dtype == np.dtype(">f4") and (self.scale, self.zero) == (1.0, 0.0):
+            return raw.astype(np.float32)
+        values = raw.astype(np.float64)
+        if self.blank is not None and self.dtype.kind != "f":
+            values[raw == self.blank] = np.nan
+        with np.errstate(over="ignore"):
+            return (values * self.scale + self.zero).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainPlane:
+    """An uncompressed image, in a file or, unpacked, in memory."""
+
+    stream: BinaryIO
+    unpacked: bytes | None
+    offset_bytes: int
+    width: int
+    encoding: _Encoding
+
+    def read(self, box: Box) -> Float32Array:
+        return self.encoding.decoded(self._rows(box.y0, box.y1)[:, box.x0 : box.x1])
+
+    def _rows(self, y0: int, y1: int) -> NDArray[Any]:
+        dtype, shape = self.encoding.dtype, (y1 - y0, self.width)
+        offset = self.offset_bytes + y0 * self.width * dtype.itemsize
+        if self.unpacked is None:
+            return np.memmap(self.stream, dtype=dtype, mode="r", offset=offset, shape=shape)
+        return np.frombuffer(self.unpacked, dtype=dtype, count=shape[0] * shape[1], offset=offset).reshape(shape)

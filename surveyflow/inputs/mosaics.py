@@ -1,0 +1,234 @@
+"""A survey's image and its weight map, read by rectangles."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import ArrayLike
+
+from surveyflow.errors import MosaicError, PixelScaleMismatch
+from surveyflow.inputs.astrometry import Astrometry, read_astrometry
+from surveyflow.inputs.fits_images import FileState, FitsImage, open_image
+from surveyflow.types import Box, Float64Array, ModelCard, Window
+
+__all__ = ["FileState", "Mosaic", "check_pixel_scale", "open_mosaic"]
+
+logger = logging.getLogger(__name__)
+
+_SCALE_TOLERANCE = 0.01
+_ALIGNMENT_PIXELS = 0.1
+_DIGEST_ROWS = 512
+_ELECTRON_SPELLINGS = ("electron", "electrons", "elec", "e-", "e")
+_PER_SECOND_SPELLINGS = ("/s", "/sec", "/second", "s-1", ".s-1")
+_ELECTRONS_A_SECOND = {electron + per_second for electron in _ELECTRON_SPELLINGS for per_second in _PER_SECOND_SPELLINGS}
+_RELEASE_KEYS = (
+    *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
+    *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
+)
+
+
+class Mosaic:
+    """An open mosaic; close it, or use it as a context manager. Read it from one thread at a time.
+
+    Made by `open_mosaic`.
+
+    Parameters
+    ----------
+    science, weight
+        The open images; they share shape and projection.
+    astrometry
+        The science image's projection.
+    """
+
+    def __init__(self, science: FitsImage, weight: FitsImage | None, astrometry: Astrometry) -> None:
+        self._science = science
+        self._weight = weight
+        self._astrometry = astrometry
+
+    @property
+    def science(self) -> str:
+        """The science image as it was named, with the extension if one was."""
+        return self._science.location
+
+    @property
+    def weight(self) -> str | None:
+        """The weight map as it was named."""
+        return None if self._weight is None else self._weight.location
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self._science.shape
+
+    @property
+    def pixel_scale_arcsec(self) -> float:
+        """Side of a pixel."""
+        return self._astrometry.pixel_scale_arcsec
+
+    @property
+    def unit(self) -> str | None:
+        """BUNIT, with all spellings of electrons a second as ``electron/s``; None where the header has none."""
+        return _normalised_unit(str(self._science.header.get("BUNIT", "")))
+
+    @property
+    def release_cards(self) -> dict[str, str | float]:
+        """Header cards that say which release the image is of, those present: DATE, FILENAME, TELESCOP, PHOTFLAM and others."""
+        headers = (self._science.primary_header, self._science.header)
+        return {key: header[key] for header in headers for key in _RELEASE_KEYS if _is_given(header, key)}
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was ignored in the headers, or costs memory."""
+        return _notices(self._science, self._weight, self._astrometry)
+
+    @property
+    def wcs_digest(self) -> str:
+        """SHA-256 of all that pixel positions depend on, hexadecimal."""
+        return self._astrometry.digest
+
+    @property
+    def files(self) -> tuple[FileState, ...]:
+        """The files, science first, as they were when they were opened; one entry where both images are in one file."""
+        states = [self._science.file] if self._weight is None else [self._science.file, self._weight.file]
+        return tuple(dict.fromkeys(states))
+
+    def to_pixels(self, ra_deg: ArrayLike, dec_deg: ArrayLike) -> tuple[Float64Array, Float64Array]:
+        """Convert positions on the sky to pixels.
+
+        Parameters
+        ----------
+        ra_deg, dec_deg
+            (n,) degrees, taken to be in the mosaic's own frame (FK5 and ICRS differ by about 20 mas).
+
+        Returns
+        -------
+        x_pix, y_pix
+            (n,) float64, 0-based, integers at pixel centres; NaN for positions on the far side of the sky.
+        """
+        return self._astrometry.to_pixels(ra_deg, dec_deg)
+
+    def read(self, box: Box) -> Window:
+        """Read the part of a box that lies on the mosaic.
+
+        Raises
+        ------
+        MosaicError
+            If a file is damaged or was cut short since it was opened.
+        """
+        clipped = box.clipped(self.shape)
+        pixels = self._science.read(clipped)
+        weight = None if self._weight is None else self._weight.read(clipped)
+        valid = np.isfinite(pixels)
+        valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
+        return Window(pixels, valid, weight, (clipped.y0, clipped.x0), self.shape)
+
+    def digests(self, box: Box) -> dict[str, str]:
+        """SHA-256, hexadecimal, of the pixels of ``science`` and ``weight`` in a box; ``none`` for no weight map.
+
+        Of the part on the mosaic, row by row, as little-endian float32. Holds only some rows at a time in memory.
+        """
+        clipped = box.clipped(self.shape)
+        return {
+            "science": _digest(self._science, clipped),
+            "weight": "none" if self._weight is None else _digest(self._weight, clipped),
+        }
+
+    def close(self) -> None:
+        """Close the files."""
+        self._science.close()
+        if self._weight is not None:
+            self._weight.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_mosaic(science: str | Path, weight: str | Path | None = None) -> Mosaic:
+    """Open a mosaic without reading its pixels; only a ``.gz`` is unpacked, into memory.
+
+    Parameters
+    ----------
+    science
+        FITS image in a rectified ``RA---TAN``, ``DEC--TAN`` projection: ``.fits``, ``.fits.gz`` or tile-compressed ``.fits.fz``;
+        ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names an extension. Of several 2-D images, ``SCI`` is taken.
+    weight
+        Inverse-variance map on the same pixels. Of several 2-D images, ``WHT`` is taken.
+
+    Raises
+    ------
+    MosaicError
+        If a file cannot be used; the message names it and says what to do.
+    """
+    with ExitStack() as opened:
+        image = opened.enter_context(open_image(science, preferred="SCI"))
+        astrometry = read_astrometry(image.header, image.shape, image.location)
+        weight_map = None
+        if weight is not None:
+            weight_map = opened.enter_context(open_image(weight, preferred="WHT"))
+            _check_weight(weight_map, image, astrometry)
+        opened.pop_all()
+    mosaic = Mosaic(image, weight_map, astrometry)
+    for notice in mosaic.notices:
+        logger.info("mosaic=%s notice=%r", mosaic.science, notice)
+    return mosaic
+
+
+def check_pixel_scale(mosaic: Mosaic, card: ModelCard) -> None:
+    """Refuse a mosaic whose pixels are not those of a model's training images.
+
+    Raises
+    ------
+    PixelScaleMismatch
+        If the pixel scales differ by more than 1 %.
+    """
+    if abs(mosaic.pixel_scale_arcsec / card.pixel_scale_arcsec - 1) > _SCALE_TOLERANCE:
+        raise PixelScaleMismatch(
+            f"{mosaic.science} has {mosaic.pixel_scale_arcsec:.4f} arcsec/pixel, but model {card.key} was trained at "
+            f"{card.pixel_scale_arcsec:.4f} (tolerance {_SCALE_TOLERANCE:.0%}). "
+            f"Use the {1000 * card.pixel_scale_arcsec:.0f} mas mosaic."
+        )
+
+
+def _check_weight(weight: FitsImage, science: FitsImage, astrometry: Astrometry) -> None:
+    if weight.shape != science.shape:
+        raise MosaicError(
+            f"{weight.location}: the weight map has {weight.shape[1]} x {weight.shape[0]} pixels, but {science.location} has "
+            f"{science.shape[1]} x {science.shape[0]}. Name the weight map that belongs to the image."
+        )
+    offset = astrometry.offset_pixels(read_astrometry(weight.header, weight.shape, weight.location))
+    if offset > _ALIGNMENT_PIXELS:
+        raise MosaicError(
+            f"{weight.location}: the weight map lies {offset:.3g} pixels off {science.location} at a corner "
+            f"(tolerance {_ALIGNMENT_PIXELS}). Name the weight map that belongs to the image."
+        )
+
+
+def _notices(science: FitsImage, weight: FitsImage | None, astrometry: Astrometry) -> tuple[str, ...]:
+    return (*science.notices, *(weight.notices if weight is not None else ()), *astrometry.notices)
+
+
+def _normalised_unit(unit: str) -> str | None:
+    stripped = unit.strip()
+    compact = stripped.lower().replace(" ", "").replace("**", "").replace("^", "")
+    return "electron/s" if compact in _ELECTRONS_A_SECOND else stripped or None
+
+
+def _is_given(header: fits.Header, key: str) -> bool:
+    return isinstance(header.get(key), str | int | float)
+
+
+def _digest(image: FitsImage, box: Box) -> str:
+    digest = hashlib.sha256()
+    for y0 in range(box.y0, box.y1, _DIGEST_ROWS):
+        digest.update(image.read(Box(y0, min(y0 + _DIGEST_ROWS, box.y1), box.x0, box.x1)).astype("<f4", copy=False).data)
+    return digest.hexdigest()
