@@ -121,13 +121,15 @@ def _quantile(ordered: Float64Array, level: float) -> Float64Array:
     position = level * (ordered.shape[1] - 1)
     below = int(position)
     above = min(below + 1, ordered.shape[1] - 1)
-    return ordered[:, below] + (ordered[:, above] - ordered[:, below]) * (position - below)
+    quantile: Float64Array = ordered[:, below] + (ordered[:, above] - ordered[:, below]) * (position - below)
+    return quantile
 
 
 def _binary_entropy(fraction: Float64Array) -> Float64Array:
     """Entropy of (fraction, 1 - fraction) in nats; 0 at both ends."""
     both = np.stack([fraction, 1 - fraction])
-    return -(both * np.log(np.where(both > 0, both, 1))).sum(axis=0)
+    entropy: Float64Array = -(both * np.log(np.where(both > 0, both, 1))).sum(axis=0)
+    return entropy
 
 
 def _histograms(ordered: Float32Array) -> NDArray[np.uint16]:

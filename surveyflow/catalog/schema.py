@@ -1,0 +1,122 @@
+"""What makes a table catalog rows: the schema, and the rules that every row keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn, Null
+from surveyflow.stats.posterior import HISTOGRAM_BINS
+from surveyflow.types import BoolArray, Status
+
+__all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "build_rows", "check_rows"]
+
+SCHEMA_VERSION = 1
+"""Part of every unit's key, so that rows of another version are not reused."""
+
+CATALOG_SCHEMA: pa.Schema = pa.schema([column.field for column in COLUMNS])
+
+SORT_ORDER = [(name, "ascending") for name in ("_healpix_29", "field", "source_id")]
+"""Order of the rows, everywhere."""
+
+
+def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
+    """Make catalog rows: checked, complete and in the catalog's order.
+
+    Parameters
+    ----------
+    columns
+        Values by name of column: an array of ``n_rows`` (NaN, None and masked mean null), or one value for every row.
+        Nullable columns may be left out.
+    n_rows
+        Number of rows.
+
+    Returns
+    -------
+    Rows of `CATALOG_SCHEMA`, sorted by ``_healpix_29``, ``field``, ``source_id``.
+
+    Raises
+    ------
+    ValueError
+        If a column is unknown, or of another length or type; and as `check_rows`.
+    """
+    unknown = sorted(set(columns) - set(CATALOG_SCHEMA.names))
+    if unknown:
+        raise ValueError(f"the catalog has no columns {unknown}")
+    arrays = [_arrow(column, columns.get(column.name), n_rows) for column in COLUMNS]
+    table = pa.Table.from_arrays(arrays, schema=CATALOG_SCHEMA)
+    check_rows(table)
+    return table.sort_by(SORT_ORDER)
+
+
+def check_rows(table: pa.Table) -> None:
+    """Check that rows keep the catalog's rules.
+
+    Raises
+    ------
+    ValueError
+        If the schema is not `CATALOG_SCHEMA`, a status is unknown, or a column is null where it must not be or not null
+        where it must be.
+    """
+    if not table.schema.equals(CATALOG_SCHEMA):
+        raise ValueError(f"rows must have the catalog's schema, not {table.schema.to_string(show_schema_metadata=False)}")
+    status = table["status"].to_numpy(zero_copy_only=False)
+    strange = {str(word) for word in status} - set(Status)
+    if strange:
+        raise ValueError(f"status must be one of {[str(word) for word in Status]}, not {sorted(strange)}")
+    for column in COLUMNS:
+        _check_nulls(column, table[column.name], status == Status.OK)
+
+
+def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
+    null = _null_rows(values)
+    rules = {Null.NEVER: null, Null.UNLESS_OK: null == ok, Null.UNLESS_CONTAMINATION: ~null & ~ok}
+    breaks = np.flatnonzero(rules.get(column.null, False))
+    if len(breaks):
+        raise ValueError(f"{column.name} is null {column.null.value}: {len(breaks)} rows break that, the first is {breaks[0]}")
+
+
+def _null_rows(values: pa.ChunkedArray) -> BoolArray:
+    """(n,) bool: which rows of a column are null; of the histogram, those whose items all are."""
+    if values.type != HISTOGRAM:
+        return np.asarray(pc.is_null(values))
+    items = np.asarray(pc.is_null(pc.list_flatten(values))).reshape(len(values), HISTOGRAM_BINS)
+    all_null: BoolArray = items.all(axis=1)
+    return all_null
+
+
+def _arrow(column: CatalogColumn, values: Any, n_rows: int) -> pa.Array:
+    """One column's values as Arrow's; NaN, None and masked become null."""
+    if column.type == HISTOGRAM:
+        return _histograms(values, n_rows)
+    if values is None:
+        return pa.nulls(n_rows, column.type)
+    array = np.ma.asanyarray(values)
+    array = np.full(n_rows, values) if array.ndim == 0 else array
+    if array.shape != (n_rows,):
+        raise ValueError(f"{column.name} must have shape ({n_rows},), not {array.shape}")
+    return _converted(column.name, array, column.type)
+
+
+def _histograms(values: Any, n_rows: int) -> pa.Array:
+    """Histograms; a missing one has 50 null items, since astropy cannot read a null list of fixed size."""
+    missing = np.ma.masked_array(np.zeros((n_rows, HISTOGRAM_BINS), np.uint16), mask=True)
+    array = missing if values is None else np.ma.asanyarray(values)
+    if array.shape != (n_rows, HISTOGRAM_BINS):
+        raise ValueError(f"p_pm_hist must have shape ({n_rows}, {HISTOGRAM_BINS}), not {array.shape}")
+    items = _converted("p_pm_hist", array.ravel(), HISTOGRAM.value_type)
+    return pa.FixedSizeListArray.from_arrays(items, type=HISTOGRAM)
+
+
+def _converted(name: str, array: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    values = np.ma.getdata(array)
+    try:
+        return pa.array(values, kind, mask=np.ma.getmaskarray(array) | pd.isna(values))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"{name} must hold {kind}: {error}") from error
