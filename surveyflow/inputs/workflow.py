@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo
 from pydantic import model_validator as check_model
@@ -94,6 +94,12 @@ def _check_range(value: tuple[float, float]) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high) and 0 <= low < high):
         raise _refuse(f"found [{low}, {high}], expected finite 0 <= low < high.", "Write such as [0.5, 1.5].")
     return value
+
+
+def _check_version(version: int) -> int:
+    if version != WORKFLOW_VERSION:
+        raise _refuse(f"found {version}, expected {WORKFLOW_VERSION}.", "Write `version = 1`, or use the surveyflow it is for.")
+    return version
 
 
 def _check_release(name: str) -> str:
@@ -334,7 +340,7 @@ class Workflow(_Table):
         The inputs of each field, by its name.
     """
 
-    version: Literal[1] = Field(examples=[WORKFLOW_VERSION])
+    version: Annotated[int, AfterValidator(_check_version)] = Field(examples=[WORKFLOW_VERSION])
     survey: Survey = Field(examples=[{"name": "candels", "release": "v1.0"}])
     output: Output = Field(examples=[{"root": "catalog"}])
     models: Models = Field(examples=[{"store": "models"}])
