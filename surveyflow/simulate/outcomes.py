@@ -1,0 +1,75 @@
+"""What must become of a source? The contract's rules say, applied to one source at a time, independently of the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from surveyflow.types import BoolArray, Flag, Status
+
+ROUTING: Mapping[str, tuple[float, float]] = MappingProxyType({"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)})
+"""Redshift ranges, half-open, as in Ferreira et al. 2022."""
+
+_NO_FLAG = Flag(0)
+_CUTOUT_SIZE = 128
+_LEAST_VALID_FRACTION = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What must become of a source.
+
+    Parameters
+    ----------
+    instrument
+        Where its redshift sends it; None when nowhere.
+    status
+        Its status.
+    flags
+        EDGE and PARTIAL_COVERAGE, as far as it has a cutout.
+    valid_fraction
+        Share of its cutout that holds data; NaN where it has none.
+    """
+
+    instrument: str | None
+    status: Status
+    flags: Flag = _NO_FLAG
+    valid_fraction: float = np.nan
+
+
+def expected_outcome(redshift: float, pixels: Mapping[str, tuple[float, float]], valid: Mapping[str, BoolArray]) -> Outcome:
+    """Apply the contract's rules.
+
+    Parameters
+    ----------
+    redshift
+        NaN where unknown.
+    pixels
+        Row and column of its centre, 0-based, by instrument.
+    valid
+        Which pixels of the mosaic hold data, by instrument.
+    """
+    if np.isnan(redshift):
+        return Outcome(None, Status.NO_REDSHIFT)
+    instrument = next((name for name, (low, high) in ROUTING.items() if low <= redshift < high), None)
+    if instrument is None:
+        return Outcome(None, Status.NO_MODEL)
+    return _on_mosaic(instrument, *pixels[instrument], valid[instrument])
+
+
+def _on_mosaic(instrument: str, y_pix: float, x_pix: float, valid: BoolArray) -> Outcome:
+    row, column = int(np.floor(y_pix + 0.5)), int(np.floor(x_pix + 0.5))
+    if not (0 <= row < valid.shape[0] and 0 <= column < valid.shape[1]):
+        return Outcome(instrument, Status.OFF_MOSAIC)
+    top, left = int(np.ceil(y_pix - _CUTOUT_SIZE / 2)), int(np.ceil(x_pix - _CUTOUT_SIZE / 2))
+    bottom, right = top + _CUTOUT_SIZE, left + _CUTOUT_SIZE
+    beyond = top < 0 or left < 0 or bottom > valid.shape[0] or right > valid.shape[1]
+    fraction = float(valid[max(top, 0) : bottom, max(left, 0) : right].sum() / _CUTOUT_SIZE**2)
+    flags = (Flag.EDGE if beyond else _NO_FLAG) | (Flag.PARTIAL_COVERAGE if fraction < 1 else _NO_FLAG)
+    if not valid[row, column]:
+        return Outcome(instrument, Status.NO_COVERAGE, flags, fraction)
+    status = Status.OK if fraction >= _LEAST_VALID_FRACTION else Status.BAD_PIXELS
+    return Outcome(instrument, status, flags, fraction)

@@ -1,0 +1,66 @@
+"""Small simulated surveys on disk, and ways to change them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from surveyflow.simulate.survey import SimulatedSurvey, SurveySpec, write_survey
+from surveyflow.types import Box
+
+SMALL = {"n_sources": 24, "shape_f814w": (900, 800), "core_size": 512, "draws": 50, "seed": 7}
+"""Two tiles a side in F814W, one in F125W_F160W; about 50 sources a field, under two seconds to write."""
+
+
+def MiniSurvey(folder: Path, **overrides: Any) -> SimulatedSurvey:
+    """Write a small survey; ``overrides`` are fields of `SurveySpec`."""
+    values = SMALL | overrides
+    return write_survey(folder, SurveySpec(**values | {"fields": tuple(values.get("fields", ("COSMOS", "EGS")))}))
+
+
+def copied(survey: SimulatedSurvey, folder: Path) -> SimulatedSurvey:
+    """A copy of a survey that a test may change."""
+    shutil.copytree(survey.folder, folder, dirs_exist_ok=True)
+    return replace(survey, folder=folder, truth=survey.truth.copy())
+
+
+def edit_workflow(path: Path, changes: Mapping[str, Any]) -> None:
+    """Change a workflow file in place: ``{"sampling": {"draws": 7}, "quality": None}``; None removes a key or table."""
+    path.write_text("\n".join(_toml_lines(_merged(tomllib.loads(path.read_text()), changes), ())) + "\n")
+
+
+def perturb_mosaic(path: Path, box: Box, value: float, extension: int | str | None = None) -> None:
+    """Set a box of a mosaic's or weight map's pixels to a value, in place; in the first image when no HDU is named."""
+    with fits.open(path, mode="update", memmap=False) as hdus:
+        hdu = hdus[extension] if extension is not None else next(hdu for hdu in hdus if hdu.data is not None)
+        hdu.data[box.y0 : box.y1, box.x0 : box.x1] = np.float32(value)
+
+
+def _merged(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(document)
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            merged[key] = _merged(merged[key] if isinstance(merged.get(key), dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _toml_lines(table: Mapping[str, Any], name: tuple[str, ...]) -> list[str]:
+    """JSON's strings, numbers, booleans and lists are TOML's, too."""
+    values = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
+    lines = [f"\n[{'.'.join(map(json.dumps, name))}]", *values] if name else values
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            lines += _toml_lines(value, (*name, key))
+    return lines
