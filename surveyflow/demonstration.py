@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from surveyflow.models.store import write_untrained
+from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.simulate.survey import SurveySpec, write_survey
 from surveyflow.types import MERGER_TASK, Architecture, Domain, ModelKey, Stretch
 
@@ -52,9 +52,10 @@ def write_untrained_models(store: Path, fields: tuple[str, ...], architecture: A
     architecture
         Shape of the networks.
     """
+    models = ModelStore(store)
     for number, (field, instrument) in enumerate((field, instrument) for field in fields for instrument in PIXEL_SCALE_ARCSEC):
         write_untrained(
-            store,
+            models,
             ModelKey(MERGER_TASK, field, instrument),
             architecture=architecture,
             pixel_scale_arcsec=PIXEL_SCALE_ARCSEC[instrument],

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import build_rows
+from surveyflow.catalog.schema import SORT_ORDER, build_rows
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import constant_cutouts, prepare
@@ -225,14 +225,12 @@ def _noise_outside(stack: CutoutStack, sky_rms_range: tuple[float, float] | None
 
 
 def _rows(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> pa.Table:
-    parts = [_columns(task, card, batch) for batch in measured]
-    columns = {name: _joined([part[name] for part in parts]) for name in parts[0]}
-    return build_rows(columns, len(task.sources))
+    tables = [build_rows(_columns(task, card, batch), len(batch.sources)) for batch in measured]
+    return pa.concat_tables(tables).sort_by(SORT_ORDER)
 
 
 def _columns(task: UnitTask, card: ModelCard, batch: _Measured) -> dict[str, Any]:
     ok = batch.status == Status.OK
-    results = {name: _where(ok, values) for name, values in batch.summary.columns().items()}
     provenance = {
         "model_id": card.model_id,
         "weights_origin": card.origin.value,
@@ -241,10 +239,10 @@ def _columns(task: UnitTask, card: ModelCard, batch: _Measured) -> dict[str, Any
     }
     return (
         _identity(batch.sources)
-        | {"status": batch.status, "flags": batch.flags, "unit_key": np.full(len(ok), task.key)}
+        | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
-        | {name: _where(ok, np.full(np.count_nonzero(ok), value)) for name, value in provenance.items()}
-        | results
+        | {name: [value if measured else None for measured in ok] for name, value in provenance.items()}
+        | {name: _spread(ok, values) for name, values in batch.summary.columns().items()}
     )
 
 
@@ -256,21 +254,19 @@ def _identity(sources: UnitSources) -> dict[str, Any]:
         "ra": sources.ra_deg,
         "dec": sources.dec_deg,
         "redshift": sources.redshift,
-        "instrument": np.where(sources.instrument == "", None, sources.instrument.astype(object)),
+        "instrument": [name or None for name in sources.instrument.tolist()],
         "x_pix": sources.x_pix,
         "y_pix": sources.y_pix,
     }
 
 
-def _where(rows: BoolArray, values: NDArray[Any]) -> np.ma.MaskedArray[Any, Any]:
+def _spread(rows: BoolArray, values: NDArray[Any]) -> np.ma.MaskedArray[Any, Any]:
     """Spread the values of the chosen rows over all rows, masked elsewhere."""
-    full = np.ma.masked_all((len(rows), *values.shape[1:]), dtype=values.dtype)
+    shape = (len(rows), *values.shape[1:])
+    mask = np.broadcast_to(~rows.reshape(-1, *[1] * (values.ndim - 1)), shape)
+    full = np.zeros(shape, values.dtype)
     full[rows] = values
-    return full
-
-
-def _joined(parts: list[Any]) -> Any:
-    return np.ma.concatenate(parts) if isinstance(parts[0], np.ma.MaskedArray) else np.concatenate(parts)
+    return np.ma.MaskedArray(full, mask)
 
 
 def _draws_table(task: UnitTask, measured: list[_Measured]) -> pa.Table | None:

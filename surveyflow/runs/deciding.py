@@ -53,11 +53,11 @@ def _units(survey: Survey) -> Iterator[WorkUnit]:
 
 def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None) -> dict[str, str]:
     if unit.instrument is None:
-        return key_parts(unit, schema_version=SCHEMA_VERSION)
+        return key_parts(unit, schema_version=str(SCHEMA_VERSION))
     opened = survey.fields[unit.field]
     return key_parts(
         unit,
-        schema_version=SCHEMA_VERSION,
+        schema_version=str(SCHEMA_VERSION),
         pixel_digests=digests,
         mosaic_unit=opened.mosaics[unit.instrument].unit,
         card=opened.cards[unit.instrument],
