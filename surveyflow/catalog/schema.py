@@ -86,9 +86,8 @@ def _null_rows(values: pa.ChunkedArray) -> BoolArray:
     """(n,) bool: which rows of a column are null; of the histogram, those whose items all are."""
     if values.type != HISTOGRAM:
         return np.asarray(pc.is_null(values))
-    items = np.asarray(pc.is_null(pc.list_flatten(values))).reshape(len(values), HISTOGRAM_BINS)
-    all_null: BoolArray = items.all(axis=1)
-    return all_null
+    items: BoolArray = np.asarray(pc.is_null(pc.list_flatten(values)))
+    return np.asarray(items.reshape(len(values), HISTOGRAM_BINS).all(axis=1))
 
 
 def _arrow(column: CatalogColumn, values: Any, n_rows: int) -> pa.Array:

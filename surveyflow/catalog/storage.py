@@ -1,0 +1,156 @@
+"""How files come to be whole, durable and never overwritten.
+
+A file gets a temporary name in its own folder, is flushed to disk, and is then linked to its final name: whoever looks sees
+no file or the whole file, also after a crash, also on NFS.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from surveyflow.errors import OutputError, SurveyflowError
+
+TEMPORARY_SUFFIX = ".tmp"
+
+_LINKS_REFUSED = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+_REMEDIES = {
+    errno.ENOSPC: "Free some space and run again: what is finished is kept.",
+    errno.EDQUOT: "Your quota is used up: free some space and run again: what is finished is kept.",
+    errno.EROFS: "The file system is read-only: choose another output folder.",
+    errno.EACCES: "You may not write there: choose another output folder, or have its permissions changed.",
+    errno.EPERM: "You may not write there: choose another output folder, or have its permissions changed.",
+    errno.ENOTDIR: "A file stands where a folder should: choose another output folder.",
+}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into words.
+
+    Raises
+    ------
+    OutputError
+        In place of any OSError of the body that is not surveyflow's own.
+    """
+    try:
+        yield
+    except SurveyflowError:
+        raise
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "Check the output folder and its file system, and run again.")
+        raise OutputError(f"{path} could not be written: {error.strerror or error}. {remedy}") from error
+
+
+def write_new(path: Path, content: bytes) -> bool:
+    """Give a file its content in one durable step, unless it exists: the first writer wins.
+
+    Parameters
+    ----------
+    path
+        The file; missing folders are made.
+    content
+        All of it.
+
+    Returns
+    -------
+    Whether this call made the file.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; then it does not exist.
+    """
+    with explained(path), _temporary(path, content) as temporary:
+        return _link(temporary, path)
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Give a file its content in one durable step, whatever it held before.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; then it is as before.
+    """
+    with explained(path), _temporary(path, content) as temporary:
+        temporary.replace(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, durably."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """A name beside a file's own that no other writer uses; hidden, and never mistaken for a Parquet file."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _temporary(path: Path, content: bytes) -> Iterator[Path]:
+    """A durable file of another name in the same folder; gone afterwards, and the folder's names are durable then."""
+    make_folder(path.parent)
+    temporary = temporary_path(path)
+    try:
+        _write_durably(temporary, content)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file a second, new name; False if that name is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return temporary.stat().st_nlink == 2  # NFS may repeat a request that has succeeded
+    except OSError as error:
+        if error.errno not in _LINKS_REFUSED:
+            raise
+        return _rename_new(temporary, path)
+    return True
+
+
+def _rename_new(temporary: Path, path: Path) -> bool:
+    """For file systems without links. Two writers at the same instant may both succeed, each with a whole file."""
+    if path.exists():
+        return False
+    temporary.rename(path)
+    return True
