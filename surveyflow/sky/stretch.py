@@ -12,7 +12,7 @@ import numpy as np
 
 from surveyflow.types import BoolArray, Float32Array, Float64Array, Stretch
 
-_FLOAT32 = np.finfo(np.float32)
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening: float) -> Float32Array:
@@ -59,8 +59,8 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     """
     if pixels.shape != valid.shape:
         raise ValueError(f"valid has shape {valid.shape}, pixels {pixels.shape}")
-    if not _FLOAT32.tiny <= softening <= _FLOAT32.max:
-        raise ValueError(f"softening must lie between {_FLOAT32.tiny:.2g} and {_FLOAT32.max:.2g}, not {softening}")
+    if not _LEAST <= softening <= _MOST:
+        raise ValueError(f"softening must lie between {_LEAST:.2g} and {_MOST:.2g}, not {softening}")
     formula = _FORMULAS[stretch]
     prepared = np.zeros(pixels.shape, dtype=np.float32)
     for target, cutout, has_data in zip(prepared, pixels, valid, strict=True):
@@ -96,7 +96,7 @@ def _minmax(y: Float64Array) -> Float64Array:
 def _linear(x: Float64Array, softening: float) -> Float64Array:
     if x.min() == x.max():
         return np.zeros_like(x)
-    return np.clip(x / softening, -_FLOAT32.max, _FLOAT32.max)
+    return np.clip(x / softening, -_MOST, _MOST)
 
 
 def _log_minmax(x: Float64Array, softening: float) -> Float64Array:
