@@ -17,7 +17,8 @@
     └── UnitError (RuntimeError)                one work unit failed; recorded, never fatal to the run
 
 Every message says what is wrong, where, what was found, what was expected and what to do. Every class survives pickling,
-because Dask moves exceptions between processes.
+because Dask moves exceptions between processes; for that, a base that is an `OSError` must come first (its instances are laid
+out differently, and unpickling with tblib, which Dask installs, takes the first base's ``__new__``).
 """
 
 from __future__ import annotations
@@ -97,11 +98,11 @@ class ProfileError(InputError):
     """A site profile cannot be used."""
 
 
-class ClusterError(InputError, ConnectionError):
+class ClusterError(ConnectionError, InputError):
     """The cluster cannot be reached, or its workers cannot start."""
 
 
-class OutputError(InputError, OSError):
+class OutputError(OSError, InputError):
     """The output folder cannot be written, or its disk is full."""
 
 

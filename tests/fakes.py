@@ -46,6 +46,12 @@ class FakeWorker:
         time.sleep(job.payload["seconds"])
         return job.name
 
+    def _overlap(self, job: Job) -> bool:
+        """Tell whether another job ran in this worker meanwhile."""
+        n_jobs = self.n_jobs
+        time.sleep(job.payload["seconds"])
+        return self.n_jobs != n_jobs
+
     def _die(self, job: Job) -> None:
         """End this process the hard way, always or (``times``) only the first few times."""
         if "times" in job.payload and len((Path(self.context["diary"]) / job.name).read_text().split()) > job.payload["times"]:

@@ -46,14 +46,14 @@ def open_executor(
         with closing(SerialExecutor(factory, context)) as executor:
             yield executor
     else:
-        from surveyflow.flow.connections import open_client  # noqa: PLC0415 - Dask takes most of a second to import
+        from surveyflow.flow.connections import open_client
 
         with open_client(profile) as opened:
             yield _on_dask(profile, factory, context, opened)
 
 
 def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], client: Client) -> Executor:
-    from surveyflow.flow.runner import DaskExecutor  # noqa: PLC0415
+    from surveyflow.flow.runner import DaskExecutor
 
     limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
     return DaskExecutor(

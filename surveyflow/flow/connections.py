@@ -77,6 +77,7 @@ def _local_settings(profile: LocalProfile) -> dict[str, Any]:
     return {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
+        "distributed.worker.preload": ["surveyflow.flow.worker_process"],
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,

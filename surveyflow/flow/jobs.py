@@ -127,7 +127,8 @@ def forget_workers() -> None:
 
 def describe(error: BaseException) -> str:
     """Put an exception in one line: type, message and, where it is none of ours, the place that raised it."""
-    line = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SurveyflowError) or not frames:
         return line

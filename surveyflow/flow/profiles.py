@@ -175,7 +175,7 @@ def _problem(path: Path, table: dict[str, Any], found: Any) -> Problem:
             return Problem(f"{path}: kind", f"{table['kind']!r} is unknown.{hint}", f"Set it to one of {', '.join(_KINDS)}.")
         case "extra_forbidden":
             known = list(_KINDS[table["kind"]].model_fields)
-            what = f"is not a key of a {table['kind']} profile.{_did_you_mean(key, known)}"
+            what = f"is not a key of {table['kind']!r} profiles.{_did_you_mean(key, known)}"
             return Problem(f"{path}: {key}", what, f"Known keys: {', '.join(known)}.")
         case _:
             where = f"{path}: {key}" if key else str(path)

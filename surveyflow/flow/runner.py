@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client
@@ -55,50 +56,70 @@ class DaskExecutor:
     ) -> None:
         self._client = client
         self._spec = WorkerSpec.of(factory, context)
-        self._crew = _Crew(client, worker_wait_s)
         self._jobs_per_worker = jobs_per_worker
         self._max_deaths = max_deaths
+        self._worker_wait_s = worker_wait_s
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job as it ends; a fatal one is the last.
 
         Jobs start in the order given. Leaving the iteration early takes back those that have not started.
         """
-        attempts = Attempts(jobs, self._max_deaths)
         flights = Flights(self._client, self._spec)
+        crew = _Crew(self._client, self._worker_wait_s)
+        run = _Run(Attempts(jobs, self._max_deaths), flights, crew, self._jobs_per_worker)
         try:
-            while self._fill(attempts, flights):
-                for result in self._wait(attempts, flights):
-                    yield result
-                    if result.fatal:
-                        return
+            for result in run.results():
+                yield result
+                if result.fatal:
+                    return
         finally:
             flights.recall()
 
     def close(self) -> None:
         """Do nothing: the client belongs to whoever opened it."""
 
-    def _fill(self, attempts: Attempts, flights: Flights) -> bool:
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One pass over a list of jobs."""
+
+    attempts: Attempts
+    flights: Flights
+    crew: _Crew
+    jobs_per_worker: int
+
+    def results(self) -> Iterator[JobResult]:
+        """Yield results as they come, until nothing is left to do."""
+        while self._fill():
+            landed = self.flights.land(_LOOK_AGAIN_S)
+            if landed is None:
+                yield from self._complaints()
+            elif isinstance(landed[1], Deaths):
+                yield from self._bury(landed[0], landed[1])
+            else:
+                yield landed[1].result(landed[0].job)
+
+    def _fill(self) -> bool:
         """Submit while there is room; False when all is done."""
-        room = self._jobs_per_worker * max(1, self._crew.size())
-        while len(flights) < room and (attempt := attempts.next(len(flights))):
-            flights.start(attempt)
-        return len(flights) > 0
+        room = self.jobs_per_worker * max(1, self.crew.size())
+        while len(self.flights) < room and (attempt := self.attempts.next(len(self.flights))):
+            self.flights.start(attempt)
+        return len(self.flights) > 0
 
-    def _wait(self, attempts: Attempts, flights: Flights) -> Iterator[JobResult]:
-        """Wait until a job ends, a second at most; give its result, if it is not to be tried again."""
-        landed = flights.land(_LOOK_AGAIN_S)
-        if landed is None:
-            yield from self._give_up_without_workers(flights)
-        elif isinstance(landed[1], Deaths):
-            yield from _bury(attempts, landed[0], landed[1])
-        else:
-            yield landed[1].result(landed[0].job)
+    def _complaints(self) -> Iterator[JobResult]:
+        """Give the run up when it has had no worker for too long."""
+        if self.crew.is_lost():
+            error = f"no worker was there for {self.crew.wait_s:g} s; see the workers' logs for why they ended"
+            yield JobResult(self.flights.recall()[0].job, error=error, fatal=True)
 
-    def _give_up_without_workers(self, flights: Flights) -> Iterator[JobResult]:
-        if self._crew.is_lost():
-            error = f"no worker was there for {self._crew.wait_s:g} s; see the workers' logs for why they ended"
-            yield JobResult(flights.recall()[0].job, error=error, fatal=True)
+    def _bury(self, attempt: Attempt, deaths: Deaths) -> Iterator[JobResult]:
+        """Put an attempt whose worker died back in line, or give its job up."""
+        total = attempt.deaths + deaths.count
+        logger.warning("job=%s worker=%s deaths=%d the worker died", attempt.job.name, deaths.last_worker, total)
+        if not self.attempts.survive(attempt, deaths.count):
+            what = f"{attempt.job.verb} {attempt.job.name} died on {total} workers, last on {deaths.last_worker}"
+            yield JobResult(attempt.job, error=f"{what}: killed, out of memory, or crashed; see that worker's log")
 
 
 class _Crew:
@@ -131,12 +152,3 @@ class _Crew:
             return len(self._client.nthreads())
         except OSError:  # the scheduler is out of reach; if it stays so, Dask cancels what is in flight
             return 0
-
-
-def _bury(attempts: Attempts, attempt: Attempt, deaths: Deaths) -> Iterator[JobResult]:
-    """Put an attempt whose worker died back in line, or give its job up."""
-    total = attempt.deaths + deaths.count
-    logger.warning("job=%s worker=%s died, deaths=%d", attempt.job.name, deaths.last_worker, total)
-    if not attempts.survive(attempt, deaths.count):
-        what = f"{attempt.job.verb} {attempt.job.name} died on {total} workers, last on {deaths.last_worker}"
-        yield JobResult(attempt.job, error=f"{what}: killed, out of memory, or crashed; see that worker's log")
