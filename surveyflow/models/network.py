@@ -77,7 +77,7 @@ def set_weights(model: keras.Model, weights: Weights) -> None:
 
 def get_weights(model: keras.Model) -> dict[str, Float32Array]:
     """The weights of a network, or a trunk, by role."""
-    return {role: np.asarray(keras.ops.convert_to_numpy(variable), np.float32) for role, variable in _variables(model).items()}
+    return {role: np.array(np.asarray(variable), np.float32) for role, variable in _variables(model).items()}
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

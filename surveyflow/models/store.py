@@ -118,11 +118,11 @@ class ModelStore:
         ModelError
             If the key's names would leave the store.
         """
-        home = self.path / key.task / key.instrument / key.field
         names = (key.task, key.instrument, key.field)
+        home = self.path.joinpath(*names)
         if not all(map(_SAFE_NAME.fullmatch, names)) or not home.resolve().is_relative_to(self.path.resolve()):
             raise ModelError(
-                f"{self.path}: the model {key} would lie outside the store, at {home.resolve()}. "
+                f"{self.path}: the model {str(key)!r} would lie outside the store. "
                 "Names may hold letters, digits and _ . + -, and folders of a store must not be links to other places."
             )
         return home

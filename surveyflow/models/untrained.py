@@ -15,7 +15,7 @@ from surveyflow.models.weights import weight_shapes
 from surveyflow.types import Architecture, Float32Array, Float64Array
 
 _N_STAMPS = 12
-_LOGIT_SPREAD = 0.7
+_LOGIT_SPREAD = 0.5
 
 
 def untrained_weights(architecture: Architecture, seed: int) -> dict[str, Float32Array]:
@@ -38,11 +38,7 @@ def untrained_weights(architecture: Architecture, seed: int) -> dict[str, Float3
         maps = _calibrated_convolution(maps, i, weights, architecture.batch_norm_epsilon)
         if i % 2 and i + 1 < 2 * len(architecture.filters):
             maps = _max_pool(maps)
-    units = maps.mean(axis=(1, 2))
-    for j in range(len(architecture.dense) + 1):
-        units = _calibrated_dense(units, j, weights)
-    weights[f"dense.{j}.kernel"] *= _LOGIT_SPREAD
-    weights[f"dense.{j}.bias"] *= _LOGIT_SPREAD
+    _calibrate_head(maps.mean(axis=(1, 2)), len(architecture.dense), weights)
     return {role: values.astype(np.float32) for role, values in weights.items()}
 
 
@@ -93,11 +89,12 @@ def _max_pool(maps: Float64Array) -> Float64Array:
     return pooled
 
 
-def _calibrated_dense(units: Float64Array, j: int, weights: dict[str, Float64Array]) -> Float64Array:
-    """Dense layer ``j``, scaled and shifted so that each of its outputs has mean 0 and spread 1 over the stamps, and ReLU."""
-    raw: Float64Array = units @ weights[f"dense.{j}.kernel"]
-    spread = np.maximum(raw.std(axis=0), 1e-6)
-    weights[f"dense.{j}.kernel"] /= spread
-    weights[f"dense.{j}.bias"] = -raw.mean(axis=0) / spread
-    standard: Float64Array = (raw - raw.mean(axis=0)) / spread
-    return np.maximum(standard, 0)
+def _calibrate_head(units: Float64Array, n_hidden: int, weights: dict[str, Float64Array]) -> None:
+    """Scale the features to mean 0 and spread 1 over the stamps, and the outputs' logits to mean 0 and a moderate spread."""
+    kernel = weights["dense.0.kernel"]
+    kernel /= np.maximum((units @ kernel).std(axis=0), 1e-6)
+    weights["dense.0.bias"] = -(units @ kernel).mean(axis=0)
+    for j in range(n_hidden):
+        units = np.maximum(units @ weights[f"dense.{j}.kernel"] + weights[f"dense.{j}.bias"], 0)
+    weights[f"dense.{n_hidden}.kernel"] *= _LOGIT_SPREAD
+    weights[f"dense.{n_hidden}.bias"] = -(units @ weights[f"dense.{n_hidden}.kernel"]).mean(axis=0)

@@ -1,0 +1,81 @@
+"""How well a classifier tells classes apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from surveyflow.types import Float64Array, Int64Array
+
+
+def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> Int64Array:
+    """Count how often each class was taken for each.
+
+    Parameters
+    ----------
+    truth, predicted
+        (n,) integers: classes, 0 to ``n_classes - 1``.
+    n_classes
+        Number of classes.
+
+    Returns
+    -------
+    (n_classes, n_classes) int64; rows are the truth.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a class lies outside the range.
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    rows, columns = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+    if rows.ndim != 1 or rows.shape != columns.shape:
+        raise ValueError(f"truth and predicted must be two lists of one length, not of shapes {rows.shape} and {columns.shape}")
+    if rows.size and not 0 <= min(rows.min(), columns.min()) <= max(rows.max(), columns.max()) < n_classes:
+        raise ValueError(f"classes must lie between 0 and {n_classes - 1}")
+    return np.bincount(rows * n_classes + columns, minlength=n_classes**2).reshape(n_classes, n_classes).astype(np.int64)
+
+
+def recall(confusion: ArrayLike) -> Float64Array:
+    """Completeness of each class: the fraction of its members that were recognised.
+
+    Parameters
+    ----------
+    confusion
+        (n_classes, n_classes) counts; rows are the truth.
+
+    Returns
+    -------
+    (n_classes,) float64; NaN for a class without members.
+    """
+    counts = np.asarray(confusion, np.float64)
+    members = counts.sum(axis=1)
+    recalls: Float64Array = np.divide(np.diagonal(counts), members, out=np.full(len(counts), np.nan), where=members > 0)
+    return recalls
+
+
+def upsilon(confusion: ArrayLike) -> float:
+    """The smallest recall of any class: Upsilon of Ferreira et al. (2022), whose README calls it a precision.
+
+    Parameters
+    ----------
+    confusion
+        (n_classes, n_classes) counts; rows are the truth.
+
+    Returns
+    -------
+    In [0, 1]. A class without members has no recall and does not count; NaN if no class has members.
+
+    Examples
+    --------
+    The published test of the COSMOS classifier; post-mergers are the harder class:
+
+    >>> round(upsilon([[1827, 481], [491, 1959]]), 4)
+    0.7916
+    """
+    recalls = recall(confusion)
+    return float(np.nanmin(recalls)) if np.isfinite(recalls).any() else float("nan")

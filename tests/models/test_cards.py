@@ -1,0 +1,85 @@
+"""A card says everything that must be known, or is refused with all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import card
+
+from surveyflow.errors import ModelError
+from surveyflow.models.cards import card_from_toml, card_to_toml
+from surveyflow.types import Architecture, Domain, Stretch, WeightsOrigin
+
+text = st.text(st.characters(codec="utf-8"), max_size=30)
+cards = st.builds(
+    card,
+    citation=text,
+    notes=text,
+    band=text,
+    softening=st.floats(1e-9, 1e9),
+    pixel_scale_arcsec=st.floats(1e-3, 10),
+    redshift_range=st.tuples(st.floats(0, 1), st.floats(1.5, 9)),
+    stretch=st.sampled_from(Stretch),
+    origin=st.sampled_from(WeightsOrigin),
+    domain=st.builds(Domain, st.none() | text, st.none() | st.just((1e-4, 2.5e-3))),
+    also_for=st.sampled_from([(), ("COSMOS", "UDS")]),
+)
+
+
+@given(cards)
+def test_a_card_survives_its_file(original):
+    assert card_from_toml(card_to_toml(original), "card.toml") == original
+
+
+def changed(old, new):
+    toml = card_to_toml(card())
+    assert old in toml
+    return toml.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (changed("[images]", "[images"), r"card\.toml: not valid TOML: .*line"),
+        (changed("version = 1", "version = 2"), r"card\.toml: version: found 2: .*1"),
+        (changed("softening = 1.0\n", ""), r"card\.toml: \[images\] softening: the key is missing\."),
+        (changed("stretch =", "strech ="), r"\[images\] strech: unknown key\. Did you mean 'stretch'\?"),
+        (changed("[domain]", "[domian]"), r"card\.toml: domian: unknown key\. Did you mean 'domain'\?"),
+        (changed('"asinh_minmax"', '"sqrt"'), r"\[images\] stretch: found 'sqrt': .*'asinh_minmax'"),
+        (changed("scale_arcsec = 0.03", 'scale_arcsec = "0.03"'), r"\[images\] pixel_scale_arcsec: found '0\.03': .*number"),
+        (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), r"card\.toml: pixel_scale_arcsec must be positive"),
+        (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), r"pixel_scale_arcsec must be positive"),
+        (changed("[0.5, 1.5]", "[1.5, 0.5]"), r"redshift_range must be \[low, high\)"),
+        (changed("[0.5, 1.5]", "[0.5]"), r"\[images\] redshift_range 1: the key is missing"),
+        (changed('field = "EGS"', 'field = "../EGS"'), r"\[model\] field: found '\.\./EGS'"),
+        (changed('"class_1"', '"class_0"'), r"must name each of the 2 outputs once"),
+        (changed("n_outputs = 2", "n_outputs = 3"), r"must name each of the 3 outputs once"),
+        (changed("kernel_sizes = [5, 3, 3]", "kernel_sizes = [4, 3, 3]"), r"kernel sizes must be odd"),
+        (changed("input_size = 48", "input_size = 20"), r"too small for kernels"),
+        (changed("0123456789abcdef" * 4, "0123"), r"\[model\] weights_digest: found '0123'"),
+        (changed("version = 1", "version = 2024-01-01"), r"version: found '2024-01-01'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_remedy(toml, message):
+    with pytest.raises(ModelError, match=f"(?s){message}.*docs/reference/models.md"):
+        card_from_toml(toml, "card.toml")
+
+
+def test_all_problems_are_reported_at_once():
+    toml = changed("softening = 1.0\n", "").replace("band =", "bnad =").replace('"asinh_minmax"', "3")
+    with pytest.raises(ModelError) as caught:
+        card_from_toml(toml, "card.toml")
+    assert len(str(caught.value).splitlines()) == 4
+    assert re.findall(r"\] (\w+):", str(caught.value)) == ["band", "stretch", "softening", "bnad"]
+
+
+def test_the_reference_names_every_key():
+    reference = (Path(__file__).parents[2] / "docs/reference/models.md").read_text()
+    for table in tomllib.loads(card_to_toml(card(Architecture(), domain=Domain("electron/s", (0.1, 0.2))))).values():
+        for key in table if isinstance(table, dict) else ():
+            assert f"`{key}`" in reference

@@ -1,0 +1,211 @@
+"""A store gives back what was written into it, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from networks import KEY, SMALL, card, random_weights, write_small_model
+
+from surveyflow.errors import ModelError, OutputError
+from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_untrained
+from surveyflow.types import Architecture, Domain, ModelKey, Stretch, WeightsOrigin
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ModelStore(tmp_path / "models")
+
+
+def untrained(store, key=KEY, seed=1, **changes):
+    values = {
+        "architecture": SMALL,
+        "pixel_scale_arcsec": 0.03,
+        "band": "F814W",
+        "redshift_range": (0.5, 1.5),
+        "stretch": Stretch.ASINH_MINMAX,
+        "softening": 1.0,
+        "domain": Domain("electron/s", (1e-4, 1e-2)),
+        "seed": seed,
+    }
+    return write_untrained(store, key, **values | changes)
+
+
+def test_a_model_is_read_back_as_it_was_written(store):
+    written, weights = write_small_model(store.path), random_weights()
+    assert store.card(KEY) == written
+    assert store.folder(KEY) == store.path / "merger" / "F814W" / "EGS"
+    assert store.weights(KEY).keys() == weights.keys()
+    for role, values in store.weights(KEY).items():
+        np.testing.assert_array_equal(values, weights[role])
+
+
+def test_the_same_weights_have_the_same_digest_whatever_their_order(store):
+    first = write_small_model(store.path)
+    reordered = dict(reversed(random_weights().items()))
+    assert write_model(store.home(KEY), card(), reordered).weights_digest == first.weights_digest
+
+
+def test_all_cards_are_listed_by_key(store):
+    keys = [ModelKey("contamination", "EGS", "F814W"), ModelKey("merger", "COSMOS", "F160W"), KEY]
+    for key in reversed(keys):
+        write_small_model(store.path, key=key)
+    (store.path / "merger" / "F814W" / ".EGS.half-written").mkdir()
+    (store.path / "merger" / "F814W" / ".EGS.half-written" / "card.toml").write_text("no card")
+    assert list(store.cards()) == keys
+
+
+def test_a_model_serves_another_field_only_if_its_card_says_so(store):
+    borrower = replace(KEY, field="UVISTA")
+    write_small_model(store.path)
+    with pytest.raises(ModelError, match="no model merger/UVISTA/F814W; the store holds merger/EGS/F814W"):
+        store.folder(borrower)
+    lender = write_model(store.home(KEY), card(also_for=("UVISTA",)), random_weights(), overwrite=True)
+    assert store.cards() == {KEY: lender, borrower: lender}
+    assert store.folder(borrower) == store.folder(KEY)
+    own = write_small_model(store.path, key=borrower)
+    assert store.card(borrower) == own == store.cards()[borrower]
+
+
+def test_two_models_must_not_lend_themselves_to_one_field(store):
+    for field in ("EGS", "UDS"):
+        write_small_model(store.path, key=replace(KEY, field=field), also_for=("UVISTA",))
+    with pytest.raises(ModelError, match="merger/UDS/F814W and merger/EGS/F814W both say also_for = 'UVISTA'"):
+        store.cards()
+
+
+@pytest.mark.parametrize("name", ["..", "../../elsewhere", "a/b", "/etc", "", ".hidden", "x\0y"])
+@pytest.mark.parametrize("part", ["task", "field", "instrument"])
+def test_a_key_that_leaves_the_store_is_refused(store, name, part):
+    with pytest.raises(ModelError, match="outside the store"):
+        store.home(replace(KEY, **{part: name}))
+
+
+def test_a_link_that_leaves_the_store_is_refused(store, tmp_path):
+    write_small_model(tmp_path / "other")
+    store.path.mkdir()
+    (store.path / "merger").symlink_to(tmp_path / "other" / "merger")
+    with pytest.raises(ModelError, match="outside the store"):
+        store.card(KEY)
+    with pytest.raises(ModelError, match="outside the store"):
+        store.cards()
+
+
+def test_a_card_in_another_models_folder_is_refused(store):
+    write_small_model(store.path)
+    store.folder(KEY).rename(store.home(replace(KEY, field="UDS")))
+    with pytest.raises(ModelError, match=r"this is the card of merger/EGS/F814W, which belongs in .*EGS\. Move the folder"):
+        store.cards()
+
+
+def test_a_missing_store_is_an_error(store):
+    with pytest.raises(ModelError, match="models: no such folder"):
+        store.cards()
+
+
+def test_damaged_weights_are_refused(store):
+    written = write_small_model(store.path)
+    file = store.folder(KEY) / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"weights.safetensors: its SHA-256 is \w+, but the card says {written.weights_digest}"):
+        store.weights(KEY)
+
+
+@pytest.mark.parametrize("name", ["card.toml", "weights.safetensors"])
+def test_a_missing_file_is_named(store, name):
+    write_small_model(store.path)
+    folder = store.folder(KEY)
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=rf"{name}: cannot be read \(No such file"):
+        read_weights(folder, read_card(folder))
+
+
+def spoiled(role, change):
+    weights = random_weights()
+    weights[role] = change(weights[role])
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (spoiled("conv.1.kernel", lambda values: values[:3]), r"conv.1.kernel has shape \(3, 5, 4, 4\), expected \(5, 5, 4, 4\)"),
+        (spoiled("dense.0.bias", lambda values: values * np.nan), "dense.0.bias holds 16 values that are not finite"),
+        (spoiled("bn.2.variance", lambda values: -values), "bn.2.variance holds 6 negative values"),
+        (spoiled("bn.2.mean", lambda values: values.astype(np.float64)), "bn.2.mean holds float64, expected float32"),
+        (random_weights() | {"extra": np.zeros(1, np.float32)}, "extra is unknown"),
+        ({}, r"conv.0.kernel is missing; .*dense.2.bias is missing"),
+    ],
+)
+def test_weights_of_another_network_are_refused_and_nothing_is_written(store, weights, message):
+    with pytest.raises(ModelError, match=message):
+        write_model(store.home(KEY), card(), weights)
+    assert not store.path.exists()
+
+
+def test_weights_that_are_not_safetensors_are_refused(store):
+    write_small_model(store.path)
+    content = b"\x08\0\0\0\0\0\0\0notjson!"
+    (store.folder(KEY) / "weights.safetensors").write_bytes(content)
+    digest = sha256(content).hexdigest()
+    with pytest.raises(ModelError, match=r"weights.safetensors: not a safetensors file"):
+        read_weights(store.folder(KEY), replace(store.card(KEY), weights_digest=digest))
+
+
+def test_writing_the_same_model_again_leaves_it_as_it_is(store):
+    first = write_small_model(store.path)
+    before = store.folder(KEY).stat()
+    assert write_small_model(store.path) == first
+    assert store.folder(KEY).stat().st_ino == before.st_ino
+
+
+def test_another_model_is_replaced_only_on_demand(store):
+    first = write_small_model(store.path, seed=0)
+    with pytest.raises(ModelError, match="holds another model already"):
+        write_small_model(store.path, seed=1)
+    assert store.card(KEY) == first
+    second = write_model(store.home(KEY), card(), random_weights(seed=1), overwrite=True)
+    assert store.card(KEY) == second != first
+    assert [path.name for path in store.folder(KEY).parent.iterdir()] == ["EGS"]
+
+
+def test_an_interrupted_write_leaves_no_model_and_no_litter(store, monkeypatch):
+    monkeypatch.setattr(
+        "surveyflow.models.store.os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    with pytest.raises(OutputError, match=r"EGS: cannot be written \(No space left\)"):
+        write_small_model(store.path)
+    assert list(store.home(KEY).parent.iterdir()) == []
+
+
+def test_an_untrained_model_says_so(store):
+    written = untrained(store)
+    assert written.origin is WeightsOrigin.UNTRAINED
+    assert written.class_names == ("post_merger", "star_forming")
+    assert "mean nothing" in written.notes
+    assert "random" in written.citation
+    assert untrained(store) == written
+    assert untrained(store, replace(KEY, field="UDS"), seed=2).weights_digest != written.weights_digest
+
+
+def test_untrained_outputs_of_another_task_are_numbered(store):
+    written = untrained(store, replace(KEY, task="contamination"), architecture=replace(SMALL, n_outputs=3))
+    assert written.class_names == ("output_0", "output_1", "output_2")
+
+
+def test_a_users_own_network_needs_nothing_but_a_card(store):
+    architecture = Architecture(64, filters=(3, 5), kernel_sizes=(7, 5), dense=(10, 9, 8), dropout=0.2, n_outputs=1)
+    write_small_model(store.path, architecture)
+    assert store.card(KEY).architecture == architecture
+    assert store.weights(KEY)["dense.3.kernel"].shape == (8, 1)
+
+
+def test_the_store_does_not_import_keras():
+    code = "import sys, surveyflow.models.sampler; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
