@@ -11,6 +11,7 @@
     │   ├── ModelError                          a model folder, card or weights that cannot be used
     │   ├── ProfileError                        a site profile that cannot be used
     │   ├── ClusterError (ConnectionError)      the cluster cannot be reached, or its workers cannot start
+    │   ├── CatalogNotFound (FileNotFoundError) no catalog, or no such revision, in a folder
     │   └── OutputError (OSError)               the output folder cannot be written, or its disk is full
     ├── LockHeld (BlockingIOError)              exit code 4: another run works on the same output
     ├── CatalogError (RuntimeError)             exit code 1: a revision failed its own checks and was not published
@@ -100,6 +101,10 @@ class ProfileError(InputError):
 
 class ClusterError(ConnectionError, InputError):
     """The cluster cannot be reached, or its workers cannot start."""
+
+
+class CatalogNotFound(FileNotFoundError, InputError):
+    """A folder holds no catalog, or not the revision that was asked for."""
 
 
 class OutputError(OSError, InputError):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,8 +15,8 @@ from astropy.io.votable.tree import Field, Resource, TableElement, VOTableFile
 from astropy.table import Column, Table
 from astropy.table.meta import get_yaml_from_table
 
-from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn
-from surveyflow.catalog.schema import HISTOGRAM_BINS, SCHEMA_VERSION
+from surveyflow.catalog.columns import COLUMNS, DOUBLE, FLOAT, HISTOGRAM, INT, LONG, STRING, CatalogColumn
+from surveyflow.catalog.schema import CATALOG_SCHEMA, HISTOGRAM_BINS, SCHEMA_VERSION
 
 _LENGTH_OF_NONE = len(str(None))
 """Astropy reads a null string as the word None."""
@@ -21,61 +24,64 @@ _LENGTH_OF_NONE = len(str(None))
 _PERCENT = "%"
 """Valid in a VOTable, but astropy warns of it when it reads one; the column's name says it, too."""
 
-_VOTABLE_TYPES = {
-    pa.int32(): "int",
-    pa.int64(): "long",
-    pa.float32(): "float",
-    pa.float64(): "double",
-    pa.string(): "unicodeChar",
-}
+_VOTABLE_TYPES = {INT: "int", LONG: "long", FLOAT: "float", DOUBLE: "double", STRING: "unicodeChar"}
 
 
-def described(table: pa.Table) -> pa.Table:
-    """Attach the columns' meaning to catalog rows, and what these rows' weights are.
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """What a file's metadata says of its rows.
+
+    Parameters
+    ----------
+    weights_origins
+        Where the weights behind the results came from, sorted; empty without results.
+    string_lengths
+        Length of the longest string of each string column.
+    """
+
+    weights_origins: tuple[str, ...] = ()
+    string_lengths: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> Self:
+        """The facts of catalog rows."""
+        origins = pc.unique(rows["weights_origin"].drop_null()).to_pylist()
+        names = [column.name for column in COLUMNS if column.type == STRING]
+        lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in names}
+        return cls(tuple(sorted(origins)), lengths)
+
+    def __or__(self, other: Self) -> Self:
+        """The facts of both sets of rows together."""
+        origins = {*self.weights_origins, *other.weights_origins}
+        names = {**self.string_lengths, **other.string_lengths}
+        lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in names}
+        return type(self)(tuple(sorted(origins)), lengths)
+
+
+def described_schema(facts: RowFacts) -> pa.Schema:
+    """The catalog's schema with what its columns mean, and what the rows' weights are.
 
     The metadata depends on the rows alone, so equal rows make equal files.
 
     Parameters
     ----------
-    table
-        Rows of the catalog's schema.
+    facts
+        The facts of the file's rows.
 
     Returns
     -------
-    table
-        The rows, with the metadata keys ``surveyflow``, ``table_meta_yaml``, ``table::len::*`` and
-        ``IVOA.VOTable-Parquet.*``.
+    schema
+        With the metadata keys ``surveyflow``, ``table_meta_yaml``, ``table::len::*`` and ``IVOA.VOTable-Parquet.*``.
     """
-    return table.replace_schema_metadata(file_metadata(weights_origins(table), _string_lengths(table)))
-
-
-def weights_origins(table: pa.Table) -> list[str]:
-    """Where the weights behind these rows came from, sorted; empty if no row has a result."""
-    return sorted(pc.unique(table["weights_origin"].drop_null()).to_pylist())
-
-
-def file_metadata(origins: list[str], string_lengths: dict[str, int]) -> dict[str, str]:
-    """Parquet key-value metadata of a file of the catalog.
-
-    Parameters
-    ----------
-    origins
-        Where the weights came from.
-    string_lengths
-        Length of the longest string of each string column.
-    """
-    facts = {"schema_version": SCHEMA_VERSION, "weights_origin": origins}
-    return {
-        "surveyflow": json.dumps(facts),
-        "table_meta_yaml": _astropy_yaml(facts),
+    about = {"schema_version": SCHEMA_VERSION, "weights_origin": list(facts.weights_origins)}
+    lengths = {name: max(length, _LENGTH_OF_NONE) for name, length in facts.string_lengths.items()}
+    metadata = {
+        "surveyflow": json.dumps(about),
+        "table_meta_yaml": _astropy_yaml(about),
         "IVOA.VOTable-Parquet.version": "1.0",
-        "IVOA.VOTable-Parquet.content": _votable(origins),
-    } | {f"table::len::{name}": str(length) for name, length in string_lengths.items()}
-
-
-def _string_lengths(table: pa.Table) -> dict[str, int]:
-    names = [column.name for column in COLUMNS if column.type == pa.string()]
-    return {name: max(_LENGTH_OF_NONE, pc.max(pc.utf8_length(table[name])).as_py() or 0) for name in names}
+        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins),
+    }
+    return CATALOG_SCHEMA.with_metadata(metadata | {f"table::len::{name}": str(length) for name, length in lengths.items()})
 
 
 def _astropy_yaml(facts: dict[str, object]) -> str:
@@ -88,7 +94,7 @@ def _astropy_column(column: CatalogColumn) -> Column:
     kind = column.type.value_type if is_list else column.type
     return Column(
         name=column.name,
-        dtype="U1" if kind == pa.string() else kind.to_pandas_dtype(),
+        dtype="U1" if kind == STRING else kind.to_pandas_dtype(),
         shape=(HISTOGRAM_BINS,) if is_list else (),
         unit=None if column.unit is None else u.Unit(column.unit),
         description=column.description,
@@ -96,7 +102,7 @@ def _astropy_column(column: CatalogColumn) -> Column:
     )
 
 
-def _votable(origins: list[str]) -> str:
+def _votable(origins: tuple[str, ...]) -> str:
     """A VOTable without data, as the IVOA Note "Parquet in the VO" 1.0 asks for."""
     votable = VOTableFile(version="1.4")
     resource, table = Resource(), TableElement(votable, name="surveyflow")
@@ -110,8 +116,8 @@ def _votable(origins: list[str]) -> str:
 
 
 def _votable_field(votable: VOTableFile, column: CatalogColumn) -> Field:
-    is_list, is_string = column.type == HISTOGRAM, column.type == pa.string()
-    field = Field(
+    is_list, is_string = column.type == HISTOGRAM, column.type == STRING
+    entry = Field(
         votable,
         name=column.name,
         datatype="int" if is_list else _VOTABLE_TYPES[column.type],
@@ -119,5 +125,5 @@ def _votable_field(votable: VOTableFile, column: CatalogColumn) -> Field:
         unit=None if column.unit in ("", _PERCENT) else column.unit,
         ucd=column.ucd,
     )
-    field.description = column.description
-    return field
+    entry.description = column.description
+    return entry

@@ -83,6 +83,15 @@ def write_over(path: Path, content: bytes) -> None:
         temporary.replace(path)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file's content and permissions durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

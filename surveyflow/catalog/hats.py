@@ -1,0 +1,219 @@
+"""How rows become a HATS catalog: files by HEALPix cell, small enough each, wherever the sky is full or empty.
+
+The Hierarchical Adaptive Tiling Scheme (IVOA Note, HATS 1.0) keeps the rows of one cell of the sky in
+``dataset/Norder=<order>/Dir=<pixel // 10000 * 10000>/Npix=<pixel>.parquet``; cells with many rows are split into their four
+children. A partition's bytes depend on its rows alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from surveyflow.catalog.healpix import FINEST_ORDER, cells_at, span_29
+from surveyflow.catalog.metadata import RowFacts, described_schema
+from surveyflow.catalog.parquet import parquet_bytes
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SORT_ORDER
+from surveyflow.catalog.storage import write_new
+from surveyflow.types import Int64Array
+
+ROWS_PER_PARTITION = 25_000
+"""About 8 MB a file: a change in one corner of the sky rewrites little, and a reader's worker takes a file at a time."""
+
+FINEST_PARTITION_ORDER = 14
+"""Cells of 13 arcsec are not split further."""
+
+
+class RowSource(Protocol):
+    """Where catalog rows come from: a unit's file, or a table."""
+
+    def cells(self) -> Int64Array:
+        """(n,) int64: ``_healpix_29`` of every row."""
+        ...
+
+    def rows(self) -> pa.Table:
+        """Every row."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A cell of the sky whose rows lie in one file.
+
+    Parameters
+    ----------
+    order, pixel
+        HEALPix order and, in the nested scheme, number.
+    """
+
+    order: int
+    pixel: int
+
+    @property
+    def path(self) -> Path:
+        """The file, relative to the catalog's folder."""
+        folder = self.pixel // 10_000 * 10_000
+        return Path("dataset", f"Norder={self.order}", f"Dir={folder}", f"Npix={self.pixel}.parquet")
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The half-open range of ``_healpix_29`` inside."""
+        return span_29(self.order, self.pixel)
+
+    @property
+    def children(self) -> tuple[Partition, ...]:
+        """Its four quarters."""
+        return tuple(Partition(self.order + 1, 4 * self.pixel + quarter) for quarter in range(4))
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What was written.
+
+    Parameters
+    ----------
+    partitions
+        The cells, along the sky's order.
+    digests
+        SHA-256 of each Parquet file, by path relative to the catalog's folder.
+    n_rows
+        Rows in all files.
+    n_bytes
+        Size of all files.
+    facts
+        What the rows are.
+    """
+
+    partitions: tuple[Partition, ...]
+    digests: Mapping[str, str]
+    n_rows: int
+    n_bytes: int
+    facts: RowFacts
+
+
+def partition_sky(cells_29: Int64Array, max_rows: int = ROWS_PER_PARTITION) -> tuple[Partition, ...]:
+    """Choose the coarsest cells that hold at most a number of rows each.
+
+    Parameters
+    ----------
+    cells_29
+        (n,) int64: ``_healpix_29`` of every row, in any order.
+    max_rows
+        Most rows in a cell, unless it is of the finest order.
+
+    Returns
+    -------
+    Cells that are not empty, in the order of ``_healpix_29``; each row lies in exactly one.
+    """
+    ordered = np.sort(cells_29)
+    pending = [Partition(0, int(pixel)) for pixel in np.unique(cells_at(0, ordered))[::-1]]
+    chosen: list[Partition] = []
+    while pending:
+        cell = pending.pop()
+        low, high = np.searchsorted(ordered, cell.span)
+        if high - low > max_rows and cell.order < FINEST_PARTITION_ORDER:
+            pending.extend(reversed(cell.children))
+        elif high > low:
+            chosen.append(cell)
+    return tuple(chosen)
+
+
+def write_dataset(folder: Path, sources: Sequence[RowSource], max_rows: int = ROWS_PER_PARTITION) -> Dataset:
+    """Write the Parquet files of a catalog, one partition in memory at a time.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    sources
+        Where the rows come from.
+    max_rows
+        Most rows in a partition.
+    """
+    cells = [source.cells() for source in sources]
+    partitions = partition_sky(np.concatenate([np.empty(0, np.int64), *cells]), max_rows)
+    facts, digests, n_bytes = RowFacts(), {}, 0
+    for partition in partitions:
+        rows = _rows_inside(partition, sources, cells)
+        own_facts = RowFacts.of(rows)
+        content = parquet_bytes(rows.replace_schema_metadata(described_schema(own_facts).metadata))
+        write_new(folder / partition.path, content)
+        digests[str(partition.path)] = hashlib.sha256(content).hexdigest()
+        facts, n_bytes = facts | own_facts, n_bytes + len(content)
+    return Dataset(partitions, digests, sum(map(len, cells)), n_bytes, facts)
+
+
+def write_catalog_files(folder: Path, name: str, dataset: Dataset, max_rows: int = ROWS_PER_PARTITION) -> None:
+    """Write what makes a folder of Parquet files a HATS catalog: properties, list of partitions, common schema.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    name
+        The catalog's name.
+    dataset
+        Its files.
+    max_rows
+        Most rows in a partition.
+    """
+    write_new(folder / "partition_info.csv", _partition_info(dataset.partitions).encode())
+    write_new(folder / "hats.properties", _properties(name, dataset, max_rows).encode())
+    sink = pa.BufferOutputStream()
+    pq.write_metadata(described_schema(dataset.facts), sink)
+    write_new(folder / "dataset" / "_common_metadata", bytes(sink.getvalue()))
+
+
+def read_partitions(folder: Path) -> tuple[Partition, ...]:
+    """The partitions of a HATS catalog, in the order of ``_healpix_29``.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    """
+    lines = (folder / "partition_info.csv").read_text().split()[1:]
+    cells = [Partition(*map(int, line.split(","))) for line in lines]
+    return tuple(sorted(cells, key=lambda cell: cell.span))
+
+
+def _rows_inside(partition: Partition, sources: Iterable[RowSource], cells: Iterable[Int64Array]) -> pa.Table:
+    low, high = partition.span
+    inside = (pc.field("_healpix_29") >= low) & (pc.field("_healpix_29") < high)
+    parts = [
+        source.rows().filter(inside)
+        for source, own_cells in zip(sources, cells, strict=True)
+        if ((own_cells >= low) & (own_cells < high)).any()
+    ]
+    return pa.concat_tables(parts).cast(CATALOG_SCHEMA).sort_by(SORT_ORDER)
+
+
+def _partition_info(partitions: Sequence[Partition]) -> str:
+    return "\n".join(["Norder,Npix", *(f"{cell.order},{cell.pixel}" for cell in partitions)]) + "\n"
+
+
+def _properties(name: str, dataset: Dataset, max_rows: int) -> str:
+    properties = {
+        "obs_collection": name,
+        "dataproduct_type": "object",
+        "hats_nrows": dataset.n_rows,
+        "hats_col_ra": "ra",
+        "hats_col_dec": "dec",
+        "hats_col_healpix": "_healpix_29",
+        "hats_col_healpix_order": FINEST_ORDER,
+        "hats_max_rows": max_rows,
+        "hats_npix_suffix": ".parquet",
+        "hats_estsize": dataset.n_bytes // 1024,
+        "hats_builder": "surveyflow",
+        "hats_version": "v1.0",
+        "surveyflow_weights_origin": " ".join(dataset.facts.weights_origins),
+    }
+    return "#HATS catalog\n" + "".join(f"{key}={value}\n" for key, value in properties.items())

@@ -1,0 +1,264 @@
+"""How a revision of the catalog is published.
+
+A revision is built aside, under a hidden name, checked, and then renamed; the link is swapped last. Readers see the old
+revision or the new one, never anything between.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.revisions import (
+    LATEST,
+    MANIFEST,
+    RELEASE_PATTERN,
+    Revision,
+    find,
+    latest,
+    list_revisions,
+    open_catalog,
+    point_latest_at,
+    read_catalog,
+    read_manifest,
+    revision_names,
+    split_name,
+)
+from surveyflow.catalog.schema import SCHEMA_VERSION
+from surveyflow.catalog.storage import (
+    TEMPORARY_SUFFIX,
+    explained,
+    file_digest,
+    make_folder,
+    sync_file,
+    sync_folder,
+    write_new,
+)
+from surveyflow.catalog.units import read_unit, unit_path
+from surveyflow.catalog.verify import check_catalog, check_digests
+from surveyflow.errors import CatalogError, InputError
+from surveyflow.types import Int64Array, Receipt
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions", "open_catalog", "point_latest_at", "publish"]
+__all__ += ["read_catalog", "read_manifest"]
+
+_BUILDING = ".building-"
+
+
+def publish(
+    root: Path,
+    release: str,
+    receipts: Sequence[Receipt],
+    extra_rows: pa.Table | None,
+    manifest: Mapping[str, Any],
+    *,
+    decorate: Callable[[Path], object] | None = None,
+) -> Revision:
+    """Publish a revision made of units and further rows, in one atomic step. The caller holds the `RunLock`.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        Name of the release: letters, digits and ``. _ + -``.
+    receipts
+        The units whose rows make the catalog.
+    extra_rows
+        Catalog rows that no unit holds (sources of failed units); None if there are none.
+    manifest
+        What to say of the revision's making, as JSON can hold it. If it says ``expected_rows``, so many rows there must be;
+        ``survey`` is part of the catalog's name. Added are ``revision``, ``release``, ``schema_version``, ``n_rows``,
+        ``status_counts``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
+    decorate
+        Called with the finished folder before it is published, to add files to it. If it fails, they are left out.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog fails a check; nothing is published then.
+    InputError
+        If the release's name cannot be a folder's.
+    OutputError
+        If the file system refuses; nothing is published then.
+    """
+    name = _next_name(root, release)
+    _sweep(root)
+    status_counts = _expected(root, receipts, extra_rows, manifest)
+    with _building(root, name) as folder:
+        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows))
+        write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset)
+        check_catalog(folder, status_counts)
+        about = _about(manifest, name, release, status_counts, dataset)
+        _decorate(folder, about, decorate)
+        check_digests(folder, dataset.digests)
+        _seal(folder, about)
+        final = _move_into_place(folder, root, name)
+    point_latest_at(root, name)
+    logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
+    return Revision(name, final, dataset.n_rows, status_counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A unit's rows on disk."""
+
+    root: Path
+    receipt: Receipt
+
+    def cells(self) -> Int64Array:
+        cells: Int64Array = self._read(["_healpix_29"])["_healpix_29"].to_numpy()
+        if len(cells) != self.receipt.n_rows:
+            raise CatalogError(
+                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, its receipt says {self.receipt.n_rows}. "
+                "Remove the file and run again."
+            )
+        return cells
+
+    def rows(self) -> pa.Table:
+        return self._read(None)
+
+    def _read(self, columns: list[str] | None) -> pa.Table:
+        try:
+            return read_unit(self.root, self.receipt.key, columns)
+        except (OSError, pa.ArrowException) as error:
+            raise CatalogError(
+                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. "
+                "Remove the file and run again."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Extra:
+    """Rows in memory."""
+
+    table: pa.Table
+
+    def cells(self) -> Int64Array:
+        cells: Int64Array = self.table["_healpix_29"].to_numpy()
+        return cells
+
+    def rows(self) -> pa.Table:
+        return self.table
+
+
+def _row_sources(root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None) -> list[RowSource]:
+    extra = [] if extra_rows is None else [_Extra(extra_rows)]
+    return [*(_Unit(root, receipt) for receipt in receipts), *extra]
+
+
+def _expected(
+    root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, manifest: Mapping[str, Any]
+) -> dict[str, int]:
+    """Rows by status that the revision must have."""
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.status_counts)
+    if extra_rows is not None:
+        counts.update(extra_rows["status"].to_pylist())
+    n_rows = manifest.get("expected_rows", counts.total())
+    if counts.total() != n_rows:
+        raise CatalogError(f"{root}: units and further rows hold {counts.total()} sources, but the source lists {n_rows}.")
+    return dict(sorted(counts.items()))
+
+
+def _about(
+    manifest: Mapping[str, Any], name: str, release: str, status_counts: Mapping[str, int], dataset: Dataset
+) -> dict[str, Any]:
+    return {
+        **manifest,
+        "revision": name,
+        "release": release,
+        "schema_version": SCHEMA_VERSION,
+        "n_rows": dataset.n_rows,
+        "status_counts": dict(status_counts),
+        "weights_origin": list(dataset.facts.weights_origins),
+    }
+
+
+def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path], object] | None) -> None:
+    """Let the caller add files to a folder that looks published; on failure remove what was added."""
+    if decorate is None:
+        return
+    before = set(_files(folder))
+    draft = folder / MANIFEST
+    draft.write_text(json.dumps(about))
+    try:
+        decorate(folder)
+    except Exception:
+        logger.warning("revision=%s will lack what could not be added to it", about["revision"], exc_info=True)
+        for path in set(_files(folder)) - before - {draft}:
+            path.unlink()
+    draft.unlink()
+
+
+def _seal(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write the manifest, and make everything durable and read-only."""
+    files = {str(path.relative_to(folder)): _file_entry(path) for path in _files(folder)}
+    write_new(folder / MANIFEST, json.dumps({**about, "files": files}, indent=1).encode())
+    with explained(folder):
+        for path in _files(folder):
+            path.chmod(path.stat().st_mode & ~0o222)
+            sync_file(path)
+        for subfolder in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
+            sync_folder(subfolder)
+
+
+def _file_entry(path: Path) -> dict[str, Any]:
+    return {"size_bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def _building(root: Path, name: str) -> Iterator[Path]:
+    """A folder to build a revision in; removed if that fails."""
+    folder = root / "releases" / f"{_BUILDING}{name}"
+    with explained(folder):
+        make_folder(folder)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _move_into_place(folder: Path, root: Path, name: str) -> Path:
+    final = root / "releases" / name
+    with explained(final):
+        folder.rename(final)
+        sync_folder(final.parent)
+    return final
+
+
+def _sweep(root: Path) -> None:
+    """Remove what publishers that died left behind."""
+    with explained(root):
+        for folder in (root / "releases").glob(f"{_BUILDING}*"):
+            shutil.rmtree(folder)
+        for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
+            link.unlink()
+
+
+def _next_name(root: Path, release: str) -> str:
+    if not re.fullmatch(RELEASE_PATTERN, release) or release == LATEST:
+        raise InputError(
+            f"the release's name {release!r} cannot be a folder's. Use letters, digits and . _ + -, but not the word {LATEST}."
+        )
+    numbers = [number for of_release, number in map(split_name, revision_names(root)) if of_release == release]
+    return f"{release}-r{max(numbers, default=0) + 1}"
