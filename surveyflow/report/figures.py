@@ -30,7 +30,7 @@ from surveyflow.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_VECTOR_POINTS = 800
 """More points than this are drawn as pixels inside the SVG."""
-MAX_POINTS = 20_000
+MAX_POINTS = 5_000
 """More points than this are binned."""
 SKY_CELLS = 120
 """Cells along the longer side of a binned sky map."""
@@ -250,7 +250,7 @@ def as_svg(figure: Figure, name: str) -> str:
         Unique on the page; put before every id.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", dpi=180, transparent=True, metadata=_NO_METADATA)
+    figure.savefig(buffer, format="svg", dpi=144, transparent=True, metadata=_NO_METADATA)
     text = buffer.getvalue()
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"| (width|height)="[\d.]+pt"', "", text[text.index("<svg") :], count=4)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)

@@ -25,8 +25,8 @@ from surveyflow.types import Architecture, Status, WeightsOrigin
 
 MAX_FAILED_UNITS = 100
 """More failed units than this are counted, not listed: the manifest has them all."""
-MAX_SKY_MAPS = 40
-"""More fields than this are not mapped, so that the page stays light."""
+MAX_PANELS = 20
+"""More maps, or distributions, than this are not drawn, so that the page stays below 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,8 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "posterior_panels": posterior_panels(dataset, sources),
         "votes_panel": votes_panel(sources),
         "sky_panels": sky_panels(sources),
+        "n_fields": sources["field"].nunique(),
+        "max_points": figures.MAX_POINTS,
         "most": [_galaxy(row, pictures) for row in extremes.most],
         "least": [_galaxy(row, pictures) for row in extremes.least],
         "n_candidates": extremes.n_candidates,
@@ -170,13 +172,11 @@ def _status_row(field: str, instrument: str, counts: Mapping[str, int]) -> Statu
 
 
 def posterior_panels(dataset: ds.Dataset, sources: pd.DataFrame) -> list[Panel]:
-    """Plot the distribution of probabilities of each field and instrument."""
+    """Plot the distribution of probabilities of each field and instrument, `MAX_PANELS` at most."""
     groups = sources[summary.is_ok(sources)].groupby(["field", "instrument"], observed=True)["p_pm_mean"]
     means = {key: values.to_numpy() for key, values in groups}
-    return [
-        _posterior_panel(f"posterior-{index}", *key, counts, means[key])
-        for index, (key, counts) in enumerate(summary.stacked_posteriors(dataset).items())
-    ]
+    stacked = list(summary.stacked_posteriors(dataset).items())[:MAX_PANELS]
+    return [_posterior_panel(f"posterior-{index}", *key, counts, means[key]) for index, (key, counts) in enumerate(stacked)]
 
 
 def _posterior_panel(name: str, field: str, instrument: str, counts: np.ndarray, means: np.ndarray) -> Panel:
@@ -204,9 +204,9 @@ def votes_panel(sources: pd.DataFrame) -> Panel:
 
 
 def sky_panels(sources: pd.DataFrame) -> list[Panel]:
-    """Map the first `MAX_SKY_MAPS` fields in the order of their names."""
-    by_field = sources.groupby(sources["field"].astype(object), sort=True)
-    return [_sky_panel(f"sky-{index}", str(field), rows) for index, (field, rows) in enumerate(by_field) if index < MAX_SKY_MAPS]
+    """Map each field, `MAX_PANELS` at most."""
+    fields = sorted(sources["field"].unique())[:MAX_PANELS]
+    return [_sky_panel(f"sky-{index}", field, sources[sources["field"] == field]) for index, field in enumerate(fields)]
 
 
 def _sky_panel(name: str, field: str, rows: pd.DataFrame) -> Panel:

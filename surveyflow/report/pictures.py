@@ -12,10 +12,9 @@ from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.inputs.paths import split_extension
 from surveyflow.report.figures import cutout_png
+from surveyflow.report.summary import SourceKey
 from surveyflow.sky.cutouts import corner, cut
 from surveyflow.types import Box
-
-SourceKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Memory grows with the few columns that the page needs (about 50 bytes a source);
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,11 +23,16 @@ from surveyflow.types import Flag, Int64Array, Status
 
 GALLERY_SIZE = 12
 
+SourceKey = tuple[str, int]
+"""Field and source id."""
+
 _SOURCE_COLUMNS = ["field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"]
 _GALLERY_COLUMNS = [
     *("field", "source_id", "redshift", "instrument", "x_pix", "y_pix", "model_id"),
     *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist"),
 ]
+_ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1}
+"""Keeps pyarrow from reading many histograms ahead of the sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,9 @@ def open_dataset(revision_folder: Path) -> ds.Dataset:
 
 def read_sources(dataset: ds.Dataset) -> pd.DataFrame:
     """Read the few columns that counts, maps and distributions need, one row for every source, texts as categories."""
-    return cast(pd.DataFrame, dataset.to_table(columns=_SOURCE_COLUMNS).to_pandas(strings_to_categorical=True))
+    return cast(
+        pd.DataFrame, dataset.to_table(columns=_SOURCE_COLUMNS, **_ONE_AFTER_ANOTHER).to_pandas(strings_to_categorical=True)
+    )
 
 
 def status_counts(sources: pd.DataFrame) -> list[tuple[str, str, dict[str, int]]]:
@@ -124,7 +132,7 @@ def stacked_posteriors(dataset: ds.Dataset) -> dict[tuple[str, str], Int64Array]
     """
     sums: dict[tuple[str, str], Int64Array] = {}
     columns = ["field", "instrument", "p_pm_hist"]
-    for batch in dataset.to_batches(columns=columns, filter=pc.field("status") == Status.OK.value):
+    for batch in dataset.to_batches(columns=columns, filter=pc.field("status") == Status.OK.value, **_ONE_AFTER_ANOTHER):
         for key, counts in _batch_posteriors(batch):
             sums[key] = sums.get(key, np.zeros(HISTOGRAM_BINS, dtype=np.int64)) + counts
     return dict(sorted(sums.items()))
@@ -146,13 +154,19 @@ def find_extremes(dataset: ds.Dataset, sources: pd.DataFrame, size: int = GALLER
     keys = candidates[["field", "source_id", "p_pm_mean"]].astype({"field": object})
     n_most, n_least = min(size, (len(keys) + 1) // 2), min(size, len(keys) // 2)
     descending = keys.sort_values(["p_pm_mean", "field", "source_id"], ascending=[False, True, True])
-    most, least = descending.head(n_most), descending.tail(n_least).iloc[::-1]
-    return Extremes(_read_gallery(dataset, most), _read_gallery(dataset, least), len(candidates))
+    most, least = _keys(descending.head(n_most)), _keys(descending.tail(n_least).iloc[::-1])
+    rows = _read_gallery(dataset, [*most, *least])
+    return Extremes([rows[key] for key in most], [rows[key] for key in least], len(candidates))
 
 
-def _read_gallery(dataset: ds.Dataset, keys: pd.DataFrame) -> list[dict[str, Any]]:
-    """Read the gallery's columns of the sources named by ``keys``, in the order of ``keys``."""
-    wanted = pc.field("source_id").isin(keys["source_id"].tolist()) & pc.field("field").isin(keys["field"].unique().tolist())
-    rows = dataset.to_table(columns=_GALLERY_COLUMNS, filter=wanted).to_pylist()
-    by_key = {(row["field"], row["source_id"]): row for row in rows}
-    return [by_key[key] for key in zip(keys["field"], keys["source_id"], strict=True)]
+def _keys(rows: pd.DataFrame) -> list[SourceKey]:
+    return list(zip(rows["field"].tolist(), rows["source_id"].tolist(), strict=True))
+
+
+def _read_gallery(dataset: ds.Dataset, keys: Sequence[SourceKey]) -> dict[SourceKey, dict[str, Any]]:
+    """Read the gallery's columns of the named sources."""
+    fields = pa.array({field for field, _ in keys}, pa.string())
+    source_ids = pa.array({source_id for _, source_id in keys}, pa.int64())
+    wanted = pc.field("source_id").isin(source_ids) & pc.field("field").isin(fields)
+    rows = dataset.to_table(columns=_GALLERY_COLUMNS, filter=wanted, **_ONE_AFTER_ANOTHER).to_pylist()
+    return {(row["field"], row["source_id"]): row for row in rows}

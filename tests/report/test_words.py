@@ -1,0 +1,28 @@
+"""What a catalog's codes mean, in a reader's words."""
+
+import pytest
+
+from surveyflow.report import words
+from surveyflow.types import Flag, Status, WeightsOrigin
+
+
+@pytest.mark.parametrize(
+    ("meanings", "codes"),
+    [(words.STATUS_MEANINGS, Status), (words.FLAG_MEANINGS, Flag), (words.ORIGIN_MEANINGS, WeightsOrigin)],
+)
+def test_every_code_is_explained(meanings, codes):
+    assert list(meanings) == list(codes)
+
+
+def test_only_the_authors_weights_are_called_ferreira22():
+    assert [origin for origin, meaning in words.ORIGIN_MEANINGS.items() if "Ferreira+22" in meaning] == ["ferreira2022"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "warned_of"),
+    [({"ferreira2022", "user"}, []), ({"untrained"}, ["untrained"]), ({"simulated", "untrained"}, ["untrained", "simulations"])],
+)
+def test_the_reader_is_warned_of_numbers_that_mean_nothing(origins, warned_of):
+    warnings = words.warnings_about(origins)
+    assert len(warnings) == len(warned_of)
+    assert all(word in warning for word, warning in zip(warned_of, warnings, strict=True))
