@@ -20,6 +20,7 @@ from astropy.wcs import WCS, WcsError
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError
+from surveyflow.inputs.fits_images import card_value
 from surveyflow.types import Float64Array
 
 _EXPECTED_CTYPES = ("RA---TAN", "DEC--TAN")
@@ -107,7 +108,7 @@ def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) 
 
 
 def _check_projection(header: fits.Header, location: str) -> None:
-    ctypes = tuple(str(header.get(key, "")).strip() for key in ("CTYPE1", "CTYPE2"))
+    ctypes = tuple(str(card_value(header, key) or "").strip() for key in ("CTYPE1", "CTYPE2"))
     if ctypes == ("", ""):
         raise MosaicError(f"{location}: no world coordinates: CTYPE1 and CTYPE2 are missing. Name a mosaic with a WCS.")
     if ctypes == _EXPECTED_CTYPES[::-1]:
@@ -118,9 +119,10 @@ def _check_projection(header: fits.Header, location: str) -> None:
             f"Drizzle or reproject the image to it."
         )
     for key in ("CUNIT1", "CUNIT2"):
-        if str(header.get(key, "deg")).strip().lower() not in {"deg", "degree", "degrees", ""}:
-            raise MosaicError(f"{location}: {key} is {header[key]!r}, expected 'deg'. Write the WCS in degrees.")
-    scamp = [key for key in header if _SCAMP.fullmatch(key) and header[key] != 0]
+        unit = card_value(header, key) or "deg"
+        if str(unit).strip().lower() not in {"deg", "degree", "degrees"}:
+            raise MosaicError(f"{location}: {key} is {unit!r}, expected 'deg'. Write the WCS in degrees.")
+    scamp = [key for key in header if _SCAMP.fullmatch(key) and card_value(header, key) != 0]
     if scamp:
         raise MosaicError(
             f"{location}: a TAN projection with distortion ({', '.join(scamp)}). Resample the image, with SWarp for example."
@@ -129,7 +131,7 @@ def _check_projection(header: fits.Header, location: str) -> None:
 
 
 def _check_frame(header: fits.Header, location: str) -> None:
-    frame = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().upper()
+    frame = str(card_value(header, "RADESYS") or card_value(header, "RADECSYS") or "").strip().upper()
     equinox = _number(header, "EQUINOX", location) if "EQUINOX" in header else 2000.0
     if frame not in {"", "ICRS", "FK5"} or (equinox != 2000.0 and frame != "ICRS"):
         raise MosaicError(
@@ -176,7 +178,7 @@ def _matrix(header: fits.Header, keys: tuple[str, ...], defaults: tuple[float, .
 
 
 def _number(header: fits.Header, key: str, location: str) -> float:
-    value = header[key]
+    value = card_value(header, key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
         raise MosaicError(f"{location}: {key} is {value!r}, expected a number. Correct the header.")
     return float(value)

@@ -1,13 +1,14 @@
 """Which pixels of a FITS file are the image, and how a rectangle of them is read.
 
-Only headers are read when an image is opened (but a ``.gz`` is unpacked whole). A rectangle is then copied through a mapping of
-its rows that lasts no longer than the copy, so that what a process holds is what it asked for, however large the file.
+Only headers are read when an image is opened (but a ``.gz`` is unpacked whole), and then no more of the pixels than a rectangle
+holds, however large the file.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
+import math
 import os
 import warnings
 import zlib
@@ -34,7 +35,6 @@ MAX_UNPACKED_BYTES = 4 * 2**30
 
 _GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
 _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
-_BLOCK_BYTES = 2880
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +150,24 @@ def open_image(location: str | Path, preferred: str) -> FitsImage:
         raise
 
 
+def card_value(header: fits.Header, key: str) -> str | float | bool | None:
+    """Value of a header card; None where there is no such card, or one without a value or that breaks the rules of FITS."""
+    try:
+        value = header.get(key)
+    except fits.VerifyError:
+        return None
+    return value if isinstance(value, str | int | float) else None
+
+
 def _open_image(location: str, path: Path, extension: str | None, preferred: str, resources: ExitStack) -> FitsImage:
-    stream = resources.enter_context(_open_file(location, path))
-    status = os.fstat(stream.fileno())
-    unpacked = _unpack(location, stream) if _magic(location, stream).startswith(_GZIP_MAGIC) else None
-    hdus, complaints = _open_hdus(location, stream if unpacked is None else BytesIO(unpacked))
+    packed = resources.enter_context(_open_file(location, path))
+    status = os.fstat(packed.fileno())
+    unpacked = _unpack(location, packed) if _magic(location, packed).startswith(_GZIP_MAGIC) else None
+    stream = packed if unpacked is None else BytesIO(unpacked)
+    hdus, complaints = _open_hdus(location, stream)
     resources.callback(hdus.close)
     hdu = _chosen(location, hdus, extension, preferred, complaints)
-    size = status.st_size if unpacked is None else len(unpacked)
-    _check_complete(location, hdu, size)
+    _check_complete(location, hdu, stream, status.st_size if unpacked is None else len(unpacked))
     return FitsImage(
         location=location,
         headers=(hdu.header, hdus[0].header),
@@ -285,21 +294,28 @@ def _said(complaints: Sequence[str]) -> str:
     return f" (astropy: {' '.join(complaints)})" if complaints else ""
 
 
-def _check_complete(location: str, hdu: Any, file_bytes: int) -> None:
+def _check_complete(location: str, hdu: Any, stream: BinaryIO, file_bytes: int) -> None:
     """Compare where the header says that the data end with the size of the file; the last block's padding may be missing."""
-    place = hdu.fileinfo()
-    expected = place["datLoc"] + place["datSpan"]
-    if file_bytes <= expected - _BLOCK_BYTES or file_bytes < place["datLoc"] + _plain_bytes(hdu):
+    expected = hdu.fileinfo()["datLoc"] + _data_bytes(_header_in_file(hdu, stream))
+    if file_bytes < expected:
         raise MosaicError(
             f"{location}: the file is cut short: {file_bytes:,} bytes, but its header needs {expected:,}. Fetch it again."
         )
 
 
-def _plain_bytes(hdu: Any) -> int:
-    """Bytes of an uncompressed image; 0 of a compressed one, whose header tells only the size in whole blocks."""
-    if isinstance(hdu, fits.CompImageHDU):
-        return 0
-    return abs(int(hdu.header["BITPIX"])) // 8 * int(hdu.shape[0]) * int(hdu.shape[1])
+def _header_in_file(hdu: Any, stream: BinaryIO) -> fits.Header:
+    """Return an HDU's header as it is in the file: that of a compressed image describes the table that holds it."""
+    if not isinstance(hdu, fits.CompImageHDU):
+        return hdu.header
+    stream.seek(hdu.fileinfo()["hdrLoc"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said already when the file was opened
+        return fits.Header.fromfile(stream)
+
+
+def _data_bytes(header: fits.Header) -> int:
+    lengths = [int(header[f"NAXIS{axis}"]) for axis in range(1, int(header["NAXIS"]) + 1)]
+    return abs(int(header["BITPIX"])) // 8 * (math.prod(lengths) + int(header.get("PCOUNT", 0)))
 
 
 class _Plane(Protocol):
@@ -309,7 +325,12 @@ class _Plane(Protocol):
 def _plane(location: str, hdu: Any, stream: BinaryIO, unpacked: bytes | None) -> _Plane:
     if isinstance(hdu, fits.CompImageHDU):
         return _TiledPlane(hdu)
-    return _PlainPlane(stream, unpacked, hdu.fileinfo()["datLoc"], int(hdu.shape[1]), _Encoding.of(location, hdu.header))
+    encoding, offset_bytes = _Encoding.of(location, hdu.header), hdu.fileinfo()["datLoc"]
+    if unpacked is None:
+        return _PlainPlane(stream, offset_bytes, int(hdu.shape[1]), encoding)
+    n_pixels = int(hdu.shape[0]) * int(hdu.shape[1])
+    raw = np.frombuffer(unpacked, dtype=encoding.dtype, count=n_pixels, offset=offset_bytes)
+    return _UnpackedPlane(raw.reshape(hdu.shape), encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,20 +374,33 @@ class _Encoding:
 
 @dataclass(frozen=True, slots=True)
 class _PlainPlane:
-    """An uncompressed image, in a file or, unpacked, in memory."""
+    """An uncompressed image in a file.
+
+    Rows are read at their places in the file, not through a memory map: one would fetch 128 KiB around every row, which for a
+    window of a wide mosaic is twelve times what is needed, and would kill the process if the file were cut short.
+    """
 
     stream: BinaryIO
-    unpacked: bytes | None
     offset_bytes: int
     width: int
     encoding: _Encoding
 
     def read(self, box: Box) -> Float32Array:
-        return self.encoding.decoded(self._rows(box.y0, box.y1)[:, box.x0 : box.x1])
+        raw = np.empty(box.shape, dtype=self.encoding.dtype)
+        row_bytes = self.width * raw.itemsize
+        first = self.offset_bytes + box.y0 * row_bytes + box.x0 * raw.itemsize
+        for index, row in enumerate(raw):
+            if os.preadv(self.stream.fileno(), [row], first + index * row_bytes) != row.nbytes:
+                raise OSError(f"the file ends before row {box.y0 + index}")
+        return self.encoding.decoded(raw)
 
-    def _rows(self, y0: int, y1: int) -> NDArray[Any]:
-        dtype, shape = self.encoding.dtype, (y1 - y0, self.width)
-        offset = self.offset_bytes + y0 * self.width * dtype.itemsize
-        if self.unpacked is None:
-            return np.memmap(self.stream, dtype=dtype, mode="r", offset=offset, shape=shape)
-        return np.frombuffer(self.unpacked, dtype=dtype, count=shape[0] * shape[1], offset=offset).reshape(shape)
+
+@dataclass(frozen=True, slots=True)
+class _UnpackedPlane:
+    """An uncompressed image in memory."""
+
+    raw: NDArray[Any]
+    encoding: _Encoding
+
+    def read(self, box: Box) -> Float32Array:
+        return self.encoding.decoded(self.raw[box.y0 : box.y1, box.x0 : box.x1])

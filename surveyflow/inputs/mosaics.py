@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.inputs.astrometry import Astrometry, read_astrometry
-from surveyflow.inputs.fits_images import FileState, FitsImage, open_image
+from surveyflow.inputs.fits_images import FileState, FitsImage, card_value, open_image
 from surveyflow.types import Box, Float64Array, ModelCard, Window
 
 __all__ = ["FileState", "Mosaic", "check_pixel_scale", "open_mosaic"]
@@ -75,13 +74,14 @@ class Mosaic:
     @property
     def unit(self) -> str | None:
         """BUNIT, with all spellings of electrons a second as ``electron/s``; None where the header has none."""
-        return _normalised_unit(str(self._science.header.get("BUNIT", "")))
+        return _normalised_unit(str(card_value(self._science.header, "BUNIT") or ""))
 
     @property
     def release_cards(self) -> dict[str, str | float]:
         """Header cards that say which release the image is of, those present: DATE, FILENAME, TELESCOP, PHOTFLAM and others."""
         headers = (self._science.primary_header, self._science.header)
-        return {key: header[key] for header in headers for key in _RELEASE_KEYS if _is_given(header, key)}
+        cards = ((key, card_value(header, key)) for header in headers for key in _RELEASE_KEYS)
+        return {key: value for key, value in cards if value is not None}
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -221,10 +221,6 @@ def _normalised_unit(unit: str) -> str | None:
     stripped = unit.strip()
     compact = stripped.lower().replace(" ", "").replace("**", "").replace("^", "")
     return "electron/s" if compact in _ELECTRONS_A_SECOND else stripped or None
-
-
-def _is_given(header: fits.Header, key: str) -> bool:
-    return isinstance(header.get(key), str | int | float)
 
 
 def _digest(image: FitsImage, box: Box) -> str:

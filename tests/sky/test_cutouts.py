@@ -4,9 +4,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from oracles import cutout2d
 from strategies import images, positions, window_of
-
 from surveyflow.sky.cutouts import corner, cut, cut_pixels
 from surveyflow.types import Box, Window
 

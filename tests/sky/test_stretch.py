@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from oracles import stretched
 
+from oracles import stretched
 from surveyflow.sky.stretch import constant_cutouts, prepare
 from surveyflow.types import Stretch
 

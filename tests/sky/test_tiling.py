@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import coordinates, images, positions, window_of
 
+from strategies import coordinates, images, positions, window_of
 from surveyflow.sky.cutouts import corner, cut, cut_pixels
 from surveyflow.sky.tiling import centre_pixels, grid_shape, owning_tiles, tile
 

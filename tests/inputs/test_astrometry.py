@@ -1,0 +1,168 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mosaic_files import tan_header
+from surveyflow.errors import MosaicError
+from surveyflow.inputs.astrometry import read_astrometry
+
+HEADERS = Path(__file__).parents[3] / "shared" / "data" / "headers"
+SHAPE = (30, 40)
+CD_00 = {"CD1_1": 0.0, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 0.0}
+STALE_SIP = {"A_ORDER": 2, "A_2_0": 1e-3, "B_ORDER": 2, "B_0_2": 1e-3, "AP_ORDER": 1, "AP_1_0": 1e-3, "BP_ORDER": 1}
+STALE_TABLES = {"CPDIS1": "LOOKUP", "CPERR1": 0.1, "D2IMDIS1": "LOOKUP", "D2IMERR1": 0.01, "D2IMEXT": "x.fits", "AXISCORR": 1}
+
+
+def astrometry_of(header, shape=SHAPE):
+    return read_astrometry(header, shape, "mosaic.fits")
+
+
+def changed(header=None, **cards):
+    header = tan_header() if header is None else header
+    for key, value in cards.items():
+        if value is None:
+            del header[key]
+        else:
+            header[key] = value
+    return header
+
+
+@settings(max_examples=60)
+@given(
+    form=st.sampled_from(["CD", "PC", "PC1", "CROTA"]),
+    angle=st.floats(-180, 180),
+    dec=st.floats(-89, 89),
+    scale=st.sampled_from([0.03, 0.06, 0.2]),
+    seed=st.integers(0, 1000),
+)
+def test_positions_are_astropys_for_every_way_to_write_the_matrix(form, angle, dec, scale, seed):
+    header = tan_header(scale, angle, form, dec_deg=dec, crpix=(1e4, -300.25))
+    x, y = np.random.default_rng(seed).uniform(-100, 6e4, (2, 20))
+    ra_deg, dec_deg = WCS(header).all_pix2world(x, y, 0)
+    expected = WCS(header).all_world2pix(ra_deg, dec_deg, 0)
+    astrometry = astrometry_of(header)
+    np.testing.assert_allclose(astrometry.to_pixels(ra_deg, dec_deg), expected, rtol=0, atol=1e-9)
+    assert astrometry.pixel_scale_arcsec == pytest.approx(scale, rel=1e-9)
+
+
+@pytest.mark.parametrize("path", sorted(HEADERS.glob("*.hdr.txt")) or [None], ids=lambda path: path.name if path else "absent")
+def test_candels_headers_give_candels_pixels(path):
+    if path is None:
+        pytest.skip("the real headers are not at ../shared/data")
+    header = fits.Header.fromtextfile(path)
+    astrometry = astrometry_of(header, (header["NAXIS2"], header["NAXIS1"]))
+    assert astrometry.pixel_scale_arcsec == pytest.approx(0.03 if "F814W" in path.name else 0.06, rel=1e-6)
+    x, y = astrometry.to_pixels(header["CRVAL1"], header["CRVAL2"])
+    np.testing.assert_allclose((x[0] + 1, y[0] + 1), (header["CRPIX1"], header["CRPIX2"]), atol=1e-8)
+
+
+def test_stale_distortion_is_ignored_with_a_notice():
+    clean = astrometry_of(tan_header())
+    stale = astrometry_of(changed(**STALE_SIP, **STALE_TABLES))
+    np.testing.assert_array_equal(stale.to_pixels([150.1001], [2.2001]), clean.to_pixels([150.1001], [2.2001]))
+    assert stale.digest == clean.digest
+    assert clean.notices == ()
+    assert "ignored 13 stale distortion cards" in stale.notices[0]
+    assert "mosaic.fits" in stale.notices[0]
+
+
+def test_record_valued_distortion_cards_count_as_stale():
+    header = tan_header()
+    header.append(fits.Card("DP1", "EXTVER: 1"))
+    header.append(fits.Card("D2IM1", "EXTVER: 1"))
+    assert "DP1" in astrometry_of(header).notices[0]
+
+
+def test_cards_of_other_things_do_not_change_the_digest_and_those_of_the_projection_do():
+    clean = astrometry_of(tan_header())
+    assert astrometry_of(changed(DATE="2011-12-29", **{"DATE-OBS": "2012-99-99"}, EXPTIME=3.0)).digest == clean.digest
+    assert astrometry_of(changed(CRPIX1=20.6)).digest != clean.digest
+    assert astrometry_of(tan_header(), (30, 41)).digest != clean.digest
+
+
+@pytest.mark.parametrize("form", ["PC", "PC1"])
+def test_cd_and_pc_cards_that_agree_are_one_matrix(form):
+    both = tan_header(angle_deg=49.7)
+    both.update({key: value for key, value in tan_header(angle_deg=49.7, form=form).items() if key[:2] in {"PC", "CD"}})
+    x, y = astrometry_of(both).to_pixels([150.1001], [2.2001])
+    np.testing.assert_array_equal((x, y), astrometry_of(tan_header(angle_deg=49.7)).to_pixels([150.1001], [2.2001]))
+
+
+def test_cd_and_pc_cards_that_differ_are_refused():
+    both = tan_header(form="PC")
+    both.update({key: 1.001 * value for key, value in tan_header(form="CD").items() if key.startswith("CD") and "_" in key})
+    with pytest.raises(MosaicError, match=r"mosaic\.fits: CD cards and PC with CDELT cards describe different pixels\. Delete"):
+        astrometry_of(both)
+
+
+def test_cdelt_beside_cd_is_ignored():
+    beside = astrometry_of(changed(CDELT1=1.0, CDELT2=1.0))
+    assert beside.pixel_scale_arcsec == astrometry_of(tan_header()).pixel_scale_arcsec
+
+
+def test_positions_that_the_tangent_plane_does_not_reach_are_nan():
+    x, y = astrometry_of(tan_header()).to_pixels([150.1, 330.1, np.nan, 150.1], [2.2, -2.2, 2.2, np.nan])
+    assert np.isfinite(x).tolist() == np.isfinite(y).tolist() == [True, False, False, False]
+
+
+def test_no_positions_give_no_pixels():
+    x, y = astrometry_of(tan_header()).to_pixels([], [])
+    assert x.shape == y.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("cards", "told"),
+    [
+        ({"CTYPE1": None, "CTYPE2": None}, "no world coordinates"),
+        ({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, "only the rectified projection"),
+        ({"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}, "only the rectified projection"),
+        ({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}, "only the rectified projection"),
+        ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"}, "only the rectified projection"),
+        ({"CTYPE1": 3}, "only the rectified projection"),
+        ({"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN"}, "declination is along x"),
+        ({"RADESYS": "FK4"}, "expected ICRS or FK5"),
+        ({"RADESYS": "FK5", "EQUINOX": 1975.0}, "expected ICRS or FK5"),
+        ({"RADESYS": None, "EQUINOX": 1950.0}, "expected ICRS or FK5"),
+        ({"CUNIT1": "arcsec"}, "CUNIT1 is 'arcsec'"),
+        ({"PV1_5": 1e-3}, "distortion .PV1_5"),
+        ({"CRVAL1": None}, "lacks CRVAL1"),
+        ({"CRPIX2": "middle"}, "CRPIX2 is 'middle', expected a number"),
+        ({"CD1_1": True}, "CD1_1 is True, expected a number"),
+        (dict.fromkeys(CD_00), "no pixel scale"),
+        (CD_00, "cannot be used"),
+        ({"CD1_1": -9e-6}, "not square"),
+        ({"CD1_2": 1e-6}, "not square"),
+    ],
+)
+def test_a_projection_that_cannot_be_used_is_refused(cards, told):
+    with pytest.raises(MosaicError, match=rf"^mosaic\.fits: .*{told}.*\.$"):
+        astrometry_of(changed(**cards))
+
+
+@pytest.mark.parametrize(
+    "cards", [{"RADESYS": "FK5", "EQUINOX": 2000.0}, {"RADESYS": None}, {"CUNIT1": "deg"}, {"PV2_1": 0.0}, {"CD1_1": -8.34e-6}]
+)
+def test_harmless_variants_are_accepted(cards):
+    assert astrometry_of(changed(**cards)).pixel_scale_arcsec == pytest.approx(0.03, rel=1e-3)
+
+
+def test_a_card_that_breaks_the_rules_is_an_error_that_names_it():
+    header = changed(CRPIX1=None)
+    header.append(fits.Card.fromstring("CRPIX1  = 1.2.3"))
+    with pytest.raises(MosaicError, match=r"mosaic\.fits: CRPIX1 is None, expected a number"):
+        astrometry_of(header)
+
+
+def test_offsets_between_projections_are_measured_at_the_corners():
+    here = astrometry_of(tan_header())
+    assert here.offset_pixels(astrometry_of(tan_header())) < 1e-6
+    assert here.offset_pixels(astrometry_of(tan_header(crpix=(20.5, 15.8)))) == pytest.approx(0.3, abs=1e-4)
+    assert here.offset_pixels(astrometry_of(tan_header(angle_deg=1))) == pytest.approx(
+        np.radians(1) * np.hypot(19.5, 14.5), rel=0.05
+    )
+    assert here.offset_pixels(astrometry_of(tan_header(ra_deg=330.1, dec_deg=-2.2))) == np.inf
