@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from worlds import MiniSurvey, copied
 
 from surveyflow.simulate.survey import SimulatedSurvey
+from worlds import MiniSurvey, copied
 
 
 @pytest.fixture(scope="session")

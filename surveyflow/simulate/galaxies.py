@@ -250,7 +250,7 @@ class Tail:
     width_arcsec: float
 
     def pixel_fluxes(self, grid: Grid) -> Float32Array:
-        reach = self.start_arcsec + 1.3 * self.rise_arcsec + 8 * self.width_arcsec
+        reach = self.start_arcsec + 1.5 * self.rise_arcsec + 9 * self.width_arcsec
         return _normalised_fluxes(self._brightness, self.ellipse, reach, grid)
 
     def _brightness(self, radius: Any, azimuth: Any) -> Any:
@@ -258,8 +258,8 @@ class Tail:
         progress = (turned / abs(self.sweep_rad)).astype(np.float32)
         width = np.float32(self.width_arcsec) * (1 + progress)
         across = (radius - np.float32(self.start_arcsec) - np.float32(self.rise_arcsec) * progress) / width
-        ends = np.minimum(progress / np.float32(0.15), 1) / (1 + np.exp((np.minimum(progress, 3) - 1) / np.float32(0.07)))
-        return np.exp(np.float32(-0.5) * across * across - np.float32(1.2) * progress) * ends
+        ends = np.minimum(progress / np.float32(0.15), 1) / (1 + np.exp((np.minimum(progress, 3) - 1) / np.float32(0.12)))
+        return np.exp(np.float32(-0.5) * across * across - np.float32(1.6) * progress) * ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from surveyflow.types import BoolArray, Flag, Status
 ROUTING: Mapping[str, tuple[float, float]] = MappingProxyType({"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)})
 """Redshift ranges, half-open, as in Ferreira et al. 2022."""
 
+LEAST_VALID_FRACTION = 0.5
+"""Of a cutout's pixels; below it they are bad."""
+
 _NO_FLAG = Flag(0)
 _CUTOUT_SIZE = 128
-_LEAST_VALID_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +73,5 @@ def _on_mosaic(instrument: str, y_pix: float, x_pix: float, valid: BoolArray) ->
     flags = (Flag.EDGE if beyond else _NO_FLAG) | (Flag.PARTIAL_COVERAGE if fraction < 1 else _NO_FLAG)
     if not valid[row, column]:
         return Outcome(instrument, Status.NO_COVERAGE, flags, fraction)
-    status = Status.OK if fraction >= _LEAST_VALID_FRACTION else Status.BAD_PIXELS
+    status = Status.OK if fraction >= LEAST_VALID_FRACTION else Status.BAD_PIXELS
     return Outcome(instrument, status, flags, fraction)

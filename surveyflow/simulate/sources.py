@@ -16,7 +16,7 @@ from surveyflow.simulate.galaxies import STAR
 from surveyflow.simulate.observe import F160W, F814W
 from surveyflow.simulate.scenes import SkyObject, draw_background, draw_neighbours, draw_target
 from surveyflow.simulate.traps import ACS, WFC3, Trap, free_traps, local_fraction, n_free_traps, placed_traps
-from surveyflow.types import POST_MERGER, STAR_FORMING, BoolArray
+from surveyflow.types import POST_MERGER, STAR_FORMING, BoolArray, Float64Array
 
 POST_MERGER_SHARE = 0.35
 
@@ -132,12 +132,16 @@ def _free_places(
     """Places (x, y) in the F814W mosaic that both instruments cover well, at least 1.2 arcsec from each other and the taken."""
     covered = coverage[ACS][::2, ::2] & (local_fraction(coverage[ACS][::2, ::2], 64) > _LEAST_COVERAGE)
     covered &= coverage[WFC3] & (local_fraction(coverage[WFC3], 128) > _LEAST_COVERAGE)
-    candidates = 2.0 * np.argwhere(covered)[:, ::-1] + 0.5
-    occupied, found = np.array(taken), len(taken)
-    for _ in range(_TRIES_A_PLACE * number):
-        place = candidates[rng.integers(len(candidates))] + rng.uniform(-1, 1, 2)
+    candidates = np.asarray(2.0 * np.argwhere(covered)[:, ::-1] + 0.5, np.float64)
+    occupied = np.array(taken)
+    for _ in range(number):
+        occupied = np.vstack([occupied, _free_place(rng, candidates, occupied)])
+    return [(float(x), float(y)) for x, y in occupied[len(taken) :]]
+
+
+def _free_place(rng: np.random.Generator, candidates: Float64Array, occupied: Float64Array) -> Float64Array:
+    for _ in range(_TRIES_A_PLACE):
+        place: Float64Array = candidates[rng.integers(len(candidates))] + rng.uniform(-1, 1, 2)
         if np.hypot(*(occupied - place).T).min() >= _SEPARATION_PIX:
-            occupied = np.vstack([occupied, place])
-        if len(occupied) == found + number:
-            return [(float(x), float(y)) for x, y in occupied[found:]]
-    raise ValueError(f"{number} sources have no room on the {int(covered.sum())} covered pixels: take fewer, or a larger shape")
+            return place
+    raise ValueError(f"more than {len(occupied)} sources have no room on a field of this shape: take fewer, or a larger shape")

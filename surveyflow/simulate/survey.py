@@ -6,28 +6,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from astropy.io import fits
-from astropy.table import Table
 
 from surveyflow.simulate.footprints import footprint
-from surveyflow.simulate.headers import FIELDS, INSTRUMENTS, LAYOUTS, mosaic_header, mosaic_wcs, wcs_header
-from surveyflow.simulate.observe import PSF_SIZE_PIX, blur, shot_noise, sky_noise
-from surveyflow.simulate.outcomes import ROUTING, expected_outcome
-from surveyflow.simulate.scenes import paint
-from surveyflow.simulate.sources import FieldSources, ListedSource, draw_field, random_stream
-from surveyflow.simulate.traps import ZERO_WEIGHT_TRAP
-from surveyflow.types import BoolArray, Float32Array
+from surveyflow.simulate.headers import FIELDS, INSTRUMENTS
+from surveyflow.simulate.lists import SOURCE_LISTS
+from surveyflow.simulate.mosaics import observe_mosaic, without_holes, write_science, write_weight
+from surveyflow.simulate.outcomes import LEAST_VALID_FRACTION, ROUTING
+from surveyflow.simulate.sources import draw_field
+from surveyflow.simulate.truth import truth_table
 
 SMALLEST_SHAPE = (800, 700)
-MISSING = -99.0
+"""Of an F814W mosaic: every trap works from here on."""
 
-_MARGIN_PIX = PSF_SIZE_PIX // 2
 _SAMPLING_SEED = 20220523
 
 
@@ -40,7 +35,7 @@ class SurveySpec:
     fields
         Any of COSMOS and EGS. What a field holds does not depend on the others.
     n_sources
-        Ordinary sources a field; some 27 traps come on top.
+        Ordinary sources a field; 26 traps come on top (24 where a mosaic has but one tile).
     shape_f814w
         Rows and columns of the F814W mosaics, even; the F160W ones have half of both.
     seed
@@ -83,10 +78,7 @@ class SimulatedSurvey:
     spec
         What it was made from.
     truth
-        One row a source, in the order of the lists: ``field source_id ra_deg dec_deg redshift`` (NaN where unknown)
-        ``kind trap`` (empty for ordinary sources) ``mag_f814w mag_f160w radius_arcsec x_f814w y_f814w x_f160w y_f160w``
-        (pixels, 0-based) and what the flow must make of it: ``instrument`` (None where no routing range holds the redshift),
-        ``status``, ``flags`` (EDGE and PARTIAL_COVERAGE only; 0 where no cutout is made) and ``valid_fraction`` (NaN there).
+        One row a source, in the order of the lists, as `truth_table` has it.
         Also in ``truth.parquet``.
     """
 
@@ -109,21 +101,7 @@ class SimulatedSurvey:
 
     def source_list(self, field: str) -> Path:
         """A field's catalog."""
-        return self.folder / _SOURCE_LISTS[field].name
-
-
-@dataclass(frozen=True, slots=True)
-class _ListFormat:
-    """Name and columns of a field's source list."""
-
-    name: str
-    columns: dict[str, str]
-
-
-_SOURCE_LISTS = {
-    "COSMOS": _ListFormat("cosmos_catalog.fits", {"id": "ID", "ra": "RA", "dec": "DEC", "redshift": "zbest"}),
-    "EGS": _ListFormat("egs_catalog.cat", {"id": "NUMBER", "ra": "ALPHA_J2000", "dec": "DELTA_J2000", "redshift": "z_best"}),
-}
+        return self.folder / SOURCE_LISTS[field].name
 
 
 def write_survey(folder: Path, spec: SurveySpec) -> SimulatedSurvey:
@@ -157,6 +135,7 @@ def write_survey(folder: Path, spec: SurveySpec) -> SimulatedSurvey:
 
 def workflow_text(spec: SurveySpec) -> str:
     """The survey's workflow file, as TOML."""
+    ranges = "\n".join(f"{instrument} = [{low}, {high}]" for instrument, (low, high) in ROUTING.items())
     head = f"""version = 1
 
 [survey]
@@ -174,10 +153,10 @@ draws = {spec.draws}
 seed = {_SAMPLING_SEED}
 
 [routing]
-{_lines(f"{instrument} = [{low}, {high}]" for instrument, (low, high) in ROUTING.items())}
+{ranges}
 
 [quality]
-min_valid_fraction = 0.5
+min_valid_fraction = {LEAST_VALID_FRACTION}
 
 [tiling]
 core_size = {spec.core_size}
@@ -186,7 +165,7 @@ core_size = {spec.core_size}
 
 
 def _field_tables(field: str) -> str:
-    source_list = _SOURCE_LISTS[field]
+    source_list = SOURCE_LISTS[field]
     columns = ", ".join(f'{role} = "{name}"' for role, name in source_list.columns.items())
     tables = f'\n[fields.{field}.sources]\npath = "{source_list.name}"\ncolumns = {{ {columns} }}\n'
     for instrument in INSTRUMENTS:
@@ -195,135 +174,16 @@ def _field_tables(field: str) -> str:
     return tables
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(lines)
-
-
 def _write_field(survey: SimulatedSurvey, field: str) -> pd.DataFrame:
     spec = survey.spec
     coverage = {instrument: footprint(instrument, spec.shape(instrument)) for instrument in INSTRUMENTS}
     sources = draw_field(spec.seed, field, spec.n_sources, coverage, spec.core_size)
-    valid = {instrument: _without_holes(coverage[instrument], instrument, sources) for instrument in INSTRUMENTS}
+    valid = {instrument: without_holes(coverage[instrument], instrument, sources.listed) for instrument in INSTRUMENTS}
+    truth = truth_table(field, sources.listed, valid)
     for instrument in INSTRUMENTS:
-        _write_mosaic(survey, field, instrument, sources, coverage[instrument])
-        _write_weight(survey, field, instrument, valid[instrument])
-    truth = pd.DataFrame(_truth_row(number, source, valid) for number, source in enumerate(sources.listed, start=1))
-    truth.insert(0, "field", field)
-    x_y = truth["x_f814w"].to_numpy(), truth["y_f814w"].to_numpy()
-    ra_deg, dec_deg = mosaic_wcs(field, "F814W").all_pix2world(*x_y, 0)
-    truth.insert(2, "ra_deg", ra_deg)
-    truth.insert(3, "dec_deg", dec_deg)
-    _LIST_WRITERS[field](survey.source_list(field), truth, [source.redshift for source in sources.listed])
+        pixels = observe_mosaic(spec.seed, field, instrument, sources, spec.shape(instrument))
+        write_science(survey.science(field, instrument), field, instrument, pixels, coverage[instrument])
+        write_weight(survey.weight(field, instrument), field, instrument, valid[instrument])
+    redshift = np.array([source.redshift for source in sources.listed])
+    SOURCE_LISTS[field].write(survey.source_list(field), truth, redshift)
     return truth
-
-
-def _without_holes(covered: BoolArray, instrument: str, sources: FieldSources) -> BoolArray:
-    """The footprint without the pixel at the centre of the trap that stands for a flagged cosmic ray."""
-    valid = covered.copy()
-    for source in sources.listed:
-        if source.trap is not None and source.trap.name == ZERO_WEIGHT_TRAP:
-            row, column = source.sky.pixel(INSTRUMENTS[instrument])
-            valid[int(np.floor(row + 0.5)), int(np.floor(column + 0.5))] = False
-    return valid
-
-
-def _write_mosaic(survey: SimulatedSurvey, field: str, instrument: str, sources: FieldSources, covered: BoolArray) -> None:
-    pixels = _observed(survey.spec, field, instrument, sources)
-    layout = LAYOUTS[field, instrument]
-    pixels[~covered] = layout.outside
-    _write_image(survey.science(field, instrument), pixels, mosaic_header(field, instrument), layout.extension)
-
-
-def _write_weight(survey: SimulatedSurvey, field: str, instrument: str, valid: BoolArray) -> None:
-    inverse_variance = FIELDS[field].depths[instrument].sky_rms ** -2
-    extension = LAYOUTS[field, instrument].extension and "WHT"
-    weight = valid * np.float32(inverse_variance)
-    _write_image(survey.weight(field, instrument), weight, wcs_header(field, instrument), extension)
-
-
-def _observed(spec: SurveySpec, field: str, instrument: str, sources: FieldSources) -> Float32Array:
-    """The sky of a field as an instrument sees it, all over the image: (rows, columns) float32, e-/s."""
-    band, depth, shape = INSTRUMENTS[instrument], FIELDS[field].depths[instrument], spec.shape(instrument)
-    shining = [*(source.sky for source in sources.listed), *sources.unlisted]
-    sky = blur(paint(shining, band, shape, _MARGIN_PIX), band)[_MARGIN_PIX:-_MARGIN_PIX, _MARGIN_PIX:-_MARGIN_PIX]
-    rng = random_stream(spec.seed, field, f"noise {instrument}")
-    return sky + sky_noise(rng, shape, depth.sky_rms) + shot_noise(rng, sky, depth.exposure_s)
-
-
-def _write_image(path: Path, pixels: Float32Array, header: fits.Header, extension: str | None) -> None:
-    """Write big-endian float32, as FITS has it, in the primary HDU or behind an empty one."""
-    if extension is None:
-        hdus = fits.HDUList([fits.PrimaryHDU(pixels, header)])
-    else:
-        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(pixels, header, name=extension)])
-    hdus.writeto(path, overwrite=True)
-
-
-def _truth_row(number: int, source: ListedSource, valid: dict[str, BoolArray]) -> dict[str, object]:
-    pixels = {instrument: source.sky.pixel(band) for instrument, band in INSTRUMENTS.items()}
-    redshift = np.nan if source.redshift == MISSING else source.redshift
-    outcome = expected_outcome(redshift, pixels, valid)
-    if source.trap is not None and outcome.status != source.trap.status:
-        raise ValueError(f"trap {source.trap.name} would end as {outcome.status}, not {source.trap.status}: take a larger shape")
-    return {
-        "source_id": number,
-        "redshift": redshift,
-        "kind": source.sky.galaxy.kind,
-        "trap": source.trap.name if source.trap else "",
-        "mag_f814w": source.sky.magnitudes["F814W"],
-        "mag_f160w": source.sky.magnitudes["F160W"],
-        "radius_arcsec": source.sky.galaxy.radius_arcsec,
-        "x_f814w": pixels["F814W"][1],
-        "y_f814w": pixels["F814W"][0],
-        "x_f160w": pixels["F125W_F160W"][1],
-        "y_f160w": pixels["F125W_F160W"][0],
-        "instrument": outcome.instrument,
-        "status": str(outcome.status),
-        "flags": int(outcome.flags),
-        "valid_fraction": outcome.valid_fraction,
-    }
-
-
-def _write_cosmos_list(path: Path, truth: pd.DataFrame, redshifts: list[float]) -> None:
-    """A FITS table, as Nayyeri et al. 2017's: NaN, or the odd -99, where the redshift is unknown."""
-    table = Table(
-        {
-            "ID": truth["source_id"].to_numpy(np.int32),
-            "RA": truth["ra_deg"].to_numpy(),
-            "DEC": truth["dec_deg"].to_numpy(),
-            "zbest": np.array(redshifts),
-            "ACS_F814W_FLUX": _microjansky(truth["mag_f814w"]).astype(np.float32),
-            "WFC3_F160W_FLUX": _microjansky(truth["mag_f160w"]).astype(np.float32),
-            "CLASS_STAR": (truth["kind"] == "star").to_numpy(np.float32),
-        }
-    )
-    table["RA"].unit = table["DEC"].unit = "deg"
-    table.write(path, format="fits", overwrite=True)
-
-
-def _write_egs_list(path: Path, truth: pd.DataFrame, redshifts: list[float]) -> None:
-    """ASCII with a SExtractor header, -99 where unknown, and a second pair of positions that is not for these mosaics."""
-    names = ("NUMBER", "RA_Lotz2008", "DEC_Lotz2008", "ALPHA_J2000", "DELTA_J2000", "WFC3_F160W_FLUX", "CLASS_STAR", "z_best")
-    columns = (
-        truth["source_id"],
-        (truth["ra_deg"] + 0.00025).round(6),
-        (truth["dec_deg"] - 0.00012).round(6),
-        truth["ra_deg"],
-        truth["dec_deg"],
-        _microjansky(truth["mag_f160w"]).round(4),
-        (truth["kind"] == "star").astype(float),
-        np.nan_to_num(redshifts, nan=MISSING),
-    )
-    head = [f"# {number} {name}" for number, name in enumerate(names, start=1)]
-    # repr of a float gives its every digit, so that positions are read back exactly.
-    rows = [
-        " ".join(repr(value) for value in row) for row in zip(*(np.asarray(column).tolist() for column in columns), strict=True)
-    ]
-    path.write_text("\n".join([*head, *rows]) + "\n", encoding="ascii")
-
-
-_LIST_WRITERS = {"COSMOS": _write_cosmos_list, "EGS": _write_egs_list}
-
-
-def _microjansky(magnitude_ab: pd.Series) -> np.ndarray:
-    return np.asarray(10 ** (-0.4 * (magnitude_ab.to_numpy(float) - 23.9)))

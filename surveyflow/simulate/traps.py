@@ -142,7 +142,7 @@ def _at_tile_boundaries(rows: int, columns: int, core_size: int) -> list[Trap]:
     x, y = _boundary_near_the_middle(columns, core_size), _boundary_near_the_middle(rows, core_size)
     if x is None or y is None:
         return []
-    return [Trap("tile_corner", x - 0.5, y - 0.5, Z_ACS), Trap("tile_edge", float(x), y - 70.3, Z_ACS)]
+    return [Trap("tile_corner", x - 0.5, y - 0.5, Z_ACS), Trap("tile_edge", float(x), 0.45 * rows, Z_ACS)]
 
 
 def _boundary_near_the_middle(length: int, core_size: int) -> int | None:

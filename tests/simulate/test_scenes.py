@@ -1,0 +1,89 @@
+"""Stamps and painted skies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from surveyflow.simulate.galaxies import STAR
+from surveyflow.simulate.observe import F160W, F814W, Depth
+from surveyflow.simulate.scenes import (
+    NEIGHBOUR_CHANCE,
+    draw_background,
+    draw_magnitude,
+    draw_neighbours,
+    draw_target,
+    paint,
+    stamp,
+)
+from surveyflow.types import POST_MERGER, STAR_FORMING
+
+DEPTH = Depth(0.000721, 6900.0)
+
+
+def test_a_stamp_depends_on_seed_and_index_alone():
+    first, second = stamp(5, 11, F814W, DEPTH), stamp(5, 11, F814W, DEPTH)
+    np.testing.assert_array_equal(first.pixels, second.pixels)
+    assert first.kind == second.kind
+    assert not np.array_equal(first.pixels, stamp(5, 12, F814W, DEPTH).pixels)
+    assert not np.array_equal(first.pixels, stamp(6, 11, F814W, DEPTH).pixels)
+
+
+def test_stamps_hold_both_kinds_with_the_galaxy_in_the_middle():
+    stamps = [stamp(1, index, F160W, DEPTH) for index in range(16)]
+    assert {each.kind for each in stamps} == {POST_MERGER, STAR_FORMING}
+    for each in stamps:
+        assert each.pixels.shape == (128, 128)
+        assert each.pixels.dtype == np.float32
+        weights = each.galaxy / each.galaxy.sum()
+        centre = (weights.sum(axis=1) @ np.arange(128), weights.sum(axis=0) @ np.arange(128))
+        assert np.hypot(centre[0] - 64, centre[1] - 64) < 8
+        assert 20 <= each.magnitude_ab <= 24
+
+
+def test_what_a_stamp_adds_to_its_sky_is_noise():
+    each = stamp(2, 3, F814W, DEPTH)
+    noise = each.pixels - each.galaxy - each.neighbours
+    sky_only = noise[(each.galaxy + each.neighbours) < DEPTH.sky_rms / 10]
+    assert sky_only.std() == pytest.approx(DEPTH.sky_rms, rel=0.05)
+
+
+def test_faint_sources_outnumber_bright_ones_at_the_given_slope():
+    rng = np.random.default_rng(1)
+    magnitudes = np.array([draw_magnitude(rng, 0.3, (20.0, 24.0)) for _ in range(4000)])
+    assert magnitudes.min() >= 20
+    assert magnitudes.max() <= 24
+    counts = np.histogram(magnitudes, [22, 23, 24])[0]
+    assert counts[1] / counts[0] == pytest.approx(10**0.3, rel=0.1)
+
+
+def test_neighbours_overlap_as_often_as_said():
+    target = draw_target(np.random.default_rng(1), STAR_FORMING, (10.0, 20.0), F814W)
+    rng = np.random.default_rng(2)
+    drawn = [draw_neighbours(rng, target) for _ in range(400)]
+    assert np.mean([len(neighbours) for neighbours in drawn]) == pytest.approx(NEIGHBOUR_CHANCE, abs=0.07)
+    for neighbour in (each for neighbours in drawn for each in neighbours):
+        distance = np.hypot(neighbour.x_arcsec - 10, neighbour.y_arcsec - 20)
+        assert 0.6 <= distance / target.galaxy.radius_arcsec <= 2.5
+
+
+def test_the_background_has_the_density_of_the_sky_and_a_few_stars():
+    background = draw_background(np.random.default_rng(3), 100.0, 80.0)
+    assert len(background) == pytest.approx(0.068 * 8000, rel=0.15)
+    assert 0.02 < np.mean([each.galaxy.kind == STAR for each in background]) < 0.12
+
+
+def test_a_target_has_a_magnitude_in_every_band_it_has_a_colour_for():
+    target = draw_target(np.random.default_rng(4), STAR, (1.0, 1.0), F160W, fainter={"F814W": 1.25})
+    assert target.magnitudes["F814W"] == pytest.approx(target.magnitudes["F160W"] + 1.25)
+
+
+def test_a_painted_margin_is_the_sky_beyond_the_image():
+    # Three galaxies: inside, across the lower left corner, and far off.
+    rng = np.random.default_rng(5)
+    objects = [draw_target(rng, POST_MERGER, place, F814W) for place in ((3.0, 2.0), (-0.1, 0.2), (60.0, 60.0))]
+    bare, wide = paint(objects, F814W, (150, 200)), paint(objects, F814W, (150, 200), margin=40)
+    assert bare.shape == (150, 200)
+    assert wide.shape == (230, 280)
+    np.testing.assert_allclose(wide[40:-40, 40:-40], bare, rtol=5e-3, atol=1e-4)
+    assert wide[:40, :40].sum() > 0.1
