@@ -1,0 +1,40 @@
+"""Every broken input is refused before anything starts, with words that help."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from broken_inputs import BROKEN, BrokenInput
+from surveyflow.demonstration import write_untrained_models
+from surveyflow.errors import WorkflowError
+from surveyflow.inputs.workflow import load_workflow
+from surveyflow.runs.preflight import open_survey
+from surveyflow.types import Architecture
+from worlds import copied
+
+
+@pytest.fixture(scope="module")
+def healthy(survey_folder, tmp_path_factory) -> Path:
+    """The small survey with its models, written once: only to be copied."""
+    folder = tmp_path_factory.mktemp("healthy")
+    copied(survey_folder, folder)
+    write_untrained_models(folder / "models", ("COSMOS", "EGS"), Architecture(filters=(1,), kernel_sizes=(3,), dense=(2,)))
+    return folder
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
+def test_a_broken_input_is_refused_with_words_that_help(healthy, tmp_path, broken: BrokenInput):
+    folder = shutil.copytree(healthy, tmp_path / "survey")
+    workflow = broken.break_it(folder)
+    with pytest.raises(WorkflowError) as caught, open_survey(load_workflow(workflow)):
+        pass
+    for word in broken.expected_words:
+        assert word in str(caught.value)
+
+
+def test_the_healthy_survey_is_not_refused(healthy):
+    with open_survey(load_workflow(healthy / "workflow.toml")) as survey:
+        assert survey.n_sources > 0
