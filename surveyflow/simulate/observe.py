@@ -145,12 +145,12 @@ def _widening_arcsec(galsim: Any, optics: Any, band: Band) -> float:
     image = star.drawImage(nx=size, ny=size, scale=step, method="no_pixel").array
 
     def excess(sigma_pix: float) -> float:
-        return fwhm_pix(gaussian_filter(image, sigma_pix)) * step - band.psf_fwhm_arcsec
+        return _fwhm_pix(gaussian_filter(image, sigma_pix)) * step - band.psf_fwhm_arcsec
 
     return float(brentq(excess, 0.1, size / 4, xtol=1e-3)) * step
 
 
-def fwhm_pix(image: Float32Array) -> float:
+def _fwhm_pix(image: Float32Array) -> float:
     """Full width at half maximum, in pixels, of a centred round image with odd sides: from the row through its centre."""
     row = np.asarray(image[image.shape[0] // 2], np.float64)
     half = row[len(row) // 2 :] - row.max() / 2

@@ -11,17 +11,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from surveyflow.simulate.galaxies import (
-    STAR,
-    Galaxy,
-    Grid,
-    Recipe,
-    draw_galaxy,
-    draw_plain_galaxy,
-    draw_star,
-    render,
-)
+from surveyflow.simulate.galaxies import STAR, Galaxy, Recipe, draw_galaxy, draw_plain_galaxy, draw_star, render
 from surveyflow.simulate.observe import F160W, F814W, Band, Depth, blur, shot_noise, sky_noise
+from surveyflow.simulate.profiles import Grid
 from surveyflow.types import POST_MERGER, STAR_FORMING, Float32Array
 
 TARGET_MAGNITUDES = (20.0, 24.0)

@@ -129,11 +129,11 @@ def write_survey(folder: Path, spec: SurveySpec) -> SimulatedSurvey:
     survey = SimulatedSurvey(folder, spec, pd.DataFrame())
     truth = pd.concat([_write_field(survey, field) for field in spec.fields], ignore_index=True)
     truth.to_parquet(folder / "truth.parquet")
-    survey.workflow.write_text(workflow_text(spec), encoding="utf-8")
+    survey.workflow.write_text(_workflow_text(spec), encoding="utf-8")
     return replace(survey, truth=truth)
 
 
-def workflow_text(spec: SurveySpec) -> str:
+def _workflow_text(spec: SurveySpec) -> str:
     """The survey's workflow file, as TOML."""
     ranges = "\n".join(f"{instrument} = [{low}, {high}]" for instrument, (low, high) in ROUTING.items())
     head = f"""version = 1

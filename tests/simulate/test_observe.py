@@ -9,8 +9,9 @@ import pytest
 from scipy.optimize import curve_fit
 
 from surveyflow.errors import InputError
-from surveyflow.simulate.galaxies import Grid, draw_star, render
+from surveyflow.simulate.galaxies import draw_star, render
 from surveyflow.simulate.observe import F160W, F814W, PSF_SIZE_PIX, blur, psf, shot_noise, sky_noise
+from surveyflow.simulate.profiles import Grid
 
 
 def fwhm_of_a_star_arcsec(band) -> float:
