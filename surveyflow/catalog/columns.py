@@ -83,7 +83,7 @@ def _statistics(quantity: CatalogColumn, keys: Sequence[str]) -> tuple[CatalogCo
         replace(
             quantity,
             name=f"{quantity.name}_{key}",
-            ucd=f"{_STATISTICS[key][1]};{quantity.ucd}",
+            ucd=f"{quantity.ucd};{_STATISTICS[key][1]}",
             description=f"{quantity.description}: {_STATISTICS[key][0]} over the draws.",
         )
         for key in keys
@@ -118,7 +118,7 @@ _CUTOUT = (
     CatalogColumn(
         "weight_median",
         FLOAT,
-        "stat.median;stat.weight",
+        "stat.weight;stat.median",
         "Median weight over the cutout's valid pixels, in the weight map's unit (CANDELS: inverse variance, s2/electron2).",
         Null.NO_WEIGHT,
         "",
@@ -173,7 +173,7 @@ _POSTERIOR = (
 _P_CONTAMINATED = CatalogColumn(
     "p_contaminated",
     FLOAT,
-    "stat.probability;meta.code.qual",
+    "stat.probability;src.morph",
     "Probability that any neighbour lies on the galaxy",
     Null.UNLESS_CONTAMINATION,
     "",

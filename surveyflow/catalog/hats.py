@@ -22,11 +22,11 @@ from surveyflow.catalog.healpix import FINEST_ORDER, cells_at, span_29
 from surveyflow.catalog.metadata import RowFacts, described_schema
 from surveyflow.catalog.parquet import parquet_bytes
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SORT_ORDER
-from surveyflow.catalog.storage import write_new
+from surveyflow.catalog.storage import explained
 from surveyflow.types import Int64Array
 
 ROWS_PER_PARTITION = 25_000
-"""About 8 MB a file: a change in one corner of the sky rewrites little, and a reader's worker takes a file at a time."""
+"""About 3 MB a file: a change in one corner of the sky rewrites little, and a reader's worker takes a file at a time."""
 
 FINEST_PARTITION_ORDER = 14
 """Cells of 13 arcsec are not split further."""
@@ -127,7 +127,7 @@ def partition_sky(cells_29: Int64Array, max_rows: int = ROWS_PER_PARTITION) -> t
 
 
 def write_dataset(folder: Path, sources: Sequence[RowSource], max_rows: int = ROWS_PER_PARTITION) -> Dataset:
-    """Write the Parquet files of a catalog, one partition in memory at a time.
+    """Write the Parquet files of a catalog, one partition in memory at a time; making them durable is the caller's.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def write_dataset(folder: Path, sources: Sequence[RowSource], max_rows: int = RO
         rows = _rows_inside(partition, sources, cells)
         own_facts = RowFacts.of(rows)
         content = parquet_bytes(rows.replace_schema_metadata(described_schema(own_facts).metadata))
-        write_new(folder / partition.path, content)
+        _put(folder / partition.path, content)
         digests[str(partition.path)] = hashlib.sha256(content).hexdigest()
         facts, n_bytes = facts | own_facts, n_bytes + len(content)
     return Dataset(partitions, digests, sum(map(len, cells)), n_bytes, facts)
@@ -165,11 +165,11 @@ def write_catalog_files(folder: Path, name: str, dataset: Dataset, max_rows: int
     max_rows
         Most rows in a partition.
     """
-    write_new(folder / "partition_info.csv", _partition_info(dataset.partitions).encode())
-    write_new(folder / "hats.properties", _properties(name, dataset, max_rows).encode())
+    _put(folder / "partition_info.csv", _partition_info(dataset.partitions).encode())
+    _put(folder / "hats.properties", _properties(name, dataset, max_rows).encode())
     sink = pa.BufferOutputStream()
     pq.write_metadata(described_schema(dataset.facts), sink)
-    write_new(folder / "dataset" / "_common_metadata", bytes(sink.getvalue()))
+    _put(folder / "dataset" / "_common_metadata", bytes(sink.getvalue()))
 
 
 def read_partitions(folder: Path) -> tuple[Partition, ...]:
@@ -183,6 +183,12 @@ def read_partitions(folder: Path) -> tuple[Partition, ...]:
     lines = (folder / "partition_info.csv").read_text().split()[1:]
     cells = [Partition(*map(int, line.split(","))) for line in lines]
     return tuple(sorted(cells, key=lambda cell: cell.span))
+
+
+def _put(path: Path, content: bytes) -> None:
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _rows_inside(partition: Partition, sources: Iterable[RowSource], cells: Iterable[Int64Array]) -> pa.Table:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Self
 
 import pyarrow as pa
@@ -73,20 +74,24 @@ def described_schema(facts: RowFacts) -> pa.Schema:
     schema
         With the metadata keys ``surveyflow``, ``table_meta_yaml``, ``table::len::*`` and ``IVOA.VOTable-Parquet.*``.
     """
-    about = {"schema_version": SCHEMA_VERSION, "weights_origin": list(facts.weights_origins)}
     lengths = {name: max(length, _LENGTH_OF_NONE) for name, length in facts.string_lengths.items()}
     metadata = {
-        "surveyflow": json.dumps(about),
-        "table_meta_yaml": _astropy_yaml(about),
+        "surveyflow": json.dumps(_about(facts.weights_origins)),
+        "table_meta_yaml": _astropy_yaml(facts.weights_origins),
         "IVOA.VOTable-Parquet.version": "1.0",
-        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins),
+        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins, tuple(lengths.items())),
     }
     return CATALOG_SCHEMA.with_metadata(metadata | {f"table::len::{name}": str(length) for name, length in lengths.items()})
 
 
-def _astropy_yaml(facts: dict[str, object]) -> str:
+def _about(origins: tuple[str, ...]) -> dict[str, object]:
+    return {"schema_version": SCHEMA_VERSION, "weights_origin": list(origins)}
+
+
+@cache
+def _astropy_yaml(origins: tuple[str, ...]) -> str:
     """What astropy's own Parquet writer would say of these columns."""
-    return "\n".join(get_yaml_from_table(Table([_astropy_column(column) for column in COLUMNS], meta=facts)))
+    return "\n".join(get_yaml_from_table(Table([_astropy_column(column) for column in COLUMNS], meta=_about(origins))))
 
 
 def _astropy_column(column: CatalogColumn) -> Column:
@@ -102,12 +107,14 @@ def _astropy_column(column: CatalogColumn) -> Column:
     )
 
 
-def _votable(origins: tuple[str, ...]) -> str:
+@cache
+def _votable(origins: tuple[str, ...], string_lengths: tuple[tuple[str, int], ...]) -> str:
     """A VOTable without data, as the IVOA Note "Parquet in the VO" 1.0 asks for."""
     votable = VOTableFile(version="1.4")
     resource, table = Resource(), TableElement(votable, name="surveyflow")
     table.description = f"Merger probability distributions by surveyflow; weights: {', '.join(origins) or 'none'}."
-    table.fields.extend([_votable_field(votable, column) for column in COLUMNS])
+    sizes = {name: str(length) for name, length in string_lengths} | {"p_pm_hist": str(HISTOGRAM_BINS)}
+    table.fields.extend([_votable_field(votable, column, sizes.get(column.name)) for column in COLUMNS])
     resource.tables.append(table)
     votable.resources.append(resource)
     content = io.BytesIO()
@@ -115,13 +122,13 @@ def _votable(origins: tuple[str, ...]) -> str:
     return content.getvalue().decode()
 
 
-def _votable_field(votable: VOTableFile, column: CatalogColumn) -> Field:
-    is_list, is_string = column.type == HISTOGRAM, column.type == STRING
+def _votable_field(votable: VOTableFile, column: CatalogColumn, array_size: str | None) -> Field:
+    """A string's size is fixed, since astropy cannot join fields of open size with a Parquet file's strings."""
     entry = Field(
         votable,
         name=column.name,
-        datatype="int" if is_list else _VOTABLE_TYPES[column.type],
-        arraysize=str(HISTOGRAM_BINS) if is_list else "*" if is_string else None,
+        datatype="int" if column.type == HISTOGRAM else _VOTABLE_TYPES[column.type],
+        arraysize=array_size,
         unit=None if column.unit in ("", _PERCENT) else column.unit,
         ucd=column.ucd,
     )

@@ -81,8 +81,8 @@ def publish(
         Catalog rows that no unit holds (sources of failed units); None if there are none.
     manifest
         What to say of the revision's making, as JSON can hold it. If it says ``expected_rows``, so many rows there must be;
-        ``survey`` is part of the catalog's name. Added are ``revision``, ``release``, ``schema_version``, ``n_rows``,
-        ``status_counts``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
+        ``survey`` is part of the catalog's name. Added are ``revision``, ``release``, ``schema_version``, ``rows``,
+        ``status``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, they are left out.
 
@@ -183,8 +183,8 @@ def _about(
         "revision": name,
         "release": release,
         "schema_version": SCHEMA_VERSION,
-        "n_rows": dataset.n_rows,
-        "status_counts": dict(status_counts),
+        "rows": dataset.n_rows,
+        "status": dict(status_counts),
         "weights_origin": list(dataset.facts.weights_origins),
     }
 

@@ -250,4 +250,4 @@ def _pointed_at(root: Path, names: Sequence[str]) -> Revision:
 def _revision(root: Path, name: str) -> Revision:
     path = root / "releases" / name
     manifest = read_manifest(path)
-    return Revision(name, path, manifest["n_rows"], manifest["status_counts"])
+    return Revision(name, path, manifest["rows"], manifest["status"])

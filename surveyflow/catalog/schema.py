@@ -100,7 +100,7 @@ def _arrow(column: CatalogColumn, values: Any, n_rows: int) -> pa.Array:
     array = np.full(n_rows, values) if array.ndim == 0 else array
     if array.shape != (n_rows,):
         raise ValueError(f"{column.name} must have shape ({n_rows},), not {array.shape}")
-    return _converted(column.name, array, column.type)
+    return _converted(column.name, array, column.type) if n_rows else pa.nulls(0, column.type)
 
 
 def _histograms(values: Any, n_rows: int) -> pa.Array:

@@ -1,0 +1,106 @@
+"""How long does publishing a CANDELS-sized catalog take, and how much memory?
+
+    python benchmarks/publishing.py [--sources 186435] [--root FOLDER]
+
+Prints one JSON object. The rows are made: statuses as in CANDELS, random posteriors; five fields at their true places.
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from surveyflow.catalog.healpix import healpix_29
+from surveyflow.catalog.releases import publish, read_catalog
+from surveyflow.catalog.schema import HISTOGRAM_BINS, build_rows
+from surveyflow.catalog.units import write_unit
+from surveyflow.stats.posterior import QUANTILES
+from surveyflow.types import Status
+
+FIELDS = {"COSMOS": (150.1, 2.3), "EGS": (214.9, 52.9), "UDS": (34.4, -5.2), "GOODS_N": (189.2, 62.2), "GOODS_S": (53.1, -27.8)}
+N_SOURCES = 186_435
+TILE_SIDE_DEG = 0.05
+
+
+def write_units(root, n_sources, tiles_a_side, seed=1):
+    """The units of a made survey; each holds the sources of one tile."""
+    rng = np.random.default_rng(seed)
+    tiles = [(field, row, column) for field in FIELDS for row in range(tiles_a_side) for column in range(tiles_a_side)]
+    counts = np.diff(np.linspace(0, n_sources, len(tiles) + 1).astype(int))
+    return [
+        _write_unit(root, rng, number, *tile, n_rows) for number, (tile, n_rows) in enumerate(zip(tiles, counts, strict=True))
+    ]
+
+
+def _write_unit(root, rng, number, field, row, column, n_rows):
+    ra_deg, dec_deg = FIELDS[field]
+    ra = ra_deg + TILE_SIDE_DEG * (column + rng.random(n_rows)) / np.cos(np.radians(dec_deg))
+    dec = dec_deg + TILE_SIDE_DEG * (row + rng.random(n_rows))
+    identity = {
+        "_healpix_29": healpix_29(ra, dec),
+        "field": field,
+        "source_id": np.arange(n_rows) + 1_000_000 * (row * 1_000 + column),
+        "ra": ra,
+        "dec": dec,
+        "flags": 0,
+    }
+    table = build_rows(identity | _results(rng, n_rows), n_rows)
+    return write_unit(
+        root, f"{number:064x}", f"{field}/F814W/y{row:03d}x{column:03d}", {}, table, seconds=0.0, worker="benchmark"
+    )
+
+
+def _results(rng, n_rows):
+    ok = rng.random(n_rows) < 0.7
+    names = [f"{output}_{key}" for output in ("p_pm", "p_sf") for key in ("mean", "std", *QUANTILES)]
+    results = {name: rng.random(n_rows, np.float32) for name in (*names, "f_pm", "vote_entropy")}
+    results["p_pm_hist"] = rng.multinomial(1000, np.full(HISTOGRAM_BINS, 1 / HISTOGRAM_BINS), n_rows)
+    results |= {"n_draws": np.full(n_rows, 1000), "seed": np.full(n_rows, 1)}
+    results |= {"model_id": np.full(n_rows, "merger/X/F814W@0123456789ab"), "weights_origin": np.full(n_rows, "untrained")}
+    return {"status": np.where(ok, Status.OK.value, Status.NO_MODEL.value)} | {
+        name: np.ma.masked_array(values, np.broadcast_to(~ok.reshape(-1, *[1] * (values.ndim - 1)), values.shape))
+        for name, values in results.items()
+    }
+
+
+def measure(root, n_sources, tiles_a_side=6):
+    """Seconds and memory of publishing and reading back."""
+    receipts = write_units(root, n_sources, tiles_a_side)
+    before_mb = _peak_mb()
+    start = time.perf_counter()
+    revision = publish(root, "v1.0", receipts, None, {"survey": "benchmark", "expected_rows": n_sources})
+    published = time.perf_counter()
+    frame = read_catalog(root, ["field", "source_id", "p_pm_mean"], [("status", "==", "ok")])
+    files = list((revision.path / "dataset").rglob("*.parquet"))
+    return {
+        "rows": revision.n_rows,
+        "units": len(receipts),
+        "partitions": len(files),
+        "size_mb": sum(file.stat().st_size for file in files) / 1e6,
+        "publish_s": published - start,
+        "read_three_columns_s": time.perf_counter() - published,
+        "ok_rows": len(frame),
+        "peak_mb": _peak_mb(),
+        "peak_before_mb": before_mb,
+    }
+
+
+def _peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sources", type=int, default=N_SOURCES)
+    parser.add_argument("--root", type=Path, help="where to work; a temporary folder by default")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.root) as folder:
+        print(json.dumps(measure(Path(folder), options.sources), indent=1))
+
+
+if __name__ == "__main__":
+    main()

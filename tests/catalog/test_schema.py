@@ -1,0 +1,136 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.io.votable.ucd import parse_ucd
+
+from catalog_rows import make_rows, masked
+from surveyflow.catalog.columns import COLUMNS
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, build_rows, check_rows
+
+STATISTICS = ("mean", "std", "q05", "q16", "q50", "q84", "q95")
+CONTAMINATION_STATISTICS = ("mean", "std", "q16", "q50", "q84")
+
+GOLDEN = {
+    "_healpix_29": "int64 not null",
+    "field": "string not null",
+    "source_id": "int64 not null",
+    "ra": "double not null",
+    "dec": "double not null",
+    "redshift": "double",
+    "instrument": "string",
+    "status": "string not null",
+    "flags": "int32 not null",
+    "x_pix": "double",
+    "y_pix": "double",
+    "valid_fraction": "float",
+    "weight_median": "float",
+    "model_id": "string",
+    "weights_origin": "string",
+    "n_draws": "int32",
+    "seed": "int64",
+    **{f"p_pm_{key}": "float" for key in STATISTICS},
+    **{f"p_sf_{key}": "float" for key in STATISTICS},
+    "f_pm": "float",
+    "vote_entropy": "float",
+    "p_pm_hist": "fixed_size_list<element: uint16>[50]",
+    **{f"p_contaminated_{key}": "float" for key in ("mean", "std")},
+    **{f"coverage_pct_{key}": "float" for key in CONTAMINATION_STATISTICS},
+    **{f"flux_pp_{key}": "float" for key in CONTAMINATION_STATISTICS},
+    "contamination_model_id": "string",
+    "unit_key": "string",
+}
+
+IDENTITY = {
+    "_healpix_29": [30, 10, 20],
+    "field": "EGS",
+    "source_id": [1, 2, 3],
+    "ra": [1.0, 2.0, 3.0],
+    "dec": [1.0, 2.0, 3.0],
+    "status": "no_model",
+    "flags": 0,
+}
+
+
+def test_the_schema_is_the_contract():
+    found = {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in CATALOG_SCHEMA}
+    assert found == GOLDEN, (
+        "a change of the schema is public: adding a column is minor, anything else major; raise SCHEMA_VERSION"
+    )
+    assert list(found) == list(GOLDEN)
+    assert SCHEMA_VERSION == 1
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+def test_every_column_has_a_description_and_a_known_ucd(column):
+    assert column.description.endswith(".")
+    parse_ucd(column.ucd, check_controlled_vocabulary=True, has_colon=False)
+
+
+def test_floating_numbers_have_a_unit_and_names_have_none():
+    for column in COLUMNS:
+        assert (column.unit is not None) == pa.types.is_floating(column.type), column.name
+
+
+def test_rows_are_sorted_and_columns_left_out_are_null():
+    table = build_rows(IDENTITY, 3)
+    assert table["source_id"].to_pylist() == [2, 3, 1]
+    assert table["redshift"].null_count == 3
+    assert table["p_pm_hist"].to_pylist() == [[None] * 50] * 3
+
+
+def test_rows_of_one_cell_are_sorted_by_field_and_source():
+    table = build_rows(IDENTITY | {"_healpix_29": 5, "field": ["UDS", "EGS", "EGS"], "source_id": [1, 3, 2]}, 3)
+    assert list(zip(table["field"].to_pylist(), table["source_id"].to_pylist(), strict=True)) == [
+        ("EGS", 2),
+        ("EGS", 3),
+        ("UDS", 1),
+    ]
+
+
+def test_nan_none_and_masked_all_become_null():
+    words = np.ma.masked_array(["F814W", "x", "F814W"], mask=[False, True, False])
+    table = build_rows(
+        IDENTITY | {"_healpix_29": 1, "redshift": [1.0, np.nan, 2.0], "instrument": words, "unit_key": ["a", None, "b"]}, 3
+    )
+    for name in ("redshift", "instrument", "unit_key"):
+        assert table[name].is_null().to_pylist() == [False, True, False], name
+
+
+def test_the_order_of_the_rows_given_does_not_matter():
+    table = make_rows(30)
+    shuffled = table.take(np.random.default_rng(0).permutation(30))
+    columns = {name: shuffled[name].to_numpy() for name in table.column_names if name != "p_pm_hist"}
+    histograms = np.array([[0 if item is None else item for item in row] for row in shuffled["p_pm_hist"].to_pylist()])
+    columns["p_pm_hist"] = masked(histograms, columns["status"] == "ok")
+    assert build_rows(columns, 30).equals(table)
+
+
+def test_no_rows_are_a_table_with_every_column():
+    assert build_rows({name: [] for name in IDENTITY}, 0).schema.equals(CATALOG_SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": [1, 2, 3]}, "no columns \\['colour'\\]"),
+        ({"ra": [1.0, 2.0]}, "ra must have shape \\(3,\\)"),
+        ({"ra": [1.0, np.nan, 2.0]}, "ra is null never: 1 rows"),
+        ({"field": None}, "field is null never"),
+        ({"source_id": [1.5, 2.0, 3.0]}, "source_id must hold int64"),
+        ({"flags": [2**40, 0, 0]}, "flags must hold int32"),
+        ({"field": [1, 2, 3]}, "field must hold string"),
+        ({"status": "lost"}, "not \\['lost'\\]"),
+        ({"f_pm": [0.1, 0.2, 0.3]}, "f_pm is null if and only if status is not ok: 3 rows"),
+        ({"status": "ok"}, "model_id is null if and only if status is not ok"),
+        ({"flux_pp_mean": [np.nan, 0.2, np.nan]}, "flux_pp_mean is null if status is not ok"),
+        ({"p_pm_hist": np.zeros((3, 49))}, "p_pm_hist must have shape \\(3, 50\\)"),
+    ],
+)
+def test_rows_that_break_the_rules_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        build_rows(IDENTITY | change, 3)
+
+
+def test_another_schema_is_refused():
+    with pytest.raises(ValueError, match="the catalog's schema"):
+        check_rows(make_rows(3).drop_columns(["seed"]))
