@@ -386,13 +386,14 @@ class _PlainPlane:
     encoding: _Encoding
 
     def read(self, box: Box) -> Float32Array:
-        raw = np.empty(box.shape, dtype=self.encoding.dtype)
-        row_bytes = self.width * raw.itemsize
-        first = self.offset_bytes + box.y0 * row_bytes + box.x0 * raw.itemsize
-        for index, row in enumerate(raw):
-            if os.preadv(self.stream.fileno(), [row], first + index * row_bytes) != row.nbytes:
-                raise OSError(f"the file ends before row {box.y0 + index}")
-        return self.encoding.decoded(raw)
+        pixels = np.empty(box.shape, dtype=np.float32)
+        raw = np.empty(box.shape[1], dtype=self.encoding.dtype)
+        for y, row in enumerate(pixels, start=box.y0):
+            offset_bytes = self.offset_bytes + (y * self.width + box.x0) * raw.itemsize
+            if os.preadv(self.stream.fileno(), [raw], offset_bytes) != raw.nbytes:
+                raise OSError(f"the file ends before row {y}")
+            row[...] = self.encoding.decoded(raw)
+        return pixels
 
 
 @dataclass(frozen=True, slots=True)

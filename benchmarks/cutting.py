@@ -1,0 +1,101 @@
+"""How many cutouts a second one core makes from a mosaic in the page cache.
+
+``python benchmarks/cutting.py`` writes a mosaic and its weight map to a temporary folder, reads it as one window, and cuts
+batches around random positions; the last two lines also read the window of a tile for each batch (a tile
+of CANDELS has about 320 sources). Every figure is the best of several interleaved rounds, in CPU time of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import Cutout2D
+
+from surveyflow.inputs.mosaics import Mosaic, open_mosaic
+from surveyflow.sky.cutouts import cut, cut_pixels
+from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.stretch import prepare
+from surveyflow.sky.tiling import tile
+from surveyflow.types import Box, Stretch
+
+Tasks = dict[str, Callable[[], object]]
+
+
+def write_mosaic(folder: Path, side: int) -> tuple[Path, Path]:
+    """Write a square mosaic of noise at 30 mas, and a weight map without gaps."""
+    rng = np.random.default_rng(1)
+    step = 0.03 / 3600
+    cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 1.0, "CRPIX2": 1.0}
+    header = fits.Header({**cards, "CD1_1": -step, "CD2_2": step})
+    images = {"science": rng.normal(size=(side, side)), "weight": rng.uniform(1, 2, (side, side))}
+    for name, image in images.items():
+        fits.writeto(folder / f"{name}.fits", image.astype(np.float32), header)
+    return folder / "science.fits", folder / "weight.fits"
+
+
+def measure(side: int, n_cutouts: int, size: int, rounds: int) -> dict[str, float]:
+    """Cutouts a second of CPU time, by what is done."""
+    with tempfile.TemporaryDirectory() as folder:
+        science, weight = write_mosaic(Path(folder), side)
+        with open_mosaic(science) as bare, open_mosaic(science, weight) as weighted:
+            tasks = _tasks_in_memory(bare, weighted, n_cutouts, size) | _tasks_from_file(bare, weighted, n_cutouts, size)
+            return {name: n_cutouts / seconds for name, seconds in _best_seconds(tasks, rounds).items()}
+
+
+def _tasks_in_memory(bare: Mosaic, weighted: Mosaic, n_cutouts: int, size: int) -> Tasks:
+    side = bare.shape[0]
+    window, weighted_window = (mosaic.read(Box(0, side, 0, side)) for mosaic in (bare, weighted))
+    x, y = np.random.default_rng(2).uniform(size, side - size, (2, n_cutouts))
+    out = np.empty((n_cutouts, size, size), dtype=np.float32)
+    stack = cut(window, x, y, size)
+    places = list(zip(x, y, strict=True))
+    return {
+        "cut_pixels, into one buffer": lambda: cut_pixels(window, x, y, size, out=out),
+        "cut_pixels": lambda: cut_pixels(window, x, y, size),
+        "cut, without weights": lambda: cut(window, x, y, size),
+        "cut, with weights": lambda: cut(weighted_window, x, y, size),
+        "astropy Cutout2D": lambda: [Cutout2D(window.pixels, at, size, mode="partial", fill_value=0) for at in places],
+        "prepare, asinh_minmax": lambda: prepare(stack.pixels, stack.valid, Stretch.ASINH_MINMAX, 1.0),
+        "sky_rms": lambda: sky_rms(stack.pixels, stack.valid),
+    }
+
+
+def _tasks_from_file(bare: Mosaic, weighted: Mosaic, n_cutouts: int, size: int) -> Tasks:
+    core_size = min(bare.shape[0], 4096)
+    box = tile(bare.shape, core_size, size, 0, 0).window
+    x, y = np.random.default_rng(3).uniform(0, core_size, (2, n_cutouts))
+    return {
+        "read a tile's window, cut": lambda: cut(bare.read(box), x, y, size),
+        "the same, with weights": lambda: cut(weighted.read(box), x, y, size),
+    }
+
+
+def _best_seconds(tasks: Tasks, rounds: int) -> dict[str, float]:
+    best = dict.fromkeys(tasks, np.inf)
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            start = time.process_time()
+            task()
+            best[name] = min(best[name], time.process_time() - start)
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=10_000, help="side of the mosaic, pixels")
+    parser.add_argument("--cutouts", type=int, default=256, help="cutouts in a batch")
+    parser.add_argument("--size", type=int, default=128, help="side of a cutout, pixels")
+    parser.add_argument("--rounds", type=int, default=20)
+    options = parser.parse_args()
+    for name, rate in measure(options.side, options.cutouts, options.size, options.rounds).items():
+        print(f"{name:28s} {rate:10,.0f} /s")
+
+
+if __name__ == "__main__":
+    main()
