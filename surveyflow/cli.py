@@ -36,16 +36,24 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: say nothing if nothing has changed.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"surveyflow {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Take what holds for every verb; the text of the help page stands above."""
-    if version:
-        typer.echo(f"surveyflow {__version__}")
-        raise typer.Exit
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True)
+    # The level is the handler's: a run lowers the loggers' own, for its log file.
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.DEBUG if debug else logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)
     if debug:
         logging.getLogger("surveyflow").setLevel(logging.DEBUG)
 

@@ -581,6 +581,8 @@ class Worker(Protocol):
 
     def do(self, job: Job) -> Any: ...
 
+    def close(self) -> None: ...
+
 
 class Executor(Protocol):
     """Runs jobs somewhere: in this process, or on a cluster."""

@@ -50,6 +50,12 @@ class SurveyWorker:
         """
         return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
 
+    def close(self) -> None:
+        """Let go of models and mosaics."""
+        while self._mosaics:
+            self._mosaics.popitem()[1].close()
+        self._models.clear()
+
     def _digest(self, payload: Mapping[str, Any]) -> Mapping[str, str]:
         mosaic = self._mosaic(payload)
         digests = mosaic.digests(Box(*payload["box"]))
@@ -90,9 +96,11 @@ class SurveyWorker:
     def _mosaic(self, payload: Mapping[str, Any]) -> Mosaic:
         paths = payload["science"], payload["weight"]
         mosaic = self._mosaics.get(paths)
-        if mosaic is None or _states(mosaic) != [tuple(state) for state in payload["files"]]:
-            self._mosaics[paths] = mosaic = open_mosaic(*paths)
-        return mosaic
+        if mosaic is not None and _states(mosaic) != [tuple(state) for state in payload["files"]]:
+            self._mosaics.pop(paths).close()
+        if paths not in self._mosaics:
+            self._mosaics[paths] = open_mosaic(*paths)
+        return self._mosaics[paths]
 
     def _model(self, folder: str, weights_digest: str) -> Model:
         if weights_digest not in self._models:

@@ -27,6 +27,9 @@ class FakeWorker:
         self._note(job)
         return getattr(self, f"_{job.verb}")(job)
 
+    def close(self) -> None:
+        """Hold nothing."""
+
     def _note(self, job: Job) -> None:
         if "diary" in self.context:
             with (Path(self.context["diary"]) / job.name).open("a", encoding="utf-8") as diary:

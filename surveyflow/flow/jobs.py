@@ -15,7 +15,6 @@ import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,10 @@ from surveyflow.types import Job, JobResult, Worker
 
 logger = logging.getLogger(__name__)
 
+MOST_WORKERS = 2
+"""Two runs may share a cluster; the models of a third would only fill its memory."""
+
+_WORKERS: dict[WorkerSpec, Worker] = {}
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -121,8 +124,10 @@ def do_job(spec: WorkerSpec, job: Job) -> Outcome:
 
 
 def forget_workers() -> None:
-    """Let go of this process's workers, and so of their models and open mosaics."""
-    _worker.cache_clear()
+    """Close this process's workers, and so let go of their models and open mosaics."""
+    with _ONE_AT_A_TIME:
+        while _WORKERS:
+            _WORKERS.popitem()[1].close()
 
 
 def describe(error: BaseException) -> str:
@@ -135,9 +140,13 @@ def describe(error: BaseException) -> str:
     return f"{line} ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
-@lru_cache(maxsize=2)  # two runs may share a cluster; the models of a third would only fill its memory
 def _worker(spec: WorkerSpec) -> Worker:
-    return spec.make()
+    """The worker of this process, made on first use; the one unused for longest gives way."""
+    worker = _WORKERS.pop(spec, None) or spec.make()
+    _WORKERS[spec] = worker
+    if len(_WORKERS) > MOST_WORKERS:
+        _WORKERS.pop(next(iter(_WORKERS))).close()
+    return worker
 
 
 def _here() -> str:

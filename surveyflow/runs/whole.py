@@ -81,7 +81,13 @@ class RunResult:
 
 
 def run_survey(
-    survey: Survey, profile: Profile, *, client: Any = None, listeners: Sequence[Listener] = (), engine: str = "auto"
+    survey: Survey,
+    profile: Profile,
+    *,
+    client: Any = None,
+    listeners: Sequence[Listener] = (),
+    engine: str = "auto",
+    factory: str = FACTORY,
 ) -> RunResult:
     """Do what the plan asks for, and publish.
 
@@ -97,6 +103,8 @@ def run_survey(
         Called with every `Progress`.
     engine
         Which engine runs the models.
+    factory
+        What makes a worker, as ``package.module:callable``.
 
     Raises
     ------
@@ -114,7 +122,7 @@ def run_survey(
         stack.enter_context(folder.logging())
         reporter = Reporter([*listeners, folder.record])
         context = {"root": str(root), "engine": engine}
-        executor = LateExecutor(stack, lambda: open_executor(profile, FACTORY, context, client=client))
+        executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
         with _reporting_the_end(reporter):
             plan = make_plan(survey, executor, reporter)
             return _already_published(survey, plan) or _work_and_publish(survey, plan, executor, folder, reporter)

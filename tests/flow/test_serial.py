@@ -52,4 +52,4 @@ def test_closing_lets_go_of_the_worker():
     with open_serial() as executor:
         list(executor.run(census))
 
-    assert worker_side._worker.cache_info().currsize == 0
+    assert worker_side._WORKERS == {}

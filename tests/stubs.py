@@ -1,0 +1,47 @@
+"""A worker that is real but for its model: everything is read, cut, summarised and written, nothing is learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surveyflow.models.store import read_card
+from surveyflow.types import Architecture, Job, ModelCard
+from surveyflow.worker import SurveyWorker
+
+TINY = Architecture(filters=(2,), kernel_sizes=(3,), dense=(2,))
+
+
+@dataclass(frozen=True)
+class StubModel:
+    """Not a network: its feature is the mean of the prepared cutout, and its draws are numbers seeded by the source's key."""
+
+    card: ModelCard
+
+    def features(self, cutouts):
+        return cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
+
+    def draw(self, features, source_keys, n_draws, seed):
+        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, 2)) for key in source_keys]
+        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, 2))
+        return np.clip(draws, 0, 1).astype(np.float32)
+
+
+class StubWorker(SurveyWorker):
+    """Samples `StubModel` instead of a network."""
+
+    def _model(self, folder: str, weights_digest: str) -> Any:
+        return StubModel(read_card(Path(folder)))
+
+
+class TroubledWorker(StubWorker):
+    """Cannot do the units whose name holds a word of the file ``trouble`` in the output folder."""
+
+    def do(self, job: Job) -> Any:
+        words = (self._root / "trouble").read_text().split()
+        if job.verb == "unit" and any(word in job.name for word in words):
+            raise ValueError("the sky fell")
+        return super().do(job)

@@ -1,0 +1,193 @@
+"""A survey from its files to a published catalog, with a labelled stub in the model's place where TensorFlow adds nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stubs import TINY
+from surveyflow.catalog.lock import RunLock
+from surveyflow.catalog.releases import list_revisions, open_catalog, read_catalog, read_manifest
+from surveyflow.catalog.run_folders import last_run
+from surveyflow.demonstration import write_untrained_models
+from surveyflow.errors import LockHeld, UnitError
+from surveyflow.flow.profiles import SerialProfile
+from surveyflow.inputs.workflow import load_workflow
+from surveyflow.runs.preflight import open_survey
+from surveyflow.runs.whole import run_survey
+from surveyflow.types import Box, Flag
+from worlds import edit_workflow, perturb_mosaic
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def survey(mini_survey):
+    write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, TINY)
+    return mini_survey
+
+
+def run(survey, factory="stubs:StubWorker", listeners=()):
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        return run_survey(opened, SerialProfile(), factory=factory, listeners=listeners)
+
+
+def root(survey):
+    return survey.folder / "catalog"
+
+
+def table(survey) -> pd.DataFrame:
+    return read_catalog(root(survey)).sort_values(["field", "source_id"]).reset_index(drop=True)
+
+
+def truth(survey) -> pd.DataFrame:
+    return survey.truth.sort_values(["field", "source_id"]).reset_index(drop=True)
+
+
+def test_every_source_has_one_row_with_the_status_that_its_truth_expects(survey):
+    result = run(survey)
+    rows, expected = table(survey), truth(survey)
+    assert result.rows == len(rows) == len(expected)
+    assert rows[["field", "source_id"]].equals(expected[["field", "source_id"]])
+    wrong = rows.status.to_numpy() != expected.status.to_numpy()
+    assert not wrong.any(), expected[wrong].assign(found=rows.status[wrong])[["field", "source_id", "trap", "status", "found"]]
+    assert result.status == expected.status.value_counts().to_dict()
+
+
+def test_rows_of_measured_sources_agree_with_their_truth(survey):
+    run(survey)
+    rows, expected = table(survey), truth(survey)
+    ok = rows.status == "ok"
+    assert (rows.instrument[ok].to_numpy() == expected.instrument[ok].to_numpy()).all()
+    assert np.allclose(rows.valid_fraction[ok], expected.valid_fraction[ok], atol=1e-6)
+    geometry = int(Flag.EDGE | Flag.PARTIAL_COVERAGE)
+    assert ((rows.loc[ok, "flags"] & geometry) == expected.loc[ok, "flags"]).all()
+    acs = ok & (rows.instrument == "F814W")
+    assert np.allclose(rows.x_pix[acs], expected.x_f814w[acs], atol=1e-3)
+    assert np.allclose(rows.y_pix[acs], expected.y_f814w[acs], atol=1e-3)
+
+
+def test_results_are_null_unless_ok_and_complete_where_ok(survey):
+    run(survey)
+    rows = table(survey)
+    results = [
+        name for name in rows.columns if name.startswith(("p_pm_", "p_sf_", "f_pm", "vote_", "model_id", "weights_", "n_draws"))
+    ]
+    assert rows.loc[rows.status == "ok", results].notna().all(axis=None)
+    assert rows.loc[rows.status != "ok", results].drop(columns="p_pm_hist").isna().all(axis=None)
+    assert np.isnan(np.stack(rows.p_pm_hist[rows.status != "ok"])).all()
+    assert (np.stack(rows.p_pm_hist[rows.status == "ok"]).sum(axis=1) == survey.spec.draws).all()
+    assert (rows.weights_origin.dropna() == "untrained").all()
+
+
+def test_running_again_does_nothing(survey):
+    first = run(survey)
+    again = run(survey)
+    assert (again.published, again.revision) == (False, first.revision)
+    assert again.units == {"done": 0, "kept": first.units["done"], "dropped": 0, "failed": 0}
+    assert [revision.name for revision in list_revisions(root(survey))] == ["demo-r1"]
+
+
+def test_new_release_name_alone_computes_nothing(survey):
+    first = run(survey)
+    edit_workflow(survey.workflow, {"survey": {"release": "v2"}})
+    again = run(survey)
+    assert (again.revision, again.units["done"], again.units["kept"]) == ("v2-r1", 0, first.units["done"])
+
+
+def test_changed_pixels_compute_the_tiles_that_hold_them_and_nothing_else(survey):
+    first = run(survey)
+    before = table(survey)
+    perturb_mosaic(survey.science("COSMOS", "F814W"), Box(700, 720, 700, 720), 0.5)
+    again = run(survey)
+    assert again.units == {"done": 1, "kept": first.units["done"] - 1, "dropped": 0, "failed": 0}
+    changed = (before.unit_key != table(survey).unit_key).to_numpy()
+    assert changed.any()
+    assert (before.x_pix[changed] >= 512 - 64).all()
+
+
+def test_source_whose_redshift_crosses_a_range_moves_to_the_other_instrument(survey):
+    edit_workflow(survey.workflow, {"routing": {"F814W": [0.5, 1.49], "F125W_F160W": [1.49, 3.0]}})
+    run(survey)
+    edit_workflow(survey.workflow, {"routing": {"F814W": [0.5, 1.5], "F125W_F160W": [1.5, 3.0]}})
+    run(survey)
+    assert (table(survey).status.to_numpy() == truth(survey).status.to_numpy()).all()
+
+
+def test_failed_unit_is_listed_its_sources_keep_their_rows_and_the_next_run_mends_it(survey):
+    root(survey).mkdir()
+    trouble = root(survey) / "trouble"
+    trouble.write_text("EGS/F814W/y000x000")
+    result = run(survey, "stubs:TroubledWorker")
+    assert result.exit_code == 3
+    assert result.failed_units == {"EGS/F814W/y000x000": result.failed_units["EGS/F814W/y000x000"]}
+    assert "the sky fell" in result.failed_units["EGS/F814W/y000x000"]
+    rows = table(survey)
+    assert len(rows) == len(truth(survey))
+    assert 0 < (rows.status == "failed").sum() == result.status["failed"]
+    trouble.write_text("")
+    mended = run(survey, "stubs:TroubledWorker")
+    assert (mended.units["done"], mended.exit_code) == (1, 0)
+    assert (table(survey).status.to_numpy() == truth(survey).status.to_numpy()).all()
+
+
+def test_nothing_is_published_when_every_unit_fails(survey):
+    root(survey).mkdir()
+    (root(survey) / "trouble").write_text("/")
+    with pytest.raises(UnitError, match=r"None of the .* units could be finished, so nothing was published"):
+        run(survey, "stubs:TroubledWorker")
+    assert list_revisions(root(survey)) == []
+    stopped = last_run(root(survey))
+    assert stopped is not None
+    assert stopped.progress.phase == "stopped"
+
+
+def test_second_run_at_once_is_refused_and_names_the_holder(survey):
+    root(survey).mkdir()
+    with RunLock(root(survey), "the-first-one"), pytest.raises(LockHeld, match="the-first-one"):
+        run(survey)
+    assert list_revisions(root(survey)) == []
+
+
+def test_file_that_changes_while_it_is_read_is_refused(survey):
+    path = survey.science("EGS", "F814W")
+
+    def touch(progress):
+        if progress.phase == "units" and progress.done == 0:
+            perturb_mosaic(path, Box(0, 1, 0, 1), 1.0)
+
+    result = run(survey, listeners=[touch])
+    assert result.failed_units
+    assert all(name.startswith("EGS/F814W") for name in result.failed_units)
+    assert all("changed while this run was reading it" in error for error in result.failed_units.values())
+
+
+def test_progress_is_reported_to_listeners_and_kept_in_the_run_folder(survey):
+    heard = []
+    result = run(survey, listeners=[heard.append])
+    units = [progress for progress in heard if progress.phase == "units"]
+    assert [progress.done for progress in units] == list(range(result.units["done"] + 1))
+    assert units[-1].cutouts_done == units[-1].cutouts_total == result.rows
+    assert heard[-1].phase == "done"
+    kept = last_run(root(survey))
+    assert kept is not None
+    assert kept.progress == heard[-1]
+
+
+def test_manifest_holds_what_is_needed_to_run_again(survey):
+    result = run(survey)
+    manifest = read_manifest(result.path)
+    assert {entry["path"] for entry in manifest["inputs"]} >= {str(survey.science("EGS", "F814W"))}
+    assert {model["origin"] for model in manifest["models"]} == {"untrained"}
+    assert manifest["rows"] == result.rows == open_catalog(root(survey)).count_rows()
+    assert manifest["versions"]["numpy"] == np.__version__
+
+
+def test_cutouts_of_tiles_do_not_depend_on_the_tiling(survey):
+    run(survey)
+    before = table(survey)
+    edit_workflow(survey.workflow, {"tiling": {"core_size": 256}})
+    run(survey)
+    after = table(survey)
+    pd.testing.assert_frame_equal(before.drop(columns="unit_key"), after.drop(columns="unit_key"))
