@@ -1,6 +1,5 @@
 """Small revisions: catalog rows made of a seed, a manifest, and real FITS mosaics."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from astropy.wcs import WCS
 
 from catalog_rows import masked
 from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.parquet import parquet_bytes
+from surveyflow.catalog.releases import publish
 from surveyflow.catalog.schema import CATALOG_SCHEMA, build_rows
 from surveyflow.stats.posterior import summarise
 from surveyflow.types import Flag
@@ -28,30 +27,23 @@ class RevisionMaker:
     folder: Path
     inputs: list = field(default_factory=list)
 
-    def __call__(self, *tables: pa.Table, **manifest) -> Path:
+    def __call__(self, *tables: pa.Table, **changes) -> Path:
+        """Publish these rows; ``changes`` replace what the manifest says, None removes it."""
         rows = pa.concat_tables([CATALOG_SCHEMA.empty_table(), *tables])
-        path = self.folder / f"v1.0-r{1 + len(list(self.folder.glob('v1.0-r*')))}"
-        dataset = path / "dataset" / "Norder=0" / "Dir=0"
-        dataset.mkdir(parents=True)
-        (dataset / "Npix=0.parquet").write_bytes(parquet_bytes(rows))
-        (path / "manifest.json").write_text(json.dumps(self._manifest(rows, path.name) | manifest))
-        return path
+        manifest = {key: value for key, value in (self.manifest(rows) | changes).items() if value is not None}
+        return publish(self.folder / "catalog", "v1.0", [], rows, manifest).path
 
-    def _manifest(self, rows, revision):
+    def manifest(self, rows):
         fields = sorted(set(rows["field"].to_pylist()))
         origins = [origin for origin in rows["weights_origin"].unique().to_pylist() if origin] or ["untrained"]
         return {
             "survey": "mini",
-            "release": "v1.0",
-            "revision": revision,
             "created": "2026-11-22T13:05:00+00:00",
             "run_id": "20261122T130400Z-1a2b3c",
             "surveyflow_version": "0.1.0",
             "inputs": self.inputs,
             "models": [model_entry(name, band, origins[0]) for name in fields for band in PIXEL_SCALES],
             "workflow": {"version": 1, "sampling": {"draws": 200, "seed": 7, "keep_draws": False}, "tiling": None},
-            "rows": len(rows),
-            "status": {item["values"]: item["counts"] for item in rows["status"].value_counts().to_pylist()},
             "units": {"done": 4, "kept": 2, "dropped": 1, "failed": 0},
             "failed_units": [],
             "timings": {"worker_seconds": 12.5},

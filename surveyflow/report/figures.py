@@ -65,7 +65,7 @@ _WIDTH_INCH = 4.9
 
 def probability_colours() -> ListedColormap:
     """Viridis without its two ends, which would vanish on a dark or a white page."""
-    return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.07, 0.95, 256)), name="probability")
+    return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.12, 0.95, 256)), name="probability")
 
 
 def posterior_figure(stacked_counts: Int64Array, means: Float32Array) -> Figure:

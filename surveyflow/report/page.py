@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 from markupsafe import Markup
 
+from surveyflow.catalog.releases import read_manifest
 from surveyflow.report import figures, summary, words
 from surveyflow.report.pictures import Pictures, cut_pictures
 from surveyflow.types import Architecture, Status, WeightsOrigin
@@ -86,12 +87,14 @@ def write_report(revision_folder: Path, output: Path) -> None:
 
     Raises
     ------
+    CatalogNotFound
+        If the folder holds no manifest.
     CatalogError
         If the folder holds no dataset.
     OSError
-        If the manifest cannot be read, or the page cannot be written.
+        If the page cannot be written.
     """
-    manifest = json.loads((revision_folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(revision_folder)
     with figures.house_style():
         page = _template().render(_contents(manifest, summary.open_dataset(revision_folder)))
     _write_whole(output, page)

@@ -16,7 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
 
+from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.errors import CatalogError
 from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.types import Flag, Int64Array, Status
@@ -79,12 +81,14 @@ def open_dataset(revision_folder: Path) -> ds.Dataset:
     Raises
     ------
     CatalogError
-        The folder holds no Parquet dataset.
+        If the folder holds no dataset.
     """
-    files = sorted(str(path) for path in (revision_folder / "dataset").rglob("*.parquet"))
-    if not files:
-        raise CatalogError(f"{revision_folder}: expected Parquet files below dataset/, found none. Name a published revision.")
-    return ds.dataset(files, format="parquet")
+    folder = revision_folder / "dataset"
+    if not folder.is_dir():
+        raise CatalogError(f"{revision_folder} is no revision: it has no folder dataset/. Name a published revision.")
+    files = sorted(str(path.absolute()) for path in folder.rglob("*.parquet"))
+    parquet, local = ds.ParquetFileFormat(), LocalFileSystem()
+    return ds.FileSystemDataset.from_paths(files, schema=CATALOG_SCHEMA, format=parquet, filesystem=local)
 
 
 def read_sources(dataset: ds.Dataset) -> pd.DataFrame:

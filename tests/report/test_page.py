@@ -1,6 +1,5 @@
 """One page that tells what a run found."""
 
-import json
 import re
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 
 from revisions import field_rows, model_entry
+from surveyflow.catalog.releases import publish
+from surveyflow.errors import CatalogNotFound
 from surveyflow.report import page
 from surveyflow.report.page import write_report
 
@@ -135,7 +136,7 @@ def test_flags_out_of_the_gallery_are_said_to_be_the_reason(written):
     assert "OUT_OF_DOMAIN 4 30" in text
 
 
-@pytest.mark.parametrize("n_sources", [0, 3])
+@pytest.mark.parametrize("n_sources", [pytest.param(0, marks=pytest.mark.filterwarnings("ignore:.*W47")), 3])
 def test_a_revision_without_results_has_a_page(written, n_sources):
     tables = [field_rows("EGS", 3, status=np.full(3, "no_redshift", dtype=object))] if n_sources else []
     text = str(Text(written(*tables)))
@@ -227,17 +228,17 @@ def test_nothing_is_printed_or_logged_even_with_a_new_font_cache(make_revision, 
     assert done.stdout + done.stderr == ""
 
 
-def test_the_manifest_must_be_there(make_revision, tmp_path):
-    revision = make_revision(field_rows())
-    (revision / "manifest.json").unlink()
-    with pytest.raises(FileNotFoundError, match=re.escape("manifest.json")):
-        write_report(revision, tmp_path / "report.html")
+def test_a_folder_that_is_no_revision_is_named(tmp_path):
+    with pytest.raises(CatalogNotFound, match="is no revision"):
+        write_report(tmp_path, tmp_path / "report.html")
 
 
-def test_the_manifest_of_a_run_needs_no_timings(make_revision, tmp_path):
-    revision = make_revision(field_rows())
-    manifest = json.loads((revision / "manifest.json").read_text())
-    del manifest["timings"]
-    (revision / "manifest.json").write_text(json.dumps(manifest))
-    write_report(revision, tmp_path / "report.html")
-    assert "Timings" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+def test_the_manifest_of_a_run_needs_no_timings(written):
+    assert "Timings" in written(field_rows())
+    assert "Timings" not in written(field_rows(), timings=None)
+
+
+def test_a_revision_gets_its_page_while_it_is_published(tmp_path, make_revision):
+    manifest = make_revision.manifest(rows := field_rows())
+    revision = publish(tmp_path, "v2", [], rows, manifest, decorate=lambda folder: write_report(folder, folder / "report.html"))
+    assert "Revision v2-r1" in str(Text((revision.path / "report.html").read_text(encoding="utf-8")))
