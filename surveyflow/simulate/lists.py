@@ -67,9 +67,9 @@ def _write_ascii_list(path: Path, truth: pd.DataFrame, redshift: Float64Array) -
         "z_best": np.nan_to_num(redshift, nan=MISSING),
     }
     head = [f"# {number} {name}" for number, name in enumerate(columns, start=1)]
-    # The repr of a float has its every digit, so that positions are read back exactly.
+    # Python writes every digit of a float, so that positions are read back exactly.
     rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
-    path.write_text("\n".join([*head, *(" ".join(map(repr, row)) for row in rows)]) + "\n", encoding="ascii")
+    path.write_text("\n".join([*head, *(" ".join(map(str, row)) for row in rows)]) + "\n", encoding="ascii")
 
 
 def _microjansky(magnitude_ab: pd.Series) -> Float64Array:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from surveyflow.simulate.galaxies import STAR
+from surveyflow.simulate.galaxies import STAR, draw_star
 from surveyflow.simulate.observe import F160W, F814W, Depth
 from surveyflow.simulate.scenes import (
     NEIGHBOUR_CHANCE,
+    SkyObject,
     draw_background,
     draw_magnitude,
     draw_neighbours,
@@ -87,3 +88,16 @@ def test_a_painted_margin_is_the_sky_beyond_the_image():
     assert wide.shape == (230, 280)
     np.testing.assert_allclose(wide[40:-40, 40:-40], bare, rtol=5e-3, atol=1e-4)
     assert wide[:40, :40].sum() > 0.1
+
+
+@pytest.mark.parametrize("band", [F814W, F160W], ids=["F814W", "F160W"])
+def test_a_star_is_painted_with_its_flux_where_it_lies(band):
+    star = SkyObject(draw_star(), 2.013, 3.028, {band.name: 20.0})
+    image = paint([star], band, (120, 100))
+    assert image.sum(dtype=float) == pytest.approx(band.flux(20.0), rel=1e-4)
+    row, column = (
+        image.sum(axis=axis, dtype=float) @ np.arange(image.shape[1 - axis]) / image.sum(dtype=float) for axis in (1, 0)
+    )
+    # The lower left corner of the first pixel is the origin; its centre is pixel 0.
+    assert row == pytest.approx(3.028 / band.pixel_scale_arcsec - 0.5, abs=0.02)
+    assert column == pytest.approx(2.013 / band.pixel_scale_arcsec - 0.5, abs=0.02)

@@ -49,3 +49,18 @@ def test_a_trap_that_would_not_work_is_an_error(survey_folder):
     nowhere = {instrument: np.zeros(shape, bool) for instrument, shape in shapes.items()}
     with pytest.raises(ValueError, match="trap edge_left would end as no_coverage, not ok"):
         truth_table("EGS", sources.listed, nowhere)
+
+
+def test_positions_in_f814w_are_the_drawn_ones_to_the_last_bit(survey_folder):
+    shapes = {instrument: survey_folder.spec.shape(instrument) for instrument in INSTRUMENTS}
+    coverage = {instrument: footprint(instrument, shape) for instrument, shape in shapes.items()}
+    sources = draw_field(survey_folder.spec.seed, "EGS", survey_folder.spec.n_sources, coverage, survey_folder.spec.core_size)
+    truth = survey_folder.truth.query("field == 'EGS'")
+    assert truth.x_f814w.tolist() == [source.x_pix for source in sources.listed]
+    assert truth.y_f814w.tolist() == [source.y_pix for source in sources.listed]
+
+
+def test_two_fields_hold_different_sources(survey_folder):
+    cosmos, egs = (survey_folder.truth.query("field == @field and trap == ''") for field in ("COSMOS", "EGS"))
+    assert not np.isin(cosmos.x_f814w, egs.x_f814w).any()
+    assert not np.isin(cosmos.mag_f814w, egs.mag_f814w).any()
