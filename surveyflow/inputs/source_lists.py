@@ -14,7 +14,7 @@ What a list must be:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,8 +69,7 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
     if problems:
         file = split_extension(spec.path)[0]
         raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
-    if redshift is None:
-        _log.warning("no redshift column field=%s file=%s: every source is no_redshift", field, spec.path)
+    _warn(columns, spec, field)
     return SourceList(
         field=field,
         source_id=columns[names.id].values.astype(np.int64),
@@ -78,6 +77,16 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
         dec_deg=columns[names.dec].values.astype(np.float64),
         redshift=_redshift(redshift, len(columns[names.id].values)),
     )
+
+
+def _warn(columns: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
+    if spec.columns.redshift is None:
+        _log.warning("no redshift column field=%s file=%s: every source is no_redshift", field, spec.path)
+    for name in (spec.columns.ra, spec.columns.dec):
+        if columns[name].values.dtype.itemsize < 8 and columns[name].values.dtype.kind == "f":
+            _log.warning(
+                "positions of 32 bits field=%s file=%s column=%s: they are off by up to 0.05 arcsec", field, spec.path, name
+            )
 
 
 def _redshift(column: Column | None, n_sources: int) -> Float64Array:

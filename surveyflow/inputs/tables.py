@@ -96,8 +96,9 @@ def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
     if problem := problem_of_file(file):
         raise SourceListError(" ".join(problem))
     try:
-        reader = _FORMATS[_format(file)]
-        return reader(_Request(file, extension, frozenset(wanted)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # readers warn of deviations that they read past; what matters here is checked
+            return _FORMATS[_format(file)](_Request(file, extension, frozenset(wanted)))
     except SourceListError:
         raise
     except _DAMAGE as error:
@@ -189,19 +190,16 @@ _BEGINNINGS = (
 
 
 def _read_fits(request: _Request) -> dict[str, Column]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # non-standard cards do no harm to a table; truncation is checked below
-        with fits.open(request.file, memmap=True) as hdus:
-            tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
-            if not tables:
-                held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
-                raise SourceListError(
-                    f"{request.file} holds no table; its HDUs are {held}. Name a catalog; fetch it again if it may be truncated."
-                )
-            labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
-            table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
-            _check_whole(request.file, table)
-            return {name: _fits_column(table, name) for name in request.wanted}
+    with fits.open(request.file, memmap=True) as hdus:
+        tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
+        if not tables:
+            held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
+            remedy = "Name a catalog; fetch it again if it may be truncated."
+            raise SourceListError(f"{request.file} holds no table; its HDUs are {held}. {remedy}")
+        labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
+        table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
+        _check_whole(request.file, table)
+        return {name: _fits_column(table, name) for name in request.wanted}
 
 
 def _check_whole(file: Path, table: fits.BinTableHDU) -> None:
@@ -250,15 +248,15 @@ def _units_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, str]:
 
 def _arrow_column(name: str, column: pa.ChunkedArray, unit: str | None = None) -> Column:
     missing = column.is_null().to_numpy()
+    if pa.types.is_null(column.type):
+        return Column(name, np.zeros(len(missing)), missing, unit)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return Column(name, np.array(column.to_pylist(), dtype=object), missing, unit)
     return Column(name, column.fill_null(0).to_numpy(), missing, unit)
 
 
 def _read_votable(request: _Request) -> dict[str, Column]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deviations from the standard that astropy can read past
-        tables = list(votable.parse(str(request.file), verify="ignore").iter_tables())
+    tables = list(votable.parse(str(request.file), verify="ignore").iter_tables())
     labels = [f"{index} {table.name or table.ID or ''}".strip() for index, table in enumerate(tables)]
     table = tables[request.choose(labels, [[field.name for field in table.fields] for table in tables])]
     fields = {field.name: field for field in table.fields}
@@ -330,7 +328,7 @@ def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
     if not data.strip():
         raise SourceListError(f"{request.file} has no rows. Write a list with at least one source.")
     if delimiter == " ":
-        data = re.sub(rb"(?m)^ +| +(?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", data))
+        data = b"\n".join(b" ".join(line.split()) for line in io.BytesIO(data))
     return _Text(names, units, data, delimiter)
 
 

@@ -415,7 +415,7 @@ class _Finding(NamedTuple):
 
 def _read_document(file: Path) -> dict[str, Any]:
     if problem := problem_of_file(file):
-        raise WorkflowError([Problem(str(file), *problem)])
+        raise WorkflowError([Problem(file.name, *problem)])
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -164,6 +164,26 @@ def test_a_parquet_column_of_nulls_is_unknown(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "list.parquet").redshift, [np.nan, 1.5])
 
 
+def test_a_parquet_column_of_nothing_but_nulls_is_unknown(tmp_path):
+    pq.write_table(pa.table({"ID": [1], "RA": [1.0], "DEC": [1.0], "zbest": pa.nulls(1)}), tmp_path / "list.parquet")
+    np.testing.assert_array_equal(read(tmp_path / "list.parquet").redshift, [np.nan])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "u4"])
+def test_ids_of_every_whole_type_are_read(tmp_path, dtype):
+    table(ID=np.array([1, 2, 3], dtype)).write(tmp_path / "list.fits")
+    assert read(tmp_path / "list.fits").source_id.tolist() == [1, 2, 3]
+
+
+def test_positions_too_coarse_for_a_pixel_are_logged(tmp_path, caplog):
+    table(RA=np.array([1, 2, 3], np.float32)).write(tmp_path / "list.fits")
+    with caplog.at_level(logging.WARNING):
+        read(tmp_path / "list.fits")
+    assert "positions of 32 bits field=EGS" in caplog.text
+    assert "column=RA" in caplog.text
+    assert "column=DEC" not in caplog.text
+
+
 def test_without_a_redshift_column_every_redshift_is_unknown_and_that_is_logged(tmp_path, caplog):
     table().write(tmp_path / "list.fits")
     with caplog.at_level(logging.WARNING):
