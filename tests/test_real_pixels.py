@@ -20,10 +20,9 @@ from astropy.wcs import WCS, FITSFixedWarning
 from photutils.segmentation import SourceCatalog, detect_sources, make_2dgaussian_kernel
 
 import surveyflow
-from stubs import TINY
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.models.store import ModelStore, write_untrained
-from surveyflow.types import Domain, Flag, ModelKey, Stretch
+from surveyflow.types import Architecture, Domain, Flag, ModelKey, Stretch
 
 IMAGES = Path(__file__).parents[2] / "shared" / "data" / "images"
 FILES = {"COSMOS_A": "cosmos_acs_f814w_a.fits", "COSMOS_B": "cosmos_acs_f814w_b.fits", "HDFS": "HST-HDFS.fits"}
@@ -72,7 +71,7 @@ def world(tmp_path):
         write_untrained(
             ModelStore(tmp_path / "models"),
             ModelKey("merger", field, instrument),
-            architecture=TINY,
+            architecture=Architecture(filters=(4,), kernel_sizes=(5,), dense=(32, 32)),
             pixel_scale_arcsec=SCALE[instrument],
             band=instrument,
             redshift_range=(0.5, 3.0),
