@@ -128,9 +128,9 @@ def unknown_table(folder: Path) -> None:
     replace(folder, "[tiling]", "[tilling]")
 
 
-@breaks("workflow.toml: [fields.EGS.sources] colums", "Did you mean `columns`?")
+@breaks("workflow.toml: [fields.EGS.sources] columnz", "Did you mean `columns`?")
 def unknown_key(folder: Path) -> None:
-    replace(folder, 'columns = { id = "NUMBER"', 'colums = { id = "NUMBER"')
+    replace(folder, 'columns = { id = "NUMBER"', 'columnz = { id = "NUMBER"')
 
 
 @breaks("workflow.toml: [sampling] seed", "is missing", "Add `seed = ")
@@ -190,7 +190,7 @@ def output_inside_a_file(folder: Path) -> None:
 
 @breaks("workflow.toml: [models] store", "does not exist", "surveyflow models import")
 def store_that_is_not_there(folder: Path) -> None:
-    replace(folder, 'store = "models"', 'store = "modells"')
+    replace(folder, 'store = "models"', 'store = "modelz"')
 
 
 @breaks("workflow.toml: [models] store", "egs_catalog.cat is a file")
@@ -214,11 +214,11 @@ def image_of_another_field(folder: Path) -> None:
     replace(folder, "egs_f814w_sci.fits", "cosmos_f814w_sci.fits")
 
 
-@breaks("[sampling] draws", "[fields.COSMOS.sources] path", "cosmos.fits", "[fields.EGS.F814W] wieght", "Did you mean `weight`?")
+@breaks("[sampling] draws", "[fields.COSMOS.sources] path", "cosmos.fits", "[fields.EGS.F814W] weightt", "Did you mean `weight`?")
 def several_mistakes_at_once(folder: Path) -> None:
     replace(folder, "draws = ", "draws = 0 # ")
     replace(folder, "cosmos_catalog.fits", "cosmos.fits")
-    replace(folder, 'weight = "egs_f814w', 'wieght = "egs_f814w')
+    replace(folder, 'weight = "egs_f814w', 'weightt = "egs_f814w')
 
 
 # ---- mosaics

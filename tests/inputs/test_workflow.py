@@ -13,7 +13,21 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from surveyflow.errors import WorkflowError
-from surveyflow.inputs.workflow import ColumnMap, FieldInputs, MosaicSpec, SourceListSpec, Workflow, load_workflow, to_toml
+from surveyflow.inputs.workflow import (
+    ColumnMap,
+    FieldInputs,
+    Models,
+    MosaicSpec,
+    Output,
+    Quality,
+    Sampling,
+    SourceListSpec,
+    Survey,
+    Tiling,
+    Workflow,
+    load_workflow,
+    to_toml,
+)
 from surveyflow.types import SamplingSettings
 
 HEALTHY = """\
@@ -184,7 +198,7 @@ BROKEN = [
     ('"egs_sci.fits"', '"cosmos_wht.fits"', ["[fields.EGS.F814W] science:", "named by [fields.COSMOS.F814W] weight, too"]),
     ('root = "catalogs/candels"', 'root = "egs.cat"', ["[output] root:", "is a file", "Name another folder"]),
     ('root = "catalogs/candels"', 'root = "egs.cat/out"', ["[output] root:", "egs.cat is a file, so no folder can be made"]),
-    ('store = "models"', 'store = "modles"', ["[models] store:", "Did you mean models?", "surveyflow models import"]),
+    ('store = "models"', 'store = "modelz"', ["[models] store:", "Did you mean models?", "surveyflow models import"]),
     ('store = "models"', 'store = "egs.cat"', ["[models] store:", "expected the folder of a model store"]),
     ("[fields.COSMOS.F814W]", "[tiling]\ncore_size = 255\n[fields.COSMOS.F814W]", ["[tiling] core_size:", "255"]),
     (
@@ -213,11 +227,11 @@ def test_a_broken_workflow_names_the_file_the_key_and_the_remedy(world, found, r
 def test_every_problem_is_told_at_once_in_the_order_of_the_file(world):
     text = HEALTHY.replace("draws = 500", "draws = 0").replace("[0.5, 1.5]", "[0.5, 2.0]").replace("egs.cat", "gone.cat")
     text = (
-        text.replace("[survey]", "[survey]\nnmae = 1").replace("egs_sci.fits", "cosmos_wht.fits").replace('store = "models"', "")
+        text.replace("[survey]", "[survey]\nnamee = 1").replace("egs_sci.fits", "cosmos_wht.fits").replace('store = "models"', "")
     )
     places = [problem.split(": ")[1] for problem in problems(world, text)]
     assert places == [
-        "[survey] nmae",
+        "[survey] namee",
         "[models] store",
         "[sampling] draws",
         "[routing] F125W_F160W",
@@ -369,3 +383,18 @@ def test_the_workflow_for_candels_is_whole(tmp_path):
 def _paths_in(document: dict) -> list[str]:
     tables = [table for field in document["fields"].values() for table in field.values()]
     return [value for table in tables for value in table.values() if isinstance(value, str)]
+
+
+def test_the_reference_describes_every_key_with_its_default():
+    text = (ROOT / "docs" / "reference" / "workflow.md").read_text(encoding="utf-8")
+    tables = {"survey": Survey, "output": Output, "models": Models, "sampling": Sampling, "quality": Quality, "tiling": Tiling}
+    for heading, model in tables.items():
+        section = text.partition(f"## `[{heading}]`")[2].partition("\n## ")[0]
+        documented = {
+            row.split("|")[1].strip(" `"): row.split("|")[3].strip() for row in section.splitlines() if row.startswith("| `")
+        }
+        expected = {
+            name: "required" if field.is_required() else f"`{str(field.default).lower()}`"
+            for name, field in model.model_fields.items()
+        }
+        assert documented == expected
