@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,16 @@ class FakeWorker:
         """End this process the hard way, always or (``times``) only the first few times."""
         if "times" in job.payload and len((Path(self.context["diary"]) / job.name).read_text().split()) > job.payload["times"]:
             return
+        os.write(2, f"{job.name} was here\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _crash(self, job: Job) -> None:
+        """Do what a C library does when it is wrong."""
+        ctypes.string_at(0)
+
+    def _say(self, job: Job) -> None:
+        print("to stdout", flush=True)
+        print("to stderr", file=sys.stderr, flush=True)
 
     def _raise_value_error(self, job: Job) -> None:
         raise ValueError(job.payload["message"])

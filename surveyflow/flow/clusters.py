@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.flow.profiles import ClusterProfile, Profile, SerialProfile, load_profile
@@ -41,18 +42,18 @@ def open_executor(
         When no scheduler answers, or no worker comes.
     """
     if client is not None:
-        yield _on_dask(profile, factory, context, client)
+        yield _on_dask(profile, factory, context, client, None)
     elif isinstance(profile, SerialProfile):
         with closing(SerialExecutor(factory, context)) as executor:
             yield executor
     else:
-        from surveyflow.flow.connections import open_client
+        from surveyflow.flow.connections import open_cluster
 
-        with open_client(profile) as opened:
-            yield _on_dask(profile, factory, context, opened)
+        with open_cluster(profile) as cluster:
+            yield _on_dask(profile, factory, context, cluster.client, cluster.logs)
 
 
-def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], client: Client) -> Executor:
+def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], client: Client, logs: Path | None) -> Executor:
     from surveyflow.flow.runner import DaskExecutor
 
     limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
@@ -63,4 +64,5 @@ def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], client:
         jobs_per_worker=limits.jobs_per_worker,
         max_deaths=limits.max_deaths,
         worker_wait_s=limits.worker_wait_s,
+        logs=logs,
     )

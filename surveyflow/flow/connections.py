@@ -6,6 +6,8 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +17,7 @@ from distributed import Client, LocalCluster
 
 from surveyflow.errors import ClusterError
 from surveyflow.flow.profiles import AddressProfile, LocalProfile
+from surveyflow.flow.worker_logs import FOLDER_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +30,28 @@ _WORKER_ENVIRONMENT = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "DASK_LOGGING__DISTRIBUTED": "critical",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 
 
-def open_client(profile: LocalProfile | AddressProfile) -> AbstractContextManager[Client]:
-    """Open a client to a profile's cluster; a local cluster starts before it and ends after it.
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that can be worked with.
+
+    Parameters
+    ----------
+    client
+        Connected to it.
+    logs
+        Folder of the workers' logs (`surveyflow.flow.worker_logs`); None where only the cluster's owner knows.
+    """
+
+    client: Client
+    logs: Path | None = None
+
+
+def open_cluster(profile: LocalProfile | AddressProfile) -> AbstractContextManager[Cluster]:
+    """Start a local cluster, and end it afterwards; or connect to one that runs, and leave it running.
 
     Raises
     ------
@@ -42,12 +62,13 @@ def open_client(profile: LocalProfile | AddressProfile) -> AbstractContextManage
 
 
 @contextmanager
-def _start_local(profile: LocalProfile) -> Iterator[Client]:
+def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
     """Start worker processes of one thread each that nobody outside this machine can reach."""
     n_workers = profile.workers or cpu_count()
     with (
         TemporaryDirectory(prefix="surveyflow-", dir=profile.scratch, ignore_cleanup_errors=True) as scratch,
-        _environment(_WORKER_ENVIRONMENT),
+        _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: scratch}),
+        _quiet_dask(),
         dask.config.set(_local_settings(profile)),
         LocalCluster(
             n_workers=n_workers,
@@ -58,12 +79,12 @@ def _start_local(profile: LocalProfile) -> Iterator[Client]:
             worker_dashboard_address=f"{_LOOPBACK}:0",
             memory_limit=profile.memory or 0,
             local_directory=scratch,
-            silence_logs=logging.CRITICAL,
+            silence_logs=False,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
-        yield client
+        yield Cluster(client, Path(scratch))
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=10)
 
@@ -85,6 +106,21 @@ def _local_settings(profile: LocalProfile) -> dict[str, Any]:
 
 
 @contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep Dask's remarks on its own comings and goings from the user: what matters comes back as results.
+
+    Its own setting for this spares whatever handlers the program has set up for all loggers.
+    """
+    dask_logger = logging.getLogger("distributed")
+    before = dask_logger.level
+    dask_logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        dask_logger.setLevel(before)
+
+
+@contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for processes started meanwhile.
 
@@ -103,12 +139,12 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _connect(profile: AddressProfile) -> Iterator[Client]:
+def _connect(profile: AddressProfile) -> Iterator[Cluster]:
     """Connect to a running scheduler and wait for its first worker."""
     where = profile.address or str(profile.scheduler_file)
     with _client(profile, where) as client:
         _wait_for_worker(client, where, profile.worker_wait_s)
-        yield client
+        yield Cluster(client)
 
 
 def _client(profile: AddressProfile, where: str) -> Client:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -17,6 +18,7 @@ from distributed import Client
 from surveyflow.flow.attempts import Attempt, Attempts
 from surveyflow.flow.flights import Deaths, Flights
 from surveyflow.flow.jobs import WorkerSpec
+from surveyflow.flow.worker_logs import last_words
 from surveyflow.types import Job, JobResult
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class DaskExecutor:
         Workers that may die with a job before it is given up, at least 2.
     worker_wait_s
         How long to go on without a single worker before the run is given up, seconds.
+    logs
+        Folder of the workers' logs, to quote from when they die; None where it cannot be reached.
     """
 
     def __init__(
@@ -53,12 +57,14 @@ class DaskExecutor:
         jobs_per_worker: int = 2,
         max_deaths: int = 3,
         worker_wait_s: float = 300.0,
+        logs: Path | None = None,
     ) -> None:
         self._client = client
         self._spec = WorkerSpec.of(factory, context)
         self._jobs_per_worker = jobs_per_worker
         self._max_deaths = max_deaths
         self._worker_wait_s = worker_wait_s
+        self._logs = logs
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job as it ends; a fatal one is the last.
@@ -67,7 +73,7 @@ class DaskExecutor:
         """
         flights = Flights(self._client, self._spec)
         crew = _Crew(self._client, self._worker_wait_s)
-        run = _Run(Attempts(jobs, self._max_deaths), flights, crew, self._jobs_per_worker)
+        run = _Run(Attempts(jobs, self._max_deaths), flights, crew, self._jobs_per_worker, self._logs)
         try:
             for result in run.results():
                 yield result
@@ -88,6 +94,7 @@ class _Run:
     flights: Flights
     crew: _Crew
     jobs_per_worker: int
+    logs: Path | None
 
     def results(self) -> Iterator[JobResult]:
         """Yield results as they come, until nothing is left to do."""
@@ -118,8 +125,9 @@ class _Run:
         total = attempt.deaths + deaths.count
         logger.warning("job=%s worker=%s deaths=%d the worker died", attempt.job.name, deaths.last_worker, total)
         if not self.attempts.survive(attempt, deaths.count):
-            what = f"{attempt.job.verb} {attempt.job.name} died on {total} workers, last on {deaths.last_worker}"
-            yield JobResult(attempt.job, error=f"{what}: killed, out of memory, or crashed; see that worker's log")
+            words = last_words(self.logs, deaths.last_worker) if self.logs else ""
+            what = f"{total} workers died with it, the last at {deaths.last_worker}: killed, out of memory or crashed"
+            yield JobResult(attempt.job, error=f"{what}; it wrote: {words}" if words else what)
 
 
 class _Crew:

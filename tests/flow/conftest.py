@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from surveyflow.flow.connections import open_client
+from surveyflow.flow.connections import open_cluster
 from surveyflow.flow.profiles import LocalProfile
 
 
 @pytest.fixture(scope="session")
-def client():
-    with open_client(LocalProfile(workers=2)) as client:
-        yield client
+def cluster():
+    with open_cluster(LocalProfile(workers=2)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    cluster.client.wait_for_workers(2, timeout=15)
+    return cluster.client

@@ -90,12 +90,15 @@ def test_a_local_cluster_is_private_frugal_and_gone_afterwards(monkeypatch, capf
     earlier = set(me.children(recursive=True))
 
     with open_executor(LocalProfile(workers=2, scratch=tmp_path), FACTORY, {}) as executor:
-        (result,) = executor.run([Job("environment", "environment", {})])
+        results = {
+            result.job.name: result for result in executor.run([Job("environment", "environment", {}), Job("say", "say", {})])
+        }
         started = [child for child in me.children(recursive=True) if child not in earlier]
         addresses = set().union(*listeners(me).values())
         scratch = list(tmp_path.iterdir())
 
-    assert {name: result.value[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} == {
+    environment = results["environment"].value
+    assert {name: environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} == {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "TF_NUM_INTRAOP_THREADS": "1",

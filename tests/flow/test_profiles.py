@@ -60,7 +60,7 @@ def test_every_profile_of_the_repository_loads(path):
     [
         ('kind = "local"\nworker = 3\n', "worker: is not a key of 'local' profiles. Did you mean 'workers'?"),
         ('kind = "address"\naddress = "tcp://h:1"\nworkers = 3\n', "workers: is not a key of 'address' profiles."),
-        ('kind = "lokal"\n', "kind: 'lokal' is unknown. Did you mean 'local'?"),
+        ('kind = "locaal"\n', "kind: 'locaal' is unknown. Did you mean 'local'?"),
         ("workers = 3\n", "kind: is missing. Set it to one of serial, local, address."),
         ('kind = "local"\nworkers = "many"\n', "workers: Input should be a valid integer; found 'many'."),
         ('kind = "local"\nworkers = true\n', "workers: Input should be a valid integer; found True."),
@@ -91,8 +91,8 @@ def test_all_problems_are_told_at_once(write):
 
 
 def test_a_missing_profile_is_told_with_the_nearest_name():
-    with pytest.raises(ProfileError, match=r"there is no profile lcoal\. Did you mean 'local'"):
-        load_profile("lcoal")
+    with pytest.raises(ProfileError, match=r"there is no profile locl\. Did you mean 'local'"):
+        load_profile("locl")
 
 
 def test_a_folder_is_no_profile(tmp_path):

@@ -33,9 +33,8 @@ def diary(tmp_path):
 
 
 @pytest.fixture
-def executor(client, diary):
-    client.wait_for_workers(2, timeout=15)
-    return DaskExecutor(client, FACTORY, {"diary": str(diary)})
+def executor(client, cluster, diary):
+    return DaskExecutor(client, FACTORY, {"diary": str(diary)}, logs=cluster.logs)
 
 
 def wait_until(condition, what):
@@ -98,8 +97,16 @@ def test_a_job_that_kills_every_worker_is_given_up_and_the_rest_completes(execut
 
     assert len(done) == len(jobs)
     assert {name for name, result in done.items() if result.error} == {"poison"}
-    assert "die poison died on 3 workers, last on tcp://127.0.0.1:" in done["poison"].error
+    assert done["poison"].error.startswith("3 workers died with it, the last at tcp://127.0.0.1:")
+    assert done["poison"].error.endswith("it wrote: poison was here")
     assert not done["poison"].fatal
+
+
+def test_a_crash_in_a_c_library_is_told_with_its_place(executor):
+    (result,) = executor.run([Job("crash", "crash", {})])
+
+    assert "Segmentation fault" in result.error
+    assert "fakes.py" in result.error
 
 
 def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, diary):

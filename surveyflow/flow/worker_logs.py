@@ -1,0 +1,34 @@
+"""Where a worker of a local cluster writes, and what it wrote last."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+FOLDER_VARIABLE = "SURVEYFLOW_WORKER_LOGS"
+"""Environment variable that tells a worker process the folder of the logs."""
+
+_N_LINES = 5
+_TAIL_BYTES = 20_000
+_CRASH = "Fatal Python error"
+
+
+def log_path(folder: Path, address: str) -> Path:
+    """Name the log of the worker at ``address`` (``tcp://host:port``)."""
+    return folder / f"worker-{re.sub(r'[^0-9A-Za-z.]+', '-', address)}.log"
+
+
+def last_words(folder: Path, address: str) -> str:
+    """Quote, in one line, how a worker crashed or else the last lines it wrote; empty where it wrote nothing."""
+    try:
+        tail = log_path(folder, address).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    crash = tail.rfind(_CRASH)  # Python's own account, innermost call first
+    if crash >= 0:
+        return _in_one_line(tail[crash:].splitlines()[: _N_LINES + 1])
+    return _in_one_line(tail.splitlines()[-_N_LINES:])
+
+
+def _in_one_line(lines: list[str]) -> str:
+    return " | ".join(line.strip() for line in lines if line.strip())
