@@ -5,14 +5,15 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surveyflow.inputs.toml_text import shown, toml_key, toml_text, toml_value
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 scalars = texts | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.booleans()
-values = scalars | st.lists(scalars)
+values = scalars | st.lists(scalars, max_size=3)
+tables = st.dictionaries(texts, values | st.dictionaries(texts, values, min_size=1, max_size=3), min_size=1, max_size=3)
 
 
 @given(text=texts, key=texts)
@@ -20,16 +21,13 @@ def test_any_text_and_key_survive(text, key):
     assert tomllib.loads(f"{toml_key(key)} = {toml_value(text)}") == {key: text}
 
 
-@given(
-    document=st.dictionaries(
-        texts, values | st.dictionaries(texts, values | st.dictionaries(texts, scalars, min_size=1), min_size=1)
-    )
-)
+@given(document=st.dictionaries(texts, values | tables, max_size=3))
+@settings(max_examples=40)
 def test_any_document_survives(document):
     assert tomllib.loads(toml_text(document)) == document
 
 
-@given(table=st.dictionaries(texts, values))
+@given(table=st.dictionaries(texts, values, max_size=3))
 def test_any_inline_table_survives(table):
     assert tomllib.loads(f"table = {toml_value(table)}") == {"table": table}
 
