@@ -2,10 +2,10 @@
 
     python scripts/kill_campaign.py --kills 200 --seed 1 --profile local
 
-Runs a small simulated survey again and again in a process of its own, with a stub in the model's place, and kills that process or,
-with the local profile, one of its workers. After every kill, whatever `latest` names must be a complete catalog; after every run
-that was let through, the table must equal that of an undisturbed run. Then half of the units' files are taken away and the
-release gets a new name, so that the next run has work to do.
+Runs a small simulated survey again and again in a process of its own, with a stub in the model's place, and kills that
+process or, with the local profile, one of its workers. After every kill, whatever `latest` names must be a complete
+catalog; after every run that was let through, the table must equal that of an undisturbed run. Then half of the units'
+files are taken away and the release gets a new name, so that the next run has work to do.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from stubs import TINY  # noqa: E402
-from worlds import MiniSurvey, edit_workflow  # noqa: E402
-
 from surveyflow.catalog.releases import latest, read_catalog  # noqa: E402
 from surveyflow.demonstration import write_untrained_models  # noqa: E402
 from surveyflow.flow.clusters import load_profile  # noqa: E402
 from surveyflow.inputs.workflow import load_workflow  # noqa: E402
 from surveyflow.runs.preflight import open_survey  # noqa: E402
 from surveyflow.runs.whole import run_survey  # noqa: E402
+from worlds import MiniSurvey, edit_workflow  # noqa: E402
 
 CHILD_TIMEOUT_S = 120.0
 
