@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import card
 
+from networks import card
 from surveyflow.errors import ModelError
 from surveyflow.models.cards import card_from_toml, card_to_toml
 from surveyflow.types import Architecture, Domain, Stretch, WeightsOrigin

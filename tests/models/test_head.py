@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import SMALL, card, random_weights, reference_draw
 
+from networks import SMALL, card, random_weights, reference_draw
 from surveyflow.models.head import Head, blocks
 from surveyflow.models.masks import keep_masks
 from surveyflow.types import Architecture

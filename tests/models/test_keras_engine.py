@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import psutil
 import pytest
-from networks import KEY, images, random_weights, reference_features, write_small_model
 
+from networks import KEY, images, random_weights, reference_features, write_small_model
 from surveyflow.errors import ModelError
 from surveyflow.models.sampler import load_model
 from surveyflow.models.store import ModelStore

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import card, reference_philox
 
+from networks import card, reference_philox
 from surveyflow.models.masks import MaskLayout, keep_masks, keep_masks_on_device, split_keys
 from surveyflow.types import Architecture
 

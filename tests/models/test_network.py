@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import SMALL, card, images, random_weights, reference_features
 from scipy.stats import ks_2samp
 
+from networks import SMALL, card, images, random_weights, reference_features
 from surveyflow.models.head import Head
 from surveyflow.models.weights import weight_shapes
 from surveyflow.stats.metrics import confusion_matrix, upsilon

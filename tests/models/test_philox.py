@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import reference_philox
 
+from networks import reference_philox
 from surveyflow.models.philox import philox4x32
 
 # The known-answer vectors that Salmon et al. publish with Random123, file kat_vectors: counter, key, result.

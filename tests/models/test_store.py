@@ -9,8 +9,8 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from networks import KEY, SMALL, card, random_weights, write_small_model
 
+from networks import KEY, SMALL, card, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_untrained
 from surveyflow.types import Architecture, Domain, ModelKey, Stretch, WeightsOrigin

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import SMALL, card, reference_features
 
+from networks import SMALL, card, reference_features
 from surveyflow.models.head import Head
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import check_weights
