@@ -390,7 +390,7 @@ class _PlainPlane:
         raw = np.empty(box.shape[1], dtype=self.encoding.dtype)
         for y, row in enumerate(pixels, start=box.y0):
             offset_bytes = self.offset_bytes + (y * self.width + box.x0) * raw.itemsize
-            if os.preadv(self.stream.fileno(), [raw], offset_bytes) != raw.nbytes:
+            if os.preadv(self.stream.fileno(), [raw.data], offset_bytes) != raw.nbytes:
                 raise OSError(f"the file ends before row {y}")
             row[...] = self.encoding.decoded(raw)
         return pixels
