@@ -8,6 +8,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from surveyflow.simulate.headers import FIELDS, INSTRUMENTS, LAYOUTS, mosaic_wcs
+from surveyflow.simulate.mosaics import observe_mosaic
+from surveyflow.simulate.observe import F814W, blur
+from surveyflow.simulate.scenes import SkyObject, draw_target, paint
+from surveyflow.simulate.sources import FieldSources
 
 MOSAICS = list(LAYOUTS)
 
@@ -103,3 +107,15 @@ def test_bright_sources_shine_where_the_truth_says(survey_folder, field, instrum
     assert len(distances) >= 4
     # A few are outshone by a neighbour, a clump or a second nucleus.
     assert np.mean(np.array(distances) <= 1.5) > 0.6
+
+
+def test_bright_pixels_carry_photon_noise():
+    galaxy = draw_target(np.random.default_rng(1), "star_forming", (6.0, 6.0), F814W)
+    bright = SkyObject(galaxy.galaxy, 6.0, 6.0, {"F814W": 17.0})
+    nothing, something = FieldSources((), ()), FieldSources((), (bright,))
+    empty, full = (observe_mosaic(3, "EGS", "F814W", sources, (400, 400)) for sources in (nothing, something))
+    sky = blur(paint([bright], F814W, (400, 400)), F814W)
+    # The same seed has the same sky noise, so that what is left is the photons' own.
+    photons = (full - empty - sky)[sky > 0.1]
+    expected = np.sqrt(sky[sky > 0.1] / FIELDS["EGS"].depths["F814W"].exposure_s)
+    assert np.std(photons / expected) == pytest.approx(1, abs=0.1)

@@ -64,3 +64,10 @@ def test_two_fields_hold_different_sources(survey_folder):
     cosmos, egs = (survey_folder.truth.query("field == @field and trap == ''") for field in ("COSMOS", "EGS"))
     assert not np.isin(cosmos.x_f814w, egs.x_f814w).any()
     assert not np.isin(cosmos.mag_f814w, egs.mag_f814w).any()
+
+
+def test_distant_galaxies_are_red(survey_folder):
+    ordinary = survey_folder.truth.query("trap == '' and kind != 'star'")
+    colour = ordinary.mag_f814w - ordinary.mag_f160w
+    assert colour[ordinary.redshift < 1].mean() == pytest.approx(0.7, abs=0.2)
+    assert colour[ordinary.redshift > 1.5].mean() == pytest.approx(1.2, abs=0.2)
