@@ -19,6 +19,8 @@ from astropy.table.meta import get_yaml_from_table
 from surveyflow.catalog.columns import COLUMNS, DOUBLE, FLOAT, HISTOGRAM, INT, LONG, STRING, CatalogColumn
 from surveyflow.catalog.schema import CATALOG_SCHEMA, HISTOGRAM_BINS, SCHEMA_VERSION
 
+_STRINGS = [column.name for column in COLUMNS if column.type == STRING]
+
 _LENGTH_OF_NONE = len(str(None))
 """Astropy reads a null string as the word None."""
 
@@ -47,15 +49,13 @@ class RowFacts:
     def of(cls, rows: pa.Table) -> Self:
         """The facts of catalog rows."""
         origins = pc.unique(rows["weights_origin"].drop_null()).to_pylist()
-        names = [column.name for column in COLUMNS if column.type == STRING]
-        lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in names}
+        lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in _STRINGS}
         return cls(tuple(sorted(origins)), lengths)
 
     def __or__(self, other: Self) -> Self:
         """The facts of both sets of rows together."""
         origins = {*self.weights_origins, *other.weights_origins}
-        names = {**self.string_lengths, **other.string_lengths}
-        lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in names}
+        lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in _STRINGS}
         return type(self)(tuple(sorted(origins)), lengths)
 
 
@@ -74,7 +74,7 @@ def described_schema(facts: RowFacts) -> pa.Schema:
     schema
         With the metadata keys ``surveyflow``, ``table_meta_yaml``, ``table::len::*`` and ``IVOA.VOTable-Parquet.*``.
     """
-    lengths = {name: max(length, _LENGTH_OF_NONE) for name, length in facts.string_lengths.items()}
+    lengths = {name: max(facts.string_lengths.get(name, 0), _LENGTH_OF_NONE) for name in _STRINGS}
     metadata = {
         "surveyflow": json.dumps(_about(facts.weights_origins)),
         "table_meta_yaml": _astropy_yaml(facts.weights_origins),

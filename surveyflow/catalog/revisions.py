@@ -93,13 +93,14 @@ def find(root: Path, release: str = LATEST) -> Revision:
     CatalogNotFound
         If there is no such revision, or no catalog at all.
     """
+    link = root / LATEST
+    if release == LATEST and link.is_symlink():
+        return _pointed_at(root, link.readlink().name)
     names = revision_names(root)
     if not names:
         raise CatalogNotFound(
             f"{root} holds no catalog: no revision was published there. Name the output folder of a finished run."
         )
-    if release == LATEST:
-        return _pointed_at(root, names)
     of_release = [name for name in names if release in {name, split_name(name)[0]}]
     if not of_release:
         raise CatalogNotFound(f"{root} has no release or revision {release}. It has {', '.join(names)}.")
@@ -236,15 +237,14 @@ def split_name(name: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-def _pointed_at(root: Path, names: Sequence[str]) -> Revision:
-    link = root / LATEST
-    target = link.readlink().name if link.is_symlink() else "nothing"
-    if target not in names:
-        raise CatalogNotFound(
-            f"{link} points to {target}, which is no published revision. Name one of {', '.join(names)}, or point the link at "
-            f"one: ln -sfn releases/{names[-1]} '{link}'."
-        )
-    return _revision(root, target)
+def _pointed_at(root: Path, name: str) -> Revision:
+    if (root / "releases" / name / MANIFEST).is_file():
+        return _revision(root, name)
+    names = revision_names(root)
+    remedy = f"Point it at one: ln -sfn releases/{names[-1]} '{root / LATEST}'." if names else "Remove it, and run again."
+    raise CatalogNotFound(
+        f"{root / LATEST} points to {name}, which is no published revision. There are {', '.join(names) or 'none'}. {remedy}"
+    )
 
 
 def _revision(root: Path, name: str) -> Revision:

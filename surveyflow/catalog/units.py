@@ -118,11 +118,11 @@ def read_unit(root: Path, key: str, columns: list[str] | None = None) -> pa.Tabl
     columns
         Names of the columns to read; all by default.
     """
-    return pq.read_table(unit_path(root, key), columns=columns, partitioning=None)
+    return pq.read_table(unit_path(root, key), columns=columns, partitioning=None, use_threads=False)
 
 
 def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
-    """Remove temporary files of writers that died.
+    """Remove temporary files of writers that died, of units and of the output folder itself.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
     Number of files removed.
     """
     before = time.time() - older_than_s
-    folder = root / "units"
-    with explained(folder):
-        abandoned = [path for path in folder.glob(f"*/.*{TEMPORARY_SUFFIX}") if path.stat().st_mtime < before]
+    with explained(root):
+        temporary = [*root.glob(f".*{TEMPORARY_SUFFIX}"), *root.glob(f"units/*/.*{TEMPORARY_SUFFIX}")]
+        abandoned = [path for path in temporary if path.lstat().st_mtime < before]
         for path in abandoned:
             path.unlink(missing_ok=True)
     return len(abandoned)

@@ -1,0 +1,113 @@
+"""The page that lists the catalog's columns, made from the schema.
+
+``python -m surveyflow.catalog.reference > docs/reference/catalog.md`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable
+from enum import Enum
+
+from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn
+from surveyflow.catalog.schema import SCHEMA_VERSION
+from surveyflow.types import Flag, Status
+
+_STATUS_MEANINGS = {
+    Status.OK: "measured; the only status with results",
+    Status.NO_REDSHIFT: "the source list gives no redshift, so no model could be chosen",
+    Status.NO_MODEL: "the redshift lies outside every range, or the store has no model of this field and instrument",
+    Status.OFF_MOSAIC: "the pixel that holds the centre lies outside the image",
+    Status.NO_COVERAGE: "the pixel that holds the centre has weight 0; without a weight map, it is 0 or NaN",
+    Status.BAD_PIXELS: "fewer valid pixels in the cutout than `[quality] min_valid_fraction` asks for",
+    Status.FAILED: "the work unit failed; the manifest's `failed_units` says why",
+}
+
+_TEMPLATE = """\
+# The catalog
+
+Schema version {version}. This page is made from the schema: `python -m surveyflow.catalog.reference > docs/reference/catalog.md`.
+
+The catalog has one row for every source of every source list, exactly once. The key is (`field`, `source_id`); source numbers
+start again in every field. Rows are sorted by `_healpix_29`, `field`, `source_id`. Nothing drops a row: a source without a
+result has a status that says why, and nulls.
+
+## Columns
+
+{columns}
+
+Null means: a null in Arrow and Parquet, NaN or None in pandas, NaN or the word None in astropy. A histogram is null when each
+of its 50 items is: a list that is null itself cannot be read by `astropy.table.Table.read`.
+
+Standard deviations are those of the draws themselves (divisor T, not T - 1); quantiles interpolate linearly between draws;
+bins of the histogram are half-open, but the last holds 1. `f_pm` counts votes and is not a probability; `p_pm` and `p_sf` are
+independent outputs whose sum is not 1. Results with `weights_origin` other than `ferreira2022` are not those of Ferreira et al.
+2022, and those of `untrained` weights mean nothing.
+
+## Status
+
+{statuses}
+
+## Flags
+
+`flags` is the sum of these bits.
+
+{flags}
+
+## Files of a revision
+
+| file | content |
+|---|---|
+| `hats.properties` | what makes the folder a HATS catalog: rows, positions, `surveyflow_weights_origin` |
+| `partition_info.csv` | the cells of the sky that have a file: order and pixel |
+| `dataset/Norder=k/Dir=d/Npix=p.parquet` | the rows of HEALPix cell p of order k (nested); d is p rounded down to 10,000 |
+| `dataset/_common_metadata` | the schema, with the metadata of all rows together |
+| `manifest.json` | inputs, models, workflow, versions, rows by status, failed units, and size and SHA-256 of every other file |
+| `report.html` | the report, made from the revision alone; missing where it could not be made |
+
+Each Parquet file carries, as key-value metadata:
+
+| key | content |
+|---|---|
+| `surveyflow` | JSON: `schema_version`, and `weights_origin`, the list of origins of the weights behind these rows |
+| `table_meta_yaml`, `table::len::*` | units, descriptions and UCDs as `astropy.table.Table.read` wants them |
+| `IVOA.VOTable-Parquet.version`, `.content` | the same as a VOTable without data, for TOPCAT and its like |
+"""
+
+
+def reference_page() -> str:
+    """The page, in Markdown."""
+    return _TEMPLATE.format(
+        version=SCHEMA_VERSION,
+        columns=_table(("column", "type", "unit", "UCD", "meaning", "null"), map(_column_row, COLUMNS)),
+        statuses=_table(("status", "meaning"), ((f"`{status}`", _STATUS_MEANINGS[status]) for status in Status)),
+        flags=_table(("bit", "name", "meaning"), _flag_rows()),
+    )
+
+
+def _column_row(column: CatalogColumn) -> tuple[str, ...]:
+    kind = "50 uint16" if column.type == HISTOGRAM else str(column.type)
+    unit = "1" if column.unit == "" else column.unit or ""
+    return f"`{column.name}`", kind, unit, column.ucd, column.description, column.null.value
+
+
+def _flag_rows() -> list[tuple[str, ...]]:
+    meanings = _member_docstrings(Flag)
+    return [(str(flag.value), f"`{flag.name}`", meanings[str(flag.name)]) for flag in Flag]
+
+
+def _member_docstrings(enum: type[Enum]) -> dict[str, str]:
+    """The string literals below an enumeration's members, by name: Python itself forgets them."""
+    pairs = re.findall(r'^    (\w+) = [^\n]*\n    """(.*?)"""', inspect.getsource(enum), flags=re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()).replace("``", "`") for name, text in pairs}
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_page())
