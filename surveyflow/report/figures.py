@@ -29,21 +29,21 @@ from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_VECTOR_POINTS = 800
-"""More points than this are drawn as pixels inside the SVG."""
+"""A map of more points than this has them as pixels inside its SVG."""
 MAX_POINTS = 5_000
-"""More points than this are binned."""
+"""More points than this are binned, in maps and votes."""
 SKY_CELLS = 120
 """Cells along the longer side of a binned sky map."""
 
-_INK, _RULE, _FILL, _LINE = "#010203", "#040506", "#070809", "#0a0b0c"
-_CSS_COLOURS = {_INK: "currentColor", _RULE: "var(--rule)", _FILL: "var(--series-1)", _LINE: "var(--series-2)"}
+# Colours that nothing else has, so that `as_svg` can put the page's in their place.
+_INK, _FILL, _LINE = "#010203", "#040506", "#070809"
+_CSS_COLOURS = {_INK: "currentColor", _FILL: "var(--series-1)", _LINE: "var(--series-2)"}
 _GREY = "#8d949c"
 _VOTE_BINS = 80
 _STYLE: dict[str, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "surveyflow",
     "font.size": 11,
-    "axes.titlesize": 11,
     "axes.edgecolor": _INK,
     "axes.labelcolor": _INK,
     "axes.linewidth": 0.7,
@@ -99,7 +99,7 @@ def votes_figure(means: Float32Array, votes: Float32Array) -> Figure:
     figure, axes = _figure(4.0)
     axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.6)
     if len(means) <= MAX_POINTS:
-        axes.scatter(means, votes, s=9, color=_FILL, alpha=0.5, linewidths=0, rasterized=False)
+        axes.scatter(means, votes, s=9, color=_FILL, alpha=0.5, linewidths=0)
     else:
         _add_vote_counts(figure, axes, means, votes)
     axes.set(xlabel="mean post-merger probability p_pm_mean", ylabel="fraction of draws f_pm", xlim=(0, 1), ylim=(-0.02, 1.02))

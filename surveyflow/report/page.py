@@ -136,6 +136,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
     origins = {model["origin"] for model in manifest["models"]} | set(sources["weights_origin"].dropna().unique())
     return {
         "style": Markup(_package_text("page.css")),  # noqa: S704 -- the package's own file
+        "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
         "warnings": words.warnings_about(origins),
         "n_ok": int(summary.is_ok(sources).sum()),
@@ -155,7 +156,6 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "cutout_pix": size_pix,
         "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
         "workflow": "\n".join(toml_lines(manifest["workflow"])),
-        "timings": list(toml_lines(manifest.get("timings", {}))),
     }
 
 

@@ -21,7 +21,7 @@ from pyarrow.fs import LocalFileSystem
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.errors import CatalogError
 from surveyflow.stats.posterior import HISTOGRAM_BINS
-from surveyflow.types import Flag, Int64Array, Status
+from surveyflow.types import BoolArray, Flag, Int64Array, Status
 
 GALLERY_SIZE = 12
 
@@ -30,7 +30,7 @@ SourceKey = tuple[str, int]
 
 _SOURCE_COLUMNS = ["field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"]
 _GALLERY_COLUMNS = [
-    *("field", "source_id", "redshift", "instrument", "x_pix", "y_pix", "model_id"),
+    *("field", "source_id", "redshift", "instrument", "x_pix", "y_pix"),
     *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist"),
 ]
 _ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1}
@@ -121,9 +121,9 @@ def flag_counts(sources: pd.DataFrame) -> list[FlagCount]:
     return [FlagCount(flag, int(np.count_nonzero(flags & flag)), int(np.count_nonzero(flags[ok] & flag))) for flag in Flag]
 
 
-def is_ok(sources: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def is_ok(sources: pd.DataFrame) -> BoolArray:
     """(n,) bool: which rows hold a result."""
-    return (sources["status"] == Status.OK.value).to_numpy()
+    return np.asarray(sources["status"] == Status.OK.value)
 
 
 def stacked_posteriors(dataset: ds.Dataset) -> dict[tuple[str, str], Int64Array]:
