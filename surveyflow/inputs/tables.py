@@ -198,16 +198,7 @@ def _read_fits(request: _Request) -> dict[str, Column]:
             raise SourceListError(f"{request.file} holds no table; its HDUs are {held}. {remedy}")
         labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
         table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
-        _check_whole(request.file, table)
         return {name: _fits_column(table, name) for name in request.wanted}
-
-
-def _check_whole(file: Path, table: fits.BinTableHDU) -> None:
-    end, present = table.fileinfo()["datLoc"] + table.size, file.stat().st_size
-    with file.open("rb") as opened:
-        plain = opened.read(6) == b"SIMPLE"
-    if plain and present < end:
-        raise SourceListError(f"{file} is truncated: it has {present} bytes, its header tells {end}. Fetch or write it again.")
 
 
 def _fits_column(table: fits.BinTableHDU, name: str) -> Column:
@@ -317,7 +308,7 @@ def _split_header(content: bytes) -> tuple[list[str], bytes]:
 
 def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
     first = data.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-    delimiter = next((mark for mark in _DELIMITERS if mark in first and not (header and mark == "\t")), " ")
+    delimiter = _delimiter(header, first)
     cells = _cells(first, delimiter)
     names, units = _names_in_header(request, header, len(cells), delimiter)
     if not names and cells and not any(_is_number(cell) for cell in cells):
@@ -330,6 +321,13 @@ def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
     if delimiter == " ":
         data = b"\n".join(b" ".join(line.split()) for line in io.BytesIO(data))
     return _Text(names, units, data, delimiter)
+
+
+def _delimiter(header: Sequence[str], first: str) -> str:
+    """What parts the values of the first row; below a header of ``#`` lines a tab is a blank, and below SExtractor's all is."""
+    if _numbered_lines(header):
+        return " "
+    return next((mark for mark in _DELIMITERS if mark in first and not (header and mark == "\t")), " ")
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -388,7 +386,7 @@ def _numbered_names(request: _Request, lines: Sequence[re.Match[str]], n_columns
 
 def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None) -> Column:
     """Text to int64 where all of it is whole numbers, else to float64; left as text where some of it is no number."""
-    stripped = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+", "")
+    stripped = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(sorted(_NOT_A_VALUE)))
     numbers = pc.if_else(missing, "0", stripped)
     for kind in (pa.int64(), pa.float64()):
