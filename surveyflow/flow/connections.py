@@ -122,20 +122,18 @@ def _quiet_dask() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes started meanwhile.
+    """Set environment variables for processes started meanwhile, then put the environment back as it was.
 
-    Dask's own setting for this gives way to what the user's shell says, and outlasts the cluster.
+    Dask's own setting for this gives way to what the user's shell says, and leaves its variables behind.
     """
-    before = {name: os.environ.get(name) for name in variables}
+    before = dict(os.environ)
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager
