@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from surveyflow.catalog.healpix import FINEST_ORDER, cells_at, span_29
 from surveyflow.catalog.metadata import RowFacts, described_schema
 from surveyflow.catalog.parquet import parquet_bytes
-from surveyflow.catalog.schema import CATALOG_SCHEMA, SORT_ORDER
+from surveyflow.catalog.schema import SORT_ORDER
 from surveyflow.catalog.storage import explained
 from surveyflow.types import Int64Array
 
@@ -199,7 +199,7 @@ def _rows_inside(partition: Partition, sources: Iterable[RowSource], cells: Iter
         for source, own_cells in zip(sources, cells, strict=True)
         if ((own_cells >= low) & (own_cells < high)).any()
     ]
-    return pa.concat_tables(parts).cast(CATALOG_SCHEMA).sort_by(SORT_ORDER)
+    return pa.concat_tables(parts).sort_by(SORT_ORDER)
 
 
 def _partition_info(partitions: Sequence[Partition]) -> str:

@@ -35,7 +35,7 @@ from surveyflow.catalog.revisions import (
     revision_names,
     split_name,
 )
-from surveyflow.catalog.schema import SCHEMA_VERSION
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.catalog.storage import (
     TEMPORARY_SUFFIX,
     explained,
@@ -129,7 +129,13 @@ class _Unit:
         return cells
 
     def rows(self) -> pa.Table:
-        return self._read(None)
+        rows = self._read(None)
+        if not rows.schema.equals(CATALOG_SCHEMA):
+            raise CatalogError(
+                f"{unit_path(self.root, self.receipt.key)} has another schema than this version of surveyflow's. "
+                "Remove the file and run again."
+            )
+        return rows
 
     def _read(self, columns: list[str] | None) -> pa.Table:
         try:
@@ -195,7 +201,8 @@ def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path],
         return
     before = set(_files(folder))
     draft = folder / MANIFEST
-    draft.write_text(json.dumps(about))
+    with explained(draft):
+        draft.write_text(json.dumps(about))
     try:
         decorate(folder)
     except Exception:

@@ -4,9 +4,11 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from catalog_rows import make_rows
@@ -174,10 +176,24 @@ def test_a_unit_that_cannot_be_read_is_named(tmp_path, units, damage):
     assert nothing_was_published(tmp_path)
 
 
-def test_a_unit_with_other_rows_than_its_receipt_says_is_refused(tmp_path, units):
-    unit_path(tmp_path, units[1].key).write_bytes(unit_path(tmp_path, units[0].key).read_bytes()[:])
-    with pytest.raises(CatalogError, match="more than one row"):
+def test_a_unit_with_another_number_of_rows_than_its_receipt_says_is_refused(tmp_path, units):
+    with pytest.raises(CatalogError, match=r"has 60 rows, its receipt says 61\. Remove the file and run again"):
+        publish(tmp_path, "v1.0", [units[0], replace(units[1], n_rows=61)], None, {})
+    assert nothing_was_published(tmp_path)
+
+
+def test_a_unit_that_holds_the_rows_of_another_is_refused(tmp_path, units):
+    unit_path(tmp_path, units[1].key).write_bytes(unit_path(tmp_path, units[0].key).read_bytes())
+    with pytest.raises(CatalogError, match="60 sources of field EGS have more than one row"):
         publish(tmp_path, "v1.0", units, None, {})
+
+
+def test_a_unit_of_another_schema_is_refused(tmp_path, units):
+    path = unit_path(tmp_path, units[1].key)
+    pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
+    with pytest.raises(CatalogError, match=r"has another schema .* Remove the file and run again"):
+        publish(tmp_path, "v1.0", units, None, {})
+    assert nothing_was_published(tmp_path)
 
 
 def test_positions_that_contradict_their_cells_are_refused(tmp_path):
