@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
-from surveyflow.sky.stretch import constant_cutouts, prepare
+from surveyflow.sky.stretch import prepare
 from surveyflow.stats.posterior import PosteriorSummary, summarise
 from surveyflow.types import (
     POST_MERGER,
@@ -176,13 +176,15 @@ def _measure(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutSt
     status = _status(stack, task.min_valid_fraction)
     ok = status == Status.OK
     prepared = prepare(stack.pixels[ok], stack.valid[ok], model.card.stretch, model.card.softening)
+    blank = np.zeros(len(ok), dtype=bool)
+    blank[ok] = ~prepared.any(axis=(1, 2))
     keys = source_keys(task.sources.field, sources.source_id[ok])
     draws = model.draw(model.features(prepared), keys, task.sampling.n_draws, task.sampling.seed)
     draws = draws[..., [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]]
     return _Measured(
         sources=sources,
         status=status,
-        flags=sources.flags | _flags(task, model.card, sources, stack, ok),
+        flags=sources.flags | _flags(stack, blank) | _domain_flags(task, model.card, sources, stack, ok),
         valid_fraction=stack.valid_fraction,
         weight_median=stack.weight_median,
         summary=summarise(draws),
@@ -196,23 +198,32 @@ def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:
     return np.where(stack.centre_valid, seen, Status.NO_COVERAGE.value)
 
 
-def _flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> Int32Array:
+def _flags(stack: CutoutStack, blank: BoolArray) -> Int32Array:
+    return _marked(
+        {
+            Flag.EDGE: stack.beyond_edge,
+            Flag.PARTIAL_COVERAGE: stack.valid_fraction < 1,
+            Flag.CONSTANT_IMAGE: blank,
+        }
+    )
+
+
+def _domain_flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> Int32Array:
+    """Flag what the model was not trained on, among the sources that it measures."""
     low, high = card.redshift_range
-    domain = card.domain
-    unit_differs = domain.unit is not None and task.mosaic_unit is not None and task.mosaic_unit != domain.unit
-    named = {
-        Flag.EDGE: stack.beyond_edge,
-        Flag.PARTIAL_COVERAGE: stack.valid_fraction < 1,
+    unit_differs = None not in (card.domain.unit, task.mosaic_unit) and task.mosaic_unit != card.domain.unit
+    outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
-        Flag.NOISE_DOMAIN: ok & _noise_outside(stack, domain.sky_rms),
+        Flag.NOISE_DOMAIN: ok & _noise_outside(stack, card.domain.sky_rms),
         Flag.REDSHIFT_DOMAIN: ok & ~((sources.redshift >= low) & (sources.redshift < high)),
-        Flag.CONSTANT_IMAGE: ok & constant_cutouts(stack.pixels, stack.valid),
     }
-    flags = np.zeros(len(stack), dtype=np.int32)
+    return _marked(outside | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
+
+
+def _marked(named: Mapping[Flag, BoolArray]) -> Int32Array:
+    flags = np.zeros(len(next(iter(named.values()))), dtype=np.int32)
     for flag, rows in named.items():
         flags[rows] |= flag
-    outside = flags & (Flag.UNIT_DOMAIN | Flag.NOISE_DOMAIN | Flag.REDSHIFT_DOMAIN) != 0
-    flags[outside] |= Flag.OUT_OF_DOMAIN
     return flags
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from surveyflow.simulate.survey import SimulatedSurvey
 from worlds import MiniSurvey, copied
+
+# Machines that run tests are often busy: how long one example takes says nothing, and a failure must be found again.
+settings.register_profile("surveyflow", deadline=None, derandomize=True)
+settings.load_profile("surveyflow")
 
 
 @pytest.fixture(scope="session")

@@ -69,21 +69,6 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     return prepared
 
 
-def constant_cutouts(pixels: Float32Array, valid: BoolArray) -> BoolArray:
-    """Whether all valid pixels of each cutout are equal, as they also are where there are none.
-
-    Parameters
-    ----------
-    pixels
-        (n, size, size) float32; may hold anything where invalid.
-    valid
-        (n, size, size) bool; where it is True, pixels must be finite.
-    """
-    lowest: Float32Array = np.min(pixels, axis=(1, 2), where=valid, initial=np.inf)
-    highest: Float32Array = np.max(pixels, axis=(1, 2), where=valid, initial=-np.inf)
-    return lowest >= highest
-
-
 def _asinh_minmax(x: Float64Array, softening: float) -> Float64Array:
     return _minmax(np.arcsinh(x / softening))
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from oracles import stretched
-from surveyflow.sky.stretch import constant_cutouts, prepare
+from surveyflow.sky.stretch import prepare
 from surveyflow.types import Stretch
 
 SIDE = 4
@@ -96,11 +96,3 @@ def test_a_softening_out_of_range_is_refused(softening):
 def test_masks_of_another_shape_are_refused():
     with pytest.raises(ValueError, match="valid has shape"):
         prepare(np.ones((2, 2, 2), dtype=np.float32), np.ones((1, 2, 2), dtype=bool), Stretch.LINEAR, 1.0)
-
-
-def test_constant_cutouts_are_those_whose_valid_pixels_are_equal():
-    pixels = np.array([[[1, 1], [1, 1]], [[1, 1], [1, 2]], [[1, 1], [1, 2]], [[np.nan, np.inf], [1, 2]]], dtype=np.float32)
-    valid = np.ones(pixels.shape, dtype=bool)
-    valid[2, 1, 1] = False
-    valid[3] = False
-    assert constant_cutouts(pixels, valid).tolist() == [True, False, True, True]
