@@ -63,7 +63,7 @@ TEXTS = {
     "sextractor.cat": SEXTRACTOR,
     "zero_based.cat": "#0 ID\n#1 RA\n#2 DEC\n#3 zbest\n3 150.1 2.1 0.5\r\n1 150.2 -2.2 -999\r\n2 150.3 2.3 --\r\n",
     "zero_based_apart.cat": "# 0 ID\n# 1 RA\n# 2 DEC\n# 3 zbest\n3 150.1 2.1 0.5\n1 150.2 -2.2 -99.0\n2 150.3 2.3 NaN",
-    "comma_in_text.cat": "# 1 ID\n# 2 RA\n# 3 DEC\n# 4 ref\n# 5 zbest\n3 150.1 2.1 a,b 0.5\n1 150.2 -2.2 c -99\n2 150.3 2.3 d nan\n",
+    "comma_in_text.cat": "# 1 ID\n# 2 RA\n# 3 DEC\n# 4 ref\n# 5 zbest\n3 150.1 2.1 a,b 0.5\n1 150.2 -2.2 c -99\n2 150.3 2.3 d -",
     "one_line.cat": "# made by hand\n# ID RA DEC zbest\n#\n3 150.1 2.1 0.5\n1 150.2 -2.2 -99\n2 150.3 2.3 nan\n",
     "prose_after_names.cat": "#ID RA DEC zbest\n# and so it is\n3 150.1 2.1 .5\n1 150.2 -2.2 -99\n2 150.3 2.3 nan",
     "plain_header.txt": "ID RA DEC zbest\n3 150.1 2.1 0.5\n1 150.2 -2.2 -99\n2 150.3 2.3 nan\n",
