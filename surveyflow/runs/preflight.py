@@ -136,7 +136,7 @@ def _merger_cards(workflow: Workflow, store: ModelStore, problems: _Problems) ->
         problems.add(
             "[models] store",
             f"{store.path} holds no model for any field and instrument of this workflow; expected, for example, "
-            f"{store.path / str(wanted[0])}.",
+            f"{store.home(wanted[0])}.",
             "Import or train models first, or correct the path.",
         )
     return cards
