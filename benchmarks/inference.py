@@ -2,7 +2,7 @@
 
 ``OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python benchmarks/inference.py`` does both in turn, in one
 process, with the published network and random weights, and takes the median CPU time over the rounds. A pass of the ``predict``
-loop costs the same for each draw, so one pass a round is measured and multiplied by the number of draws; all else is measured whole.
+loop costs the same for each draw, so one a round is measured and multiplied by the number of draws; all else is measured whole.
 """
 
 from __future__ import annotations
