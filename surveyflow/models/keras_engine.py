@@ -41,7 +41,7 @@ class KerasModel:
     ) -> None:
         _share_gpu_memory()
         _set_product_precision(precision)
-        on_gpu = bool(keras.distribution.list_devices("gpu"))
+        on_gpu = any(device.lower().startswith(("gpu", "cuda")) for device in keras.distribution.list_devices())
         self._card = card
         self._batch_size = batch_size or (_GPU_BATCH if on_gpu else _CPU_BATCH)
         self._trunk = build_trunk(card.architecture, "mixed_bfloat16" if precision == "bf16" else "float32")
@@ -110,8 +110,6 @@ def _set_product_precision(precision: Precision) -> None:
         import_module("tensorflow").config.experimental.enable_tensor_float_32_execution(tf32)
     elif backend == "jax":
         import_module("jax").config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest")
-    elif backend == "torch":
-        import_module("torch").set_float32_matmul_precision("high" if tf32 else "highest")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -10,7 +10,7 @@
     Dense, sigmoid        independent outputs: they do not sum to 1
 
 The authors' files begin with a random rotation, which is inactive at inference and is left out. Everything is Keras 3
-without a backend's own functions, so it runs on TensorFlow, JAX or PyTorch (``KERAS_BACKEND``).
+without a backend's own functions, so it runs on TensorFlow and on JAX (``KERAS_BACKEND``).
 """
 
 from __future__ import annotations

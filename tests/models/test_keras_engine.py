@@ -153,7 +153,7 @@ def test_the_device_draws_what_numpy_draws(keras, tmp_path, monkeypatch, dropout
 def test_a_gpu_makes_its_own_draws(keras, folder, monkeypatch):
     from surveyflow.models.device_head import DeviceHead
 
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"])
     model = load_model(folder)
     assert isinstance(model._head, DeviceHead)
     assert model.batch_size > 100
