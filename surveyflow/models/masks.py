@@ -95,12 +95,14 @@ def keep_masks_on_device(layout: MaskLayout, halves: tuple[Any, Any], draws: Any
 
     Parameters
     ----------
-    layout, seed
-        As in `keep_masks`.
+    layout
+        The model's layout.
     halves
         Two arrays (n,) uint32: the source keys, as `split_keys` splits them.
     draws
-        (n_draws,) uint32.
+        (n_draws,) uint32: which draws.
+    seed
+        0 to 2**32 - 1.
     ops
         ``keras.ops``.
     """

@@ -65,7 +65,7 @@ def check_parity(saved_model_dir: str | Path, model_folder: str | Path) -> Parit
     Parameters
     ----------
     saved_model_dir
-        A SavedModel of the authors' layout. **Its graph is run.**
+        A SavedModel of the authors' layout, whose graph is run.
     model_folder
         The model in its store.
 
