@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surveyflow.api import (
         cutouts,
+        import_legacy,
         load_model,
         open_catalog,
         plan,
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "cutouts",
+    "import_legacy",
     "load_model",
     "open_catalog",
     "plan",

@@ -55,7 +55,7 @@ class Flag(IntFlag):
     REDSHIFT_DOMAIN = 32
     """The redshift lies outside the model card's range."""
     CONSTANT_IMAGE = 64
-    """The prepared image is all 0: its valid pixels are equal, or none exceeds the softening of a logarithmic stretch."""
+    """The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."""
     NO_MOSAIC = 128
     """The workflow names no mosaic of this instrument in this field (status ``off_mosaic``)."""
 

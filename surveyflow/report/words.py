@@ -23,7 +23,7 @@ FLAG_MEANINGS = {
     Flag.UNIT_DOMAIN: "The mosaic's unit is not that of the training images.",
     Flag.NOISE_DOMAIN: "The cutout's sky rms lies outside the range of the training images.",
     Flag.REDSHIFT_DOMAIN: "The redshift lies outside the range of the model's card.",
-    Flag.CONSTANT_IMAGE: "The prepared image is all 0: its valid pixels are equal, or none exceeds the softening of a logarithmic stretch.",
+    Flag.CONSTANT_IMAGE: "The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening.",
     Flag.NO_MOSAIC: "The workflow names no mosaic of this instrument in this field.",
 }
 

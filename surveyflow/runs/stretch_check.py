@@ -1,0 +1,95 @@
+"""Which stretch the models of a store remember, judged by real cutouts of a workflow's sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from surveyflow.errors import InputError
+from surveyflow.models.normalisation import StretchVerdict, stretch_evidence
+from surveyflow.models.store import ModelStore
+from surveyflow.planning import place
+from surveyflow.runs.preflight import FieldSurvey, Survey
+from surveyflow.sky.scattered import cut_from_mosaic
+from surveyflow.types import CutoutStack, Int64Array, ModelCard
+
+FEWEST_CUTOUTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StretchCheck:
+    """What a model remembers of its training images' preparation, beside what its card says.
+
+    Parameters
+    ----------
+    card
+        The model's card.
+    n_cutouts
+        Real cutouts that were looked at.
+    verdict
+        What they say.
+    """
+
+    card: ModelCard
+    n_cutouts: int
+    verdict: StretchVerdict
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the card's stretch and softening are among those that agree with the network."""
+        candidates = {(one.stretch, one.softening) for one in self.verdict.candidates}
+        return (self.card.stretch, self.card.softening) in candidates
+
+
+def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float], seed: int = 0) -> Iterator[StretchCheck]:
+    """Run real cutouts through the first convolution of every merger model of a survey, under each stretch.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    n_cutouts
+        Wholly covered sources to look at, chosen at random among those routed to the model.
+    softenings
+        To try beside the card's, in the mosaics' unit.
+    seed
+        Chooses the sources.
+
+    Raises
+    ------
+    InputError
+        If a model has too few wholly covered sources.
+    """
+    store = ModelStore(survey.workflow.models.store)
+    for name, opened in survey.fields.items():
+        for instrument, card in opened.cards.items():
+            stack = _real_cutouts(survey, opened, instrument, n_cutouts, np.random.default_rng(seed))
+            if len(stack) < FEWEST_CUTOUTS:
+                raise InputError(
+                    f"{name}/{instrument}: only {len(stack)} of its sources lie wholly on the mosaic, but statistics need at "
+                    f"least {FEWEST_CUTOUTS}. Use a workflow with more sources in this field."
+                )
+            trials = sorted({card.softening, *softenings})
+            yield StretchCheck(card, len(stack), stretch_evidence(store.weights(card.key), stack, trials))
+
+
+def _real_cutouts(survey: Survey, opened: FieldSurvey, instrument: str, n_cutouts: int, rng: np.random.Generator) -> CutoutStack:
+    placed = place(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
+    members = placed.take((placed.instrument == instrument) & (placed.status == ""))
+    # Some of the chosen will not be wholly covered.
+    chosen = members.take(rng.permutation(len(members))[: 2 * n_cutouts])
+    size = opened.cards[instrument].architecture.input_size
+    stack = cut_from_mosaic(opened.mosaics[instrument], chosen.x_pix, chosen.y_pix, size)
+    return _taken(stack, np.flatnonzero(stack.valid_fraction == 1)[:n_cutouts])
+
+
+def _taken(stack: CutoutStack, rows: Int64Array) -> CutoutStack:
+    return CutoutStack(
+        pixels=stack.pixels[rows],
+        valid=stack.valid[rows],
+        weight_median=stack.weight_median[rows],
+        centre_valid=stack.centre_valid[rows],
+        beyond_edge=stack.beyond_edge[rows],
+    )
