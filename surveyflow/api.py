@@ -26,7 +26,7 @@ from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.stretch_check import StretchCheck, check_stretches
 from surveyflow.runs.whole import RunResult, run_survey
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.types import CutoutStack, Model, ModelCard, ModelKey
+from surveyflow.types import CutoutStack, EngineChoice, Model, ModelCard, ModelKey
 from surveyflow.worker import FACTORY
 
 if TYPE_CHECKING:
@@ -125,7 +125,13 @@ def validate(workflow: str | Path) -> ValidSurvey:
         )
 
 
-def plan(workflow: str | Path, *, profile: str | Path | None = None, listeners: Sequence[Listener] = ()) -> Plan:
+def plan(
+    workflow: str | Path,
+    *,
+    profile: str | Path | None = None,
+    precision: str = "float32",
+    listeners: Sequence[Listener] = (),
+) -> Plan:
     """Say what a run would do, and why; pixels that were never read before are read.
 
     Parameters
@@ -134,6 +140,8 @@ def plan(workflow: str | Path, *, profile: str | Path | None = None, listeners: 
         Path of the workflow file.
     profile
         Name or path of the profile that says where to read them; the built-in ``local`` if left out.
+    precision
+        Of the models' trunks: ``float32``, ``tf32`` or ``bf16``.
     listeners
         Called with every `Progress`.
 
@@ -144,7 +152,7 @@ def plan(workflow: str | Path, *, profile: str | Path | None = None, listeners: 
     """
     with open_survey(load_workflow(Path(workflow))) as survey, ExitStack() as stack:
         executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
-        return make_plan(survey, executor, Reporter(listeners))
+        return make_plan(survey, executor, Reporter(listeners), precision)
 
 
 def run(
@@ -152,6 +160,8 @@ def run(
     *,
     profile: str | Path | None = None,
     client: Any = None,
+    engine: str = "auto",
+    precision: str = "float32",
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
     """Turn a survey into a published catalog; what has been done before is kept.
@@ -164,6 +174,10 @@ def run(
         Name or path of the profile that says where to run; the built-in ``local`` if left out.
     client
         A ``distributed.Client`` to use instead of the profile's cluster; it is not closed.
+    engine
+        ``keras``, or ``auto`` for the fastest one that is installed.
+    precision
+        Of the models' trunks: ``float32``; on GPUs also ``tf32`` and ``bf16``, faster and less precise.
     listeners
         Called with every `Progress`.
 
@@ -177,7 +191,7 @@ def run(
     chosen = load_profile(profile or "local")
     with open_survey(load_workflow(Path(workflow))) as survey:
         check_engine()
-        return run_survey(survey, chosen, client=client, listeners=listeners)
+        return run_survey(survey, chosen, client=client, engine=EngineChoice(engine, precision), listeners=listeners)
 
 
 def demo(
@@ -464,6 +478,6 @@ def check_models(
 
 @contextmanager
 def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
-    context = {"root": str(survey.workflow.output.root), "engine": "auto"}
+    context = {"root": str(survey.workflow.output.root), "engine": "auto", "precision": "float32"}
     with open_executor(profile, FACTORY, context) as executor:
         yield executor

@@ -25,6 +25,7 @@ MERGER_TASK = "merger"
 CONTAMINATION_TASK = "contamination"
 POST_MERGER = "post_merger"
 STAR_FORMING = "star_forming"
+PRECISIONS = ("float32", "tf32", "bf16")
 
 
 class Status(StrEnum):
@@ -509,6 +510,27 @@ class SamplingSettings:
             raise ValueError(f"draws must lie between 1 and 65535, not {self.n_draws}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must lie between 0 and 2**32 - 1, not {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """How models are computed.
+
+    Parameters
+    ----------
+    name
+        ``keras``, or ``auto`` for the fastest engine that is installed where the work is done. Engines agree within 1e-5, so
+        the choice does not change a unit's key.
+    precision
+        Of the trunk: ``float32``, ``tf32`` or ``bf16``. It changes the key.
+    """
+
+    name: str = "auto"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
 
 
 @dataclass(frozen=True, slots=True)

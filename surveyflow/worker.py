@@ -7,15 +7,15 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from surveyflow.catalog.units import write_unit
 from surveyflow.catalog.worklists import read_worklist
 from surveyflow.errors import UnitError
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.models.sampler import load_model
+from surveyflow.models.sampler import Precision, load_model
 from surveyflow.process import UnitRows, UnitTask, process_unit, settled_rows
-from surveyflow.types import Box, Job, Model, Receipt, SamplingSettings, Tile
+from surveyflow.types import Box, EngineChoice, Job, Model, Receipt, SamplingSettings, Tile
 
 FACTORY = "surveyflow.worker:SurveyWorker"
 """How an executor finds this class on the machine where a job runs."""
@@ -27,12 +27,12 @@ class SurveyWorker:
     Parameters
     ----------
     context
-        ``root`` (output folder) and ``engine``, both str.
+        ``root`` (output folder), ``engine`` and ``precision``, all str.
     """
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._root = Path(context["root"])
-        self._engine = context["engine"]
+        self._engine = EngineChoice(context["engine"], context["precision"])
         self._mosaics: dict[tuple[str, str | None], Mosaic] = {}
         self._models: dict[str, Model] = {}
 
@@ -104,7 +104,7 @@ class SurveyWorker:
 
     def _model(self, folder: str, weights_digest: str) -> Model:
         if weights_digest not in self._models:
-            model = load_model(Path(folder), engine=self._engine)
+            model = load_model(Path(folder), self._engine.name, precision=cast("Precision", self._engine.precision))
             if model.card.weights_digest != weights_digest:
                 raise UnitError(
                     f"{folder} holds weights {model.card.weights_digest[:12]}, but this run was planned with "

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import surveyflow
 from stubs import TINY
 from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.releases import list_revisions, open_catalog, read_catalog, read_manifest
@@ -14,6 +15,7 @@ from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import LockHeld, UnitError
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.workflow import load_workflow
+from surveyflow.planning import Decision
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Box, Flag
@@ -191,3 +193,10 @@ def test_cutouts_of_tiles_do_not_depend_on_the_tiling(survey):
     run(survey)
     after = table(survey)
     pd.testing.assert_frame_equal(before.drop(columns="unit_key"), after.drop(columns="unit_key"))
+
+
+def test_another_precision_computes_again_and_says_why(survey):
+    run(survey)
+    plan = surveyflow.plan(survey.workflow, profile="serial", precision="bf16")
+    assert {unit.reason for unit in plan.having(Decision.DO)} == {"arithmetic precision changed"}
+    assert {unit.name.split("/")[1] for unit in plan.having(Decision.KEEP)} == {"settled"}

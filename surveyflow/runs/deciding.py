@@ -16,7 +16,7 @@ from surveyflow.runs.progress import Reporter
 from surveyflow.types import Receipt
 
 
-def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter) -> Plan:
+def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precision: str = "float32") -> Plan:
     """Decide for every unit of a survey what is to be done.
 
     Parameters
@@ -27,10 +27,12 @@ def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter) -> Pla
         Where windows that are not in the digest cache are read.
     reporter
         Told how far the reading has come.
+    precision
+        Of the models' trunks.
     """
     units = list(_units(survey))
     digests = window_digests(survey, units, executor, reporter)
-    keyed = [(unit, _parts(survey, unit, digests.get(unit.name))) for unit in units]
+    keyed = [(unit, _parts(survey, unit, digests.get(unit.name), precision)) for unit in units]
     root = survey.workflow.output.root
     finished = {key for key in (unit_key(parts) for _, parts in keyed) if read_receipt(root, key) is not None}
     return decide(keyed, finished, published_receipts(root))
@@ -51,7 +53,7 @@ def _units(survey: Survey) -> Iterator[WorkUnit]:
         yield from units_of_field(placed, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
 
 
-def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None) -> dict[str, str]:
+def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: str) -> dict[str, str]:
     if unit.instrument is None:
         return key_parts(unit, schema_version=str(SCHEMA_VERSION))
     opened = survey.fields[unit.field]
@@ -63,4 +65,5 @@ def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None) ->
         card=opened.cards[unit.instrument],
         sampling=survey.workflow.sampling.settings(),
         min_valid_fraction=survey.workflow.quality.min_valid_fraction,
+        precision=precision,
     )

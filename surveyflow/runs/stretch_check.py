@@ -13,7 +13,7 @@ from surveyflow.models.store import ModelStore
 from surveyflow.planning import place
 from surveyflow.runs.preflight import FieldSurvey, Survey
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.types import CutoutStack, Int64Array, ModelCard
+from surveyflow.types import CutoutStack, Int64Array, ModelCard, Stretch
 
 FEWEST_CUTOUTS = 20
 
@@ -39,8 +39,9 @@ class StretchCheck:
     @property
     def agrees(self) -> bool:
         """Whether the card's stretch and softening are among those that agree with the network."""
-        candidates = {(one.stretch, one.softening) for one in self.verdict.candidates}
-        return (self.card.stretch, self.card.softening) in candidates
+        # A softening means nothing to minmax.
+        candidates = {(one.stretch, one.stretch is Stretch.MINMAX or one.softening) for one in self.verdict.candidates}
+        return (self.card.stretch, self.card.stretch is Stretch.MINMAX or self.card.softening) in candidates
 
 
 def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float], seed: int = 0) -> Iterator[StretchCheck]:

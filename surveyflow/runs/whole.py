@@ -24,7 +24,7 @@ from surveyflow.runs.executing import LateExecutor, Outcome, carry_out
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Listener, Reporter
-from surveyflow.types import Status
+from surveyflow.types import EngineChoice, Status
 from surveyflow.worker import FACTORY
 
 
@@ -86,7 +86,7 @@ def run_survey(
     *,
     client: Any = None,
     listeners: Sequence[Listener] = (),
-    engine: str = "auto",
+    engine: EngineChoice = EngineChoice(),  # noqa: B008 - frozen
     factory: str = FACTORY,
 ) -> RunResult:
     """Do what the plan asks for, and publish.
@@ -102,7 +102,7 @@ def run_survey(
     listeners
         Called with every `Progress`.
     engine
-        Which engine runs the models.
+        How the models are computed.
     factory
         What makes a worker, as ``package.module:callable``.
 
@@ -121,10 +121,10 @@ def run_survey(
         folder.create(to_toml(survey.workflow))
         stack.enter_context(folder.logging())
         reporter = Reporter([*listeners, folder.record])
-        context = {"root": str(root), "engine": engine}
+        context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
         executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
         with _reporting_the_end(reporter):
-            plan = make_plan(survey, executor, reporter)
+            plan = make_plan(survey, executor, reporter, engine.precision)
             return _already_published(survey, plan) or _work_and_publish(survey, plan, executor, folder, reporter)
 
 
