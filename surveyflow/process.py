@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from surveyflow.catalog.draws import build_draws
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
 from surveyflow.sky.cutouts import cut
@@ -116,7 +117,7 @@ def process_unit(task: UnitTask, mosaic: WindowReader, model: Model, batch_size:
     window = mosaic.read(task.tile.window)
     batches = _cut_ahead(window, task.sources, model.card.architecture.input_size, batch_size)
     measured = [_measure(task, model, sources, stack) for sources, stack in batches]
-    return UnitRows(_rows(task, model.card, measured), _draws_table(task, measured))
+    return UnitRows(_rows(task, model.card, measured), _draws_table(task, model.card, measured))
 
 
 def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | None = None) -> pa.Table:
@@ -280,16 +281,10 @@ def _spread(rows: BoolArray, values: NDArray[Any]) -> np.ma.MaskedArray[Any, Any
     return np.ma.MaskedArray(full, mask)
 
 
-def _draws_table(task: UnitTask, measured: list[_Measured]) -> pa.Table | None:
+def _draws_table(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> pa.Table | None:
     if not task.sampling.keep_draws:
         return None
     ok = np.concatenate([batch.status == Status.OK for batch in measured])
+    source_id = np.concatenate([batch.sources.source_id for batch in measured])[ok]
     draws = np.concatenate([batch.p_pm_draws for batch in measured if batch.p_pm_draws is not None])
-    values = pa.array(draws.ravel(), pa.float32())
-    return pa.table(
-        {
-            "field": pa.array(np.full(np.count_nonzero(ok), task.sources.field)),
-            "source_id": pa.array(np.concatenate([batch.sources.source_id for batch in measured])[ok]),
-            "p_pm": pa.FixedSizeListArray.from_arrays(values, task.sampling.n_draws),
-        }
-    )
+    return build_draws(task.sources.field, source_id, draws, card.origin)

@@ -555,6 +555,8 @@ class Receipt:
         Wall time of the work.
     worker
         Host and process that did it.
+    draws_digest
+        SHA-256 of the Parquet file of its draws; None unless they are kept.
     """
 
     key: str
@@ -565,6 +567,7 @@ class Receipt:
     digest: str
     seconds: float
     worker: str
+    draws_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class SurveyWorker:
             result.rows,
             seconds=time.perf_counter() - start,
             worker=f"{socket.gethostname()}:{os.getpid()}",
+            draws=result.draws,
         )
 
     def _settled(self, payload: Mapping[str, Any]) -> UnitRows:

@@ -2,7 +2,7 @@
 
 The Hierarchical Adaptive Tiling Scheme (IVOA Note, HATS 1.0) keeps the rows of one cell of the sky in
 ``dataset/Norder=<order>/Dir=<pixel // 10000 * 10000>/Npix=<pixel>.parquet``; cells with many rows are split into their four
-children. A partition's bytes depend on its rows alone.
+children. A partition's bytes depend on its rows alone, so an unchanged one shares its file with the revision before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from surveyflow.catalog.healpix import FINEST_ORDER, cells_at, span_29
 from surveyflow.catalog.metadata import RowFacts, described_schema
 from surveyflow.catalog.parquet import parquet_bytes
 from surveyflow.catalog.schema import SORT_ORDER
-from surveyflow.catalog.storage import explained
+from surveyflow.catalog.skymap import SKYMAP_ORDER, SkyMap
+from surveyflow.catalog.storage import explained, link_or_copy
 from surveyflow.types import Int64Array
 
 ROWS_PER_PARTITION = 25_000
@@ -90,6 +91,8 @@ class Dataset:
         Size of all files.
     facts
         What the rows are.
+    skymap
+        Where they lie.
     """
 
     partitions: tuple[Partition, ...]
@@ -97,6 +100,7 @@ class Dataset:
     n_rows: int
     n_bytes: int
     facts: RowFacts
+    skymap: SkyMap
 
 
 def partition_sky(cells_29: Int64Array, max_rows: int = ROWS_PER_PARTITION) -> tuple[Partition, ...]:
@@ -126,7 +130,9 @@ def partition_sky(cells_29: Int64Array, max_rows: int = ROWS_PER_PARTITION) -> t
     return tuple(chosen)
 
 
-def write_dataset(folder: Path, sources: Sequence[RowSource], max_rows: int = ROWS_PER_PARTITION) -> Dataset:
+def write_dataset(
+    folder: Path, sources: Sequence[RowSource], max_rows: int = ROWS_PER_PARTITION, before: Path | None = None
+) -> Dataset:
     """Write the Parquet files of a catalog, one partition in memory at a time; making them durable is the caller's.
 
     Parameters
@@ -137,22 +143,25 @@ def write_dataset(folder: Path, sources: Sequence[RowSource], max_rows: int = RO
         Where the rows come from.
     max_rows
         Most rows in a partition.
+    before
+        Folder of an earlier catalog, whose files are shared where they are equal; None if there is none.
     """
     cells = [source.cells() for source in sources]
-    partitions = partition_sky(np.concatenate([np.empty(0, np.int64), *cells]), max_rows)
+    all_cells = np.concatenate([np.empty(0, np.int64), *cells])
+    partitions = partition_sky(all_cells, max_rows)
     facts, digests, n_bytes = RowFacts(), {}, 0
     for partition in partitions:
         rows = _rows_inside(partition, sources, cells)
         own_facts = RowFacts.of(rows)
         content = parquet_bytes(rows.replace_schema_metadata(described_schema(own_facts).metadata))
-        _put(folder / partition.path, content)
+        _put(folder, partition.path, content, before)
         digests[str(partition.path)] = hashlib.sha256(content).hexdigest()
         facts, n_bytes = facts | own_facts, n_bytes + len(content)
-    return Dataset(partitions, digests, sum(map(len, cells)), n_bytes, facts)
+    return Dataset(partitions, digests, len(all_cells), n_bytes, facts, SkyMap.of(all_cells))
 
 
 def write_catalog_files(folder: Path, name: str, dataset: Dataset, max_rows: int = ROWS_PER_PARTITION) -> None:
-    """Write what makes a folder of Parquet files a HATS catalog: properties, list of partitions, common schema.
+    """Write what makes a folder of Parquet files a HATS catalog: properties, list of partitions, map of the sky, common schema.
 
     Parameters
     ----------
@@ -165,11 +174,12 @@ def write_catalog_files(folder: Path, name: str, dataset: Dataset, max_rows: int
     max_rows
         Most rows in a partition.
     """
-    _put(folder / "partition_info.csv", _partition_info(dataset.partitions).encode())
-    _put(folder / "hats.properties", _properties(name, dataset, max_rows).encode())
+    _put(folder, Path("partition_info.csv"), _partition_info(dataset.partitions).encode())
+    _put(folder, Path("hats.properties"), _properties(name, dataset, max_rows).encode())
+    _put(folder, Path("skymap.fits"), dataset.skymap.to_fits())
     sink = pa.BufferOutputStream()
     pq.write_metadata(described_schema(dataset.facts), sink)
-    _put(folder / "dataset" / "_common_metadata", bytes(sink.getvalue()))
+    _put(folder, Path("dataset", "_common_metadata"), bytes(sink.getvalue()))
 
 
 def read_partitions(folder: Path) -> tuple[Partition, ...]:
@@ -185,10 +195,18 @@ def read_partitions(folder: Path) -> tuple[Partition, ...]:
     return tuple(sorted(cells, key=lambda cell: cell.span))
 
 
-def _put(path: Path, content: bytes) -> None:
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def _put(folder: Path, path: Path, content: bytes, before: Path | None = None) -> None:
+    """Write a file, or share the equal one of an earlier catalog."""
+    with explained(folder / path):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if before is not None and _holds(before / path, content):
+            link_or_copy(before / path, folder / path)
+        else:
+            (folder / path).write_bytes(content)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 def _rows_inside(partition: Partition, sources: Iterable[RowSource], cells: Iterable[Int64Array]) -> pa.Table:
@@ -217,6 +235,7 @@ def _properties(name: str, dataset: Dataset, max_rows: int) -> str:
         "hats_col_healpix_order": FINEST_ORDER,
         "hats_max_rows": max_rows,
         "hats_npix_suffix": ".parquet",
+        "hats_skymap_order": SKYMAP_ORDER,
         "hats_estsize": dataset.n_bytes // 1024,
         "hats_builder": "surveyflow",
         "hats_version": "v1.0",

@@ -1,4 +1,4 @@
-"""How catalog rows lie in a Parquet file: compressed, in row groups, and the same bytes for the same rows."""
+"""How catalog rows and draws lie in Parquet files: compressed, in row groups, and the same bytes for the same values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 from surveyflow.catalog.columns import COLUMNS, STRING
 
 ROWS_PER_GROUP = 32_768
+DRAWS_PER_GROUP = 4_194_304
+"""16 MB of draws: what a reader of one row group holds in memory."""
 
 _STRINGS = [column.name for column in COLUMNS if column.type == STRING]
 _FLOATS = [column.name for column in COLUMNS if pa.types.is_floating(column.type)]
@@ -30,5 +32,25 @@ def parquet_bytes(rows: pa.Table) -> bytes:
         use_dictionary=_STRINGS,
         use_byte_stream_split=_FLOATS,
         sorting_columns=[pq.SortingColumn(0)],
+    )
+    return bytes(sink.getvalue())
+
+
+def draws_bytes(draws: pa.Table) -> bytes:
+    """A Parquet file of draws, in memory.
+
+    Parameters
+    ----------
+    draws
+        Rows as `surveyflow.catalog.draws.build_draws` makes them.
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        draws,
+        sink,
+        row_group_size=max(1, DRAWS_PER_GROUP // draws.schema.field("p_pm").type.list_size),
+        compression="zstd",
+        use_dictionary=["field"],
+        use_byte_stream_split=["p_pm.list.element"],
     )
     return bytes(sink.getvalue())

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from surveyflow.catalog.draws import link_draws
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.revisions import (
     LATEST,
@@ -99,9 +100,10 @@ def publish(
     _sweep(root)
     status_counts = _expected(root, receipts, extra_rows, manifest)
     with _building(root, name) as folder:
-        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows))
+        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows), before=_before(root))
         write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset)
         check_catalog(folder, status_counts)
+        link_draws(folder, root, receipts)
         about = _about(manifest, name, release, status_counts, dataset)
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
@@ -218,10 +220,16 @@ def _seal(folder: Path, about: Mapping[str, Any]) -> None:
     write_new(folder / MANIFEST, json.dumps({**about, "files": files}, indent=1).encode())
     with explained(folder):
         for path in _files(folder):
-            path.chmod(path.stat().st_mode & ~0o222)
+            _make_read_only(path)
             sync_file(path)
         for subfolder in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
             sync_folder(subfolder)
+
+
+def _make_read_only(path: Path) -> None:
+    mode = path.stat().st_mode
+    if mode & 0o222:  # not so where the file is shared with an earlier revision, which stays as it is to the last detail
+        path.chmod(mode & ~0o222)
 
 
 def _file_entry(path: Path) -> dict[str, Any]:
@@ -230,6 +238,14 @@ def _file_entry(path: Path) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _before(root: Path) -> Path | None:
+    """Folder of the revision whose files the next one may share; None if there is none."""
+    names = revision_names(root)
+    link = root / LATEST
+    current = link.readlink().name if link.is_symlink() else None
+    return root / "releases" / (current if current in names else names[-1]) if names else None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,30 @@ def write_over(path: Path, content: bytes) -> None:
     """
     with explained(path), _temporary(path, content) as temporary:
         temporary.replace(path)
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give a finished file a second name, so that its content lies on disk once; copy it where the file system has no links.
+
+    Parameters
+    ----------
+    source
+        A file that is never written again.
+    path
+        The new name; its folder exists, and it is not taken.
+
+    Raises
+    ------
+    OutputError
+        If the file system refuses both.
+    """
+    with explained(path):
+        try:
+            os.link(source, path)
+        except OSError as error:
+            if error.errno not in _LINKS_REFUSED | {errno.EXDEV}:
+                raise
+            shutil.copyfile(source, path)
 
 
 def sync_file(path: Path) -> None:

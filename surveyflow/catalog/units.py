@@ -1,7 +1,8 @@
 """Where a work unit's rows lie, and how one knows that they are there: the receipt.
 
-``ROOT/units/ab/<key>.parquet`` holds the rows, ``<key>.json`` beside it the receipt, which is written last. A file without a
-receipt does not count. Files are addressed by content: whoever does the same unit again finds it done.
+``ROOT/units/ab/<key>.parquet`` holds the rows, ``<key>.draws.parquet`` the draws where they are kept, and ``<key>.json`` beside
+them the receipt, which is written last. Files without a receipt do not count. They are addressed by content: whoever does the
+same unit again finds it done.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from surveyflow.catalog.parquet import parquet_bytes
+from surveyflow.catalog.parquet import draws_bytes, parquet_bytes
 from surveyflow.catalog.schema import check_rows
 from surveyflow.catalog.storage import TEMPORARY_SUFFIX, explained, file_digest, write_new, write_over
 from surveyflow.types import Receipt
@@ -39,10 +41,31 @@ def unit_path(root: Path, key: str) -> Path:
     return root / "units" / key[:2] / f"{key}.parquet"
 
 
+def draws_path(root: Path, key: str) -> Path:
+    """Where a unit's draws lie, if they are kept.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    key
+        The unit's key.
+    """
+    return unit_path(root, key).with_suffix(".draws.parquet")
+
+
 def write_unit(
-    root: Path, key: str, name: str, parts: Mapping[str, str], table: pa.Table, *, seconds: float, worker: str
+    root: Path,
+    key: str,
+    name: str,
+    parts: Mapping[str, str],
+    table: pa.Table,
+    *,
+    seconds: float,
+    worker: str,
+    draws: pa.Table | None = None,
 ) -> Receipt:
-    """Write a unit's rows, then its receipt, each in one durable step.
+    """Write a unit's rows, and its draws if they are kept, then its receipt, each in one durable step.
 
     Where the unit is there already, whoever wrote it, it stays as it is.
 
@@ -58,6 +81,8 @@ def write_unit(
         Wall time of the work.
     worker
         Host and process that did it.
+    draws
+        Its draws, as `surveyflow.catalog.draws.build_draws` makes them; None unless they are kept.
 
     Returns
     -------
@@ -71,9 +96,19 @@ def write_unit(
         If the file system refuses; then there is no receipt.
     """
     check_rows(table)
-    content = parquet_bytes(table)
-    receipt = Receipt(key, name, dict(parts), len(table), _status_counts(table), _digest(content), seconds, worker)
-    return read_receipt(root, key, verify=True) or _settle(root, receipt, content)
+    rows_content, draws_content = parquet_bytes(table), None if draws is None else draws_bytes(draws)
+    receipt = Receipt(
+        key,
+        name,
+        dict(parts),
+        len(table),
+        _status_counts(table),
+        _digest(rows_content),
+        seconds,
+        worker,
+        None if draws_content is None else _digest(draws_content),
+    )
+    return read_receipt(root, key, verify=True) or _settle(root, receipt, rows_content, draws_content)
 
 
 def read_receipt(root: Path, key: str, *, verify: bool = False) -> Receipt | None:
@@ -86,22 +121,22 @@ def read_receipt(root: Path, key: str, *, verify: bool = False) -> Receipt | Non
     key
         The unit's key.
     verify
-        Whether to compare the digest of the unit's file, too, which reads all of it.
+        Whether to compare the digests of the unit's files, too, which reads all of them.
 
     Returns
     -------
-    The receipt; None unless it is there, and the unit's file with the right size (and digest).
+    The receipt; None unless it is there, and the unit's files with the right size (and digest).
     """
-    path = unit_path(root, key)
     try:
-        entry = json.loads(path.with_suffix(".json").read_bytes())
-        size = path.stat().st_size
-        receipt = Receipt(**{field.name: entry[field.name] for field in fields(Receipt)})
-        intact = size == entry["size_bytes"] and (not verify or file_digest(path) == receipt.digest)
+        entry = json.loads(unit_path(root, key).with_suffix(".json").read_bytes())
+        receipt = Receipt(**{field.name: entry[field.name] for field in fields(Receipt) if field.name in entry})
+        damaged = [
+            path for path, size, digest in _files(root, key, entry) if not _is_intact(path, size, digest if verify else None)
+        ]
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
-    if not intact:
-        logger.warning("unit=%s file=%s differs from its receipt: it will be made again", key, path)
+    if damaged:
+        logger.warning("unit=%s file=%s differs from its receipt: it will be made again", key, damaged[0])
         return None
     return receipt
 
@@ -144,18 +179,41 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
     return len(abandoned)
 
 
-def _settle(root: Path, receipt: Receipt, content: bytes) -> Receipt:
-    """Write rows and receipt where no valid pair is; a damaged or unreceipted file gives way."""
-    path = unit_path(root, receipt.key)
-    if not write_new(path, content) and file_digest(path) != receipt.digest:
-        write_over(path, content)
-    entry = json.dumps(asdict(receipt) | {"size_bytes": len(content)}, indent=1).encode()
-    if not write_new(path.with_suffix(".json"), entry):
+def _files(root: Path, key: str, entry: Mapping[str, Any]) -> Iterator[tuple[Path, int, str]]:
+    """Path, size and digest of each file that a receipt vouches for."""
+    yield unit_path(root, key), entry["size_bytes"], entry["digest"]
+    if entry.get("draws_digest") is not None:
+        yield draws_path(root, key), entry["draws_size_bytes"], entry["draws_digest"]
+
+
+def _is_intact(path: Path, size: int, digest: str | None) -> bool:
+    """Whether a file has its size and, unless that is not asked, its digest; False if it is missing."""
+    try:
+        return path.stat().st_size == size and (digest is None or file_digest(path) == digest)
+    except FileNotFoundError:
+        return False
+
+
+def _settle(root: Path, receipt: Receipt, rows: bytes, draws: bytes | None) -> Receipt:
+    """Write files and receipt where no valid set is; damaged or unreceipted files give way."""
+    sizes = {"size_bytes": len(rows)}
+    if draws is not None and receipt.draws_digest is not None:
+        sizes["draws_size_bytes"] = len(draws)
+        _put(draws_path(root, receipt.key), draws, receipt.draws_digest)
+    _put(unit_path(root, receipt.key), rows, receipt.digest)
+    path = unit_path(root, receipt.key).with_suffix(".json")
+    entry = json.dumps(asdict(receipt) | sizes, indent=1).encode()
+    if not write_new(path, entry):
         first = read_receipt(root, receipt.key, verify=True)
         if first is not None:
             return first
-        write_over(path.with_suffix(".json"), entry)
+        write_over(path, entry)
     return receipt
+
+
+def _put(path: Path, content: bytes, digest: str) -> None:
+    if not write_new(path, content) and file_digest(path) != digest:
+        write_over(path, content)
 
 
 def _status_counts(table: pa.Table) -> dict[str, int]:

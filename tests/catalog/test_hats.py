@@ -1,9 +1,11 @@
 import hashlib
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,3 +132,37 @@ def test_a_catalog_without_rows_has_no_partitions(tmp_path):
     dataset = write_dataset(tmp_path, [])
     write_catalog_files(tmp_path, "demo", dataset)
     assert read_partitions(tmp_path) == ()
+
+
+def test_an_equal_partition_is_the_same_file_and_a_changed_one_is_not(tmp_path):
+    near, far = make_rows(200), make_rows(10, field="UDS", centre_deg=(34.4, -5.2), radius_deg=0.001)
+    first = write_dataset(tmp_path / "a", [Table(near), Table(far)], max_rows=50)
+    second = write_dataset(tmp_path / "b", [Table(near), Table(far.slice(1))], max_rows=50, before=tmp_path / "a")
+    assert second.partitions == first.partitions
+    shared = [(tmp_path / "a" / cell.path).samefile(tmp_path / "b" / cell.path) for cell in first.partitions]
+    assert shared.count(False) == 1
+    assert first.digests.items() - second.digests.items() == {
+        (path, digest) for path, digest in first.digests.items() if path == str(first.partitions[shared.index(False)].path)
+    }
+
+
+def test_a_damaged_file_of_the_earlier_catalog_is_not_shared(tmp_path):
+    rows = Table(make_rows(40))
+    first = write_dataset(tmp_path / "a", [rows])
+    path = tmp_path / "a" / first.partitions[0].path
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    second = write_dataset(tmp_path / "b", [rows], before=tmp_path / "a")
+    assert hashlib.sha256((tmp_path / "b" / second.partitions[0].path).read_bytes()).hexdigest() in first.digests.values()
+
+
+def test_the_skymap_counts_the_rows_of_every_cell(tmp_path):
+    rows = pa.concat_tables([make_rows(300), make_rows(20, field="UDS", centre_deg=(34.4, -5.2))])
+    write_catalog_files(tmp_path, "demo", write_dataset(tmp_path, [Table(rows)]))
+    with fits.open(tmp_path / "skymap.fits") as hdus:
+        found = dict(zip(hdus[1].data["PIXEL"].tolist(), hdus[1].data["VALUE"].tolist(), strict=True))
+        header = hdus[1].header
+    expected = Counter((rows["_healpix_29"].to_numpy() // 4 ** (29 - 10)).tolist())
+    assert found == expected
+    assert len(found) > 2
+    assert (header["INDXSCHM"], header["ORDERING"], header["NSIDE"]) == ("EXPLICIT", "NESTED", 1024)
+    assert "hats_skymap_order=10\n" in (tmp_path / "hats.properties").read_text()
