@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.flow.profiles import ClusterProfile, Profile, SerialProfile, load_profile
@@ -16,6 +15,8 @@ from surveyflow.types import Executor
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from surveyflow.flow.connections import Cluster
 
 __all__ = ["Profile", "load_profile", "open_executor"]
 
@@ -42,7 +43,9 @@ def open_executor(
         When no scheduler answers, or no worker comes.
     """
     if client is not None:
-        yield _on_dask(profile, factory, context, client, None)
+        from surveyflow.flow.connections import Cluster
+
+        yield _on_dask(profile, factory, context, Cluster(client))
     elif isinstance(profile, SerialProfile):
         with closing(SerialExecutor(factory, context)) as executor:
             yield executor
@@ -50,19 +53,18 @@ def open_executor(
         from surveyflow.flow.connections import open_cluster
 
         with open_cluster(profile) as cluster:
-            yield _on_dask(profile, factory, context, cluster.client, cluster.logs)
+            yield _on_dask(profile, factory, context, cluster)
 
 
-def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], client: Client, logs: Path | None) -> Executor:
+def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], cluster: Cluster) -> Executor:
     from surveyflow.flow.runner import DaskExecutor
 
     limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
     return DaskExecutor(
-        client,
+        cluster,
         factory,
         context,
         jobs_per_worker=limits.jobs_per_worker,
         max_deaths=limits.max_deaths,
         worker_wait_s=limits.worker_wait_s,
-        logs=logs,
     )

@@ -86,16 +86,20 @@ def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
         yield Cluster(client, Path(scratch))
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
-            client.wait_for_workers(n_workers, timeout=10)
+            client.wait_for_workers(n_workers, timeout=5)
 
 
 def _local_settings(profile: LocalProfile) -> dict[str, Any]:
     """Dask's settings for a cluster of our own.
 
-    Deaths are counted by our own side, so Dask is to report each one. Results are receipts, so spilling and pausing could help
-    nobody, but would hit workers whose memory-mapped mosaics count as theirs.
+    Deaths are counted by our own side, so Dask is to report each one. A worker that was lost comes back by its nanny, again and
+    again: by default the cluster would look after some seconds, and end for good a nanny that is just at it. Connections to the
+    dead are given up soon. Results are receipts, so spilling and pausing could help nobody, but would hit workers whose
+    memory-mapped mosaics count as theirs.
     """
     return {
+        "distributed.comm.timeouts.connect": "10s",
+        "distributed.deploy.lost-worker-timeout": "10000 days",
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
         "distributed.worker.preload": ["surveyflow.flow.worker_process"],

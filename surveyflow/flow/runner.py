@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
-
 from surveyflow.flow.attempts import Attempt, Attempts
+from surveyflow.flow.connections import Cluster
 from surveyflow.flow.flights import Deaths, Flights
 from surveyflow.flow.jobs import WorkerSpec
 from surveyflow.flow.worker_logs import last_words
@@ -34,8 +33,8 @@ class DaskExecutor:
 
     Parameters
     ----------
-    client
-        A connected client; it stays open.
+    cluster
+        Where to run; it stays open.
     factory, context
         As for `surveyflow.flow.serial.SerialExecutor`. Each worker process makes its own worker object, once.
     jobs_per_worker
@@ -44,36 +43,32 @@ class DaskExecutor:
         Workers that may die with a job before it is given up, at least 2.
     worker_wait_s
         How long to go on without a single worker before the run is given up, seconds.
-    logs
-        Folder of the workers' logs, to quote from when they die; None where it cannot be reached.
     """
 
     def __init__(
         self,
-        client: Client,
+        cluster: Cluster,
         factory: str,
         context: Mapping[str, Any],
         *,
         jobs_per_worker: int = 2,
         max_deaths: int = 3,
         worker_wait_s: float = 300.0,
-        logs: Path | None = None,
     ) -> None:
-        self._client = client
+        self._cluster = cluster
         self._spec = WorkerSpec.of(factory, context)
         self._jobs_per_worker = jobs_per_worker
         self._max_deaths = max_deaths
         self._worker_wait_s = worker_wait_s
-        self._logs = logs
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job as it ends; a fatal one is the last.
 
         Jobs start in the order given. Leaving the iteration early takes back those that have not started.
         """
-        flights = Flights(self._client, self._spec)
-        crew = _Crew(self._client, self._worker_wait_s)
-        run = _Run(Attempts(jobs, self._max_deaths), flights, crew, self._jobs_per_worker, self._logs)
+        flights = Flights(self._cluster.client, self._spec)
+        crew = _Crew(self._cluster, self._worker_wait_s)
+        run = _Run(Attempts(jobs, self._max_deaths), flights, crew, self._jobs_per_worker, self._cluster.logs)
         try:
             for result in run.results():
                 yield result
@@ -83,7 +78,7 @@ class DaskExecutor:
             flights.recall()
 
     def close(self) -> None:
-        """Do nothing: the client belongs to whoever opened it."""
+        """Do nothing: the cluster belongs to whoever opened it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +131,8 @@ class _Crew:
     Asked at every job, so the scheduler's answer is kept for a second.
     """
 
-    def __init__(self, client: Client, wait_s: float) -> None:
-        self._client = client
+    def __init__(self, cluster: Cluster, wait_s: float) -> None:
+        self._cluster = cluster
         self.wait_s = wait_s
         self._size = 0
         self._asked_at = self._seen_at = float("-inf")
@@ -157,6 +152,6 @@ class _Crew:
 
     def _count(self) -> int:
         try:
-            return len(self._client.nthreads())
+            return len(self._cluster.client.nthreads())
         except OSError:  # the scheduler is out of reach; if it stays so, Dask cancels what is in flight
             return 0

@@ -9,12 +9,18 @@ from surveyflow.flow.profiles import LocalProfile
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def started_cluster():
     with open_cluster(LocalProfile(workers=2)) as cluster:
         yield cluster
 
 
 @pytest.fixture
+def cluster(started_cluster):
+    """Two workers, back from whatever the test before did to them."""
+    started_cluster.client.wait_for_workers(2, timeout=15)
+    return started_cluster
+
+
+@pytest.fixture
 def client(cluster):
-    cluster.client.wait_for_workers(2, timeout=15)
     return cluster.client

@@ -8,6 +8,7 @@ import time
 import pytest
 from distributed import Client, LocalCluster
 
+from surveyflow.flow.connections import Cluster
 from surveyflow.flow.runner import DaskExecutor
 from surveyflow.flow.serial import SerialExecutor
 from surveyflow.types import Job
@@ -33,8 +34,8 @@ def diary(tmp_path):
 
 
 @pytest.fixture
-def executor(client, cluster, diary):
-    return DaskExecutor(client, FACTORY, {"diary": str(diary)}, logs=cluster.logs)
+def executor(cluster, diary):
+    return DaskExecutor(cluster, FACTORY, {"diary": str(diary)})
 
 
 def wait_until(condition, what):
@@ -151,8 +152,8 @@ def test_jobs_start_in_the_callers_order(executor, diary):
     assert all(abs(rank[f"nap{number}"] - number) <= 4 for number in range(20))
 
 
-def test_a_factory_that_workers_cannot_import_ends_the_run_and_says_so(client):
-    (result,) = DaskExecutor(client, "no_such_package.worker:make", {}).run(squares(5))
+def test_a_factory_that_workers_cannot_import_ends_the_run_and_says_so(cluster):
+    (result,) = DaskExecutor(cluster, "no_such_package.worker:make", {}).run(squares(5))
 
     assert result.fatal
     assert "no_such_package.worker:make cannot be imported on" in result.error
@@ -177,7 +178,7 @@ def test_a_run_whose_scheduler_is_gone_ends_and_says_so():
         LocalCluster(n_workers=1, processes=False, host="tcp://127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
-        results = DaskExecutor(client, FACTORY, {}).run(naps(4, 0.2))
+        results = DaskExecutor(Cluster(client), FACTORY, {}).run(naps(4, 0.2))
         next(results)
         cluster.close()
         *_, last = results
@@ -191,7 +192,7 @@ def test_a_run_without_workers_gives_up_after_a_while():
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        (result,) = DaskExecutor(client, FACTORY, {}, worker_wait_s=0.5).run(squares(3))
+        (result,) = DaskExecutor(Cluster(client), FACTORY, {}, worker_wait_s=0.5).run(squares(3))
 
     assert result.fatal
     assert result.error.startswith("no worker was there for 0.5 s")
