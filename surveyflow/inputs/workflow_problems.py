@@ -16,10 +16,12 @@ from surveyflow.errors import Problem
 from surveyflow.inputs.toml_text import shown, toml_value
 from surveyflow.inputs.workflow_tables import (
     ColumnMap,
+    Discovery,
     FieldInputs,
     Models,
     MosaicSpec,
     Output,
+    Publish,
     Quality,
     Sampling,
     SourceListSpec,
@@ -131,6 +133,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "sampling": Sampling,
     "quality": Quality,
     "tiling": Tiling,
+    "discovery": Discovery,
+    "publish": Publish,
 }
 
 
@@ -152,7 +156,7 @@ def findings_across_tables(document: Mapping[str, Any]) -> list[Finding]:
 
 
 def _overlapping_ranges(document: Mapping[str, Any]) -> Iterator[Finding]:
-    ranges = [(name, pair) for name, pair in _table(document, "routing").items() if _is_range(pair)]
+    ranges = [(name, pair) for name, pair in table_at(document, "routing").items() if _is_range(pair)]
     for (first, a), (second, b) in combinations(ranges, 2):
         if max(a[0], b[0]) < min(a[1], b[1]):
             what = f"{second} {b} overlaps {first} {a}; a redshift must belong to one instrument."
@@ -165,9 +169,9 @@ def _is_range(value: Any) -> bool:
 
 
 def _unknown_instruments(document: Mapping[str, Any]) -> Iterator[Finding]:
-    routing = _table(document, "routing")
-    for field in _table(document, "fields") if routing else ():
-        for instrument in _table(document, "fields", field):
+    routing = table_at(document, "routing")
+    for field in table_at(document, "fields") if routing else ():
+        for instrument in table_at(document, "fields", field):
             if instrument not in routing and instrument != "sources":
                 close = get_close_matches(instrument, [*routing, "sources"], n=1)
                 remedy = f"Did you mean {close[0]}?" if close else "Give it a redshift range in [routing], or remove the table."
@@ -183,14 +187,14 @@ def _images_named_twice(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _images(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    for field in _table(document, "fields"):
-        for instrument in _table(document, "fields", field):
-            for role, path in _table(document, "fields", field, instrument).items():
+    for field in table_at(document, "fields"):
+        for instrument in table_at(document, "fields", field):
+            for role, path in table_at(document, "fields", field, instrument).items():
                 if role in MosaicSpec.model_fields and isinstance(path, str):
                     yield ("fields", field, instrument, role), os.path.normpath(path)
 
 
-def _table(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+def table_at(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     """The table at a place; empty where there is something else, which its own check tells."""
     value: Any = document
     for key in keys:

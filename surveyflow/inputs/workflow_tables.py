@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -25,6 +26,9 @@ DEFAULT_DRAWS = 1000
 DEFAULT_CORE_SIZE = 4096
 SMALLEST_CORE_SIZE = 256
 DEFAULT_MIN_VALID_FRACTION = 0.5
+DEFAULT_QUIET_S = 60.0
+DEFAULT_WATCH_S = 1.0
+DEFAULT_NOTIFY_TIMEOUT_S = 60.0
 
 _CORRECT_IT = "Correct the value."
 
@@ -104,15 +108,22 @@ def _check_version(version: int) -> int:
 
 
 def _check_release(name: str) -> str:
+    if problem := problem_of_release(name):
+        raise _refuse(*problem)
+    return name
+
+
+def problem_of_release(name: str) -> tuple[str, str] | None:
+    """What keeps a name from being a release's, with the remedy; None where nothing does."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
-        raise _refuse(
+        return (
             f"found {shown(name)}, which cannot name a folder: expected up to 100 letters, digits, '.', '_', '+' and '-', "
             "beginning with a letter or digit.",
             "Name it such as v1.0.",
         )
     if name == "latest" or re.search(r"-r\d+$", name):
-        raise _refuse(f"found {shown(name)}, a name that surveyflow gives to revisions.", "Name it such as v1.0.")
-    return name
+        return f"found {shown(name)}, a name that surveyflow gives to revisions.", "Name it such as v1.0."
+    return None
 
 
 def _check_part_name(name: str) -> str:
@@ -129,6 +140,16 @@ def _check_text(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise _refuse(f"found {shown(text)}, expected a text of one line that is not blank.", _CORRECT_IT)
     return text
+
+
+def _check_command(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise _refuse(f"{shown(command)} is no command line: {error}.", "Close every quote.") from error
+    if not words:
+        raise _refuse(f"found {shown(command)}, expected a command line.", "Name a program, or leave the key out.")
+    return command
 
 
 def _within(low: float, high: float) -> AfterValidator:
@@ -242,6 +263,41 @@ class Tiling(_Table):
     core_size: Annotated[int, _within(SMALLEST_CORE_SIZE, 2**31 - 1)] = Field(default=DEFAULT_CORE_SIZE, examples=[4096])
 
 
+class Discovery(_Table):
+    """``[discovery]``: when the files of a release count as complete; heeded by ``--release latest`` alone.
+
+    Parameters
+    ----------
+    quiet_s
+        Seconds that a file must have been left alone for, by its time of change. 60, unless given.
+    watch_s
+        Seconds between two looks at every file's size and time of change. 1, unless given.
+    checksums
+        Whether the DATASUM and CHECKSUM of FITS files, where present, are compared with their content. True, unless given.
+    """
+
+    quiet_s: Annotated[float, _within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
+    watch_s: Annotated[float, _within(0.0, 600.0)] = Field(default=DEFAULT_WATCH_S, examples=[DEFAULT_WATCH_S])
+    checksums: bool = Field(default=True, examples=[True])
+
+
+class Publish(_Table):
+    """``[publish]``: what happens when a revision has been published.
+
+    Parameters
+    ----------
+    notify
+        Command line to run then, parted into words as a shell would and given to no shell; None for none.
+    notify_timeout_s
+        Seconds after which it is ended. 60, unless given.
+    """
+
+    notify: Annotated[str, AfterValidator(_check_command)] | None = Field(default=None, examples=["mail-the-team v1"])
+    notify_timeout_s: Annotated[float, _within(0.1, 86_400.0)] = Field(
+        default=DEFAULT_NOTIFY_TIMEOUT_S, examples=[DEFAULT_NOTIFY_TIMEOUT_S]
+    )
+
+
 class ColumnMap(_Table):
     """``columns``: what the source list calls the columns that are needed; names are case-sensitive.
 
@@ -333,7 +389,7 @@ class Workflow(_Table):
     ----------
     version
         Version of the file's form: 1.
-    survey, output, models, sampling, quality, tiling
+    survey, output, models, sampling, quality, tiling, discovery, publish
         The tables of these names.
     routing
         Half-open redshift range [low, high) of each instrument; ranges do not overlap.
@@ -349,6 +405,8 @@ class Workflow(_Table):
     routing: Annotated[dict[_PartName, _Range], AfterValidator(_not_empty)] = Field(examples=[{"F814W": [0.5, 1.5]}])
     quality: Quality = Field(default=Quality(), examples=[{"min_valid_fraction": DEFAULT_MIN_VALID_FRACTION}])
     tiling: Tiling = Field(default=Tiling(), examples=[{"core_size": DEFAULT_CORE_SIZE}])
+    discovery: Discovery = Field(default=Discovery(), examples=[{"quiet_s": DEFAULT_QUIET_S}])
+    publish: Publish = Field(default=Publish(), examples=[{"notify": "mail-the-team v1"}])
     fields: Annotated[dict[_PartName, FieldInputs], AfterValidator(_not_empty)] = Field(examples=[{"COSMOS": "..."}])
 
     _path: Path = PrivateAttr(default=Path())

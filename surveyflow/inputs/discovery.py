@@ -1,0 +1,248 @@
+"""Which release is the newest of which every file is there, complete and at rest.
+
+Releases are told from the files that match the workflow's paths, with any name in the place of ``{release}``. The newest comes
+first: runs of digits count as numbers, so that v1.10 is newer than v1.9 and v1-2 equals v1.2 but for its spelling; case does not
+count; of two names of which one is the other with something added, the longer is newer (v1.0.1 after v1.0), unless what is added
+begins with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0).
+
+A release is complete if every source list, mosaic and weight map of the workflow names one file, and none of these files has
+changed lately or changes while it is watched, or contradicts its own checksums.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from surveyflow.errors import Problem, WorkflowError
+from surveyflow.inputs.fits_checksums import damage_of_fits
+from surveyflow.inputs.paths import problem_of_file, split_extension
+from surveyflow.inputs.workflow import Discovery, is_manifest, read_document
+from surveyflow.inputs.workflow_paths import RELEASE, Unresolved, file_named, input_paths, releases_named
+from surveyflow.inputs.workflow_problems import Location
+from surveyflow.inputs.workflow_tables import problem_of_release
+
+_BEFORE_THE_RELEASE = {"alpha", "beta", "dev", "pre", "rc"}
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRelease:
+    """A release that is newer than the one that was chosen.
+
+    Parameters
+    ----------
+    release
+        Its name.
+    reasons
+        What is wrong with its files, each in words.
+    """
+
+    release: str
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"release {self.release} was skipped: {'; '.join(self.reasons)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChoice:
+    """The newest complete release.
+
+    Parameters
+    ----------
+    release
+        Its name.
+    skipped
+        Newer releases that are not complete, the newest first.
+    """
+
+    release: str
+    skipped: tuple[SkippedRelease, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``--json`` shows."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How time passes and files are read while they are judged: the system's ways, unless given.
+
+    Parameters
+    ----------
+    now
+        Seconds since 1970.
+    sleep
+        Lets so many seconds pass.
+    damage
+        Says in words what is wrong with a file's content; None where nothing is.
+    """
+
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], object] = time.sleep
+    damage: Callable[[Path], str | None] = damage_of_fits
+
+
+def find_newest_release(workflow: Path, watch: Watch | None = None) -> ReleaseChoice:
+    """Find the newest release of which every file is complete.
+
+    Parameters
+    ----------
+    workflow
+        A workflow file; at least one path of its source lists and mosaics holds ``{release}``.
+    watch
+        How time passes and files are read.
+
+    Raises
+    ------
+    WorkflowError
+        If no path holds ``{release}``, no file matches, or no release is complete; the last with every reason.
+    """
+    file = workflow.absolute()
+    if is_manifest(file):
+        raise _refusal(file, "is the manifest of one release, which names its files.", "Leave --release out.")
+    document = read_document(file)
+    settings, chosen_watch = _settings(document), watch or Watch()
+    names = _releases(document, file)
+    files = {name: _FilesOfRelease.of(document, file.parent, name) for name in names}
+    looks = {path: _look(path) for found in files.values() for path in found.paths.values()}
+    chosen_watch.sleep(settings.watch_s)
+    skipped: list[SkippedRelease] = []
+    for name in names:
+        reasons = tuple(files[name].reasons(looks, settings, chosen_watch))
+        if not reasons:
+            return ReleaseChoice(name, tuple(skipped))
+        skipped.append(SkippedRelease(name, reasons))
+    raise _none_complete(file, skipped)
+
+
+def age_order(release: str) -> tuple[Any, ...]:
+    """Sorts names of releases from the oldest to the newest.
+
+    Examples
+    --------
+    >>> sorted(["v1.10", "v2.0", "v1.9", "v2.0-rc1"], key=age_order)
+    ['v1.9', 'v1.10', 'v2.0-rc1', 'v2.0']
+    """
+    parts = re.findall(r"\d+|[a-z]+", release.lower())
+    return (*map(_part_order, parts), (1, 0, "")), release
+
+
+def _part_order(part: str) -> tuple[int, int, str]:
+    """A part's place: before a name's end (1) where it announces a release, else after it; numbers after words."""
+    if part.isdigit():
+        return 3, int(part), ""
+    return (0 if part in _BEFORE_THE_RELEASE else 2), 0, part
+
+
+def _refusal(file: Path, what: str, remedy: str) -> WorkflowError:
+    return WorkflowError([Problem(file.name, what, remedy)])
+
+
+def _none_complete(file: Path, skipped: Sequence[SkippedRelease]) -> WorkflowError:
+    remedy = "Wait until the files are there, or name a release to run it as it is: --release NAME."
+    head = Problem(file.name, "no release is complete.", remedy)
+    return WorkflowError([head, *(Problem(file.name, f"{release}.", "") for release in skipped)])
+
+
+def _settings(document: Mapping[str, Any]) -> Discovery:
+    try:
+        return Discovery.model_validate(document.get("discovery", {}))
+    except ValidationError:
+        return Discovery()  # what is wrong with the table is told, with all else, when the workflow is loaded
+
+
+def _releases(document: Mapping[str, Any], file: Path) -> list[str]:
+    """Names of the releases that there are any files of, the newest first."""
+    texts = [text for _, text in input_paths(document) if RELEASE in text]
+    if not texts:
+        raise _refusal(
+            file,
+            f"no path of a source list or mosaic holds {RELEASE}, so there is nothing to choose the newest of.",
+            f'Write such as "mosaics/egs_{RELEASE}_sci.fits", or run without --release latest.',
+        )
+    names = {name for text in texts for name in releases_named(file.parent, text)}
+    usable = sorted((name for name in names if problem_of_release(name) is None), key=age_order, reverse=True)
+    if not usable:
+        shown = ", ".join(texts)
+        raise _refusal(file, f"no file matches {shown}, whatever the release.", "Correct the paths, or put files there.")
+    return usable
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesOfRelease:
+    """The files of one release by what they are (``EGS F814W weight``), and why others were not found."""
+
+    paths: Mapping[str, Path]
+    missing: Sequence[str]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], folder: Path, release: str) -> _FilesOfRelease:
+        paths, missing = {}, []
+        for location, text in input_paths(document):
+            try:
+                path = folder / split_extension(file_named(folder, text, release))[0]
+            except Unresolved as problem:
+                missing.append(f"{_role(location)}: {problem.what.rstrip('.')}")
+                continue
+            if found := problem_of_file(path):
+                missing.append(f"{_role(location)}: {found[0].rstrip('.')}")
+            else:
+                paths[_role(location)] = path
+        return cls(paths, missing)
+
+    def reasons(self, looks: Mapping[Path, _Look | None], settings: Discovery, watch: Watch) -> Iterator[str]:
+        """Why this release cannot be used; content is read only where nothing else is wrong."""
+        unrest = [
+            f"{role}: {path.name} {why}"
+            for role, path in self.paths.items()
+            if (why := _unrest(path, looks[path], settings, watch))
+        ]
+        yield from [*self.missing, *unrest]
+        if settings.checksums and not self.missing and not unrest:
+            for role, path in self.paths.items():
+                if damage := watch.damage(path):
+                    yield f"{role}: {path.name} is damaged or was not written whole: {damage}"
+
+
+def _role(location: Location) -> str:
+    _, field, table, role = map(str, location)
+    return f"{field} source list" if table == "sources" else f"{field} {table} {role}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A file at one moment."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def _look(path: Path) -> _Look | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return _Look(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _unrest(path: Path, before: _Look | None, settings: Discovery, watch: Watch) -> str | None:
+    """Why a file seems to be still on its way; None if it is at rest."""
+    now = _look(path)
+    if before is None or now is None:
+        return "vanished while it was looked at"
+    if now.size != before.size:
+        return f"is still growing or shrinking: {before.size:,} bytes, then {now.size:,}"
+    if now != before:
+        return "was written or replaced while it was looked at"
+    age_s = watch.now() - now.mtime_ns / 1e9
+    if abs(age_s) < settings.quiet_s:
+        return f"was written {max(age_s, 0):.0f} s ago, and counts as complete after {settings.quiet_s:g} s"
+    return None

@@ -1,0 +1,104 @@
+"""Damage to a FITS file is seen in the sums that its headers tell; the sums themselves are astropy's."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surveyflow.inputs.fits_checksums import damage_of_fits
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image of several extensions, one of them compressed, with sums."""
+    rng = np.random.default_rng(3)
+    pixels = rng.normal(size=(50, 70)).astype(np.float32)
+    hdus = [
+        fits.PrimaryHDU(),
+        fits.ImageHDU(pixels, name="SCI"),
+        fits.CompImageHDU(pixels, name="WHT", compression_type="GZIP_2", quantize_level=0),
+        fits.BinTableHDU.from_columns([fits.Column("ID", "K", array=np.arange(9))], name="CAT"),
+    ]
+    path = tmp_path / "image.fits"
+    fits.HDUList(hdus).writeto(path, checksum=True)
+    return path
+
+
+def flip_byte(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x40
+    path.write_bytes(content)
+
+
+def data_byte(path, extension):
+    with fits.open(path, disable_image_compression=True) as hdus:
+        return hdus[extension].fileinfo()["datLoc"]
+
+
+def test_a_sound_file_shows_no_damage(image):
+    assert damage_of_fits(image) is None
+
+
+@pytest.mark.parametrize(("extension", "number"), [("SCI", 1), ("WHT", 2), ("CAT", 3)])
+def test_one_changed_byte_of_data_is_told_with_both_sums(image, extension, number):
+    with fits.open(image, disable_image_compression=True) as hdus:
+        claimed = hdus[extension].header["DATASUM"]
+    flip_byte(image, data_byte(image, extension) + 17)
+    damage = damage_of_fits(image)
+    assert damage.startswith(f"its data in HDU {number} have the sum ")
+    assert damage.endswith(f"but DATASUM says {claimed}")
+
+
+def test_a_changed_header_is_told_by_its_checksum(image):
+    content = image.read_bytes()
+    assert content.count(b"'SCI     '") == 1
+    image.write_bytes(content.replace(b"'SCI     '", b"'SCJ     '"))
+    assert damage_of_fits(image) == "HDU 1 does not agree with its CHECKSUM"
+
+
+def test_a_file_that_is_cut_short_is_told(image):
+    image.write_bytes(image.read_bytes()[: data_byte(image, "SCI") + 2880])
+    assert damage_of_fits(image) is not None
+
+
+def test_a_file_within_gzip_is_unpacked(image, tmp_path):
+    packed = tmp_path / "image.fits.gz"
+    packed.write_bytes(gzip.compress(image.read_bytes()))
+    assert damage_of_fits(packed) is None
+    flip_byte(image, data_byte(image, "SCI") + 5)
+    packed.write_bytes(gzip.compress(image.read_bytes()))
+    assert "HDU 1" in damage_of_fits(packed)
+
+
+def test_a_gzip_file_that_is_cut_short_is_told(image, tmp_path):
+    packed = tmp_path / "image.fits.gz"
+    packed.write_bytes(gzip.compress(image.read_bytes())[:-100])
+    assert "cannot be read" in damage_of_fits(packed)
+
+
+@pytest.mark.parametrize("content", [b"", b"# id ra dec\n1 2 3\n", gzip.compress(b"id,ra\n1,2\n", mtime=0)])
+def test_a_file_that_is_no_fits_has_nothing_to_compare(tmp_path, content):
+    path = tmp_path / "list.cat"
+    path.write_bytes(content)
+    assert damage_of_fits(path) is None
+
+
+def test_a_file_without_sums_has_nothing_to_compare(tmp_path):
+    path = tmp_path / "plain.fits"
+    fits.PrimaryHDU(np.ones((9, 9), np.float32)).writeto(path)
+    flip_byte(path, 2880 + 5)
+    assert damage_of_fits(path) is None
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_bytes=st.integers(1, 9000))
+def test_the_sum_is_that_of_astropy(tmp_path_factory, seed, n_bytes):
+    path = tmp_path_factory.mktemp("sums") / "noise.fits"
+    noise = np.random.default_rng(seed).integers(0, 256, n_bytes, dtype=np.uint8)
+    noise[::2] |= 0xF0  # large words, so that carries come round
+    fits.PrimaryHDU(noise).writeto(path, checksum=True)
+    assert damage_of_fits(path) is None
