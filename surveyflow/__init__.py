@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surveyflow.api import (
         cutouts,
+        fractions,
         import_legacy,
         load_model,
         open_catalog,
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "cutouts",
+    "fractions",
     "import_legacy",
     "load_model",
     "open_catalog",

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
 from surveyflow.catalog.run_folders import RunStatus, last_run
 from surveyflow.errors import InputError
 from surveyflow.flow.clusters import Profile, load_profile, open_executor
+from surveyflow.inputs.confusion import read_matrices
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.models.store import ModelStore, read_card, read_weights
 from surveyflow.planning import Plan
+from surveyflow.population import Population, Question, measure_population
 from surveyflow.runs.deciding import make_plan
 from surveyflow.runs.executing import LateExecutor
 from surveyflow.runs.preflight import Survey, check_engine, open_survey
@@ -26,6 +29,7 @@ from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.stretch_check import StretchCheck, check_stretches
 from surveyflow.runs.whole import RunResult, run_survey
 from surveyflow.sky.scattered import cut_from_mosaic
+from surveyflow.stats.fractions import ClassRule
 from surveyflow.types import CutoutStack, EngineChoice, Model, ModelCard, ModelKey
 from surveyflow.worker import FACTORY
 
@@ -271,6 +275,74 @@ def report(root: str | Path, *, release: str = "latest", output: str | Path | No
     page.parent.mkdir(parents=True, exist_ok=True)
     write_report(revision.path, page)
     return page
+
+
+def fractions(
+    root: str | Path,
+    *,
+    edges: Sequence[float],
+    bins: str = "redshift",
+    where: str | pc.Expression | None = None,
+    rule: str = ClassRule.MEAN_OUTPUT,
+    matrix: str | Path | None = None,
+    max_coverage_pct: float | None = None,
+    max_flux_pp: float | None = None,
+    max_p_contaminated: float | None = None,
+    confidence: float = 0.6827,
+    release: str = "latest",
+) -> Population:
+    """Measure the fraction of galaxies called post-merger, in bins.
+
+    What the number is not: the fraction of mergers. The networks know post-mergers and star-forming galaxies only; ellipticals,
+    stars and pairs are counted as one of the two, and the published rates are for asymmetric galaxies, so a fraction of all
+    catalogued sources is not the quantity of Ferreira et al. (2022): select. Tests are balanced; where post-mergers are rare,
+    most galaxies called so are not, so give a matrix. Results of weights of another origin than ``ferreira2022`` are not those
+    of the paper, and those of ``untrained`` weights mean nothing. The notes of the result say which of this applies.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    edges
+        Edges of the bins, increasing; bins are half-open, [low, high).
+    bins
+        The numeric column that they are of; ``z`` stands for ``redshift``.
+    where
+        Which galaxies to count: an expression such as ``"field == 'EGS' and flags & OUT_OF_DOMAIN == 0"``, or a
+        `pyarrow.compute.Expression`. Only rows with a result are counted.
+    rule
+        When a galaxy counts as post-merger: ``mean_output`` if its mean p_pm exceeds its mean p_sf (the authors' rule),
+        ``majority_vote`` if f_pm exceeds 0.5.
+    matrix
+        Confusion matrices to correct with: a TOML file, or ``ferreira2022`` for the published ones; none if left out.
+    max_coverage_pct, max_flux_pp, max_p_contaminated
+        Contamination cuts: the largest ``coverage_pct_mean`` (percent), ``flux_pp_mean`` (e-/s/pixel) and
+        ``p_contaminated_mean`` that count.
+    confidence
+        Probability that an interval holds the truth, in (0, 1); the default is one standard deviation of a normal.
+    release
+        ``latest``, a release or a revision.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    InputError
+        If bins, selection, cuts or matrix cannot be used with this catalog; matrices of other weights are refused.
+
+    Examples
+    --------
+    >>> found = fractions("catalogs/candels", edges=[0.5, 1, 1.5, 2, 3], matrix="ferreira2022")  # doctest: +SKIP
+    >>> [(item.low, item.corrected) for item in found.bins]  # doctest: +SKIP
+    """
+    if rule not in list(ClassRule):
+        raise InputError(f"there is no rule {rule!r}. Use {' or '.join(ClassRule)}.")
+    cuts = {"coverage_pct_mean": max_coverage_pct, "flux_pp_mean": max_flux_pp, "p_contaminated_mean": max_p_contaminated}
+    limits = {column: limit for column, limit in cuts.items() if limit is not None}
+    question = Question(edges, bins, where, ClassRule(rule), limits, confidence)
+    tests = read_matrices(matrix) if matrix is not None else None
+    revision = find(Path(root), release)
+    return measure_population(open_catalog(root, revision.name), revision.name, question, tests)
 
 
 def cutouts(

@@ -1,0 +1,180 @@
+"""Which rows an expression such as ``field == 'EGS' and flags & OUT_OF_DOMAIN == 0`` chooses.
+
+The text has Python's grammar, but is never run: it is parsed, and the few forms below are translated to an Arrow expression.
+Anything else is refused.
+
+- columns by name; numbers, texts in quotes, True and False; names of `Flag` bits
+- ``== != < <= > >=``, also chained (``0.5 <= redshift < 1.5``), and ``in [...]``, ``not in [...]``
+- ``and``, ``or``, ``not``; ``+ - * /``; ``&`` between a whole-number column and bits
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import reduce
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from surveyflow.errors import InputError
+from surveyflow.types import Flag
+
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_ALIASES = {"z": "redshift"}
+
+
+def parse_selection(text: str, schema: pa.Schema) -> pc.Expression:
+    """Translate a selection to an Arrow expression. A row where a compared value is null is not chosen.
+
+    Parameters
+    ----------
+    text
+        The expression; see the module's docstring.
+    schema
+        The columns that it may name; ``z`` stands for ``redshift``.
+
+    Raises
+    ------
+    InputError
+        If the text is no such expression, names no column of the schema, or compares what cannot be compared.
+
+    Examples
+    --------
+    >>> schema = pa.schema({"redshift": pa.float64(), "flags": pa.int32()})
+    >>> rows = pa.table({"redshift": [0.7, 1.2, None], "flags": [0, 4, 0]}, schema=schema)
+    >>> rows.filter(parse_selection("z < 1.5 and flags & OUT_OF_DOMAIN == 0", schema))["redshift"].to_pylist()
+    [0.7]
+    """
+    tree = _tree(text)
+    try:
+        expression = _Translator(text, schema).truth(tree)
+        ds.dataset(schema.empty_table()).to_table(filter=expression)  # only here does Arrow say what it cannot compare
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise InputError(f"selection {text!r}: the types do not fit ({error}). Texts are quoted, numbers are not.") from error
+    return expression
+
+
+def column_named(name: str, schema: pa.Schema) -> str:
+    """Find the column that a name stands for.
+
+    Parameters
+    ----------
+    name
+        A column of the schema; ``z`` stands for ``redshift``.
+    schema
+        The columns.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message suggests a near one.
+    """
+    column = _ALIASES.get(name, name) if name not in schema.names else name
+    if column in schema.names:
+        return column
+    close = get_close_matches(name, schema.names, n=1)
+    hint = f"Did you mean {close[0]}?" if close else "docs/reference/catalog.md lists them."
+    raise InputError(f"the catalog has no column {name!r}. {hint}")
+
+
+def _tree(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"selection {text!r}: it is no expression ({error}). Write e.g. 0.5 <= redshift < 1.5.") from error
+
+
+class _Translator:
+    """Translates one text; every method takes a node of its syntax tree."""
+
+    def __init__(self, text: str, schema: pa.Schema) -> None:
+        self.text, self.schema = text, schema
+
+    def truth(self, node: ast.expr) -> Any:
+        """A node that is true or false."""
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                return reduce(operator.and_ if isinstance(op, ast.And) else operator.or_, map(self.truth, values))
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return ~self.truth(operand)
+            case ast.Compare(left=left, ops=ops, comparators=rights):
+                pairs = zip(ops, pairwise([left, *rights]), strict=True)
+                return reduce(operator.and_, (self.comparison(op, *pair) for op, pair in pairs))
+        raise self.refusal(node, "a comparison is expected here")
+
+    def comparison(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> Any:
+        """Two nodes compared."""
+        if isinstance(op, ast.In | ast.NotIn):  # codespell:ignore notin
+            values = self.value(left)
+            found = values.isin(self.items(right))
+            return values.is_valid() & (found if isinstance(op, ast.In) else ~found)
+        if type(op) not in _COMPARISONS:
+            raise self.refusal(right, "use == or !=; a null never fulfils a comparison")
+        return _COMPARISONS[type(op)](self.value(left), self.value(right))
+
+    def items(self, node: ast.expr) -> list[Any]:
+        """The constants of a list."""
+        if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
+            raise self.refusal(node, "a list of values in brackets is expected after in")
+        return [self.constant(item) for item in node.elts]
+
+    def value(self, node: ast.expr) -> Any:
+        """A node that is a number or a text, row by row."""
+        match node:
+            case ast.Name(id=name) if name not in Flag.__members__:
+                return pc.field(column_named(name, self.schema))
+            case ast.BinOp(op=ast.BitAnd(), left=left, right=right):
+                return pc.bit_wise_and(self.integers(left), pa.scalar(self.bits(right), pa.int64()))
+            case ast.BinOp(op=op, left=left, right=right) if type(op) in _ARITHMETIC:
+                return _ARITHMETIC[type(op)](self.value(left), self.value(right))
+        return pc.scalar(self.constant(node))
+
+    def constant(self, node: ast.expr) -> Any:
+        """A number, text, truth value or flag."""
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str() as value):
+                return value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+                return -value
+            case ast.Name(id=name) if name in Flag.__members__:
+                return Flag[name].value
+        raise self.refusal(node, "only columns, numbers, quoted texts and flags can be compared")
+
+    def integers(self, node: ast.expr) -> Any:
+        """A column of whole numbers."""
+        if isinstance(node, ast.Name) and node.id in self.schema.names and pa.types.is_integer(self.schema.field(node.id).type):
+            return pc.field(node.id).cast(pa.int64())
+        raise self.refusal(node, "& takes bits of a whole-number column such as flags; join comparisons with and")
+
+    def bits(self, node: ast.expr) -> int:
+        """Bits to look at: a whole number, a flag, or several joined with ``|``, in brackets."""
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            return self.bits(node.left) | self.bits(node.right)
+        value = self.constant(node)
+        if type(value) is not int:
+            raise self.refusal(node, "bits are whole numbers or names of flags")
+        return value
+
+    def refusal(self, node: ast.expr, why: str) -> InputError:
+        """What to raise at a node that means nothing here."""
+        part = ast.get_source_segment(self.text.strip(), node) or self.text
+        return InputError(f"selection {self.text!r}: {why}, not {part!r}.")
