@@ -111,7 +111,7 @@ def publish(
         final = _move_into_place(folder, root, name)
     point_latest_at(root, name)
     logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
-    return Revision(name, final, dataset.n_rows, status_counts)
+    return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")))
 
 
 @dataclass(frozen=True, slots=True)

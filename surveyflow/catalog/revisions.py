@@ -43,12 +43,15 @@ class Revision:
         Its rows.
     status_counts
         Rows by status.
+    created
+        When the run that made it described it, ISO 8601, UTC; ``""`` if it did not say.
     """
 
     name: str
     path: Path
     n_rows: int
     status_counts: Mapping[str, int]
+    created: str = ""
 
 
 def list_revisions(root: Path) -> list[Revision]:
@@ -60,6 +63,17 @@ def list_revisions(root: Path) -> list[Revision]:
         The output folder.
     """
     return [_revision(root, name) for name in revision_names(root)]
+
+
+def in_order_of_publication(root: Path) -> list[Revision]:
+    """Every published revision, the oldest first.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    return sorted(list_revisions(root), key=lambda revision: (revision.created, split_name(revision.name)))
 
 
 def latest(root: Path) -> Revision | None:
@@ -250,4 +264,4 @@ def _pointed_at(root: Path, name: str) -> Revision:
 def _revision(root: Path, name: str) -> Revision:
     path = root / "releases" / name
     manifest = read_manifest(path)
-    return Revision(name, path, manifest["rows"], manifest["status"])
+    return Revision(name, path, manifest["rows"], manifest["status"], manifest.get("created", ""))
