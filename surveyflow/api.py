@@ -17,15 +17,18 @@ from surveyflow.catalog.run_folders import RunStatus, last_run
 from surveyflow.errors import InputError
 from surveyflow.flow.clusters import Profile, load_profile, open_executor
 from surveyflow.inputs.confusion import read_matrices
+from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.inputs.mosaics import open_mosaic
-from surveyflow.inputs.workflow import load_workflow
+from surveyflow.inputs.workflow import Output, is_manifest, load_workflow, read_manifest_file
 from surveyflow.models.store import ModelStore, read_card, read_weights
 from surveyflow.planning import Plan
 from surveyflow.population import Population, Question, measure_population
+from surveyflow.runs.choosing import choose_release
 from surveyflow.runs.deciding import make_plan
 from surveyflow.runs.executing import LateExecutor
 from surveyflow.runs.preflight import Survey, check_engine, open_survey
 from surveyflow.runs.progress import Listener, Reporter
+from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.stretch_check import StretchCheck, check_stretches
 from surveyflow.runs.whole import RunResult, run_survey
 from surveyflow.sky.scattered import cut_from_mosaic
@@ -39,11 +42,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Imported",
+    "ReleaseChoice",
     "SurveyStatus",
     "ValidSurvey",
     "check_models",
     "cutouts",
     "demo",
+    "find_release",
     "import_legacy",
     "import_models",
     "list_models",
@@ -104,20 +109,42 @@ class SurveyStatus:
     last_run: RunStatus | None
 
 
-def validate(workflow: str | Path) -> ValidSurvey:
+def find_release(workflow: str | Path) -> ReleaseChoice:
+    """Find the newest release of which every file that a workflow names is there, complete and at rest.
+
+    Parameters
+    ----------
+    workflow
+        Path of a workflow file with ``{release}`` in its paths.
+
+    Returns
+    -------
+    Its name, and what is newer and was skipped, with the reasons.
+
+    Raises
+    ------
+    WorkflowError
+        If there is none; it holds every reason.
+    """
+    return choose_release(Path(workflow))
+
+
+def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey:
     """Check a workflow and everything that it names, without changing anything.
 
     Parameters
     ----------
     workflow
-        Path of the workflow file.
+        Path of the workflow file, or of a published revision's ``manifest.json``.
+    release
+        Name of the release, in the place of the workflow's own; ``latest`` for the newest complete one.
 
     Raises
     ------
     WorkflowError
         If anything cannot be used; it holds every problem found.
     """
-    with open_survey(load_workflow(Path(workflow))) as survey:
+    with _opened(workflow, release) as (survey, _):
         fields = survey.fields
         return ValidSurvey(
             name=survey.workflow.survey.name,
@@ -132,6 +159,7 @@ def validate(workflow: str | Path) -> ValidSurvey:
 def plan(
     workflow: str | Path,
     *,
+    release: str | None = None,
     profile: str | Path | None = None,
     precision: str = "float32",
     listeners: Sequence[Listener] = (),
@@ -140,8 +168,8 @@ def plan(
 
     Parameters
     ----------
-    workflow
-        Path of the workflow file.
+    workflow, release
+        As in `validate`.
     profile
         Name or path of the profile that says where to read them; the built-in ``local`` if left out.
     precision
@@ -154,14 +182,19 @@ def plan(
     WorkflowError
         If anything cannot be used.
     """
-    with open_survey(load_workflow(Path(workflow))) as survey, ExitStack() as stack:
+    with _opened(workflow, release) as (survey, original), ExitStack() as stack:
         executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
-        return make_plan(survey, executor, Reporter(listeners), precision)
+        planned = make_plan(survey, executor, Reporter(listeners), precision)
+        if original is not None:
+            check_plan(original, survey, planned)
+        return planned
 
 
 def run(
     workflow: str | Path,
     *,
+    release: str | None = None,
+    output: str | Path | None = None,
     profile: str | Path | None = None,
     client: Any = None,
     engine: str = "auto",
@@ -172,8 +205,10 @@ def run(
 
     Parameters
     ----------
-    workflow
-        Path of the workflow file.
+    workflow, release
+        As in `validate`. A manifest is run only if its tables can be made again: its inputs and models must be as they were.
+    output
+        Folder for the results, in the place of the workflow's own.
     profile
         Name or path of the profile that says where to run; the built-in ``local`` if left out.
     client
@@ -189,13 +224,16 @@ def run(
     ------
     WorkflowError
         If anything cannot be used; nothing was changed.
+    InputsChanged
+        If a file changed while it was read; nothing was published.
     LockHeld
         If another run works on the same output.
     """
     chosen = load_profile(profile or "local")
-    with open_survey(load_workflow(Path(workflow))) as survey:
+    with _opened(workflow, release, output) as (survey, original):
         check_engine()
-        return run_survey(survey, chosen, client=client, engine=EngineChoice(engine, precision), listeners=listeners)
+        choice = EngineChoice(engine, precision)
+        return run_survey(survey, chosen, client=client, engine=choice, listeners=listeners, original=original)
 
 
 def demo(
@@ -553,3 +591,20 @@ def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
     context = {"root": str(survey.workflow.output.root), "engine": "auto", "precision": "float32"}
     with open_executor(profile, FACTORY, context) as executor:
         yield executor
+
+
+@contextmanager
+def _opened(
+    workflow: str | Path, release: str | None = None, output: str | Path | None = None
+) -> Iterator[tuple[Survey, dict[str, Any] | None]]:
+    """The inputs, open and checked, with the manifest if they are to make a revision again."""
+    file = Path(workflow)
+    name = choose_release(file).release if release == "latest" else release
+    loaded = load_workflow(file, name)
+    if output is not None:
+        loaded = loaded.model_copy(update={"output": Output(root=Path(output).absolute())})
+    original = read_manifest_file(file) if is_manifest(file) else None
+    with open_survey(loaded) as survey:
+        if original is not None:
+            check_inputs(original, survey)
+        yield survey, original

@@ -42,8 +42,16 @@ class PrecisionName(StrEnum):
     BF16 = "bf16"
 
 
-WorkflowFile = Annotated[Path, typer.Argument(help="Workflow file (TOML).", metavar="WORKFLOW", show_default=False)]
+WorkflowFile = Annotated[
+    Path,
+    typer.Argument(help="Workflow file (TOML), or a revision's manifest.json.", metavar="WORKFLOW", show_default=False),
+]
 OutputRoot = Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)]
+ReleaseOption = Annotated[
+    str | None,
+    typer.Option(help="Release to use instead of the workflow's; latest: the newest complete one.", metavar="NAME|latest"),
+]
+OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
 ProfileOption = Annotated[str, typer.Option(help="Where to run: local, serial, or a profile file (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 PrecisionOption = Annotated[
@@ -87,20 +95,23 @@ def demo(
     typer.echo(f"Simulating a survey and running it in {folder}", err=True)
     with progress_listener() as listener:
         result = api.demo(folder, profile=profile, listeners=[listener])
-    _print_run(result, as_json)
-    if not as_json:
+    if as_json:
+        _print_json(result.as_json())
+    else:
+        _print_run(result)
         typer.echo(f"workflow  {folder / 'workflow.toml'}")
     raise typer.Exit(result.exit_code)
 
 
 @app.command()
-def validate(workflow: WorkflowFile, as_json: JsonOption = False) -> None:
+def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: JsonOption = False) -> None:
     """Check a workflow and all that it names, without changing anything."""
     from surveyflow import api
 
-    valid = api.validate(workflow)
+    chosen, told = _choose(workflow, release)
+    valid = api.validate(workflow, release=chosen)
     if as_json:
-        _print_json(asdict(valid))
+        _print_json(asdict(valid) | told)
         return
     typer.echo(f"{workflow} is valid: survey {valid.name}, release {valid.release}")
     for name, count in valid.sources.items():
@@ -114,6 +125,7 @@ def validate(workflow: WorkflowFile, as_json: JsonOption = False) -> None:
 @app.command()
 def plan(
     workflow: WorkflowFile,
+    release: ReleaseOption = None,
     profile: ProfileOption = "local",
     precision: PrecisionOption = PrecisionName.FLOAT32,
     as_json: JsonOption = False,
@@ -122,10 +134,11 @@ def plan(
     from surveyflow import api
     from surveyflow.terminal import progress_listener
 
+    chosen, told = _choose(workflow, release)
     with progress_listener() as listener:
-        planned = api.plan(workflow, profile=profile, precision=precision.value, listeners=[listener])
+        planned = api.plan(workflow, release=chosen, profile=profile, precision=precision.value, listeners=[listener])
     if as_json:
-        _print_json({"counts": planned.counts, "units": planned.as_json()})
+        _print_json({"counts": planned.counts, "units": planned.as_json()} | told)
     else:
         _print_plan(planned)
 
@@ -133,19 +146,26 @@ def plan(
 @app.command()
 def run(
     workflow: WorkflowFile,
+    release: ReleaseOption = None,
+    output: OutputOption = None,
     profile: ProfileOption = "local",
     precision: PrecisionOption = PrecisionName.FLOAT32,
     if_changed: IfChangedOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a survey into a published catalog; what has been done before is kept."""
+    """Turn a survey into a published catalog; what has been done before is kept. A manifest's tables are made again."""
     from surveyflow import api
     from surveyflow.terminal import progress_listener
 
+    chosen, told = _choose(workflow, release)
     with progress_listener() as listener:
-        result = api.run(workflow, profile=profile, precision=precision.value, listeners=[listener])
-    if result.published or not if_changed or as_json:
-        _print_run(result, as_json)
+        result = api.run(
+            workflow, release=chosen, output=output, profile=profile, precision=precision.value, listeners=[listener]
+        )
+    if as_json:
+        _print_json(result.as_json() | told)
+    elif result.published or not if_changed:
+        _print_run(result)
     raise typer.Exit(result.exit_code)
 
 
@@ -219,10 +239,19 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, default=str))
 
 
-def _print_run(result: RunResult, as_json: bool) -> None:
-    if as_json:
-        _print_json(result.as_json())
-        return
+def _choose(workflow: Path, release: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Find the release that ``latest`` means, say what was skipped, and return what ``--json`` says of it."""
+    if release != "latest":
+        return release, {}
+    from surveyflow import api
+
+    choice = api.find_release(workflow)
+    for skipped in choice.skipped:
+        typer.echo(str(skipped), err=True)
+    return choice.release, {"discovery": choice.as_json()}
+
+
+def _print_run(result: RunResult) -> None:
     if not result.published:
         typer.echo(f"Nothing has changed since {result.revision}.")
     units = ", ".join(f"{count} {name}" for name, count in result.units.items())

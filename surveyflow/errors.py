@@ -8,6 +8,7 @@
     │   ├── MosaicError                         a FITS image that cannot be used
     │   │   └── PixelScaleMismatch              its pixels are not those the model was trained on
     │   ├── SourceListError                     a catalog of sources that cannot be used
+    │   ├── InputsChanged                       files changed while a run was reading them
     │   ├── ModelError                          a model folder, card or weights that cannot be used
     │   ├── ProfileError                        a site profile that cannot be used
     │   ├── ClusterError (ConnectionError)      the cluster cannot be reached, or its workers cannot start
@@ -89,6 +90,10 @@ class PixelScaleMismatch(MosaicError):
 
 class SourceListError(InputError):
     """A catalog of sources cannot be used."""
+
+
+class InputsChanged(InputError):
+    """Files changed while a run was reading them: what it has read belongs to no one set of files, and is not published."""
 
 
 class ModelError(InputError):

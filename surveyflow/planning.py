@@ -363,11 +363,12 @@ def _decide_one(unit: WorkUnit, parts: Mapping[str, str], finished: Collection[s
     elif previous is None:
         decision, reason = Decision.DO, "no result yet"
     else:
-        decision, reason = Decision.DO, _what_changed(previous.parts, parts)
+        decision, reason = Decision.DO, what_changed(previous.parts, parts)
     return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit)
 
 
-def _what_changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+def what_changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Say in words which parts of a unit's key differ."""
     changed = [part for part in WHAT_CHANGED if before.get(part) != after.get(part)]
     return ", ".join(WHAT_CHANGED[part] for part in changed) or "its result is no longer on disk"
 

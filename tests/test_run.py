@@ -12,7 +12,7 @@ from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.releases import list_revisions, open_catalog, read_catalog, read_manifest
 from surveyflow.catalog.run_folders import last_run
 from surveyflow.demonstration import write_untrained_models
-from surveyflow.errors import LockHeld, UnitError
+from surveyflow.errors import InputsChanged, LockHeld, MosaicError, UnitError
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.planning import Decision
@@ -152,17 +152,60 @@ def test_second_run_at_once_is_refused_and_names_the_holder(survey):
     assert list_revisions(root(survey)) == []
 
 
-def test_file_that_changes_while_it_is_read_is_refused(survey):
-    path = survey.science("EGS", "F814W")
+def changing(survey, phase, change, done=0):
+    """A listener that changes a file when a phase has come so far."""
 
-    def touch(progress):
-        if progress.phase == "units" and progress.done == 0:
-            perturb_mosaic(path, Box(0, 1, 0, 1), 1.0)
+    def listen(progress):
+        if (progress.phase, progress.done) == (phase, done):
+            change(survey)
 
-    result = run(survey, listeners=[touch])
-    assert result.failed_units
-    assert all(name.startswith("EGS/F814W") for name in result.failed_units)
-    assert all("changed while this run was reading it" in error for error in result.failed_units.values())
+    return listen
+
+
+def rewrite_a_pixel(survey):
+    perturb_mosaic(survey.science("EGS", "F814W"), Box(0, 1, 0, 1), 1.0)
+
+
+def replace_a_source_list(survey):
+    path = survey.source_list("EGS")
+    path.rename(path.with_suffix(".old"))
+    path.write_bytes(path.with_suffix(".old").read_bytes())
+
+
+def remove_a_weight_map(survey):
+    survey.weight("COSMOS", "F814W").unlink()
+
+
+@pytest.mark.parametrize("done", [0, 9])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (rewrite_a_pixel, "egs_f814w_sci.fits was written to"),
+        (replace_a_source_list, "egs_catalog.cat was replaced"),
+        (remove_a_weight_map, "cosmos_f814w_wht.fits is gone"),
+    ],
+)
+def test_nothing_is_published_of_files_that_change_while_they_are_read(survey, change, words, done):
+    with pytest.raises(InputsChanged, match=words):
+        run(survey, listeners=[changing(survey, "units", change, done)])
+    assert list_revisions(root(survey)) == []
+    stopped = last_run(root(survey))
+    assert stopped is not None
+    assert stopped.progress.phase == "stopped"
+
+
+def test_file_that_changes_while_it_is_digested_is_refused(survey):
+    with pytest.raises(MosaicError, match="changed while this run was reading it"):
+        run(survey, listeners=[changing(survey, "digest", rewrite_a_pixel)])
+    assert list_revisions(root(survey)) == []
+
+
+def test_units_done_before_a_file_changed_are_kept_by_the_next_run(survey):
+    with pytest.raises(InputsChanged):
+        run(survey, listeners=[changing(survey, "units", rewrite_a_pixel, done=9)])
+    again = run(survey)
+    assert again.units["kept"] > 0
+    assert (table(survey).status.to_numpy() == truth(survey).status.to_numpy()).all()
 
 
 def test_progress_is_reported_to_listeners_and_kept_in_the_run_folder(survey):

@@ -17,7 +17,7 @@ from surveyflow.inputs.astrometry import Astrometry, read_astrometry
 from surveyflow.inputs.fits_images import FileState, FitsImage, card_value, open_image
 from surveyflow.types import Box, Float64Array, ModelCard, Window
 
-__all__ = ["FileState", "Mosaic", "check_pixel_scale", "open_mosaic"]
+__all__ = ["FileState", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +77,14 @@ class Mosaic:
         return _normalised_unit(str(card_value(self._science.header, "BUNIT") or ""))
 
     @property
+    def images(self) -> dict[str, FitsImage]:
+        """The open images: ``science`` and, where there is one, ``weight``."""
+        return {"science": self._science} | ({} if self._weight is None else {"weight": self._weight})
+
+    @property
     def release_cards(self) -> dict[str, str | float]:
-        """Header cards that say which release the image is of, those present: DATE, FILENAME, TELESCOP, PHOTFLAM and others."""
-        headers = (self._science.primary_header, self._science.header)
-        cards = ((key, card_value(header, key)) for header in headers for key in _RELEASE_KEYS)
-        return {key: value for key, value in cards if value is not None}
+        """The science image's `release_cards`."""
+        return release_cards(self._science)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -181,6 +184,12 @@ def open_mosaic(science: str | Path, weight: str | Path | None = None) -> Mosaic
     for notice in mosaic.notices:
         logger.info("mosaic=%s notice=%r", mosaic.science, notice)
     return mosaic
+
+
+def release_cards(image: FitsImage) -> dict[str, str | float]:
+    """Header cards that say which release an image is of, those present: DATE, FILENAME, TELESCOP, PHOTFLAM and others."""
+    cards = ((key, card_value(header, key)) for header in (image.primary_header, image.header) for key in _RELEASE_KEYS)
+    return {key: value for key, value in cards if value is not None}
 
 
 def check_pixel_scale(mosaic: Mosaic, card: ModelCard) -> None:

@@ -86,5 +86,5 @@ def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:
 
 def _identity(mosaic: Mosaic) -> list[list[Any]]:
     """What a mosaic's remembered digests hold for: its files, the image in each, and their state."""
-    specs = [str(spec) for spec in (mosaic.science, mosaic.weight) if spec is not None]
-    return [[spec, file.size, file.mtime_ns, file.inode] for spec, file in zip(specs, mosaic.files, strict=True)]
+    images = mosaic.images.values()
+    return [[image.location, image.file.size, image.file.mtime_ns, image.file.inode] for image in images]

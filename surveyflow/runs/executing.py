@@ -15,6 +15,7 @@ from surveyflow.errors import OutputError
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.models.store import ModelStore
 from surveyflow.planning import Decision, Plan, WorkUnit
+from surveyflow.runs.constancy import check_constant
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.types import Executor, Job, JobResult, Receipt
@@ -110,6 +111,8 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
 
     Raises
     ------
+    InputsChanged
+        If a unit fails and an input file is not as it was: then no other unit is worth the work.
     OutputError
         If results cannot be written.
     """
@@ -138,6 +141,7 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
             done.append(result.value)
         else:
             failures[result.job.name] = result.error
+            check_constant(survey.files)
     root = survey.workflow.output.root
     kept = [receipt for planned in plan.having(Decision.KEEP) if (receipt := read_receipt(root, planned.key))]
     return Outcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])

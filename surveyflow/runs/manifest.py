@@ -1,7 +1,8 @@
-"""What a revision says of its own making."""
+"""What a revision says of its own making: enough to make it again."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from surveyflow import __version__
+from surveyflow.catalog.storage import file_digest
+from surveyflow.inputs.mosaics import release_cards
+from surveyflow.inputs.paths import split_extension
+from surveyflow.planning import Plan
 from surveyflow.runs.executing import Outcome
 from surveyflow.runs.preflight import FieldSurvey, Survey
 from surveyflow.types import ModelCard
@@ -18,17 +23,21 @@ from surveyflow.types import ModelCard
 REPORTED_PACKAGES = ("astropy", "dask", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu")
 
 
-def describe_run(survey: Survey, outcome: Outcome, run_id: str) -> dict[str, Any]:
+def describe_run(survey: Survey, plan: Plan, outcome: Outcome, run_id: str, wall_seconds: float) -> dict[str, Any]:
     """Gather what a manifest holds; publishing adds the revision's name, rows, status counts and checksums.
 
     Parameters
     ----------
     survey
         The inputs.
+    plan
+        Every unit, with the parts of its key.
     outcome
         What became of the units.
     run_id
         The run's name.
+    wall_seconds
+        Since the run began.
     """
     return {
         "survey": survey.workflow.survey.name,
@@ -36,17 +45,56 @@ def describe_run(survey: Survey, outcome: Outcome, run_id: str) -> dict[str, Any
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": run_id,
         "surveyflow_version": __version__,
-        "inputs": list(_inputs(survey)),
-        "models": [_model_entry(card) for _, card in sorted(survey.cards.items())],
+        "inputs": describe_inputs(survey, plan),
+        "models": [describe_model(card) for _, card in sorted(survey.cards.items())],
         "workflow": survey.workflow.model_dump(mode="json"),
+        "precision": precision_of(plan),
         "expected_rows": survey.n_sources,
         "units": outcome.counts,
         "unit_keys": [{"name": item.name, "key": item.key, "rows": item.n_rows} for item in outcome.receipts],
         "failed_units": [{"name": name, "error": error} for name, error in outcome.failures.items()],
-        "timings": {"worker_seconds": sum(receipt.seconds for receipt in outcome.done)},
+        "timings": {"wall_seconds": wall_seconds, "worker_seconds": sum(receipt.seconds for receipt in outcome.done)},
         "versions": package_versions(),
         "host": socket.gethostname(),
     }
+
+
+def describe_inputs(survey: Survey, plan: Plan | None = None) -> list[dict[str, Any]]:
+    """Describe every input file: field, instrument, kind, path, size, time of change, digest and release cards.
+
+    Parameters
+    ----------
+    survey
+        The inputs.
+    plan
+        Every unit, with the parts of its key; without it, mosaics have no ``digest``.
+
+    Returns
+    -------
+    entries
+        ``digest`` is the SHA-256 of a source list's file. A mosaic is never read again for it: its digest is over those of the
+        windows that have sources, which the plan holds, and ``digest_of`` says so.
+    """
+    entries = []
+    for name, opened in survey.fields.items():
+        entries.append(_describe_list(survey, name))
+        entries += _describe_mosaics(name, opened, plan)
+    return entries
+
+
+def describe_model(card: ModelCard) -> dict[str, Any]:
+    """Describe a model by its card."""
+    return asdict(card) | {
+        "key": str(card.key),
+        "model_id": card.model_id,
+        "stretch": card.stretch.value,
+        "origin": card.origin.value,
+    }
+
+
+def precision_of(plan: Plan) -> str | None:
+    """The arithmetic precision of a plan's models; None where no unit needs a model."""
+    return next((planned.parts["precision"] for planned in plan.units if planned.unit and "precision" in planned.parts), None)
 
 
 def package_versions() -> dict[str, str]:
@@ -63,27 +111,50 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _inputs(survey: Survey) -> Iterator[dict[str, Any]]:
-    for name, opened in survey.fields.items():
-        path = str(survey.workflow.fields[name].sources.path)
-        yield {"field": name, "instrument": None, "kind": "sources", "path": path, "rows": len(opened.sources)}
-        yield from _mosaic_inputs(name, opened)
-
-
-def _mosaic_inputs(name: str, opened: FieldSurvey) -> Iterator[dict[str, Any]]:
-    for instrument, mosaic in opened.mosaics.items():
-        specs = {"science": mosaic.science, "weight": mosaic.weight}
-        given = {kind: spec for kind, spec in specs.items() if spec is not None}
-        for (kind, spec), file in zip(given.items(), mosaic.files, strict=True):
-            cards = dict(mosaic.release_cards) if kind == "science" else {}
-            entry = {"field": name, "instrument": instrument, "kind": kind, "path": str(spec), "size": file.size}
-            yield entry | {"cards": cards}
-
-
-def _model_entry(card: ModelCard) -> dict[str, Any]:
-    return asdict(card) | {
-        "key": str(card.key),
-        "model_id": card.model_id,
-        "stretch": card.stretch.value,
-        "origin": card.origin.value,
+def _describe_list(survey: Survey, name: str) -> dict[str, Any]:
+    spec = survey.workflow.fields[name].sources.path
+    file = split_extension(spec)[0]
+    status = file.stat()
+    return {
+        "field": name,
+        "instrument": None,
+        "kind": "sources",
+        "path": str(spec),
+        "size": status.st_size,
+        "modified": _time(status.st_mtime_ns),
+        "rows": len(survey.fields[name].sources),
+        "digest": file_digest(file),
+        "digest_of": "file",
     }
+
+
+def _describe_mosaics(name: str, opened: FieldSurvey, plan: Plan | None) -> Iterator[dict[str, Any]]:
+    for instrument, mosaic in opened.mosaics.items():
+        for kind, image in mosaic.images.items():
+            entry = {
+                "field": name,
+                "instrument": instrument,
+                "kind": kind,
+                "path": image.location,
+                "size": image.file.size,
+                "modified": _time(image.file.mtime_ns),
+                "cards": release_cards(image),
+            }
+            yield entry | (_pixel_digest(plan, name, instrument, kind) if plan is not None else {})
+
+
+def _pixel_digest(plan: Plan, field: str, instrument: str, kind: str) -> dict[str, str]:
+    """One digest over those of a mosaic's windows; none where no source needs a window."""
+    units = [planned for planned in plan.units if planned.unit and planned.unit.tile]
+    windows = sorted(
+        f"{planned.name} {planned.parts[f'{kind}_pixels']}\n"
+        for planned in units
+        if planned.unit and (planned.unit.field, planned.unit.instrument) == (field, instrument)
+    )
+    if not windows:
+        return {}
+    return {"digest": hashlib.sha256("".join(windows).encode()).hexdigest(), "digest_of": f"pixels of {len(windows)} windows"}
+
+
+def _time(mtime_ns: int) -> str:
+    return datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")

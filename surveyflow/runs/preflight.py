@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
-from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
+from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.inputs.workflow import FieldInputs, Workflow
 from surveyflow.models.store import ModelStore
 from surveyflow.planning import place, units_of_field
+from surveyflow.runs.constancy import input_states
 from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, ModelCard, ModelKey, SourceList
 
 logger = logging.getLogger(__name__)
@@ -58,11 +59,14 @@ class Survey:
         Its fields by name.
     warnings
         What the user should know, though it stops nothing.
+    files
+        The input files as they were before the first of them was read.
     """
 
     workflow: Workflow
     fields: Mapping[str, FieldSurvey]
     warnings: tuple[str, ...]
+    files: tuple[FileState, ...]
 
     @property
     def n_sources(self) -> int:
@@ -111,6 +115,7 @@ def open_survey(workflow: Workflow) -> Iterator[Survey]:
         If anything cannot be used; it holds every problem found.
     """
     problems = _Problems(workflow)
+    files = input_states(workflow)
     with ExitStack() as stack:
         store = problems.catch("[models] store", lambda: ModelStore(workflow.models.store))
         cards = _merger_cards(workflow, store, problems) if store is not None else {}
@@ -119,7 +124,7 @@ def open_survey(workflow: Workflow) -> Iterator[Survey]:
         problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
         if problems.found:
             raise WorkflowError(problems.found)
-        survey = Survey(workflow, opened, tuple(_warnings(workflow, opened)))
+        survey = Survey(workflow, opened, tuple(_warnings(workflow, opened)), files)
         for warning in survey.warnings:
             logger.warning(warning)
         yield survey

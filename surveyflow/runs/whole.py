@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,15 +16,18 @@ from surveyflow.catalog.releases import Revision, latest, publish, read_manifest
 from surveyflow.catalog.run_folders import Progress, RunFolder, new_run_id
 from surveyflow.errors import UnitError
 from surveyflow.flow.clusters import Profile, open_executor
-from surveyflow.inputs.workflow import to_toml
+from surveyflow.inputs.workflow import Publish, to_toml
 from surveyflow.planning import Decision, Plan
 from surveyflow.process import settled_rows
 from surveyflow.report.page import write_report
+from surveyflow.runs.constancy import check_constant
 from surveyflow.runs.deciding import make_plan
 from surveyflow.runs.executing import LateExecutor, Outcome, carry_out
 from surveyflow.runs.manifest import describe_run
+from surveyflow.runs.notifying import notify
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Listener, Reporter
+from surveyflow.runs.rerun import check_plan
 from surveyflow.types import EngineChoice, Status
 from surveyflow.worker import FACTORY
 
@@ -88,6 +92,7 @@ def run_survey(
     listeners: Sequence[Listener] = (),
     engine: EngineChoice = EngineChoice(),  # noqa: B008 - frozen
     factory: str = FACTORY,
+    original: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Do what the plan asks for, and publish.
 
@@ -105,16 +110,23 @@ def run_survey(
         How the models are computed.
     factory
         What makes a worker, as ``package.module:callable``.
+    original
+        Manifest of the revision that is to be made again; None to make of the inputs what they give.
 
     Raises
     ------
     LockHeld
         If another run works on the same output.
+    InputsChanged
+        If a file changed while it was read; nothing is published then.
+    WorkflowError
+        If the original's tables cannot be made of the inputs as they are; nothing is published then.
     OutputError
         If the output cannot be written; nothing is published then.
     UnitError
         If no unit could be finished; nothing is published then.
     """
+    start = time.monotonic()
     root = survey.workflow.output.root
     folder = RunFolder(root, new_run_id())
     with RunLock(root, folder.run_id), ExitStack() as stack:
@@ -125,7 +137,10 @@ def run_survey(
         executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
         with _reporting_the_end(reporter):
             plan = make_plan(survey, executor, reporter, engine.precision)
-            return _already_published(survey, plan) or _work_and_publish(survey, plan, executor, folder, reporter)
+            if original is not None:
+                check_plan(original, survey, plan)
+            run = _Run(survey, plan, folder, reporter, start)
+            return _already_published(survey, plan) or _work_and_publish(run, executor)
 
 
 @contextmanager
@@ -152,36 +167,66 @@ def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
     return RunResult(revision.name, revision.path, root, units, revision.n_rows, revision.status_counts, published=False)
 
 
-def _work_and_publish(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> RunResult:
-    outcome = carry_out(survey, plan, executor, folder, reporter)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run whose plan is made."""
+
+    survey: Survey
+    plan: Plan
+    folder: RunFolder
+    reporter: Reporter
+    start: float
+
+    @property
+    def root(self) -> Path:
+        return self.survey.workflow.output.root
+
+
+def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
+    outcome = carry_out(run.survey, run.plan, executor, run.folder, run.reporter)
+    check_constant(run.survey.files)
     if outcome.failures and not outcome.receipts:
         name, error = next(iter(outcome.failures.items()))
         raise UnitError(
             f"None of the {len(outcome.failures)} units could be finished, so nothing was published. "
             f"The first to fail was {name}: {error}"
         )
-    reporter.tell(Progress("publish", message=survey.workflow.survey.release))
-    revision = _publish(survey, plan, outcome, folder.run_id)
-    return RunResult(
+    run.reporter.tell(Progress("publish", message=run.survey.workflow.survey.release))
+    revision = _publish(run, outcome)
+    result = RunResult(
         revision=revision.name,
         path=revision.path,
-        root=survey.workflow.output.root,
+        root=run.root,
         units=outcome.counts,
         rows=revision.n_rows,
         status=revision.status_counts,
         failed_units=outcome.failures,
     )
+    _notify(run.survey.workflow.publish, result)
+    return result
 
 
-def _publish(survey: Survey, plan: Plan, outcome: Outcome, run_id: str) -> Revision:
+def _publish(run: _Run, outcome: Outcome) -> Revision:
+    manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
+    check_constant(run.survey.files)  # the manifest's digests of source lists are of these files, too
     return publish(
-        survey.workflow.output.root,
-        survey.workflow.survey.release,
+        run.root,
+        run.survey.workflow.survey.release,
         outcome.receipts,
-        _failed_rows(plan, outcome),
-        describe_run(survey, outcome, run_id),
+        _failed_rows(run.plan, outcome),
+        manifest,
         decorate=lambda building: write_report(building, building / "report.html"),
     )
+
+
+def _notify(settings: Publish, result: RunResult) -> None:
+    facts = {
+        "SURVEYFLOW_REVISION": result.revision,
+        "SURVEYFLOW_ROOT": str(result.root),
+        "SURVEYFLOW_EXIT": str(result.exit_code),
+    }
+    if settings.notify is not None:
+        notify(settings.notify, facts, settings.notify_timeout_s)
 
 
 def _failed_rows(plan: Plan, outcome: Outcome) -> pa.Table | None:

@@ -1,0 +1,74 @@
+"""Which release ``--release latest`` means, found without reading again what was found sound before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from surveyflow.catalog.storage import write_over
+from surveyflow.inputs.discovery import ReleaseChoice, Watch, find_newest_release
+from surveyflow.inputs.fits_checksums import damage_of_fits
+from surveyflow.inputs.workflow import is_manifest, read_document
+from surveyflow.inputs.workflow_paths import RELEASE
+
+
+def choose_release(workflow: Path) -> ReleaseChoice:
+    """Find the newest release of which every file is complete.
+
+    Parameters
+    ----------
+    workflow
+        The workflow file.
+
+    Raises
+    ------
+    WorkflowError
+        If there is none.
+    """
+    sound = SoundFiles(_output_root(workflow.absolute()))
+    choice = find_newest_release(workflow, Watch(damage=sound.damage))
+    sound.save()
+    return choice
+
+
+class SoundFiles:
+    """Remembers which files' checksums held, in ``ROOT/digests/checksums.json``; forgotten when size, mtime or inode change.
+
+    Parameters
+    ----------
+    root
+        The output folder; None where it is not known. Where it does not exist nothing is remembered.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self._file = root / "digests" / "checksums.json" if root is not None and root.is_dir() else None
+        self._known = self._read()
+        self._found: dict[str, list[int]] = {}
+
+    def damage(self, path: Path) -> str | None:
+        """Say what is wrong with a file's checksums; None if nothing is."""
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        if self._known.get(str(path)) != state and (damage := damage_of_fits(path)):
+            return damage
+        self._found[str(path)] = state
+        return None
+
+    def save(self) -> None:
+        """Write what is known of the files that were asked about."""
+        if self._file is not None and self._found != self._known:
+            write_over(self._file, json.dumps(self._found, indent=1).encode())
+
+    def _read(self) -> dict[str, list[int]]:
+        try:
+            return dict(json.loads(self._file.read_text())) if self._file is not None else {}
+        except (FileNotFoundError, ValueError):
+            return {}
+
+
+def _output_root(workflow: Path) -> Path | None:
+    """The output folder, if its name does not depend on the release."""
+    document = {} if is_manifest(workflow) else read_document(workflow)
+    output = document.get("output")
+    text = output.get("root") if isinstance(output, dict) else None
+    return workflow.parent / text if isinstance(text, str) and RELEASE not in text else None

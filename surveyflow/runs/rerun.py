@@ -1,0 +1,129 @@
+"""Whether a published revision can be made again: its inputs, models and units must be what its manifest says."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from surveyflow.catalog.units import read_receipt
+from surveyflow.errors import Problem, WorkflowError
+from surveyflow.planning import Plan, PlannedUnit, what_changed
+from surveyflow.runs.manifest import describe_inputs, describe_model, package_versions, precision_of
+from surveyflow.runs.preflight import Survey
+
+logger = logging.getLogger(__name__)
+
+_REMEDY = "Put back what it was made of, or run the workflow file to make a new revision."
+_WORDS_ONLY = {"citation", "notes"}
+_MOST_UNITS = 5
+
+Manifest = Mapping[str, Any]
+
+
+def check_inputs(manifest: Manifest, survey: Survey) -> None:
+    """Compare what can be compared before any pixel is read: sizes, digests of source lists, DATASUM, models and their cards.
+
+    Parameters
+    ----------
+    manifest
+        Of the revision that is to be made again.
+    survey
+        The inputs, opened by the manifest's own workflow.
+
+    Raises
+    ------
+    WorkflowError
+        With everything that is not as it was.
+    """
+    _refuse([*_file_problems(manifest, describe_inputs(survey)), *_model_problems(manifest, survey)], manifest, survey)
+    for package, now in package_versions().items():
+        if (then := manifest.get("versions", {}).get(package)) != now:
+            logger.warning("%s is %s here and was %s in %s: last digits may differ", package, now, then, manifest["revision"])
+
+
+def check_plan(manifest: Manifest, survey: Survey, plan: Plan) -> None:
+    """Compare the pixels' digests and every unit's key, which holds all that its rows depend on.
+
+    Parameters
+    ----------
+    manifest, survey
+        As in `check_inputs`.
+    plan
+        What a run of the survey would do.
+
+    Raises
+    ------
+    WorkflowError
+        With everything that would make the tables others than they were.
+    """
+    problems = list(_file_problems(manifest, describe_inputs(survey, plan)))
+    if (then := manifest.get("precision")) != (now := precision_of(plan)) and then:
+        problems.append(f"the models would be computed in {now}, then in {then}; add --precision {then}")
+    _refuse(problems or list(_unit_problems(manifest, survey, plan)), manifest, survey)
+
+
+def _refuse(problems: list[str], manifest: Manifest, survey: Survey) -> None:
+    if problems:
+        where = f"{survey.workflow.path.name}: {manifest['revision']} cannot be made again"
+        raise WorkflowError([Problem(where, f"{problem}.", _REMEDY) for problem in problems])
+
+
+def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterator[str]:
+    before = {_place(entry): entry for entry in manifest["inputs"]}
+    for entry in present:
+        then = before.get(_place(entry), {})
+        what = f"{entry['field']} {entry['instrument'] or ''} {entry['kind']}".replace("  ", " ")
+        if entry["size"] != then.get("size", entry["size"]):
+            yield f"{what}: {entry['path']} has {entry['size']:,} bytes, then {then['size']:,}"
+        elif entry.get("digest", then.get("digest")) != then.get("digest", entry.get("digest")):
+            yield f"{what}: the {'content' if entry['digest_of'] == 'file' else 'pixels'} of {entry['path']} changed"
+        elif None not in (sums := (_datasum(entry), _datasum(then))) and sums[0] != sums[1]:
+            yield f"{what}: {entry['path']} has the DATASUM {sums[0]}, then {sums[1]}"
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    return entry["field"], entry["instrument"], entry["kind"]
+
+
+def _datasum(entry: Mapping[str, Any]) -> Any:
+    return entry.get("cards", {}).get("DATASUM")
+
+
+def _model_problems(manifest: Manifest, survey: Survey) -> Iterator[str]:
+    before = {entry["key"]: entry for entry in manifest["models"]}
+    present = {str(key): json.loads(json.dumps(describe_model(card))) for key, card in survey.cards.items()}
+    for key in sorted(before.keys() | present.keys()):
+        if key not in present:
+            yield f"model {key} is no longer in {survey.workflow.models.store}"
+        elif key not in before:
+            yield f"{survey.workflow.models.store} holds a model {key}, which was not there then"
+        elif (now := present[key]["weights_digest"]) != (then := before[key]["weights_digest"]):
+            yield f"model {key} has the weights {now[:12]}, then {then[:12]}"
+        elif changed := _differing(before[key], present[key]):
+            yield f"the card of model {key} has another {', '.join(changed)}"
+
+
+def _differing(before: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in present.items() if name not in _WORDS_ONLY and value != before.get(name)]
+
+
+def _unit_problems(manifest: Manifest, survey: Survey, plan: Plan) -> Iterator[str]:
+    keys = {unit["name"]: unit["key"] for unit in manifest["unit_keys"]}
+    failed = {unit["name"] for unit in manifest["failed_units"]}
+    planned = {unit.name: unit for unit in plan.units if unit.unit}
+    others = [unit for name, unit in planned.items() if name not in failed and keys.get(name) != unit.key]
+    for unit in others[:_MOST_UNITS]:
+        yield f"unit {unit.name}: {_why(survey, keys.get(unit.name), unit)}"
+    if len(others) > _MOST_UNITS:
+        yield f"{len(others) - _MOST_UNITS} more units would differ"
+    if gone := sorted(keys.keys() - planned.keys()):
+        yield f"{len(gone)} units of then have no source now, the first {gone[0]}"
+
+
+def _why(survey: Survey, key: str | None, unit: PlannedUnit) -> str:
+    if key is None:
+        return "there was no such unit then"
+    receipt = read_receipt(survey.workflow.output.root, key)
+    return "it would be made of other inputs or settings" if receipt is None else what_changed(receipt.parts, unit.parts)
