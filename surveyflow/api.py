@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from surveyflow.catalog.draws import open_draws
 from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
 from surveyflow.catalog.run_folders import RunStatus, last_run
 from surveyflow.errors import InputError
@@ -54,6 +55,7 @@ __all__ = [
     "list_models",
     "load_model",
     "open_catalog",
+    "open_draws",
     "plan",
     "read_catalog",
     "report",

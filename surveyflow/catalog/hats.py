@@ -160,7 +160,9 @@ def write_dataset(
     return Dataset(partitions, digests, len(all_cells), n_bytes, facts, SkyMap.of(all_cells))
 
 
-def write_catalog_files(folder: Path, name: str, dataset: Dataset, max_rows: int = ROWS_PER_PARTITION) -> None:
+def write_catalog_files(
+    folder: Path, name: str, dataset: Dataset, max_rows: int = ROWS_PER_PARTITION, before: Path | None = None
+) -> None:
     """Write what makes a folder of Parquet files a HATS catalog: properties, list of partitions, map of the sky, common schema.
 
     Parameters
@@ -173,13 +175,15 @@ def write_catalog_files(folder: Path, name: str, dataset: Dataset, max_rows: int
         Its files.
     max_rows
         Most rows in a partition.
+    before
+        As in `write_dataset`.
     """
-    _put(folder, Path("partition_info.csv"), _partition_info(dataset.partitions).encode())
+    _put(folder, Path("partition_info.csv"), _partition_info(dataset.partitions).encode(), before)
     _put(folder, Path("hats.properties"), _properties(name, dataset, max_rows).encode())
-    _put(folder, Path("skymap.fits"), dataset.skymap.to_fits())
+    _put(folder, Path("skymap.fits"), dataset.skymap.to_fits(), before)
     sink = pa.BufferOutputStream()
     pq.write_metadata(described_schema(dataset.facts), sink)
-    _put(folder, Path("dataset", "_common_metadata"), bytes(sink.getvalue()))
+    _put(folder, Path("dataset", "_common_metadata"), bytes(sink.getvalue()), before)
 
 
 def read_partitions(folder: Path) -> tuple[Partition, ...]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from surveyflow.catalog.draws import link_draws
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.pruning import PRUNED
 from surveyflow.catalog.revisions import (
     LATEST,
     MANIFEST,
@@ -100,8 +101,9 @@ def publish(
     _sweep(root)
     status_counts = _expected(root, receipts, extra_rows, manifest)
     with _building(root, name) as folder:
-        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows), before=_before(root))
-        write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset)
+        before = _before(root)
+        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows), before=before)
+        write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset, before=before)
         check_catalog(folder, status_counts)
         link_draws(folder, root, receipts)
         about = _about(manifest, name, release, status_counts, dataset)
@@ -270,10 +272,11 @@ def _move_into_place(folder: Path, root: Path, name: str) -> Path:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what publishers that died left behind."""
+    """Remove what publishers and pruners that died left behind."""
     with explained(root):
-        for folder in (root / "releases").glob(f"{_BUILDING}*"):
-            shutil.rmtree(folder)
+        for prefix in (_BUILDING, PRUNED):
+            for folder in (root / "releases").glob(f"{prefix}*"):
+                shutil.rmtree(folder)
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
             link.unlink()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.healpix import healpix_29
+from surveyflow.catalog.revisions import MANIFEST, read_manifest
 from surveyflow.catalog.schema import SORT_ORDER, check_rows
 from surveyflow.catalog.storage import file_digest
 from surveyflow.errors import CatalogError
@@ -66,10 +67,45 @@ def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
     CatalogError
         If a file is missing or differs.
     """
+    damage = list(_damage(folder, digests))
+    if damage:
+        raise CatalogError("\n".join(damage))
+
+
+def check_revision(folder: Path) -> int:
+    """Check that a published revision is as it was published: its files, their content, and no file besides.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder.
+
+    Returns
+    -------
+    Number of files that were checked.
+
+    Raises
+    ------
+    CatalogError
+        With every file that is missing, differs or should not be there, a line each; if the files are sound, as
+        `check_catalog`.
+    """
+    manifest = read_manifest(folder)
+    digests = {path: entry["sha256"] for path, entry in manifest["files"].items()}
+    check_digests(folder, digests)
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    strangers = sorted(present - set(digests) - {MANIFEST})
+    if strangers:
+        raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
+    check_catalog(folder, manifest["status"])
+    return len(digests)
+
+
+def _damage(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
     for path, expected in digests.items():
         found = file_digest(folder / path) if (folder / path).is_file() else "none"
         if found != expected:
-            raise CatalogError(
+            yield (
                 f"{folder / path} has SHA-256 {found[:12]}, expected {expected[:12]}: it was changed or damaged after it was "
                 "written. Publish again, or take another revision."
             )

@@ -1,0 +1,81 @@
+"""The verbs for published revisions: what they print, and their exit codes."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from catalog_rows import make_rows
+from surveyflow.catalog.releases import latest, list_revisions, publish
+from surveyflow.cli import app
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Two revisions: the second has one source more and two less."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    rows = make_rows(60)
+    ids = rows["source_id"].to_numpy()
+    for number, some in enumerate((rows.filter(ids != 60), rows.filter(ids > 2))):
+        publish(tmp_path, "v1", [], some, {"created": f"2026-11-22T13:0{number}:00+00:00"})
+    return tmp_path
+
+
+def call(*arguments, code=0):
+    done = CliRunner().invoke(app, ["releases", *map(str, arguments)])
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+def call_json(*arguments, code=0):
+    return json.loads(call(*arguments, "--json", code=code))
+
+
+def test_list_marks_the_revision_that_readers_get(root):
+    lines = call("list", root).splitlines()
+    assert [line[:7] for line in lines] == ["  v1-r1", "* v1-r2"]
+    assert "59 rows" in lines[0]
+    assert [(entry["revision"], entry["rows"], entry["latest"]) for entry in call_json("list", root)] == [
+        ("v1-r1", 59, False),
+        ("v1-r2", 58, True),
+    ]
+
+
+def test_diff_says_what_was_added_and_removed_in_words_and_as_json(root):
+    words = call("diff", root, "v1-r1", "v1-r2")
+    assert "EGS 60" in words
+    assert "EGS 1, EGS 2" in words
+    found = call_json("diff", root, "v1-r1")
+    assert found["rows"] == {"added": 1, "removed": 2, "changed": 0, "recomputed": 0, "unchanged": 57}
+    assert found["sources"] == {"added": [["EGS", 60]], "removed": [["EGS", 1], ["EGS", 2]], "changed": []}
+
+
+def test_verify_reads_every_revision_and_ends_with_1_if_one_is_damaged(root):
+    assert [entry["problems"] for entry in call_json("verify", root)] == [[], []]
+    path = root / "releases" / "v1-r1" / "hats.properties"
+    path.chmod(0o644)
+    path.write_text("")
+    assert "v1-r1            DAMAGED" in call("verify", root, code=1)
+    assert [len(entry["problems"]) for entry in call_json("verify", root, code=1)] == [1, 0]
+    assert [entry["revision"] for entry in call_json("verify", root, "--release", "v1-r2")] == ["v1-r2"]
+
+
+def test_rollback_says_what_it_did_and_what_the_next_run_will_do(root):
+    words = call("rollback", root)
+    assert "latest is now v1-r1 (59 rows); it was v1-r2" in words
+    assert "The next run publishes" in words
+    assert latest(root).name == "v1-r1"
+    assert call_json("rollback", root, "--to", "v1-r2") == {"before": "v1-r1", "after": "v1-r2", "rows": 58}
+
+
+def test_prune_only_says_what_it_would_do_until_it_is_told_to(root):
+    assert "would remove v1-r1" in call("prune", root, "--keep", 1)
+    assert call_json("prune", root, "--keep", 1)["applied"] is False
+    assert len(list_revisions(root)) == 2
+    assert call_json("prune", root, "--keep", 1, "--apply")["revisions"] == ["v1-r1"]
+    assert [revision.name for revision in list_revisions(root)] == ["v1-r2"]
+
+
+def test_prune_cannot_be_told_to_keep_nothing(root):
+    call("prune", root, "--keep", 0, "--apply", code=2)
+    assert len(list_revisions(root)) == 2
