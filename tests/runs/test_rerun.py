@@ -1,0 +1,186 @@
+"""A manifest makes its tables again, or says what is not as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pandas as pd
+import pytest
+from astropy.io import fits
+
+from stubs import TINY
+from surveyflow import api
+from surveyflow.catalog.releases import list_revisions, read_catalog, read_manifest
+from surveyflow.catalog.storage import file_digest
+from surveyflow.demonstration import write_untrained_models
+from surveyflow.errors import WorkflowError
+from surveyflow.flow.profiles import SerialProfile
+from surveyflow.models.store import ModelStore
+from surveyflow.runs.whole import run_survey
+from surveyflow.types import MERGER_TASK, Box, ModelKey
+from worlds import MiniSurvey, edit_workflow, perturb_mosaic
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def run(workflow, output=None):
+    with api._opened(workflow, output=output) as (survey, original):
+        return run_survey(survey, SerialProfile(), factory="stubs:StubWorker", original=original)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A survey that was run once: only to be read."""
+    survey = MiniSurvey(tmp_path_factory.mktemp("finished"), fields=["EGS"])
+    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
+    edit_workflow(survey.workflow, {"publish": {"notify": "true"}})
+    run(survey.workflow)
+    return survey
+
+
+@pytest.fixture
+def world(finished, tmp_path):
+    """A copy of its files with its manifest, but without its catalog."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("catalog"))
+    manifest = json.dumps(read_manifest(finished.folder / "catalog" / "latest"))
+    (tmp_path / "manifest.json").write_text(manifest.replace(str(finished.folder), str(tmp_path)))
+    return tmp_path
+
+
+def rows(root):
+    return read_catalog(root).sort_values(["field", "source_id"]).reset_index(drop=True)
+
+
+def refusals(world):
+    with pytest.raises(WorkflowError) as caught:
+        run(world / "manifest.json")
+    assert list_revisions(world / "catalog") == []
+    return [str(problem) for problem in caught.value.problems]
+
+
+def refusal(world):
+    (only,) = refusals(world)
+    assert only.startswith("manifest.json: demo-r1 cannot be made again: ")
+    assert only.endswith("Put back what it was made of, or run the workflow file to make a new revision.")
+    return only
+
+
+def test_a_manifest_makes_its_tables_again(finished, world):
+    result = run(world / "manifest.json")
+    assert (result.root, result.revision, result.units["kept"]) == (world / "catalog", "demo-r1", 0)
+    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "catalog"))
+
+
+def test_the_tables_can_be_made_in_another_folder_beside_the_published_ones(finished, world):
+    run(world / "manifest.json", output=world / "again")
+    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "again"))
+    assert not (world / "catalog").exists()
+
+
+def test_the_published_manifest_itself_finds_everything_done(finished):
+    result = run(finished.folder / "catalog" / "latest" / "manifest.json")
+    assert (result.published, result.revision) == (False, "demo-r1")
+
+
+def test_the_manifest_holds_what_making_again_needs(finished):
+    manifest = read_manifest(finished.folder / "catalog" / "latest")
+    entries = {(entry["instrument"], entry["kind"]): entry for entry in manifest["inputs"]}
+    listed = entries[None, "sources"]
+    assert (listed["digest"], listed["digest_of"]) == (file_digest(finished.source_list("EGS")), "file")
+    assert listed["size"] == finished.source_list("EGS").stat().st_size
+    science = entries["F814W", "science"]
+    assert science["size"] == finished.science("EGS", "F814W").stat().st_size
+    assert science["digest_of"] == "pixels of 4 windows"
+    assert science["digest"] != entries["F814W", "weight"]["digest"]
+    assert science["cards"]["TELESCOP"] == "HST"
+    assert manifest["precision"] == "float32"
+    assert manifest["timings"]["wall_seconds"] > 0
+    assert {model["weights_digest"] for model in manifest["models"]}
+    assert manifest["workflow"]["publish"]["notify"] == "true"
+
+
+def test_another_size_is_told_with_both_sizes(world):
+    path = world / "egs_f814w_wht.fits"
+    before = path.stat().st_size
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(name="MORE"))
+    assert f"EGS F814W weight: {path} has {before + 2880:,} bytes, then {before:,}." in refusal(world)
+
+
+def test_another_source_list_of_the_same_size_is_told(world):
+    path = world / "egs_catalog.cat"
+    path.write_text(path.read_text().replace("DEC_Lotz2008", "DEC_Lotz2009"))
+    assert f"EGS sources: the content of {path} changed." in refusal(world)
+
+
+def test_other_pixels_in_a_file_of_the_same_size_and_time_are_told(world):
+    path = world / "egs_f814w_sci.fits"
+    status = path.stat()
+    perturb_mosaic(path, Box(700, 705, 700, 705), 0.25)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert f"EGS F814W science: the pixels of {path} changed." in refusal(world)
+
+
+def test_a_file_that_is_gone_is_told(world):
+    (world / "egs_f814w_sci.fits").unlink()
+    (only,) = refusals(world)
+    assert only.startswith("manifest.json: [fields.EGS.F814W] science:")
+    assert "egs_f814w_sci.fits does not exist" in only
+
+
+def test_other_weights_are_told(world):
+    shutil.rmtree(world / "models")
+    write_untrained_models(world / "models", ("COSMOS", "EGS"), TINY)  # the second field's weights have other seeds
+    assert len([line for line in refusals(world) if "model merger/EGS/" in line and "has the weights" in line]) == 2
+
+
+def test_another_card_is_told(world):
+    card = ModelStore(world / "models").folder(ModelKey(MERGER_TASK, "EGS", "F814W")) / "card.toml"
+    text = card.read_text()
+    assert "softening = 0.001" in text
+    card.chmod(0o644)
+    card.write_text(text.replace("softening = 0.001", "softening = 0.002"))
+    assert "the card of model merger/EGS/F814W has another softening." in refusal(world)
+
+
+def test_a_model_that_is_gone_is_told(world):
+    shutil.rmtree(ModelStore(world / "models").folder(ModelKey(MERGER_TASK, "EGS", "F125W_F160W")))
+    assert "model merger/EGS/F125W_F160W is no longer in" in refusal(world)
+
+
+def test_other_positions_of_the_same_pixels_are_told(world):
+    for kind in ("sci", "wht"):
+        with fits.open(world / f"egs_f814w_{kind}.fits", mode="update") as hdus:
+            next(hdu for hdu in hdus if hdu.data is not None).header["CRPIX1"] += 0.001
+    lines = refusals(world)
+    assert any("unit EGS/F814W/y000x000: it would be made of other inputs or settings." in line for line in lines)
+
+
+def test_a_text_that_is_no_manifest_is_refused(world):
+    (world / "manifest.json").write_text("{}")
+    with pytest.raises(WorkflowError, match=r"is no manifest of surveyflow's: it lacks inputs, models, unit_keys, workflow"):
+        run(world / "manifest.json")
+    (world / "manifest.json").write_text("[survey]")
+    with pytest.raises(WorkflowError, match="is not JSON"):
+        run(world / "manifest.json")
+
+
+def test_a_manifest_is_of_one_release(world):
+    with pytest.raises(WorkflowError, match="cannot make v2"), api._opened(world / "manifest.json", release="v2"):
+        pass
+
+
+def test_other_versions_of_packages_are_told_and_stop_nothing(world, caplog):
+    manifest = json.loads((world / "manifest.json").read_text())
+    manifest["versions"]["numpy"] = "1.0"
+    (world / "manifest.json").write_text(json.dumps(manifest))
+    assert run(world / "manifest.json").exit_code == 0
+    assert "was 1.0 in demo-r1: last digits may differ" in caplog.text
+
+
+def test_another_precision_is_told_with_the_option_that_restores_it(world):
+    manifest = json.loads((world / "manifest.json").read_text())
+    (world / "manifest.json").write_text(json.dumps(manifest | {"precision": "bf16"}))
+    assert "would be computed in float32, then in bf16; add --precision bf16" in refusal(world)
