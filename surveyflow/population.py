@@ -38,7 +38,7 @@ _MONTE_CARLO = (
     "Monte Carlo: mean and spread of the fraction when each galaxy takes the class of one of its draws. It tells how steadily "
     "the network decides; it is no error of a measurement, and not to be added to the binomial interval."
 )
-_NOT_CORRECTED = "Not corrected for wrong classes: where post-mergers are rare, most galaxies called so are none. Give a matrix."
+_NOT_CORRECTED = "Not corrected for wrong classes: where post-mergers are rare, most galaxies called so are not. Give a matrix."
 
 
 @dataclass(frozen=True, slots=True)

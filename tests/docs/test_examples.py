@@ -1,0 +1,183 @@
+"""The how-to pages: every example runs, from a published folder alone, and every tool gives the same answer."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import re
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+
+from revisions import RevisionMaker, field_rows
+from surveyflow import cli
+from surveyflow.catalog.schema import CATALOG_SCHEMA
+
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+QUERIES = HOW_TO / "queries"
+TOOLS = ["pandas", "pyarrow", "duckdb", "polars", "dask", "lsdb", "astropy"]
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [Block(match[1], match[2], text.count("\n", 0, match.start(2))) for match in found]
+
+
+def run_python(page: Path) -> dict:
+    """Run a page's Python blocks, one after the other, in one namespace; its own lines must not raise warnings."""
+    namespace = {"__name__": "example"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", module="example")
+        for block in blocks(page):
+            if block.language == "python":
+                exec(compile("\n" * block.line + block.text, page, "exec"), namespace)
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return pa.concat_tables([field_rows("EGS", 400, origin="simulated"), field_rows("COSMOS", 300, seed=1, origin="simulated")])
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, rows):
+    """A folder with nothing but what was published, and somebody's list of spectra."""
+    made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("published")
+    RevisionMaker(made)(rows)
+    root = folder / "catalogs" / "candels"
+    shutil.copytree(made / "catalog" / "releases", root / "releases")
+    shutil.copy(made / "catalog" / "latest", root / "latest", follow_symlinks=False)
+    spectra = rows.slice(0, 30).select(["field", "source_id", "ra", "dec", "redshift"]).to_pandas()
+    spectra = spectra.rename(columns={"redshift": "z_spec"}).assign(dec=lambda table: table["dec"] + 0.2 / 3600)
+    spectra.to_csv(folder / "spectra.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def in_published(published, monkeypatch):
+    monkeypatch.chdir(published)
+    return published
+
+
+@pytest.fixture
+def without_surveyflow(monkeypatch):
+    monkeypatch.setitem(sys.modules, "surveyflow", None)
+
+
+def keys(table) -> set[tuple[str, int]]:
+    """The sources of any tool's table."""
+    if isinstance(table, Table):
+        return set(zip(map(str, table["field"]), map(int, table["source_id"]), strict=True))
+    arrow = pa.table(table)
+    return set(zip(arrow["field"].to_pylist(), arrow["source_id"].to_pylist(), strict=True))
+
+
+def counted(counts) -> dict[tuple[str, str], int]:
+    """Any tool's counts by field and status."""
+    if isinstance(counts, dict):
+        return {(str(field), str(status)): n for (field, status), n in counts.items()}
+    frame = counts.reset_index(name="n") if hasattr(counts, "reset_index") else pa.table(counts).to_pandas()
+    return {(field, status): n for field, status, n in frame.itertuples(index=False)}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.usefixtures("in_published", "without_surveyflow")
+def test_every_tool_gives_the_answers_of_brute_force(tool, rows):
+    if importlib.util.find_spec(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    answers = run_python(QUERIES / f"{tool}.md")
+    frame = rows.select([name for name in CATALOG_SCHEMA.names if name != "p_pm_hist"]).to_pandas()
+
+    expected = frame.query("status == 'ok' and p_pm_mean > p_sf_mean and p_pm_q16 > 0.5 and 0.5 <= redshift < 1.5")
+    expected = expected[expected["flags"] & 4 == 0]
+    assert keys(answers["candidates"]) == keys(expected)
+    assert len(expected) > 10
+
+    assert counted(answers["counts"]) == frame.groupby(["field", "status"]).size().to_dict()
+
+    separation = SkyCoord(frame["ra"], frame["dec"], unit="deg").separation(SkyCoord(214.825, 52.825, unit="deg"))
+    assert keys(answers["near"]) == keys(frame[separation < 3 * u.arcmin])
+
+    if "above_0_8" in answers:
+        measured = rows.filter(pa.compute.equal(rows["status"], "ok"))
+        histograms = np.array(measured["p_pm_hist"].to_pylist())
+        found = answers["above_0_8"]
+        values = found if isinstance(found, np.ndarray) else pa.table(found)["above_0_8"].to_numpy()
+        np.testing.assert_allclose(np.sort(values), np.sort(histograms[:, 40:].sum(axis=1) / 200))
+    for name in {"joined", "matched"} & set(answers):
+        assert len(answers[name]) == 30, f"{name} must hold each of the 30 spectra once"
+
+
+@pytest.mark.usefixtures("in_published", "without_surveyflow")
+def test_votable_metadata_parse_and_describe_every_column(rows):
+    answers = run_python(QUERIES / "topcat.md")
+    fields = {field.name: field for field in answers["fields"]}
+    assert list(fields) == CATALOG_SCHEMA.names
+    assert all(field.description and field.ucd for field in fields.values())
+    assert {name: fields[name].unit for name in ("ra", "x_pix")} == {"ra": u.deg, "x_pix": u.pixel}
+    written = Table.read("candels.vot")
+    assert len(written) == len(rows)
+    assert written["ra"].unit == "deg"
+
+
+@pytest.fixture
+def surveyflow(monkeypatch, capsys) -> Callable[[str], str]:
+    """Run a command line; returns what it prints, errors last."""
+
+    def run(line: str) -> str:
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        capsys.readouterr()
+        with suppress(SystemExit):
+            cli.main()
+        return "".join(capsys.readouterr())
+
+    return run
+
+
+def test_page_on_fractions_shows_what_the_command_prints(in_published, surveyflow):
+    page, n_commands = HOW_TO / "merger-fractions.md", 0
+    for block in blocks(page):
+        name = re.match(r"# (\w+\.toml)\n", block.text)
+        if name:
+            (in_published / name[1]).write_text(block.text)
+        for command, shown in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:[^$].*\n)*)", block.text, flags=re.MULTILINE):
+            printed = surveyflow(command.replace("\\\n", " "))
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            assert doctest.OutputChecker().check_output(shown, printed, flags), f"{page.name}: $ {command}\n{printed}"
+            n_commands += 1
+    assert n_commands > 2
+    assert run_python(page)["table"]["corrected"].notna().all()
+
+
+def test_every_page_is_listed_and_every_link_leads_somewhere():
+    listed = set(re.findall(r"\((\w+\.md)\)", (QUERIES / "README.md").read_text()))
+    assert listed == {page.name for page in QUERIES.glob("*.md")} - {"README.md"}
+    for page in [*QUERIES.glob("*.md"), HOW_TO / "merger-fractions.md"]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
