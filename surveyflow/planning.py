@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from surveyflow.catalog.source_changes import SourceChanges
 from surveyflow.sky.tiling import owning_tiles, tile
 from surveyflow.types import (
     Flag,
@@ -109,6 +110,10 @@ class PlannedUnit:
         Rows in the unit.
     unit
         The unit; None when it is dropped.
+    changed
+        The parts that differ from the last published revision's, as `WHAT_CHANGED` names them.
+    source_changes
+        How its sources differ from those of the last published revision; None unless they do, and it is to be done.
     """
 
     name: str
@@ -118,6 +123,8 @@ class PlannedUnit:
     parts: Mapping[str, str]
     n_sources: int
     unit: WorkUnit | None
+    changed: tuple[str, ...] = ()
+    source_changes: SourceChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,7 @@ class Plan:
         return {decision.value: len(self.having(decision)) for decision in Decision}
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One entry a unit: name, decision, reason, key, sources."""
+        """One entry a unit: name, decision, reason, key, sources, parts of the key that changed, and changes of the sources."""
         return [
             {
                 "unit": planned.name,
@@ -144,6 +151,8 @@ class Plan:
                 "reason": planned.reason,
                 "key": planned.key,
                 "sources": planned.n_sources,
+                "changed": list(planned.changed),
+                "source_changes": None if planned.source_changes is None else asdict(planned.source_changes),
             }
             for planned in self.units
         ]
@@ -333,6 +342,7 @@ def decide(
     units: Iterable[tuple[WorkUnit, Mapping[str, str]]],
     finished: Collection[str],
     published: Mapping[str, Receipt],
+    source_changes: Mapping[str, SourceChanges] | None = None,
 ) -> Plan:
     """Decide what to do with every unit, and say why.
 
@@ -344,33 +354,53 @@ def decide(
         Keys of the units whose results are on disk.
     published
         Receipts of the last published revision's units, by unit name.
+    source_changes
+        How units' sources differ from the last published revision's, by unit name, as far as it is known.
 
     Returns
     -------
     The units in the order of work, largest first within a mosaic, the units to drop last.
     """
-    decided = [_decide_one(unit, parts, finished, published.get(unit.name)) for unit, parts in units]
+    known = source_changes or {}
+    decided = [_decide_one(unit, parts, finished, published.get(unit.name), known.get(unit.name)) for unit, parts in units]
     decided.sort(key=lambda planned: (planned.name.rsplit("/", 1)[0], -planned.n_sources, planned.name))
     names = {planned.name for planned in decided}
     dropped = [_drop(receipt) for name, receipt in sorted(published.items()) if name not in names]
     return Plan(tuple(decided + dropped))
 
 
-def _decide_one(unit: WorkUnit, parts: Mapping[str, str], finished: Collection[str], previous: Receipt | None) -> PlannedUnit:
+def _decide_one(
+    unit: WorkUnit,
+    parts: Mapping[str, str],
+    finished: Collection[str],
+    previous: Receipt | None,
+    source_changes: SourceChanges | None,
+) -> PlannedUnit:
     key = unit_key(parts)
+    changed = () if previous is None else changed_parts(previous.parts, parts)
     if key in finished:
-        decision, reason = Decision.KEEP, "nothing it depends on has changed"
+        decision = Decision.KEEP
+        reason = "its result is on disk from an earlier run" if changed else "nothing it depends on has changed"
     elif previous is None:
         decision, reason = Decision.DO, "no result yet"
     else:
-        decision, reason = Decision.DO, what_changed(previous.parts, parts)
-    return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit)
+        decision, reason = Decision.DO, what_changed(previous.parts, parts, source_changes)
+    return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes)
 
 
-def what_changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Say in words which parts of a unit's key differ."""
-    changed = [part for part in WHAT_CHANGED if before.get(part) != after.get(part)]
-    return ", ".join(WHAT_CHANGED[part] for part in changed) or "its result is no longer on disk"
+def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
+    """The parts of a unit's key that differ, in the order of `WHAT_CHANGED`."""
+    return tuple(part for part in WHAT_CHANGED if before.get(part) != after.get(part))
+
+
+def what_changed(before: Mapping[str, str], after: Mapping[str, str], source_changes: SourceChanges | None = None) -> str:
+    """Say in words which parts of a unit's key differ, and in numbers how its sources do, if that is known."""
+    phrases = {part: WHAT_CHANGED[part] for part in changed_parts(before, after)}
+    if source_changes is not None and source_changes.in_words():
+        phrases["sources"] = source_changes.in_words()
+        if not source_changes.placed:  # then positions differ only because the sources do
+            phrases.pop("positions", None)
+    return ", ".join(phrases.values()) or "its result is no longer on disk"
 
 
 def _drop(receipt: Receipt) -> PlannedUnit:

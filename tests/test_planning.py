@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveyflow.planning import Decision, decide, key_parts, place, route, unit_key, units_of_field
+from surveyflow.catalog.source_changes import SourceChanges
+from surveyflow.planning import Decision, Plan, decide, key_parts, place, route, unit_key, units_of_field
 from surveyflow.types import (
     Architecture,
     Flag,
@@ -169,6 +170,33 @@ def test_anything_that_changes_results_changes_the_key_and_is_named(reason):
     planned = decide([(unit, after)], {done.key}, {unit.name: done}).units[0]
     assert unit_key(before) != unit_key(after)
     assert (planned.decision, planned.reason) == (Decision.DO, reason)
+
+
+def test_changes_of_sources_are_told_in_numbers_and_positions_only_where_they_are_news():
+    unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
+    fewer = replace(unit, sources=unit.sources.take(np.arange(len(unit.sources) - 1)))
+    done = receipt_of(unit, parts(unit))
+
+    def planned(changes, **settings):
+        return decide([(fewer, parts(fewer, **settings))], set(), {unit.name: done}, {unit.name: changes}).units[0]
+
+    one = planned(SourceChanges(added=0, removed=1, moved=0, redshifts=0, placed=0), min_valid_fraction=0.6)
+    assert one.reason == "1 source removed, quality settings changed"
+    assert one.changed == ("sources", "positions", "quality")
+    two = planned(SourceChanges(added=3, removed=1, moved=2, redshifts=1, placed=2))
+    assert two.reason == (
+        "3 sources added, 1 source removed, 2 sources moved, 1 redshift changed, source positions on the mosaic changed"
+    )
+    (entry,) = Plan((two,)).as_json()
+    assert entry["source_changes"] == {"added": 3, "removed": 1, "moved": 2, "redshifts": 1, "placed": 2}
+    assert entry["changed"] == ["sources", "positions"]
+
+
+def test_unit_that_is_kept_from_before_the_last_revision_says_so():
+    unit = units(source_list())[0]
+    now, published = parts(unit), parts(unit, schema_version="2")
+    planned = decide([(unit, now)], {unit_key(now)}, {unit.name: receipt_of(unit, published)}).units[0]
+    assert (planned.decision, planned.reason) == (Decision.KEEP, "its result is on disk from an earlier run")
 
 
 def test_what_does_not_change_results_does_not_change_the_key():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from surveyflow.catalog.storage import write_over
 from surveyflow.types import Box
 
 
@@ -39,13 +39,10 @@ class DigestCache:
         self._digests[_name(box)] = dict(digests)
 
     def save(self) -> None:
-        """Write what is known, in one atomic step; before the first run there is no output folder, and nothing is written."""
+        """Write what is known, in one durable step; before the first run there is no output folder, and nothing is written."""
         if not self._root.is_dir():
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"files": self._state, "digests": self._digests}))
-        temporary.replace(self._path)
+        write_over(self._path, json.dumps({"files": self._state, "digests": self._digests}).encode())
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:

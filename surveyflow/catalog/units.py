@@ -157,7 +157,7 @@ def read_unit(root: Path, key: str, columns: list[str] | None = None) -> pa.Tabl
 
 
 def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
-    """Remove temporary files of writers that died, of units and of the output folder itself.
+    """Remove temporary files of writers that died, wherever they wrote: units, digests, revisions, the folder itself.
 
     Parameters
     ----------
@@ -172,7 +172,8 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
     """
     before = time.time() - older_than_s
     with explained(root):
-        temporary = [*root.glob(f".*{TEMPORARY_SUFFIX}"), *root.glob(f"units/*/.*{TEMPORARY_SUFFIX}")]
+        patterns = (f"{folder}.*{TEMPORARY_SUFFIX}" for folder in ("", "units/*/", "digests/", "releases/"))
+        temporary = [path for pattern in patterns for path in root.glob(pattern)]
         abandoned = [path for path in temporary if path.lstat().st_mtime < before]
         for path in abandoned:
             path.unlink(missing_ok=True)

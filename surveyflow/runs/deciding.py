@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+
+import pyarrow as pa
 
 from surveyflow.catalog.releases import latest, read_manifest
 from surveyflow.catalog.schema import SCHEMA_VERSION
-from surveyflow.catalog.units import read_receipt
+from surveyflow.catalog.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
+from surveyflow.catalog.units import read_receipt, read_unit
 from surveyflow.planning import Plan, WorkUnit, decide, key_parts, place, unit_key, units_of_field
 from surveyflow.runs.digesting import window_digests
 from surveyflow.runs.executing import LateExecutor
@@ -35,7 +39,9 @@ def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precis
     keyed = [(unit, _parts(survey, unit, digests.get(unit.name), precision)) for unit in units]
     root = survey.workflow.output.root
     finished = {key for key in (unit_key(parts) for _, parts in keyed) if read_receipt(root, key) is not None}
-    return decide(keyed, finished, published_receipts(root))
+    published = published_receipts(root)
+    pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
+    return decide(keyed, finished, published, _source_changes(root, pending, published))
 
 
 def published_receipts(root: Path) -> dict[str, Receipt]:
@@ -45,6 +51,19 @@ def published_receipts(root: Path) -> dict[str, Receipt]:
         return {}
     receipts = (read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"])
     return {receipt.name: receipt for receipt in receipts if receipt is not None}
+
+
+def _source_changes(
+    root: Path, pending: Iterable[tuple[WorkUnit, Mapping[str, str]]], published: Mapping[str, Receipt]
+) -> dict[str, SourceChanges]:
+    """How the sources of units to be done differ from those in their published rows, where they do."""
+    changes = {}
+    for unit, parts in pending:
+        previous = published.get(unit.name)
+        if previous is not None and previous.parts.get("sources") != parts["sources"]:
+            with suppress(OSError, pa.ArrowException):  # a damaged file costs the plan its numbers, not the run
+                changes[unit.name] = compare_sources(read_unit(root, previous.key, COMPARED_COLUMNS), unit.sources)
+    return changes
 
 
 def _units(survey: Survey) -> Iterator[WorkUnit]:

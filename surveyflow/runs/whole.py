@@ -14,6 +14,7 @@ import pyarrow as pa
 from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.releases import Revision, latest, publish, read_manifest
 from surveyflow.catalog.run_folders import Progress, RunFolder, new_run_id
+from surveyflow.catalog.units import sweep
 from surveyflow.errors import UnitError
 from surveyflow.flow.clusters import Profile, open_executor
 from surveyflow.inputs.workflow import Publish, to_toml
@@ -132,6 +133,7 @@ def run_survey(
     with RunLock(root, folder.run_id), ExitStack() as stack:
         folder.create(to_toml(survey.workflow))
         stack.enter_context(folder.logging())
+        sweep(root)
         reporter = Reporter([*listeners, folder.record])
         context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
         executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
