@@ -1,0 +1,167 @@
+"""A workflow whose paths hold the release, as a scheduler runs it: the newest complete set, one run at a time, and a hook."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stubs import TINY
+from surveyflow import api, cli
+from surveyflow.catalog.releases import list_revisions
+from surveyflow.demonstration import write_untrained_models
+from surveyflow.flow.profiles import SerialProfile
+from surveyflow.runs.whole import run_survey
+from worlds import MiniSurvey, edit_workflow
+
+pytestmark = pytest.mark.timeout(90)
+
+COMMAND = [sys.executable, "-c", "from surveyflow.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """The files of two releases, v1.9 and v1.10, that differ in name alone."""
+    survey = MiniSurvey(tmp_path_factory.mktemp("released"), fields=["EGS"])
+    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
+    mosaics = {
+        instrument: {
+            "science": f"{{release}}/egs_{instrument.lower()}_s*.fits",
+            "weight": f"{{release}}/egs_{instrument.lower()}_w*",
+        }
+        for instrument in ("F814W", "F125W_F160W")
+    }
+    settings = {"watch_s": 0, "quiet_s": 0}
+    edit_workflow(survey.workflow, {"survey": {"release": "v0"}, "discovery": settings, "fields": {"EGS": mosaics}})
+    for release in ("v1.9", "v1.10"):
+        (survey.folder / release).mkdir()
+        for path in survey.folder.glob("egs_f*.fits"):
+            shutil.copy2(path, survey.folder / release)
+    return survey
+
+
+@pytest.fixture
+def world(released, tmp_path):
+    shutil.copytree(released.folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def surveyflow(monkeypatch, capsys):
+    """Run the command line in this process: returns exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["surveyflow", *map(str, arguments)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        capsys.readouterr()
+        try:
+            cli.main()
+        except SystemExit as end:
+            return end.code or 0, *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return run
+
+
+def run(world, release):
+    with api._opened(world / "workflow.toml", release) as (survey, _):
+        return run_survey(survey, SerialProfile(), factory="stubs:StubWorker")
+
+
+def test_a_named_release_is_used_in_every_path_and_names_the_revision(world):
+    assert run(world, "v1.9").revision == "v1.9-r1"
+    again = run(world, "v1.10")
+    assert (again.revision, again.units["done"]) == ("v1.10-r1", 0)
+
+
+def test_latest_is_the_newest_complete_release(world):
+    assert run(world, "latest").revision == "v1.10-r1"
+    (world / "v1.10" / "egs_f814w_wht.fits").unlink()
+    assert run(world, "latest").revision == "v1.9-r1"
+
+
+def test_validate_and_plan_tell_what_was_skipped_in_words_and_in_json(surveyflow, world):
+    (world / "v1.10" / "egs_f814w_wht.fits").unlink()
+    workflow = world / "workflow.toml"
+    code, out, err = surveyflow("validate", workflow, "--release", "latest")
+    assert code == 0
+    assert "release v1.9" in out
+    reason = "EGS F814W weight: no file matches v1.10/egs_f814w_w*"
+    assert f"release v1.10 was skipped: {reason}" in err
+    for verb in (["validate"], ["plan", "--profile", "serial"]):
+        code, out, _ = surveyflow(*verb, workflow, "--release", "latest", "--json")
+        assert code == 0
+        found = json.loads(out)["discovery"]
+        assert found == {"release": "v1.9", "skipped": [{"release": "v1.10", "reasons": [reason]}]}
+
+
+def test_files_that_were_written_just_now_are_left_to_the_next_run(surveyflow, world):
+    edit_workflow(world / "workflow.toml", {"discovery": None})
+    for path in world.glob("v1.*/*.fits"):
+        path.touch()
+    (world / "egs_catalog.cat").touch()
+    code, out, err = surveyflow("run", world / "workflow.toml", "--release", "latest")
+    assert (code, out) == (2, "")
+    assert "no release is complete" in err
+    assert "EGS source list: egs_catalog.cat was written" in err
+    assert not (world / "catalog").exists()
+
+
+def test_a_release_that_is_not_there_ends_with_2_and_names_its_paths(surveyflow, world):
+    code, _, err = surveyflow("run", world / "workflow.toml", "--release", "v3")
+    assert code == 2
+    assert "[fields.EGS.F814W] science: no file matches v3/egs_f814w_s*.fits" in err
+
+
+def test_the_hook_hears_of_each_revision_and_of_nothing_else(world):
+    heard = world / "heard.txt"
+    script = world / "hook.py"
+    facts = "os.environ[f'SURVEYFLOW_{name}'] for name in ('REVISION', 'ROOT', 'EXIT')"
+    script.write_text(f"import os\nwith open({str(heard)!r}, 'a') as file:\n    print(*({facts}), file=file)\n")
+    edit_workflow(world / "workflow.toml", {"publish": {"notify": f"{sys.executable} {script}"}})
+    for release in ("v1.9", "v1.9", "v1.10"):
+        run(world, release)
+    assert heard.read_text().splitlines() == [f"v1.9-r1 {world / 'catalog'} 0", f"v1.10-r1 {world / 'catalog'} 0"]
+
+
+def test_a_hook_that_fails_undoes_nothing(world, caplog):
+    edit_workflow(world / "workflow.toml", {"publish": {"notify": "no-such-program"}})
+    assert run(world, "latest").exit_code == 0
+    assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]
+    assert "could not be started" in caplog.text
+
+
+def start(world, *options):
+    command = [
+        *COMMAND,
+        "run",
+        str(world / "workflow.toml"),
+        "--release",
+        "latest",
+        "--if-changed",
+        "--profile",
+        "serial",
+        *options,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_at_once_one_works_and_the_other_ends_with_4(world):
+    first = start(world)
+    while first.poll() is None and not (world / "catalog" / "run.lock").exists():
+        time.sleep(0.02)
+    second = start(world)
+    _, refused = second.communicate(timeout=60)
+    out, err = first.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (0, 4), err + refused
+    assert f"process {first.pid}" in refused
+    assert "revision  v1.10-r1" in out
+    third = start(world)
+    assert third.communicate(timeout=60)[0] == ""
+    assert third.returncode == 0
+    assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]
