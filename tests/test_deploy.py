@@ -1,0 +1,212 @@
+"""Every unit in deploy/ is what its scheduler can read, and its command line publishes a new release."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stubs import TINY
+from surveyflow import api
+from surveyflow.catalog.releases import latest
+from surveyflow.demonstration import write_untrained_models
+from surveyflow.flow.profiles import SerialProfile
+from surveyflow.runs.whole import run_survey
+from worlds import MiniSurvey, edit_workflow
+
+pytestmark = pytest.mark.timeout(60)
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+SURVEY, PROGRAM = "/data/candels", "/opt/surveyflow/bin/surveyflow"
+FIVE_FIELDS = r"(?:[\d*/,-]+ ){5}"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A survey whose release v1 is published; its workflow names releases by folder."""
+    survey = MiniSurvey(tmp_path_factory.mktemp("published"), fields=["EGS"])
+    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
+    (survey.folder / "v1").mkdir()
+    mosaics = {}
+    for instrument in ("F814W", "F125W_F160W"):
+        paths = {"science": survey.science("EGS", instrument), "weight": survey.weight("EGS", instrument)}
+        mosaics[instrument] = {kind: f"{{release}}/{path.name}" for kind, path in paths.items()}
+        for path in paths.values():
+            path.rename(survey.folder / "v1" / path.name)
+    settings = {"watch_s": 0, "quiet_s": 0}
+    edit_workflow(survey.workflow, {"discovery": settings, "fields": {"EGS": mosaics}})
+    with api._opened(survey.workflow, "v1") as (opened, _):
+        run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
+    return survey.folder
+
+
+@pytest.fixture
+def world(published, tmp_path):
+    """A copy of it, where v2 has arrived: the same pixels, so that nothing must be measured again to publish it."""
+    folder = tmp_path / "a survey"
+    shutil.copytree(published, folder, symlinks=True)
+    shutil.copytree(folder / "v1", folder / "v2")
+    program = tmp_path / "bin" / "surveyflow"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from surveyflow.cli import main; main()" "$@"\n')
+    program.chmod(0o755)
+    return folder
+
+
+def here(text, world):
+    """The text of a unit, with this survey and this surveyflow in it."""
+    return text.replace(SURVEY, str(world)).replace(PROGRAM, str(world.parent / "bin" / "surveyflow"))
+
+
+def run(command, **options):
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+def published_now(world):
+    revision = latest(world / "catalog")
+    return None if revision is None else revision.name
+
+
+def words_here(line, world):
+    """A command line as words, each with this survey and this surveyflow in it."""
+    return [here(word, world) for word in shlex.split(line)]
+
+
+def test_every_unit_runs_the_same_command():
+    texts = [path.read_text() for path in DEPLOY.rglob("*") if path.suffix in {".cron", ".service", ".scrontab", ".sbatch"}]
+    assert len(texts) == 4
+    assert all("--release latest --if-changed" in text for text in texts)
+
+
+def test_cron(world):
+    lines = [line for line in (DEPLOY / "cron" / "surveyflow.cron").read_text().splitlines() if line and line[0] != "#"]
+    settings = [re.fullmatch(r"([A-Z]+)=(\S+)", line) for line in lines[:-1]]
+    assert all(settings), lines
+    schedule = re.fullmatch(rf"({FIVE_FIELDS})(.+)", lines[-1])
+    assert schedule, lines[-1]
+    assert "%" not in schedule[2]  # which cron would take for the end of the line
+    environment = {setting[1]: here(setting[2], world) for setting in settings if setting}
+    assert Path(environment["WORKFLOW"]).is_file()
+    run(["/bin/sh", "-c", schedule[2]], env={"PATH": "/usr/bin:/bin", **environment})
+    assert published_now(world) == "v2-r1"
+    assert "revision  v2-r1" in (world / "surveyflow.log").read_text()
+
+
+def systemd_unit(name):
+    unit = configparser.RawConfigParser()
+    unit.optionxform = str
+    unit.read_string((DEPLOY / "systemd" / name).read_text())
+    return unit
+
+
+def test_systemd_service(world):
+    service = systemd_unit("surveyflow.service")["Service"]
+    assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "4")
+    assert service["ReadWritePaths"] == SURVEY
+    run(words_here(service["ExecStart"], world))
+    assert published_now(world) == "v2-r1"
+
+
+def test_systemd_timer():
+    timer = systemd_unit("surveyflow.timer")
+    assert timer["Timer"]["OnCalendar"] == "hourly"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
+    for path in (DEPLOY / "systemd").iterdir():
+        (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, "/bin/true"))
+    verified = run(["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))])
+    assert not [line for line in verified.stderr.splitlines() if "surveyflow" in line]
+
+
+def test_scrontab(world):
+    lines = (DEPLOY / "slurm" / "surveyflow.scrontab").read_text().splitlines()
+    entries = [line for line in lines if line and not line.startswith("#")]
+    assert len(entries) == 1
+    assert lines[-1] == entries[0]
+    assert all(re.fullmatch(r"#SCRON --[a-z-]+=\S+", line) for line in lines if line.startswith("#SCRON"))
+    schedule = re.fullmatch(rf"({FIVE_FIELDS})(.+)", entries[0])
+    assert schedule
+    run(words_here(schedule[2], world))
+    assert published_now(world) == "v2-r1"
+
+
+SBATCH = DEPLOY / "slurm" / "surveyflow.sbatch"
+
+
+def submit(world, fails=False):
+    """Run the batch script as a job would be, with a FAKE sbatch that only writes down what it was given."""
+    bin_folder = world.parent / "bin"
+    fake = bin_folder / "sbatch"
+    fake.write_text(f'#!/bin/sh\n# A fake, for tests.\nprintf "%s\\n" "$*" >> "{world.parent}/submitted"\nexit {int(fails)}\n')
+    fake.chmod(0o755)
+    script = world / "surveyflow.sbatch"
+    script.write_text(SBATCH.read_text())
+    values = {"SURVEYFLOW": PROGRAM, "WORKFLOW": f"{SURVEY}/workflow.toml", "STOP": f"{SURVEY}/surveyflow.stop"}
+    settings = {name: here(value, world) for name, value in (values | {"SCRIPT": f"{SURVEY}/surveyflow.sbatch"}).items()}
+    return run(["bash", str(script)], env={"PATH": f"{bin_folder}:{os.environ['PATH']}", **settings})
+
+
+def submitted(world):
+    path = world.parent / "submitted"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_sbatch_script_can_be_read_by_bash_and_by_slurm():
+    run(["bash", "-n", str(SBATCH)])
+    options = [line for line in SBATCH.read_text().splitlines() if line.startswith("#SBATCH")]
+    assert all(re.fullmatch(r"#SBATCH --[a-z-]+=\S+", option) for option in options)
+    assert "#SBATCH --dependency=singleton" in options
+
+
+def test_sbatch_defaults_are_the_paths_that_its_comments_name():
+    defaults = dict(re.findall(r'^([A-Z]+)="\$\{\1:-([^}]+)\}"$', SBATCH.read_text(), re.MULTILINE))
+    assert defaults["SURVEYFLOW"] == PROGRAM
+    assert defaults["WORKFLOW"] == f"{SURVEY}/workflow.toml"
+    assert f"touch {defaults['STOP']}" in SBATCH.read_text()
+
+
+def test_sbatch_job_queues_the_next_and_publishes(world):
+    ended = submit(world)
+    assert submitted(world) == [f"--begin=now+1hour {world}/surveyflow.sbatch"]
+    assert published_now(world) == "v2-r1"
+    assert "revision  v2-r1" in ended.stdout
+
+
+def test_sbatch_chain_ends_at_the_stop_file(world):
+    (world / "surveyflow.stop").touch()
+    assert "the chain of jobs ends here" in submit(world).stderr
+    assert submitted(world) == []
+    assert published_now(world) == "v1-r1"
+
+
+def test_sbatch_job_runs_also_when_no_next_can_be_queued(world):
+    assert "after this run the chain ends" in submit(world, fails=True).stderr
+    assert published_now(world) == "v2-r1"
+
+
+def test_kubernetes_cronjob(world):
+    job = yaml.safe_load((DEPLOY / "kubernetes" / "cronjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+    assert re.fullmatch(FIVE_FIELDS, f"{job['spec']['schedule']} ")
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"
+    (container,) = pod["containers"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    assert SURVEY in {mount["mountPath"] for mount in container["volumeMounts"]}
+    command = [here(word, world) for word in [*container["command"], *container["args"]]]
+    run(command, env={"PATH": f"{world.parent / 'bin'}:/usr/bin:/bin"})
+    assert published_now(world) == "v2-r1"
