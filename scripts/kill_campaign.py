@@ -143,7 +143,7 @@ def run_campaign(folder: Path, n_kills: int, seed: int, profile: str) -> dict[st
         campaign.kill_once()
     campaign.finish()
     pd.testing.assert_frame_equal(campaign.table(), campaign.expected)
-    leftovers = list(campaign.root.glob("releases/.*"))
+    leftovers = [*campaign.root.glob("releases/.*"), *campaign.root.rglob(".*.tmp"), *campaign.root.glob("run.lock*")]
     assert not leftovers, leftovers
     return dict(campaign.counts)
 

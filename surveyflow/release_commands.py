@@ -156,7 +156,7 @@ def _print_difference(difference: Difference) -> None:
 
 
 def _named(sources: tuple[SourceName, ...], n_sources: int) -> str:
-    names = [f"{field} {source_id}" for field, source_id in sources]
+    names = [f"{field} {source_id}" for field, source_id in sources[:8]]
     return ", ".join(names) + (", ..." if n_sources > len(names) else "")
 
 

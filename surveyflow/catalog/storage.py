@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from surveyflow.errors import OutputError, SurveyflowError
 
@@ -137,6 +140,18 @@ def make_folder(folder: Path) -> None:
 def temporary_path(path: Path) -> Path:
     """A name beside a file's own that no other writer uses; hidden, and never mistaken for a Parquet file."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+def writer_has_ended(temporary: Path) -> bool:
+    """Whether a temporary file belongs to a process of this machine that is no more; False for another machine's.
+
+    Parameters
+    ----------
+    temporary
+        A path that `temporary_path` made.
+    """
+    match = re.search(rf"\.{re.escape(socket.gethostname())}\.(\d+)\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}$", temporary.name)
+    return match is not None and not psutil.pid_exists(int(match[1]))
 
 
 def file_digest(path: Path) -> str:

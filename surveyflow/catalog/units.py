@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from surveyflow.catalog.parquet import draws_bytes, parquet_bytes
 from surveyflow.catalog.schema import check_rows
-from surveyflow.catalog.storage import TEMPORARY_SUFFIX, explained, file_digest, write_new, write_over
+from surveyflow.catalog.storage import TEMPORARY_SUFFIX, explained, file_digest, write_new, write_over, writer_has_ended
 from surveyflow.types import Receipt
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,8 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
     root
         The output folder.
     older_than_s
-        Age from which a temporary file counts as abandoned, seconds; well above the time that writing one takes.
+        Age from which a temporary file counts as abandoned, seconds; well above the time that writing one takes. One whose
+        writer was a process of this machine that has ended is abandoned at once.
 
     Returns
     -------
@@ -174,7 +175,7 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
     with explained(root):
         patterns = (f"{folder}.*{TEMPORARY_SUFFIX}" for folder in ("", "units/*/", "digests/", "releases/"))
         temporary = [path for pattern in patterns for path in root.glob(pattern)]
-        abandoned = [path for path in temporary if path.lstat().st_mtime < before]
+        abandoned = [path for path in temporary if path.lstat().st_mtime < before or writer_has_ended(path)]
         for path in abandoned:
             path.unlink(missing_ok=True)
     return len(abandoned)

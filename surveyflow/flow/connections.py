@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask.config
@@ -17,6 +16,7 @@ from distributed import Client, LocalCluster
 
 from surveyflow.errors import ClusterError
 from surveyflow.flow.profiles import AddressProfile, LocalProfile
+from surveyflow.flow.scratch import scratch_folder
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE
 
 logger = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
     """Start worker processes of one thread each that nobody outside this machine can reach."""
     n_workers = profile.workers or cpu_count()
     with (
-        TemporaryDirectory(prefix="surveyflow-", dir=profile.scratch, ignore_cleanup_errors=True) as scratch,
-        _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: scratch}),
+        scratch_folder(profile.scratch) as scratch,
+        _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: str(scratch)}),
         _quiet_dask(),
         dask.config.set(_local_settings(profile)),
         LocalCluster(
@@ -78,13 +78,13 @@ def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
             dashboard_address=profile.dashboard,
             worker_dashboard_address=f"{_LOOPBACK}:0",
             memory_limit=profile.memory or 0,
-            local_directory=scratch,
+            local_directory=str(scratch),
             silence_logs=False,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
-        yield Cluster(client, Path(scratch))
+        yield Cluster(client, scratch)
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
 

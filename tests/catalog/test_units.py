@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog_rows import make_rows
+from surveyflow.catalog.storage import temporary_path
 from surveyflow.catalog.units import read_receipt, read_unit, sweep, unit_path, write_unit
 from surveyflow.errors import OutputError
 from surveyflow.types import Receipt
@@ -138,6 +140,20 @@ def test_only_old_temporary_files_are_swept(tmp_path):
     assert sweep(tmp_path, older_than_s=3600) == 2
     assert not old_lock.exists()
     assert sorted(path.name for path in folder.iterdir()) == [young.name, f"{KEY}.json", f"{KEY}.parquet"]
+
+
+def test_temporary_file_of_a_process_that_has_ended_is_swept_at_once(tmp_path):
+    write(tmp_path)
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    mine = temporary_path(unit_path(tmp_path, KEY))
+    dead = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{done.stdout.strip()}."))
+    elsewhere = mine.with_name(mine.name.replace(socket.gethostname(), "another-host"))
+    for path in (mine, dead, elsewhere):
+        path.write_text("")
+    assert sweep(tmp_path) == 1
+    assert mine.exists()
+    assert elsewhere.exists()
+    assert not dead.exists()
 
 
 def test_sweeping_an_output_folder_without_units_does_nothing(tmp_path):
