@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.inputs.paths import split_extension
-from surveyflow.inputs.workflow_problems import Finding, Location, table_at
-from surveyflow.inputs.workflow_tables import MosaicSpec
+from surveyflow.inputs.workflow_problems import IMAGE_ROLES, Finding, Location, table_at
 
 RELEASE = "{release}"
 
@@ -135,7 +134,7 @@ def input_paths(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Places and texts of the paths of source lists and mosaics, in the document's order."""
     for field in table_at(document, "fields"):
         for table in table_at(document, "fields", field):
-            roles = {"path"} if table == "sources" else set(MosaicSpec.model_fields)
+            roles = ("path",) if table == "sources" else IMAGE_ROLES
             for role, text in table_at(document, "fields", field, table).items():
                 if role in roles and isinstance(text, str):
                     yield ("fields", field, table, role), text

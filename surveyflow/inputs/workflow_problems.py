@@ -32,6 +32,9 @@ from surveyflow.inputs.workflow_tables import (
 
 Location = tuple[str | int, ...]
 
+IMAGE_ROLES = ("science", "weight")
+"""Keys of a mosaic's table whose values are paths of images."""
+
 
 class Finding(NamedTuple):
     """A problem, at its place in the document: ``("fields", "EGS", "sources", "path")``.
@@ -190,7 +193,7 @@ def _images(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     for field in table_at(document, "fields"):
         for instrument in table_at(document, "fields", field):
             for role, path in table_at(document, "fields", field, instrument).items():
-                if role in MosaicSpec.model_fields and isinstance(path, str):
+                if role in IMAGE_ROLES and isinstance(path, str):
                     yield ("fields", field, instrument, role), os.path.normpath(path)
 
 

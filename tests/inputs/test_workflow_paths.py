@@ -107,11 +107,13 @@ def test_all_paths_of_a_document_are_resolved_and_the_others_told_at_their_place
         "survey": {"release": "v1.1"},
         "output": {"root": "catalogs/{release}"},
         "models": {"store": "models*"},
-        "fields": {"EGS": {"sources": {"path": "egs_*"}, "F814W": {"science": "egs_{release}_s*.fits", "weight": 3}}},
+        "fields": {
+            "EGS": {"sources": {"path": "egs_*"}, "F814W": {"science": "egs_{release}_s*.fits", "weight": 3, "unit": "e*"}}
+        },
     }
     resolved, findings = resolve_paths(document, folder)
     assert resolved["output"]["root"] == "catalogs/v1.1"
     assert resolved["models"]["store"] == "models*"
-    assert resolved["fields"]["EGS"]["F814W"] == {"science": "egs_v1.1_sci.fits", "weight": 3}
+    assert resolved["fields"]["EGS"]["F814W"] == {"science": "egs_v1.1_sci.fits", "weight": 3, "unit": "e*"}
     assert [finding.location for finding in findings] == [("fields", "EGS", "sources", "path")]
     assert document["output"]["root"] == "catalogs/{release}"
