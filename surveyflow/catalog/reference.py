@@ -64,7 +64,9 @@ independent outputs whose sum is not 1. Results with `weights_origin` other than
 | `partition_info.csv` | the cells of the sky that have a file: order and pixel |
 | `dataset/Norder=k/Dir=d/Npix=p.parquet` | the rows of HEALPix cell p of order k (nested); d is p rounded down to 10,000 |
 | `dataset/_common_metadata` | the schema, with the metadata of all rows together |
-| `manifest.json` | inputs, models, workflow, versions, rows by status, failed units, and size and SHA-256 of every other file |
+| `skymap.fits` | number of rows in each cell of order 10, nested, with explicit cell numbers |
+| `draws/FIELD/INSTRUMENT/TILE.parquet` | every draw of p_pm (`field`, `source_id`, `p_pm`), where the workflow keeps draws |
+| [`manifest.json`](manifest.md) | inputs, models, workflow, versions, rows by status, failed units, and size and SHA-256 of every other file |
 | `report.html` | the report, made from the revision alone; missing where it could not be made |
 
 Each Parquet file carries, as key-value metadata:
