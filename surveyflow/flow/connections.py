@@ -21,6 +21,9 @@ from surveyflow.flow.worker_logs import FOLDER_VARIABLE
 
 logger = logging.getLogger(__name__)
 
+STARTS = 3
+"""Attempts to start a local cluster."""
+
 _LOOPBACK = "127.0.0.1"
 _WORKER_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
@@ -70,23 +73,37 @@ def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
         _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: str(scratch)}),
         _quiet_dask(),
         dask.config.set(_local_settings(profile)),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            host=_LOOPBACK,
-            dashboard_address=profile.dashboard,
-            worker_dashboard_address=f"{_LOOPBACK}:0",
-            memory_limit=profile.memory or 0,
-            local_directory=str(scratch),
-            silence_logs=False,
-        ) as cluster,
+        _local_cluster(profile, n_workers, scratch) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
         yield Cluster(client, scratch)
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
+
+
+def _local_cluster(profile: LocalProfile, n_workers: int, scratch: Path) -> LocalCluster:
+    """Start worker processes; Dask gives up the whole cluster if one of them dies meanwhile, so try again."""
+    for attempt in range(1, STARTS + 1):
+        try:
+            return LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                processes=True,
+                host=_LOOPBACK,
+                dashboard_address=profile.dashboard,
+                worker_dashboard_address=f"{_LOOPBACK}:0",
+                memory_limit=profile.memory or 0,
+                local_directory=str(scratch),
+                silence_logs=False,
+            )
+        except RuntimeError as error:
+            logger.warning("cluster=local start=%d of %d failed: %s", attempt, STARTS, error)
+            failure = error
+    raise ClusterError(
+        f"A local cluster of {n_workers} workers could not be started in {STARTS} attempts: {failure} Is the machine short of "
+        "memory or processes? Give the profile fewer workers, or use --profile serial."
+    ) from failure
 
 
 def _local_settings(profile: LocalProfile) -> dict[str, Any]:

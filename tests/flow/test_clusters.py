@@ -12,6 +12,7 @@ import pytest
 from distributed import LocalCluster
 
 from surveyflow.errors import ClusterError
+from surveyflow.flow import connections
 from surveyflow.flow.clusters import open_executor
 from surveyflow.flow.profiles import AddressProfile, LocalProfile, SerialProfile
 from surveyflow.flow.serial import SerialExecutor
@@ -179,3 +180,30 @@ def test_a_cluster_without_workers_is_told(deserted_cluster):
 
     with pytest.raises(ClusterError, match=r"has had no worker for 0\.3 s"):
         open_executor(profile, FACTORY, {}).__enter__()
+
+
+class FlakyStart:
+    """Stands in LocalCluster's place: a worker dies during the first few starts."""
+
+    def __init__(self, n_failures):
+        self.failures = iter([RuntimeError("Nanny failed to start.")] * n_failures)
+
+    def __call__(self, **settings):
+        for failure in self.failures:
+            raise failure
+        return LocalCluster(**settings)
+
+
+def test_a_cluster_that_loses_a_worker_as_it_starts_is_started_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS - 1))
+    with open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}) as executor:
+        (result,) = executor.run([Job("one", "square", {"number": 3})])
+    assert result.value == 9
+
+
+def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS))
+    told = r"could not be started in 3 attempts: Nanny failed to start\. .* --profile serial"
+    with pytest.raises(ClusterError, match=told), open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}):
+        pass
+    assert list(tmp_path.iterdir()) == []
