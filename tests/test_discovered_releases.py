@@ -80,9 +80,20 @@ def test_a_named_release_is_used_in_every_path_and_names_the_revision(world):
 
 
 def test_latest_is_the_newest_complete_release(world):
-    assert run(world, "latest").revision == "v1.10-r1"
-    (world / "v1.10" / "egs_f814w_wht.fits").unlink()
+    (world / "v1.10").rename(world / "on its way")
     assert run(world, "latest").revision == "v1.9-r1"
+    (world / "on its way").rename(world / "v1.10")
+    assert run(world, "latest").revision == "v1.10-r1"
+
+
+def test_latest_never_takes_readers_back_to_an_older_release(surveyflow, world):
+    run(world, "latest")
+    (world / "v1.10" / "egs_f814w_wht.fits").unlink()
+    code, _, err = surveyflow("run", world / "workflow.toml", "--release", "latest")
+    assert code == 2
+    assert "v1.9, the newest complete release, is older than v1.10-r1, which is published" in err
+    assert "release v1.10 was skipped: EGS F814W weight: no file matches" in err
+    assert run(world, "v1.9").revision == "v1.9-r1"
 
 
 def test_validate_and_plan_tell_what_was_skipped_in_words_and_in_json(surveyflow, world):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+from surveyflow.catalog.revisions import Revision, latest, split_name
 from surveyflow.catalog.storage import write_over
-from surveyflow.inputs.discovery import ReleaseChoice, Watch, find_newest_release
+from surveyflow.errors import Problem, WorkflowError
+from surveyflow.inputs.discovery import ReleaseChoice, Watch, age_order, find_newest_release
 from surveyflow.inputs.fits_checksums import damage_of_fits
 from surveyflow.inputs.workflow import is_manifest, read_document
 from surveyflow.inputs.workflow_paths import RELEASE
 
+logger = logging.getLogger(__name__)
+
 
 def choose_release(workflow: Path) -> ReleaseChoice:
-    """Find the newest release of which every file is complete.
+    """Find the newest release of which every file is complete, and which is not older than the published one.
 
     Parameters
     ----------
@@ -23,12 +28,23 @@ def choose_release(workflow: Path) -> ReleaseChoice:
     Raises
     ------
     WorkflowError
-        If there is none.
+        If there is none. Readers are never taken back to an older release because a newer one's files are being moved.
     """
-    sound = SoundFiles(_output_root(workflow.absolute()))
+    root = _output_root(workflow.absolute())
+    sound = SoundFiles(root)
     choice = find_newest_release(workflow, Watch(damage=sound.damage))
     sound.save()
+    published = latest(root) if root is not None else None
+    if published is not None and age_order(choice.release) < age_order(split_name(published.name)[0]):
+        raise _going_back(workflow, choice, published)
     return choice
+
+
+def _going_back(workflow: Path, choice: ReleaseChoice, published: Revision) -> WorkflowError:
+    what = f"{choice.release}, the newest complete release, is older than {published.name}, which is published."
+    remedy = f"Put back the files of the newer release, or go back on purpose: --release {choice.release}."
+    skipped = [Problem(workflow.name, f"{release}.", "") for release in choice.skipped]
+    return WorkflowError([Problem(workflow.name, what, remedy), *skipped])
 
 
 class SoundFiles:
@@ -49,8 +65,10 @@ class SoundFiles:
         """Say what is wrong with a file's checksums; None if nothing is."""
         status = path.stat()
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
-        if self._known.get(str(path)) != state and (damage := damage_of_fits(path)):
-            return damage
+        if self._known.get(str(path)) != state:
+            logger.info("file=%s bytes=%d: comparing its checksums, if it has any", path, status.st_size)
+            if damage := damage_of_fits(path):
+                return damage
         self._found[str(path)] = state
         return None
 
