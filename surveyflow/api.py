@@ -154,7 +154,7 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
             sources={name: len(field.sources) for name, field in fields.items()},
             mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
             models={f"{name}/{key}": card.model_id for name, field in fields.items() for key, card in field.cards.items()},
-            warnings=survey.warnings,
+            warnings=survey.warnings + survey.notices,
         )
 
 

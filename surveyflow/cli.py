@@ -259,8 +259,12 @@ def _print_run(result: RunResult) -> None:
     typer.echo(f"revision  {result.revision}")
     typer.echo(f"units     {units}")
     typer.echo(f"rows      {result.rows} ({', '.join(f'{count} {name}' for name, count in result.status.items())})")
+    if result.flags:
+        typer.echo(f"flags     {', '.join(f'{count} {name}' for name, count in result.flags.items())}")
+    typer.echo(f"weights   {', '.join(result.weights_origin) or 'none'}")
     typer.echo(f"catalog   {result.path}")
-    typer.echo(f"report    {result.path / 'report.html'}")
+    page = result.path / "report.html"
+    typer.echo(f"report    {page if page.exists() else 'could not be made: surveyflow report ROOT says why'}")
     for name, error in result.failed_units.items():
         typer.echo(f"failed    {name}: {error}")
 

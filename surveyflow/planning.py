@@ -33,7 +33,8 @@ WHAT_CHANGED = {
     "schema": "catalog schema changed",
     "science_pixels": "science pixels changed",
     "weight_pixels": "weight pixels changed",
-    "unit": "mosaic unit changed",
+    "image": "mosaic unit or filter changed",
+    "algorithm": "surveyflow's way of measuring changed",
     "sources": "sources changed",
     "positions": "source positions on the mosaic changed",
     "model": "model weights changed",
@@ -285,6 +286,8 @@ def key_parts(
     schema_version: str,
     pixel_digests: Mapping[str, str] | None = None,
     mosaic_unit: str | None = None,
+    mosaic_filter: str | None = None,
+    algorithm_version: str = "",
     card: ModelCard | None = None,
     sampling: SamplingSettings | None = None,
     min_valid_fraction: float | None = None,
@@ -302,8 +305,10 @@ def key_parts(
         Version of the catalog's schema.
     pixel_digests
         Digests of the tile's window: ``science`` and ``weight``.
-    mosaic_unit
-        BUNIT of the mosaic.
+    mosaic_unit, mosaic_filter
+        Unit and filter of the mosaic.
+    algorithm_version
+        Of the steps from pixels to rows.
     card
         Card of the merger model.
     sampling, min_valid_fraction, precision
@@ -324,9 +329,10 @@ def key_parts(
     return parts | {
         "science_pixels": pixel_digests["science"],
         "weight_pixels": pixel_digests["weight"],
-        "unit": str(mosaic_unit),
+        "algorithm": algorithm_version,
+        "image": f"unit={mosaic_unit} filter={mosaic_filter}",
         "model": card.weights_digest,
-        "preparation": _digest(repr(replace(card, weights_digest="", citation="", notes=""))),
+        "preparation": replace(card, weights_digest="").digest,
         "sampling": f"draws={sampling.n_draws} seed={sampling.seed} keep_draws={sampling.keep_draws}",
         "quality": f"min_valid_fraction={min_valid_fraction!r}",
         "precision": precision,

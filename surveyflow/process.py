@@ -39,6 +39,9 @@ from surveyflow.types import (
     WindowReader,
 )
 
+ALGORITHM_VERSION = "1"
+"""Part of every unit's key: raised when a release of surveyflow measures otherwise, so that no earlier result is kept."""
+
 BATCH_SIZE = 256
 """Cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
 
@@ -55,8 +58,8 @@ class UnitTask:
         Its sources.
     tile
         Its tile.
-    mosaic_unit
-        BUNIT of the mosaic, None if it has none.
+    mosaic_unit, mosaic_filter
+        Unit and filter of the mosaic, None where nothing says them.
     sampling
         Draws and seed.
     min_valid_fraction
@@ -67,6 +70,7 @@ class UnitTask:
     sources: UnitSources
     tile: Tile
     mosaic_unit: str | None
+    mosaic_filter: str | None
     sampling: SamplingSettings
     min_valid_fraction: float
 
@@ -134,6 +138,19 @@ def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | No
     """
     words = sources.status if status is None else np.where(sources.status == "", status.value, sources.status)
     return build_rows(_identity(sources) | {"status": words, "flags": sources.flags, "unit_key": unit_key}, len(sources))
+
+
+def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
+    """Whether a mosaic's filter is none of those that a model was trained on; not where the header does not say it.
+
+    Parameters
+    ----------
+    mosaic_filter
+        FILTER of the mosaic, in capitals.
+    card
+        The model's card; its band may name several filters: ``F125W_F160W``.
+    """
+    return mosaic_filter is not None and mosaic_filter not in card.band.upper().split("_")
 
 
 def source_keys(field: str, source_id: Int64Array) -> UInt64Array:
@@ -212,9 +229,10 @@ def _flags(stack: CutoutStack, blank: BoolArray) -> Int32Array:
 def _domain_flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> Int32Array:
     """Flag what the model was not trained on, among the sources that it measures."""
     low, high = card.redshift_range
-    unit_differs = None not in (card.domain.unit, task.mosaic_unit) and task.mosaic_unit != card.domain.unit
+    unit_differs = card.domain.unit is not None and task.mosaic_unit != card.domain.unit
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
+        Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
         Flag.NOISE_DOMAIN: ok & _noise_outside(stack, card.domain.sky_rms),
         Flag.REDSHIFT_DOMAIN: ok & ~((sources.redshift >= low) & (sources.redshift < high)),
     }

@@ -6,8 +6,10 @@ world ends in ``surveyflow.inputs.mosaics``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntFlag, StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,13 +52,15 @@ class Flag(IntFlag):
     OUT_OF_DOMAIN = 4
     """At least one of the ``*_DOMAIN`` bits below is set: the model was not trained on images like this one."""
     UNIT_DOMAIN = 8
-    """The mosaic's BUNIT is not that of the training images."""
+    """The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is."""
     NOISE_DOMAIN = 16
     """The cutout's sky rms lies outside the range of the training images."""
     REDSHIFT_DOMAIN = 32
     """The redshift lies outside the model card's range."""
     CONSTANT_IMAGE = 64
     """The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."""
+    BAND_DOMAIN = 256
+    """The mosaic's FILTER is not that of the training images."""
     NO_MOSAIC = 128
     """The workflow names no mosaic of this instrument in this field (status ``off_mosaic``)."""
 
@@ -453,6 +457,12 @@ class ModelCard:
             raise ValueError(f"redshift_range must be [low, high) with low < high, not {self.redshift_range}")
         if not (np.isfinite(self.softening) and self.softening > 0):
             raise ValueError(f"softening must be positive, not {self.softening}")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, over all that can change a result: everything but citation, notes and the fields lent to."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("citation", "notes", "also_for")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property
     def model_id(self) -> str:

@@ -33,7 +33,7 @@ class StubModel:
 class StubWorker(SurveyWorker):
     """Samples `StubModel` instead of a network."""
 
-    def _model(self, folder: str, weights_digest: str) -> Any:
+    def _model(self, folder: str, card_digest: str) -> Any:
         return StubModel(read_card(Path(folder)))
 
 

@@ -35,6 +35,7 @@ class FlatMap:
 
     shape: tuple[int, int] = (1000, 800)
     unit: str | None = "electron/s"
+    filter: str | None = "F814W"
 
     def to_pixels(self, ra_deg, dec_deg):
         return 100 * ra_deg, 100 * dec_deg
@@ -157,7 +158,8 @@ CHANGES = {
     "sampling settings changed": {"sampling": SamplingSettings(n_draws=11, seed=1)},
     "quality settings changed": {"min_valid_fraction": 0.6},
     "catalog schema changed": {"schema_version": "2"},
-    "mosaic unit changed": {"mosaic_unit": None},
+    "mosaic unit or filter changed": {"mosaic_unit": None},
+    "surveyflow's way of measuring changed": {"algorithm_version": "2"},
     "arithmetic precision changed": {"precision": "bf16"},
 }
 

@@ -98,9 +98,9 @@ def sources(x_pix, y_pix, redshift=1.0) -> UnitSources:
     )
 
 
-def task(of: UnitSources, shape=(100, 120), mosaic_unit="electron/s", keep_draws=False) -> UnitTask:
+def task(of: UnitSources, shape=(100, 120), mosaic_unit="electron/s", keep_draws=False, mosaic_filter="F814W") -> UnitTask:
     sampling = SamplingSettings(n_draws=20, seed=7, keep_draws=keep_draws)
-    return UnitTask("k" * 64, of, tile(shape, 4096, SIZE, 0, 0), mosaic_unit, sampling, min_valid_fraction=0.5)
+    return UnitTask("k" * 64, of, tile(shape, 4096, SIZE, 0, 0), mosaic_unit, mosaic_filter, sampling, min_valid_fraction=0.5)
 
 
 def rows_by_id(table):
@@ -165,13 +165,16 @@ def test_source_at_the_edge_is_padded_at_its_true_offset_and_flagged():
     ("change", "flag"),
     [
         ({"mosaic_unit": "adu"}, Flag.UNIT_DOMAIN),
+        ({"mosaic_unit": None}, Flag.UNIT_DOMAIN),
+        ({"mosaic_filter": "F606W"}, Flag.BAND_DOMAIN),
         ({"scale": 1000.0}, Flag.NOISE_DOMAIN),
         ({"redshift": 1.6}, Flag.REDSHIFT_DOMAIN),
     ],
 )
 def test_what_lies_outside_the_training_domain_is_flagged(change, flag):
     mosaic = ArrayMosaic(sky() * np.float32(change.get("scale", 1.0)))
-    of = task(sources([50.0], [40.0], change.get("redshift", 1.0)), mosaic_unit=change.get("mosaic_unit", "electron/s"))
+    image = {name: value for name, value in change.items() if name.startswith("mosaic_")}
+    of = task(sources([50.0], [40.0], change.get("redshift", 1.0)), **image)
     rows = rows_by_id(process_unit(of, mosaic, FakeModel()).rows)
     assert rows[1]["flags"] == flag | Flag.OUT_OF_DOMAIN
     assert rows[1]["status"] == "ok"

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import closing
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 
 import surveyflow
-from stubs import TINY
+from stubs import TINY, StubWorker
 from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.releases import list_revisions, open_catalog, read_catalog, read_manifest
 from surveyflow.catalog.run_folders import last_run
 from surveyflow.demonstration import write_untrained_models
-from surveyflow.errors import InputsChanged, LockHeld, MosaicError, UnitError
+from surveyflow.errors import CatalogError, InputsChanged, LockHeld, MosaicError, UnitError, WorkflowError
 from surveyflow.flow.profiles import SerialProfile
+from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.inputs.workflow import load_workflow
+from surveyflow.models.store import ModelStore, write_model
+from surveyflow.payloads import mosaic_payload
 from surveyflow.planning import Decision
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
-from surveyflow.types import Box, Flag
+from surveyflow.types import Box, Flag, Job, ModelKey, Stretch
 from worlds import edit_workflow, perturb_mosaic
 
 pytestmark = pytest.mark.timeout(60)
@@ -243,3 +252,124 @@ def test_another_precision_computes_again_and_says_why(survey):
     plan = surveyflow.plan(survey.workflow, profile="serial", precision="bf16")
     assert {unit.reason for unit in plan.having(Decision.DO)} == {"arithmetic precision changed"}
     assert {unit.name.split("/")[1] for unit in plan.having(Decision.KEEP)} == {"settled"}
+
+
+def test_two_models_of_the_same_weights_keep_their_own_cards(survey):
+    """With the real loading of models: one worker, one set of weights, two cards."""
+    edit_workflow(survey.workflow, {"sampling": {"draws": 20}})
+    store = ModelStore(survey.folder / "models")
+    lender, other = ModelKey("merger", "COSMOS", "F814W"), ModelKey("merger", "EGS", "F814W")
+    weights = store.weights(lender)
+    card = replace(store.card(other), stretch=Stretch.LINEAR, class_names=("star_forming", "post_merger"))
+    write_model(store.folder(other), card, weights, overwrite=True)
+    run(survey, "surveyflow.worker:SurveyWorker")
+    together = table(survey)
+    assert set(together.model_id[(together.field == "EGS") & (together.instrument == "F814W")].dropna()) == {
+        store.card(other).model_id
+    }
+
+    alone = survey.folder / "alone"
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": None}, "output": {"root": "alone"}})
+    run(survey, "surveyflow.worker:SurveyWorker")
+    expected = read_catalog(alone).sort_values("source_id").reset_index(drop=True)
+    found = together[together.field == "EGS"].sort_values("source_id").reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_card_edited_after_the_plan_is_noticed(survey):
+    card = survey.folder / "models" / "merger" / "F814W" / "EGS" / "card.toml"
+
+    def edit(progress):
+        if progress.phase == "units" and progress.done == 0:
+            card.write_text(card.read_text().replace('"asinh_minmax"', '"minmax"'))
+
+    result = run(survey, "surveyflow.worker:SurveyWorker", listeners=[edit])
+    assert all(name.startswith("EGS/F814W") for name in result.failed_units)
+    assert all("changed meanwhile" in error for error in result.failed_units.values())
+    assert result.failed_units
+
+
+def test_damaged_weights_are_refused_before_anything_starts(survey):
+    path = survey.folder / "models" / "merger" / "F814W" / "EGS" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(WorkflowError, match=r"weights\.safetensors"):
+        run(survey)
+    assert not root(survey).exists()
+
+
+def test_unit_whose_file_was_damaged_is_not_published_again(survey):
+    run(survey)
+    victim = max((root(survey) / "units").glob("*/*.parquet"), key=lambda path: path.stat().st_size)
+    victim.chmod(0o644)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 3] ^= 1
+    victim.write_bytes(content)
+    edit_workflow(survey.workflow, {"survey": {"release": "v2"}})
+    with pytest.raises(CatalogError, match=r"(?s)Remove the file and run again"):
+        run(survey)
+    assert [revision.name for revision in list_revisions(root(survey))] == ["demo-r1"]
+    victim.unlink()
+    assert run(survey).revision == "v2-r1"
+
+
+def test_file_replaced_with_the_same_size_and_time_is_read_anew(survey):
+    """As `cp -p` and `rsync -t` do; the worker of the first run is still there."""
+    path = survey.science("COSMOS", "F814W")
+    with (
+        open_survey(load_workflow(survey.workflow)) as opened,
+        closing(StubWorker({"root": str(root(survey)), "engine": "auto", "precision": "float32"})) as worker,
+    ):
+        mosaic = opened.fields["COSMOS"].mosaics["F814W"]
+        box = {"box": [0, 64, 0, 64]}
+        before = worker.do(Job("before", "digest", mosaic_payload(mosaic, None) | box))
+        copy = path.with_suffix(".copy")
+        shutil.copy2(path, copy)
+        perturb_mosaic(copy, Box(0, 1, 0, 1), 0.5)
+        os.utime(copy, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+        copy.replace(path)
+        with open_mosaic(path, survey.weight("COSMOS", "F814W")) as replaced:
+            after = worker.do(Job("after", "digest", mosaic_payload(replaced, None) | box))
+    assert before["science"] != after["science"]
+
+
+def test_lock_that_was_taken_away_stops_the_publishing(survey):
+    def steal(progress):
+        if progress.phase == "publish":
+            (root(survey) / "run.lock").unlink()
+
+    with pytest.raises(LockHeld, match="was removed or taken"):
+        run(survey, listeners=[steal])
+    assert list_revisions(root(survey)) == []
+
+
+def test_result_says_which_flags_the_rows_carry_and_whose_weights_they_are(survey):
+    result = run(survey)
+    assert result.flags["EDGE"] == (table(survey)["flags"] & int(Flag.EDGE) > 0).sum()
+    assert result.weights_origin == ("untrained",)
+
+
+@pytest.mark.parametrize(("stated", "flagged"), [(None, True), ("electron/s", False)])
+def test_mosaic_without_unit_is_flagged_unless_the_workflow_states_it(survey, stated, flagged):
+    fits.delval(survey.science("COSMOS", "F814W"), "BUNIT")
+    if stated:
+        edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"unit": stated}}}})
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        assert any("has no BUNIT" in warning for warning in opened.warnings) == flagged
+    run(survey)
+    rows = table(survey)
+    measured = rows[(rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")]
+    assert ((measured["flags"] & int(Flag.UNIT_DOMAIN)) > 0).all() == flagged
+
+
+def test_stated_unit_that_contradicts_the_header_is_refused(survey):
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"unit": "adu"}}}})
+    with pytest.raises(WorkflowError, match="but the workflow states 'adu'"):
+        run(survey)
+
+
+def test_mosaic_of_another_filter_is_flagged(survey):
+    fits.setval(survey.science("COSMOS", "F814W"), "FILTER", value="F606W")
+    run(survey)
+    rows = table(survey)
+    measured = rows[(rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")]
+    assert (measured["flags"] & int(Flag.BAND_DOMAIN)).all()

@@ -45,11 +45,12 @@ class DigestCache:
         write_over(self._path, json.dumps({"files": self._state, "digests": self._digests}).encode())
 
     def _read(self) -> dict[str, dict[str, str]]:
+        # A cache that cannot be read is no loss but of time.
         try:
-            entry = json.loads(self._path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            entry = json.loads(self._path.read_bytes())
+            return dict(entry["digests"]) if entry["files"] == self._state else {}
+        except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return dict(entry["digests"]) if entry.get("files") == self._state else {}
 
 
 def _name(box: Box) -> str:

@@ -116,6 +116,20 @@ class RunLock:
         self._heartbeat.join()
         _release(self.path, self._holder)
 
+    def check(self) -> None:
+        """Make sure that the lock is still this run's.
+
+        Raises
+        ------
+        LockHeld
+            If it was removed or taken: another run may be writing.
+        """
+        if _read(self.path) != self._holder:
+            raise LockHeld(
+                f"{self.path} was removed or taken while run {self._run_id} held it, so another run may be writing there. "
+                f"Nothing more was written. Make sure that no other run works on the folder, then run again."
+            )
+
     def _beat(self) -> None:
         while not self._ended.wait(self._heartbeat_s):
             try:

@@ -58,6 +58,7 @@ __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions",
 __all__ += ["read_catalog", "read_manifest"]
 
 _BUILDING = ".building-"
+_REMOVE_IT = "Remove the file and run again: the unit is then done anew."
 
 
 def publish(
@@ -68,6 +69,7 @@ def publish(
     manifest: Mapping[str, Any],
     *,
     decorate: Callable[[Path], object] | None = None,
+    guard: Callable[[], object] | None = None,
 ) -> Revision:
     """Publish a revision made of units and further rows, in one atomic step. The caller holds the `RunLock`.
 
@@ -87,6 +89,8 @@ def publish(
         ``status``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, they are left out.
+    guard
+        Called last, just before the revision appears; what it raises stops the publishing.
 
     Raises
     ------
@@ -110,6 +114,8 @@ def publish(
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
         _seal(folder, about)
+        if guard is not None:
+            guard()
         final = _move_into_place(folder, root, name)
     point_latest_at(root, name)
     logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
@@ -128,17 +134,17 @@ class _Unit:
         if len(cells) != self.receipt.n_rows:
             raise CatalogError(
                 f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, its receipt says {self.receipt.n_rows}. "
-                "Remove the file and run again."
+                f"{_REMOVE_IT}"
             )
         return cells
 
     def rows(self) -> pa.Table:
+        path = unit_path(self.root, self.receipt.key)
         rows = self._read(None)
+        if file_digest(path) != self.receipt.digest:
+            raise CatalogError(f"{path} (unit {self.receipt.name}) is damaged: it differs from its receipt. {_REMOVE_IT}")
         if not rows.schema.equals(CATALOG_SCHEMA):
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} has another schema than this version of surveyflow's. "
-                "Remove the file and run again."
-            )
+            raise CatalogError(f"{path} has another schema than this version of surveyflow's. {_REMOVE_IT}")
         return rows
 
     def _read(self, columns: list[str] | None) -> pa.Table:
@@ -146,8 +152,7 @@ class _Unit:
             return read_unit(self.root, self.receipt.key, columns)
         except (OSError, pa.ArrowException) as error:
             raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. "
-                "Remove the file and run again."
+                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. {_REMOVE_IT}"
             ) from error
 
 

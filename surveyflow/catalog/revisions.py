@@ -20,7 +20,7 @@ from pyarrow.fs import LocalFileSystem
 
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.catalog.storage import explained, sync_folder, temporary_path
-from surveyflow.errors import CatalogNotFound
+from surveyflow.errors import CatalogError, CatalogNotFound
 
 LATEST = "latest"
 MANIFEST = "manifest.json"
@@ -133,11 +133,18 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
     ------
     CatalogNotFound
         If the folder holds no manifest.
+    CatalogError
+        If the manifest is damaged.
     """
     try:
         return dict(json.loads((revision_folder / MANIFEST).read_bytes()))
     except FileNotFoundError as error:
         raise CatalogNotFound(f"{revision_folder} is no revision: it has no {MANIFEST}.") from error
+    except ValueError as error:
+        raise CatalogError(
+            f"{revision_folder / MANIFEST} is damaged ({error}). If an earlier revision is sound, point latest at it: "
+            f"surveyflow releases rollback; then run again."
+        ) from error
 
 
 def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:

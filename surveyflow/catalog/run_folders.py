@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from surveyflow.catalog.storage import explained
+
 Phase = Literal["digest", "units", "publish", "done", "stopped"]
 
 
@@ -112,18 +114,23 @@ class RunFolder:
 
     def create(self, workflow_toml: str) -> None:
         """Make the folder and save the resolved workflow in it."""
-        self.path.mkdir(parents=True)
-        (self.path / "workflow.toml").write_text(workflow_toml)
+        with explained(self.path):
+            self.path.mkdir(parents=True)
+            (self.path / "workflow.toml").write_text(workflow_toml)
+            (self.path / "log.jsonl").touch()
 
     def record(self, progress: Progress) -> None:
-        """Append a line to ``progress.jsonl``."""
-        with (self.path / "progress.jsonl").open("a") as stream:
-            stream.write(json.dumps({"time": _now(), **asdict(progress)}) + "\n")
+        """Append a line to ``progress.jsonl``; a run does not end because its progress cannot be written."""
+        try:
+            with (self.path / "progress.jsonl").open("a") as stream:
+                stream.write(json.dumps({"time": _now(), **asdict(progress)}) + "\n")
+        except OSError as error:
+            logging.getLogger(__name__).warning("run=%s progress was not recorded: %s", self.run_id, error)
 
     @contextmanager
     def logging(self) -> Iterator[None]:
         """Copy surveyflow's log records into ``log.jsonl`` while the run lasts."""
-        handler = logging.FileHandler(self.path / "log.jsonl")
+        handler = _LogFile(self.path / "log.jsonl")
         handler.setFormatter(_JsonLines())
         logger = logging.getLogger("surveyflow")
         level = logger.level
@@ -135,6 +142,13 @@ class RunFolder:
             logger.setLevel(level)
             logger.removeHandler(handler)
             handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is given up, without a word a line, when its disk is full: the run itself will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Drop the record."""
 
 
 class _JsonLines(logging.Formatter):

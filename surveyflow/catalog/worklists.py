@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from surveyflow.catalog.storage import explained
 from surveyflow.types import UnitSources
 
 _TYPES = {
@@ -39,7 +40,7 @@ def write_worklist(path: Path, units: Sequence[UnitSources]) -> None:
     units
         The units' sources; each unit holds at least one.
     """
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+    with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         for sources in units:
             writer.write_batch(_batch(sources))
 

@@ -59,6 +59,15 @@ class FileState:
     inode: int
 
 
+def file_state(path: str | Path) -> FileState | None:
+    """The present state of a file; None where it cannot be looked at."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return FileState(Path(path), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
 class FitsImage:
     """One 2-D image of a FITS file, open for reading rectangles from one thread at a time.
 

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.inputs.astrometry import Astrometry, read_astrometry
-from surveyflow.inputs.fits_images import FileState, FitsImage, card_value, open_image
+from surveyflow.inputs.fits_images import FileState, FitsImage, card_value, file_state, open_image
 from surveyflow.types import Box, Float64Array, ModelCard, Window
 
-__all__ = ["FileState", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
+__all__ = ["FileState", "Mosaic", "check_pixel_scale", "file_state", "open_mosaic", "release_cards"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,14 @@ class Mosaic:
         The open images; they share shape and projection.
     astrometry
         The science image's projection.
+    stated_unit
+        What somebody says the unit is, where the header does not.
     """
 
-    def __init__(self, science: FitsImage, weight: FitsImage | None, astrometry: Astrometry) -> None:
+    def __init__(
+        self, science: FitsImage, weight: FitsImage | None, astrometry: Astrometry, stated_unit: str | None = None
+    ) -> None:
+        self._stated_unit = stated_unit
         self._science = science
         self._weight = weight
         self._astrometry = astrometry
@@ -73,8 +78,15 @@ class Mosaic:
 
     @property
     def unit(self) -> str | None:
-        """BUNIT, with all spellings of electrons a second as ``electron/s``; None where the header has none."""
-        return _normalised_unit(str(card_value(self._science.header, "BUNIT") or ""))
+        """BUNIT, with all spellings of electrons a second as ``electron/s``, or what was stated; None where neither says it."""
+        return _unit_in(self._science) or _normalised_unit(self._stated_unit or "")
+
+    @property
+    def filter(self) -> str | None:
+        """FILTER in capitals, or of FILTER1 and FILTER2 that which is not clear; None where the header has none."""
+        cards = release_cards(self._science)
+        names = [str(cards[key]).strip().upper() for key in ("FILTER", "FILTER1", "FILTER2") if key in cards]
+        return next((name for name in names if name and not name.startswith("CLEAR")), None)
 
     @property
     def images(self) -> dict[str, FitsImage]:
@@ -156,7 +168,7 @@ class Mosaic:
         self.close()
 
 
-def open_mosaic(science: str | Path, weight: str | Path | None = None) -> Mosaic:
+def open_mosaic(science: str | Path, weight: str | Path | None = None, stated_unit: str | None = None) -> Mosaic:
     """Open a mosaic without reading its pixels; only a ``.gz`` is unpacked, into memory.
 
     Parameters
@@ -166,6 +178,8 @@ def open_mosaic(science: str | Path, weight: str | Path | None = None) -> Mosaic
         ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names an extension. Of several 2-D images, ``SCI`` is taken.
     weight
         Inverse-variance map on the same pixels. Of several 2-D images, ``WHT`` is taken.
+    stated_unit
+        The science image's unit, for images that have no BUNIT: ``electron/s``.
 
     Raises
     ------
@@ -174,13 +188,14 @@ def open_mosaic(science: str | Path, weight: str | Path | None = None) -> Mosaic
     """
     with ExitStack() as opened:
         image = opened.enter_context(open_image(science, preferred="SCI"))
+        _check_unit(image, stated_unit)
         astrometry = read_astrometry(image.header, image.shape, image.location)
         weight_map = None
         if weight is not None:
             weight_map = opened.enter_context(open_image(weight, preferred="WHT"))
             _check_weight(weight_map, image, astrometry)
         opened.pop_all()
-    mosaic = Mosaic(image, weight_map, astrometry)
+    mosaic = Mosaic(image, weight_map, astrometry, stated_unit)
     for notice in mosaic.notices:
         logger.info("mosaic=%s notice=%r", mosaic.science, notice)
     return mosaic
@@ -224,6 +239,19 @@ def _check_weight(weight: FitsImage, science: FitsImage, astrometry: Astrometry)
 
 def _notices(science: FitsImage, weight: FitsImage | None, astrometry: Astrometry) -> tuple[str, ...]:
     return (*science.notices, *(weight.notices if weight is not None else ()), *astrometry.notices)
+
+
+def _unit_in(image: FitsImage) -> str | None:
+    return _normalised_unit(str(card_value(image.header, "BUNIT") or ""))
+
+
+def _check_unit(image: FitsImage, stated_unit: str | None) -> None:
+    found = _unit_in(image)
+    if None not in (found, stated_unit) and found != _normalised_unit(str(stated_unit)):
+        raise MosaicError(
+            f"{image.location} has BUNIT {found!r}, but the workflow states {stated_unit!r}. Correct `unit`, or leave it out: "
+            f"it is for images without BUNIT."
+        )
 
 
 def _normalised_unit(unit: str) -> str | None:

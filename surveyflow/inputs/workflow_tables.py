@@ -348,10 +348,13 @@ class MosaicSpec(_Table):
         FITS image; ``mosaic.fits[SCI]`` names an extension.
     weight
         Its weight map, 0 where there is no data; None where there is none.
+    unit
+        Unit of the image's pixels, for images without BUNIT: ``electron/s``.
     """
 
     science: _FilePath = Field(examples=["cosmos_f814w_sci.fits"])
     weight: _FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    unit: Annotated[str, AfterValidator(_check_text)] | None = Field(default=None, examples=["electron/s"])
 
 
 class FieldInputs(_Table):

@@ -20,10 +20,11 @@ FLAG_MEANINGS = {
     Flag.EDGE: "The cutout reaches beyond the mosaic's edge; what is missing was filled with 0.",
     Flag.PARTIAL_COVERAGE: "Some pixels inside the cutout hold no data.",
     Flag.OUT_OF_DOMAIN: "At least one of the domain flags below is set: the model was not trained on images like this one.",
-    Flag.UNIT_DOMAIN: "The mosaic's unit is not that of the training images.",
+    Flag.UNIT_DOMAIN: "The mosaic's unit is not that of the training images, or nothing says what it is.",
     Flag.NOISE_DOMAIN: "The cutout's sky rms lies outside the range of the training images.",
     Flag.REDSHIFT_DOMAIN: "The redshift lies outside the range of the model's card.",
     Flag.CONSTANT_IMAGE: "The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening.",
+    Flag.BAND_DOMAIN: "The mosaic's filter is not that of the training images.",
     Flag.NO_MOSAIC: "The workflow names no mosaic of this instrument in this field.",
 }
 

@@ -7,10 +7,9 @@ of one set of files: never of a new mosaic and an old source list.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from surveyflow.errors import InputsChanged
-from surveyflow.inputs.mosaics import FileState
+from surveyflow.inputs.mosaics import FileState, file_state
 from surveyflow.inputs.paths import split_extension
 from surveyflow.inputs.workflow import Workflow
 
@@ -21,7 +20,7 @@ def input_states(workflow: Workflow) -> tuple[FileState, ...]:
     for inputs in workflow.fields.values():
         specs += [spec for mosaic in inputs.mosaics.values() for spec in (mosaic.science, mosaic.weight) if spec is not None]
     paths = dict.fromkeys(split_extension(spec)[0] for spec in specs)
-    return tuple(state for state in map(_state, paths) if state is not None)
+    return tuple(state for state in map(file_state, paths) if state is not None)
 
 
 def check_constant(states: Sequence[FileState]) -> None:
@@ -40,16 +39,8 @@ def check_constant(states: Sequence[FileState]) -> None:
         )
 
 
-def _state(path: Path) -> FileState | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return FileState(path, status.st_size, status.st_mtime_ns, status.st_ino)
-
-
 def _change(before: FileState) -> str | None:
-    now = _state(before.path)
+    now = file_state(before.path)
     if now == before:
         return None
     if now is None:

@@ -13,6 +13,7 @@ from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.catalog.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.catalog.units import read_receipt, read_unit
 from surveyflow.planning import Plan, WorkUnit, decide, key_parts, place, unit_key, units_of_field
+from surveyflow.process import ALGORITHM_VERSION
 from surveyflow.runs.digesting import window_digests
 from surveyflow.runs.executing import LateExecutor
 from surveyflow.runs.preflight import Survey
@@ -81,6 +82,8 @@ def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, pr
         schema_version=str(SCHEMA_VERSION),
         pixel_digests=digests,
         mosaic_unit=opened.mosaics[unit.instrument].unit,
+        mosaic_filter=opened.mosaics[unit.instrument].filter,
+        algorithm_version=ALGORITHM_VERSION,
         card=opened.cards[unit.instrument],
         sampling=survey.workflow.sampling.settings(),
         min_valid_fraction=survey.workflow.quality.min_valid_fraction,

@@ -9,12 +9,12 @@ from typing import Any
 from surveyflow.catalog.digest_cache import DigestCache
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.payloads import box_to_json, mosaic_payload
 from surveyflow.planning import WorkUnit
-from surveyflow.runs.executing import LateExecutor, mosaic_payload
+from surveyflow.runs.executing import LateExecutor
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.types import Box, Job
-from surveyflow.worker import box_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,12 @@ class _Window:
     name: str
     box: Box
     mosaic: Mosaic
+    stated_unit: str | None
     cache: DigestCache
 
     @property
     def job(self) -> Job:
-        return Job(self.name, "digest", mosaic_payload(self.mosaic) | {"box": box_to_json(self.box)})
+        return Job(self.name, "digest", mosaic_payload(self.mosaic, self.stated_unit) | {"box": box_to_json(self.box)})
 
 
 def window_digests(
@@ -76,11 +77,12 @@ def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:
     for unit in units:
         if unit.instrument is None or unit.tile is None:
             continue
-        mosaic = survey.fields[unit.field].mosaics[unit.instrument]
+        opened = survey.fields[unit.field]
+        mosaic = opened.mosaics[unit.instrument]
         place = (unit.field, unit.instrument)
         if place not in caches:
             caches[place] = DigestCache(survey.workflow.output.root, _identity(mosaic))
-        windows.append(_Window(unit.name, unit.tile.window, mosaic, caches[place]))
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, opened.stated_units[unit.instrument], caches[place]))
     return windows
 
 

@@ -12,14 +12,13 @@ from surveyflow.catalog.run_folders import RunFolder
 from surveyflow.catalog.units import read_receipt
 from surveyflow.catalog.worklists import write_worklist
 from surveyflow.errors import OutputError
-from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.models.store import ModelStore
+from surveyflow.payloads import mosaic_payload, tile_to_json
 from surveyflow.planning import Decision, Plan, WorkUnit
 from surveyflow.runs.constancy import check_constant
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.types import Executor, Job, JobResult, Receipt
-from surveyflow.worker import file_states, tile_to_json
 
 logger = logging.getLogger(__name__)
 
@@ -147,21 +146,15 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
     return Outcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])
 
 
-def mosaic_payload(mosaic: Mosaic) -> dict[str, Any]:
-    """What a worker needs to open a mosaic and to notice that it has changed."""
-    weight = None if mosaic.weight is None else str(mosaic.weight)
-    return {"science": str(mosaic.science), "weight": weight, "files": file_states(mosaic)}
-
-
 def _unit_payload(survey: Survey, unit: WorkUnit) -> dict[str, Any]:
     if unit.instrument is None or unit.tile is None:
         return {"tile": None}
     opened = survey.fields[unit.field]
     card = opened.cards[unit.instrument]
-    return mosaic_payload(opened.mosaics[unit.instrument]) | {
+    return mosaic_payload(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]) | {
         "tile": tile_to_json(unit.tile),
         "model": str(ModelStore(survey.workflow.models.store).folder(card.key)),
-        "weights_digest": card.weights_digest,
+        "card_digest": card.digest,
         "sampling": asdict(survey.workflow.sampling.settings()),
         "min_valid_fraction": survey.workflow.quality.min_valid_fraction,
     }

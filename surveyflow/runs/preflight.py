@@ -15,8 +15,9 @@ from surveyflow.errors import InputError, ModelError, OutputError, Problem, Work
 from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.inputs.workflow import FieldInputs, Workflow
-from surveyflow.models.store import ModelStore
+from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning import place, units_of_field
+from surveyflow.process import band_differs
 from surveyflow.runs.constancy import input_states
 from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, ModelCard, ModelKey, SourceList
 
@@ -40,11 +41,14 @@ class FieldSurvey:
         Its mosaics by instrument, open.
     cards
         Cards of its merger models by instrument.
+    stated_units
+        Units that the workflow states for the mosaics, by instrument; None where it states none.
     """
 
     sources: SourceList
     mosaics: Mapping[str, Mosaic]
     cards: Mapping[str, ModelCard]
+    stated_units: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,12 @@ class Survey:
     def n_sources(self) -> int:
         """Sources of all lists: the rows that a catalog must have."""
         return sum(len(field.sources) for field in self.fields.values())
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was ignored in the mosaics' headers."""
+        mosaics = (mosaic for field in self.fields.values() for mosaic in field.mosaics.values())
+        return tuple(notice for mosaic in mosaics for notice in mosaic.notices)
 
     @property
     def cards(self) -> dict[ModelKey, ModelCard]:
@@ -154,24 +164,26 @@ def _check_merger_card(store: ModelStore, key: ModelKey, card: ModelCard) -> Non
             f"{store.folder(key) / 'card.toml'}: class_names {list(card.class_names)} lack {sorted(missing)}, which a merger "
             f"model must name. Correct class_names."
         )
+    read_weights(store.folder(key), card)
 
 
 def _open_field(
     name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
 ) -> FieldSurvey | None:
     sources = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
-    mosaics, used = {}, {}
+    own_cards = {key.instrument: card for key, card in cards.items() if key.field == name}
+    mosaics = {}
     for instrument, spec in inputs.mosaics.items():
         table = f"[fields.{name}.{instrument}]"
-        mosaic = problems.catch(table, lambda spec=spec: open_mosaic(spec.science, spec.weight))  # type: ignore[misc]
+        mosaic = problems.catch(table, lambda spec=spec: open_mosaic(spec.science, spec.weight, spec.unit))  # type: ignore[misc]
         if mosaic is None:
             continue
         mosaics[instrument] = stack.enter_context(mosaic)
-        card = cards.get(ModelKey(MERGER_TASK, name, instrument))
-        if card is not None:
+        if instrument in own_cards:
+            card = own_cards[instrument]
             problems.catch(table, lambda mosaic=mosaic, card=card: check_pixel_scale(mosaic, card))  # type: ignore[misc]
-            used[instrument] = card
-    return FieldSurvey(sources, mosaics, used) if sources is not None else None
+    stated_units = {instrument: spec.unit for instrument, spec in inputs.mosaics.items()}
+    return FieldSurvey(sources, mosaics, own_cards, stated_units) if sources is not None else None
 
 
 def _check_output(root: Path, fields: Mapping[str, FieldSurvey]) -> None:
@@ -201,10 +213,26 @@ def _warnings(workflow: Workflow, fields: Mapping[str, FieldSurvey]) -> Iterator
                     f"{name}: {n_sources} sources are routed to {instrument}, but the workflow names no such mosaic; they "
                     f"will have status off_mosaic"
                 )
-        for mosaic in field.mosaics.values():
-            yield from mosaic.notices
+        for instrument, mosaic in field.mosaics.items():
+            yield from _mosaic_warnings(f"{name}/{instrument}", mosaic, field.cards.get(instrument))
         if not units_of_field(placed, field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
+
+
+def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard | None) -> Iterator[str]:
+    if card is None:
+        return
+    if card.domain.unit is not None and mosaic.unit is None:
+        yield (
+            f"{name}: {mosaic.science} has no BUNIT, so all its rows will be flagged UNIT_DOMAIN; if its pixels are in "
+            f'{card.domain.unit}, say so: unit = "{card.domain.unit}" in [fields.{name.replace("/", ".")}]'
+        )
+    elif card.domain.unit not in (None, mosaic.unit):
+        yield f"{name}: its unit is {mosaic.unit}, but {card.key} was trained on {card.domain.unit}: flagged UNIT_DOMAIN"
+    if band_differs(mosaic.filter, card):
+        yield f"{name}: its filter is {mosaic.filter}, but {card.key} was trained on {card.band}: flagged BAND_DOMAIN"
+    if card.key != ModelKey(MERGER_TASK, *name.split("/")):
+        yield f"{name}: the model is lent by {card.key}, whose card allows it"
 
 
 def check_engine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from surveyflow.catalog.lock import RunLock
-from surveyflow.catalog.releases import Revision, latest, publish, read_manifest
+from surveyflow.catalog.releases import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.catalog.run_folders import Progress, RunFolder, new_run_id
 from surveyflow.catalog.units import sweep
 from surveyflow.errors import UnitError
@@ -29,8 +31,10 @@ from surveyflow.runs.notifying import notify
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_plan
-from surveyflow.types import EngineChoice, Status
+from surveyflow.types import EngineChoice, Flag, Status
 from surveyflow.worker import FACTORY
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,10 @@ class RunResult:
         What went wrong in the units that failed, by unit name.
     published
         False if nothing had changed, so that the revision is an earlier run's.
+    flags
+        Rows that carry each flag, by name; flags that no row carries are left out.
+    weights_origin
+        Where the weights came from that the results were computed with.
     """
 
     revision: str
@@ -65,6 +73,8 @@ class RunResult:
     status: Mapping[str, int]
     failed_units: Mapping[str, str] = field(default_factory=dict)
     published: bool = True
+    flags: Mapping[str, int] = field(default_factory=dict)
+    weights_origin: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -82,6 +92,8 @@ class RunResult:
             "status": dict(self.status),
             "failed_units": dict(self.failed_units),
             "published": self.published,
+            "flags": dict(self.flags),
+            "weights_origin": list(self.weights_origin),
         }
 
 
@@ -129,10 +141,13 @@ def run_survey(
     """
     start = time.monotonic()
     root = survey.workflow.output.root
+    latest(root)  # a broken one is refused now, not after hours of work
     folder = RunFolder(root, new_run_id())
-    with RunLock(root, folder.run_id), ExitStack() as stack:
+    with RunLock(root, folder.run_id) as lock, ExitStack() as stack:
         folder.create(to_toml(survey.workflow))
         stack.enter_context(folder.logging())
+        for notice in survey.warnings + survey.notices:
+            logger.info("notice=%r", notice)
         sweep(root)
         reporter = Reporter([*listeners, folder.record])
         context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
@@ -141,8 +156,26 @@ def run_survey(
             plan = make_plan(survey, executor, reporter, engine.precision)
             if original is not None:
                 check_plan(original, survey, plan)
-            run = _Run(survey, plan, folder, reporter, start)
+            run = _Run(survey, plan, folder, reporter, lock, start)
             return _already_published(survey, plan) or _work_and_publish(run, executor)
+
+
+def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: Any) -> RunResult:
+    """What a run came to, with what its rows say of themselves."""
+    rows = open_catalog(root, revision.name).to_table(columns=["flags", "weights_origin"])
+    flags = rows["flags"].to_numpy()
+    counts = {flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name}
+    return RunResult(
+        revision=revision.name,
+        path=revision.path,
+        root=root,
+        units=units,
+        rows=revision.n_rows,
+        status=revision.status_counts,
+        flags={name: count for name, count in counts.items() if count},
+        weights_origin=tuple(sorted(rows["weights_origin"].drop_null().unique().to_pylist())),
+        **more,
+    )
 
 
 @contextmanager
@@ -166,7 +199,7 @@ def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
     if not same_units or published["release"] != survey.workflow.survey.release:
         return None
     units = Outcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(plan.units)}
-    return RunResult(revision.name, revision.path, root, units, revision.n_rows, revision.status_counts, published=False)
+    return _result(root, revision, units, published=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +210,7 @@ class _Run:
     plan: Plan
     folder: RunFolder
     reporter: Reporter
+    lock: RunLock
     start: float
 
     @property
@@ -187,6 +221,7 @@ class _Run:
 def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
     outcome = carry_out(run.survey, run.plan, executor, run.folder, run.reporter)
     check_constant(run.survey.files)
+    run.lock.check()
     if outcome.failures and not outcome.receipts:
         name, error = next(iter(outcome.failures.items()))
         raise UnitError(
@@ -195,15 +230,7 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
         )
     run.reporter.tell(Progress("publish", message=run.survey.workflow.survey.release))
     revision = _publish(run, outcome)
-    result = RunResult(
-        revision=revision.name,
-        path=revision.path,
-        root=run.root,
-        units=outcome.counts,
-        rows=revision.n_rows,
-        status=revision.status_counts,
-        failed_units=outcome.failures,
-    )
+    result = _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
     _notify(run.survey.workflow.publish, result)
     return result
 
@@ -218,6 +245,7 @@ def _publish(run: _Run, outcome: Outcome) -> Revision:
         _failed_rows(run.plan, outcome),
         manifest,
         decorate=lambda building: write_report(building, building / "report.html"),
+        guard=run.lock.check,
     )
 
 
