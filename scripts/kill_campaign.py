@@ -141,6 +141,7 @@ def run_campaign(folder: Path, n_kills: int, seed: int, profile: str) -> dict[st
     campaign = Campaign(folder, profile, seed)
     while campaign.counts["driver"] + campaign.counts["worker"] < n_kills:
         campaign.kill_once()
+        sys.stderr.write(f"{dict(campaign.counts)}\n")
     campaign.finish()
     pd.testing.assert_frame_equal(campaign.table(), campaign.expected)
     leftovers = [*campaign.root.glob("releases/.*"), *campaign.root.rglob(".*.tmp"), *campaign.root.glob("run.lock*")]

@@ -52,7 +52,8 @@ def build_draws(field: str, source_id: Int64Array, p_pm: Float32Array, origin: W
         "source_id": pa.array(source_id, pa.int64()),
         "p_pm": pa.FixedSizeListArray.from_arrays(pa.array(p_pm.ravel(), pa.float32()), p_pm.shape[1]),
     }
-    return pa.table(columns).replace_schema_metadata({"surveyflow": json.dumps(about)})
+    metadata = {"surveyflow": json.dumps(about), "table::len::field": str(len(field))}  # astropy wants the strings' length
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
 def link_draws(folder: Path, root: Path, receipts: Iterable[Receipt]) -> None:

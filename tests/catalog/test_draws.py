@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from astropy.table import Table
 
 from catalog_rows import make_rows
 from surveyflow.catalog.draws import build_draws, open_draws
@@ -65,6 +66,12 @@ def test_the_manifest_vouches_for_draws(tmp_path):
 def test_draws_say_where_their_weights_came_from(tmp_path):
     publish(tmp_path, "v1.0", [write(tmp_path)], None, {})
     assert json.loads(open_draws(tmp_path).schema.metadata[b"surveyflow"])["weights_origin"] == ["untrained"]
+
+
+def test_astropy_reads_draws_without_warning(tmp_path):
+    receipt = write(tmp_path)
+    table = Table.read(draws_path(tmp_path, receipt.key))
+    assert table["p_pm"].shape == (receipt.status_counts["ok"], N_DRAWS)
 
 
 def test_without_draws_there_is_no_dataset_and_the_error_says_how_to_keep_them(tmp_path):
