@@ -53,5 +53,17 @@ class DigestCache:
             return {}
 
 
+def forget_digests(root: Path) -> None:
+    """Forget all that is known of mosaics, so that their pixels are read again.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    for path in root.glob("digests/*.json"):
+        path.unlink(missing_ok=True)
+
+
 def _name(box: Box) -> str:
     return f"{box.y0}:{box.y1},{box.x0}:{box.x1}"
