@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from surveyflow.catalog.digest_cache import forget_digests
 from surveyflow.catalog.draws import open_draws
 from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
 from surveyflow.catalog.run_folders import RunStatus, last_run
@@ -164,6 +165,7 @@ def plan(
     release: str | None = None,
     profile: str | Path | None = None,
     precision: str = "float32",
+    reread: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Plan:
     """Say what a run would do, and why; pixels that were never read before are read.
@@ -176,6 +178,8 @@ def plan(
         Name or path of the profile that says where to read them; the built-in ``local`` if left out.
     precision
         Of the models' trunks: ``float32``, ``tf32`` or ``bf16``.
+    reread
+        Read every pixel, whatever is remembered of files that seem unchanged.
     listeners
         Called with every `Progress`.
 
@@ -185,6 +189,8 @@ def plan(
         If anything cannot be used.
     """
     with _opened(workflow, release) as (survey, original), ExitStack() as stack:
+        if reread:
+            forget_digests(survey.workflow.output.root)
         executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
         planned = make_plan(survey, executor, Reporter(listeners), precision)
         if original is not None:
@@ -201,6 +207,7 @@ def run(
     client: Any = None,
     engine: str = "auto",
     precision: str = "float32",
+    reread: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
     """Turn a survey into a published catalog; what has been done before is kept.
@@ -219,6 +226,8 @@ def run(
         ``keras``, or ``auto`` for the fastest one that is installed.
     precision
         Of the models' trunks: ``float32``; on GPUs also ``tf32`` and ``bf16``, faster and less precise.
+    reread
+        Read every pixel, whatever is remembered of files that seem unchanged.
     listeners
         Called with every `Progress`.
 
@@ -234,6 +243,8 @@ def run(
     chosen = load_profile(profile or "local")
     with _opened(workflow, release, output) as (survey, original):
         check_engine()
+        if reread:
+            forget_digests(survey.workflow.output.root)
         choice = EngineChoice(engine, precision)
         return run_survey(survey, chosen, client=client, engine=choice, listeners=listeners, original=original)
 

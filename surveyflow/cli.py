@@ -58,6 +58,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 PrecisionOption = Annotated[
     PrecisionName, typer.Option(help="Of the networks' trunks; tf32 and bf16 are faster on GPUs, and less precise.")
 ]
+RereadOption = Annotated[
+    bool, typer.Option("--reread", help="Read every pixel, whatever is remembered of files that seem unchanged.")
+]
 IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: say nothing if nothing has changed.")]
 
 
@@ -129,6 +132,7 @@ def plan(
     release: ReleaseOption = None,
     profile: ProfileOption = "local",
     precision: PrecisionOption = PrecisionName.FLOAT32,
+    reread: RereadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a run would do, and why."""
@@ -137,7 +141,9 @@ def plan(
 
     chosen, told = _choose(workflow, release)
     with progress_listener() as listener:
-        planned = api.plan(workflow, release=chosen, profile=profile, precision=precision.value, listeners=[listener])
+        planned = api.plan(
+            workflow, release=chosen, profile=profile, precision=precision.value, reread=reread, listeners=[listener]
+        )
     if as_json:
         _print_json({"counts": planned.counts, "units": planned.as_json()} | told)
     else:
@@ -151,6 +157,7 @@ def run(
     output: OutputOption = None,
     profile: ProfileOption = "local",
     precision: PrecisionOption = PrecisionName.FLOAT32,
+    reread: RereadOption = False,
     if_changed: IfChangedOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -161,7 +168,13 @@ def run(
     chosen, told = _choose(workflow, release)
     with progress_listener() as listener:
         result = api.run(
-            workflow, release=chosen, output=output, profile=profile, precision=precision.value, listeners=[listener]
+            workflow,
+            release=chosen,
+            output=output,
+            profile=profile,
+            precision=precision.value,
+            reread=reread,
+            listeners=[listener],
         )
     if as_json:
         _print_json(result.as_json() | told)
