@@ -6,6 +6,7 @@ it is to the last byte, and readers can be given it back.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import pytest
 from astropy.table import Table, vstack
 
 from stubs import TINY
+from surveyflow import api
 from surveyflow.catalog.comparison import compare
 from surveyflow.catalog.draws import open_draws
 from surveyflow.catalog.releases import latest, read_catalog, read_manifest
@@ -190,3 +192,15 @@ def test_kept_draws_are_published_with_the_catalog_and_agree_with_it(survey):
     assert np.allclose(stacked.mean(axis=1), rows.p_pm_mean, atol=1e-6)
     assert np.allclose(np.quantile(stacked, 0.16, axis=1), rows.p_pm_q16, atol=1e-6)
     check_revision(result.path)
+
+
+def test_pixels_that_changed_behind_the_files_back_are_found_by_reading_again(survey):
+    run(survey)
+    path = survey.science("EGS", "F814W")
+    state = path.stat()
+    perturb_mosaic(path, CHANGED_PIXELS, 0.5)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_ino == state.st_ino
+    trusting, reading = (api.plan(survey.workflow, profile="serial", reread=reread) for reread in (False, True))
+    assert trusting.counts["do"] == 0
+    assert [(unit.name, unit.reason) for unit in reading.having(Decision.DO)] == [(CHANGED_TILE, "science pixels changed")]
