@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from surveyflow.catalog.digest_cache import forget_digests
 from surveyflow.catalog.draws import open_draws
+from surveyflow.catalog.lock import lock_holder
 from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
 from surveyflow.catalog.run_folders import RunStatus, last_run
 from surveyflow.errors import InputError
@@ -104,12 +105,15 @@ class SurveyStatus:
     published
         Its latest revision; None before the first.
     last_run
-        What its newest run reported last; None before the first.
+        What its newest run reported last.
+    at_work
+        Whether that run still holds the folder; a run that neither is at work nor has ended was killed.
     """
 
     root: Path
     published: Revision | None
-    last_run: RunStatus | None
+    last_run: RunStatus
+    at_work: bool
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -300,7 +304,9 @@ def status(root: str | Path) -> SurveyStatus:
     newest = last_run(root)
     if newest is None:
         raise InputError(f"{root} holds no runs: expected the [output] root of a workflow that was run.")
-    return SurveyStatus(root, latest(root), newest)
+    holder = lock_holder(root)
+    at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
+    return SurveyStatus(root, latest(root), newest, at_work)
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:

@@ -293,7 +293,12 @@ def _print_status(found: SurveyStatus) -> None:
         typer.echo("published nothing yet")
     else:
         typer.echo(f"published {found.published.name}: {found.published.n_rows} rows in {found.published.path}")
-    if found.last_run is not None:
-        progress = found.last_run.progress
-        typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
-        typer.echo(f"updated   {found.last_run.updated}")
+    progress = found.last_run.progress
+    typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
+    typer.echo(f"updated   {found.last_run.updated}")
+    if found.at_work:
+        typer.echo("state     at work")
+    elif progress.phase in ("done", "stopped"):
+        typer.echo("state     ended")
+    else:
+        typer.echo("state     ended without a word: it was killed. Nothing is lost: run again to continue")

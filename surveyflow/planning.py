@@ -410,7 +410,7 @@ def what_changed(before: Mapping[str, str], after: Mapping[str, str], source_cha
 
 
 def _drop(receipt: Receipt) -> PlannedUnit:
-    reason = "no source is left in it"
+    reason = "no longer a unit: no source is left in it, or its field or the tiling changed"
     return PlannedUnit(receipt.name, Decision.DROP, reason, receipt.key, receipt.parts, receipt.n_rows, None)
 
 

@@ -206,7 +206,7 @@ def _measure(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutSt
         valid_fraction=stack.valid_fraction,
         weight_median=stack.weight_median,
         summary=summarise(draws),
-        p_pm_draws=draws[..., 0] if task.sampling.keep_draws else None,
+        p_pm_draws=draws[..., 0].copy() if task.sampling.keep_draws else None,
     )
 
 

@@ -216,6 +216,16 @@ class CutoutStack:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def take(self, rows: Int64Array | BoolArray) -> CutoutStack:
+        """The chosen cutouts, in that order."""
+        return CutoutStack(
+            pixels=self.pixels[rows],
+            valid=self.valid[rows],
+            weight_median=self.weight_median[rows],
+            centre_valid=self.centre_valid[rows],
+            beyond_edge=self.beyond_edge[rows],
+        )
+
     @property
     def valid_fraction(self) -> Float32Array:
         """(n,) float32 in [0, 1]."""

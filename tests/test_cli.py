@@ -15,6 +15,7 @@ from broken_inputs import BROKEN
 from stubs import TINY
 from surveyflow import cli
 from surveyflow.catalog.lock import RunLock
+from surveyflow.catalog.run_folders import Progress, RunFolder
 from surveyflow.demonstration import write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
@@ -171,6 +172,21 @@ HEAVY = {"tensorflow", "keras", "dask", "distributed", "matplotlib"}
 def test_start_imports_no_framework(start):
     check = f"import sys; heavy = {HEAVY} & set(sys.modules); assert not heavy, heavy"
     subprocess.run([sys.executable, "-c", f"{START[start]}\n{check}"], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_import_takes_under_a_third_of_a_second():
+    measure = "import time; start = time.process_time(); import surveyflow; print(time.process_time() - start)"
+    seconds = [float(subprocess.check_output([sys.executable, "-c", measure])) for _ in range(3)]
+    assert min(seconds) < 0.3
+
+
+def test_status_tells_a_killed_run_from_one_at_work(surveyflow, world):
+    folder = RunFolder(world.folder / "catalog", "20260101T000000-abcdef")
+    folder.create("")
+    folder.record(Progress("units", 3, 10))
+    assert "it was killed" in surveyflow("status", world.folder / "catalog")[1]
+    with RunLock(world.folder / "catalog", folder.run_id):
+        assert "at work" in surveyflow("status", world.folder / "catalog")[1]
 
 
 def test_version(surveyflow):

@@ -13,8 +13,10 @@ CAMPAIGN = Path(__file__).parents[1] / "scripts" / "kill_campaign.py"
 
 
 @pytest.mark.timeout(300)
-def test_killed_runs_lose_nothing():
-    command = [sys.executable, CAMPAIGN, "--kills", "4", "--seed", "3", "--profile", "serial"]
+@pytest.mark.parametrize(("profile", "n_kills"), [("serial", 4), ("local", 2)])
+def test_killed_runs_lose_nothing(profile, n_kills):
+    command = [sys.executable, CAMPAIGN, "--kills", str(n_kills), "--seed", "3", "--profile", profile]
     campaign = subprocess.run(command, capture_output=True, text=True, check=False)
     assert campaign.returncode == 0, campaign.stderr
-    assert json.loads(campaign.stdout)["driver"] == 4
+    counts = json.loads(campaign.stdout)
+    assert counts.get("driver", 0) + counts.get("worker", 0) == n_kills

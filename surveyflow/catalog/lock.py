@@ -141,6 +141,22 @@ class RunLock:
                 logger.warning("lock=%s run=%s could not be touched: %s", self.path, self._run_id, error)
 
 
+def lock_holder(root: Path) -> Holder | None:
+    """Who holds an output folder; None if nobody does.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    LockHeld
+        If the lock file does not say.
+    """
+    return _read(root / LOCK_NAME)
+
+
 def _acquire(path: Path, me: Holder) -> None:
     """Make the lock, or succeed a dead holder."""
     while not write_new(path, _content(me)):

@@ -140,7 +140,8 @@ def _problems_of_position(column: Column, low: float, high: float, range_words: 
     outside = column.missing | ~((column.values >= low) & (column.values <= high))
     if outside.any():
         what = f"is missing or not in {range_words} degrees"
-        yield _rows(column, outside, what, "Correct these positions, or remove their rows.")
+        remedy = "Correct these positions, or remove their rows; if most rows are listed, are ra and dec exchanged in `columns`?"
+        yield _rows(column, outside, what, remedy)
 
 
 def _problems_of_redshift(column: Column) -> Iterator[str]:

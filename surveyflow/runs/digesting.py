@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from surveyflow.runs.executing import LateExecutor
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.types import Box, Job
+
+SECONDS_BETWEEN_SAVES = 60.0
+"""A run that is killed while it reads a large mosaic has at most this much to read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def window_digests(
     jobs = [window.job for name, window in windows.items() if name not in known]
     if not jobs:
         return known
+    saved = time.monotonic()
     try:
         for result in reporter.follow("digest", jobs, executor.run(jobs)):
             if result.error is not None:
@@ -65,10 +70,17 @@ def window_digests(
             window = windows[result.job.name]
             window.cache.put(window.box, result.value)
             known[window.name] = result.value
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                _save(windows.values())
+                saved = time.monotonic()
     finally:
-        for cache in {id(window.cache): window.cache for window in windows.values()}.values():
-            cache.save()
+        _save(windows.values())
     return known
+
+
+def _save(windows: Iterable[_Window]) -> None:
+    for cache in {id(window.cache): window.cache for window in windows}.values():
+        cache.save()
 
 
 def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:

@@ -13,7 +13,7 @@ from surveyflow.models.store import ModelStore
 from surveyflow.planning import place
 from surveyflow.runs.preflight import FieldSurvey, Survey
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.types import CutoutStack, Int64Array, ModelCard, Stretch
+from surveyflow.types import CutoutStack, ModelCard, Stretch
 
 FEWEST_CUTOUTS = 20
 
@@ -83,14 +83,4 @@ def _real_cutouts(survey: Survey, opened: FieldSurvey, instrument: str, n_cutout
     chosen = members.take(rng.permutation(len(members))[: 2 * n_cutouts])
     size = opened.cards[instrument].architecture.input_size
     stack = cut_from_mosaic(opened.mosaics[instrument], chosen.x_pix, chosen.y_pix, size)
-    return _taken(stack, np.flatnonzero(stack.valid_fraction == 1)[:n_cutouts])
-
-
-def _taken(stack: CutoutStack, rows: Int64Array) -> CutoutStack:
-    return CutoutStack(
-        pixels=stack.pixels[rows],
-        valid=stack.valid[rows],
-        weight_median=stack.weight_median[rows],
-        centre_valid=stack.centre_valid[rows],
-        beyond_edge=stack.beyond_edge[rows],
-    )
+    return stack.take(np.flatnonzero(stack.valid_fraction == 1)[:n_cutouts])

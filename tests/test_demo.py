@@ -1,0 +1,45 @@
+"""The demo as a user runs it, small: a real LocalCluster, the real engine; and the same tables from one process."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import surveyflow
+from surveyflow import api
+from surveyflow.errors import InputError
+from surveyflow.simulate.survey import SurveySpec
+from worlds import edit_workflow
+
+SMALL = SurveySpec(n_sources=24, shape_f814w=(900, 800), core_size=512, draws=50, seed=7)
+
+
+def table(folder) -> pd.DataFrame:
+    return surveyflow.read_catalog(folder).sort_values(["field", "source_id"]).reset_index(drop=True)
+
+
+@pytest.mark.timeout(240)
+def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path):
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
+    result = api.demo(tmp_path / "demo", spec=SMALL)
+    truth = pd.read_parquet(tmp_path / "demo" / "truth.parquet").sort_values(["field", "source_id"])
+    found = table(tmp_path / "demo" / "catalog")
+    assert result.rows == len(truth) == len(found)
+    assert found.status.tolist() == truth.status.tolist()
+    assert result.weights_origin == ("untrained",)
+    assert (result.path / "report.html").stat().st_size > 100_000
+    assert not api.demo(tmp_path / "demo").published
+
+    edit_workflow(tmp_path / "demo" / "workflow.toml", {"output": {"root": "serial"}})
+    surveyflow.run(tmp_path / "demo" / "workflow.toml", profile="serial")
+    serial = table(tmp_path / "demo" / "serial")
+    exact = ["field", "source_id", "status", "flags", "unit_key", "x_pix", "y_pix", "valid_fraction", "n_draws"]
+    pd.testing.assert_frame_equal(found[exact], serial[exact])
+    numbers = [name for name in found if name.startswith(("p_pm_m", "p_pm_q", "p_sf_m", "p_sf_q"))]
+    pd.testing.assert_frame_equal(found[numbers], serial[numbers], atol=1e-5, rtol=0)
+
+
+def test_demo_refuses_a_folder_that_holds_something_else(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="holds no demo"):
+        api.demo(tmp_path)
