@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from surveyflow.runs.stretch_check import StretchCheck
-    from surveyflow.types import ModelCard
+    from surveyflow.types import Domain, ModelCard
 
 app = typer.Typer(name="models", help="Import, list, show and check models.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,17 +29,42 @@ class StretchName(StrEnum):
     LOG_MINMAX = "log_minmax"
 
 
+class OriginName(StrEnum):
+    """The origins that can be claimed."""
+
+    FERREIRA2022 = "ferreira2022"
+    SIMULATED = "simulated"
+    USER = "user"
+    UNTRAINED = "untrained"
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
 @app.command("import")
 def import_models(
     folder: Annotated[Path, typer.Argument(help="Folder with SavedModels, here or below.", metavar="DIR", show_default=False)],
     store: Annotated[Path, typer.Option(help="Model store to write to.", show_default=False)],
     stretch: Annotated[StretchName, typer.Option(help="How the training images were stretched.", show_default=False)],
     softening: Annotated[float, typer.Option(help="Softening of the stretch, in the images' unit.")] = 1.0,
+    task: Annotated[str | None, typer.Option(help="Task, if not merger.")] = None,
     field: Annotated[str | None, typer.Option(help="Field, if the folders do not say it.")] = None,
     instrument: Annotated[str | None, typer.Option(help="Instrument, if the folders do not say it.")] = None,
+    band: Annotated[str | None, typer.Option(help="Filter of the training images, if not the instrument's.")] = None,
     pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, if not the instrument's.")] = None,
     redshift_range: Annotated[
         tuple[float, float] | None, typer.Option(help="Low and high redshift, if not the instrument's.")
+    ] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="Outputs in column order, with commas between; post_merger,star_forming if left out.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="BUNIT of the training images, if not the instrument's.")] = None,
+    sky_rms: Annotated[
+        tuple[float, float] | None, typer.Option(help="Low and high sky rms, in that unit, if not the instrument's.")
+    ] = None,
+    origin: Annotated[
+        OriginName | None, typer.Option(help="Your word on where the weights came from, if not what the files' digests say.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models that are there.")] = False,
     run_original: Annotated[
@@ -50,7 +75,17 @@ def import_models(
     """Bring the authors' SavedModels into a store; only their variables are read."""
     from surveyflow import api
 
-    given = {"field": field, "instrument": instrument, "pixel_scale_arcsec": pixel_scale, "redshift_range": redshift_range}
+    given = {
+        "task": task,
+        "field": field,
+        "instrument": instrument,
+        "band": band,
+        "pixel_scale_arcsec": pixel_scale,
+        "redshift_range": redshift_range,
+        "class_names": _names(class_names),
+        "domain": _domain(unit, sky_rms),
+        "origin": origin and origin.value,
+    }
     card = {name: value for name, value in given.items() if value is not None}
     imported = api.import_models(
         folder, store, stretch=stretch.value, softening=softening, overwrite=overwrite, run_original=run_original, **card
@@ -117,6 +152,19 @@ def check(
             _print_check(one)
     if not all(one.agrees for one in checks):
         raise typer.Exit(1)
+
+
+def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain | None:
+    """What the training images were like, in the caller's words; None where nothing is said."""
+    from surveyflow.errors import ModelError
+    from surveyflow.types import Domain
+
+    if unit is None and sky_rms is None:
+        return None
+    try:
+        return Domain(unit or "electron/s", sky_rms)
+    except ValueError as error:
+        raise ModelError(f"--sky-rms: {error}.") from error
 
 
 def _print_check(one: StretchCheck) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import InputError, ModelError
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.sky.stretch import prepare
-from surveyflow.types import ModelKey, Stretch
+from surveyflow.types import Domain, ModelKey, Stretch, WeightsOrigin
 from worlds import MiniSurvey
 
 KEY = ModelKey("merger", "EGS", "F814W")
@@ -50,6 +51,70 @@ def test_show_refuses_weights_that_are_not_the_cards(store):
     shutil.copy(store.folder(ModelKey("merger", "COSMOS", "F814W")) / "weights.safetensors", folder)
     with pytest.raises(ModelError, match="weights"):
         api.verified_card(folder)
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    """A SavedModel in the authors' format, of an instrument that they did not use."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    from legacy_models import write_saved_model
+
+    return write_saved_model(tmp_path_factory.mktemp("drawer") / "F115W" / "PRIMER")
+
+
+DESCRIPTION = {
+    "--band": ["F115W"],
+    "--pixel-scale": ["0.02"],
+    "--redshift-range": ["1", "2.5"],
+}
+
+
+def import_one(folder, store, **options):
+    words = [word for name, values in options.items() for word in (name, *values)]
+    return invoke("import", folder, "--store", store, "--stretch", "linear", *words)
+
+
+@pytest.mark.timeout(60)
+def test_a_network_of_another_instrument_can_be_described(saved_model, tmp_path):
+    more = {
+        "--class-names": ["star_forming, post_merger"],
+        "--origin": ["simulated"],
+        "--unit": ["MJy/sr"],
+        "--sky-rms": ["0.001", "0.01"],
+    }
+    assert import_one(saved_model, tmp_path, **DESCRIPTION, **more).exit_code == 0
+    (card,) = ModelStore(tmp_path).cards().values()
+    assert card.key == ModelKey("merger", "PRIMER", "F115W")
+    assert (card.band, card.pixel_scale_arcsec, card.redshift_range) == ("F115W", 0.02, (1.0, 2.5))
+    assert card.class_names == ("star_forming", "post_merger")
+    assert card.domain == Domain("MJy/sr", (0.001, 0.01))
+    assert card.origin is WeightsOrigin.SIMULATED
+    assert "The origin simulated is the word of who imported them" in card.notes
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("left_out", DESCRIPTION)
+def test_what_a_description_lacks_is_named_as_an_option(saved_model, tmp_path, left_out):
+    given = {name: values for name, values in DESCRIPTION.items() if name != left_out}
+    error = import_one(saved_model, tmp_path / "store", **given).exception
+    assert isinstance(error, ModelError)
+    assert f"({left_out})" in str(error)
+    assert not any(f"({option})" in str(error) for option in given)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_range_of_noise_must_be_one(saved_model, tmp_path):
+    error = import_one(saved_model, tmp_path, **DESCRIPTION, **{"--sky-rms": ["2", "1"]}).exception
+    assert isinstance(error, ModelError)
+    assert str(error).startswith("--sky-rms: sky_rms must be a range (low, high)")
+
+
+def test_every_origin_and_stretch_can_be_asked_for():
+    from surveyflow.model_commands import OriginName, StretchName
+
+    assert [one.value for one in OriginName] == [one.value for one in WeightsOrigin]
+    assert [one.value for one in StretchName] == [one.value for one in Stretch]
 
 
 @pytest.fixture(scope="module")

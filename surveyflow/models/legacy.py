@@ -2,13 +2,14 @@
 
 Only variables and names are read: see `surveyflow.models.legacy_objects`, `surveyflow.models.legacy_layers` and
 `surveyflow.models.legacy_variables`. What the files do not say (the stretch of the images) must be said by the caller; what
-the release's layout ``models/<instrument>/<FIELD>`` says (field, instrument, and with it scale and redshifts) can be overridden.
+the release's layout ``models/<instrument>/<FIELD>`` says (field, instrument, and with it scale, redshifts and noise) can be
+overridden. Only files whose digests are the released ones get the origin ``ferreira2022`` by themselves.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -16,7 +17,8 @@ from surveyflow.errors import ModelError
 from surveyflow.models.legacy_layers import described_architecture
 from surveyflow.models.legacy_objects import SAVED_MODEL_FILE, saved_objects
 from surveyflow.models.legacy_variables import read_variables
-from surveyflow.models.store import ModelStore, write_model
+from surveyflow.models.released import ReleasedModel, released_model
+from surveyflow.models.store import ModelStore, write_model, write_models
 from surveyflow.models.weights import check_weights
 from surveyflow.types import (
     MERGER_TASK,
@@ -33,11 +35,35 @@ from surveyflow.types import (
 
 _log = logging.getLogger(__name__)
 
-_RELEASED = {
-    "F814W": {"band": "F814W", "pixel_scale_arcsec": 0.03, "redshift_range": (0.5, 1.5)},
-    "F125W_F160W": {"band": "F125W_F160W", "pixel_scale_arcsec": 0.06, "redshift_range": (1.5, 3.0)},
+_INSTRUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "F814W": {
+        "band": "F814W",
+        "pixel_scale_arcsec": 0.03,
+        "redshift_range": (0.5, 1.5),
+        "domain": Domain("electron/s", (0.00024, 0.0036)),
+    },
+    "F125W_F160W": {
+        "band": "F125W_F160W",
+        "pixel_scale_arcsec": 0.06,
+        "redshift_range": (1.5, 3.0),
+        "domain": Domain("electron/s", (0.0011, 0.016)),
+    },
 }
+"""What is known of the release's images, by instrument.
+
+The noise reaches from half the sky rms of the field with the least (deep parts) to five times that of the field with the most
+(a cutout that galaxies fill). The fields' sky rms are in the authors' simulator (astroferreira/candelizer, commit 8ad22e5,
+constants.py): 0.000487 to 0.000721 e-/s in F814W, 0.002155 to 0.003260 in F125W and F160W.
+"""
+
 _CITATION = "Ferreira et al. 2022, ApJ 931, 34 (arXiv:2204.05786)"
+_NO_DEFAULT = {
+    "band": "--band",
+    "pixel_scale_arcsec": "--pixel-scale",
+    "redshift_range": "--redshift-range",
+    "class_names": "--class-names",
+}
+"""What a card needs and only some files imply, with the option that says it on the command line."""
 
 
 class CardValues(TypedDict, total=False):
@@ -103,7 +129,8 @@ def import_legacy(
     ------
     ModelError
         If the files are missing, truncated or damaged, describe another network, or hold values that are not finite; if the key
-        would leave the store; or if the instrument is not one of the release's and its scale, band or redshifts are not given.
+        would leave the store; or if the card cannot be filled: an instrument that is not one of the release's needs band, scale
+        and redshifts, and outputs other than the two of the merger task need names.
     """
     new, weights = read_legacy(saved_model_dir, stretch=stretch, softening=softening, **card)
     written = write_model(ModelStore(Path(store)).home(new.key), new, weights, overwrite=overwrite)
@@ -127,7 +154,8 @@ def import_all(
     Raises
     ------
     ModelError
-        If any of them cannot be imported, or two have one key; all problems are reported.
+        If any of them cannot be imported, two have one key, or the store holds other models under their keys and ``overwrite``
+        is not set. Every problem with the files is reported; if there is none, every model in the way.
     """
     models, problems = [], []
     for folder in saved_model_dirs:
@@ -141,7 +169,12 @@ def import_all(
     problems += [f"{key} would be the key of several of these models. Import them one by one." for key in repeated]
     if problems:
         raise ModelError("\n".join(problems))
-    return [write_model(ModelStore(Path(store)).home(new.key), new, weights, overwrite=overwrite) for new, weights in models]
+    written = write_models(
+        [(ModelStore(Path(store)).home(new.key), new, weights) for new, weights in models], overwrite=overwrite
+    )
+    for one, folder in zip(written, saved_model_dirs, strict=True):
+        _log.info("event=model_imported model=%s source=%s", one.model_id, folder)
+    return written
 
 
 def read_legacy(
@@ -158,6 +191,8 @@ def read_legacy(
     check_weights(weights, architecture, str(folder))
     try:
         return _card(folder, architecture, {"stretch": Stretch(stretch), "softening": softening, **card}), weights
+    except ModelError:
+        raise
     except ValueError as error:
         raise ModelError(f"{folder}: {error}.") from error
 
@@ -165,19 +200,45 @@ def read_legacy(
 def _card(folder: Path, architecture: Architecture, values: dict[str, Any]) -> ModelCard:
     instrument = values.pop("instrument", folder.parent.name)
     key = ModelKey(values.pop("task", MERGER_TASK), values.pop("field", folder.name), instrument)
-    released = architecture == Architecture() and instrument in _RELEASED
-    known = {
-        "class_names": (POST_MERGER, STAR_FORMING),
-        "origin": WeightsOrigin.FERREIRA2022 if released else WeightsOrigin.USER,
-        "citation": _CITATION if released else "none given",
-        "domain": Domain(unit="electron/s"),
-        "notes": f"Imported from {instrument}/{folder.name}. The release does not say how images were stretched.",
-        **_RELEASED.get(instrument, {}),
-    }
-    missing = sorted({"band", "pixel_scale_arcsec", "redshift_range"} - {*known, *values})
+    implied = {"domain": Domain(), **_INSTRUMENTS.get(instrument, {}), **_implied_classes(key, architecture)}
+    missing = [f"{name} ({option})" for name, option in _NO_DEFAULT.items() if name not in {*implied, *values}]
     if missing:
         raise ModelError(
-            f"{folder}: {instrument!r} is not an instrument of the release ({', '.join(_RELEASED)}). "
-            f"Give the instrument, or {', '.join(missing)}."
+            f"{folder}: {key} is not a model of the release, whose instruments are {', '.join(_INSTRUMENTS)}, so its card lacks "
+            f"{', '.join(missing)}. Give them, or correct instrument (--instrument) and task (--task)."
         )
-    return ModelCard(**{"key": key, "architecture": architecture, "weights_digest": "", **known, **values})
+    provenance = _provenance(key, folder, values.pop("origin", None), values.pop("notes", None))
+    return ModelCard(**{"key": key, "architecture": architecture, "weights_digest": "", **implied, **provenance, **values})
+
+
+def _implied_classes(key: ModelKey, architecture: Architecture) -> dict[str, Any]:
+    """The outputs of a merger network in the authors' order."""
+    if key.task == MERGER_TASK and architecture.n_outputs == 2:
+        return {"class_names": (POST_MERGER, STAR_FORMING)}
+    return {}
+
+
+def _provenance(key: ModelKey, folder: Path, said: WeightsOrigin | str | None, notes: str | None) -> dict[str, Any]:
+    """Origin, citation and notes: from the files' digests, unless the caller says otherwise."""
+    released = released_model(folder)
+    found = _found_origin(key, released)
+    origin = found if said is None else WeightsOrigin(said)
+    theirs = released is not None or origin is WeightsOrigin.FERREIRA2022
+    lines = [notes if notes is not None else _imported_from(key, folder, released)]
+    if origin is not found:
+        lines.append(f"The origin {origin.value} is the word of who imported them; the files' digests say {found.value}.")
+    return {"origin": origin, "citation": _CITATION if theirs else "none given", "notes": " ".join(filter(None, lines))}
+
+
+def _found_origin(key: ModelKey, released: ReleasedModel | None) -> WeightsOrigin:
+    is_theirs = released is not None and key.task == MERGER_TASK and released.is_for(key.instrument, key.field)
+    return WeightsOrigin.FERREIRA2022 if is_theirs else WeightsOrigin.USER
+
+
+def _imported_from(key: ModelKey, folder: Path, released: ReleasedModel | None) -> str:
+    unknown = "The release does not say how images were stretched."
+    if released is None:
+        return f"Imported from {folder.parent.name}/{folder.name}, whose files are not the authors' released ones."
+    if _found_origin(key, released) is WeightsOrigin.FERREIRA2022:
+        return f"The authors' released {released}, by the digests of its files. {unknown}"
+    return f"The authors' released {released}, by the digests of its files, imported as another model: {key}. {unknown}"

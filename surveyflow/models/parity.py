@@ -6,6 +6,7 @@ Do so only with files that you trust: a SavedModel's graph is a program.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ import numpy as np
 
 from surveyflow.models.legacy_layers import dense_paths, layer_paths
 from surveyflow.models.legacy_objects import SAVED_MODEL_FILE, VARIABLES_PREFIX, saved_objects, tensorflow
+from surveyflow.models.products import products_in
 from surveyflow.models.sampler import load_model
 from surveyflow.types import Float32Array
 
@@ -48,7 +50,9 @@ class ParityReport:
 
     @property
     def relative_difference(self) -> float:
-        """Largest difference relative to the largest feature."""
+        """Largest difference relative to the largest feature; infinite where all features should be 0 and are not."""
+        if self.largest_feature == 0:
+            return 0.0 if self.largest_difference == 0 else math.inf
         return self.largest_difference / self.largest_feature
 
     @property
@@ -80,16 +84,22 @@ def check_parity(saved_model_dir: str | Path, model_folder: str | Path) -> Parit
     original = _original_features(Path(saved_model_dir).resolve(), images)
     difference = np.abs(model.features(images) - original)
     report = ParityReport(model.card.model_id, _N_IMAGES, float(np.abs(original).max()), float(difference.max()))
-    text = json.dumps({**asdict(report), "relative_difference": report.relative_difference, "passed": report.passed}, indent=2)
-    (Path(model_folder) / PARITY_FILE).write_text(text + "\n", encoding="utf-8")
+    (Path(model_folder) / PARITY_FILE).write_text(_as_json(report), encoding="utf-8")
     return report
+
+
+def _as_json(report: ParityReport) -> str:
+    """The report, with null for a number that JSON does not know."""
+    values = {**asdict(report), "relative_difference": report.relative_difference, "passed": report.passed}
+    known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
+    return json.dumps(known, indent=2, allow_nan=False) + "\n"
 
 
 def _original_features(folder: Path, images: Float32Array) -> Float32Array:
     """Output of the file's own layers, from the first convolution block to the first dense layer."""
     objects = saved_objects(folder)
     until = dense_paths(objects)[0]
-    with _loaded(folder) as original:
+    with _loaded(folder) as original, products_in(tf32=False):
         maps = tensorflow().constant(images[..., np.newaxis])
         for path in layer_paths(objects):
             if objects.settings(path)[0] not in ("InputLayer", "RandomRotation"):

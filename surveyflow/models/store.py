@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -32,7 +32,7 @@ from surveyflow.types import (
     WeightsOrigin,
 )
 
-__all__ = ["ModelStore", "read_card", "read_weights", "weight_shapes", "write_model", "write_untrained"]
+__all__ = ["ModelStore", "read_card", "read_weights", "weight_shapes", "write_model", "write_models", "write_untrained"]
 
 CARD_FILE = "card.toml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -209,19 +209,41 @@ def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: b
     OutputError
         If the folder cannot be written.
     """
-    check_weights(weights, card.architecture, str(card.key))
-    content = encode_weights(weights)
-    card = replace(card, weights_digest=digest_of(content))
-    text = card_to_toml(card)
-    card_from_toml(text, str(folder / CARD_FILE))
-    if _holds(folder, text, card):
-        return card
-    if (folder / CARD_FILE).exists() and not overwrite:
-        raise ModelError(f"{folder}: holds another model already. Remove it, or ask for it to be overwritten.")
-    with _replacing(folder) as new:
-        _write(new / WEIGHTS_FILE, content)
-        _write(new / CARD_FILE, text.encode())
-    return card
+    return write_models([(folder, card, weights)], overwrite=overwrite)[0]
+
+
+def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite: bool = False) -> list[ModelCard]:
+    """Write several models: none of them takes its place before all are on disk.
+
+    Parameters
+    ----------
+    models
+        Folder, card and weights of each, as `write_model` takes them; no folder twice.
+    overwrite
+        Whether other models in these folders are replaced.
+
+    Returns
+    -------
+    The cards as written.
+
+    Raises
+    ------
+    ModelError
+        If weights are not those of their card's architecture, or folders hold other models; all such folders are named.
+    OutputError
+        If a folder cannot be written.
+    """
+    new = [_files(folder, card, weights) for folder, card, weights in models]
+    taken = [one.folder for one in new if (one.folder / CARD_FILE).exists() and not one.are_there()]
+    if taken and not overwrite:
+        raise ModelError(
+            "\n".join(f"{folder}: holds another model already. Remove it, or ask for it to be overwritten." for folder in taken)
+        )
+    with ExitStack() as places:
+        for one in new:
+            if not one.are_there():
+                one.write(places.enter_context(_replacing(one.folder)))
+    return [one.card for one in new]
 
 
 def write_untrained(
@@ -298,29 +320,65 @@ def _read(file: Path) -> bytes:
         ) from error
 
 
-def _holds(folder: Path, text: str, card: ModelCard) -> bool:
-    card_file, weights_file = folder / CARD_FILE, folder / WEIGHTS_FILE
-    if not (card_file.is_file() and weights_file.is_file()):
-        return False
-    same_card = card_file.read_text(encoding="utf-8", errors="replace") == text
-    return same_card and digest_of(weights_file.read_bytes()) == card.weights_digest
+@dataclass(frozen=True, slots=True)
+class _ModelFiles:
+    """What a model's folder is to hold."""
+
+    folder: Path
+    card: ModelCard
+    card_text: str
+    weights_content: bytes
+
+    def are_there(self) -> bool:
+        """Whether the folder holds exactly this model."""
+        card_file, weights_file = self.folder / CARD_FILE, self.folder / WEIGHTS_FILE
+        if not (card_file.is_file() and weights_file.is_file()):
+            return False
+        same_card = card_file.read_text(encoding="utf-8", errors="replace") == self.card_text
+        return same_card and digest_of(weights_file.read_bytes()) == self.card.weights_digest
+
+    def write(self, folder: Path) -> None:
+        """Write the files to another folder."""
+        _write(folder / WEIGHTS_FILE, self.weights_content)
+        _write(folder / CARD_FILE, self.card_text.encode())
+
+
+def _files(folder: Path, card: ModelCard, weights: Weights) -> _ModelFiles:
+    check_weights(weights, card.architecture, str(card.key))
+    content = encode_weights(weights)
+    card = replace(card, weights_digest=digest_of(content))
+    text = card_to_toml(card)
+    card_from_toml(text, str(folder / CARD_FILE))
+    return _ModelFiles(folder, card, text, content)
 
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of ``folder`` when everything went well."""
     new = folder.with_name(f".{folder.name}.{uuid4().hex}")
-    old = new.with_suffix(".old")
     try:
         new.mkdir(parents=True)
         yield new
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
+        _exchange(folder, new)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}). Free some space, or choose another store.") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _exchange(folder: Path, new: Path) -> None:
+    """Put ``new`` in the place of ``folder``; if that fails, ``folder`` is what it was."""
+    old = new.with_suffix(".old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,6 +85,24 @@ def test_features_equal_those_of_the_files_own_graph(saved_models, legacy, store
     assert report.largest_feature == pytest.approx(np.abs(expected).max(), rel=1e-5)
 
 
+def test_features_that_are_all_zero_are_compared_without_dividing_by_them(saved_models, legacy, legacy_models, store, tmp_path):
+    from surveyflow.models.parity import check_parity
+
+    def silence(tensors):
+        for role in ("kernel", "bias"):
+            tensors[f"layer_with_weights-3/{role}/.ATTRIBUTES/VARIABLE_VALUE"][...] = 0
+
+    silent = shutil.copytree(saved_models["variables"], tmp_path / "F814W" / "EGS")
+    legacy_models.edit_variables(silent, silence)
+    legacy.import_legacy(silent, store.path, stretch="minmax")
+    report = check_parity(silent, store.folder(EGS))
+    assert (report.largest_feature, report.relative_difference, report.passed) == (0, 0, True)
+    legacy.import_legacy(saved_models["variables"], store.path, stretch="minmax", overwrite=True)
+    report = check_parity(silent, store.folder(EGS))
+    assert (report.relative_difference, report.passed) == (np.inf, False)
+    assert json.loads((store.folder(EGS) / "parity.json").read_text())["relative_difference"] is None
+
+
 def test_parity_fails_for_the_wrong_model(saved_models, legacy, legacy_models, store, tmp_path):
     from surveyflow.models.parity import check_parity
 
@@ -124,18 +141,72 @@ def test_the_layout_of_the_release_fills_the_card(saved_models, legacy, store):
     assert (card.band, card.pixel_scale_arcsec, card.redshift_range) == ("F814W", 0.03, (0.5, 1.5))
     assert (card.stretch, card.softening) == (Stretch.ASINH_MINMAX, 0.5)
     assert card.class_names == ("post_merger", "star_forming")
-    assert card.domain == Domain("electron/s")
+    assert card.domain == Domain("electron/s", (0.00024, 0.0036))
     assert card.architecture == SMALL
 
 
-def test_only_the_published_network_is_called_ferreira_2022(saved_models, legacy):
-    card, _ = legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax")
+@pytest.mark.parametrize(
+    ("instrument", "field_rms"),
+    [
+        ("F814W", [0.000721, 0.000691, 0.000629, 0.000487, 0.000549]),
+        ("F125W_F160W", [0.003130, 0.003176, 0.003180, 0.002788, 0.002564, 0.002652, 0.002624, 0.002155, 0.002371, 0.003260]),
+    ],
+)
+def test_the_noise_range_leaves_room_around_that_of_the_five_fields(saved_models, legacy, instrument, field_rms):
+    """Their sky rms, e-/s, from the authors' simulator (candelizer, constants.py)."""
+    card, _ = legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", instrument=instrument)
+    low, high = card.domain.sky_rms
+    assert low == pytest.approx(0.5 * min(field_rms), rel=0.05)
+    assert high == pytest.approx(5 * max(field_rms), rel=0.05)
+    said = Domain("MJy/sr", (1.0, 2.0))
+    assert legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", domain=said)[0].domain == said
+
+
+@pytest.fixture
+def released_egs(saved_models, monkeypatch):
+    """A file of the tests that counts as the authors' F814W/EGS."""
+    from surveyflow.models import released
+
+    folder = saved_models[KEYS[0]]
+    digests = tuple(released.git_id((folder / file).read_bytes()) for file in released.FILES)
+    monkeypatch.setitem(released.RELEASED, digests, released.ReleasedModel("F814W", "EGS"))
+    return folder
+
+
+def test_a_file_like_the_released_ones_is_its_users(legacy, legacy_models, tmp_path):
+    """Published shape, names and layout, other numbers."""
+    folder = legacy_models.write_saved_model(tmp_path / "F814W" / "EGS", Architecture(), random_weights(Architecture()))
+    card, _ = legacy.read_legacy(folder, stretch="minmax")
+    assert card.architecture == Architecture()
+    assert card.key == EGS
     assert card.origin is WeightsOrigin.USER
-    card = legacy._card(Path("F125W_F160W/UDS"), Architecture(), {"stretch": Stretch.MINMAX, "softening": 1.0})
+    assert "not the authors' released" in card.notes
+    assert "Ferreira" not in card.citation
+
+
+def test_a_file_with_the_digests_of_a_released_one_is_the_authors(released_egs, legacy):
+    card, _ = legacy.read_legacy(released_egs, stretch="minmax")
     assert card.origin is WeightsOrigin.FERREIRA2022
     assert "Ferreira et al. 2022" in card.citation
-    assert card.key == ModelKey("merger", "UDS", "F125W_F160W")
-    assert (card.pixel_scale_arcsec, card.redshift_range) == (0.06, (1.5, 3.0))
+    assert card.notes.startswith("The authors' released F814W/EGS, by the digests")
+
+
+@pytest.mark.parametrize(
+    "other", [{"field": "UDS"}, {"instrument": "F125W_F160W"}, {"task": "contamination", "class_names": ("a", "b")}]
+)
+def test_a_released_file_under_another_name_is_not_called_ferreira_2022(released_egs, legacy, other):
+    card, _ = legacy.read_legacy(released_egs, stretch="minmax", **other)
+    assert card.origin is WeightsOrigin.USER
+    assert f"released F814W/EGS, by the digests of its files, imported as another model: {card.key}" in card.notes
+
+
+def test_the_callers_word_on_the_origin_holds_and_is_noted(saved_models, legacy):
+    card, _ = legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", origin="ferreira2022", notes="from a drawer")
+    assert card.origin is WeightsOrigin.FERREIRA2022
+    assert card.notes == ("from a drawer The origin ferreira2022 is the word of who imported them; the files' digests say user.")
+    assert "Ferreira et al. 2022" in card.citation
+    with pytest.raises(ModelError, match="'mine' is not a valid WeightsOrigin"):
+        legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", origin="mine")
 
 
 def test_what_the_caller_says_of_the_card_holds(saved_models, legacy, store):
@@ -158,10 +229,19 @@ def test_what_the_caller_says_of_the_card_holds(saved_models, legacy, store):
 
 def test_an_unknown_instrument_must_be_described(saved_models, legacy, tmp_path):
     folder = shutil.copytree(saved_models[KEYS[0]], tmp_path / "models" / "EGS")
+    options = r"band \(--band\), pixel_scale_arcsec \(--pixel-scale\), redshift_range \(--redshift-range\)"
     with pytest.raises(
-        ModelError, match=r"'models' is not an instrument .* Give the instrument, or band, pixel_scale_arcsec, redshift"
-    ):
+        ModelError, match=f"merger/EGS/models is not a model of the release.* lacks {options}. Give them"
+    ) as error:
         legacy.read_legacy(folder, stretch="minmax")
+    assert str(error.value).count(str(folder)) == 1
+    card, _ = legacy.read_legacy(folder, stretch="minmax", band="I", pixel_scale_arcsec=0.1, redshift_range=(0, 1))
+    assert card.domain == Domain()
+
+
+def test_outputs_of_another_task_must_be_named(saved_models, legacy):
+    with pytest.raises(ModelError, match=r"contamination/EGS/F814W .* lacks class_names \(--class-names\)"):
+        legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", task="contamination")
 
 
 def test_all_models_of_a_release_are_found_and_imported(saved_models, legacy, store, tmp_path):
@@ -182,6 +262,18 @@ def test_nothing_is_imported_unless_all_can_be(saved_models, legacy, store, tmp_
     with pytest.raises(ModelError, match=r"(?s)COSMOS/saved_model.pb: not a SavedModel.*UDS/saved_model.pb: not a SavedModel"):
         legacy.import_all(legacy.find_saved_models(tmp_path), store.path, stretch="minmax")
     assert not store.path.exists()
+
+
+def test_nothing_is_imported_if_one_of_the_models_is_there_already(saved_models, legacy, store, tmp_path):
+    for field in ("COSMOS", "EGS", "UDS"):
+        shutil.copytree(saved_models[KEYS[0]], tmp_path / "F814W" / field)
+    found = legacy.find_saved_models(tmp_path)
+    old = legacy.import_all(found[1:], store.path, stretch="linear")
+    with pytest.raises(ModelError, match=r"(?s)F814W/EGS: holds another model already.*F814W/UDS: holds another model already"):
+        legacy.import_all(found, store.path, stretch="minmax")
+    assert store.cards() == {card.key: card for card in old}
+    new = legacy.import_all(found, store.path, stretch="minmax", overwrite=True)
+    assert store.cards() == {card.key: card for card in new}
 
 
 def test_two_models_of_one_key_are_refused(saved_models, legacy, store):

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from networks import KEY, SMALL, card, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
-from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_untrained
+from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_models, write_untrained
 from surveyflow.types import Architecture, Domain, ModelKey, Stretch, WeightsOrigin
 
 
@@ -182,6 +183,57 @@ def test_an_interrupted_write_leaves_no_model_and_no_litter(store, monkeypatch):
     with pytest.raises(OutputError, match=r"EGS: cannot be written \(No space left\)"):
         write_small_model(store.path)
     assert list(store.home(KEY).parent.iterdir()) == []
+
+
+def fail_to_rename(monkeypatch, source_prefix):
+    """Let the renaming of folders whose name begins so fail."""
+    rename = Path.rename
+
+    def fails(self, target):
+        if self.name.startswith(source_prefix) and self.suffix != ".old":
+            raise OSError(39, "Directory not empty")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+
+
+def test_the_old_model_stays_if_the_new_one_cannot_take_its_place(store, monkeypatch):
+    first = write_small_model(store.path, seed=0)
+    fail_to_rename(monkeypatch, ".EGS.")
+    with pytest.raises(OutputError, match=r"EGS: cannot be written \(Directory not empty\)"):
+        write_model(store.home(KEY), card(), random_weights(seed=1), overwrite=True)
+    assert store.card(KEY) == first
+    store.weights(KEY)
+    assert [path.name for path in store.home(KEY).parent.iterdir()] == ["EGS"]
+
+
+def several(store, fields, seed):
+    cards = [card(key=replace(KEY, field=field)) for field in fields]
+    return [(store.home(one.key), one, random_weights(seed=seed)) for one in cards]
+
+
+def test_of_several_models_none_is_written_if_one_is_in_the_way(store):
+    (old,) = write_models(several(store, ["UDS"], seed=0))
+    with pytest.raises(ModelError, match=r"UDS: holds another model already"):
+        write_models(several(store, ["COSMOS", "UDS"], seed=1))
+    assert list(store.cards().values()) == [old]
+    new = write_models(several(store, ["COSMOS", "UDS"], seed=1), overwrite=True)
+    assert list(store.cards().values()) == new
+
+
+def test_several_models_take_their_places_only_when_all_are_on_disk(store, monkeypatch):
+    old = write_models(several(store, ["COSMOS", "EGS"], seed=0))
+    files = iter(range(100))
+
+    def full_disk(descriptor):
+        if next(files) == 3:
+            raise OSError(28, "No space left")
+
+    monkeypatch.setattr("surveyflow.models.store.os.fsync", full_disk)
+    with pytest.raises(OutputError, match=r"EGS: cannot be written \(No space left\)"):
+        write_models(several(store, ["COSMOS", "EGS"], seed=1), overwrite=True)
+    assert list(store.cards().values()) == old
+    assert sorted(path.name for path in store.home(KEY).parent.iterdir()) == ["COSMOS", "EGS"]
 
 
 def test_an_untrained_model_says_so(store):
