@@ -9,6 +9,7 @@ from keras import ops
 
 from surveyflow.models.head import Head, blocks
 from surveyflow.models.masks import keep_masks_on_device, split_keys
+from surveyflow.models.products import products_in
 from surveyflow.models.weights import Weights
 from surveyflow.types import Float32Array, ModelCard, UInt64Array
 
@@ -37,8 +38,9 @@ class DeviceHead:
             low, high = map(ops.convert_to_tensor, split_keys(source_keys[sources]))
             these = ops.arange(numbers.start, numbers.stop, dtype="uint32")
             masks = keep_masks_on_device(self._layout, (low, high), these, seed, ops)
-            outputs = self._outputs(ops.convert_to_tensor(features[sources]), masks)
-            draws[sources, numbers] = ops.convert_to_numpy(outputs)
+            with products_in(tf32=False):
+                outputs = self._outputs(ops.convert_to_tensor(features[sources]), masks)
+                draws[sources, numbers] = ops.convert_to_numpy(outputs)
         return draws
 
     def _outputs(self, features: Any, masks: Any) -> Any:

@@ -25,6 +25,9 @@ from surveyflow.models.weights import Weights
 from surveyflow.types import Float32Array, ModelCard, UInt64Array
 
 _DRAWS_AT_ONCE = 4096
+_SHARED_PRODUCT = 2**18
+"""Multiplications from which OpenBLAS shares a matrix product between threads."""
+_FEWEST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +71,29 @@ class Head:
         """(width,) features and (n_draws, n_units) masks -> (n_draws, n_outputs)."""
         positive = np.flatnonzero(~(features <= 0))  # so that a NaN is not taken for a 0
         kernel = features[positive, None] * self.kernels[0][positive]
-        units = mask[:, positive].astype(np.float32) @ kernel + self.biases[0]
+        units = _product(mask[:, positive].astype(np.float32), kernel) + self.biases[0]
         first = self.widths[0]
         for width, kernel, bias in zip(self.widths[1:], self.kernels[1:], self.biases[1:], strict=True):
             np.maximum(units, 0, out=units)
             units *= mask[:, first : first + width]
-            units = units @ kernel + bias
+            units = _product(units, kernel) + bias
             first += width
         return expit(units)
+
+
+def _product(left: Float32Array, right: Float32Array) -> Float32Array:
+    """``left @ right``, some rows at a time: so few that BLAS keeps to one thread.
+
+    Waking a thread takes longer than these products do, and two threads that wait for each other cost several times one's work.
+    """
+    rows = min(_SHARED_PRODUCT // max(right.size, 1), len(left))
+    if rows < _FEWEST_ROWS:
+        return left @ right
+    parts, (inner, columns) = len(left) // rows, right.shape
+    whole, product = parts * rows, np.empty((len(left), columns), np.float32)
+    np.matmul(left[:whole].reshape(parts, rows, inner), right, out=product[:whole].reshape(parts, rows, columns))
+    np.matmul(left[whole:], right, out=product[whole:])
+    return product
 
 
 def blocks(n_sources: int, n_draws: int, draws_at_once: int) -> Iterator[tuple[slice, slice]]:

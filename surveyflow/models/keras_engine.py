@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from importlib import import_module
+import time
 
 import keras
 import numpy as np
 
+from surveyflow.models.batches import is_out_of_memory, probe_batch_size
 from surveyflow.models.device_head import DeviceHead
 from surveyflow.models.head import Head
 from surveyflow.models.network import build_trunk, set_weights
+from surveyflow.models.products import products_in
 from surveyflow.models.sampler import Precision
 from surveyflow.models.weights import Weights
 from surveyflow.types import Float32Array, ModelCard, UInt64Array
@@ -19,8 +21,6 @@ from surveyflow.types import Float32Array, ModelCard, UInt64Array
 _log = logging.getLogger(__name__)
 
 _CPU_BATCH = 8
-_GPU_BATCH = 512
-_OUT_OF_MEMORY = "ResourceExhaustedError", "OutOfMemoryError"
 
 
 class KerasModel:
@@ -31,24 +31,24 @@ class KerasModel:
     card, weights
         What the model's folder holds.
     precision
-        Of the trunk. ``float32`` and ``tf32`` are a setting of the whole process: the last model loaded decides.
+        Of the trunk; models of different precision can share a process. The head's products are always float32.
     batch_size
-        Cutouts that go through the trunk at once; None for what suits the device.
+        Cutouts that go through the trunk at once; None for 8 on a CPU, and for what a probe finds on a GPU.
     """
 
     def __init__(
         self, card: ModelCard, weights: Weights, *, precision: Precision = "float32", batch_size: int | None = None
     ) -> None:
         _share_gpu_memory()
-        _set_product_precision(precision)
         on_gpu = any(device.lower().startswith(("gpu", "cuda")) for device in keras.distribution.list_devices())
         self._card = card
-        self._batch_size = batch_size or (_GPU_BATCH if on_gpu else _CPU_BATCH)
+        self._tf32 = precision == "tf32"
         self._trunk = build_trunk(card.architecture, "mixed_bfloat16" if precision == "bf16" else "float32")
         set_weights(self._trunk, weights)
         # XLA is slower than TensorFlow's own CPU kernels; JAX has nothing else.
         self._trunk.compile(jit_compile=keras.backend.backend() == "jax")
         self._head = DeviceHead(card, weights) if on_gpu else Head.of(card, weights)
+        self._batch_size = batch_size or (self._probed_batch_size() if on_gpu else _CPU_BATCH)
 
     @property
     def card(self) -> ModelCard:
@@ -78,7 +78,7 @@ class KerasModel:
             try:
                 features[done : done + len(batch)] = self._batch_features(batch)
             except Exception as error:
-                if not _is_out_of_memory(error) or self._batch_size == 1:
+                if not is_out_of_memory(error) or self._batch_size == 1:
                     raise
                 self._batch_size //= 2
                 _log.warning("event=out_of_memory model=%s batch_size=%d", self._card.key, self._batch_size)
@@ -94,23 +94,24 @@ class KerasModel:
         """One pass of the trunk, of always the same shape: nothing is compiled twice."""
         padded = np.zeros((self._batch_size, *batch.shape[1:], 1), np.float32)
         padded[: len(batch), ..., 0] = batch
-        return np.asarray(self._trunk.predict_on_batch(padded)[: len(batch)], np.float32)
+        with products_in(tf32=self._tf32):
+            return np.asarray(self._trunk.predict_on_batch(padded)[: len(batch)], np.float32)
+
+    def _probed_batch_size(self) -> int:
+        size = probe_batch_size(self._seconds_of_batch)
+        self._trunk.make_predict_function(force=True)  # forgets the shapes that were tried
+        return size
+
+    def _seconds_of_batch(self, size: int) -> float:
+        """Wall time of one pass of so many cutouts, behind one that compiles."""
+        self._batch_size, blank = size, np.zeros((size, *self._trunk.input_shape[1:3]), np.float32)
+        self._batch_features(blank)
+        start = time.perf_counter()
+        self._batch_features(blank)
+        return time.perf_counter() - start
 
 
 def _share_gpu_memory() -> None:
     """Take GPU memory as it is needed, so that workers can share a GPU; without effect where one is in use already."""
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
-def _set_product_precision(precision: Precision) -> None:
-    """Let float32 mean float32: left alone, TensorFlow and JAX round the factors of products to TF32 on recent GPUs."""
-    tf32, backend = precision == "tf32", keras.backend.backend()
-    if backend == "tensorflow":
-        import_module("tensorflow").config.experimental.enable_tensor_float_32_execution(tf32)
-    elif backend == "jax":
-        import_module("jax").config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "highest")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error)

@@ -108,3 +108,28 @@ def test_errors_of_neighbouring_keys_are_uncorrelated():
 
 def test_errors_of_different_seeds_are_uncorrelated():
     assert abs(np.corrcoef(errors(source_keys(10_000), seed=4), errors(source_keys(10_000), seed=5))[0, 1]) < 0.02
+
+
+@given(st.integers(0, 70), st.integers(0, 40), st.integers(1, 30), st.sampled_from([2**18, 2**11, 2**6]))
+def test_a_product_in_parts_is_the_product(rows, inner, columns, at_once):
+    from surveyflow.models import head
+
+    left, right = features_of(rows, Architecture(dense=(inner + 1,)))[:, 1:], features_of(inner, Architecture(dense=(columns,)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, "_SHARED_PRODUCT", at_once)
+        np.testing.assert_allclose(head._product(left, right), left @ right, atol=1e-5)
+
+
+def test_no_product_of_the_published_head_is_large_enough_to_be_shared_between_threads(monkeypatch):
+    from surveyflow.models import head
+
+    products, matmul = [], np.matmul
+
+    def spy(left, right, out):
+        products.append(left.shape[-2] * right.size)
+        return matmul(left, right, out=out)
+
+    monkeypatch.setattr(head.np, "matmul", spy)
+    head_of(Architecture()).draw(features_of(2, Architecture()), source_keys(2), 1000, seed=0)
+    assert len(products) >= 8
+    assert max(products) <= 2**18

@@ -150,13 +150,36 @@ def test_the_device_draws_what_numpy_draws(keras, tmp_path, monkeypatch, dropout
     np.testing.assert_allclose(on_device, model.draw(features, source_keys(5), 30, seed=2**32 - 1), atol=1e-6)
 
 
+def pretend_a_gpu(keras, monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"])
+
+
 def test_a_gpu_makes_its_own_draws(keras, folder, monkeypatch):
     from surveyflow.models.device_head import DeviceHead
 
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["cpu:0", "gpu:0"])
-    model = load_model(folder)
-    assert isinstance(model._head, DeviceHead)
-    assert model.batch_size > 100
+    pretend_a_gpu(keras, monkeypatch)
+    assert isinstance(load_model(folder, batch_size=4)._head, DeviceHead)
+
+
+def test_a_gpu_is_probed_at_start_and_a_cpu_is_not(keras, folder, model, monkeypatch):
+    from surveyflow.models import keras_engine
+
+    asked = []
+
+    def probe(seconds_of):
+        asked.extend([seconds_of(6), seconds_of(3)])
+        return 3
+
+    monkeypatch.setattr(keras_engine, "probe_batch_size", probe)
+    assert load_model(folder).batch_size == 8
+    assert asked == []
+    pretend_a_gpu(keras, monkeypatch)
+    probed = load_model(folder)
+    assert probed.batch_size == 3
+    assert len(asked) == 2
+    assert min(asked) > 0
+    np.testing.assert_allclose(probed.features(images(5)), model.features(images(5)), atol=1e-5)
+    assert probed._trunk.predict_function.experimental_get_tracing_count() == 1
 
 
 def test_bf16_is_close_to_float32_and_not_equal(model, folder):
@@ -165,15 +188,71 @@ def test_bf16_is_close_to_float32_and_not_equal(model, folder):
     assert 1e-5 < np.abs(rounded - exact).max() / np.abs(exact).max() < 0.1
 
 
-@pytest.mark.parametrize(("precision", "expected"), [("float32", False), ("tf32", True), ("bf16", False)])
-def test_float32_products_are_rounded_only_on_demand(keras, folder, precision, expected):
+class SwitchSpy:
+    """Stands in for a trunk, or for a head's outputs, and notes whether TensorFlow would round products to TF32 meanwhile."""
+
+    def __init__(self, part):
+        self.part, self.seen = part, []
+
+    def predict_on_batch(self, batch):
+        self._look()
+        return self.part.predict_on_batch(batch)
+
+    def __call__(self, *arrays):
+        self._look()
+        return self.part(*arrays)
+
+    def _look(self):
+        import tensorflow as tf
+
+        self.seen.append(tf.config.experimental.tensor_float_32_execution_enabled())
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_models_of_different_precision_keep_theirs_in_one_process(keras, folder, before):
     import tensorflow as tf
 
+    switch = tf.config.experimental
+    default = switch.tensor_float_32_execution_enabled()
+    models = {precision: load_model(folder, precision=precision, batch_size=2) for precision in ("float32", "tf32", "bf16")}
+    switch.enable_tensor_float_32_execution(before)
     try:
-        load_model(folder, precision=precision)
-        assert tf.config.experimental.tensor_float_32_execution_enabled() is expected
+        for model in models.values():
+            model._trunk = SwitchSpy(model._trunk)
+        for precision in ("tf32", "float32", "bf16", "tf32"):
+            models[precision].features(images(2))
+            assert switch.tensor_float_32_execution_enabled() is before
+        assert {precision: model._trunk.seen for precision, model in models.items()} == {
+            "float32": [False],
+            "tf32": [True, True],
+            "bf16": [False],
+        }
     finally:
-        load_model(folder)
+        switch.enable_tensor_float_32_execution(default)
+
+
+def test_the_switch_is_set_back_after_an_error(keras, folder):
+    import tensorflow as tf
+
+    model = load_model(folder, precision="tf32", batch_size=1)
+    model._trunk = SmallDevice(None, room=0)
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    for wanted in (True, False):
+        try:
+            tf.config.experimental.enable_tensor_float_32_execution(wanted)
+            with pytest.raises(ResourceExhaustedError):
+                model.features(images(1))
+            assert tf.config.experimental.tensor_float_32_execution_enabled() is wanted
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+def test_the_head_on_a_gpu_is_float32_whatever_the_trunk_is(keras, folder, monkeypatch):
+    pretend_a_gpu(keras, monkeypatch)
+    model = load_model(folder, precision="tf32", batch_size=2)
+    model._head._outputs = spy = SwitchSpy(model._head._outputs)
+    model.draw(model.features(images(2)), source_keys(2), 3, seed=0)
+    assert spy.seen == [False]
 
 
 def test_threads_are_left_as_they_are(keras, folder):
