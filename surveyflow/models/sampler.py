@@ -6,7 +6,10 @@ framework, or for none.
 
 from __future__ import annotations
 
+import json
+import os
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
@@ -65,6 +68,27 @@ def load_model(
     folder = Path(folder)
     card = read_card(folder)
     return _engine(engine)(card, read_weights(folder, card), precision=precision, batch_size=batch_size)
+
+
+def engine_problem() -> str | None:
+    """What keeps Keras from running models here; None where nothing does. No framework is imported."""
+    backend = keras_backend()
+    missing = [name for name in ("keras", backend) if find_spec(name) is None]
+    if not missing:
+        return None
+    if backend == "tensorflow":
+        return f"{' and '.join(missing)} not installed; pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'"
+    return f"{' and '.join(missing)} not installed, but Keras is told to use {backend}; install it, or set KERAS_BACKEND"
+
+
+def keras_backend() -> str:
+    """The framework that Keras will compute with: ``KERAS_BACKEND``, or what its configuration file says, or ``tensorflow``."""
+    folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        configured = json.loads(Path(folder, "keras.json").read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        configured = None
+    return os.environ.get("KERAS_BACKEND") or configured or "tensorflow"
 
 
 def _engine(name: str) -> Engine:
