@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from surveyflow.catalog.comparison import Difference, SourceName
     from surveyflow.catalog.inventory import Holding
     from surveyflow.catalog.pruning import Pruning
+    from surveyflow.catalog.verify import Verdict
 
 app = typer.Typer(
     name="releases",
@@ -61,24 +63,16 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Read revisions back and check files, digests, schema, order, counts and that no source occurs twice."""
-    from surveyflow.catalog.revisions import find, in_order_of_publication
-    from surveyflow.catalog.verify import check_revision
-    from surveyflow.errors import CatalogError
+    from surveyflow.catalog.revisions import find, revision_names
+    from surveyflow.catalog.verify import judge
 
-    newest = find(root, "latest" if release is None else release)
-    verdicts = []
-    for revision in [newest] if release is not None else in_order_of_publication(root):
-        verdict: dict[str, Any] = {"revision": revision.name, "rows": revision.n_rows, "problems": []}
-        try:
-            verdict["files"] = check_revision(revision.path)
-        except CatalogError as error:
-            verdict["problems"] = str(error).splitlines()
-        verdicts.append(verdict)
+    names = [find(root, release).name] if release is not None else revision_names(root) or [find(root).name]
+    verdicts = [judge(root / "releases" / name) for name in names]
     if as_json:
-        _print_json(verdicts)
+        _print_json([asdict(verdict) for verdict in verdicts])
     else:
         _print_verdicts(verdicts)
-    raise typer.Exit(int(any(verdict["problems"] for verdict in verdicts)))
+    raise typer.Exit(int(any(verdict.problems for verdict in verdicts)))
 
 
 @app.command()
@@ -165,11 +159,10 @@ def _shift(shift: dict[str, Any]) -> str:
     return f"moved by {shift['mean']:+.4f} on average ({middle}, extremes {shift['min']:+.3f} and {shift['max']:+.3f})"
 
 
-def _print_verdicts(verdicts: list[dict[str, Any]]) -> None:
+def _print_verdicts(verdicts: list[Verdict]) -> None:
     for verdict in verdicts:
-        problems = verdict["problems"]
-        typer.echo(f"{verdict['revision']:16} {'DAMAGED' if problems else 'sound'}, {verdict['rows']} rows")
-        for problem in problems:
+        typer.echo(f"{verdict.revision:16} {'DAMAGED' if verdict.problems else f'sound, {verdict.files} files'}")
+        for problem in verdict.problems:
             typer.echo(f"  {problem}")
 
 

@@ -60,6 +60,15 @@ def test_verify_reads_every_revision_and_ends_with_1_if_one_is_damaged(root):
     assert [entry["revision"] for entry in call_json("verify", root, "--release", "v1-r2")] == ["v1-r2"]
 
 
+def test_verify_names_a_manifest_that_cannot_be_read(root):
+    path = root / "releases" / "v1-r1" / "manifest.json"
+    path.chmod(0o644)
+    path.write_text("{")
+    first, second = call_json("verify", root, code=1)
+    assert "manifest.json is damaged" in first["problems"][0]
+    assert second["problems"] == []
+
+
 def test_rollback_says_what_it_did_and_what_the_next_run_will_do(root):
     words = call("rollback", root)
     assert "latest is now v1-r1 (59 rows); it was v1-r2" in words

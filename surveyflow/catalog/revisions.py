@@ -73,7 +73,12 @@ def in_order_of_publication(root: Path) -> list[Revision]:
     root
         The output folder.
     """
-    return sorted(list_revisions(root), key=lambda revision: (revision.created, split_name(revision.name)))
+    return sorted(list_revisions(root), key=publication_order)
+
+
+def publication_order(revision: Revision) -> tuple[str, tuple[str, int]]:
+    """What sorts revisions by the time of their publication."""
+    return revision.created, split_name(revision.name)
 
 
 def latest(root: Path) -> Revision | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from surveyflow.catalog.lock import RunLock
-from surveyflow.catalog.revisions import LATEST, Revision, find, in_order_of_publication, point_latest_at
+from surveyflow.catalog.revisions import LATEST, Revision, find, point_latest_at, publication_order, revision_names
 from surveyflow.catalog.run_folders import new_run_id
 from surveyflow.catalog.verify import check_revision
-from surveyflow.errors import CatalogNotFound, InputError
+from surveyflow.errors import CatalogError, CatalogNotFound, InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
     CatalogError
         If the revision was changed or damaged since it was published.
     """
-    find(root, LATEST if to is None else to)
+    if to is not None or not revision_names(root):
+        find(root, to or LATEST)
     with RunLock(root, f"rollback-{new_run_id()}"):
         link = root / LATEST
         current = link.readlink().name if link.is_symlink() else None
@@ -62,9 +65,16 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
 
 
 def _one_before(root: Path, current: str | None) -> Revision:
-    revisions = in_order_of_publication(root)
+    """The revision published before another; the newest sound one if that other is unreadable itself."""
+    revisions = sorted(_readable(root), key=publication_order)
     names = [revision.name for revision in revisions]
     place = names.index(current) if current in names else len(names)
     if place == 0:
-        raise CatalogNotFound(f"{root} has no revision older than {names[0]}: there is nothing to roll back to.")
+        raise CatalogNotFound(f"{root} has no revision older than {current}: there is nothing to roll back to.")
     return revisions[place - 1]
+
+
+def _readable(root: Path) -> Iterator[Revision]:
+    for name in revision_names(root):
+        with suppress(CatalogError):
+            yield find(root, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,39 @@ def check_revision(folder: Path) -> int:
         raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
     check_catalog(folder, manifest["status"])
     return len(digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a revision is as it was published.
+
+    Parameters
+    ----------
+    revision
+        Its name.
+    files
+        Number of its files that were checked; 0 if anything is wrong.
+    problems
+        All that is wrong.
+    """
+
+    revision: str
+    files: int
+    problems: tuple[str, ...]
+
+
+def judge(folder: Path) -> Verdict:
+    """Check a published revision as `check_revision` does, and say what is wrong.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder.
+    """
+    try:
+        return Verdict(folder.name, check_revision(folder), ())
+    except CatalogError as error:
+        return Verdict(folder.name, 0, tuple(str(error).splitlines()))
 
 
 def _damage(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:

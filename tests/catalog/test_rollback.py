@@ -61,6 +61,14 @@ def test_a_damaged_revision_is_refused(root):
     assert latest(root).name == "v2-r2"
 
 
+def test_a_present_revision_whose_manifest_is_unreadable_is_rolled_back(root):
+    path = root / "releases/v2-r2/manifest.json"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:100])
+    done = roll_back(root)
+    assert (done.before, latest(root).name) == ("v2-r2", "v1-r1")
+
+
 def test_a_link_that_points_to_nothing_is_mended(root):
     (root / "latest").unlink()
     (root / "latest").symlink_to("releases/v9-r1")
