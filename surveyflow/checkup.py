@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import psutil
 
+from surveyflow.models.sampler import engine_problem, keras_backend
 from surveyflow.runs.manifest import package_versions
 
 LEAST_MEMORY_GB = 4.0
@@ -50,10 +51,8 @@ def _packages() -> Check:
 
 
 def _engine() -> Check:
-    missing = [name for name in ("keras", "tensorflow") if find_spec(name) is None]
-    if missing:
-        return Check("engine", f"none: {' and '.join(missing)} not installed; pip install 'surveyflow[cpu]'", good=False)
-    return Check("engine", "keras on TensorFlow", good=True)
+    problem = engine_problem()
+    return Check("engine", f"none: {problem}" if problem else f"keras on {keras_backend()}", good=problem is None)
 
 
 def _simulation() -> Check:

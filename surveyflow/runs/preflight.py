@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from surveyflow.errors import InputError, ModelError, OutputError, Problem, Work
 from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.inputs.workflow import FieldInputs, Workflow
+from surveyflow.models.sampler import engine_problem
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning import place, units_of_field
 from surveyflow.process import band_differs
@@ -241,10 +241,8 @@ def check_engine() -> None:
     Raises
     ------
     ModelError
-        If neither TensorFlow nor another engine is installed.
+        If Keras, or the framework that it is told to use, is not installed.
     """
-    if find_spec("keras") is None or find_spec("tensorflow") is None:
-        raise ModelError(
-            "No engine is installed here that can run a model: TensorFlow and Keras were not found. "
-            "Install them with: pip install 'surveyflow[cpu]' (or 'surveyflow[gpu]')."
-        )
+    problem = engine_problem()
+    if problem is not None:
+        raise ModelError(f"No engine here can run a model: {problem}.")
