@@ -137,6 +137,7 @@ def remember(store: ModelStore, key: ModelKey, images) -> None:
     write_model(store.folder(key), store.card(key), weights, overwrite=True)
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("told", "agrees"), [(Stretch.ASINH_MINMAX, True), (Stretch.MINMAX, False)])
 def test_check_finds_the_stretch_that_a_network_remembers(crowded, tmp_path, told, agrees):
     store = ModelStore(tmp_path)

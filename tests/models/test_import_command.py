@@ -13,7 +13,7 @@ from surveyflow import cli
 from surveyflow.models.sampler import load_model
 from surveyflow.models.store import ModelStore
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)  # ten SavedModels are written and read: minutes on a busy machine
 
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
 INSTRUMENTS = ("F814W", "F125W_F160W")
