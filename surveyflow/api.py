@@ -227,7 +227,7 @@ def run(
     client
         A ``distributed.Client`` to use instead of the profile's cluster; it is not closed.
     engine
-        ``keras``, or ``auto`` for the fastest one that is installed.
+        ``keras``, ``fft``, or ``auto`` for the fastest one on each worker.
     precision
         Of the models' trunks: ``float32``; on GPUs also ``tf32`` and ``bf16``, faster and less precise.
     reread
@@ -258,6 +258,7 @@ def demo(
     *,
     spec: SurveySpec | None = None,
     profile: str | Path | None = None,
+    engine: str = "auto",
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
     """Simulate a small survey and run it, with untrained models.
@@ -268,7 +269,7 @@ def demo(
         Where to put it: absent, empty, or an earlier demo's.
     spec
         Size and seed of the survey.
-    profile, listeners
+    profile, engine, listeners
         As in `run`.
 
     Raises
@@ -284,7 +285,7 @@ def demo(
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and holds no demo. Name a new folder: surveyflow demo DIR.")
         make_demonstration(folder, spec)
-    return run(workflow, profile=profile, listeners=listeners)
+    return run(workflow, profile=profile, engine=engine, listeners=listeners)
 
 
 def status(root: str | Path) -> SurveyStatus:
@@ -446,7 +447,7 @@ def load_model(path: str | Path, engine: str = "auto") -> Model:
     path
         Folder with ``card.toml`` and ``weights.safetensors``.
     engine
-        ``auto`` or ``keras``.
+        ``auto``, ``keras`` or ``fft``.
 
     Raises
     ------

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 
 import psutil
 
-from surveyflow.models.sampler import engine_problem, keras_backend
+from surveyflow.models.sampler import choose_engine, engine_problem
 from surveyflow.runs.manifest import package_versions
+from surveyflow.types import Architecture
 
 LEAST_MEMORY_GB = 4.0
 LEAST_SCRATCH_GB = 2.0
@@ -51,8 +52,11 @@ def _packages() -> Check:
 
 
 def _engine() -> Check:
+    engine, reason = choose_engine(Architecture())
     problem = engine_problem()
-    return Check("engine", f"none: {problem}" if problem else f"keras on {keras_backend()}", good=problem is None)
+    if engine == "keras" and problem:
+        return Check("engine", f"none: {problem}; and without a framework: {reason}", good=False)
+    return Check("engine", f"{engine}, for the published network: {reason}", good=True)
 
 
 def _simulation() -> Check:

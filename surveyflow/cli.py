@@ -35,6 +35,14 @@ app.add_typer(release_commands.app)
 app.command()(fraction_commands.fractions)
 
 
+class EngineName(StrEnum):
+    """The engines that can be asked for."""
+
+    AUTO = "auto"
+    KERAS = "keras"
+    FFT = "fft"
+
+
 class PrecisionName(StrEnum):
     """The precisions that can be asked for."""
 
@@ -55,6 +63,7 @@ ReleaseOption = Annotated[
 OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
 ProfileOption = Annotated[str, typer.Option(help="Where to run: local, serial, or a profile file (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+EngineOption = Annotated[EngineName, typer.Option(help="What computes the networks; auto: the fastest on each worker.")]
 PrecisionOption = Annotated[
     PrecisionName, typer.Option(help="Of the networks' trunks; tf32 and bf16 are faster on GPUs, and less precise.")
 ]
@@ -90,6 +99,7 @@ def options(
 def demo(
     folder: Annotated[Path, typer.Argument(help="New folder for the demo.", metavar="DIR")] = Path("surveyflow-demo"),
     profile: ProfileOption = "local",
+    engine: EngineOption = EngineName.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a small survey, run it, and show the catalog and the report."""
@@ -98,7 +108,7 @@ def demo(
 
     typer.echo(f"Simulating a survey and running it in {folder}", err=True)
     with progress_listener() as listener:
-        result = api.demo(folder, profile=profile, listeners=[listener])
+        result = api.demo(folder, profile=profile, engine=engine.value, listeners=[listener])
     if as_json:
         _print_json(result.as_json())
     else:
@@ -156,6 +166,7 @@ def run(
     release: ReleaseOption = None,
     output: OutputOption = None,
     profile: ProfileOption = "local",
+    engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = PrecisionName.FLOAT32,
     reread: RereadOption = False,
     if_changed: IfChangedOption = False,
@@ -172,6 +183,7 @@ def run(
             release=chosen,
             output=output,
             profile=profile,
+            engine=engine.value,
             precision=precision.value,
             reread=reread,
             listeners=[listener],

@@ -35,9 +35,8 @@ def make_demonstration(folder: Path, spec: SurveySpec | None = None) -> Path:
     The workflow file.
     """
     spec = spec or SurveySpec()
-    survey = write_survey(folder, spec)
     write_untrained_models(folder / "models", spec.fields)
-    return Path(survey.workflow)
+    return Path(write_survey(folder, spec).workflow)
 
 
 def write_untrained_models(store: Path, fields: tuple[str, ...], architecture: Architecture = NARROW) -> None:

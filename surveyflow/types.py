@@ -539,8 +539,8 @@ class EngineChoice:
     Parameters
     ----------
     name
-        ``keras``, or ``auto`` for the fastest engine that is installed where the work is done. Engines agree within 1e-5, so
-        the choice does not change a unit's key.
+        ``keras``, ``fft``, or ``auto`` for the fastest engine that is installed where the work is done. Engines agree within
+        1e-5, so the choice does not change a unit's key.
     precision
         Of the trunk: ``float32``, ``tf32`` or ``bf16``. It changes the key.
     """

@@ -37,7 +37,7 @@ class StubWorker(SurveyWorker):
         return StubModel(read_card(Path(folder)))
 
 
-class TroubledWorker(StubWorker):
+class _Trouble:
     """Cannot do the units whose name holds a word of the file ``trouble`` in the output folder."""
 
     def do(self, job: Job) -> Any:
@@ -45,3 +45,11 @@ class TroubledWorker(StubWorker):
         if job.verb == "unit" and any(word in job.name for word in words):
             raise ValueError("the sky fell")
         return super().do(job)
+
+
+class TroubledWorker(_Trouble, StubWorker):
+    """A `StubWorker` with some units that it cannot do."""
+
+
+class TroubledSurveyWorker(_Trouble, SurveyWorker):
+    """A worker that is real, but for some units that it cannot do."""

@@ -31,7 +31,7 @@ def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path)
     assert not api.demo(tmp_path / "demo").published
 
     edit_workflow(tmp_path / "demo" / "workflow.toml", {"output": {"root": "serial"}})
-    surveyflow.run(tmp_path / "demo" / "workflow.toml", profile="serial")
+    surveyflow.run(tmp_path / "demo" / "workflow.toml", profile="serial", engine="keras")
     serial = table(tmp_path / "demo" / "serial")
     exact = ["field", "source_id", "status", "flags", "unit_key", "x_pix", "y_pix", "valid_fraction", "n_draws"]
     pd.testing.assert_frame_equal(found[exact], serial[exact])

@@ -7,7 +7,9 @@ framework, or for none.
 from __future__ import annotations
 
 import json
+import logging
 import os
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +18,16 @@ from typing import Literal, Protocol, cast
 from surveyflow.errors import ModelError
 from surveyflow.models.store import read_card, read_weights
 from surveyflow.models.weights import Weights
-from surveyflow.types import Model, ModelCard
+from surveyflow.types import Architecture, Model, ModelCard
+
+_log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "tf32", "bf16"]
 
-_ENGINES = {"keras": ("surveyflow.models.keras_engine", "KerasModel")}
+_ENGINES = {
+    "keras": ("surveyflow.models.keras_engine", "KerasModel"),
+    "fft": ("surveyflow.models.fft_engine", "FftModel"),
+}
 
 
 class Engine(Protocol):
@@ -42,7 +49,7 @@ def load_model(
     folder
         A model's folder, with ``card.toml`` and ``weights.safetensors``.
     engine
-        ``keras``, or ``auto`` for the fastest one that is installed.
+        ``keras``; ``fft``, for CPUs, which needs no framework; or ``auto``: see `choose_engine`.
     precision
         Of the trunk: ``float32``; ``tf32``, faster on NVIDIA GPUs since Ampere, with 10 bits of mantissa in products; or
         ``bf16``, faster still, with 7. The head is always float32.
@@ -67,7 +74,8 @@ def load_model(
     """
     folder = Path(folder)
     card = read_card(folder)
-    return _engine(engine)(card, read_weights(folder, card), precision=precision, batch_size=batch_size)
+    make = _engine(_chosen(engine, card, precision), folder)
+    return make(card, read_weights(folder, card), precision=precision, batch_size=batch_size)
 
 
 def engine_problem() -> str | None:
@@ -91,14 +99,49 @@ def keras_backend() -> str:
     return os.environ.get("KERAS_BACKEND") or configured or "tensorflow"
 
 
-def _engine(name: str) -> Engine:
-    chosen = "keras" if name == "auto" else name
+def choose_engine(architecture: Architecture, precision: Precision = "float32") -> tuple[str, str]:
+    """The engine that ``auto`` stands for on this machine, and why.
+
+    It is ``fft`` where no GPU is visible, the native core was built and the network suits it; else ``keras``. Where Keras
+    cannot be used, a network that the FFT engine can do, but not well, is left to it.
+
+    Returns
+    -------
+    ``keras`` or ``fft``, and the reason in words.
+    """
+    if _sees_gpu():
+        return "keras", "a GPU is visible"
+    fft = import_module("surveyflow.models.fft_engine")
+    refusal = fft.refusal(architecture, precision)
+    if refusal is None:
+        return "fft", "no GPU is visible, and the native core suits the network"
+    if engine_problem() and fft.impossible(architecture, precision) is None:
+        return "fft", f"Keras cannot be used here, although {refusal}"
+    return "keras", refusal
+
+
+def _chosen(name: str, card: ModelCard, precision: Precision) -> str:
+    if name != "auto":
+        return name
+    chosen, reason = choose_engine(card.architecture, precision)
+    _log.info("event=engine_chosen model=%s engine=%s reason=%r", card.key, chosen, reason)
+    return chosen
+
+
+def _sees_gpu() -> bool:
+    """Whether there is an NVIDIA GPU that this process may use; found without importing a framework."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"}
+    return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _engine(chosen: str, folder: Path) -> Engine:
     if chosen not in _ENGINES:
-        raise ModelError(f"there is no engine {name!r}. Choose one of {', '.join(['auto', *_ENGINES])}.")
+        raise ModelError(f"there is no engine {chosen!r}. Choose one of {', '.join(['auto', *_ENGINES])}.")
     module, factory = _ENGINES[chosen]
     try:
-        return cast(Engine, getattr(import_module(module), factory))
+        engine = getattr(import_module(module), factory)
     except ImportError as error:
         raise ModelError(
             f"the engine {chosen!r} cannot be used: {error}. Install it: pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'."
         ) from error
+    return cast(Engine, partial(engine, folder=folder) if chosen == "fft" else engine)

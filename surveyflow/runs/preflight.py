@@ -14,12 +14,12 @@ from surveyflow.errors import InputError, ModelError, OutputError, Problem, Work
 from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.inputs.workflow import FieldInputs, Workflow
-from surveyflow.models.sampler import engine_problem
+from surveyflow.models.sampler import choose_engine, engine_problem
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning import place, units_of_field
 from surveyflow.process import band_differs
 from surveyflow.runs.constancy import input_states
-from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, ModelCard, ModelKey, SourceList
+from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, Architecture, ModelCard, ModelKey, SourceList
 
 logger = logging.getLogger(__name__)
 
@@ -241,8 +241,9 @@ def check_engine() -> None:
     Raises
     ------
     ModelError
-        If Keras, or the framework that it is told to use, is not installed.
+        If neither Keras nor another engine can be used.
     """
+    engine, reason = choose_engine(Architecture())
     problem = engine_problem()
-    if problem is not None:
-        raise ModelError(f"No engine here can run a model: {problem}.")
+    if engine == "keras" and problem:
+        raise ModelError(f"No engine can run a model here: {problem}. The engine without a framework cannot, either: {reason}.")

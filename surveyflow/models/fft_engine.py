@@ -1,0 +1,224 @@
+"""How is a model sampled without a framework? Convolutions by Fourier transform and draws in native code, on any CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from surveyflow.errors import ModelError
+from surveyflow.models.fft_tiling import LEAST_GAIN, Convolution, Tiling, convolutions, expected_gain, infeasible, padded, tilings
+from surveyflow.models.head import Head
+from surveyflow.models.native_library import (
+    ConvolutionSpec,
+    DenseSpec,
+    HeadSpec,
+    InstructionSet,
+    TrunkSpec,
+    absence,
+    array_of,
+    run_draw,
+    run_features,
+    thread_count,
+    usable_instruction_sets,
+)
+from surveyflow.models.sampler import Precision
+from surveyflow.models.spectra import cache_folder, open_spectra
+from surveyflow.models.weights import Weights
+from surveyflow.types import Architecture, Float32Array, ModelCard, UInt64Array
+
+_HIDDEN_BLOCK = 128
+"""Widths of hidden layers are padded to multiples of it."""
+
+
+def impossible(architecture: Architecture, precision: Precision = "float32") -> str | None:
+    """Why this engine cannot do a network on this machine; None if it can."""
+    if precision != "float32":
+        return f"the FFT engine computes in float32, not in {precision}"
+    missing = absence()
+    if missing:
+        return f"the native core cannot be used: {missing}"
+    obstacle = infeasible(architecture)
+    return f"the FFT engine cannot do the network: {obstacle}" if obstacle else None
+
+
+def refusal(architecture: Architecture, precision: Precision = "float32") -> str | None:
+    """Why this engine would not be chosen for a network on this machine; None if it would."""
+    obstacle = impossible(architecture, precision)
+    if obstacle:
+        return obstacle
+    gain = expected_gain(architecture)
+    if gain < LEAST_GAIN:
+        return f"by Fourier transforms the network would need {1 / gain:.1f} times the operations of direct convolution"
+    return None
+
+
+class FftModel:
+    """A model whose trunk and head run in native code; see `surveyflow.types.Model`.
+
+    A result depends on its own cutout, or its own features and key, alone: on one instruction set it is the same to the last
+    bit for any batch, order and number of threads. A cutout with an infinite pixel has features that are all NaN; a NaN pixel
+    counts as in the Keras engine on TensorFlow, where a first convolution that sees one is 0 behind its ReLU.
+
+    Parameters
+    ----------
+    card, weights
+        What the model's folder holds.
+    precision
+        ``float32``; there is no other.
+    batch_size
+        Of no effect: memory is bounded whatever the batch.
+    folder
+        The model's folder, beside whose files the kernels' spectra are kept; None for the user's cache alone.
+    instruction_set
+        By default the fastest that the processor has.
+    n_threads
+        By default ``OMP_NUM_THREADS``, or else all processors that this process may use.
+
+    Raises
+    ------
+    ModelError
+        If there is no native core, or it cannot do this network or precision.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: Weights,
+        *,
+        precision: Precision = "float32",
+        batch_size: int | None = None,  # noqa: ARG002 - every engine is offered one
+        folder: Path | None = None,
+        instruction_set: InstructionSet | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        obstacle = impossible(card.architecture, precision)
+        if obstacle:
+            raise ModelError(f"{card.key}: {obstacle}. Use engine = 'keras'.")
+        plan = tilings(card.architecture)
+        self._card = card
+        self._instruction_set = usable_instruction_sets()[-1] if instruction_set is None else instruction_set
+        self._n_threads = n_threads or thread_count()
+        self._kept_alive: list[Float32Array] = []
+        spectra = open_spectra(card, weights, [folder, cache_folder()] if folder else [cache_folder()])
+        self._trunk = self._trunk_spec(weights, plan, spectra)
+        self._head = self._head_spec(Head.of(card, weights))
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self._card
+
+    def features(self, cutouts: Float32Array) -> Float32Array:
+        """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
+
+        Raises
+        ------
+        ValueError
+            If the cutouts are not those that the network takes.
+        """
+        size = self._card.architecture.input_size
+        if cutouts.shape[1:] != (size, size):
+            raise ValueError(f"cutouts have shape {cutouts.shape}, but {self._card.key} takes (n, {size}, {size})")
+        features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
+        run_features(self._instruction_set, self._trunk, _contiguous(cutouts), features=features, n_threads=self._n_threads)
+        return features
+
+    def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
+        """(n, width) features -> (n, n_draws, n_outputs) float32 in [0, 1].
+
+        All draws of a source with a NaN or positive infinity among its features are NaN.
+
+        Raises
+        ------
+        ValueError
+            If features and keys do not belong together, or to this network.
+        """
+        width = self._card.architecture.dense[0]
+        if features.shape != (len(source_keys), width):
+            raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
+        draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
+        keys = np.ascontiguousarray(source_keys, np.uint64)
+        run_draw(
+            self._instruction_set, self._head, _contiguous(features), keys, seed=seed, draws=draws, n_threads=self._n_threads
+        )
+        return draws
+
+    def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
+        layers = convolutions(self._card.architecture)
+        specs = [self._convolution_spec(weights, i, layers[i], plan[i], spectra[i]) for i in range(len(layers))]
+        kernel, bias = weights["dense.0.kernel"], weights["dense.0.bias"]
+        n_features = padded(kernel.shape[1])
+        return TrunkSpec(
+            n_convolutions=len(specs),
+            n_features=n_features,
+            n_real_features=kernel.shape[1],
+            convolutions=array_of(ConvolutionSpec, specs),
+            dense_kernel=self._address(_enlarged(kernel, (padded(kernel.shape[0]), n_features))),
+            dense_bias=self._address(_enlarged(bias, (n_features,))),
+        )
+
+    def _convolution_spec(
+        self, weights: Weights, i: int, layer: Convolution, tiling: Tiling, spectrum: Float32Array
+    ) -> ConvolutionSpec:
+        n_inputs, n_outputs = layer.padded_channels
+        scale, shift = _affine(weights, i, self._card.architecture.batch_norm_epsilon)
+        return ConvolutionSpec(
+            points=tiling.points,
+            kernel_size=layer.kernel_size,
+            input_size=layer.input_size,
+            tile_step=tiling.step,
+            n_tiles=tiling.n_tiles,
+            n_inputs=n_inputs,
+            n_outputs=n_outputs,
+            pooled=layer.pooled,
+            spectrum=self._address(spectrum),
+            bias=self._address(_enlarged(weights[f"conv.{i}.bias"], (n_outputs,))),
+            scale=self._address(_enlarged(scale, (n_outputs,))),
+            shift=self._address(_enlarged(shift, (n_outputs,))),
+        )
+
+    def _head_spec(self, head: Head) -> HeadSpec:
+        *hidden, last = zip(head.widths, head.kernels, head.biases, strict=True)
+        width = head.widths[0]
+        specs = []
+        for n_inputs, kernel, bias in hidden:
+            width = -(-kernel.shape[1] // _HIDDEN_BLOCK) * _HIDDEN_BLOCK
+            specs.append(self._dense_spec(n_inputs, _enlarged(kernel, (n_inputs, width)), _enlarged(bias, (width,))))
+        n_inputs, kernel, bias = last
+        specs.append(self._dense_spec(n_inputs, _enlarged(kernel.T, (len(bias), padded(n_inputs))), bias))
+        return HeadSpec(
+            n_layers=len(specs),
+            n_units=head.layout.n_units,
+            n_blocks=head.layout.n_blocks if head.layout.rate else 0,
+            one_bit=head.layout.one_bit,
+            threshold=head.layout.threshold,
+            model_word=head.layout.model_word,
+            layers=array_of(DenseSpec, specs),
+        )
+
+    def _dense_spec(self, n_inputs: int, kernel: Float32Array, bias: Float32Array) -> DenseSpec:
+        return DenseSpec(n_inputs, len(bias), self._address(kernel), self._address(bias))
+
+    def _address(self, values: Float32Array) -> int:
+        """Where the native code finds an array, which is kept as long as the model."""
+        self._kept_alive.append(values)
+        return values.ctypes.data
+
+
+def _affine(weights: Weights, i: int, epsilon: float) -> tuple[Float32Array, Float32Array]:
+    """Batch normalisation ``i`` as scale and shift, found in float64."""
+    gamma, beta, mean, variance = (weights[f"bn.{i}.{role}"].astype(np.float64) for role in ("gamma", "beta", "mean", "variance"))
+    scale = gamma / np.sqrt(variance + epsilon)
+    return scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def _enlarged(values: Float32Array, shape: tuple[int, ...]) -> Float32Array:
+    """The array in the corner of a larger one of zeros."""
+    larger = np.zeros(shape, np.float32)
+    larger[tuple(slice(side) for side in values.shape)] = values
+    return larger
+
+
+def _contiguous(values: Float32Array) -> Float32Array:
+    return np.ascontiguousarray(values, np.float32)

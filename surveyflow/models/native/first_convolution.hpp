@@ -1,0 +1,120 @@
+// The first convolution: one input channel, so only its rows are transformed, and the kernel's rows are summed directly.
+//
+// Lanes are image rows at first: the spectra of 2 x `lanes` rows are found in one transform. Then, as everywhere, lanes are
+// output channels: at each frequency the product's "inputs" are the kernel's rows, its "tiles" the output rows.
+#pragma once
+
+#include "convolution.hpp"
+
+namespace SURVEYFLOW_ISA {
+
+struct FirstConvolution {
+    const ConvolutionSpec* spec;
+    TransformSize size;
+    int n_frequencies;
+    int out_vectors;
+    int row_pitch;  // rows of an image's spectra, whole vector pairs
+
+    bool plan(const ConvolutionSpec& given) {
+        spec = &given;
+        n_frequencies = given.points / 2 + 1;
+        out_vectors = given.n_outputs / lanes;
+        row_pitch = (given.input_size + 2 * lanes - 1) / (2 * lanes) * (2 * lanes) + rows_at_once;
+        return plan_transform(given.points, size);
+    }
+
+    long block_stride() const { return long(out_vectors) * rows_at_once + 1; }  // complex vectors of one frequency
+    long n_image_floats() const { return 2L * n_frequencies * row_pitch; }
+    long n_block_vectors() const { return n_frequencies * block_stride(); }
+};
+
+// One image -> `spectra[frequency][re: row | im: row]`. `work` holds 6 transforms.
+inline void transform_image(const FirstConvolution& layer, const float* image, float* spectra, Complex* work) {
+    const int side = layer.spec->input_size, points = layer.size.points, pitch = layer.row_pitch;
+    Complex *const columns = work + 2 * points, *const transformed = columns + points;
+    for (int row = 0; row < side; row += 2 * lanes) {
+        for (int x = 0; x < side; ++x) {
+            float values[2 * lanes];
+            for (int lane = 0; lane < 2 * lanes; ++lane) values[lane] = row + lane < side ? image[(row + lane) * side + x] : 0.0f;
+            columns[x] = {load(values), load(values + lanes)};
+        }
+        fft(layer.size, work, [=](int i) { return i < side ? columns[i] : Complex{}; },
+            [transformed](int i, Complex v) { transformed[i] = v; });
+        for (int k = 0; k < layer.n_frequencies; ++k) {
+            const Complex a = transformed[k], b = transformed[k ? points - k : 0];
+            float* to = spectra + 2L * k * pitch + row;
+            store(to, a.re + b.re);
+            store(to + lanes, a.im + b.im);
+            store(to + pitch, a.im - b.im);
+            store(to + pitch + lanes, b.re - a.re);
+        }
+    }
+}
+
+// Rows `first_row` to `first_row + n_rows` of the output -> `rows`, [row][x][channel]. `work` holds 10 transforms.
+inline void convolve_image_rows(const FirstConvolution& layer, const float* spectra, int first_row, int n_rows, Complex* block,
+                                float* rows, Complex* work) {
+    const ConvolutionSpec& spec = *layer.spec;
+    const int width = output_size(spec), channels = spec.n_outputs;
+    const long pitch = long(width) * channels;
+    const ProductShape shape = {spec.kernel_size, layer.out_vectors, 1, layer.row_pitch, 1, rows_at_once,
+                                2L * spec.kernel_size * spec.n_outputs};
+    for (int k = 0; k < layer.n_frequencies; ++k) {
+        multiply(shape, n_rows, spectra + 2L * k * layer.row_pitch + first_row,
+                 spec.spectrum + 2L * k * spec.kernel_size * spec.n_outputs, block + k * layer.block_stride());
+    }
+    Complex* const pairs = work + 6 * spec.points;
+    for (int vector = 0; vector < layer.out_vectors; ++vector) {
+        const Activation activation = Activation::of(spec, vector);
+        invert_rows(layer.size, {block + vector * rows_at_once, layer.block_stride()}, n_rows, width, pairs, work);
+        for (int r = 0; r < n_rows; r += 2) {
+            float* upper = rows + r * pitch + vector * lanes;
+            activate(activation, pairs + r / 2 * spec.points, width, channels, upper, r + 1 < n_rows ? upper + pitch : nullptr);
+        }
+    }
+}
+
+// NaN pixels, which a transform would spread over the whole image. As in Keras, an output that saw one is 0 after the ReLU.
+class MissingPixels {
+public:
+    MissingPixels(const ConvolutionSpec& spec, float* clean, unsigned char* hidden)
+        : spec_(spec), clean_(clean), hidden_(hidden) {}
+
+    // The image itself where it has no NaN, else a copy with 0 in their place.
+    const float* clean(const float* image) {
+        const int side = spec_.input_size, out = output_size(spec_), reach = spec_.kernel_size - 1;
+        any_ = false;
+        for (int i = 0; i < side * side; ++i) any_ |= image[i] != image[i];
+        if (!any_) return image;
+        for (int i = 0; i < out * out; ++i) hidden_[i] = 0;
+        for (int y = 0; y < side; ++y) {
+            for (int x = 0; x < side; ++x) {
+                const float value = image[y * side + x];
+                const bool missing = value != value;
+                clean_[y * side + x] = missing ? 0.0f : value;
+                if (!missing) continue;
+                for (int v = y < reach ? 0 : y - reach; v <= y && v < out; ++v) {
+                    for (int u = x < reach ? 0 : x - reach; u <= x && u < out; ++u) hidden_[v * out + u] = 1;
+                }
+            }
+        }
+        return clean_;
+    }
+
+    void hide(int first_row, int n_rows, float* rows) const {
+        if (!any_) return;
+        const int width = output_size(spec_), channels = spec_.n_outputs;
+        for (int i = 0; i < n_rows * width; ++i) {
+            if (!hidden_[first_row * width + i]) continue;
+            for (int c = 0; c < channels; ++c) rows[long(i) * channels + c] = spec_.shift[c];
+        }
+    }
+
+private:
+    const ConvolutionSpec& spec_;
+    float* clean_;
+    unsigned char* hidden_;
+    bool any_ = false;
+};
+
+}  // namespace SURVEYFLOW_ISA

@@ -1,0 +1,77 @@
+// Compiled once for each instruction set, with its own flags.
+#include "kernels.hpp"
+
+#include "head.hpp"
+#include "trunk.hpp"
+
+namespace SURVEYFLOW_ISA {
+namespace {
+
+struct FeaturesWork {
+    const FeaturesTask& task;
+    const Trunk& trunk;
+    int at_once;
+    TaskQueue queue;
+};
+
+void features_on_one_thread(void* context) {
+    FeaturesWork& work = *static_cast<FeaturesWork*>(context);
+    const FeaturesTask& task = work.task;
+    const long side = task.trunk->convolutions[0].input_size;
+    Scratch scratch(work.trunk.scratch_bytes(work.at_once));
+    if (scratch.failed()) return work.queue.fail();
+    for (std::int64_t number; work.queue.next(number);) {
+        const std::int64_t first = number * work.at_once, left = task.n_cutouts - first;
+        scratch.reset();
+        work.trunk.run(task.cutouts + first * side * side, left < work.at_once ? static_cast<int>(left) : work.at_once,
+                       task.features + first * task.trunk->n_real_features, scratch);
+    }
+}
+
+int features(const FeaturesTask& task) {
+    Trunk trunk;
+    if (!trunk.plan(*task.trunk)) return bad_specification;
+    if (task.n_cutouts == 0) return done;
+    const std::int64_t share = (task.n_cutouts + task.n_threads - 1) / task.n_threads;
+    const int at_once = static_cast<int>(share < most_cutouts_at_once ? share : most_cutouts_at_once);
+    const std::int64_t n_tasks = (task.n_cutouts + at_once - 1) / at_once;
+    FeaturesWork work = {task, trunk, at_once, TaskQueue(n_tasks)};
+    run_on_threads(task.n_threads < n_tasks ? task.n_threads : static_cast<int>(n_tasks), features_on_one_thread, &work);
+    return work.queue.failed() ? out_of_memory : done;
+}
+
+struct DrawWork {
+    const DrawTask& task;
+    const Head& head;
+    TaskQueue queue;
+};
+
+void draw_on_one_thread(void* context) {
+    DrawWork& work = *static_cast<DrawWork*>(context);
+    const DrawTask& task = work.task;
+    const std::int64_t n_features = task.head->layers[0].n_inputs;
+    const std::int64_t n_outputs = task.head->layers[task.head->n_layers - 1].n_outputs;
+    Scratch scratch(work.head.scratch_bytes());
+    if (scratch.failed()) return work.queue.fail();
+    for (std::int64_t source; work.queue.next(source);) {
+        scratch.reset();
+        work.head.draw(task.features + source * n_features, task.source_keys[source], task.n_draws, task.seed,
+                       task.draws + source * task.n_draws * n_outputs, scratch);
+    }
+}
+
+int draw(const DrawTask& task) {
+    if (task.head->n_layers < 1) return bad_specification;
+    if (task.n_sources == 0) return done;
+    const Head head(*task.head);
+    DrawWork work = {task, head, TaskQueue(task.n_sources)};
+    run_on_threads(task.n_threads < task.n_sources ? task.n_threads : static_cast<int>(task.n_sources), draw_on_one_thread, &work);
+    return work.queue.failed() ? out_of_memory : done;
+}
+
+constexpr Kernels kernels = {features, draw};
+
+}  // namespace
+}  // namespace SURVEYFLOW_ISA
+
+const Kernels* SURVEYFLOW_KERNELS() { return &SURVEYFLOW_ISA::kernels; }

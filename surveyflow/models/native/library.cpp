@@ -1,0 +1,46 @@
+// The library's face: a few plain functions, called from native.py.
+#include "kernels.hpp"
+
+namespace {
+
+bool runs_here(int number) {
+#if defined(__x86_64__)
+    if (number == 1) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (number == 2) return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#endif
+    return number == 0;
+}
+
+const Kernels* kernels_of(int number) {
+    switch (number) {
+        case 0: return portable_kernels();
+#if defined(__x86_64__)
+        case 1: return avx2_kernels();
+        case 2: return avx512_kernels();
+#endif
+    }
+    return nullptr;
+}
+
+const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number) : nullptr; }
+
+}  // namespace
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+// Grows with every change of the specifications' layout.
+EXPORTED int surveyflow_abi() { return 1; }
+
+// Instruction sets by number: 0 portable, 1 AVX2 with FMA, 2 AVX-512.
+EXPORTED int surveyflow_usable(int instruction_set) { return usable(instruction_set) != nullptr; }
+
+EXPORTED int surveyflow_features(int instruction_set, const FeaturesTask* task) {
+    const Kernels* kernels = usable(instruction_set);
+    return kernels ? kernels->features(*task) : bad_specification;
+}
+
+EXPORTED int surveyflow_draw(int instruction_set, const DrawTask* task) {
+    const Kernels* kernels = usable(instruction_set);
+    return kernels ? kernels->draw(*task) : bad_specification;
+}

@@ -1,0 +1,94 @@
+"""`auto` stands for the fastest engine that can do the network on this machine, and says why."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from networks import KEY, images, write_small_model
+from surveyflow.errors import ModelError
+from surveyflow.models import fft_engine, native_library, sampler
+from surveyflow.models.sampler import choose_engine, load_model
+from surveyflow.models.store import ModelStore
+from surveyflow.types import Architecture
+
+needs_core = pytest.mark.skipif(native_library.absence() is not None, reason=f"no native core: {native_library.absence()}")
+SUITED = Architecture(input_size=64, filters=(16, 16), kernel_sizes=(9, 7), dense=(16, 12))
+UNSUITED = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 12))
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@needs_core
+def test_a_network_that_gains_by_transforms_goes_to_the_fft_engine():
+    for architecture in (Architecture(), SUITED):
+        assert choose_engine(architecture)[0] == "fft"
+
+
+@needs_core
+def test_a_network_that_does_not_gain_goes_to_keras():
+    engine, reason = choose_engine(UNSUITED)
+    assert engine == "keras"
+    assert "would need" in reason
+    assert "the operations of direct convolution" in reason
+
+
+@needs_core
+def test_without_keras_the_fft_engine_does_what_it_can(monkeypatch):
+    monkeypatch.setattr(sampler, "engine_problem", lambda: "keras not installed")
+    assert choose_engine(UNSUITED)[0] == "fft"
+    assert choose_engine(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,)))[0] == "keras"
+
+
+@needs_core
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_other_precisions_are_for_keras(precision):
+    assert choose_engine(Architecture(), precision) == ("keras", f"the FFT engine computes in float32, not in {precision}")
+
+
+def test_a_visible_gpu_is_used(monkeypatch):
+    monkeypatch.setattr(sampler, "_sees_gpu", lambda: True)
+    assert choose_engine(Architecture()) == ("keras", "a GPU is visible")
+
+
+def test_without_the_native_core_keras_is_chosen(monkeypatch, tmp_path):
+    monkeypatch.setattr(native_library, "LIBRARY", tmp_path / "libsurveyflow.so")
+    engine, reason = choose_engine(Architecture())
+    assert engine == "keras"
+    assert "the native core cannot be used: it was not built" in reason
+
+
+def test_a_library_that_is_none_is_reported(monkeypatch, tmp_path):
+    library = tmp_path / "libsurveyflow.so"
+    library.write_text("not a library")
+    monkeypatch.setattr(native_library, "LIBRARY", library)
+    native_library._library.cache_clear()
+    try:
+        assert "it cannot be loaded" in native_library.absence()
+    finally:
+        native_library._library.cache_clear()
+
+
+def test_the_fft_engine_asked_for_by_name_without_its_core_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(fft_engine, "absence", lambda: "it was not built")
+    write_small_model(tmp_path, SUITED)
+    with pytest.raises(ModelError, match=r"cannot be used: it was not built. Use engine = 'keras'"):
+        load_model(ModelStore(tmp_path).folder(KEY), "fft")
+
+
+@needs_core
+@pytest.mark.timeout(60)  # may import TensorFlow
+def test_the_choice_is_logged_and_both_engines_agree(keras, tmp_path, caplog):
+    write_small_model(tmp_path, SUITED)
+    folder = ModelStore(tmp_path).folder(KEY)
+    with caplog.at_level(logging.INFO, "surveyflow.models.sampler"):
+        auto = load_model(folder)
+    assert "event=engine_chosen model=merger/EGS/F814W engine=fft" in caplog.text
+    cutouts, keys = images(6, size=64), np.arange(6, dtype=np.uint64)
+    one, other = (model.draw(model.features(cutouts), keys, 100, seed=3) for model in (auto, load_model(folder, "keras")))
+    np.testing.assert_allclose(one, other, atol=1e-5)

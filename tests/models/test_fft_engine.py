@@ -1,0 +1,248 @@
+"""The FFT engine answers as the reference in float64 does, to the last bit the same in any company, and imports no framework."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from networks import KEY, card, images, random_weights, reference_features, write_small_model
+from surveyflow.errors import ModelError
+from surveyflow.models.fft_engine import FftModel
+from surveyflow.models.head import Head
+from surveyflow.models.native_library import InstructionSet, absence, usable_instruction_sets
+from surveyflow.models.sampler import load_model
+from surveyflow.models.store import ModelStore
+from surveyflow.sky.stretch import prepare
+from surveyflow.types import Architecture, Model, Stretch
+
+pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
+
+INSTRUCTION_SETS = () if absence() else usable_instruction_sets()
+SMALL = Architecture(input_size=40, filters=(5, 17), kernel_sizes=(5, 3), dense=(20, 12))
+every_instruction_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS, ids=lambda one: one.name)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SURVEYFLOW_CACHE", str(tmp_path_factory.getbasetemp() / "spectra"))
+
+
+def model_of(architecture=SMALL, seed=0, **options):
+    digest = hashlib.sha256(repr((architecture, seed)).encode()).hexdigest()  # its own masks, and file of spectra
+    return FftModel(card(architecture, weights_digest=digest), random_weights(architecture, seed), **options)
+
+
+def keys_of(n):
+    return np.random.default_rng(3).integers(0, 2**64, n, dtype=np.uint64)
+
+
+def assert_features_are_exact(model, cutouts, architecture, seed=0):
+    expected = np.array([reference_features(cutout, random_weights(architecture, seed), architecture) for cutout in cutouts])
+    error = np.abs(model.features(cutouts) - expected).max(axis=1)
+    assert (error <= 2e-6 * np.abs(expected).max(axis=1)).all()
+
+
+@st.composite
+def architectures(draw):
+    """Networks of one to three blocks, any widths, odd kernels and just enough input, or somewhat more."""
+    kernels = tuple(draw(st.lists(st.sampled_from([1, 3, 5, 7]), min_size=1, max_size=3)))
+    filters = tuple(draw(st.integers(1, 20)) for _ in kernels)
+    least = 1
+    for kernel in reversed(kernels):
+        least = 2 * least + 2 * (kernel - 1)
+    size = least + draw(st.integers(0, 12))
+    # One feature alone may be 0 by chance; the largest of several is not.
+    dense = (draw(st.integers(12, 40)), *draw(st.lists(st.integers(1, 40), max_size=2)))
+    rate = draw(st.sampled_from([0.5, 0.0, 0.3]))
+    return Architecture(size, filters, kernels, dense, rate, n_outputs=draw(st.integers(1, 5)))
+
+
+def test_the_engine_is_a_model():
+    model = model_of()
+    assert isinstance(model, Model)
+    features = model.features(images(3, size=40))
+    draws = model.draw(features, keys_of(3), n_draws=7, seed=0)
+    assert (features.shape, features.dtype) == ((3, 20), np.float32)
+    assert (draws.shape, draws.dtype) == ((3, 7, 2), np.float32)
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)  # some network in a million is ill-conditioned
+@given(architecture=architectures(), seed=st.integers(0, 99))
+def test_any_network_s_features_equal_the_reference(architecture, seed):
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(architecture, seed, instruction_set=instruction_set)
+        assert_features_are_exact(model, images(2, size=architecture.input_size, seed=seed), architecture, seed)
+
+
+@pytest.mark.parametrize("size", [46, 47, 75, 110])
+def test_several_tiles_give_what_one_would(size):
+    architecture = Architecture(input_size=size, filters=(3, 4), kernel_sizes=(7, 5), dense=(9,))
+    for instruction_set in INSTRUCTION_SETS:
+        assert_features_are_exact(model_of(architecture, instruction_set=instruction_set), images(1, size=size), architecture)
+
+
+@every_instruction_set
+@pytest.mark.parametrize("stretch", Stretch)
+def test_features_of_stretched_images_equal_the_reference(instruction_set, stretch):
+    raw = np.random.default_rng(5).normal(scale=1e-3, size=(4, 40, 40)).astype(np.float32)
+    raw[1, 20, 20] = 50
+    raw[2] = 0.25
+    prepared = prepare(raw, np.ones(raw.shape, dtype=bool), stretch, 1e-3)
+    assert_features_are_exact(model_of(instruction_set=instruction_set), prepared, SMALL)
+
+
+@every_instruction_set
+@pytest.mark.parametrize("scale", [1e-40, 1e-6, 1.0, 1e6])
+def test_features_of_faint_and_bright_images_equal_the_reference(instruction_set, scale):
+    cutouts = (scale * images(3, size=40)).astype(np.float32)
+    cutouts[2] = scale
+    assert_features_are_exact(model_of(instruction_set=instruction_set), cutouts, SMALL)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS, ids=lambda one: one.name)
+def test_any_company_gives_the_same_bits(instruction_set):
+    rng = np.random.default_rng(9)
+    cutouts = images(257, size=40)
+    model = model_of(instruction_set=instruction_set, n_threads=1)
+    expected = model.features(cutouts)
+    for n in (1, 2, 5, 23, 24, 25, 64, 257):
+        rows = rng.permutation(257)[:n]
+        threaded = model_of(instruction_set=instruction_set, n_threads=int(rng.integers(1, 5)))
+        np.testing.assert_array_equal(threaded.features(cutouts[rows]), expected[rows])
+
+
+@settings(deadline=None, max_examples=20)
+@given(rows=st.lists(st.integers(0, 39), min_size=1, max_size=60), n_threads=st.integers(1, 4), n_draws=st.integers(1, 200))
+def test_any_rows_threads_and_draws_give_the_same_bits(rows, n_threads, n_draws):
+    cutouts, keys = images(40, size=40), keys_of(40)
+    model, other = model_of(n_threads=1), model_of(n_threads=n_threads)
+    features = model.features(cutouts)
+    np.testing.assert_array_equal(other.features(cutouts[rows]), features[rows])
+    np.testing.assert_array_equal(
+        other.draw(features[rows], keys[rows], n_draws, seed=4), model.draw(features, keys, 200, seed=4)[rows, :n_draws]
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(architecture=architectures(), seed=st.integers(0, 2**32 - 1), n_draws=st.integers(1, 150))
+def test_draws_equal_the_numpy_head(architecture, seed, n_draws):
+    weights = random_weights(architecture)
+    features = np.random.default_rng(seed).normal(size=(3, architecture.dense[0])).astype(np.float32)
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(architecture, instruction_set=instruction_set)
+        expected = Head.of(model.card, weights).draw(features, keys_of(3), n_draws, seed)
+        np.testing.assert_allclose(model.draw(features, keys_of(3), n_draws, seed), expected, atol=1e-6, rtol=0)
+
+
+@every_instruction_set
+def test_saturated_outputs_stay_in_the_unit_interval(instruction_set):
+    features = np.array([[3e4], [-3e4], [1e30]], np.float32) * np.ones((3, 20), np.float32)
+    draws = model_of(instruction_set=instruction_set).draw(features, keys_of(3), 50, seed=0)
+    assert ((draws >= 0) & (draws <= 1)).all()
+
+
+def test_a_nan_pixel_counts_as_in_the_keras_engine(keras, tmp_path):
+    write_small_model(tmp_path, SMALL)
+    folder = ModelStore(tmp_path).folder(KEY)
+    cutouts = images(5, size=40)
+    for row, (y, x) in enumerate([(20, 20), (0, 0), (39, 39), (0, 17)]):
+        cutouts[row, y, x] = np.nan
+    cutouts[3, 5:30, :] = np.nan
+    expected = load_model(folder, "keras").features(cutouts)
+    for instruction_set in INSTRUCTION_SETS:
+        features = model_of(instruction_set=instruction_set).features(cutouts)
+        np.testing.assert_allclose(features, expected, atol=2e-6 * np.abs(expected).max())
+
+
+def test_an_infinite_pixel_spoils_its_own_features_alone():
+    cutouts = images(3, size=40)
+    clean = model_of().features(cutouts)
+    cutouts[1, 8, 8] = np.inf
+    features = model_of().features(cutouts)
+    assert np.isnan(features[1]).all()
+    np.testing.assert_array_equal(features[[0, 2]], clean[[0, 2]])
+
+
+def test_features_that_are_not_finite_give_no_draws():
+    features = np.ones((4, 20), np.float32)
+    features[[1, 2], 5] = np.nan, np.inf
+    features[3, 5] = -np.inf  # below 0, like any other: the ReLU makes it 0
+    draws = model_of().draw(features, keys_of(4), 30, seed=0)
+    np.testing.assert_array_equal(np.isnan(draws).all(axis=(1, 2)), [False, True, True, False])
+    np.testing.assert_array_equal(np.isnan(draws).any(axis=(1, 2)), [False, True, True, False])
+
+
+def test_no_cutouts_give_no_features():
+    model = model_of()
+    assert model.features(images(0, size=40)).shape == (0, 20)
+    assert model.draw(model.features(images(0, size=40)), keys_of(0), 3, seed=0).shape == (0, 3, 2)
+
+
+def test_cutouts_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(2, 48, 48\), but merger/EGS/F814W takes \(n, 40, 40\)"):
+        model_of().features(images(2, size=48))
+
+
+def test_features_and_keys_must_belong_together():
+    with pytest.raises(ValueError, match=r"features have shape \(2, 20\), but there are 3 keys"):
+        model_of().draw(np.ones((2, 20), np.float32), keys_of(3), 1, seed=0)
+
+
+def test_cutouts_in_any_order_of_memory_are_understood():
+    cutouts = images(4, size=40)
+    np.testing.assert_array_equal(model_of().features(np.asfortranarray(cutouts)), model_of().features(cutouts))
+    np.testing.assert_array_equal(model_of().features(cutouts[::2]), model_of().features(cutouts)[::2])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_other_precisions_are_refused(precision):
+    with pytest.raises(ModelError, match=rf"computes in float32, not in {precision}\. Use engine = 'keras'"):
+        model_of(precision=precision)
+
+
+def test_a_network_that_is_too_large_is_refused():
+    with pytest.raises(ModelError, match=r"needs a transform of at least 300 points; 256 are possible\. Use engine = 'keras'"):
+        model_of(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,), dense=(4,)))
+
+
+def test_one_processor_has_sets_that_agree():
+    cutouts = images(4, size=40)
+    features = [model_of(instruction_set=one).features(cutouts) for one in INSTRUCTION_SETS]
+    scale = np.abs(features[0]).max()
+    for other in features[1:]:
+        np.testing.assert_allclose(other, features[0], atol=2e-6 * scale)
+    assert InstructionSet.PORTABLE in INSTRUCTION_SETS
+
+
+_WORKER = """
+import re, sys, time
+start = time.process_time()
+import numpy as np
+from surveyflow.models.sampler import load_model
+model = load_model(sys.argv[1], "fft")
+print(time.process_time() - start)
+draws = model.draw(model.features(np.zeros((8, 128, 128), np.float32)), np.arange(8, dtype=np.uint64), 1000, 0)
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024)
+print(sum(name in sys.modules for name in ("tensorflow", "keras", "jax", "torch", "dask")))
+"""
+
+
+def test_a_worker_starts_at_once_and_small_and_without_a_framework(tmp_path):
+    write_small_model(tmp_path, Architecture())
+    folder = ModelStore(tmp_path).folder(KEY)
+    load_model(folder, "fft")  # the first worker of all writes the spectra
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _WORKER, str(folder)], capture_output=True, text=True, env=environment, check=True
+    )
+    start_cpu_s, peak_memory_mib, n_frameworks = map(float, done.stdout.split())
+    assert n_frameworks == 0
+    assert peak_memory_mib < 300
+    assert start_cpu_s < 3  # under 1 where nothing else runs

@@ -1,0 +1,68 @@
+"""Which engine computes a survey changes nothing in its catalog, not even when it changes on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from surveyflow.catalog.releases import read_catalog
+from surveyflow.demonstration import write_untrained_models
+from surveyflow.flow.profiles import SerialProfile
+from surveyflow.inputs.workflow import load_workflow
+from surveyflow.models.native_library import absence
+from surveyflow.runs.preflight import open_survey
+from surveyflow.runs.whole import run_survey
+from surveyflow.types import Architecture, EngineChoice
+from worlds import copied
+
+pytestmark = [
+    pytest.mark.timeout(120),  # imports TensorFlow
+    pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}"),
+]
+
+# As deep as the published one: the maps that Keras averages, in float32, are small.
+NETWORK = Architecture(filters=(6, 8, 16), dense=(16, 16))
+
+
+def run(survey, engine, trouble=""):
+    root = survey.folder / "catalog"
+    root.mkdir(exist_ok=True)
+    (root / "trouble").write_text(trouble)
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        return run_survey(opened, SerialProfile(), engine=EngineChoice(engine), factory="stubs:TroubledSurveyWorker")
+
+
+def table(survey) -> pd.DataFrame:
+    rows = read_catalog(survey.folder / "catalog")
+    return rows.sort_values(["field", "source_id"]).reset_index(drop=True)
+
+
+def assert_tables_agree(one, other, n_draws=50):
+    numbers = [name for name in one.columns if name.startswith(("p_pm_", "p_sf_")) and name != "p_pm_hist"]
+    np.testing.assert_allclose(one[numbers].astype(float), other[numbers].astype(float), atol=1e-5)
+    # A draw within 1e-5 of a tie or of a bin's edge may fall on either side.
+    np.testing.assert_allclose(one.f_pm.astype(float), other.f_pm.astype(float), atol=1.5 / n_draws)
+    ok = one.status == "ok"
+    moved = np.abs(np.stack(one.p_pm_hist[ok]).astype(int) - np.stack(other.p_pm_hist[ok]).astype(int)).sum(axis=1)
+    assert moved.max() <= 2
+    others = [name for name in one.columns if name not in {*numbers, "f_pm", "vote_entropy", "p_pm_hist"}]
+    pd.testing.assert_frame_equal(one[others], other[others])
+
+
+def test_a_run_that_changes_its_engine_on_the_way_publishes_the_same_tables(mini_survey, tmp_path):
+    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK)
+    surveys = {name: copied(mini_survey, tmp_path / name) for name in ("keras", "fft", "both")}
+    run(surveys["keras"], "keras")
+    run(surveys["fft"], "fft")
+    half = run(surveys["both"], "fft", trouble="F125W_F160W x001")
+    assert half.failed_units
+    rest = run(surveys["both"], "keras")
+    assert rest.units["kept"]
+    assert rest.units["done"]
+    assert not rest.failed_units
+    keras_table = table(surveys["keras"])
+    assert (keras_table.status == "ok").sum() > 10
+    assert_tables_agree(table(surveys["fft"]), keras_table)
+    assert_tables_agree(table(surveys["both"]), keras_table)
