@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow import __version__, fraction_commands, model_commands, release_commands
+from surveyflow import __version__, fraction_commands, model_commands, release_commands, slurm_commands
 from surveyflow.errors import SurveyflowError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ app = typer.Typer(
 
 app.add_typer(model_commands.app)
 app.add_typer(release_commands.app)
+app.add_typer(slurm_commands.app)
 app.command()(fraction_commands.fractions)
 
 
@@ -61,7 +62,7 @@ ReleaseOption = Annotated[
     typer.Option(help="Release to use instead of the workflow's; latest: the newest complete one.", metavar="NAME|latest"),
 ]
 OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
-ProfileOption = Annotated[str, typer.Option(help="Where to run: local, serial, or a profile file (TOML).")]
+ProfileOption = Annotated[str, typer.Option(help="Where to run: local, local-gpu, serial, or a profile file (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 EngineOption = Annotated[EngineName, typer.Option(help="What computes the networks; auto: the fastest on each worker.")]
 PrecisionOption = Annotated[

@@ -64,6 +64,10 @@ class FakeWorker:
         os.write(2, f"{job.name} was here\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def _freeze(self, job: Job) -> None:
+        """Stop this process without ending it."""
+        os.kill(os.getpid(), signal.SIGSTOP)
+
     def _crash(self, job: Job) -> None:
         """Do what a C library does when it is wrong."""
         ctypes.string_at(0)

@@ -102,7 +102,7 @@ def test_the_lock_holds_every_dependency_at_a_version_that_is_allowed():
     assert [str(each) for each in wanted if not each.specifier.contains(locked.get(normalised(each.name), "0"))] == []
 
 
-@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/check", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/check", "scripts/install-slurm", ".ci/run"])
 def test_scripts_can_be_run_and_parsed(script):
     assert os.access(REPOSITORY / script, os.X_OK)
     subprocess.run(["bash", "-n", REPOSITORY / script], check=True)

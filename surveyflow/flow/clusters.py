@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from surveyflow.flow.profiles import ClusterProfile, Profile, SerialProfile, load_profile
+from surveyflow.errors import ClusterError
+from surveyflow.flow.profile_parts import ClusterProfile
+from surveyflow.flow.profiles import Profile, SerialProfile, load_profile
 from surveyflow.flow.serial import SerialExecutor
+from surveyflow.flow.slurm_profile import SlurmProfile
 from surveyflow.types import Executor
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def open_executor(
     Raises
     ------
     ClusterError
-        When no scheduler answers, or no worker comes.
+        When no scheduler answers, no worker comes, or the profile is for batch jobs.
     """
     if client is not None:
         from surveyflow.flow.connections import Cluster
@@ -49,6 +52,8 @@ def open_executor(
     elif isinstance(profile, SerialProfile):
         with closing(SerialExecutor(factory, context)) as executor:
             yield executor
+    elif isinstance(profile, SlurmProfile):
+        raise ClusterError("a profile of kind 'slurm' is for batch jobs. Use it with surveyflow slurm submit.")
     else:
         from surveyflow.flow.connections import open_cluster
 

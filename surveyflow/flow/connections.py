@@ -8,14 +8,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dask.config
 from dask.system import cpu_count
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
 
 from surveyflow.errors import ClusterError
-from surveyflow.flow.profiles import AddressProfile, LocalProfile
+from surveyflow.flow.certificates import security
+from surveyflow.flow.gpus import GPUS_VARIABLE, visible_gpus
+from surveyflow.flow.profiles import AddressProfile, LocalGpuProfile, LocalProfile, OwnCluster
 from surveyflow.flow.scratch import scratch_folder
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE
 
@@ -53,27 +56,34 @@ class Cluster:
     logs: Path | None = None
 
 
-def open_cluster(profile: LocalProfile | AddressProfile) -> AbstractContextManager[Cluster]:
+def open_cluster(profile: LocalProfile | LocalGpuProfile | AddressProfile) -> AbstractContextManager[Cluster]:
     """Start a local cluster, and end it afterwards; or connect to one that runs, and leave it running.
 
     Raises
     ------
     ClusterError
-        When no scheduler answers, or no worker comes.
+        When no scheduler answers, no worker comes, or there is no GPU.
     """
-    return _start_local(profile) if isinstance(profile, LocalProfile) else _connect(profile)
+    if isinstance(profile, LocalProfile):
+        return _start_here(profile, profile.workers or cpu_count())
+    if isinstance(profile, LocalGpuProfile):
+        gpus = profile.gpus or visible_gpus()
+        known_by = Security.temporary() if profile.tls else None
+        return _start_here(profile, len(gpus), {GPUS_VARIABLE: ",".join(gpus), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}, known_by)
+    return _connect(profile)
 
 
 @contextmanager
-def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
+def _start_here(
+    profile: OwnCluster, n_workers: int, variables: Mapping[str, str] = MappingProxyType({}), known_by: Security | None = None
+) -> Iterator[Cluster]:
     """Start worker processes of one thread each that nobody outside this machine can reach."""
-    n_workers = profile.workers or cpu_count()
     with (
         scratch_folder(profile.scratch) as scratch,
-        _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: str(scratch)}),
+        _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: str(scratch)} | dict(variables)),
         _quiet_dask(),
         dask.config.set(_local_settings(profile)),
-        _local_cluster(profile, n_workers, scratch) as cluster,
+        _local_cluster(profile, n_workers, scratch, known_by) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
@@ -82,7 +92,7 @@ def _start_local(profile: LocalProfile) -> Iterator[Cluster]:
             client.wait_for_workers(n_workers, timeout=5)
 
 
-def _local_cluster(profile: LocalProfile, n_workers: int, scratch: Path) -> LocalCluster:
+def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by: Security | None) -> LocalCluster:
     """Start worker processes; Dask gives up the whole cluster if one of them dies meanwhile, so try again."""
     for attempt in range(1, STARTS + 1):
         try:
@@ -96,6 +106,7 @@ def _local_cluster(profile: LocalProfile, n_workers: int, scratch: Path) -> Loca
                 memory_limit=profile.memory or 0,
                 local_directory=str(scratch),
                 silence_logs=False,
+                security=known_by,
             )
         except RuntimeError as error:
             logger.warning("cluster=local start=%d of %d failed: %s", attempt, STARTS, error)
@@ -106,7 +117,7 @@ def _local_cluster(profile: LocalProfile, n_workers: int, scratch: Path) -> Loca
     ) from failure
 
 
-def _local_settings(profile: LocalProfile) -> dict[str, Any]:
+def _local_settings(profile: OwnCluster) -> dict[str, Any]:
     """Dask's settings for a cluster of our own.
 
     Deaths are counted by our own side, so Dask is to report each one. A worker that was lost comes back by its nanny, again and
@@ -119,6 +130,7 @@ def _local_settings(profile: LocalProfile) -> dict[str, Any]:
         "distributed.deploy.lost-worker-timeout": "10000 days",
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
+        "distributed.scheduler.worker-ttl": f"{profile.silence_s}s",
         "distributed.worker.preload": ["surveyflow.flow.worker_process"],
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
@@ -162,26 +174,44 @@ def _connect(profile: AddressProfile) -> Iterator[Cluster]:
     """Connect to a running scheduler and wait for its first worker."""
     where = profile.address or str(profile.scheduler_file)
     with _client(profile, where) as client:
+        warn_of_open_door(client.scheduler.address)
         _wait_for_worker(client, where, profile.worker_wait_s)
-        yield Cluster(client)
+        yield Cluster(client, profile.logs)
 
 
 def _client(profile: AddressProfile, where: str) -> Client:
     """Connect, or say why not."""
     if profile.scheduler_file is not None and not profile.scheduler_file.exists():
         raise ClusterError(f"there is no scheduler file {where}. Start the scheduler, or correct scheduler_file in the profile.")
+    known_by = None if profile.certificates is None else security(profile.certificates)
     try:
         return Client(
             profile.address,
             scheduler_file=profile.scheduler_file and str(profile.scheduler_file),
             timeout=profile.connect_timeout_s,
             set_as_default=False,
+            security=known_by,
         )
-    except (OSError, ValueError) as error:
+    except TypeError as error:  # Dask's way of saying that an address is encrypted and it has been told of no certificates
+        raise ClusterError(
+            f"the scheduler at {where} lets in only who has its certificates. Name their folder in the profile: certificates."
+        ) from error
+    except (OSError, ValueError, RuntimeError) as error:  # the last where only this side insists on encryption
         raise ClusterError(
             f"no Dask scheduler answers at {where} within {profile.connect_timeout_s:g} s: {error}. "
             "Start it, or correct the address in the profile."
         ) from error
+
+
+def warn_of_open_door(address: str) -> None:
+    """Say so when others can reach a scheduler, and need no certificate to be let in."""
+    protocol, _, host = address.partition("://")
+    if protocol != "tls" and not host.startswith((_LOOPBACK, "localhost", "[::1]")):
+        logger.warning(
+            "scheduler=%s is open: whoever reaches it can run programs as you; start it with TLS, and name its certificates "
+            "in the profile",
+            address,
+        )
 
 
 def _wait_for_worker(client: Client, where: str, wait_s: float) -> None:

@@ -1,7 +1,7 @@
 """Where a site wants its work done.
 
-A profile says what differs between a laptop and a cluster; the workflow says everything else. Profiles are TOML files, of one
-table::
+A profile says what differs between a laptop and a cluster; the workflow says everything else. Profiles are TOML
+files::
 
     kind = "local"
     workers = 4
@@ -12,68 +12,26 @@ from __future__ import annotations
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ByteSize,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, model_validator
 
 from surveyflow.errors import Problem, ProfileError
-
-_Count = Annotated[int, Field(strict=True, ge=1)]
-_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-def _anchored(path: Path, info: ValidationInfo[Path | None]) -> Path:
-    return (info.context or Path.cwd()) / path.expanduser()
+from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Seconds
+from surveyflow.flow.slurm_profile import SlurmProfile
 
 
-_AbsolutePath = Annotated[Path, AfterValidator(_anchored)]
-
-
-class SerialProfile(BaseModel):
+class SerialProfile(Part):
     """Everything in the process that was started."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["serial"] = "serial"
 
 
-class ClusterProfile(BaseModel):
-    """What every kind of cluster has in common.
+class OwnCluster(ClusterProfile):
+    """What clusters on this machine have in common; they are gone when the run ends.
 
     Parameters
     ----------
-    jobs_per_worker
-        How many jobs each worker holds at a time: one that runs and those ready to follow.
-    max_deaths
-        Workers that may die with a job before it is given up, at least 2.
-    worker_wait_s
-        How long to wait for a first worker, and to go on without any, seconds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    jobs_per_worker: _Count = 2
-    max_deaths: Annotated[int, Field(strict=True, ge=2)] = 3
-    worker_wait_s: _Seconds = 300.0
-
-
-class LocalProfile(ClusterProfile):
-    """Worker processes of one thread each on this machine, gone when the run ends.
-
-    Parameters
-    ----------
-    workers
-        Number of processes; as many as there are usable cores where None.
     memory
         What each worker may hold before it is killed and started again, such as ``"4 GiB"``; no limit where None. Pages of
         memory-mapped mosaics count, so this must exceed what a worker needs by the size of its mosaics.
@@ -81,13 +39,44 @@ class LocalProfile(ClusterProfile):
         Folder for the workers' temporary files; the system's own where None.
     dashboard
         Where Dask's dashboard listens, ``host:port``; port 0 takes a free one.
+    silence_s
+        A worker that has given no sign of life for so long, seconds, is ended, and its jobs go elsewhere. Dask waits for 5 s at
+        least.
+    """
+
+    memory: ByteSize | None = None
+    scratch: AbsolutePath | None = None
+    dashboard: str = "127.0.0.1:0"
+    silence_s: Seconds = 300.0
+
+
+class LocalProfile(OwnCluster):
+    """Worker processes of one thread each on this machine.
+
+    Parameters
+    ----------
+    workers
+        Number of processes; as many as there are usable cores where None.
     """
 
     kind: Literal["local"] = "local"
-    workers: _Count | None = None
-    memory: ByteSize | None = None
-    scratch: _AbsolutePath | None = None
-    dashboard: str = "127.0.0.1:0"
+    workers: Count | None = None
+
+
+class LocalGpuProfile(OwnCluster):
+    """A worker process for each GPU of this machine.
+
+    Parameters
+    ----------
+    gpus
+        Which, as CUDA_VISIBLE_DEVICES names them; all that are visible where None.
+    tls
+        Whether driver, scheduler and workers know each other by certificates, which exist in memory only.
+    """
+
+    kind: Literal["local-gpu"] = "local-gpu"
+    gpus: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    tls: bool = True
 
 
 class AddressProfile(ClusterProfile):
@@ -101,12 +90,18 @@ class AddressProfile(ClusterProfile):
         Or the file in which the scheduler wrote it (``dask scheduler --scheduler-file``).
     connect_timeout_s
         How long to wait for the scheduler's answer, seconds.
+    certificates
+        Folder of the cluster's certificate and key (`surveyflow.flow.certificates`); None where connections are not encrypted.
+    logs
+        Folder of the workers' logs (`surveyflow.flow.worker_logs`), if they write them where this machine can read.
     """
 
     kind: Literal["address"] = "address"
     address: str | None = None
-    scheduler_file: _AbsolutePath | None = None
-    connect_timeout_s: _Seconds = 30.0
+    scheduler_file: AbsolutePath | None = None
+    connect_timeout_s: Seconds = 30.0
+    certificates: AbsolutePath | None = None
+    logs: AbsolutePath | None = None
 
     @model_validator(mode="after")
     def _names_one_scheduler(self) -> AddressProfile:
@@ -115,15 +110,21 @@ class AddressProfile(ClusterProfile):
         return self
 
 
-Profile = SerialProfile | LocalProfile | AddressProfile
+Profile = SerialProfile | LocalProfile | LocalGpuProfile | AddressProfile | SlurmProfile
 
-_KINDS: dict[str, type[Profile]] = {"serial": SerialProfile, "local": LocalProfile, "address": AddressProfile}
+_KINDS: dict[str, type[Profile]] = {
+    "serial": SerialProfile,
+    "local": LocalProfile,
+    "local-gpu": LocalGpuProfile,
+    "address": AddressProfile,
+    "slurm": SlurmProfile,
+}
 _ADAPTER: TypeAdapter[Profile] = TypeAdapter(Annotated[Profile, Field(discriminator="kind")])
-_BUILT_IN: dict[str, Profile] = {"serial": SerialProfile(), "local": LocalProfile()}
+_BUILT_IN: dict[str, Profile] = {"serial": SerialProfile(), "local": LocalProfile(), "local-gpu": LocalGpuProfile()}
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
-    """Find a profile: ``serial`` or ``local``, or a TOML file.
+    """Find a profile: ``serial``, ``local`` or ``local-gpu``, or a TOML file.
 
     Relative paths in a file are relative to it; ``~`` is the user's home.
 
@@ -148,9 +149,9 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         hint = _did_you_mean(str(path), list(_BUILT_IN))
-        raise ProfileError(f"there is no profile {path}.{hint} Name serial, local or a TOML file.") from None
+        raise ProfileError(f"there is no profile {path}.{hint} Name serial, local, local-gpu or a TOML file.") from None
     except OSError as error:
-        raise ProfileError(f"{path}: cannot be read: {error.strerror}. Name serial, local or a TOML file.") from error
+        raise ProfileError(f"{path}: cannot be read: {error.strerror}. Name serial, local, local-gpu or a TOML file.") from error
     except ValueError as error:
         raise ProfileError(f"{path}: is not TOML: {error}. Correct the file.") from error
 
@@ -165,7 +166,7 @@ def _validated(path: Path, table: dict[str, Any]) -> Profile:
 
 def _problem(path: Path, table: dict[str, Any], found: Any) -> Problem:
     """Say one of pydantic's findings in our words."""
-    keys = [str(part) for part in found["loc"] if part not in _KINDS]
+    keys = [str(part) for part in found["loc"][1:]]  # the first is the kind
     key = ".".join(keys)
     match found["type"]:
         case "union_tag_not_found":
@@ -174,12 +175,24 @@ def _problem(path: Path, table: dict[str, Any], found: Any) -> Problem:
             hint = _did_you_mean(str(table["kind"]), list(_KINDS))
             return Problem(f"{path}: kind", f"{table['kind']!r} is unknown.{hint}", f"Set it to one of {', '.join(_KINDS)}.")
         case "extra_forbidden":
-            known = list(_KINDS[table["kind"]].model_fields)
-            what = f"is not a key of {table['kind']!r} profiles.{_did_you_mean(key, known)}"
+            known = _known_keys(_KINDS[table["kind"]], keys[:-1])
+            what = f"is not a key of {table['kind']!r} profiles.{_did_you_mean(keys[-1], known)}"
             return Problem(f"{path}: {key}", what, f"Known keys: {', '.join(known)}.")
         case _:
             where = f"{path}: {key}" if key else str(path)
             return Problem(where, f"{found['msg']}; found {found['input']!r}.", "Correct the value.")
+
+
+def _known_keys(model: type[BaseModel], tables: list[str]) -> list[str]:
+    """Keys of the table that ``tables`` lead to: names of fields, each followed by a name of the user's where it is a mapping."""
+    names = iter(tables)
+    for name in names:
+        annotation = model.model_fields[name].annotation
+        if get_origin(annotation) is dict:
+            next(names)
+            annotation = get_args(annotation)[1]
+        model = cast("type[BaseModel]", annotation)
+    return list(model.model_fields)
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from distributed import Worker
 
+from surveyflow.flow.gpus import GPUS_VARIABLE
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE, log_path
 
 
@@ -25,7 +26,14 @@ def dask_setup(worker: Worker) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _write_to(log_path(Path(os.environ[FOLDER_VARIABLE]), worker.address))
+    _take_gpu(worker.name)
     atexit.register(_leave)
+
+
+def _take_gpu(name: object) -> None:
+    """See one GPU only: nothing has looked for GPUs yet, since TensorFlow is imported with the first job."""
+    if gpus := os.environ.get(GPUS_VARIABLE):
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus.split(",")[int(str(name))]
 
 
 def _write_to(path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from surveyflow.errors import ProfileError
-from surveyflow.flow.profiles import LocalProfile, SerialProfile, load_profile
+from surveyflow.flow.profiles import LocalGpuProfile, LocalProfile, SerialProfile, load_profile
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -21,7 +21,8 @@ def write(tmp_path):
     return write
 
 
-def test_serial_and_local_need_no_file():
+def test_serial_local_and_local_gpu_need_no_file():
+    assert load_profile("local-gpu") == LocalGpuProfile()
     assert load_profile("serial") == SerialProfile()
     assert load_profile("local") == LocalProfile()
 
@@ -61,13 +62,15 @@ def test_every_profile_of_the_repository_loads(path):
         ('kind = "local"\nworker = 3\n', "worker: is not a key of 'local' profiles. Did you mean 'workers'?"),
         ('kind = "address"\naddress = "tcp://h:1"\nworkers = 3\n', "workers: is not a key of 'address' profiles."),
         ('kind = "locaal"\n', "kind: 'locaal' is unknown. Did you mean 'local'?"),
-        ("workers = 3\n", "kind: is missing. Set it to one of serial, local, address."),
+        ("workers = 3\n", "kind: is missing. Set it to one of serial, local, local-gpu, address, slurm."),
         ('kind = "local"\nworkers = "many"\n', "workers: Input should be a valid integer; found 'many'."),
         ('kind = "local"\nworkers = true\n', "workers: Input should be a valid integer; found True."),
         ('kind = "local"\nworkers = 0\n', "workers: Input should be greater than or equal to 1; found 0."),
         ('kind = "local"\nmemory = "plenty"\n', "memory: could not parse value and unit from byte string; found 'plenty'."),
         ('kind = "local"\nmax_deaths = 1\n', "max_deaths: Input should be greater than or equal to 2; found 1."),
         ('kind = "local"\nworker_wait_s = inf\n', "worker_wait_s: Input should be a finite number; found inf."),
+        ('kind = "local-gpu"\ngpus = []\n', "gpus: Tuple should have at least 1 item"),
+        ('kind = "local-gpu"\nworkers = 2\n', "workers: is not a key of 'local-gpu' profiles."),
         ('kind = "address"\n', "give either address or scheduler_file"),
         ('kind = "address"\naddress = "tcp://h:1"\nscheduler_file = "s.json"\n', "give either address or scheduler_file"),
         ('kind = "local\n', "is not TOML"),

@@ -8,7 +8,8 @@ import time
 import pytest
 from distributed import Client, LocalCluster
 
-from surveyflow.flow.connections import Cluster
+from surveyflow.flow.connections import Cluster, open_cluster
+from surveyflow.flow.profiles import LocalProfile
 from surveyflow.flow.runner import DaskExecutor
 from surveyflow.flow.serial import SerialExecutor
 from surveyflow.types import Job
@@ -115,6 +116,18 @@ def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, di
 
     assert result.error is None
     assert len(set((diary / "moody").read_text().split())) == 2
+
+
+@pytest.mark.timeout(90)
+def test_a_job_whose_worker_falls_silent_goes_elsewhere_until_it_is_given_up(diary):
+    with open_cluster(LocalProfile(workers=2, silence_s=1.0)) as cluster:
+        executor = DaskExecutor(cluster, FACTORY, {"diary": str(diary)}, max_deaths=2)
+        done = by_name(executor.run([Job("poison", "freeze", {}), *squares(4)]))
+
+    assert {name for name, result in done.items() if result.error} == {"poison"}
+    assert "2 workers died with it" in done["poison"].error
+    assert len(done) == 5
+    assert len(set((diary / "poison").read_text().split())) == 2
 
 
 def test_a_fatal_error_ends_the_run(executor, diary):

@@ -1,0 +1,5 @@
+"""``python -m surveyflow``: the command line of this interpreter's environment, whatever the path finds first."""
+
+from surveyflow.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""How client, scheduler and workers of one cluster know each other, and nobody else.
+
+An open scheduler runs whatever it is sent, for every user of the machine. So each cluster gets a key and a certificate of its
+own, in a folder that its owner alone can read; who cannot show them is not let in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surveyflow.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
+ROLES = ("scheduler", "worker", "client")
+
+
+def write_certificates(folder: Path) -> None:
+    """Make a new key and certificate, in place of any that are there.
+
+    Parameters
+    ----------
+    folder
+        Where to; it is made if absent, and nobody but its owner can look into it afterwards.
+    """
+    from distributed import Security
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    made = Security.temporary()
+    for name, text in ((CERTIFICATE, made.tls_scheduler_cert), (KEY, made.tls_scheduler_key)):
+        (folder / name).unlink(missing_ok=True)
+        with open(folder / name, "x", opener=_private, encoding="ascii") as stream:
+            stream.write(text)
+
+
+def security(folder: Path) -> Security:
+    """Read what proves who belongs to a cluster, for any of its roles.
+
+    Raises
+    ------
+    ClusterError
+        If the folder lacks them, or others can read the key.
+    """
+    from distributed import Security
+
+    _check_private(folder / KEY)
+    certificate, key = str(folder / CERTIFICATE), str(folder / KEY)
+    certificates = {f"tls_{role}_cert": certificate for role in ROLES}
+    keys = {f"tls_{role}_key": key for role in ROLES}
+    return Security(require_encryption=True, tls_ca_file=certificate, **certificates, **keys)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _check_private(key: Path) -> None:
+    try:
+        mode = key.stat().st_mode
+    except OSError as error:
+        raise ClusterError(
+            f"{key} cannot be read: {error.strerror}. Name the folder of the cluster's certificate.pem and key.pem."
+        ) from error
+    if mode & 0o077:
+        raise ClusterError(
+            f"{key} can be read by others (mode {mode & 0o777:03o}). Make a new key: nobody can tell who has this one."
+        )

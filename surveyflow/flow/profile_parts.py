@@ -1,0 +1,43 @@
+"""What profiles of every kind are made of: their kinds of value, and what all clusters have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _anchored(path: Path, info: ValidationInfo[Path | None]) -> Path:
+    return (info.context or Path.cwd()) / path.expanduser()
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_anchored)]
+"""A path relative to the profile's file; ``~`` is the user's home."""
+
+
+class Part(BaseModel):
+    """A table of a profile: it cannot be changed, and has no other keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClusterProfile(Part):
+    """What every kind of cluster has in common.
+
+    Parameters
+    ----------
+    jobs_per_worker
+        How many jobs each worker holds at a time: one that runs and those ready to follow.
+    max_deaths
+        Workers that may die with a job before it is given up, at least 2.
+    worker_wait_s
+        How long to wait for a first worker, and to go on without any, seconds.
+    """
+
+    jobs_per_worker: Count = 2
+    max_deaths: Annotated[int, Field(strict=True, ge=2)] = 3
+    worker_wait_s: Seconds = 300.0

@@ -1,0 +1,53 @@
+#!/bin/bash
+#SBATCH --job-name=surveyflow-candels-v1.0
+#SBATCH --partition=long
+#SBATCH --account=astro
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=2
+#SBATCH --mem=8192M
+#SBATCH --time=2-00:00:00
+#SBATCH --output=/project/surveyflow/candels-v1.0-51ab6a80/logs/head-%j.log
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@120
+
+folder=/project/surveyflow/candels-v1.0-51ab6a80
+module load cuda/12.4
+source /project/venv/bin/activate
+export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
+export DASK_DISTRIBUTED__COMM__TLS__CA_FILE=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__SCHEDULER__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__SCHEDULER__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__COMM__TLS__WORKER__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
+export DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT=7200s
+export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=300s
+
+again() { rm -f "$folder/scheduler.json"; scontrol requeue "$SLURM_JOB_ID"; exit; }
+trap again USR1  # walltime is near
+rm -f "$folder/scheduler.json"
+/project/venv/bin/python -m dask scheduler --scheduler-file "$folder/scheduler.json" --interface ib0 --port 0 \
+    --protocol tls --dashboard-address 127.0.0.1:0 &
+scheduler=$!
+until [ -s "$folder/scheduler.json" ]; do kill -0 "$scheduler" || exit 1; sleep 0.5; done
+for try in {1..20}; do
+    /project/venv/bin/python -m surveyflow run /survey/workflow.toml --profile /project/surveyflow/candels-v1.0-51ab6a80/driver.toml --json >"$folder/result.json" &
+    driver=$!
+    wait -n "$driver" "$scheduler"
+    code=$?
+    if ! kill -0 "$scheduler" 2>/dev/null; then
+        [ "${SLURM_RESTART_COUNT:-0}" -ge 20 ] || again
+        code=1
+        break
+    fi
+    [ "$code" -ge 128 ] || break
+done
+echo "$code" >"$folder/finished"
+scancel --quiet $(cat "$folder/pools.id")
+kill "$scheduler"
+wait "$scheduler"
+exit "$code"
