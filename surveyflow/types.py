@@ -78,7 +78,7 @@ class WeightsOrigin(StrEnum):
     """Where a model's weights came from. Only ``ferreira2022`` may be called Ferreira+22."""
 
     FERREIRA2022 = "ferreira2022"
-    """Imported from the authors' released files."""
+    """The authors' released weights."""
     SIMULATED = "simulated"
     """Trained on surveyflow's own simulations."""
     USER = "user"

@@ -29,7 +29,9 @@ FLAG_MEANINGS = {
 }
 
 ORIGIN_MEANINGS = {
-    WeightsOrigin.FERREIRA2022: "Ferreira+22: imported from the authors' released files",
+    WeightsOrigin.FERREIRA2022: (
+        "Ferreira+22: the authors' weights, known by their files' digests or, if the notes say so, on the importer's word"
+    ),
     WeightsOrigin.SIMULATED: "trained on surveyflow's own simulations",
     WeightsOrigin.USER: "trained by the user",
     WeightsOrigin.UNTRAINED: "untrained: fixed random numbers",
