@@ -184,15 +184,20 @@ def test_a_unit_with_another_number_of_rows_than_its_receipt_says_is_refused(tmp
 
 def test_a_unit_that_holds_the_rows_of_another_is_refused(tmp_path, units):
     unit_path(tmp_path, units[1].key).write_bytes(unit_path(tmp_path, units[0].key).read_bytes())
-    with pytest.raises(CatalogError, match="60 sources of field EGS have more than one row"):
+    with pytest.raises(
+        CatalogError, match=r"EGS/F814W/1\) is damaged: it differs from its receipt\. Remove the file and run again"
+    ):
         publish(tmp_path, "v1.0", units, None, {})
+    with pytest.raises(CatalogError, match="60 sources of field EGS have more than one row"):
+        publish(tmp_path, "v1.0", [units[0], replace(units[1], digest=units[0].digest)], None, {})
+    assert nothing_was_published(tmp_path)
 
 
 def test_a_unit_of_another_schema_is_refused(tmp_path, units):
     path = unit_path(tmp_path, units[1].key)
     pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
     with pytest.raises(CatalogError, match=r"has another schema .* Remove the file and run again"):
-        publish(tmp_path, "v1.0", units, None, {})
+        publish(tmp_path, "v1.0", [units[0], replace(units[1], digest=file_digest(path))], None, {})
     assert nothing_was_published(tmp_path)
 
 
