@@ -201,7 +201,7 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
 
 
 def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head_lose_nothing(batch, expected):
-    running = batch(pace_s=0.8, lifetime="00:00:08")
+    running = batch(pace_s=2.5, lifetime="00:00:08")
     running.wait_for_units(1)
     gpu = running.jobs.pools["gpu"]
 
