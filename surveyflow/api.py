@@ -239,6 +239,8 @@ def run(
     ------
     WorkflowError
         If anything cannot be used; nothing was changed.
+    ModelError
+        If the engine cannot run the models on this machine; nothing was changed.
     InputsChanged
         If a file changed while it was read; nothing was published.
     LockHeld
@@ -246,10 +248,10 @@ def run(
     """
     chosen = load_profile(profile or "local")
     with _opened(workflow, release, output) as (survey, original):
-        check_engine()
+        choice = EngineChoice(engine, precision)
+        check_engine(choice, survey.cards.values())
         if reread:
             forget_digests(survey.workflow.output.root)
-        choice = EngineChoice(engine, precision)
         return run_survey(survey, chosen, client=client, engine=choice, listeners=listeners, original=original)
 
 

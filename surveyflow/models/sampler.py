@@ -102,25 +102,56 @@ def keras_backend() -> str:
 def choose_engine(architecture: Architecture, precision: Precision = "float32") -> tuple[str, str]:
     """The engine that ``auto`` stands for on this machine, and why.
 
-    It is ``fft`` where no GPU is visible, the native core was built and the network suits it; else ``keras``. Where Keras
-    cannot be used, a network that the FFT engine can do, but not well, is left to it.
+    It is ``keras`` where a GPU is visible; else ``fft`` where the native core was built and the network suits it. Where Keras
+    cannot be used, every network that the FFT engine can do at all is left to it.
 
     Returns
     -------
     ``keras`` or ``fft``, and the reason in words.
     """
-    if _sees_gpu():
-        return "keras", "a GPU is visible"
     fft = import_module("surveyflow.models.fft_engine")
+    problem = engine_problem()
+    if problem is None and _sees_gpu():
+        return "keras", "a GPU is visible"
     refusal = fft.refusal(architecture, precision)
-    if refusal is None:
-        return "fft", "no GPU is visible, and the native core suits the network"
-    if engine_problem() and fft.impossible(architecture, precision) is None:
-        return "fft", f"Keras cannot be used here, although {refusal}"
-    return "keras", refusal
+    if problem is None:
+        return ("keras", refusal) if refusal else ("fft", "no GPU is visible, and the native core suits the network")
+    impossible = fft.impossible(architecture, precision)
+    if impossible:
+        return "keras", impossible
+    fitness = f"although {refusal}" if refusal else "and the native core suits the network"
+    return "fft", f"Keras cannot be used here ({problem}), {fitness}"
+
+
+def obstacle(engine: str, architecture: Architecture, precision: Precision = "float32") -> str | None:
+    """Why an engine cannot do a network on this machine, or with ``auto`` why none can; None if one can.
+
+    No framework is imported.
+
+    Raises
+    ------
+    ModelError
+        If there is no such engine.
+    """
+    _check_name(engine)
+    problems = [_obstacle(name, architecture, precision) for name in ([*_ENGINES] if engine == "auto" else [engine])]
+    return None if None in problems else "; ".join(filter(None, problems))
+
+
+def _obstacle(engine: str, architecture: Architecture, precision: Precision) -> str | None:
+    if engine == "keras":
+        return engine_problem()
+    return cast("str | None", import_module("surveyflow.models.fft_engine").impossible(architecture, precision))
+
+
+def _check_name(engine: str) -> None:
+    names = ["auto", *_ENGINES]
+    if engine not in names:
+        raise ModelError(f"there is no engine {engine!r}. Choose one of {', '.join(names)}.")
 
 
 def _chosen(name: str, card: ModelCard, precision: Precision) -> str:
+    _check_name(name)
     if name != "auto":
         return name
     chosen, reason = choose_engine(card.architecture, precision)
@@ -135,8 +166,6 @@ def _sees_gpu() -> bool:
 
 
 def _engine(chosen: str, folder: Path) -> Engine:
-    if chosen not in _ENGINES:
-        raise ModelError(f"there is no engine {chosen!r}. Choose one of {', '.join(['auto', *_ENGINES])}.")
     module, factory = _ENGINES[chosen]
     try:
         engine = getattr(import_module(module), factory)

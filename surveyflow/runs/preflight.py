@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
 from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.inputs.workflow import FieldInputs, Workflow
-from surveyflow.models.sampler import choose_engine, engine_problem
+from surveyflow.models.sampler import Precision, obstacle
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning import place, units_of_field
 from surveyflow.process import band_differs
 from surveyflow.runs.constancy import input_states
-from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, Architecture, ModelCard, ModelKey, SourceList
+from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, EngineChoice, ModelCard, ModelKey, SourceList
 
 logger = logging.getLogger(__name__)
 
@@ -235,15 +235,23 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard | None) -> Itera
         yield f"{name}: the model is lent by {card.key}, whose card allows it"
 
 
-def check_engine() -> None:
-    """Refuse to start where no engine can run a model.
+def check_engine(choice: EngineChoice, cards: Iterable[ModelCard]) -> None:
+    """Refuse to start where a model cannot be run as it is wished.
+
+    Parameters
+    ----------
+    choice
+        The engine that is asked for, or ``auto``, and the precision.
+    cards
+        Of the survey's models.
 
     Raises
     ------
     ModelError
-        If neither Keras nor another engine can be used.
+        If the engine cannot be used for one of them, or with ``auto`` none can; or if there is no such engine.
     """
-    engine, reason = choose_engine(Architecture())
-    problem = engine_problem()
-    if engine == "keras" and problem:
-        raise ModelError(f"No engine can run a model here: {problem}. The engine without a framework cannot, either: {reason}.")
+    for card in cards:
+        problem = obstacle(choice.name, card.architecture, cast("Precision", choice.precision))
+        if problem:
+            failing = "No engine can" if choice.name == "auto" else f"The engine {choice.name!r} cannot"
+            raise ModelError(f"{failing} run {card.key} in {choice.precision} here: {problem}.")

@@ -10,7 +10,7 @@ import pytest
 from networks import KEY, images, write_small_model
 from surveyflow.errors import ModelError
 from surveyflow.models import fft_engine, native_library, sampler
-from surveyflow.models.sampler import choose_engine, load_model
+from surveyflow.models.sampler import choose_engine, load_model, obstacle
 from surveyflow.models.store import ModelStore
 from surveyflow.types import Architecture
 
@@ -24,6 +24,24 @@ def no_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
+@pytest.fixture
+def visible_gpu(monkeypatch):
+    """Pretends that there is a GPU."""
+    monkeypatch.setattr(sampler, "_sees_gpu", lambda: True)
+
+
+@pytest.fixture
+def usable_keras(monkeypatch):
+    """Pretends that Keras is installed."""
+    monkeypatch.setattr(sampler, "engine_problem", lambda: None)
+
+
+@pytest.fixture
+def absent_keras(monkeypatch):
+    """Pretends that Keras is not installed."""
+    monkeypatch.setattr(sampler, "engine_problem", lambda: "keras not installed")
+
+
 @needs_core
 def test_a_network_that_gains_by_transforms_goes_to_the_fft_engine():
     for architecture in (Architecture(), SUITED):
@@ -31,7 +49,7 @@ def test_a_network_that_gains_by_transforms_goes_to_the_fft_engine():
 
 
 @needs_core
-def test_a_network_that_does_not_gain_goes_to_keras():
+def test_a_network_that_does_not_gain_goes_to_keras(usable_keras):
     engine, reason = choose_engine(UNSUITED)
     assert engine == "keras"
     assert "would need" in reason
@@ -39,8 +57,7 @@ def test_a_network_that_does_not_gain_goes_to_keras():
 
 
 @needs_core
-def test_without_keras_the_fft_engine_does_what_it_can(monkeypatch):
-    monkeypatch.setattr(sampler, "engine_problem", lambda: "keras not installed")
+def test_without_keras_the_fft_engine_does_what_it_can(absent_keras):
     assert choose_engine(UNSUITED)[0] == "fft"
     assert choose_engine(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,)))[0] == "keras"
 
@@ -51,9 +68,34 @@ def test_other_precisions_are_for_keras(precision):
     assert choose_engine(Architecture(), precision) == ("keras", f"the FFT engine computes in float32, not in {precision}")
 
 
-def test_a_visible_gpu_is_used(monkeypatch):
-    monkeypatch.setattr(sampler, "_sees_gpu", lambda: True)
+def test_a_visible_gpu_is_used(visible_gpu, usable_keras):
     assert choose_engine(Architecture()) == ("keras", "a GPU is visible")
+
+
+@needs_core
+def test_a_gpu_is_left_alone_where_keras_cannot_be_used(visible_gpu, absent_keras):
+    engine, reason = choose_engine(Architecture())
+    assert engine == "fft"
+    assert "keras not installed" in reason
+
+
+def test_an_engine_is_hindered_by_its_own_obstacles_alone(monkeypatch, visible_gpu, absent_keras):
+    monkeypatch.setattr(fft_engine, "absence", lambda: None)
+    assert obstacle("fft", Architecture()) is None
+    assert obstacle("auto", Architecture()) is None
+    assert obstacle("keras", Architecture()) == "keras not installed"
+    assert obstacle("auto", Architecture(), "tf32") == ("keras not installed; the FFT engine computes in float32, not in tf32")
+
+
+def test_usable_keras_does_not_help_the_fft_engine(monkeypatch, usable_keras):
+    monkeypatch.setattr(fft_engine, "absence", lambda: "it was not built")
+    assert obstacle("fft", Architecture()) == "the native core cannot be used: it was not built"
+    assert obstacle("auto", Architecture()) is None
+
+
+def test_an_engine_that_does_not_exist_is_refused():
+    with pytest.raises(ModelError, match=r"no engine 'abacus'. Choose one of auto, keras, fft"):
+        obstacle("abacus", Architecture())
 
 
 def test_without_the_native_core_keras_is_chosen(monkeypatch, tmp_path):
