@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.catalog.lock import RunLock
+from surveyflow.catalog.revision_numbers import remember_numbers
 from surveyflow.catalog.revisions import LATEST, MANIFEST, Revision, find, in_order_of_publication, read_manifest
 from surveyflow.catalog.run_folders import new_run_id
 from surveyflow.catalog.storage import explained, sync_folder
@@ -78,7 +79,7 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
 
 
 def prune(root: Path, keep: int) -> Pruning:
-    """Remove old revisions, and units that no revision needs any more.
+    """Remove old revisions, and units that no revision needs any more. The number of a removed revision is never given again.
 
     Parameters
     ----------
@@ -104,6 +105,8 @@ def prune(root: Path, keep: int) -> Pruning:
         with explained(root):
             for ruin in (root / "releases").glob(f"{PRUNED}*"):
                 shutil.rmtree(ruin)
+            if pruning.revisions:
+                remember_numbers(root)
             for revision in pruning.revisions:
                 _remove_revision(revision)
             for key, paths in pruning.units.items():

@@ -22,6 +22,7 @@ import pyarrow as pa
 from surveyflow.catalog.draws import link_draws
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.pruning import PRUNED
+from surveyflow.catalog.revision_numbers import highest_number
 from surveyflow.catalog.revisions import (
     LATEST,
     MANIFEST,
@@ -35,7 +36,6 @@ from surveyflow.catalog.revisions import (
     read_catalog,
     read_manifest,
     revision_names,
-    split_name,
 )
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.catalog.storage import (
@@ -291,5 +291,4 @@ def _next_name(root: Path, release: str) -> str:
         raise InputError(
             f"the release's name {release!r} cannot be a folder's. Use letters, digits and . _ + -, but not the word {LATEST}."
         )
-    numbers = [number for of_release, number in map(split_name, revision_names(root)) if of_release == release]
-    return f"{release}-r{max(numbers, default=0) + 1}"
+    return f"{release}-r{highest_number(root, release) + 1}"

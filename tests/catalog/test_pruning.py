@@ -1,6 +1,8 @@
 """Pruning frees space and never takes what a reader, a kept revision or an unfinished run needs."""
 
+import json
 import os
+import shutil
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from surveyflow.catalog.releases import latest, list_revisions, publish, read_ma
 from surveyflow.catalog.rollback import roll_back
 from surveyflow.catalog.units import draws_path, read_receipt, unit_path, write_unit
 from surveyflow.catalog.verify import check_revision
-from surveyflow.errors import CatalogNotFound, LockHeld, OutputError
+from surveyflow.errors import CatalogError, CatalogNotFound, LockHeld, OutputError
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +63,8 @@ def units(root):
 
 
 def size(root):
-    files = {path.stat().st_ino: path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
+    found = [*root.glob("releases/**/*"), *root.glob("units/**/*")]
+    files = {path.stat().st_ino: path.stat().st_size for path in found if path.is_file() and not path.is_symlink()}
     return sum(files.values())
 
 
@@ -150,6 +153,30 @@ def test_a_pruner_that_is_stopped_anywhere_leaves_whole_revisions(root, monkeypa
         check_revision(revision.path)
     prune(root, 2)
     assert names(root) == ["v1-r3", "v1-r4"]
+
+
+def test_the_number_of_a_removed_revision_is_never_given_again(root):
+    roll_back(root, "v1-r1")
+    prune(root, 1)
+    shutil.rmtree(root / "releases" / "v1-r4")
+    assert publish_units(root, 0, 5).name == "v1-r5"
+    prune(root, 1)
+    assert publish_units(root, 0, 6).name == "v1-r6"
+
+
+def test_a_pruner_that_is_stopped_at_its_first_removal_has_written_the_numbers_down(root, monkeypatch):
+    monkeypatch.setattr("surveyflow.catalog.pruning._remove_revision", lambda revision: (_ for _ in ()).throw(OSError(5, "I/O")))
+    with pytest.raises(OutputError):
+        prune(root, 2)
+    assert json.loads((root / "revision_numbers.json").read_bytes()) == {"v1": 4}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"v1": "many"}', b'{"v1": null}', b"\xff"])
+def test_a_damaged_file_of_numbers_stops_the_publishing_instead_of_giving_a_number_twice(root, content):
+    (root / "revision_numbers.json").write_bytes(content)
+    with pytest.raises(CatalogError, match=r"revision_numbers\.json is damaged .* write it anew"):
+        publish_units(root, 0, 5)
+    assert names(root) == ["v1-r1", "v1-r2", "v1-r3", "v1-r4"]
 
 
 def test_a_run_is_not_disturbed(root):
