@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -145,6 +146,14 @@ def test_a_hook_that_fails_undoes_nothing(world, caplog):
     assert run(world, "latest").exit_code == 0
     assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]
     assert "could not be started" in caplog.text
+
+
+def test_a_hook_may_prune(world):
+    run(world, "v1.9")
+    prune = [*COMMAND, "releases", "prune", str(world / "catalog"), "--keep", "1", "--apply"]
+    edit_workflow(world / "workflow.toml", {"publish": {"notify": shlex.join(prune)}})
+    run(world, "v1.10")
+    assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]
 
 
 def start(world, *options):

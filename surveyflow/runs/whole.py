@@ -143,21 +143,25 @@ def run_survey(
     root = survey.workflow.output.root
     latest(root)  # a broken one is refused now, not after hours of work
     folder = RunFolder(root, new_run_id())
-    with RunLock(root, folder.run_id) as lock, ExitStack() as stack:
-        folder.create(to_toml(survey.workflow))
-        stack.enter_context(folder.logging())
-        for notice in survey.warnings + survey.notices:
-            logger.info("notice=%r", notice)
-        sweep(root)
-        reporter = Reporter([*listeners, folder.record])
-        context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
-        executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
-        with _reporting_the_end(reporter):
-            plan = make_plan(survey, executor, reporter, engine.precision)
-            if original is not None:
-                check_plan(original, survey, plan)
-            run = _Run(survey, plan, folder, reporter, lock, start)
-            return _already_published(survey, plan) or _work_and_publish(run, executor)
+    with ExitStack() as logs:
+        with RunLock(root, folder.run_id) as lock, ExitStack() as stack:
+            folder.create(to_toml(survey.workflow))
+            logs.enter_context(folder.logging())
+            for notice in survey.warnings + survey.notices:
+                logger.info("notice=%r", notice)
+            sweep(root)
+            reporter = Reporter([*listeners, folder.record])
+            context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
+            executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
+            with _reporting_the_end(reporter):
+                plan = make_plan(survey, executor, reporter, engine.precision)
+                if original is not None:
+                    check_plan(original, survey, plan)
+                run = _Run(survey, plan, folder, reporter, lock, start)
+                result = _already_published(survey, plan) or _work_and_publish(run, executor)
+        if result.published:  # told once the lock is given back: the command may prune, or start another run
+            _notify(survey.workflow.publish, result)
+    return result
 
 
 def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: Any) -> RunResult:
@@ -230,9 +234,7 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
         )
     run.reporter.tell(Progress("publish", message=run.survey.workflow.survey.release))
     revision = _publish(run, outcome)
-    result = _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
-    _notify(run.survey.workflow.publish, result)
-    return result
+    return _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
 
 
 def _publish(run: _Run, outcome: Outcome) -> Revision:

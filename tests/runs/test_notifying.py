@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import time
 
@@ -59,3 +60,41 @@ def test_success_is_no_warning(script, caplog):
     caplog.set_level(logging.INFO)
     assert notify(script("print('sent')"), {}, 10)
     assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_what_a_command_leaves_in_the_background_is_not_waited_for(caplog):
+    caplog.set_level(logging.INFO)
+    start = time.monotonic()
+    assert notify("sh -c 'setsid sleep 4 & echo on its way'", {}, 10)
+    assert time.monotonic() - start < 2
+    assert "succeeded: on its way" in caplog.text
+
+
+def test_what_left_the_group_cannot_delay_the_end(caplog):
+    start = time.monotonic()
+    assert not notify("sh -c 'setsid sleep 4 & sleep 30'", {}, 0.5)
+    assert time.monotonic() - start < 2
+    assert "was ended after 0.5 s" in caplog.text
+
+
+def test_the_command_is_ended_when_the_run_is(script, tmp_path, monkeypatch):
+    command = script(f"import time; time.sleep(1); open({str(tmp_path / 'late')!r}, 'w')")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted = iter([KeyboardInterrupt])
+        real = subprocess.Popen.wait
+
+        def wait(process, timeout=None):
+            for interruption in interrupted:
+                raise interruption
+            return real(process, timeout)
+
+        patch.setattr(subprocess.Popen, "wait", wait)
+        notify(command, {}, 10)
+    time.sleep(1.5)
+    assert not (tmp_path / "late").exists()
+
+
+def test_of_much_output_the_end_is_logged(script, caplog):
+    assert not notify(script("import sys; print('x' * 10**6); print('the reason'); sys.exit(1)"), {}, 10)
+    assert "x\nthe reason. The revision" in caplog.text
+    assert len(caplog.text) < 2000
