@@ -86,13 +86,13 @@ class Campaign:
 
     def kill_once(self) -> None:
         """Start a run and kill it, or one of its workers, at a random moment."""
-        child = self.start()
+        child, start = self.start(), time.monotonic()
         moment = self.rng.uniform(0.2, 1.0) * self.undisturbed_s
-        time.sleep(moment)
-        victim = self._victim(child)
-        if child.poll() is None and victim is not None:
-            self.counts["worker" if victim.pid != child.pid else "driver"] += 1
-            victim.kill()
+        try:
+            child.wait(timeout=moment)
+            self.undisturbed_s = time.monotonic() - start  # too late: the machine has become faster
+        except subprocess.TimeoutExpired:
+            self._kill(child)
         _, errors = child.communicate(timeout=CHILD_TIMEOUT_S)
         if child.returncode not in (0, -9):
             raise AssertionError(f"after a kill at {moment:.2f} s the run ended with {child.returncode}: {errors.decode()}")
@@ -100,6 +100,12 @@ class Campaign:
         if child.returncode == 0:
             self._check_complete()
             self._make_work()
+
+    def _kill(self, child: subprocess.Popen[bytes]) -> None:
+        victim = self._victim(child)
+        if victim is not None:
+            self.counts["worker" if victim.pid != child.pid else "driver"] += 1
+            victim.kill()
 
     def _victim(self, child: subprocess.Popen[bytes]) -> psutil.Process | None:
         try:
