@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,17 +103,14 @@ class Campaign:
             self._make_work()
 
     def _kill(self, child: subprocess.Popen[bytes]) -> None:
-        victim = self._victim(child)
-        if victim is not None:
-            self.counts["worker" if victim.pid != child.pid else "driver"] += 1
+        with suppress(psutil.NoSuchProcess):  # it ended by itself
+            victim = self._victim(child)
             victim.kill()
+            self.counts["worker" if victim.pid != child.pid else "driver"] += 1
 
-    def _victim(self, child: subprocess.Popen[bytes]) -> psutil.Process | None:
-        try:
-            driver = psutil.Process(child.pid)
-            workers = [process for process in driver.children(recursive=True) if process.is_running()]
-        except psutil.NoSuchProcess:
-            return None
+    def _victim(self, child: subprocess.Popen[bytes]) -> psutil.Process:
+        driver = psutil.Process(child.pid)
+        workers = driver.children(recursive=True)
         return self.rng.choice(workers) if workers and self.rng.random() < 0.5 else driver
 
     def _check_published(self) -> None:
