@@ -17,7 +17,8 @@ from typing import Any
 from surveyflow.errors import ModelError
 from surveyflow.types import Float32Array, UInt64Array
 
-LIBRARY = Path(__file__).parent / "native" / "libsurveyflow.so"
+_NATIVE = Path(__file__).parent / "native"
+LIBRARY = _NATIVE / "libsurveyflow.so"
 
 _ABI = 1
 _OUT_OF_MEMORY = 1
@@ -98,13 +99,18 @@ class _DrawTask(ctypes.Structure):
 
 
 def absence() -> str | None:
-    """Why there is no native core here; None if there is one."""
+    """Why there is no native core here; None if there is one. A library of other sources than those beside it is none."""
     if not LIBRARY.is_file():
         return "it was not built: there was no C++ compiler when surveyflow was installed"
     try:
-        found = _library().surveyflow_abi()
+        library = _library()
     except OSError as error:
         return f"it cannot be loaded: {error}"
+    if _source_digest() not in {None, _digest_of(library)}:
+        return (
+            f"it was built from other sources; build it again: python {_NATIVE / 'build.py'}, or pip install -e . in a checkout"
+        )
+    found = library.surveyflow_abi()
     return None if found == _ABI else f"it is of another version ({found}, not {_ABI}); install surveyflow again"
 
 
@@ -161,6 +167,26 @@ def _check(outcome: int) -> None:
         raise MemoryError("the FFT engine could not get its scratch memory, about 30 MB a thread")
     if outcome:
         raise ModelError(f"the native core refused the network (code {outcome}). Use engine = 'keras', and report this.")
+
+
+@cache
+def _source_digest() -> str | None:
+    """Of the sources beside the library, which a wheel holds, too; None where they were taken away."""
+    if not (_NATIVE / "library.cpp").is_file():
+        return None
+    from surveyflow.models.native.build import source_digest
+
+    return source_digest()
+
+
+def _digest_of(library: ctypes.CDLL) -> str:
+    """Of the sources that a library was built from; empty for one that does not say."""
+    try:
+        tell = library.surveyflow_source_digest
+    except AttributeError:
+        return ""
+    tell.restype = ctypes.c_char_p
+    return str(tell().decode())
 
 
 @cache

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy._core import _multiarray_umath
 
 from networks import KEY, images, write_small_model
 from surveyflow.errors import ModelError
@@ -114,6 +118,26 @@ def test_a_library_that_is_none_is_reported(monkeypatch, tmp_path):
         assert "it cannot be loaded" in native_library.absence()
     finally:
         native_library._library.cache_clear()
+
+
+@needs_core
+def test_a_library_of_other_sources_is_not_used(monkeypatch):
+    monkeypatch.setattr(native_library, "_source_digest", lambda: "0" * 64)
+    assert re.search(r"built from other sources; build it again: python .*build\.py", native_library.absence())
+    assert choose_engine(Architecture())[1].startswith("the native core cannot be used: it was built from other sources")
+
+
+def test_a_library_that_does_not_tell_its_sources_is_not_used(monkeypatch):
+    monkeypatch.setattr(native_library, "_library", lambda: ctypes.CDLL(_multiarray_umath.__file__))
+    monkeypatch.setattr(native_library, "LIBRARY", Path(_multiarray_umath.__file__))
+    assert "built from other sources" in native_library.absence()
+
+
+@needs_core
+def test_where_the_sources_were_taken_away_the_library_is_trusted(monkeypatch):
+    monkeypatch.setattr(native_library, "_source_digest", lambda: None)
+    monkeypatch.setattr(native_library, "_digest_of", lambda library: "")
+    assert native_library.absence() is None
 
 
 def test_the_fft_engine_asked_for_by_name_without_its_core_is_refused(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ Nothing of the C++ library is used, so the result depends on libc, libm and thre
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -75,13 +76,27 @@ def build(target: Path, compiler: Sequence[str], extra_flags: Sequence[str] = ()
         Path(folder, "linked").replace(target)
 
 
+def source_digest(folder: Path = SOURCE) -> str:
+    """SHA-256 of the sources and of this script, which holds the flags; a library tells that of its own.
+
+    Parameters
+    ----------
+    folder
+        Where the sources lie.
+    """
+    files = sorted(file for file in folder.iterdir() if file.suffix in {".cpp", ".hpp"} or file.name == "build.py")
+    lines = (f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def _translation_units(main: Path | None) -> Iterator[list[str]]:
     """Each unit's own flags and source."""
     sets = (_PORTABLE, *_X86) if platform.machine() in {"x86_64", "AMD64"} else (_PORTABLE,)
     for name, lanes, flags in sets:
         macros = (f"-DSURVEYFLOW_ISA={name}", f"-DSURVEYFLOW_LANES={lanes}", f"-DSURVEYFLOW_KERNELS={name}_kernels")
         yield [*flags, *macros, "-c", str(SOURCE / "kernels.cpp")]
-    for source in ("library.cpp", "parallel.cpp", "transform_size.cpp"):
+    yield [f'-DSURVEYFLOW_SOURCE_DIGEST="{source_digest()}"', "-c", str(SOURCE / "library.cpp")]
+    for source in ("parallel.cpp", "transform_size.cpp"):
         yield ["-c", str(SOURCE / source)]
     if main is not None:
         yield [f"-I{SOURCE}", "-c", str(main)]

@@ -1,4 +1,4 @@
-// The library's face: a few plain functions, called from native.py.
+// The library's face: a few plain functions, called from native_library.py.
 #include "kernels.hpp"
 
 namespace {
@@ -31,6 +31,9 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 
 // Grows with every change of the specifications' layout.
 EXPORTED int surveyflow_abi() { return 1; }
+
+// Of the sources that this was compiled from; see build.py.
+EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
 
 // Instruction sets by number: 0 portable, 1 AVX2 with FMA, 2 AVX-512.
 EXPORTED int surveyflow_usable(int instruction_set) { return usable(instruction_set) != nullptr; }

@@ -1,4 +1,4 @@
-// What Python hands over: the shape of a network and where its numbers lie. The structs are mirrored in native.py.
+// What Python hands over: the shape of a network and where its numbers lie. The structs are mirrored in native_library.py.
 //
 // Channels come in groups of 16, the last padded with zeros; maps are [y][x][channel]. A spectrum of kernels is
 // [column frequency][row frequency][group of outputs][input][re 16, im 16] (the first convolution: kernel row in place of
