@@ -78,17 +78,16 @@ def test_what_left_the_group_cannot_delay_the_end(caplog):
 
 
 def test_the_command_is_ended_when_the_run_is(script, tmp_path, monkeypatch):
+    interruptions, real = [KeyboardInterrupt], subprocess.Popen.wait
+
+    def wait(process, timeout=None):
+        if interruptions:
+            raise interruptions.pop()
+        return real(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
     command = script(f"import time; time.sleep(1); open({str(tmp_path / 'late')!r}, 'w')")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupted = iter([KeyboardInterrupt])
-        real = subprocess.Popen.wait
-
-        def wait(process, timeout=None):
-            for interruption in interrupted:
-                raise interruption
-            return real(process, timeout)
-
-        patch.setattr(subprocess.Popen, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
         notify(command, {}, 10)
     time.sleep(1.5)
     assert not (tmp_path / "late").exists()
