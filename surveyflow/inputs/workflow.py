@@ -7,6 +7,7 @@ absolute paths or raises one ``WorkflowError`` that holds every problem found.
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from surveyflow.inputs.workflow_tables import (
     Workflow,
 )
 
+logger = logging.getLogger(__name__)
+
 __all__ = [
     "ColumnMap",
     "Discovery",
@@ -64,7 +67,8 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     Parameters
     ----------
     path
-        A TOML file, every path in which is relative to the folder that it lies in; or a revision's ``manifest.json``.
+        A TOML file, every path in which is relative to the folder that it lies in; or a revision's ``manifest.json``, whose
+        ``[publish]`` table is left out: whoever makes tables again starts no command that came with them.
     release
         Name of the release, in the place of the one that the file names; never for a manifest, whose files are settled.
 
@@ -151,7 +155,11 @@ def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:
     if release is not None:
         remedy = "Leave --release out, or name the workflow file."
         raise WorkflowError([Problem(file.name, f"is the manifest of a release; it cannot make {release}.", remedy)])
-    return dict(read_manifest_file(file)["workflow"])
+    workflow = dict(read_manifest_file(file)["workflow"])
+    publish = workflow.pop("publish", None)
+    if isinstance(publish, dict) and publish.get("notify"):
+        logger.warning("%s names a command to run once published, which is left out: only a workflow file starts commands.", file)
+    return workflow
 
 
 def _checked(document: dict[str, Any], file: Path, findings: Sequence[Finding]) -> Workflow:

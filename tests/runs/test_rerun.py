@@ -73,6 +73,15 @@ def test_a_manifest_makes_its_tables_again(finished, world):
     pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "catalog"))
 
 
+def test_a_manifest_starts_no_command(world, caplog):
+    manifest = json.loads((world / "manifest.json").read_text())
+    manifest["workflow"]["publish"] = {"notify": f"touch {world}/started"}
+    (world / "manifest.json").write_text(json.dumps(manifest))
+    assert run(world / "manifest.json").published
+    assert not (world / "started").exists()
+    assert "manifest.json names a command to run once published, which is left out" in caplog.text
+
+
 def test_the_tables_can_be_made_in_another_folder_beside_the_published_ones(finished, world):
     run(world / "manifest.json", output=world / "again")
     pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "again"))
