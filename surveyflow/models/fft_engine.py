@@ -24,6 +24,7 @@ from surveyflow.models.native_library import (
 )
 from surveyflow.models.sampler import Precision
 from surveyflow.models.spectra import cache_folder, open_spectra
+from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
 from surveyflow.types import Architecture, Float32Array, ModelCard, UInt64Array
 
@@ -100,7 +101,7 @@ class FftModel:
         self._instruction_set = usable_instruction_sets()[-1] if instruction_set is None else instruction_set
         self._n_threads = n_threads or thread_count()
         self._kept_alive: list[Float32Array] = []
-        spectra = open_spectra(card, weights, [folder, cache_folder()] if folder else [cache_folder()])
+        spectra = _spectra(card, weights, folder)
         self._trunk = self._trunk_spec(weights, plan, spectra)
         self._head = self._head_spec(Head.of(card, weights))
 
@@ -204,6 +205,12 @@ class FftModel:
         """Where the native code finds an array, which is kept as long as the model."""
         self._kept_alive.append(values)
         return values.ctypes.data
+
+
+def _spectra(card: ModelCard, weights: Weights, folder: Path | None) -> tuple[Float32Array, ...]:
+    if folder is None:
+        return open_spectra(card, weights, [cache_folder()])
+    return open_spectra(card, weights, [folder, cache_folder()], folder / WEIGHTS_FILE)
 
 
 def _affine(weights: Weights, i: int, epsilon: float) -> tuple[Float32Array, Float32Array]:

@@ -91,10 +91,10 @@ def engine_problem() -> str | None:
 
 def keras_backend() -> str:
     """The framework that Keras will compute with: ``KERAS_BACKEND``, or what its configuration file says, or ``tensorflow``."""
-    folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     try:
+        folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
         configured = json.loads(Path(folder, "keras.json").read_text(encoding="utf-8")).get("backend")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RuntimeError):  # the last without a home
         configured = None
     return os.environ.get("KERAS_BACKEND") or configured or "tensorflow"
 

@@ -20,7 +20,11 @@ import hashlib
 import json
 import logging
 import os
+import stat
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -41,10 +45,16 @@ CACHE_VARIABLE = "SURVEYFLOW_CACHE"
 _PAGE = 4096
 _SEAL = 32
 _INPUTS_AT_ONCE = 8
+_ABANDONED_AFTER_S = 86_400.0
 
 
-def open_spectra(card: ModelCard, weights: Weights, folders: Sequence[Path]) -> tuple[Float32Array, ...]:
+def open_spectra(
+    card: ModelCard, weights: Weights, folders: Sequence[Path], weights_file: Path | None = None
+) -> tuple[Float32Array, ...]:
     """The spectra of a model's kernels, one array a convolution, mapped from a file that is written if there is none yet.
+
+    A file counts only if it belongs to this user, to root or to the owner of the weights, and not everybody may write it:
+    whoever could change it could change results.
 
     Parameters
     ----------
@@ -53,27 +63,39 @@ def open_spectra(card: ModelCard, weights: Weights, folders: Sequence[Path]) -> 
     folders
         Where the file may lie: the first that has it, else the first that can be written. If none can, the spectra are computed
         and kept in this process alone.
+    weights_file
+        The file that the weights are from; None if they are from none.
     """
     name = f".spectra-{card.weights_digest[:16]}-v{LAYOUT_VERSION}.bin"
-    header = _header(card)
+    header, owners = _header(card), _trusted_owners(weights_file)
     for folder in folders:
-        if _is_sound(folder / name, header):
-            return _mapped(folder / name, card)
+        _sweep(folder)
+        content = _verified(folder / name, header, owners)
+        if content is not None:
+            return _views(content, card)
     for folder in folders:
         try:
             _write(folder / name, header, card, weights)
         except OSError as error:
             _log.info("event=spectra_not_kept file=%s reason=%r", folder / name, error.strerror)
-        else:
-            return _mapped(folder / name, card)
+        content = _verified(folder / name, header, owners)
+        if content is not None:
+            return _views(content, card)
     return tuple(_spectra(card, weights))
 
 
 def cache_folder() -> Path:
-    """Where spectra are kept if the store cannot be written: ``$SURVEYFLOW_CACHE``, or a folder below the user's cache."""
-    if CACHE_VARIABLE in os.environ:
-        return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surveyflow"
+    """Where spectra are kept if the store cannot be written.
+
+    It is ``$SURVEYFLOW_CACHE``, or a folder below the user's cache, or below the temporary files for a user without a home.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surveyflow"
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"surveyflow-{os.geteuid()}")
 
 
 def spectrum(kernel: Float32Array, layer: Convolution, tiling: Tiling) -> Float32Array:
@@ -158,18 +180,53 @@ def _places(card: ModelCard) -> Iterator[tuple[int, tuple[int, ...]]]:
         offset += -(-4 * int(np.prod(shape)) // _PAGE) * _PAGE
 
 
-def _is_sound(file: Path, header: bytes) -> bool:
-    """Whether the file is there, for this model and tiling, and as it was written."""
+def _trusted_owners(weights_file: Path | None) -> set[int]:
+    """User ids whose files are believed."""
+    owners = {os.geteuid(), 0}
+    if weights_file is not None:
+        with suppress(OSError):
+            owners.add(weights_file.stat().st_uid)
+    return owners
+
+
+def _verified(file: Path, header: bytes, owners: set[int]) -> NDArray[np.uint8] | None:
+    """The file's content, mapped, if it is there, for this model and tiling, as it was written, and by a trusted owner."""
     try:
-        content = np.memmap(file, np.uint8, "r")
+        with open(file, "rb", opener=_open_at_once) as stream:
+            status = os.fstat(stream.fileno())
+            if not _is_trusted(status, owners):
+                _log.warning("event=spectra_distrusted file=%s owner=%d mode=%o", file, status.st_uid, status.st_mode)
+                return None
+            content = np.memmap(stream, np.uint8, "r")
     except (OSError, ValueError):
-        return False
+        return None
     body, seal = content[:-_SEAL], content[-_SEAL:]
-    return bytes(body[: len(header)]) == header and hashlib.sha256(body.data).digest() == bytes(seal)
+    sound = bytes(body[: len(header)]) == header and hashlib.sha256(body.data).digest() == bytes(seal)
+    return content if sound else None
 
 
-def _mapped(file: Path, card: ModelCard) -> tuple[Float32Array, ...]:
-    return tuple(np.memmap(file, np.dtype("<f4"), "r", offset, shape) for offset, shape in _places(card))
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, as a pipe of that name would make one wait."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _is_trusted(status: os.stat_result, owners: set[int]) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_uid in owners and not status.st_mode & stat.S_IWOTH
+
+
+def _views(content: NDArray[np.uint8], card: ModelCard) -> tuple[Float32Array, ...]:
+    return tuple(
+        content[offset : offset + 4 * int(np.prod(shape))].view(np.dtype("<f4")).reshape(shape) for offset, shape in _places(card)
+    )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the unfinished files of writers that were killed."""
+    before = time.time() - _ABANDONED_AFTER_S
+    with suppress(OSError):
+        for file in folder.glob(f".spectra-*.bin.{'[0-9a-f]' * 32}"):
+            if file.lstat().st_mtime < before:
+                file.unlink(missing_ok=True)
 
 
 def _write(file: Path, header: bytes, card: ModelCard, weights: Weights) -> None:
@@ -177,7 +234,7 @@ def _write(file: Path, header: bytes, card: ModelCard, weights: Weights) -> None
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.name}.{uuid4().hex}")
     try:
-        with unfinished.open("xb") as stream:
+        with open(unfinished, "xb", opener=_create_for_reading) as stream:
             digest = hashlib.sha256()
             for part in chain([header], map(_padded_bytes, _spectra(card, weights))):
                 stream.write(part)
@@ -188,6 +245,11 @@ def _write(file: Path, header: bytes, card: ModelCard, weights: Weights) -> None
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _create_for_reading(path: str, flags: int) -> int:
+    """Create a file that nobody else may write, whatever the umask allows."""
+    return os.open(path, flags, 0o644)
 
 
 def _padded_bytes(values: Float32Array) -> bytes:

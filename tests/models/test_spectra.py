@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from networks import card, random_weights
 from surveyflow.models.fft_tiling import convolutions, tilings
+from surveyflow.models.sampler import keras_backend
 from surveyflow.models.spectra import cache_folder, open_spectra, spectrum
 from surveyflow.types import Architecture
 
@@ -17,8 +23,8 @@ CARD = card(NETWORK)
 WEIGHTS = random_weights(NETWORK)
 
 
-def spectra_in(*folders, of=CARD, weights=WEIGHTS):
-    return open_spectra(of, weights, folders)
+def spectra_in(*folders, of=CARD, weights=WEIGHTS, weights_file=None):
+    return open_spectra(of, weights, folders, weights_file)
 
 
 def files_in(folder):
@@ -99,4 +105,116 @@ def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
     monkeypatch.delenv("SURVEYFLOW_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "surveyflow"
-    assert os.environ["XDG_CACHE_HOME"] == str(tmp_path)
+    monkeypatch.setenv("SURVEYFLOW_CACHE", "")
+    assert cache_folder() == tmp_path / "surveyflow"
+
+
+def test_a_user_without_a_home_has_a_cache_below_the_temporary_files(homeless, tmp_path):
+    assert cache_folder() == Path(tempfile.gettempdir(), f"surveyflow-{os.geteuid()}")
+
+
+def test_a_user_without_a_home_has_a_framework(homeless, monkeypatch):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert keras_backend() == "tensorflow"
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """Pretends that this user has no home."""
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for variable in ("SURVEYFLOW_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def pretend_owner(monkeypatch, owners):
+    """Pretends that files belong to others: by name's ending, a user id."""
+    real = os.fstat
+
+    def fstat(descriptor):
+        status = list(real(descriptor))
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        status[stat.ST_UID] = next((uid for end, uid in owners.items() if name.endswith(end)), status[stat.ST_UID])
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+def forge(file):
+    """Change a number, and seal the file again, as somebody would who wants other results."""
+    content = bytearray(file.read_bytes()[:-32])
+    content[-4096:-4092] = b"evil"
+    file.write_bytes(bytes(content) + hashlib.sha256(content).digest())
+
+
+def test_a_file_of_a_stranger_is_not_used(monkeypatch, tmp_path, caplog):
+    expected = [np.array(values) for values in spectra_in(tmp_path)]
+    forge(files_in(tmp_path)[0])
+    pretend_owner(monkeypatch, {".bin": os.geteuid() + 4711})
+    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "event=spectra_distrusted" in caplog.text
+
+
+def test_a_file_that_everybody_may_write_is_written_again(tmp_path):
+    expected = [np.array(values) for values in spectra_in(tmp_path)]
+    (file,) = files_in(tmp_path)
+    forge(file)
+    file.chmod(0o666)
+    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert files_in(tmp_path) == [file]
+    assert not file.stat().st_mode & stat.S_IWOTH
+
+
+@pytest.mark.parametrize("owner", ["root", "the weights' owner"])
+def test_a_file_of_root_or_of_the_weights_owner_is_used(monkeypatch, tmp_path, owner):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    written = file.stat().st_mtime_ns
+    weights_file = tmp_path / "weights.safetensors"
+    weights_file.touch()
+    if os.geteuid() == 0:  # or else the weights' owner is root, who is trusted anyway
+        for path in (file, weights_file):
+            os.chown(path, 4712, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    pretend_owner(monkeypatch, {".bin": 0} if owner == "root" else {})
+    found = spectra_in(tmp_path, weights_file=weights_file if owner != "root" else None)
+    assert isinstance(found[0], np.memmap)
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_new_file_is_not_for_everybody_to_write(tmp_path):
+    before = os.umask(0)
+    try:
+        spectra_in(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(files_in(tmp_path)[0].stat().st_mode) == 0o644
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_files_place_does_not_make_one_wait(tmp_path):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    file.unlink()
+    os.mkfifo(file)
+    spectra_in(tmp_path)
+    assert file.is_file()
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
+    old, new = (tmp_path / f".spectra-{'0' * 16}-v1.bin.{digit * 32}" for digit in "ab")
+    other = tmp_path / ".spectra-notes.bin.txt"
+    for file in (old, new, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (time.time() - 90_000,) * 2)
+    spectra_in(tmp_path)
+    assert not old.exists()
+    assert new.exists()
+    assert other.exists()
