@@ -28,15 +28,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 @app.command("list")
 def list_releases(root: OutputRoot, as_json: JsonOption = False) -> None:
-    """List the revisions, the oldest first; an asterisk marks the one that readers get."""
+    """List the revisions, the oldest first; an asterisk marks the one that readers get. Damaged ones come last."""
     from surveyflow.catalog.inventory import take_inventory
+    from surveyflow.catalog.revisions import readable_revisions
 
     holdings = take_inventory(root)
+    _, damaged = readable_revisions(root)
     if as_json:
-        _print_json([holding.as_json() for holding in holdings])
+        about_damaged = [{"revision": name, "latest": False, "damage": damage} for name, damage in damaged.items()]
+        _print_json([holding.as_json() for holding in holdings] + about_damaged)
         return
     for holding in holdings:
         typer.echo(_holding_line(holding))
+    for name, damage in damaged.items():
+        typer.echo(f"  {name:16} DAMAGED: {damage}")
 
 
 @app.command()

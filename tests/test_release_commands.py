@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from catalog_rows import make_rows
 from surveyflow.catalog.releases import latest, list_revisions, publish
 from surveyflow.cli import app
+from surveyflow.errors import CatalogError
 
 
 @pytest.fixture
@@ -67,6 +68,29 @@ def test_verify_names_a_manifest_that_cannot_be_read(root):
     first, second = call_json("verify", root, code=1)
     assert "manifest.json is damaged" in first["problems"][0]
     assert second["problems"] == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3", '{"rows": 59}'])
+def test_a_damaged_manifest_of_an_old_revision_is_listed_and_hides_no_other(root, content):
+    folder = root / "releases" / "v1-r1"
+    (folder / "manifest.json").chmod(0o644)
+    (folder / "manifest.json").write_text(content)
+    sound, damaged = call("list", root).splitlines()
+    assert sound.startswith("* v1-r2 ")
+    assert damaged.startswith("  v1-r1            DAMAGED: ")
+    assert damaged.endswith(f"remove that folder, {folder}.")
+    assert [entry["revision"] for entry in call_json("list", root)] == ["v1-r2", "v1-r1"]
+    assert "damaged" in call_json("list", root)[1]["damage"]
+
+
+def test_a_damaged_manifest_of_the_latest_revision_is_answered_with_rollback(root):
+    path = root / "releases" / "v1-r2" / "manifest.json"
+    path.chmod(0o644)
+    path.write_text('{"rows": 58, "status": {}}')
+    with pytest.raises(CatalogError, match=r"is damaged \(it lacks files\)\. .* surveyflow releases rollback"):
+        latest(root)
+    call("rollback", root)
+    assert latest(root).name == "v1-r1"
 
 
 def test_rollback_says_what_it_did_and_what_the_next_run_will_do(root):

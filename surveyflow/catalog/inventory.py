@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surveyflow.catalog.revisions import Revision, in_order_of_publication, latest
+from surveyflow.catalog.revisions import Revision, latest, readable_revisions
 from surveyflow.errors import CatalogNotFound
 
 
@@ -46,7 +46,7 @@ class Holding:
 
 
 def take_inventory(root: Path) -> list[Holding]:
-    """List the revisions in the order of their publication.
+    """List the revisions whose manifests are sound, in the order of their publication.
 
     Parameters
     ----------
@@ -57,16 +57,19 @@ def take_inventory(root: Path) -> list[Holding]:
     ------
     CatalogNotFound
         If nothing was published there, or ``latest`` points to nothing.
+    CatalogError
+        If the manifest of the revision that ``latest`` names is damaged.
     """
     current = latest(root)
     seen: set[tuple[int, int]] = set()
     holdings = []
-    for revision in in_order_of_publication(root):
+    revisions, damaged = readable_revisions(root)
+    for revision in revisions:
         states = [path.stat() for path in revision.path.rglob("*") if path.is_file()]
         new = [state for state in states if (state.st_dev, state.st_ino) not in seen]
         seen.update((state.st_dev, state.st_ino) for state in states)
         sizes = sum(state.st_size for state in states), sum(state.st_size for state in new)
         holdings.append(Holding(revision, current is not None and revision.name == current.name, *sizes))
-    if not holdings:
+    if not holdings and not damaged:
         raise CatalogNotFound(f"{root} holds no revisions. Name the output folder of a finished run.")
     return holdings

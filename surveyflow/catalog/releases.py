@@ -211,7 +211,7 @@ def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path],
     before = set(_files(folder))
     draft = folder / MANIFEST
     with explained(draft):
-        draft.write_text(json.dumps(about))
+        draft.write_text(json.dumps({**about, "files": {}}))  # these are not settled yet
     try:
         decorate(folder)
     except Exception:

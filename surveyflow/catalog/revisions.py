@@ -76,6 +76,23 @@ def in_order_of_publication(root: Path) -> list[Revision]:
     return sorted(list_revisions(root), key=publication_order)
 
 
+def readable_revisions(root: Path) -> tuple[list[Revision], dict[str, str]]:
+    """The published revisions whose manifests are sound, the oldest first; and what is wrong with the others, by name.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    readable, damaged = [], {}
+    for name in revision_names(root):
+        try:
+            readable.append(_revision(root, name))
+        except CatalogError as error:
+            damaged[name] = str(error)
+    return sorted(readable, key=publication_order), damaged
+
+
 def publication_order(revision: Revision) -> tuple[str, tuple[str, int]]:
     """What sorts revisions by the time of their publication."""
     return revision.created, split_name(revision.name)
@@ -139,17 +156,17 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
     CatalogNotFound
         If the folder holds no manifest.
     CatalogError
-        If the manifest is damaged.
+        If the manifest is damaged, or lacks what every manifest holds.
     """
     try:
-        return dict(json.loads((revision_folder / MANIFEST).read_bytes()))
+        manifest = json.loads((revision_folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:
         raise CatalogNotFound(f"{revision_folder} is no revision: it has no {MANIFEST}.") from error
     except ValueError as error:
-        raise CatalogError(
-            f"{revision_folder / MANIFEST} is damaged ({error}). If an earlier revision is sound, point latest at it: "
-            f"surveyflow releases rollback; then run again."
-        ) from error
+        raise _damaged(revision_folder, str(error)) from error
+    if missing := sorted({"rows", "status", "files"} - set(manifest if isinstance(manifest, dict) else ())):
+        raise _damaged(revision_folder, f"it lacks {', '.join(missing)}")
+    return dict(manifest)
 
 
 def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
@@ -266,8 +283,9 @@ def split_name(name: str) -> tuple[str, int]:
 def _pointed_at(root: Path, name: str) -> Revision:
     if (root / "releases" / name / MANIFEST).is_file():
         return _revision(root, name)
-    names = revision_names(root)
-    remedy = f"Point it at one: ln -sfn releases/{names[-1]} '{root / LATEST}'." if names else "Remove it, and run again."
+    names, (readable, _) = revision_names(root), readable_revisions(root)
+    point_at_newest = f"Point it at one: ln -sfn releases/{readable[-1].name} '{root / LATEST}'." if readable else None
+    remedy = point_at_newest or "Remove it, and run again."
     raise CatalogNotFound(
         f"{root / LATEST} points to {name}, which is no published revision. There are {', '.join(names) or 'none'}. {remedy}"
     )
@@ -277,3 +295,12 @@ def _revision(root: Path, name: str) -> Revision:
     path = root / "releases" / name
     manifest = read_manifest(path)
     return Revision(name, path, manifest["rows"], manifest["status"], manifest.get("created", ""))
+
+
+def _damaged(folder: Path, how: str) -> CatalogError:
+    link = folder.parent.parent / LATEST
+    if folder.is_symlink() or (link.is_symlink() and link.readlink().name == folder.name):
+        remedy = "If an earlier revision is sound, point latest at it: surveyflow releases rollback; then run again."
+    else:
+        remedy = f"Readers of latest do not get it: remove that folder, {folder}."
+    return CatalogError(f"{folder / MANIFEST} is damaged ({how}). {remedy}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from surveyflow.catalog.lock import RunLock
-from surveyflow.catalog.revisions import LATEST, Revision, find, point_latest_at, publication_order, revision_names
+from surveyflow.catalog.revisions import LATEST, Revision, find, point_latest_at, readable_revisions, revision_names
 from surveyflow.catalog.run_folders import new_run_id
 from surveyflow.catalog.verify import check_revision
-from surveyflow.errors import CatalogError, CatalogNotFound, InputError
+from surveyflow.errors import CatalogNotFound, InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +64,9 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
 
 def _one_before(root: Path, current: str | None) -> Revision:
     """The revision published before another; the newest sound one if that other is unreadable itself."""
-    revisions = sorted(_readable(root), key=publication_order)
+    revisions, _ = readable_revisions(root)
     names = [revision.name for revision in revisions]
     place = names.index(current) if current in names else len(names)
     if place == 0:
         raise CatalogNotFound(f"{root} has no revision older than {current}: there is nothing to roll back to.")
     return revisions[place - 1]
-
-
-def _readable(root: Path) -> Iterator[Revision]:
-    for name in revision_names(root):
-        with suppress(CatalogError):
-            yield find(root, name)

@@ -18,8 +18,9 @@ ROWS = make_rows(40)
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     root = tmp_path_factory.mktemp("catalogs")
-    for release, n_rows in (("v1.0", 10), ("v1.0", 20), ("v1.1", 30), ("v1.0", 40)):
-        publish(root, release, [], ROWS.slice(0, n_rows), {"survey": "mini"})
+    for release, n_rows, minute in (("v1.0", 10, 10), ("v1.0", 20, 20), ("v1.1", 30, 15), ("v1.0", 40, 40)):
+        created = f"2026-11-22T13:{minute}:00+00:00"
+        publish(root, release, [], ROWS.slice(0, n_rows), {"survey": "mini", "created": created})
     return root
 
 
@@ -67,12 +68,12 @@ def test_a_folder_without_catalog_is_named_with_what_to_do(tmp_path):
 
 def test_a_link_to_a_removed_revision_is_explained_with_the_command_that_mends_it(root, monkeypatch):
     shutil.rmtree(root / "releases" / "v1.0-r3")
-    with pytest.raises(CatalogNotFound, match=r"points to v1\.0-r3.* ln -sfn releases/v1\.1-r1") as broken:
+    with pytest.raises(CatalogNotFound, match=r"points to v1\.0-r3.* ln -sfn releases/v1\.0-r2") as broken:
         latest(root)
     command = str(broken.value).split("Point it at one: ")[1].rstrip(".")
     monkeypatch.chdir(root)
     os.system(command)
-    assert latest(root).name == "v1.1-r1"
+    assert latest(root).name == "v1.0-r2"
 
 
 def test_a_link_to_the_only_revision_after_its_removal_says_so(root):
