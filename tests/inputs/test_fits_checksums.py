@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from surveyflow.inputs.fits_checksums import damage_of_fits
 
 
-@pytest.fixture
-def image(tmp_path):
-    """An image of several extensions, one of them compressed, with sums."""
+def write_image(path, checksum):
+    """An image of several extensions, one of them compressed."""
     rng = np.random.default_rng(3)
     pixels = rng.normal(size=(50, 70)).astype(np.float32)
     hdus = [
@@ -24,9 +23,20 @@ def image(tmp_path):
         fits.CompImageHDU(pixels, name="WHT", compression_type="GZIP_2", quantize_level=0),
         fits.BinTableHDU.from_columns([fits.Column("ID", "K", array=np.arange(9))], name="CAT"),
     ]
-    path = tmp_path / "image.fits"
-    fits.HDUList(hdus).writeto(path, checksum=True)
+    fits.HDUList(hdus).writeto(path, checksum=checksum)
     return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image with sums."""
+    return write_image(tmp_path / "image.fits", checksum=True)
+
+
+@pytest.fixture
+def without_sums(tmp_path):
+    """An image without, as most are published."""
+    return write_image(tmp_path / "image.fits", checksum=False)
 
 
 def flip_byte(path, position):
@@ -64,6 +74,28 @@ def test_a_changed_header_is_told_by_its_checksum(image):
 def test_a_file_that_is_cut_short_is_told(image):
     image.write_bytes(image.read_bytes()[: data_byte(image, "SCI") + 2880])
     assert damage_of_fits(image) is not None
+
+
+@pytest.mark.parametrize(("extension", "n_data_bytes"), [("SCI", 50 * 70 * 4 - 1), ("SCI", 2880), ("WHT", 0), ("CAT", 9 * 8 - 1)])
+def test_a_file_without_sums_that_is_cut_short_in_its_data_is_told(without_sums, extension, n_data_bytes):
+    n_bytes = data_byte(without_sums, extension) + n_data_bytes
+    without_sums.write_bytes(without_sums.read_bytes()[:n_bytes])
+    assert f"it ends at byte {n_bytes}, its headers need " in damage_of_fits(without_sums)
+
+
+@pytest.mark.parametrize("n_header_bytes", [1, 80, 2879])
+def test_a_file_without_sums_that_is_cut_short_in_a_header_is_told(without_sums, n_header_bytes):
+    with fits.open(without_sums, disable_image_compression=True) as hdus:
+        header_byte = hdus["CAT"].fileinfo()["hdrLoc"]
+    without_sums.write_bytes(without_sums.read_bytes()[: header_byte + n_header_bytes])
+    assert f"within the header that begins at byte {header_byte}" in damage_of_fits(without_sums)
+
+
+def test_a_file_whose_last_padding_is_missing_or_that_something_follows_is_sound(without_sums):
+    content = without_sums.read_bytes()
+    for sound in (content, content[: data_byte(without_sums, "CAT") + 9 * 8], content + bytes(2880), content + b"\n"):
+        without_sums.write_bytes(sound)
+        assert damage_of_fits(without_sums) is None
 
 
 def test_a_file_within_gzip_is_unpacked(image, tmp_path):
