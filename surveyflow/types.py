@@ -498,6 +498,11 @@ class Model(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
+    @property
+    def engine(self) -> str:
+        """Name of the engine: ``keras`` or ``fft``."""
+        ...
+
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout."""
         ...
@@ -577,6 +582,8 @@ class Receipt:
         Host and process that did it.
     draws_digest
         SHA-256 of the Parquet file of its draws; None unless they are kept.
+    engine
+        Name of the engine that computed it; empty if no model was needed, or if an earlier version wrote the receipt.
     """
 
     key: str
@@ -588,6 +595,7 @@ class Receipt:
     seconds: float
     worker: str
     draws_digest: str | None = None
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ class SurveyWorker:
 
     def _unit(self, payload: Mapping[str, Any]) -> Receipt:
         start = time.perf_counter()
-        result = self._measured(payload) if payload["tile"] else self._settled(payload)
+        model = self._model(payload["model"], payload["card_digest"]) if payload["tile"] else None
+        result = self._settled(payload) if model is None else self._measured(payload, model)
         return write_unit(
             self._root,
             payload["key"],
@@ -75,13 +76,14 @@ class SurveyWorker:
             seconds=time.perf_counter() - start,
             worker=f"{socket.gethostname()}:{os.getpid()}",
             draws=result.draws,
+            engine="" if model is None else model.engine,
         )
 
     def _settled(self, payload: Mapping[str, Any]) -> UnitRows:
         sources = read_worklist(Path(payload["worklist"]), payload["number"])
         return UnitRows(settled_rows(sources, payload["key"]))
 
-    def _measured(self, payload: Mapping[str, Any]) -> UnitRows:
+    def _measured(self, payload: Mapping[str, Any], model: Model) -> UnitRows:
         mosaic = self._mosaic(payload)
         task = UnitTask(
             key=payload["key"],
@@ -92,7 +94,7 @@ class SurveyWorker:
             sampling=SamplingSettings(**payload["sampling"]),
             min_valid_fraction=payload["min_valid_fraction"],
         )
-        result = process_unit(task, mosaic, self._model(payload["model"], payload["card_digest"]))
+        result = process_unit(task, mosaic, model)
         check_unchanged(payload)
         return result
 

@@ -20,6 +20,7 @@ class StubModel:
     """Not a network: its feature is the mean of the prepared cutout, and its draws are numbers seeded by the source's key."""
 
     card: ModelCard
+    engine = "stub"
 
     def features(self, cutouts):
         return cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)

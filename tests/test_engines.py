@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from surveyflow.catalog.releases import read_catalog
+from surveyflow.catalog.releases import latest, read_catalog, read_manifest
 from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.workflow import load_workflow
@@ -38,6 +38,10 @@ def table(survey) -> pd.DataFrame:
     return rows.sort_values(["field", "source_id"]).reset_index(drop=True)
 
 
+def engines(survey) -> dict[str, int]:
+    return read_manifest(latest(survey.folder / "catalog").path)["engines"]
+
+
 def assert_tables_agree(one, other, n_draws=50):
     numbers = [name for name in one.columns if name.startswith(("p_pm_", "p_sf_")) and name != "p_pm_hist"]
     np.testing.assert_allclose(one[numbers].astype(float), other[numbers].astype(float), atol=1e-5)
@@ -65,4 +69,9 @@ def test_a_run_that_changes_its_engine_on_the_way_publishes_the_same_tables(mini
     keras_table = table(surveys["keras"])
     assert (keras_table.status == "ok").sum() > 10
     assert_tables_agree(table(surveys["fft"]), keras_table)
+    assert set(engines(surveys["keras"])) == {"keras"}
+    assert set(engines(surveys["fft"])) == {"fft"}
+    both = engines(surveys["both"])
+    assert set(both) == {"keras", "fft"}
+    assert sum(both.values()) == engines(surveys["fft"])["fft"]
     assert_tables_agree(table(surveys["both"]), keras_table)

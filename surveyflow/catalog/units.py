@@ -64,6 +64,7 @@ def write_unit(
     seconds: float,
     worker: str,
     draws: pa.Table | None = None,
+    engine: str = "",
 ) -> Receipt:
     """Write a unit's rows, and its draws if they are kept, then its receipt, each in one durable step.
 
@@ -83,6 +84,8 @@ def write_unit(
         Host and process that did it.
     draws
         Its draws, as `surveyflow.catalog.draws.build_draws` makes them; None unless they are kept.
+    engine
+        Name of the engine that computed it; empty if no model was needed.
 
     Returns
     -------
@@ -107,6 +110,7 @@ def write_unit(
         seconds,
         worker,
         None if draws_content is None else _digest(draws_content),
+        engine,
     )
     return read_receipt(root, key, verify=True) or _settle(root, receipt, rows_content, draws_content)
 

@@ -110,6 +110,11 @@ class FftModel:
         """The model's card."""
         return self._card
 
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return "fft"
+
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
 

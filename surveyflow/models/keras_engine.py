@@ -56,6 +56,11 @@ class KerasModel:
         return self._card
 
     @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return "keras"
+
+    @property
     def batch_size(self) -> int:
         """Cutouts that go through the trunk at once."""
         return self._batch_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ def describe_run(survey: Survey, plan: Plan, outcome: Outcome, run_id: str, wall
         "models": [describe_model(card) for _, card in sorted(survey.cards.items())],
         "workflow": survey.workflow.model_dump(mode="json"),
         "precision": precision_of(plan),
+        "engines": Counter(receipt.engine for receipt in outcome.receipts if receipt.engine),
         "expected_rows": survey.n_sources,
         "units": outcome.counts,
         "unit_keys": [{"name": item.name, "key": item.key, "rows": item.n_rows} for item in outcome.receipts],
