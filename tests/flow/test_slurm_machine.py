@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import psutil
@@ -116,7 +117,12 @@ class Batch:
         self.submission = prepare_submission(survey.workflow, profile)
 
     def submit(self):
-        self.jobs = submit(self.submission)
+        """Submit as from a fresh shell: jobs inherit what the local clusters of other tests set in this process."""
+        theirs = [name for name in os.environ if name.startswith(("DASK_", "__DASK", "SURVEYFLOW_"))]
+        with patch.dict(os.environ):
+            for name in theirs:
+                del os.environ[name]
+            self.jobs = submit(self.submission)
 
     @property
     def folder(self):
