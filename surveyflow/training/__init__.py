@@ -1,0 +1,1 @@
+"""What makes a model, and what judges it."""
