@@ -420,7 +420,7 @@ class ContaminationScale:
     truth
         Which truth it was trained on: ``sky_sigma`` or ``self_sigma``.
     flux_range
-        arcsinh of the largest flux_pp, in sky rms, that it can say.
+        Largest arcsinh(flux_pp / sky rms) that it can say.
     scatter_limit
         Sigma of the transformed value where a scatter output is 1.
     interval_scale_coverage, interval_scale_flux_pp

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from networks import card
 from surveyflow.training.labelled import LabelledStamps
@@ -71,7 +72,7 @@ class NucleusModel:
 
     def draw(self, features, source_keys, n_draws, seed):
         noise = np.stack([np.random.default_rng([seed, int(key)]).normal(0, 0.3, n_draws) for key in source_keys])
-        p_pm = 1 / (1 + np.exp(-2 * features.astype(np.float64) + noise + 2))
+        p_pm = expit(2 * features.astype(np.float64) + noise - 2)
         return np.stack([p_pm, 1 - p_pm], axis=-1).astype(np.float32)
 
 
@@ -85,6 +86,7 @@ class CornerModel:
     def features(self, cutouts):
         steps = np.arange(4, 15)
         diagonal = cutouts[:, SIZE // 2 + steps, SIZE // 2 + steps].astype(np.float64)
+        diagonal = np.arcsinh(diagonal / SKY)
         peak = diagonal.max(axis=1)
         distance_pix = 1.5 * (4 + diagonal.argmax(axis=1))
         return np.stack([peak, distance_pix], axis=1).astype(np.float32)

@@ -51,9 +51,9 @@ class Regressions:
     Parameters
     ----------
     coverage
-        log1p(coverage_pct) of contaminated galaxies.
+        Of contaminated galaxies: log1p(coverage_pct).
     flux_pp
-        arcsinh(flux_pp / sky rms) of contaminated galaxies.
+        Of contaminated galaxies: arcsinh(flux_pp / sky rms).
     flux_pp_of_neighbours
         The same of every stamp with a neighbour detected, on the galaxy or not.
     """

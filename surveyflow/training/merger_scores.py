@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from surveyflow.stats.calibration import Reliability, perfect_error, reliability
 from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
@@ -119,7 +120,7 @@ def class_scores(is_post_merger: BoolArray, called_post_merger: BoolArray) -> Cl
     )
 
 
-def calibration(probability: Float64Array, is_post_merger: BoolArray, seed: int) -> Calibration:
+def calibration(probability: ArrayLike, is_post_merger: BoolArray, seed: int) -> Calibration:
     """Compare stated probabilities of a post-merger with what is true; the seed draws what chance alone would do."""
     diagram = reliability(probability, is_post_merger)
     return Calibration(diagram.error, perfect_error(probability, np.random.default_rng(seed)), diagram)
