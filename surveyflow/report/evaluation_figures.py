@@ -38,7 +38,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], origin: str) -> Figure:
     axes.set_yticklabels(_CLASSES, rotation=90, va="center")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _sign(figure, origin)
+    _sign(figure, axes, origin)
     return figure
 
 
@@ -64,10 +64,9 @@ def reliability_figure(calibrations: Mapping[str, Mapping[str, Any]], origin: st
         axes.errorbar(
             stated, observed, yerr=error, label=f"{label} (error {one['error']:.3f})", linewidth=1.3, markersize=4, **style
         )
-    axes.set(xlabel="stated probability", ylabel="fraction of post-mergers", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="stated probability", ylabel="fraction of post-mergers", xlim=(0, 1), ylim=(0, 1.005))
     axes.set_aspect("equal")
-    axes.legend(loc="upper left")
-    _sign(figure, origin)
+    _sign(figure, axes, origin)
     return figure
 
 
@@ -90,15 +89,14 @@ def bins_figure(bins: Sequence[Mapping[str, Any]], label: str, origin: str) -> F
     origin
         Where the weights came from.
     """
-    figure, axes = new_figure(3.2)
+    figure, axes = new_figure(3.6)
     places = np.arange(len(bins))
     completeness = np.array([one["network"]["completeness"] for one in bins], np.float64)
     for values, marker, name in zip(completeness.T, ("^", "v"), _CLASSES, strict=True):
         axes.plot(places, 100 * values, marker=marker, color=GREY, linewidth=0.9, markersize=5, label=f"completeness, {name}")
     _add_accuracies(axes, places, bins)
     axes.set(xticks=places, xticklabels=[one["label"] for one in bins], xlabel=label, ylabel="percent")
-    _leave_room_for_legend(axes)
-    _sign(figure, origin)
+    _sign(figure, axes, origin)
     return figure
 
 
@@ -114,7 +112,7 @@ def cuts_figure(cuts: Mapping[str, Sequence[Mapping[str, Any]]], clean_accuracy:
     origin
         Where the weights came from.
     """
-    figure, axes = new_figure(3.2)
+    figure, axes = new_figure(3.6)
     styles = {"true": (FILL, "o"), "predicted": (LINE, "s")}
     for by, of_order in cuts.items():
         kept = [100 * cut["kept"] for cut in of_order]
@@ -130,8 +128,7 @@ def cuts_figure(cuts: Mapping[str, Sequence[Mapping[str, Any]]], clean_accuracy:
         axes.axhline(100 * clean_accuracy, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), label="no neighbours at all")
     axes.set(xlabel="kept, the cleanest first (percent)", ylabel="accuracy (percent)")
     axes.invert_xaxis()
-    _leave_room_for_legend(axes)
-    _sign(figure, origin)
+    _sign(figure, axes, origin)
     return figure
 
 
@@ -154,7 +151,7 @@ def truth_figure(points: Mapping[str, Sequence[float]], label: str, origin: str)
     axes.scatter(truth, estimate, s=8, color=FILL, alpha=0.4, linewidths=0)
     axes.set(xlabel=f"true {label}", ylabel=f"estimated {label}", xlim=(0, top), ylim=(0, top))
     axes.set_aspect("equal")
-    _sign(figure, origin)
+    _sign(figure, axes, origin)
     return figure
 
 
@@ -167,11 +164,8 @@ def _add_accuracies(axes: Axes, places: np.ndarray, bins: Sequence[Mapping[str, 
         )
 
 
-def _leave_room_for_legend(axes: Axes) -> None:
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.45 * (high - low))
-    axes.legend(loc="upper center", ncols=2)
-
-
-def _sign(figure: Figure, origin: str) -> None:
-    figure.text(0.995, 0.005, f"weights: {origin}", ha="right", va="bottom", size=8, color=GREY)
+def _sign(figure: Figure, axes: Axes, origin: str) -> None:
+    """Say whose weights it is about, above the plot, and put the legend above that."""
+    axes.set_title(f"weights: {origin}", loc="right", size=8, color=GREY)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside upper left", ncols=2, fontsize=9)

@@ -37,6 +37,11 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def are_words(self) -> tuple[bool, ...]:
+        """Whether each column holds words and no numbers."""
+        return tuple(is_text(cells) for cells in zip(*self.rows, strict=True))
+
 
 def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     """Put the numbers of an evaluation in tables.
@@ -51,12 +56,8 @@ def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
 
 def as_text(table: Table) -> str:
     """Write a table for a terminal, its columns aligned."""
-    lines = [table.columns, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    aligned = [
-        "  ".join(_aligned(text, width, i) for i, (text, width) in enumerate(zip(line, widths, strict=True))) for line in lines
-    ]
-    return "\n".join([table.title, *("  " + line.rstrip() for line in aligned)])
+    columns = [_aligned(column) for column in zip(table.columns, *table.rows, strict=True)]
+    return "\n".join([table.title, *("  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True))])
 
 
 def percent(value: float | None, decimals: int = 1) -> str:
@@ -69,8 +70,14 @@ def number(value: float | None, decimals: int = 3) -> str:
     return _NOTHING if value is None else f"{value:.{decimals}f}"
 
 
-def _aligned(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column == 0 else text.rjust(width)
+def is_text(cells: Sequence[str]) -> bool:
+    """Whether a column, its heading left out, holds words, which are read from their left."""
+    return any(character.isalpha() for cell in cells for character in cell)
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    return [cell.ljust(width) if is_text(column[1:]) else cell.rjust(width) for cell in column]
 
 
 def samples(merger: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -88,7 +95,7 @@ def _scores(merger: Mapping[str, Any]) -> Table:
     return Table(
         "Accuracy",
         "Percent, with the binomial standard error of the accuracy. Upsilon is the smaller completeness. Completeness is recall; "
-        "purity is precision in the mixture tested. The baseline: gradient-boosted trees on annulus statistics of the same stamps.",
+        "purity is precision in the mixture tested. The baseline: boosted trees on annulus statistics of the same stamps.",
         ("sample", "by", "stamps", "accuracy", "error", "Upsilon", *_CLASS_COLUMNS),
         tuple(rows),
     )
