@@ -74,6 +74,7 @@ class Stretch(StrEnum):
     MINMAX = "minmax"
     LINEAR = "linear"
     LOG_MINMAX = "log_minmax"
+    ASINH_NOISE = "asinh_noise"
 
 
 class WeightsOrigin(StrEnum):
@@ -344,6 +345,10 @@ class Architecture:
     ----------
     input_size
         Side of the square input, pixels.
+    crop
+        Side of the square in the input's middle that is looked at, pixels; None for all of it.
+    binning
+        Side of the squares of pixels that are averaged in front of the first convolution; 1 for none.
     filters, kernel_sizes
         One entry a block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
         2x2 max-pooling.
@@ -364,8 +369,14 @@ class Architecture:
     dropout: float = 0.5
     n_outputs: int = 2
     batch_norm_epsilon: float = 1e-3
+    crop: int | None = None
+    binning: int = 1
 
     def __post_init__(self) -> None:
+        if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
+            raise ValueError(f"crop must leave as much on either side of an input of {self.input_size}, unlike {self.crop}")
+        if self.binning < 1 or self.seen_size % self.binning:
+            raise ValueError(f"binning must divide the {self.seen_size} pixels that are looked at, unlike {self.binning}")
         if not self.filters or len(self.filters) != len(self.kernel_sizes):
             raise ValueError(f"filters {self.filters} and kernel_sizes {self.kernel_sizes} must have one entry for each block")
         if min(self.filters) < 1 or not self.dense or min(self.dense) < 1 or self.n_outputs < 1:
@@ -380,9 +391,14 @@ class Architecture:
             )
 
     @property
+    def seen_size(self) -> int:
+        """Side of the part of the input that is looked at, pixels."""
+        return self.input_size if self.crop is None else self.crop
+
+    @property
     def map_sizes(self) -> tuple[int, ...]:
-        """Side of the map after each convolution and pooling, the input first."""
-        sizes = [self.input_size]
+        """Side of the first convolution's map, then of the map after each convolution and pooling."""
+        sizes = [self.seen_size // self.binning]
         for block, kernel_size in enumerate(self.kernel_sizes):
             if block:
                 sizes.append(sizes[-1] // 2)

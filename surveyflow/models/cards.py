@@ -68,6 +68,8 @@ class _ArchitectureTable(_Table):
     dropout: float
     n_outputs: int
     batch_norm_epsilon: float
+    crop: int | None = None
+    binning: int = 1
 
 
 class _CardFile(_Table):

@@ -86,7 +86,7 @@ class Convolution:
 def convolutions(architecture: Architecture) -> tuple[Convolution, ...]:
     """All convolutions of a network, from input to output."""
     layers: list[Convolution] = []
-    size, n_inputs = architecture.input_size, 1
+    size, n_inputs = architecture.map_sizes[0], 1
     for block, (n_outputs, kernel_size) in enumerate(zip(architecture.filters, architecture.kernel_sizes, strict=True)):
         for second in (False, True):
             pooled = second and block + 1 < len(architecture.filters)

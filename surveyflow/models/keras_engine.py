@@ -11,6 +11,7 @@ import numpy as np
 
 from surveyflow.models.batches import is_out_of_memory, probe_batch_size
 from surveyflow.models.device_head import DeviceHead
+from surveyflow.models.framing import framed
 from surveyflow.models.head import Head
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.products import products_in
@@ -73,13 +74,11 @@ class KerasModel:
         ValueError
             If the cutouts are not those that the network takes.
         """
-        size = self._card.architecture.input_size
-        if cutouts.shape[1:] != (size, size):
-            raise ValueError(f"cutouts have shape {cutouts.shape}, but {self._card.key} takes (n, {size}, {size})")
-        features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
+        images = framed(cutouts, self._card.architecture)
+        features = np.empty((len(images), self._card.architecture.dense[0]), np.float32)
         done = 0
-        while done < len(cutouts):
-            batch = cutouts[done : done + self._batch_size]
+        while done < len(images):
+            batch = images[done : done + self._batch_size]
             try:
                 features[done : done + len(batch)] = self._batch_features(batch)
             except Exception as error:

@@ -33,7 +33,7 @@ def untrained_weights(architecture: Architecture, seed: int) -> dict[str, Float3
         role: _he_normal(shape, rng) if role.endswith(".kernel") else np.zeros(shape)
         for role, shape in weight_shapes(architecture).items()
     }
-    maps = _stamps(architecture.input_size, rng)
+    maps = _stamps(architecture.map_sizes[0], rng)
     for i in range(2 * len(architecture.filters)):
         maps = _calibrated_convolution(maps, i, weights, architecture.batch_norm_epsilon)
         if i % 2 and i + 1 < 2 * len(architecture.filters):
