@@ -86,13 +86,12 @@ class CornerModel:
     def features(self, cutouts):
         steps = np.arange(4, 15)
         diagonal = cutouts[:, SIZE // 2 + steps, SIZE // 2 + steps].astype(np.float64)
-        diagonal = np.arcsinh(diagonal / SKY)
         peak = diagonal.max(axis=1)
         distance_pix = 1.5 * (4 + diagonal.argmax(axis=1))
         return np.stack([peak, distance_pix], axis=1).astype(np.float32)
 
     def draw(self, features, source_keys, n_draws, seed):
-        peak, distance_pix = features.T.astype(np.float64)
+        peak, distance_pix = np.minimum(features.T.astype(np.float64), 30)
         there = np.clip((peak - 2.5) / 2, 0.01, 0.99)
         coverage = 100 * np.clip(1 - distance_pix / 15, 0, 1)
         flux_sky = 0.3 * np.sinh(peak)
@@ -126,7 +125,7 @@ def contamination_card(**changes):
     own = {
         "key": ModelKey("contamination", "COSMOS", "F814W"),
         "class_names": CONTAMINATION_OUTPUTS,
-        "stretch": Stretch.LINEAR,
+        "stretch": Stretch.ASINH_NOISE,
         "softening": 1.0,
         "origin": WeightsOrigin.SIMULATED,
         "domain": Domain("electron/s", (0.5 * SKY, 2 * SKY)),
