@@ -1,1 +1,1 @@
-"""What makes a model, and what judges it."""
+"""What makes a model: simulated records, training, search, evaluation."""
