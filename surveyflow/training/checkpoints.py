@@ -83,7 +83,8 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
         raise InputError(f"{file} is no checkpoint of a training ({error}). Remove it to begin anew.") from error
     if told["digest"] != digest:
         raise InputError(
-            f"{file} is of a training with other settings or records. Name another [output] run, or remove the folder to begin anew."
+            f"{file} is of a training with other settings or records. "
+            f"Name another [output] run, or remove the folder to begin anew."
         )
     best = {name.removeprefix(_BEST): values for name, values in arrays.items() if name.startswith(_BEST)}
     return Checkpoint(digest, history, {name: arrays[name] for name in arrays if not name.startswith(_BEST)}, best)

@@ -143,9 +143,7 @@ class Trial:
     error: str | None = None
 
 
-def search(
-    wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None
-) -> list[Trial]:
+def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None) -> list[Trial]:
     """Try settings until there are as many trials as wanted; those of an earlier search in the folder count.
 
     Parameters
