@@ -7,14 +7,13 @@ import pandas as pd
 import pytest
 
 from surveyflow.catalog.releases import latest, read_catalog, read_manifest
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.models.native_library import absence
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Architecture, EngineChoice
-from worlds import copied
+from worlds import copied, write_untrained_models
 
 pytestmark = [
     pytest.mark.timeout(120),  # imports TensorFlow
