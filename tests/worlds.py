@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from surveyflow.models.store import ModelStore, write_untrained
+from surveyflow.models.store import ModelStore, write_models, write_untrained
 from surveyflow.simulate.survey import SimulatedSurvey, SurveySpec, write_survey
 from surveyflow.types import (
     CONTAMINATION_OUTPUTS,
@@ -49,15 +49,21 @@ def copied(survey: SimulatedSurvey, folder: Path) -> SimulatedSurvey:
 
 
 def write_untrained_models(
-    store: Path, fields: Sequence[str], architecture: Architecture, task: str = MERGER_TASK, **changes: Any
+    store: Path,
+    fields: Sequence[str],
+    architecture: Architecture,
+    task: str = MERGER_TASK,
+    also_for: Sequence[str] = (),
+    **changes: Any,
 ) -> list[ModelCard]:
-    """Write one model of fixed random weights for each field and instrument, labelled ``untrained``."""
+    """Write one model of fixed random weights for each field and instrument, labelled ``untrained``, and lend it to others."""
     if task == CONTAMINATION_TASK:
         architecture = replace(architecture, n_outputs=len(CONTAMINATION_OUTPUTS))
     values = {"stretch": Stretch.ASINH_MINMAX, "softening": 1e-3, "domain": Domain("electron/s", SKY_RMS_RANGE)}
-    return [
+    models = ModelStore(store)
+    cards = [
         write_untrained(
-            ModelStore(store),
+            models,
             ModelKey(task, field, instrument),
             architecture=architecture,
             pixel_scale_arcsec=PIXEL_SCALE_ARCSEC[instrument],
@@ -68,6 +74,10 @@ def write_untrained_models(
         )
         for number, (field, instrument) in enumerate((field, instrument) for field in fields for instrument in PIXEL_SCALE_ARCSEC)
     ]
+    if not also_for:
+        return cards
+    lent = [(models.home(card.key), replace(card, also_for=tuple(also_for)), models.weights(card.key)) for card in cards]
+    return write_models(lent, overwrite=True)
 
 
 def edit_workflow(path: Path, changes: Mapping[str, Any]) -> None:
