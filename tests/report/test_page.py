@@ -109,7 +109,7 @@ def test_every_status_is_counted_by_field_and_instrument(written):
 
 def contaminated_rows(field_name="EGS", n_sources=40):
     """Rows whose sources with a result have a contamination, too: of every fourth it is certain and wide."""
-    rows = field_rows(field_name, n_sources)
+    rows = field_rows(field_name, n_sources, redshift=np.full(n_sources, 1.0))
     ok = np.array(rows["status"].to_pylist()) == "ok"
     wide = np.cumsum(ok) % 4 == 0
     for name, high, low in (("p_contaminated", 0.9, 0.1), ("coverage_pct", 60.0, 2.0), ("flux_pp", 0.02, 0.004)):
