@@ -9,16 +9,13 @@ contamination   contaminated, coverage, neighbours, flux_pp: as `surveyflow.stat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from surveyflow.stats.contamination import COVERAGE_RANGE
 from surveyflow.types import CONTAMINATION_TASK, Float32Array, Float64Array
-
-COVERAGE_RANGE = math.log(101)
-"""``log1p`` of the largest coverage, percent."""
 
 
 def targets_of(task: str, columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Float32Array:

@@ -77,7 +77,7 @@ def test_a_damaged_shard_is_named(tmp_path):
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
-    with pytest.raises(RecordError, match="part-00001-of-00002.tfrecord"):
+    with pytest.raises(RecordError, match=r"part-00001-of-00002\.tfrecord"):
         load_images(training.data.train, training)
 
 
