@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-logger = logging.getLogger(__name__)
-
 JOURNAL = "trials.journal"
 """In the search's folder: every trial, as Optuna writes it."""
 VERB = "trial"
 """What a worker is asked to do; it returns the objective."""
 
+_CHOICES = ("filters", "kernel_sizes", "dense")
+_RANGES = ("dropout", "learning_rate")
 _STUDY = "search"
 _IDENTITY = "identity"
 _ERROR = "error"
@@ -130,7 +130,7 @@ class Trial:
     number
         From 0.
     settings
-        What was tried.
+        What was tried; None if the search was killed while it was proposed.
     objective
         What it reached; None if it failed.
     error
@@ -138,14 +138,12 @@ class Trial:
     """
 
     number: int
-    settings: TrialSettings
+    settings: TrialSettings | None
     objective: float | None
     error: str | None = None
 
 
-def search(
-    wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None
-) -> list[Trial]:
+def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None) -> list[Trial]:
     """Try settings until there are as many trials as wanted; those of an earlier search in the folder count.
 
     Parameters
@@ -171,8 +169,8 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(folder, wanted)
     while batch := _unfinished(study) or _proposed(study, wanted):
-        _try(study, batch, wanted.space, executor, told)
-    trials = _trials(study, wanted.space)
+        _try(study, batch, executor, told)
+    trials = _trials(study)
     if all(trial.objective is None for trial in trials):
         first = trials[0].error if trials else "no trial was asked for"
         raise InputError(f"{folder}: no trial succeeded; the first: {first}. Correct the settings, and name another folder.")
@@ -223,26 +221,71 @@ def _batch_seed(seed: int, first: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {first}".encode()).digest()[:4], "little")
 
 
-def _try(
-    study: Study, batch: Sequence[FrozenTrial], space: SearchSpace, executor: Executor, told: Callable[[Trial], None]
-) -> None:
-    optuna = _optuna()
-    of_name = {f"trial-{trial.number:04d}": trial for trial in batch}
-    complete = {name: trial for name, trial in of_name.items() if set(trial.params) == set(_distributions(space))}
-    for trial in (trial for name, trial in of_name.items() if name not in complete):
-        _fail(study, trial, "the search was killed while this trial was proposed")
-    for result in executor.run([_job(name, trial, space) for name, trial in complete.items()]):
-        trial = of_name[result.job.name]
-        if result.error is None:
-            study.tell(trial.number, float(result.value))
-        else:
-            _fail(study, trial, result.error)
-        told(_ended(study.get_trials(deepcopy=False)[trial.number], space))
+def _try(study: Study, batch: Sequence[FrozenTrial], executor: Executor, told: Callable[[Trial], None]) -> None:
+    """Try a batch, and write down how each of its trials ended."""
+    jobs = {f"trial-{trial.number:04d}": trial for trial in batch if _settings_known(trial)}
+    for trial in batch:
+        if not _settings_known(trial):
+            _end(study, trial.number, "the search was killed while this trial was proposed")
+    for result in executor.run([_job(name, trial) for name, trial in jobs.items()]):
+        number = jobs[result.job.name].number
+        _end(study, number, result.error, result.value)
+        told(_ended(study, study.get_trials(deepcopy=False)[number]))
     if left := _unfinished(study):
-        raise InputError(f"trial {left[0].number} could not be run: {result.error if complete else 'no worker'}. Run again.")
-    logger.debug("event=batch_tried trials=%s", ",".join(of_name))
-    del optuna
+        raise InputError(f"trial {left[0].number} could not be run: the workers are gone, or the disk is full. Run again.")
 
 
-def _job(name: str, trial: FrozenTrial, space: SearchSpace) -> Job:
-    return Job(name, VERB, {"number": trial.number, "settings": asdict(_settings(trial.params, space))})
+def _settings_known(trial: FrozenTrial) -> bool:
+    return {*_CHOICES, *_RANGES} <= set(trial.params)
+
+
+def _end(study: Study, number: int, error: str | None, objective: float | None = None) -> None:
+    """Write down what a trial reached, or why it failed; a result that is no number is a failure, too."""
+    optuna = _optuna()
+    if error is None and objective is not None and math.isfinite(objective):
+        study.tell(number, float(objective))
+        return
+    reason = error or f"the objective was {objective}"
+    study.set_user_attr(f"{_ERROR}-{number}", reason)
+    study.tell(number, state=optuna.trial.TrialState.FAIL)
+
+
+def _job(name: str, trial: FrozenTrial) -> Job:
+    return Job(name, VERB, {"number": trial.number, "settings": asdict(_settings(trial.params))})
+
+
+def _trials(study: Study) -> list[Trial]:
+    return [_ended(study, trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _ended(study: Study, trial: FrozenTrial) -> Trial:
+    settings = _settings(trial.params) if _settings_known(trial) else None
+    return Trial(trial.number, settings, trial.value, study.user_attrs.get(f"{_ERROR}-{trial.number}"))
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    of = _optuna().distributions
+    choices = {name: of.CategoricalDistribution([_word(choice) for choice in getattr(space, name)]) for name in _CHOICES}
+    return choices | {
+        "dropout": of.FloatDistribution(*space.dropout),
+        "learning_rate": of.FloatDistribution(*space.learning_rate, log=True),
+    }
+
+
+def _word(numbers: Sequence[int]) -> str:
+    """A choice as the journal holds it: ``16-32-64``."""
+    return "-".join(map(str, numbers))
+
+
+def _settings(params: Mapping[str, Any]) -> TrialSettings:
+    choices = {name: tuple(map(int, params[name].split("-"))) for name in _CHOICES}
+    return TrialSettings(**choices, dropout=params["dropout"], learning_rate=params["learning_rate"])
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise InputError("The search needs Optuna, which is not installed: pip install 'surveyflow[train]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
