@@ -185,7 +185,10 @@ def _changed(batches: Any, training: Training, epoch: int) -> Any:
     def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         images, targets = batch
         seeds = tf.random.split(tf.stack([tf.cast(training.optimisation.seed, tf.int32), tf.cast(step, tf.int32)]), 2)
-        seeds = tf.random.experimental.stateless_fold_in(seeds[0], epoch), tf.random.experimental.stateless_fold_in(seeds[1], epoch)
+        seeds = (
+            tf.random.experimental.stateless_fold_in(seeds[0], epoch),
+            tf.random.experimental.stateless_fold_in(seeds[1], epoch),
+        )
         if settings.changes_pixels:
             images = spoiled(tf.ensure_shape(images, (n, size, size)), settings, seeds[0])
             images = tf.numpy_function(lambda pixels: _as_seen(pixels, training), [images], tf.float32)

@@ -44,9 +44,9 @@ def targets_of(task: str, columns: Mapping[str, Any], rms: Float32Array, truth: 
         return np.stack([label, 1 - label], axis=1)
     coverage = np.asarray(columns[f"coverage_pct_{truth}"], np.float64)
     flux = np.asarray(columns[f"flux_pp_{truth}"], np.float64)
-    return np.stack([*_two_parts(coverage, _scaled_coverage(coverage)), *_two_parts(flux, _scaled_flux(flux, rms))], axis=1).astype(
-        np.float32
-    )
+    return np.stack(
+        [*_two_parts(coverage, _scaled_coverage(coverage)), *_two_parts(flux, _scaled_flux(flux, rms))], axis=1
+    ).astype(np.float32)
 
 
 def _two_parts(amount: Float64Array, scaled: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -14,9 +14,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from surveyflow.catalog.storage import write_over
 from surveyflow.errors import InputError
+from surveyflow.flow.clusters import Profile, open_executor
+from surveyflow.inputs.toml_text import toml_text
+from surveyflow.inputs.training_file import OBJECTIVES, SpaceTable, Training
+from surveyflow.training.record_index import read_index
 from surveyflow.types import Executor, Job
 
 if TYPE_CHECKING:
@@ -24,6 +29,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
+FACTORY = "surveyflow.training.trial_worker:TrialWorker"
+"""How an executor finds who trains."""
+BEST_FILE = "best.toml"
+"""In the search's folder: the training file of the best trial."""
 JOURNAL = "trials.journal"
 """In the search's folder: every trial, as Optuna writes it."""
 VERB = "trial"
@@ -56,6 +65,11 @@ class TrialSettings:
     dropout: float
     learning_rate: float
 
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        """Settings as they come with a job, whose lists may have been tuples."""
+        return cls(**dict(told) | {name: tuple(told[name]) for name in _CHOICES})
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
@@ -87,6 +101,11 @@ class SearchSpace:
             raise ValueError(f"dropout must be a range within [0, 1), not {self.dropout}")
         if not 0 < self.learning_rate[0] <= self.learning_rate[1]:
             raise ValueError(f"learning_rate must be a range above 0, not {self.learning_rate}")
+
+    @classmethod
+    def of(cls, table: SpaceTable) -> Self:
+        """The space that a training file describes."""
+        return cls(**table.model_dump())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +194,108 @@ def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Tri
         first = trials[0].error if trials else "no trial was asked for"
         raise InputError(f"{folder}: no trial succeeded; the first: {first}. Correct the settings, and name another folder.")
     return trials
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A search that has come to its end.
+
+    Parameters
+    ----------
+    trials
+        Every trial, by number.
+    best
+        The best of them.
+    file
+        The training file with its settings.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    file: Path
+
+
+def search_of(training: Training) -> Search:
+    """The search that a training file describes.
+
+    Raises
+    ------
+    InputError
+        If it has no ``[tuning]``, or its records cannot be used.
+    """
+    table = training.tuning
+    if table is None:
+        raise InputError("the training file has no [tuning]. Add the table, with `folder`, `epochs` and `seed`.")
+    kept = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
+    records = [read_index(folder).digest for folder in (*training.data.train, *training.data.validation)]
+    conditions = kept | {"objective": objective_of(training), "epochs": table.epochs, "records": records}
+    return Search(SearchSpace.of(table.space), table.trials, table.at_once, table.seed, conditions)
+
+
+def objective_of(training: Training) -> str:
+    """Name of the validation score that a search makes large."""
+    named = training.tuning and training.tuning.objective
+    return named or OBJECTIVES[training.model.task][0]
+
+
+def with_settings(training: Training, settings: TrialSettings) -> Training:
+    """The training file, but for what a trial tried.
+
+    Raises
+    ------
+    ValueError
+        If the settings describe no network.
+    """
+    shape = {"filters": settings.filters, "kernel_sizes": settings.kernel_sizes, "dense": settings.dense}
+    changed = training.model_copy(
+        update={
+            "architecture": training.architecture.model_copy(update=shape | {"dropout": settings.dropout}),
+            "optimisation": training.optimisation.model_copy(update={"learning_rate": settings.learning_rate}),
+        }
+    )
+    changed.network  # noqa: B018 - raises where there is none
+    return changed
+
+
+def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial], None] = lambda _: None) -> Tuned:
+    """Search as a training file says, and write what was best as a training file of its own.
+
+    Parameters
+    ----------
+    training
+        The training file, as it was read.
+    file
+        Its path, which workers read, too.
+    profile
+        Where trials run.
+    told
+        Called with each trial as it ends.
+
+    Returns
+    -------
+    Every trial, and the path of the best one's training file; that of the journal's folder is ``best.toml``.
+
+    Raises
+    ------
+    InputError
+        As `search_of` and `search`.
+    """
+    wanted = search_of(training)
+    folder = training.tuning.folder if training.tuning else file.parent
+    with open_executor(profile, FACTORY, {"file": str(file.absolute())}) as executor:
+        trials = search(wanted, folder, executor, told)
+    settings = best(trials).settings
+    path = folder / BEST_FILE
+    if settings is not None:
+        write_over(path, best_document(training, settings, folder).encode())
+    return Tuned(tuple(trials), best(trials), path)
+
+
+def best_document(training: Training, settings: TrialSettings, folder: Path) -> str:
+    """A training file with a trial's settings, ready to train, in TOML; its paths are absolute."""
+    output = training.output.model_copy(update={"run": folder / "best-run"})
+    chosen = with_settings(training, settings).model_copy(update={"output": output})
+    return toml_text(chosen.model_dump(mode="json", exclude_none=True, exclude={"tuning"}))
 
 
 def best(trials: Sequence[Trial]) -> Trial:
