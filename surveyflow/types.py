@@ -347,6 +347,9 @@ class Architecture:
         Side of the square in the input's middle that is looked at, pixels; None for all of it.
     binning
         Side of the squares of pixels that are averaged in front of the first convolution; 1 for none.
+    asymmetry
+        Whether the network sees, as a second channel, the image minus itself turned by 180 degrees: the residual of which
+        the asymmetry of Conselice et al. (2000, section 3) is the sum.
     filters, kernel_sizes
         One entry a block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
         2x2 max-pooling.
@@ -369,6 +372,7 @@ class Architecture:
     batch_norm_epsilon: float = 1e-3
     crop: int | None = None
     binning: int = 1
+    asymmetry: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
@@ -392,6 +396,11 @@ class Architecture:
     def seen_size(self) -> int:
         """Side of the part of the input that is looked at, pixels."""
         return self.input_size if self.crop is None else self.crop
+
+    @property
+    def n_channels(self) -> int:
+        """Channels that the first convolution sees."""
+        return 2 if self.asymmetry else 1
 
     @property
     def map_sizes(self) -> tuple[int, ...]:

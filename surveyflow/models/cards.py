@@ -70,6 +70,7 @@ class _ArchitectureTable(_Table):
     batch_norm_epsilon: float
     crop: int | None = None
     binning: int = 1
+    asymmetry: bool = False
 
 
 class _CardFile(_Table):
@@ -169,6 +170,8 @@ def _lines(values: Mapping[str, Any]) -> Iterator[str]:
 def _value(value: object) -> str:
     if isinstance(value, Enum):
         return _value(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, str):

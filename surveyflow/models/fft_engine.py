@@ -124,7 +124,7 @@ class FftModel:
         ValueError
             If the cutouts are not those that the network takes.
         """
-        images = framed(cutouts, self._card.architecture)
+        images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
         features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
         run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
         return features
@@ -167,6 +167,7 @@ class FftModel:
         self, weights: Weights, i: int, layer: Convolution, tiling: Tiling, spectrum: Float32Array
     ) -> ConvolutionSpec:
         n_inputs, n_outputs = layer.padded_channels
+        n_inputs = layer.n_inputs if layer.is_first else n_inputs
         scale, shift = _affine(weights, i, self._card.architecture.batch_norm_epsilon)
         return ConvolutionSpec(
             points=tiling.points,

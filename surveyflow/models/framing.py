@@ -1,6 +1,7 @@
 """Which part of a cutout does a network look at, and how finely? What lies in front of the first convolution.
 
-The published network looks at every pixel. A narrow one that looks at the middle, or at averages of pixels, costs a fraction.
+The published network looks at every pixel. A narrow one that looks at the middle, or at averages of pixels, costs a fraction;
+one that sees how a galaxy differs from itself turned by 180 degrees need not learn to turn it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
 
     Returns
     -------
-    (n, side, side) float32, ``side`` being the first of ``architecture.map_sizes``; the cutouts themselves where the network
-    looks at every pixel.
+    (n, side, side, channels) float32, ``side`` being the first of ``architecture.map_sizes``: the image and, if the
+    architecture asks for it, the image minus itself turned by 180 degrees about the middle of its pixels.
 
     Raises
     ------
@@ -34,16 +35,20 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
     --------
     >>> cutout = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
     >>> framed(cutout, Architecture(input_size=4, crop=2, binning=2, filters=(1,), kernel_sizes=(1,)))
-    array([[[7.5]]], dtype=float32)
+    array([[[[7.5]]]], dtype=float32)
     """
     size = architecture.input_size
     if cutouts.shape[1:] != (size, size):
         raise ValueError(f"cutouts have shape {cutouts.shape}, but the network takes (n, {size}, {size})")
-    if architecture.crop is None and architecture.binning == 1:
-        return cutouts
     margin = (size - architecture.seen_size) // 2
-    middle = cutouts[:, margin : size - margin, margin : size - margin]
-    if architecture.binning == 1:
-        return middle
-    side, bins = architecture.map_sizes[0], architecture.binning
-    return np.asarray(middle.reshape(len(cutouts), side, bins, side, bins).mean(axis=(2, 4), dtype=np.float32))
+    images = _binned(cutouts[:, margin : size - margin, margin : size - margin], architecture.binning)
+    if architecture.asymmetry:
+        return np.stack([images, images - images[:, ::-1, ::-1]], axis=-1)
+    return images[..., None]
+
+
+def _binned(images: Float32Array, bins: int) -> Float32Array:
+    if bins == 1:
+        return images
+    n, side = len(images), images.shape[1] // bins
+    return np.asarray(images.reshape(n, side, bins, side, bins).mean(axis=(2, 4), dtype=np.float32))

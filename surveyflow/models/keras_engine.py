@@ -96,8 +96,8 @@ class KerasModel:
 
     def _batch_features(self, batch: Float32Array) -> Float32Array:
         """One pass of the trunk, of always the same shape: nothing is compiled twice."""
-        padded = np.zeros((self._batch_size, *batch.shape[1:], 1), np.float32)
-        padded[: len(batch), ..., 0] = batch
+        padded = np.zeros((self._batch_size, *batch.shape[1:]), np.float32)
+        padded[: len(batch)] = batch
         with products_in(tf32=self._tf32):
             return np.asarray(self._trunk.predict_on_batch(padded)[: len(batch)], np.float32)
 
@@ -108,7 +108,7 @@ class KerasModel:
 
     def _seconds_of_batch(self, size: int) -> float:
         """Wall time of one pass of so many cutouts, behind one that compiles."""
-        self._batch_size, blank = size, np.zeros((size, *self._trunk.input_shape[1:3]), np.float32)
+        self._batch_size, blank = size, np.zeros((size, *self._trunk.input_shape[1:]), np.float32)
         self._batch_features(blank)
         start = time.perf_counter()
         self._batch_features(blank)

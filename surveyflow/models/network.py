@@ -2,7 +2,7 @@
 
 ::
 
-    input (side, side, 1)                                 cutouts as `surveyflow.models.framing.framed` leaves them
+    input (side, side, channels)                          cutouts as `surveyflow.models.framing.framed` leaves them
     ConvBlock 0, 1, 2     2 x (Conv2D without padding -> ReLU -> BatchNormalization), 2x2 max-pooling between the blocks
     GlobalAveragePooling
     Dense                 -> features: all up to here is deterministic at inference, and is called the trunk
@@ -36,7 +36,7 @@ class MonteCarloDropout(keras.layers.Dropout):
 
 
 def build_network(architecture: Architecture) -> keras.Model:
-    """The whole network: (n, side, side, 1) framed cutouts -> (n, n_outputs) sigmoid outputs, another draw at each call."""
+    """The whole network: (n, side, side, channels) framed cutouts -> (n, n_outputs) sigmoid outputs, another draw at each call."""
     trunk = build_trunk(architecture)
     x = trunk.output
     for j, units in enumerate((*architecture.dense[1:], architecture.n_outputs), start=1):
@@ -48,7 +48,7 @@ def build_network(architecture: Architecture) -> keras.Model:
 
 
 def build_trunk(architecture: Architecture, dtype: str = "float32") -> keras.Model:
-    """The network up to its first dense layer: (n, side, side, 1) -> (n, dense[0]) features, before any dropout.
+    """The network up to its first dense layer: (n, side, side, channels) -> (n, dense[0]) features, before any dropout.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def build_trunk(architecture: Architecture, dtype: str = "float32") -> keras.Mod
         Keras's dtype policy of the layers: ``float32``, or ``mixed_bfloat16``. The features are float32 in any case.
     """
     side = architecture.map_sizes[0]
-    x = image = keras.Input((side, side, 1), name="image")
+    x = image = keras.Input((side, side, architecture.n_channels), name="image")
     for block, (filters, kernel_size) in enumerate(zip(architecture.filters, architecture.kernel_sizes, strict=True)):
         if block:
             x = keras.layers.MaxPooling2D(2, name=f"pool_{block - 1}", dtype=dtype)(x)

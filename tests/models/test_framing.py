@@ -19,16 +19,16 @@ def images(n=3):
 
 def test_the_published_network_looks_at_the_cutouts_themselves():
     cutouts = images()
-    assert framed(cutouts, network()) is cutouts
+    assert framed(cutouts, network()).tobytes() == cutouts.tobytes()
 
 
 def test_the_middle_is_averaged_square_by_square():
     cutouts = images()
     seen = framed(cutouts, network(crop=24, binning=2))
-    assert seen.shape == (3, 12, 12)
+    assert seen.shape == (3, 12, 12, 1)
     for row, column in ((0, 0), (5, 7), (11, 11)):
         square = cutouts[:, 4 + 2 * row : 6 + 2 * row, 4 + 2 * column : 6 + 2 * column].astype(np.float64)
-        np.testing.assert_allclose(seen[:, row, column], square.mean(axis=(1, 2)), atol=1e-6)
+        np.testing.assert_allclose(seen[:, row, column, 0], square.mean(axis=(1, 2)), atol=1e-6)
 
 
 def test_what_lies_beyond_the_crop_changes_nothing():
@@ -37,6 +37,13 @@ def test_what_lies_beyond_the_crop_changes_nothing():
     changed[:, :4] = changed[:, -4:] = changed[:, :, :4] = changed[:, :, -4:] = 100
     architecture = network(crop=24)
     assert framed(cutouts, architecture).tobytes() == framed(changed, architecture).tobytes()
+
+
+def test_a_second_channel_holds_what_turning_by_180_degrees_changes():
+    cutouts = images()
+    seen = framed(cutouts, network(asymmetry=True))
+    np.testing.assert_array_equal(seen[..., 0], cutouts)
+    np.testing.assert_array_equal(seen[..., 1], cutouts - np.rot90(cutouts, 2, axes=(1, 2)))
 
 
 def test_maps_begin_with_what_is_looked_at():
@@ -67,7 +74,7 @@ def test_cutouts_of_another_size_are_refused():
 @pytest.mark.parametrize("engine", ["keras", "fft"])
 @pytest.mark.timeout(60)
 def test_each_engine_looks_where_the_card_says(engine):
-    architecture = network(crop=28, binning=2)
+    architecture = network(crop=28, binning=2, asymmetry=True)
     if engine == "fft" and impossible(architecture):
         pytest.skip(f"no native core: {impossible(architecture)}")
     if engine == "keras":
@@ -77,5 +84,6 @@ def test_each_engine_looks_where_the_card_says(engine):
     features = make(card(architecture), weights).features(cutouts)
     for found, cutout in zip(features, cutouts, strict=True):
         middle = cutout[2:30, 2:30].astype(np.float64).reshape(14, 2, 14, 2).mean(axis=(1, 3))
-        expected = reference_features(middle, weights, architecture)
+        seen = np.stack([middle, middle - middle[::-1, ::-1]])
+        expected = reference_features(seen, weights, architecture)
         np.testing.assert_allclose(found, expected, atol=4e-6 * abs(expected).max())
