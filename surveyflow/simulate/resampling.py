@@ -10,7 +10,7 @@ import numpy as np
 from surveyflow.types import Float32Array, Float64Array
 
 
-def resampled(image: Float32Array, scale: float, new_scale: float, size: int, centre: float) -> Float32Array:
+def resampled(image: Float32Array, scale: float, new_scale: float, size: int, centre_yx: tuple[float, float]) -> Float32Array:
     """Resample an image onto a square of other pixels.
 
     Parameters
@@ -21,14 +21,15 @@ def resampled(image: Float32Array, scale: float, new_scale: float, size: int, ce
         Side of an old and of a new pixel, in one unit.
     size
         Side of the new image, pixels.
-    centre
+    centre_yx
         Row and column of the new image, 0-based, integers at pixel centres, where the old image's middle lies.
 
     Returns
     -------
     (size, size) float32, flux per new pixel; 0 beyond the old image.
     """
-    rows, columns = (_shares(length, scale / new_scale, size, centre) for length in image.shape)
+    step = scale / new_scale
+    rows, columns = (_shares(length, step, size, centre) for length, centre in zip(image.shape, centre_yx, strict=True))
     return np.asarray(rows @ image.astype(np.float64) @ columns.T, np.float32)
 
 

@@ -22,8 +22,8 @@ from surveyflow.types import Float32Array
 RECIPE_VERSION = 1
 """Changes whenever the same settings would give other pixels."""
 
-_PATCHES = 1
-"""Parts the random numbers of patches from those of galaxies."""
+_PATCHES, _PLACES = 1, 2
+"""Part the random numbers of patches, and of places in a pixel, from all others."""
 
 
 def draw_examples(simulation: SimulationTable, indices: Iterable[int]) -> list[Example]:
@@ -89,7 +89,7 @@ def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: in
     return stamp_of_image(
         simulation.seed,
         index,
-        _on_the_bands_pixels(library.image(number), table, simulation.band, simulation.size),
+        _on_the_bands_pixels(library.image(number), table, simulation, index),
         kind=library.kinds[number],
         redshift=float(library.redshifts[number]),
         band=simulation.band,
@@ -100,10 +100,12 @@ def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: in
     )
 
 
-def _on_the_bands_pixels(image: Float32Array, table: StampsTable, band: Band, size: int) -> Float32Array:
+def _on_the_bands_pixels(image: Float32Array, table: StampsTable, simulation: SimulationTable, index: int) -> Float32Array:
+    """In e-/s, with the stamp's margin; the centre falls anywhere in its pixel."""
+    band, side = simulation.band, simulation.size + 2 * STAMP_MARGIN_PIX
     electrons = np.float32(electrons_per_unit(table.unit, table.pixel_scale_arcsec, band))
-    side = size + 2 * STAMP_MARGIN_PIX
-    return resampled(image * electrons, table.pixel_scale_arcsec, band.pixel_scale_arcsec, side, side // 2)
+    y, x = side // 2 - np.random.default_rng([simulation.seed, index, _PLACES]).random(2)
+    return resampled(image * electrons, table.pixel_scale_arcsec, band.pixel_scale_arcsec, side, (float(y), float(x)))
 
 
 def _patch(simulation: SimulationTable, index: int) -> Patch | None:
