@@ -31,7 +31,7 @@ class Checkpoint:
     history
         One entry an epoch: numbers by name.
     state
-        Every variable of network and optimiser, by place and path.
+        Every variable of network and optimiser, by its number; Keras numbers names within a process.
     best
         Weights of the best epoch by role.
     """
@@ -104,4 +104,4 @@ def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
 def _variables(network: keras.Model) -> dict[str, Any]:
     network.optimizer.build(network.trainable_variables)
     variables = [*network.variables, *network.optimizer.variables]
-    return {f"{number:04d} {variable.path}": variable for number, variable in enumerate(variables)}
+    return {f"{number:04d}": variable for number, variable in enumerate(variables)}

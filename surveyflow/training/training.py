@@ -158,9 +158,7 @@ class _Course:
     @property
     def ended(self) -> bool:
         """Whether all epochs are done, or none has been better for too long."""
-        patience = self.training.optimisation.patience
-        tired = patience > 0 and self.history and self.history[-1]["epoch"] - self.best["epoch"] >= patience
-        return len(self.history) >= self.training.optimisation.epochs or bool(tired)
+        return is_over([self._score(entry) for entry in self.history], self.training.optimisation)
 
     def advance(self) -> Mapping[str, float]:
         """Train for one epoch, judge the network, and keep its weights if they are the best."""
@@ -257,6 +255,13 @@ class _Course:
         simulated = " surveyflow's own simulations:" if self.training.model.origin == "simulated" else ""
         told = f"Trained on{simulated} {sum(index.n for index in indices)} images, records {digests}."
         return f"{told} {self.training.model.notes}".strip()
+
+
+def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
+    """Whether a training with these scores, one an epoch, has come to its end: all epochs are done, or patience is."""
+    patience = optimisation.patience
+    since_best = len(history) - 1 - int(np.argmax(history)) if history else 0
+    return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
 
 
 def compiled_network(training: Training, n_steps: int, flux_range: float) -> keras.Model:
