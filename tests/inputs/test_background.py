@@ -74,6 +74,8 @@ def test_a_mosaic_without_room_for_a_patch_is_refused(mini_survey):
     science, weight = mini_survey.science("COSMOS", "F814W"), mini_survey.weight("COSMOS", "F814W")
     with fits.open(weight, mode="update") as hdus:
         hdus[0].data[::50] = 0
-    with open_background(BackgroundTable(science=science, weight=weight), F814W) as mosaic:
-        with pytest.raises(MosaicError, match="held no patch of 128 pixels without holes"):
-            draw_patch(mosaic, np.random.default_rng(1), 128, 1.0)
+    with (
+        open_background(BackgroundTable(science=science, weight=weight), F814W) as mosaic,
+        pytest.raises(MosaicError, match="held no patch of 128 pixels without holes"),
+    ):
+        draw_patch(mosaic, np.random.default_rng(1), 128, 1.0)

@@ -41,14 +41,14 @@ def test_several_sets_of_records_may_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("found", "instead", "message"),
     [
-        ("epochs = 3", "epocs = 3", r"\[optimisation\] epocs is not a key that surveyflow knows. Did you mean `epochs`"),
-        ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs found 0, expected no number outside 1"),
+        ("epochs = 3", "epocs = 3", r"\[optimisation\] epocs: is not a key that surveyflow knows. Did you mean `epochs`"),
+        ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs: found 0, expected no number outside 1"),
         ('"asinh_noise"', '"log"', r"expected one of asinh_minmax, .*asinh_noise"),
-        ("kernel_sizes = [3]", "kernel_sizes = [4]", r"\[architecture\] describes no network: kernel sizes must be odd"),
-        ("filters = [4]", "filters = 4", r"\[architecture\] filters found 4, expected a list"),
+        ("kernel_sizes = [3]", "kernel_sizes = [4]", r"\[architecture\]: describes no network: kernel sizes must be odd"),
+        ("filters = [4]", "filters = 4", r"\[architecture\] filters: found 4, expected a list"),
         ("seed = 5", "seed = 5\nxla = true", r"exclude each other. State `deterministic = false`"),
         ('origin = "simulated"', 'origin = "ferreira2022"', r"\[model\] origin"),
-        ("[output]", "[augmentation]\ngain = 2.0\n[output]", r"\[augmentation\] gain found 2.0, expected two numbers"),
+        ("[output]", "[augmentation]\ngain = 2.0\n[output]", r"\[augmentation\] gain: found 2.0, expected two numbers"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path, found, instead, message):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from surveyflow.errors import InputError, ModelError
-from surveyflow.inputs.training_file import load_training
+from surveyflow.inputs.training_file import OptimisationTable, load_training
 from surveyflow.models.sampler import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.sky.stretch import prepare
-from surveyflow.training.training import fit, train
+from surveyflow.training.training import fit, is_over, train
 from surveyflow.types import CONTAMINATION_OUTPUTS, WeightsOrigin
 from training_sets import SKY_RMS, stamp, write_training
 
@@ -108,9 +108,20 @@ def test_the_checkpoint_of_other_settings_is_refused(tmp_path):
         fit(load_training(file), run=training.output.run)
 
 
-def test_training_ends_early_where_nothing_gets_better(tmp_path):
-    training = write_training(tmp_path, optimisation="learning_rate = 1e-8\nwarmup = 0.0\npatience = 1")
-    assert len(fit(training).history) == 2
+@pytest.mark.parametrize(
+    ("history", "patience", "over"),
+    [
+        ([], 1, False),
+        ([0.5], 1, False),
+        ([0.5, 0.4], 1, True),
+        ([0.5, 0.4], 2, False),
+        ([0.5, 0.4, 0.6], 2, False),
+        ([0.5, 0.4, 0.3, 0.2], 0, False),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 0, True),
+    ],
+)
+def test_training_ends_when_patience_or_epochs_do(history, patience, over):
+    assert is_over(history, OptimisationTable(epochs=5, seed=1, patience=patience)) is over
 
 
 def test_contamination_comes_with_intervals_from_held_out_images(tmp_path):
