@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 HISTORY = "history.json"
 _NO_DIGEST = "0" * 64
 _FLUX_STEP = 0.5
-_DOMAIN_MARGIN = 1.25
+_DOMAIN_QUANTILES = (0.001, 0.99)
 _PREDICT_AT_ONCE = 256
 
 
@@ -312,9 +312,9 @@ def _flux_range(*sets: Images | None) -> float:
 
 
 def _domain(images: Images) -> tuple[float, float]:
-    """Range of the noise that the model may be trusted with: that of nearly all training images, and a little more."""
-    low, high = np.nanquantile(images.sky_rms, (0.005, 0.995))
-    return float(f"{low / _DOMAIN_MARGIN:.3g}"), float(f"{high * _DOMAIN_MARGIN:.3g}")
+    """Range of the noise that the model may be trusted with: that of nearly all training images."""
+    low, high = np.nanquantile(images.sky_rms, _DOMAIN_QUANTILES)
+    return float(f"{low:.3g}"), float(f"{high:.3g}")
 
 
 def _redshifts(index: RecordIndex) -> tuple[float, float]:
