@@ -35,6 +35,7 @@ app.add_typer(release_commands.app)
 app.add_typer(slurm_commands.app)
 app.command()(fraction_commands.fractions)
 app.command()(training_commands.simulate)
+app.command()(training_commands.train)
 
 
 class EngineName(StrEnum):

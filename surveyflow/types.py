@@ -28,6 +28,8 @@ CONTAMINATION_TASK = "contamination"
 POST_MERGER = "post_merger"
 STAR_FORMING = "star_forming"
 PRECISIONS = ("float32", "tf32", "bf16")
+CONTAMINATION_OUTPUTS = ("contaminated", "coverage", "coverage_scatter", "neighbours", "flux_pp", "flux_pp_scatter")
+"""Outputs of a contamination model, in column order."""
 
 
 class Status(StrEnum):
@@ -435,6 +437,29 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class ContaminationScale:
+    """What turns the outputs of a contamination model into percent and e-/s.
+
+    Parameters
+    ----------
+    truth
+        Which truth it was trained on: ``sky_sigma`` or ``self_sigma``.
+    flux_range
+        Largest arcsinh(flux_pp / sky rms) that it can say.
+    scatter_limit
+        Sigma of the transformed value where a scatter output is 1.
+    interval_scale_coverage, interval_scale_flux_pp
+        Factors of sigma that make intervals hold what they say on held-out stamps.
+    """
+
+    truth: str
+    flux_range: float
+    scatter_limit: float = 0.5
+    interval_scale_coverage: float = 1.0
+    interval_scale_flux_pp: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What must be known of a model before its numbers may be used.
 
@@ -466,6 +491,8 @@ class ModelCard:
         Anything else a reader must know.
     also_for
         Other fields whose cutouts this model may be used on.
+    contamination
+        How outputs become physical; only of contamination models.
     """
 
     key: ModelKey
@@ -482,6 +509,7 @@ class ModelCard:
     domain: Domain = field(default_factory=Domain)
     notes: str = ""
     also_for: tuple[str, ...] = ()
+    contamination: ContaminationScale | None = None
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):

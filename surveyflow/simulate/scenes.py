@@ -128,7 +128,8 @@ def stamp(
     band, depth
         Instrument and noise.
     size
-        Side, pixels; the galaxy's centre is at pixel ``size // 2``.
+        Side, pixels. The galaxy's centre lies at most one pixel before ``size // 2`` along each axis, anywhere, as in the
+        cutouts of real sources.
     recipe
         How far the two kinds lie apart.
     neighbours
@@ -144,9 +145,9 @@ def stamp(
     rng = np.random.default_rng([seed, index])
     kind = (STAR_FORMING, POST_MERGER)[rng.integers(2)]
     redshift, depth = _draw_redshift(rng, redshifts), _draw_depth(rng, depth, depth_range)
-    middle = (size // 2 + STAMP_MARGIN_PIX + 0.5) * band.pixel_scale_arcsec
+    x, y = (size // 2 + STAMP_MARGIN_PIX + 0.5 - rng.random(2)) * band.pixel_scale_arcsec
     shrinking = angular_size(redshift) / angular_size(sum(redshifts) / 2)
-    target = draw_target(rng, kind, (middle, middle), band, recipe=recipe, magnitudes=magnitudes, size_factor=shrinking)
+    target = draw_target(rng, kind, (float(x), float(y)), band, recipe=recipe, magnitudes=magnitudes, size_factor=shrinking)
     others = draw_surroundings(rng, target, size, band)
     galaxy = behind_the_psf([target], size, band)
     sky = behind_the_psf(others if neighbours else [], size, band)
