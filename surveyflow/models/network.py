@@ -73,9 +73,7 @@ def build_trunk(architecture: Architecture, dtype: str = "float32", batch_norm_m
         for i in (2 * block, 2 * block + 1):
             x = keras.layers.Conv2D(filters, kernel_size, activation="relu", name=f"conv_{i}", dtype=dtype)(x)
             epsilon = architecture.batch_norm_epsilon
-            x = keras.layers.BatchNormalization(
-                momentum=batch_norm_momentum, epsilon=epsilon, name=f"bn_{i}", dtype=dtype
-            )(x)
+            x = keras.layers.BatchNormalization(momentum=batch_norm_momentum, epsilon=epsilon, name=f"bn_{i}", dtype=dtype)(x)
     x = keras.layers.GlobalAveragePooling2D(name="average", dtype=dtype)(x)
     x = keras.layers.Dense(architecture.dense[0], name="dense_0", dtype="float32")(x)
     return keras.Model(image, x, name="trunk")
