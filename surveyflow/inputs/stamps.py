@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from surveyflow.errors import InputError
 from surveyflow.inputs.fits_images import open_image
 from surveyflow.inputs.settings_files import FilePath, PresentPath, SettingsTable, refuse, within
-from surveyflow.inputs.tables import read_columns
+from surveyflow.inputs.tables import Column, read_columns
 from surveyflow.simulate.observe import Band
 from surveyflow.types import POST_MERGER, STAR_FORMING, Box, Float32Array, Float64Array
 
@@ -151,24 +151,24 @@ def _fits_folder(table: StampsTable) -> _FitsFolder:
         raise InputError(f"{table.path} holds no file {', '.join(_FITS_NAMES)}. Name the folder of the stamps.")
     if table.labels is None:
         return _FitsFolder(files, (str(table.label),) * len(files), np.full(len(files), np.nan))
-    rows = _rows_of(table, files)
-    columns = _read_labels(table)
-    kinds = _kinds([columns[table.label_column][row] for row in rows], str(table.labels))
-    redshifts = columns[table.redshift_column][rows].astype(np.float64) if table.redshift_column else np.full(len(files), np.nan)
+    wanted = {table.name_column, table.label_column, *([table.redshift_column] if table.redshift_column else [])}
+    columns = read_columns(table.labels, wanted)
+    rows = _rows_of(files, columns[table.name_column], table.labels)
+    kinds = _kinds(list(columns[table.label_column].values[rows]), str(table.labels))
+    redshifts = _known_numbers(columns[table.redshift_column])[rows] if table.redshift_column else np.full(len(files), np.nan)
     return _FitsFolder(files, kinds, redshifts)
 
 
-def _read_labels(table: StampsTable) -> dict[str, Any]:
-    wanted = {table.name_column, table.label_column} | ({table.redshift_column} if table.redshift_column else set())
-    return {name: column.values for name, column in read_columns(Path(str(table.labels)), wanted).items()}
+def _known_numbers(column: Column) -> Float64Array:
+    return np.where(column.missing, np.nan, column.values.astype(np.float64))
 
 
-def _rows_of(table: StampsTable, files: Sequence[Path]) -> list[int]:
-    rows = {str(name).strip(): row for row, name in enumerate(_read_labels(table)[table.name_column])}
+def _rows_of(files: Sequence[Path], names: Column, labels: Path) -> list[int]:
+    rows = {str(name).strip(): row for row, name in enumerate(names.values)}
     missing = [file.name for file in files if file.name not in rows]
     if missing:
         shown = ", ".join(missing[:5]) + (f", ... ({len(missing)} in all)" if len(missing) > 5 else "")
-        raise InputError(f"{table.labels}: column {table.name_column} has no row for {shown}. Add a row for each file.")
+        raise InputError(f"{labels}: column {names.name} has no row for {shown}. Add a row for each file.")
     return [rows[file.name] for file in files]
 
 
