@@ -30,12 +30,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from stubs import TINY  # noqa: E402
 from surveyflow.catalog.releases import latest, read_catalog  # noqa: E402
-from surveyflow.demonstration import write_untrained_models  # noqa: E402
 from surveyflow.flow.clusters import load_profile  # noqa: E402
 from surveyflow.inputs.workflow import load_workflow  # noqa: E402
 from surveyflow.runs.preflight import open_survey  # noqa: E402
 from surveyflow.runs.whole import run_survey  # noqa: E402
-from worlds import MiniSurvey, edit_workflow  # noqa: E402
+from worlds import (  # noqa: E402
+    MiniSurvey,
+    edit_workflow,
+    write_untrained_models,
+)
 
 CHILD_TIMEOUT_S = 120.0
 

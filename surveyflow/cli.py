@@ -136,7 +136,8 @@ def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: Jso
     for name, count in valid.sources.items():
         typer.echo(f"  {name}: {count} sources")
     for name, (rows, columns) in valid.mosaics.items():
-        typer.echo(f"  {name}: {columns} x {rows} pixels, model {valid.models.get(name, 'none')}")
+        models = valid.models.get(name, "none"), valid.contamination_models.get(name, "no contamination model")
+        typer.echo(f"  {name}: {columns} x {rows} pixels, model {models[0]}, {models[1]}")
     for warning in valid.warnings:
         typer.echo(f"  note: {warning}")
 

@@ -61,8 +61,8 @@ def train(
     """Train a model on records and write it into its store; one that was stopped goes on where it was."""
     from surveyflow.inputs.training_file import load_training
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     training = load_training(file)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong comes as an error of ours
     from surveyflow.training.training import train as train_model
 
     trained = train_model(training, overwrite=overwrite, listener=_tell_epoch)

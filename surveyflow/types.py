@@ -27,9 +27,11 @@ MERGER_TASK = "merger"
 CONTAMINATION_TASK = "contamination"
 POST_MERGER = "post_merger"
 STAR_FORMING = "star_forming"
-PRECISIONS = ("float32", "tf32", "bf16")
 CONTAMINATION_OUTPUTS = ("contaminated", "coverage", "coverage_scatter", "neighbours", "flux_pp", "flux_pp_scatter")
-"""Outputs of a contamination model, in column order."""
+"""Outputs of a contamination network, in the order of `surveyflow.stats.contamination`."""
+CONTAMINATION_TRUTHS = ("sky_sigma", "self_sigma")
+"""How the truth of contamination was found: masks at 2 sigma of the sky, or of each image itself."""
+PRECISIONS = ("float32", "tf32", "bf16")
 
 
 class Status(StrEnum):
@@ -438,18 +440,18 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationScale:
-    """What turns the outputs of a contamination model into percent and e-/s.
+    """How the outputs of a contamination network become percent, and flux in the cutout's unit.
 
     Parameters
     ----------
     truth
-        Which truth it was trained on: ``sky_sigma`` or ``self_sigma``.
+        Which truth it was trained on, one of `CONTAMINATION_TRUTHS`.
     flux_range
-        Largest arcsinh(flux_pp / sky rms) that it can say.
+        The arcsinh of the flux per pixel, in units of the cutout's sky rms, that an output of 1 stands for; in (0, 50].
     scatter_limit
-        Sigma of the transformed value where a scatter output is 1.
+        Standard deviation, of an output's location, that a scatter output of 1 stands for; in (0, 1].
     interval_scale_coverage, interval_scale_flux_pp
-        Factors of sigma that make intervals hold what they say on held-out stamps.
+        By what the standard deviations are multiplied, so that intervals hold as many held-out truths as they claim; above 0.
     """
 
     truth: str
@@ -457,6 +459,17 @@ class ContaminationScale:
     scatter_limit: float = 0.5
     interval_scale_coverage: float = 1.0
     interval_scale_flux_pp: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.truth not in CONTAMINATION_TRUTHS:
+            raise ValueError(f"truth must be one of {', '.join(CONTAMINATION_TRUTHS)}, not {self.truth!r}")
+        if not 0 < self.flux_range <= 50:
+            raise ValueError(f"flux_range must lie in (0, 50], not {self.flux_range}")
+        if not 0 < self.scatter_limit <= 1:
+            raise ValueError(f"scatter_limit must lie in (0, 1], not {self.scatter_limit}")
+        for name in ("interval_scale_coverage", "interval_scale_flux_pp"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,7 +481,8 @@ class ModelCard:
     key
         Task, field and instrument.
     class_names
-        Meaning of the network's outputs, in column order; ``("post_merger", "star_forming")`` for the mergers task.
+        Meaning of the network's outputs, in column order; ``("post_merger", "star_forming")`` for the mergers task,
+        `CONTAMINATION_OUTPUTS` for contamination.
     pixel_scale_arcsec
         Pixel scale of the training images.
     band
@@ -492,7 +506,7 @@ class ModelCard:
     also_for
         Other fields whose cutouts this model may be used on.
     contamination
-        How outputs become physical; only of contamination models.
+        What a contamination model's outputs stand for; None for other tasks.
     """
 
     key: ModelKey
@@ -531,6 +545,11 @@ class ModelCard:
     def model_id(self) -> str:
         """The model's name in catalogs: key and the first 12 digits of its weights' digest."""
         return f"{self.key}@{self.weights_digest[:12]}"
+
+    @property
+    def model_word(self) -> int:
+        """The model's half of the key of its random numbers: the first 32 bits of its weights' digest."""
+        return int(self.weights_digest[:8], 16)
 
 
 class WindowReader(Protocol):

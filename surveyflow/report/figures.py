@@ -89,6 +89,31 @@ def posterior_figure(stacked_counts: Int64Array, means: Float32Array) -> Figure:
     return figure
 
 
+def contamination_figure(p_contaminated: Float32Array, coverage_pct: Float32Array) -> Figure:
+    """Plot how many sources are how probably contaminated, and by how much of the galaxy.
+
+    Parameters
+    ----------
+    p_contaminated
+        (n,) mean probability, of each source, that a neighbour lies on the galaxy; n at least 1.
+    coverage_pct
+        (n,) mean share of the galaxy under neighbours, percent.
+    """
+    figure = Figure(figsize=(_WIDTH_INCH, 2.75))
+    for axes, values, highest, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        (p_contaminated, coverage_pct),
+        (1, 100),
+        ("p_contaminated_mean", "coverage_pct_mean (%)"),
+        strict=True,
+    ):
+        counts, edges = np.histogram(values, bins=_n_bins(len(values)), range=(0, highest))
+        axes.stairs(counts / len(values), edges, fill=True, color=FILL, alpha=0.45)
+        axes.set(xlabel=label, xlim=(0, highest))
+    figure.axes[0].set_ylabel("share of the sources")
+    return figure
+
+
 def _n_bins(n_sources: int) -> int:
     """As many bins as the sources can fill, each of one or more of the bins of the draws."""
     return 10 if n_sources < 200 else 25 if n_sources < 5_000 else HISTOGRAM_BINS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -85,19 +86,32 @@ def summarise(draws: Float32Array) -> PosteriorSummary:
     """
     if draws.ndim != 3 or draws.shape[2] != 2 or not 1 <= draws.shape[1] <= _MOST_DRAWS:
         raise ValueError(f"draws must have shape (n, T, 2) with 1 <= T <= {_MOST_DRAWS}, not {draws.shape}")
-    p_pm, p_sf = _sorted_output(draws, 0), _sorted_output(draws, 1)
+    p_pm, p_sf = sorted_output(draws, 0), sorted_output(draws, 1)
     f_pm = np.count_nonzero(draws[:, :, 0] > draws[:, :, 1], axis=1) / draws.shape[1]
     return PosteriorSummary(
-        **_distribution("p_pm", p_pm),
-        **_distribution("p_sf", p_sf),
+        **distribution("p_pm", p_pm, QUANTILES),
+        **distribution("p_sf", p_sf, QUANTILES),
         f_pm=f_pm.astype(np.float32),
         vote_entropy=_binary_entropy(f_pm).astype(np.float32),
         p_pm_hist=_histograms(p_pm),
     )
 
 
-def _sorted_output(draws: Float32Array, output: int) -> Float32Array:
-    """(n, T) draws of one output, ascending; checked to lie in [0, 1]."""
+def sorted_output(draws: Float32Array, output: int) -> Float32Array:
+    """(n, T) draws of one output, ascending.
+
+    Parameters
+    ----------
+    draws
+        (n, T, n_outputs) float32, T at least 1.
+    output
+        Which output.
+
+    Raises
+    ------
+    ValueError
+        If a draw is NaN or lies outside [0, 1].
+    """
     ordered = np.sort(draws[:, :, output], axis=1)
     inside = (ordered[:, 0] >= 0) & (ordered[:, -1] <= 1)  # NaN sorts last, and fails the comparison
     if not inside.all():
@@ -107,12 +121,26 @@ def _sorted_output(draws: Float32Array, output: int) -> Float32Array:
     return ordered
 
 
-def _distribution(name: str, ordered: Float32Array) -> dict[str, Float32Array]:
-    """Mean, standard deviation and quantiles of ascending draws, by name of column."""
-    values = ordered.astype(np.float64)
+def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Iterable[str]) -> dict[str, Float32Array]:
+    """Mean, standard deviation (divisor T) and quantiles of each source's draws, in float64.
+
+    Parameters
+    ----------
+    name
+        Of the quantity, before the names of the statistics: ``p_pm`` for ``p_pm_mean``.
+    ordered
+        (n, T) draws, ascending.
+    quantiles
+        Names in `QUANTILES`.
+
+    Returns
+    -------
+    (n,) float32 by name of column.
+    """
+    values = ordered.astype(np.float64, copy=False)
     mean = values.sum(axis=1) / values.shape[1]
     std = np.sqrt(np.square(values - mean[:, None]).sum(axis=1) / values.shape[1])
-    moments = {"mean": mean, "std": std} | {key: _quantile(values, level) for key, level in QUANTILES.items()}
+    moments = {"mean": mean, "std": std} | {key: _quantile(values, QUANTILES[key]) for key in quantiles}
     return {f"{name}_{key}": value.astype(np.float32) for key, value in moments.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from surveyflow.process import noise_outside, source_keys
 from surveyflow.sky.noise import sky_rms
-from surveyflow.stats.contamination import physical_draws
+from surveyflow.stats.contamination import physical_draws, predictive_noise
 from surveyflow.training.labelled import LabelledStamps
 from surveyflow.training.predicting import batches, draw, merged
 from surveyflow.types import (
@@ -19,7 +19,6 @@ from surveyflow.types import (
     Float64Array,
     Model,
     SamplingSettings,
-    UInt64Array,
 )
 
 _CENTRAL_68 = (0.16, 0.84)
@@ -101,7 +100,8 @@ def contamination_scale(model: Model) -> ContaminationScale:
 def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> ContaminationPredictions:
     scale, rms = contamination_scale(model), sky_rms(stamps.pixels, stamps.valid)
     outputs = draw(model, stamps, sampling)[..., [model.card.class_names.index(name) for name in CONTAMINATION_OUTPUTS]]
-    normal, uniform = _random(source_keys(stamps.field, stamps.source_id), sampling)
+    keys = source_keys(stamps.field, stamps.source_id)
+    normal, uniform = predictive_noise(keys, sampling.n_draws, sampling.seed, model.card.model_word)
     drawn = physical_draws(outputs, rms, scale, normal, uniform)
     given = physical_draws(outputs, rms, scale, normal, np.zeros_like(uniform))
     mean = dict(zip(CONTAMINATION_OUTPUTS, outputs.mean(axis=1, dtype=np.float64).T, strict=True))
@@ -117,15 +117,6 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         **_interval("coverage_given", given.coverage_pct),
         **_interval("flux_given", given.flux_pp),
     )
-
-
-def _random(keys: UInt64Array, sampling: SamplingSettings) -> tuple[Float64Array, Float64Array]:
-    """Normal and uniform numbers, each (n, T, 2), that belong to the source."""
-    generators = [np.random.default_rng([sampling.seed, int(key)]) for key in keys]
-    shape = (sampling.n_draws, 2)
-    normal = np.stack([rng.standard_normal(shape) for rng in generators]) if generators else np.empty((0, *shape))
-    uniform = np.stack([rng.random(shape) for rng in generators]) if generators else np.empty((0, *shape))
-    return normal, uniform
 
 
 def _distribution(name: str, draws: Float64Array) -> dict[str, Float64Array]:
