@@ -8,6 +8,8 @@ import numpy as np
 from scipy.special import expit
 
 from networks import card
+from surveyflow.simulate.contamination import Contamination
+from surveyflow.simulate.examples import Example
 from surveyflow.training.labelled import LabelledStamps
 from surveyflow.types import (
     CONTAMINATION_OUTPUTS,
@@ -132,3 +134,30 @@ def contamination_card(**changes):
         "contamination": ContaminationScale("sky_sigma", flux_range=6.0),
     }
     return card(architecture, **own | changes)
+
+
+def write_records(folder, stamps):
+    """The stamps as a folder of records of one shard."""
+    from surveyflow.training.record_index import RecordIndex, write_index
+    from surveyflow.training.records import serialised, write_shard
+
+    folder.mkdir(parents=True)
+    name = "part-00000-of-00001.tfrecord"
+    shard = write_shard(folder / name, [serialised(_example(stamps, i), stamps.digest[:12]) for i in range(len(stamps))])
+    settings = {"redshifts": [0.5, 1.5]}
+    place = (stamps.field, stamps.instrument, "F814W", 0.03, SIZE, "electron/s")
+    write_index(folder, RecordIndex(settings, stamps.digest, *place, len(stamps), 1, (shard,)))
+
+
+def _example(stamps, i):
+    truth = Contamination(stamps.coverage_pct[i], stamps.flux_pp[i], 30)
+    return Example(
+        example_id=int(stamps.source_id[i]),
+        pixels=stamps.pixels[i],
+        label=int(stamps.is_post_merger[i]),
+        magnitude_ab=stamps.magnitude_ab[i],
+        radius_arcsec=0.3,
+        redshift=stamps.redshift[i],
+        sky_rms=stamps.sky_rms[i],
+        truths={"sky_sigma": truth, "self_sigma": truth},
+    )
