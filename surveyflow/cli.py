@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow import __version__, fraction_commands, model_commands, release_commands, slurm_commands
+from surveyflow import __version__, fraction_commands, model_commands, release_commands, slurm_commands, training_commands
 from surveyflow.errors import SurveyflowError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ app.add_typer(model_commands.app)
 app.add_typer(release_commands.app)
 app.add_typer(slurm_commands.app)
 app.command()(fraction_commands.fractions)
+app.command()(training_commands.simulate)
+app.command()(training_commands.train)
 
 
 class EngineName(StrEnum):

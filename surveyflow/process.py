@@ -178,6 +178,26 @@ def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
     return mosaic_filter is not None and mosaic_filter not in card.band.upper().split("_")
 
 
+def noise_outside(pixels: Float32Array, valid: BoolArray, card: ModelCard) -> BoolArray:
+    """Whether the noise of each cutout is none that a model was trained on; False where the card does not say.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32, in the mosaic's unit.
+    valid
+        (n, size, size) bool.
+    card
+        The model's card.
+    """
+    if card.domain.sky_rms is None:
+        return np.zeros(len(pixels), dtype=bool)
+    low, high = card.domain.sky_rms
+    measured = sky_rms(pixels, valid)
+    inside: BoolArray = (measured >= low) & (measured <= high)
+    return ~inside
+
+
 def source_keys(field: str, source_id: Int64Array) -> UInt64Array:
     """Name each source's own stream of random masks.
 
@@ -298,7 +318,7 @@ def _domain_flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: 
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
-        Flag.NOISE_DOMAIN: ok & _noise_outside(stack, card.domain.sky_rms),
+        Flag.NOISE_DOMAIN: ok & noise_outside(stack.pixels, stack.valid, card),
         Flag.REDSHIFT_DOMAIN: ok & ~((sources.redshift >= low) & (sources.redshift < high)),
     }
     return _marked(outside | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
@@ -309,14 +329,6 @@ def _marked(named: Mapping[Flag, BoolArray]) -> Int32Array:
     for flag, rows in named.items():
         flags[rows] |= flag
     return flags
-
-
-def _noise_outside(stack: CutoutStack, sky_rms_range: tuple[float, float] | None) -> BoolArray:
-    if sky_rms_range is None:
-        return np.zeros(len(stack), dtype=bool)
-    measured = sky_rms(stack.pixels, stack.valid)
-    inside: BoolArray = (measured >= sky_rms_range[0]) & (measured <= sky_rms_range[1])
-    return ~inside
 
 
 def _rows(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> pa.Table:

@@ -76,6 +76,7 @@ class Stretch(StrEnum):
     MINMAX = "minmax"
     LINEAR = "linear"
     LOG_MINMAX = "log_minmax"
+    ASINH_NOISE = "asinh_noise"
 
 
 class WeightsOrigin(StrEnum):
@@ -346,6 +347,13 @@ class Architecture:
     ----------
     input_size
         Side of the square input, pixels.
+    crop
+        Side of the square in the input's middle that is looked at, pixels; None for all of it.
+    binning
+        Side of the squares of pixels that are averaged in front of the first convolution; 1 for none.
+    asymmetry
+        Whether the network sees, as a second channel, the image minus itself turned by 180 degrees: the residual of which
+        the asymmetry of Conselice et al. (2000, section 3) is the sum.
     filters, kernel_sizes
         One entry a block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
         2x2 max-pooling.
@@ -366,8 +374,15 @@ class Architecture:
     dropout: float = 0.5
     n_outputs: int = 2
     batch_norm_epsilon: float = 1e-3
+    crop: int | None = None
+    binning: int = 1
+    asymmetry: bool = False
 
     def __post_init__(self) -> None:
+        if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
+            raise ValueError(f"crop must leave as much on either side of an input of {self.input_size}, unlike {self.crop}")
+        if self.binning < 1 or self.seen_size % self.binning:
+            raise ValueError(f"binning must divide the {self.seen_size} pixels that are looked at, unlike {self.binning}")
         if not self.filters or len(self.filters) != len(self.kernel_sizes):
             raise ValueError(f"filters {self.filters} and kernel_sizes {self.kernel_sizes} must have one entry for each block")
         if min(self.filters) < 1 or not self.dense or min(self.dense) < 1 or self.n_outputs < 1:
@@ -382,9 +397,19 @@ class Architecture:
             )
 
     @property
+    def seen_size(self) -> int:
+        """Side of the part of the input that is looked at, pixels."""
+        return self.input_size if self.crop is None else self.crop
+
+    @property
+    def n_channels(self) -> int:
+        """Channels that the first convolution sees."""
+        return 2 if self.asymmetry else 1
+
+    @property
     def map_sizes(self) -> tuple[int, ...]:
-        """Side of the map after each convolution and pooling, the input first."""
-        sizes = [self.input_size]
+        """Side of the first convolution's map, then of the map after each convolution and pooling."""
+        sizes = [self.seen_size // self.binning]
         for block, kernel_size in enumerate(self.kernel_sizes):
             if block:
                 sizes.append(sizes[-1] // 2)

@@ -69,6 +69,9 @@ class _ArchitectureTable(_Table):
     dropout: float
     n_outputs: int
     batch_norm_epsilon: float
+    crop: int | None = None
+    binning: int = 1
+    asymmetry: bool = False
 
 
 class _ContaminationTable(_Table):
@@ -181,6 +184,8 @@ def _lines(values: Mapping[str, Any]) -> Iterator[str]:
 def _value(value: object) -> str:
     if isinstance(value, Enum):
         return _value(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, str):

@@ -8,6 +8,7 @@ import numpy as np
 
 from surveyflow.errors import ModelError
 from surveyflow.models.fft_tiling import LEAST_GAIN, Convolution, Tiling, convolutions, expected_gain, infeasible, padded, tilings
+from surveyflow.models.framing import framed
 from surveyflow.models.head import Head
 from surveyflow.models.native_library import (
     ConvolutionSpec,
@@ -123,11 +124,9 @@ class FftModel:
         ValueError
             If the cutouts are not those that the network takes.
         """
-        size = self._card.architecture.input_size
-        if cutouts.shape[1:] != (size, size):
-            raise ValueError(f"cutouts have shape {cutouts.shape}, but {self._card.key} takes (n, {size}, {size})")
+        images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
         features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
-        run_features(self._instruction_set, self._trunk, _contiguous(cutouts), features=features, n_threads=self._n_threads)
+        run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
@@ -168,6 +167,7 @@ class FftModel:
         self, weights: Weights, i: int, layer: Convolution, tiling: Tiling, spectrum: Float32Array
     ) -> ConvolutionSpec:
         n_inputs, n_outputs = layer.padded_channels
+        n_inputs = layer.n_inputs if layer.is_first else n_inputs
         scale, shift = _affine(weights, i, self._card.architecture.batch_norm_epsilon)
         return ConvolutionSpec(
             points=tiling.points,

@@ -98,11 +98,12 @@ def write_report(revision_folder: Path, output: Path) -> None:
     """
     manifest = read_manifest(revision_folder)
     with figures.house_style():
-        page = _template().render(_contents(manifest, summary.open_dataset(revision_folder)))
-    _write_whole(output, page)
+        page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder)))
+    write_whole(output, page)
 
 
-def _write_whole(output: Path, text: str) -> None:
+def write_whole(output: Path, text: str) -> None:
+    """Write a text so that a reader finds the old file or the new one, never a part."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -114,7 +115,8 @@ def _write_whole(output: Path, text: str) -> None:
         raise
 
 
-def _template() -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
+    """Compile one of the templates that lie beside this module."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "bytes": readable_bytes,
@@ -122,10 +124,11 @@ def _template() -> jinja2.Template:
         "file_name": lambda path: Path(path).name,
         "number": "{:,}".format,
     }
-    return environment.from_string(_package_text("page.html.j2"))
+    return environment.from_string(package_text(name))
 
 
-def _package_text(name: str) -> str:
+def package_text(name: str) -> str:
+    """Read a file that lies beside this module."""
     return resources.files("surveyflow.report").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -140,7 +143,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
     origins = {model["origin"] for model in merger_models} | set(sources["weights_origin"].dropna().unique())
     contamination_origins = {model["origin"] for model in contamination_models}
     return {
-        "style": Markup(_package_text("page.css")),  # noqa: S704 -- the package's own file
+        "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
         "warnings": words.warnings_about(origins, contamination_origins),

@@ -73,7 +73,8 @@ def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float],
                     f"least {FEWEST_CUTOUTS}. Use a workflow with more sources in this field."
                 )
             trials = sorted({card.softening, *softenings})
-            yield StretchCheck(card, len(stack), stretch_evidence(store.weights(card.key), stack, trials))
+            weights = store.weights(card.key)
+            yield StretchCheck(card, len(stack), stretch_evidence(weights, stack, trials, card.architecture))
 
 
 def _real_cutouts(survey: Survey, opened: FieldSurvey, instrument: str, n_cutouts: int, rng: np.random.Generator) -> CutoutStack:

@@ -48,20 +48,20 @@ struct Network {
     HeadSpec head;
 };
 
-ConvolutionSpec convolution(int side, int kernel_size, int n_inputs, int n_outputs, bool pooled) {
+ConvolutionSpec convolution(bool is_first, int side, int kernel_size, int n_inputs, int n_outputs, bool pooled) {
     ConvolutionSpec spec = {};
     spec.kernel_size = kernel_size;
     spec.input_size = side;
-    spec.n_inputs = padded(n_inputs, group_size);
+    spec.n_inputs = is_first ? n_inputs : padded(n_inputs, group_size);
     spec.n_outputs = padded(n_outputs, group_size);
     spec.pooled = pooled;
     const int out = output_size(spec);
-    spec.points = n_inputs == 0 ? smooth_even(side) : smooth_even(between(kernel_size + 1, side + kernel_size + 2));
+    spec.points = is_first ? smooth_even(side) : smooth_even(between(kernel_size + 1, side + kernel_size + 2));
     const int widest = spec.points - kernel_size + 1;
-    spec.tile_step = n_inputs == 0 || out <= widest ? out : widest - widest % 2;
+    spec.tile_step = is_first || out <= widest ? out : widest - widest % 2;
     spec.n_tiles = (out + spec.tile_step - 1) / spec.tile_step;
     const std::size_t frequencies = spec.points / 2 + 1;
-    const std::size_t rows = n_inputs == 0 ? kernel_size : std::size_t(spec.points) * spec.n_inputs;
+    const std::size_t rows = std::size_t(is_first ? kernel_size : spec.points) * spec.n_inputs;
     spec.spectrum = numbers(2 * frequencies * rows * spec.n_outputs);
     spec.bias = numbers(spec.n_outputs);
     spec.scale = numbers(spec.n_outputs);
@@ -77,12 +77,12 @@ std::unique_ptr<Network> random_network() {
     for (int block = 0; block < n_blocks; ++block) kernels.push_back(2 * between(0, 2) + 1);
     for (int block = n_blocks - 1; block >= 0; --block) side = 2 * side + 2 * (kernels[block] - 1);
     side += between(0, 12);
-    int channels = 0;
+    int channels = between(1, 3);
     for (int block = 0; block < n_blocks; ++block) {
         const int width = between(1, 36);
         for (int second = 0; second < 2; ++second) {
             const bool pooled = second && block + 1 < n_blocks;
-            network->convolutions.push_back(convolution(side, kernels[block], channels, width, pooled));
+            network->convolutions.push_back(convolution(network->convolutions.empty(), side, kernels[block], channels, width, pooled));
             side = map_size_after(network->convolutions.back());
             channels = width;
         }
@@ -113,11 +113,12 @@ void require(bool fact, const char* what) {
 }
 
 void check(int instruction_set, const Network& network) {
-    const int n = between(1, 5), side = network.convolutions[0].input_size, n_features = network.trunk.n_real_features;
+    const ConvolutionSpec& first = network.convolutions[0];
+    const int n = between(1, 5), size = first.input_size * first.n_inputs * first.input_size, n_features = network.trunk.n_real_features;
     const int n_draws = between(1, 150), n_outputs = network.dense.back().n_outputs, n_threads = between(1, 4);
-    std::unique_ptr<float[]> cutouts(new float[std::size_t(n) * side * side]);
-    std::memcpy(cutouts.get(), numbers(std::size_t(n) * side * side), sizeof(float) * n * side * side);
-    if (between(0, 2) == 0) cutouts[between(0, n * side * side - 1)] = __builtin_nanf("");
+    std::unique_ptr<float[]> cutouts(new float[std::size_t(n) * size]);
+    std::memcpy(cutouts.get(), numbers(std::size_t(n) * size), sizeof(float) * n * size);
+    if (between(0, 2) == 0) cutouts[between(0, n * size - 1)] = __builtin_nanf("");
     std::unique_ptr<float[]> features(new float[n * n_features]), draws(new float[std::size_t(n) * n_draws * n_outputs]);
     std::unique_ptr<std::uint64_t[]> keys(new std::uint64_t[n]);
     for (int i = 0; i < n; ++i) keys[i] = generator();
@@ -128,7 +129,7 @@ void check(int instruction_set, const Network& network) {
 
     const int i = between(0, n - 1), fewer = between(1, n_draws);
     std::unique_ptr<float[]> own(new float[n_features]), own_draws(new float[fewer * n_outputs]);
-    const FeaturesTask one = {&network.trunk, cutouts.get() + std::size_t(i) * side * side, 1, own.get(), 1};
+    const FeaturesTask one = {&network.trunk, cutouts.get() + std::size_t(i) * size, 1, own.get(), 1};
     require(surveyflow_features(instruction_set, &one) == done, "features failed");
     require(!std::memcmp(own.get(), features.get() + i * n_features, sizeof(float) * n_features), "features depend on the batch");
     const DrawTask draw_one = {&network.head, own.get(), keys.get() + i, 1, std::uint32_t(fewer), 7, own_draws.get(), 1};

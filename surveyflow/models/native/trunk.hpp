@@ -83,7 +83,7 @@ private:
         sizes.image = first_.n_image_floats();
         sizes.block = first_.n_block_vectors();
         sizes.rows = long(rows_at_once) * output_size(*first_.spec) * first_.spec->n_outputs;
-        sizes.clean = long(side) * side;
+        sizes.clean = long(side) * side * first_.spec->n_inputs;
         sizes.map = greatest(spec_->convolutions[spec_->n_convolutions - 1].n_outputs, spec_->n_features);
         for (int i = 1; i < spec_->n_convolutions; ++i) {
             const Convolution& layer = layers_[i];
@@ -113,7 +113,7 @@ private:
     void convolve(int i, const float* from, int n_cutouts, float* to, const Buffers& buffers) const {
         const Convolution& layer = layers_[i];
         const int at_once = cutouts_at_once(layer, n_cutouts);
-        const long in_floats = i == 1 ? long(first_.spec->input_size) * first_.spec->input_size : map_floats(i - 1);
+        const long in_floats = i == 1 ? long(first_.image_rows) * first_.spec->input_size : map_floats(i - 1);
         for (int done = 0; done < n_cutouts; done += at_once) {
             const int n = least(at_once, n_cutouts - done);
             for (int c = 0; c < n; ++c) {
