@@ -36,6 +36,8 @@ app.add_typer(slurm_commands.app)
 app.command()(fraction_commands.fractions)
 app.command()(training_commands.simulate)
 app.command()(training_commands.train)
+app.command()(training_commands.tune)
+app.command()(training_commands.evaluate)
 
 
 class EngineName(StrEnum):

@@ -11,7 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from surveyflow.inputs.background import BackgroundTable
 from surveyflow.inputs.settings_files import AnyPath, Range, SettingsTable, load_settings, refuse, within
+from surveyflow.inputs.stamps import StampsTable
 from surveyflow.simulate.galaxies import Recipe
 from surveyflow.simulate.headers import DEPTHS, INSTRUMENTS
 from surveyflow.simulate.observe import PSF_SIZE_PIX, Band, Depth
@@ -20,6 +22,7 @@ from surveyflow.simulate.scenes import STAMP_MARGIN_PIX, TARGET_MAGNITUDES
 
 SIMULATION_VERSION = 1
 DEFAULT_SHARD_MB = 150.0
+_OF_DRAWN_GALAXIES = {"magnitudes", "redshifts", "recipe"}
 SMALLEST_SIZE = PSF_SIZE_PIX - 2 * STAMP_MARGIN_PIX
 
 
@@ -72,6 +75,10 @@ class SimulationTable(SettingsTable):
         Size of a shard, 10^6 bytes.
     recipe
         How far post-mergers and discs lie apart.
+    stamps
+        Galaxies of the user's own, in the place of drawn ones.
+    background
+        A real mosaic, whose patches take the place of drawn neighbours and noise.
     """
 
     output: AnyPath = Field(examples=["records/merger-train"])
@@ -89,6 +96,8 @@ class SimulationTable(SettingsTable):
     exposure_s: Annotated[float, within(1e-3, 1e9)] | None = Field(default=None, examples=[6900.0])
     shard_mb: Annotated[float, within(0.01, 10_000)] = Field(default=DEFAULT_SHARD_MB, examples=[150.0])
     recipe: RecipeTable = RecipeTable()
+    stamps: StampsTable | None = None
+    background: BackgroundTable | None = None
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
@@ -97,6 +106,19 @@ class SimulationTable(SettingsTable):
         if self.sky_rms is None and self.field not in DEPTHS:
             known = ", ".join(DEPTHS)
             raise refuse(f"the depth of {self.field} is not known; known: {known}.", "State `sky_rms` and `exposure_s`.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        if self.background and (not self.neighbours or self.depth_range != (1.0, 1.0)):
+            raise refuse("found `neighbours` or `depth_range` beside a background.", "Leave them out: the mosaic has its own.")
+        if self.stamps and (of_drawn := sorted(self.model_fields_set & _OF_DRAWN_GALAXIES)):
+            raise refuse(f"found {', '.join(of_drawn)} beside stamps.", "Leave them out: they are of drawn galaxies.")
+        if self.stamps and self.stamps.pixel_scale_arcsec > self.band.pixel_scale_arcsec * (1 + 1e-6):
+            scales = (
+                f"{self.stamps.pixel_scale_arcsec} arcsec, are coarser than {self.instrument}'s, {self.band.pixel_scale_arcsec}"
+            )
+            raise refuse(f"the stamps' pixels, {scales}.", "Use finer stamps.")
         return self
 
     @property

@@ -259,6 +259,81 @@ class EvaluationTable(SettingsTable):
     report: AnyPath = Field(examples=["evaluations/merger-f814w"])
 
 
+def _to_choices(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(choice, (list, tuple)) for choice in value):
+        return tuple(tuple(choice) for choice in value)
+    raise refuse(f"found {shown(value)}, expected a list of lists, the choices.", "Write such as [[8, 16, 32], [16, 32, 64]].")
+
+
+Choices = Annotated[tuple[tuple[Annotated[int, within(1, 4096)], ...], ...], BeforeValidator(_to_choices)]
+"""Lists of whole numbers, one of which is chosen."""
+
+
+class SpaceTable(SettingsTable):
+    """``[tuning.space]``: what is searched.
+
+    Parameters
+    ----------
+    filters, kernel_sizes, dense
+        Choices for the architecture; filters and kernel sizes have one number of blocks.
+    dropout
+        Range of the rate.
+    learning_rate
+        Range of the largest learning rate, searched by its logarithm.
+    """
+
+    filters: Choices = Field(default=((8, 16, 32), (16, 32, 64)), examples=[[[8, 16, 32], [16, 32, 64]]])
+    kernel_sizes: Choices = Field(default=((7, 5, 3), (11, 9, 7)), examples=[[[7, 5, 3], [11, 9, 7]]])
+    dense: Choices = Field(default=((64, 64), (128, 128)), examples=[[[64, 64], [128, 128]]])
+    dropout: Annotated[Range, within(0, 0.95)] = Field(default=(0.1, 0.6), examples=[[0.1, 0.6]])
+    learning_rate: Annotated[Range, within(1e-8, 10)] = Field(default=(3e-4, 1e-2), examples=[[3e-4, 1e-2]])
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
+        lengths = {len(choice) for choice in (*self.filters, *self.kernel_sizes)}
+        if len(lengths) != 1:
+            raise refuse(
+                f"has filters and kernel_sizes of {' and '.join(map(str, sorted(lengths)))} blocks, expected one number.",
+                "Give every choice as many entries.",
+            )
+        return self
+
+
+class TuningTable(SettingsTable):
+    """``[tuning]``: a search for better settings.
+
+    Parameters
+    ----------
+    folder
+        Where the journal of trials, and in the end the best settings, are kept.
+    objective
+        What the best settings have most of, on the validation records: ``upsilon`` or ``accuracy`` of a merger model, ``r2`` or
+        ``auc`` of a contamination model. That of the task if left out.
+    trials
+        How many settings are tried.
+    epochs
+        Of each trial.
+    at_once
+        Trials that are proposed together: as many as there are workers.
+    seed
+        Of the proposals.
+    space
+        What is searched.
+    """
+
+    folder: AnyPath = Field(examples=["tuning/merger-f814w"])
+    objective: Literal["upsilon", "accuracy", "r2", "auc"] | None = Field(default=None, examples=["upsilon"])
+    trials: Annotated[int, within(1, 100_000)] = Field(default=40, examples=[40])
+    epochs: Annotated[int, within(1, 100_000)] = Field(examples=[4])
+    at_once: Annotated[int, within(1, 10_000)] = Field(default=1, examples=[2])
+    seed: Annotated[int, within(0, 2**31 - 1)] = Field(examples=[20220523])
+    space: SpaceTable = SpaceTable()
+
+
+OBJECTIVES = {"merger": ("upsilon", "accuracy"), "contamination": ("r2", "auc")}
+"""Objectives of a search by task, the usual one first."""
+
+
 class Training(SettingsTable):
     """A training file.
 
@@ -266,7 +341,7 @@ class Training(SettingsTable):
     ----------
     version
         Of the file's form, 1.
-    model, data, images, architecture, augmentation, optimisation, contamination, output, evaluation
+    model, data, images, architecture, augmentation, optimisation, contamination, output, evaluation, tuning
         Its tables.
     """
 
@@ -280,6 +355,17 @@ class Training(SettingsTable):
     contamination: ContaminationTable = ContaminationTable()
     output: OutputTable
     evaluation: EvaluationTable | None = None
+    tuning: TuningTable | None = None
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        known = OBJECTIVES[self.model.task]
+        if self.tuning and self.tuning.objective and self.tuning.objective not in known:
+            raise refuse(
+                f"[tuning] objective is {self.tuning.objective!r}, which no {self.model.task} model has.",
+                f"Name one of {', '.join(known)}.",
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:

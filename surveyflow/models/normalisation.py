@@ -144,10 +144,10 @@ def _channel_statistics(images: Float32Array, weights: Weights) -> tuple[Float64
     side, channels = kernel.shape[0], kernel.shape[-1]
     total, total_of_squares, count = np.zeros(channels), np.zeros(channels), 0
     for image in images:
-        patches = (
-            sliding_window_view(image, (side, side), axis=(0, 1)).transpose(0, 1, 3, 4, 2).reshape(-1, side**2 * image.shape[2])
+        patches = sliding_window_view(image, (side, side), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+        active = np.maximum(
+            patches.reshape(-1, side**2 * image.shape[2]) @ kernel.reshape(-1, channels) + weights["conv.0.bias"], 0
         )
-        active = np.maximum(patches @ kernel.reshape(-1, channels) + weights["conv.0.bias"], 0)
         total += active.sum(axis=0, dtype=np.float64)
         total_of_squares += np.square(active).sum(axis=0, dtype=np.float64)
         count += len(active)

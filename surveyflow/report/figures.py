@@ -108,7 +108,7 @@ def contamination_figure(p_contaminated: Float32Array, coverage_pct: Float32Arra
         strict=True,
     ):
         counts, edges = np.histogram(values, bins=_n_bins(len(values)), range=(0, highest))
-        axes.stairs(counts / len(values), edges, fill=True, color=_FILL, alpha=0.45)
+        axes.stairs(counts / len(values), edges, fill=True, color=FILL, alpha=0.45)
         axes.set(xlabel=label, xlim=(0, highest))
     figure.axes[0].set_ylabel("share of the sources")
     return figure

@@ -17,6 +17,7 @@ from scipy.special import gammainc, gammaincinv
 from surveyflow.simulate.galaxies import STAR, Galaxy, Recipe, draw_galaxy, draw_plain_galaxy, draw_star, render
 from surveyflow.simulate.observe import F160W, F814W, Band, Depth, blur, shot_noise, sky_noise
 from surveyflow.simulate.profiles import Grid
+from surveyflow.simulate.resampling import half_light_radius
 from surveyflow.types import POST_MERGER, STAR_FORMING, Float32Array, Float64Array
 
 TARGET_MAGNITUDES = (20.0, 24.0)
@@ -72,7 +73,8 @@ class Stamp:
     depth
         The noise that was added.
     galaxy, neighbours
-        (size, size) float32, e-/s: the two parts of the sky, behind the PSF and without noise.
+        (size, size) float32, e-/s: the two parts of the sky, behind the PSF and without noise; neighbours are a patch of real
+        sky, with its noise, where one was used.
     pixels
         (size, size) float32, e-/s: both, with photon and sky noise.
     """
@@ -87,6 +89,22 @@ class Stamp:
     pixels: Float32Array
 
 
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What a galaxy is put on.
+
+    Parameters
+    ----------
+    pixels
+        (size, size) float32, e-/s.
+    depth
+        Its noise.
+    """
+
+    pixels: Float32Array
+    depth: Depth
+
+
 def stamp(
     seed: int,
     index: int,
@@ -99,6 +117,7 @@ def stamp(
     magnitudes: tuple[float, float] = TARGET_MAGNITUDES,
     redshifts: tuple[float, float] = (0.5, 1.5),
     depth_range: tuple[float, float] = (1.0, 1.0),
+    patch: Patch | None = None,
 ) -> Stamp:
     """Simulate one galaxy; it depends on nothing but the arguments.
 
@@ -120,6 +139,8 @@ def stamp(
         angular diameter distance has it.
     depth_range
         Range of the factor on the sky's rms; the exposure time follows, as that of a sky-limited image.
+    patch
+        Real sky in the place of neighbours and sky noise; its own depth counts then.
     """
     rng = np.random.default_rng([seed, index])
     kind = (STAR_FORMING, POST_MERGER)[rng.integers(2)]
@@ -130,14 +151,68 @@ def stamp(
     others = draw_surroundings(rng, target, size, band)
     galaxy = behind_the_psf([target], size, band)
     sky = behind_the_psf(others if neighbours else [], size, band)
-    pixels = observed(rng, galaxy, sky, depth)
-    return Stamp(kind, target.magnitudes[band.name], target.galaxy.radius_arcsec, redshift, depth, galaxy, sky, pixels)
+    about = kind, target.magnitudes[band.name], target.galaxy.radius_arcsec, redshift
+    return _finished(rng, about, galaxy, patch or Patch(sky, depth), noisy=patch is not None)
+
+
+def stamp_of_image(
+    seed: int,
+    index: int,
+    image: Float32Array,
+    *,
+    kind: str,
+    redshift: float,
+    band: Band,
+    depth: Depth,
+    neighbours: bool = True,
+    depth_range: tuple[float, float] = (1.0, 1.0),
+    patch: Patch | None = None,
+) -> Stamp:
+    """Observe a galaxy that somebody else made; it depends on nothing but the arguments.
+
+    Parameters
+    ----------
+    seed, index
+        Name the stamp; stamps of different index differ in orientation (one of eight), neighbours and noise.
+    image
+        (side, side) float32, e-/s: noiseless, without PSF, ``STAMP_MARGIN_PIX`` pixels wider on each side than the stamp.
+    kind, redshift
+        Of the galaxy; the redshift is NaN where unknown.
+    band, depth, neighbours, depth_range, patch
+        As for `stamp`.
+    """
+    rng = np.random.default_rng([seed, index])
+    size = len(image) - 2 * STAMP_MARGIN_PIX
+    depth, image = _draw_depth(rng, depth, depth_range), oriented(rng, image)
+    radius = half_light_radius(image) * band.pixel_scale_arcsec
+    middle = (size // 2 + STAMP_MARGIN_PIX + 0.5) * band.pixel_scale_arcsec
+    others = [*neighbours_around(rng, middle, middle, radius), *_draw_sky(rng, size, band)]
+    inner = slice(STAMP_MARGIN_PIX, -STAMP_MARGIN_PIX)
+    sky = behind_the_psf(others if neighbours else [], size, band)
+    about = kind, band.magnitude(float(image.sum(dtype=np.float64))), radius, redshift
+    return _finished(rng, about, blur(image, band)[inner, inner], patch or Patch(sky, depth), noisy=patch is not None)
+
+
+def oriented(rng: np.random.Generator, image: Float32Array) -> Float32Array:
+    """The image in one of its eight orientations."""
+    turned = np.rot90(image, int(rng.integers(4)))
+    return np.ascontiguousarray(turned[:, ::-1] if rng.integers(2) else turned)
+
+
+def _finished(
+    rng: np.random.Generator, about: tuple[str, float, float, float], galaxy: Float32Array, sky: Patch, *, noisy: bool
+) -> Stamp:
+    """A stamp of a galaxy on a sky, which has its noise already or needs it."""
+    if noisy:
+        pixels = galaxy + sky.pixels + shot_noise(rng, galaxy, sky.depth.exposure_s)
+    else:
+        pixels = observed(rng, galaxy, sky.pixels, sky.depth)
+    return Stamp(*about, sky.depth, galaxy, sky.pixels, pixels)
 
 
 def draw_surroundings(rng: np.random.Generator, target: SkyObject, size: int, band: Band) -> list[SkyObject]:
     """All that lies around a stamp's galaxy: what overlaps it, and the background, margin included."""
-    width = (size + 2 * STAMP_MARGIN_PIX) * band.pixel_scale_arcsec
-    return [*draw_neighbours(rng, target), *draw_background(rng, width, width)]
+    return [*draw_neighbours(rng, target), *_draw_sky(rng, size, band)]
 
 
 def behind_the_psf(objects: Sequence[SkyObject], size: int, band: Band) -> Float32Array:
@@ -159,6 +234,11 @@ def angular_size(redshift: float) -> float:
     """Angle under which a length is seen, in units of that at redshift 1 (flat, H0 = 70 km/s/Mpc, matter density 0.3)."""
     redshifts, sizes = _angular_sizes()
     return float(np.interp(redshift, redshifts, sizes))
+
+
+def _draw_sky(rng: np.random.Generator, size: int, band: Band) -> list[SkyObject]:
+    width = (size + 2 * STAMP_MARGIN_PIX) * band.pixel_scale_arcsec
+    return draw_background(rng, width, width)
 
 
 def _draw_redshift(rng: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -218,10 +298,15 @@ def draw_target(
 
 def draw_neighbours(rng: np.random.Generator, target: SkyObject) -> list[SkyObject]:
     """With a chance of 0.35, one object that overlaps the target: within 0.6 to 2.5 of its radii."""
+    return neighbours_around(rng, target.x_arcsec, target.y_arcsec, target.galaxy.radius_arcsec)
+
+
+def neighbours_around(rng: np.random.Generator, x_arcsec: float, y_arcsec: float, radius_arcsec: float) -> list[SkyObject]:
+    """`draw_neighbours` of a galaxy of this place and radius."""
     if rng.random() >= NEIGHBOUR_CHANCE:
         return []
-    distance, angle = max(target.galaxy.radius_arcsec, 0.2) * rng.uniform(0.6, 2.5), rng.uniform(0, 2 * np.pi)
-    x, y = target.x_arcsec + distance * np.cos(angle), target.y_arcsec + distance * np.sin(angle)
+    distance, angle = max(radius_arcsec, 0.2) * rng.uniform(0.6, 2.5), rng.uniform(0, 2 * np.pi)
+    x, y = x_arcsec + distance * np.cos(angle), y_arcsec + distance * np.sin(angle)
     return [_background_object(rng, float(x), float(y), (20.5, 25.5))]
 
 

@@ -31,7 +31,7 @@ class Checkpoint:
     history
         One entry an epoch: numbers by name.
     state
-        Every variable of network and optimiser, by place and path.
+        Every variable of network and optimiser, by its number; Keras numbers names within a process.
     best
         Weights of the best epoch by role.
     """
@@ -83,7 +83,8 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
         raise InputError(f"{file} is no checkpoint of a training ({error}). Remove it to begin anew.") from error
     if told["digest"] != digest:
         raise InputError(
-            f"{file} is of a training with other settings or records. Name another [output] run, or remove the folder to begin anew."
+            f"{file} is of a training with other settings or records. "
+            f"Name another [output] run, or remove the folder to begin anew."
         )
     best = {name.removeprefix(_BEST): values for name, values in arrays.items() if name.startswith(_BEST)}
     return Checkpoint(digest, history, {name: arrays[name] for name in arrays if not name.startswith(_BEST)}, best)
@@ -103,4 +104,4 @@ def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
 def _variables(network: keras.Model) -> dict[str, Any]:
     network.optimizer.build(network.trainable_variables)
     variables = [*network.variables, *network.optimizer.variables]
-    return {f"{number:04d} {variable.path}": variable for number, variable in enumerate(variables)}
+    return {f"{number:04d}": variable for number, variable in enumerate(variables)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,15 +14,23 @@ from typing import Any
 import numpy as np
 
 from surveyflow import __version__
+from surveyflow.catalog.storage import make_folder, write_over
 from surveyflow.errors import InputError
+from surveyflow.inputs.training_file import Training
+from surveyflow.models.sampler import load_model
+from surveyflow.models.store import ModelStore
+from surveyflow.report.evaluation_page import write_evaluation_page
 from surveyflow.training.contamination_evaluation import evaluate_contamination, fit_contamination_baseline
 from surveyflow.training.labelled import LabelledStamps
 from surveyflow.training.merger_evaluation import evaluate_mergers, fit_merger_baseline
+from surveyflow.training.reading import read_stamps
 from surveyflow.types import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard, SamplingSettings
 
 FORMAT = 1
 """Of ``evaluation.json``; raised when a number changes its meaning or place."""
 
+NUMBERS_FILE = "evaluation.json"
+PAGE_FILE = "evaluation.html"
 DEFAULT_TRUTH = "sky_sigma"
 """Variant of the contamination truth, where no contamination model says which it was trained on."""
 
@@ -50,6 +59,69 @@ class EvaluationRecords:
 
 Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: folder, variant of the contamination truth, and how many stamps at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation on disk.
+
+    Parameters
+    ----------
+    document
+        Everything that was found out, as JSON's plain values.
+    numbers, page
+        The document's file, and the page made from it.
+    """
+
+    document: Mapping[str, Any]
+    numbers: Path
+    page: Path
+
+
+def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> Evaluated:
+    """Judge the model that a training file made, and write numbers and page into its report's folder.
+
+    Parameters
+    ----------
+    training
+        The training file; its ``[evaluation]`` says with which records.
+    engine
+        ``auto``, ``keras`` or ``fft``.
+    command
+        What the user typed, for the record.
+
+    Raises
+    ------
+    InputError
+        If the file has no ``[evaluation]``, or model and records do not belong together.
+    ModelError
+        If a model is missing or cannot be used.
+    RecordError
+        If records are incomplete or damaged.
+    """
+    settings = training.evaluation
+    if settings is None:
+        raise InputError("the training file has no [evaluation]. Add the table, with `test`, `report` and, for mergers, `clean`.")
+    records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation)
+    other = settings.contamination_model
+    document = evaluate_model(
+        load_model(ModelStore(training.output.store).home(training.model.key), engine),
+        records,
+        read_stamps,
+        SamplingSettings(settings.draws, settings.seed),
+        baseline_stamps=settings.baseline_stamps,
+        contamination_model=None if other is None else load_model(other, engine),
+        command=command,
+    )
+    return _written(document, settings.report)
+
+
+def _written(document: Mapping[str, Any], folder: Path) -> Evaluated:
+    evaluated = Evaluated(document, folder / NUMBERS_FILE, folder / PAGE_FILE)
+    make_folder(folder)
+    write_over(evaluated.numbers, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    write_evaluation_page(document, evaluated.page)
+    return evaluated
 
 
 def evaluate_model(

@@ -116,9 +116,12 @@ def epoch_of(images: Images, training: Training, epoch: int) -> Any:
     """
     size, seed = training.optimisation.batch_size, training.optimisation.seed
     order = np.random.default_rng([seed, epoch]).permutation(len(images))
-    pixels, targets = tf.constant(images.images), tf.constant(images.targets)
-    rows = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True)
-    chosen = rows.map(lambda row: (tf.gather(pixels, row), tf.gather(targets, row)))
+
+    def choose(rows: Any) -> tuple[Float32Array, Float32Array]:
+        return images.images[rows], images.targets[rows]
+
+    batches = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True)
+    chosen = batches.map(lambda rows: tuple(tf.numpy_function(choose, [rows], (tf.float32, tf.float32))))
     return _changed(chosen, training, epoch)
 
 
@@ -184,8 +187,8 @@ def _changed(batches: Any, training: Training, epoch: int) -> Any:
 
     def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         images, targets = batch
-        seeds = tf.random.split(tf.stack([tf.cast(training.optimisation.seed, tf.int32), tf.cast(step, tf.int32)]), 2)
-        seeds = tf.random.experimental.stateless_fold_in(seeds[0], epoch), tf.random.experimental.stateless_fold_in(seeds[1], epoch)
+        seed = tf.stack([tf.constant(training.optimisation.seed, tf.int32), tf.cast(step, tf.int32)])
+        seeds = tf.random.split(tf.random.experimental.stateless_fold_in(seed, epoch), 2)
         if settings.changes_pixels:
             images = spoiled(tf.ensure_shape(images, (n, size, size)), settings, seeds[0])
             images = tf.numpy_function(lambda pixels: _as_seen(pixels, training), [images], tf.float32)

@@ -24,9 +24,8 @@ from typing import Any
 from surveyflow.catalog.storage import explained
 from surveyflow.errors import RecordError
 from surveyflow.inputs.simulation_file import SimulationTable
-from surveyflow.simulate.contamination import TRUTHS
 from surveyflow.simulate.examples import Example
-from surveyflow.training.drawing import RECIPE_VERSION, draw_examples, prepare
+from surveyflow.training.drawing import draw_examples, prepare, simulation_settings
 from surveyflow.training.record_index import (
     RecordIndex,
     Shard,
@@ -86,7 +85,8 @@ def simulate(simulation: SimulationTable, *, n_processes: int | None = None, lis
     Raises
     ------
     InputError
-        When galsim or photutils, of the extra ``train``, are not installed.
+        When galsim, photutils or h5py, of the extra ``train``, are needed and not installed; when stamps or the background's
+        mosaic cannot be used.
     RecordError
         When the folder holds records of other settings.
     OutputError
@@ -107,15 +107,6 @@ def simulate(simulation: SimulationTable, *, n_processes: int | None = None, lis
             write_index(folder, index)
             _log.info("shard=%s n=%d bytes=%d", shard.name, shard.n, shard.bytes)
     return index
-
-
-def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
-    """Everything that makes the records, and nothing that does not: neither the folder nor the number of processes."""
-    stated = simulation.model_dump(mode="json", exclude={"output"})
-    depth = {"sky_rms": simulation.depth.sky_rms, "exposure_s": simulation.depth.exposure_s}
-    return (
-        stated | depth | {"redshifts": list(simulation.redshift_range), "truths": list(TRUTHS), "recipe_version": RECIPE_VERSION}
-    )
 
 
 def _planned(simulation: SimulationTable) -> RecordIndex:

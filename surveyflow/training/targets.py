@@ -9,16 +9,13 @@ contamination   contaminated, coverage, neighbours, flux_pp: as `surveyflow.stat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from surveyflow.stats.contamination import COVERAGE_RANGE
 from surveyflow.types import CONTAMINATION_TASK, Float32Array, Float64Array
-
-COVERAGE_RANGE = math.log(101)
-"""``log1p`` of the largest coverage, percent."""
 
 
 def targets_of(task: str, columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Float32Array:
@@ -44,9 +41,8 @@ def targets_of(task: str, columns: Mapping[str, Any], rms: Float32Array, truth: 
         return np.stack([label, 1 - label], axis=1)
     coverage = np.asarray(columns[f"coverage_pct_{truth}"], np.float64)
     flux = np.asarray(columns[f"flux_pp_{truth}"], np.float64)
-    return np.stack([*_two_parts(coverage, _scaled_coverage(coverage)), *_two_parts(flux, _scaled_flux(flux, rms))], axis=1).astype(
-        np.float32
-    )
+    parts = *_two_parts(coverage, _scaled_coverage(coverage)), *_two_parts(flux, _scaled_flux(flux, rms))
+    return np.stack(parts, axis=1).astype(np.float32)
 
 
 def _two_parts(amount: Float64Array, scaled: Float64Array) -> tuple[Float64Array, Float64Array]:

@@ -143,7 +143,7 @@ class _Course:
         self.validation = load_images(training.data.validation, training)
         self.images = self._training_images()
         self.flux_range = _flux_range(self.images, self.validation)
-        self.network = _compiled(training, self._n_steps(), self.flux_range)
+        self.network = compiled_network(training, self._n_steps(), self.flux_range)
         self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
         self.history: list[Mapping[str, float]] = list(before.history) if before else []
         self.best_weights: Mapping[str, Float32Array] = dict(before.best) if before else {}
@@ -158,15 +158,13 @@ class _Course:
     @property
     def ended(self) -> bool:
         """Whether all epochs are done, or none has been better for too long."""
-        patience = self.training.optimisation.patience
-        tired = patience > 0 and self.history and self.history[-1]["epoch"] - self.best["epoch"] >= patience
-        return len(self.history) >= self.training.optimisation.epochs or bool(tired)
+        return is_over([self._score(entry) for entry in self.history], self.training.optimisation)
 
     def advance(self) -> Mapping[str, float]:
         """Train for one epoch, judge the network, and keep its weights if they are the best."""
         epoch = len(self.history)
         with damage_told(*self.training.data.train):
-            fitted = self.network.fit(self._epoch(epoch), epochs=1, verbose=0)
+            fitted = self.network.fit(self._epoch(epoch), epochs=1, shuffle=False, verbose=0)
         entry = {"epoch": float(epoch), "train_loss": float(fitted.history["loss"][0])} | self._judged()
         self.history.append(entry)
         if not np.isfinite(entry["train_loss"]):
@@ -259,7 +257,14 @@ class _Course:
         return f"{told} {self.training.model.notes}".strip()
 
 
-def _compiled(training: Training, n_steps: int, flux_range: float) -> keras.Model:
+def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
+    """Whether a training with these scores, one an epoch, has come to its end: all epochs are done, or patience is."""
+    patience = optimisation.patience
+    since_best = len(history) - 1 - int(np.argmax(history)) if history else 0
+    return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
+
+
+def compiled_network(training: Training, n_steps: int, flux_range: float) -> keras.Model:
     """A network, its loss and its optimiser, on all GPUs that there are."""
     optimisation = training.optimisation
     with _strategy():

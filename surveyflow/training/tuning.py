@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from surveyflow.catalog.storage import write_over
 from surveyflow.errors import InputError
+from surveyflow.flow.clusters import Profile, open_executor
+from surveyflow.inputs.toml_text import toml_text
+from surveyflow.inputs.training_file import OBJECTIVES, SpaceTable, Training
+from surveyflow.training.record_index import read_index
 from surveyflow.types import Executor, Job
 
 if TYPE_CHECKING:
@@ -24,13 +29,17 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-logger = logging.getLogger(__name__)
-
+FACTORY = "surveyflow.training.trial_worker:TrialWorker"
+"""How an executor finds who trains."""
+BEST_FILE = "best.toml"
+"""In the search's folder: the training file of the best trial."""
 JOURNAL = "trials.journal"
 """In the search's folder: every trial, as Optuna writes it."""
 VERB = "trial"
 """What a worker is asked to do; it returns the objective."""
 
+_CHOICES = ("filters", "kernel_sizes", "dense")
+_RANGES = ("dropout", "learning_rate")
 _STUDY = "search"
 _IDENTITY = "identity"
 _ERROR = "error"
@@ -55,6 +64,11 @@ class TrialSettings:
     dense: tuple[int, ...]
     dropout: float
     learning_rate: float
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        """Settings as they come with a job, whose lists may have been tuples."""
+        return cls(**dict(told) | {name: tuple(told[name]) for name in _CHOICES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,11 @@ class SearchSpace:
             raise ValueError(f"dropout must be a range within [0, 1), not {self.dropout}")
         if not 0 < self.learning_rate[0] <= self.learning_rate[1]:
             raise ValueError(f"learning_rate must be a range above 0, not {self.learning_rate}")
+
+    @classmethod
+    def of(cls, table: SpaceTable) -> Self:
+        """The space that a training file describes."""
+        return cls(**table.model_dump())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +149,7 @@ class Trial:
     number
         From 0.
     settings
-        What was tried.
+        What was tried; None if the search was killed while it was proposed.
     objective
         What it reached; None if it failed.
     error
@@ -138,14 +157,12 @@ class Trial:
     """
 
     number: int
-    settings: TrialSettings
+    settings: TrialSettings | None
     objective: float | None
     error: str | None = None
 
 
-def search(
-    wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None
-) -> list[Trial]:
+def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None) -> list[Trial]:
     """Try settings until there are as many trials as wanted; those of an earlier search in the folder count.
 
     Parameters
@@ -171,12 +188,114 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(folder, wanted)
     while batch := _unfinished(study) or _proposed(study, wanted):
-        _try(study, batch, wanted.space, executor, told)
-    trials = _trials(study, wanted.space)
+        _try(study, batch, executor, told)
+    trials = _trials(study)
     if all(trial.objective is None for trial in trials):
         first = trials[0].error if trials else "no trial was asked for"
         raise InputError(f"{folder}: no trial succeeded; the first: {first}. Correct the settings, and name another folder.")
     return trials
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A search that has come to its end.
+
+    Parameters
+    ----------
+    trials
+        Every trial, by number.
+    best
+        The best of them.
+    file
+        The training file with its settings.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    file: Path
+
+
+def search_of(training: Training) -> Search:
+    """The search that a training file describes.
+
+    Raises
+    ------
+    InputError
+        If it has no ``[tuning]``, or its records cannot be used.
+    """
+    table = training.tuning
+    if table is None:
+        raise InputError("the training file has no [tuning]. Add the table, with `folder`, `epochs` and `seed`.")
+    kept = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
+    records = [read_index(folder).digest for folder in (*training.data.train, *training.data.validation)]
+    conditions = kept | {"objective": objective_of(training), "epochs": table.epochs, "records": records}
+    return Search(SearchSpace.of(table.space), table.trials, table.at_once, table.seed, conditions)
+
+
+def objective_of(training: Training) -> str:
+    """Name of the validation score that a search makes large."""
+    named = training.tuning and training.tuning.objective
+    return named or OBJECTIVES[training.model.task][0]
+
+
+def with_settings(training: Training, settings: TrialSettings) -> Training:
+    """The training file, but for what a trial tried.
+
+    Raises
+    ------
+    ValueError
+        If the settings describe no network.
+    """
+    shape = {"filters": settings.filters, "kernel_sizes": settings.kernel_sizes, "dense": settings.dense}
+    changed = training.model_copy(
+        update={
+            "architecture": training.architecture.model_copy(update=shape | {"dropout": settings.dropout}),
+            "optimisation": training.optimisation.model_copy(update={"learning_rate": settings.learning_rate}),
+        }
+    )
+    changed.network  # noqa: B018 - raises where there is none
+    return changed
+
+
+def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial], None] = lambda _: None) -> Tuned:
+    """Search as a training file says, and write what was best as a training file of its own.
+
+    Parameters
+    ----------
+    training
+        The training file, as it was read.
+    file
+        Its path, which workers read, too.
+    profile
+        Where trials run.
+    told
+        Called with each trial as it ends.
+
+    Returns
+    -------
+    Every trial, and the path of the best one's training file; that of the journal's folder is ``best.toml``.
+
+    Raises
+    ------
+    InputError
+        As `search_of` and `search`.
+    """
+    wanted = search_of(training)
+    folder = training.tuning.folder if training.tuning else file.parent
+    with open_executor(profile, FACTORY, {"file": str(file.absolute())}) as executor:
+        trials = search(wanted, folder, executor, told)
+    settings = best(trials).settings
+    path = folder / BEST_FILE
+    if settings is not None:
+        write_over(path, best_document(training, settings, folder).encode())
+    return Tuned(tuple(trials), best(trials), path)
+
+
+def best_document(training: Training, settings: TrialSettings, folder: Path) -> str:
+    """A training file with a trial's settings, ready to train, in TOML; its paths are absolute."""
+    output = training.output.model_copy(update={"run": folder / "best-run"})
+    chosen = with_settings(training, settings).model_copy(update={"output": output})
+    return toml_text(chosen.model_dump(mode="json", exclude_none=True, exclude={"tuning"}))
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -223,26 +342,71 @@ def _batch_seed(seed: int, first: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {first}".encode()).digest()[:4], "little")
 
 
-def _try(
-    study: Study, batch: Sequence[FrozenTrial], space: SearchSpace, executor: Executor, told: Callable[[Trial], None]
-) -> None:
-    optuna = _optuna()
-    of_name = {f"trial-{trial.number:04d}": trial for trial in batch}
-    complete = {name: trial for name, trial in of_name.items() if set(trial.params) == set(_distributions(space))}
-    for trial in (trial for name, trial in of_name.items() if name not in complete):
-        _fail(study, trial, "the search was killed while this trial was proposed")
-    for result in executor.run([_job(name, trial, space) for name, trial in complete.items()]):
-        trial = of_name[result.job.name]
-        if result.error is None:
-            study.tell(trial.number, float(result.value))
-        else:
-            _fail(study, trial, result.error)
-        told(_ended(study.get_trials(deepcopy=False)[trial.number], space))
+def _try(study: Study, batch: Sequence[FrozenTrial], executor: Executor, told: Callable[[Trial], None]) -> None:
+    """Try a batch, and write down how each of its trials ended."""
+    jobs = {f"trial-{trial.number:04d}": trial for trial in batch if _settings_known(trial)}
+    for trial in batch:
+        if not _settings_known(trial):
+            _end(study, trial.number, "the search was killed while this trial was proposed")
+    for result in executor.run([_job(name, trial) for name, trial in jobs.items()]):
+        number = jobs[result.job.name].number
+        _end(study, number, result.error, result.value)
+        told(_ended(study, study.get_trials(deepcopy=False)[number]))
     if left := _unfinished(study):
-        raise InputError(f"trial {left[0].number} could not be run: {result.error if complete else 'no worker'}. Run again.")
-    logger.debug("event=batch_tried trials=%s", ",".join(of_name))
-    del optuna
+        raise InputError(f"trial {left[0].number} could not be run: the workers are gone, or the disk is full. Run again.")
 
 
-def _job(name: str, trial: FrozenTrial, space: SearchSpace) -> Job:
-    return Job(name, VERB, {"number": trial.number, "settings": asdict(_settings(trial.params, space))})
+def _settings_known(trial: FrozenTrial) -> bool:
+    return {*_CHOICES, *_RANGES} <= set(trial.params)
+
+
+def _end(study: Study, number: int, error: str | None, objective: float | None = None) -> None:
+    """Write down what a trial reached, or why it failed; a result that is no number is a failure, too."""
+    optuna = _optuna()
+    if error is None and objective is not None and math.isfinite(objective):
+        study.tell(number, float(objective))
+        return
+    reason = error or f"the objective was {objective}"
+    study.set_user_attr(f"{_ERROR}-{number}", reason)
+    study.tell(number, state=optuna.trial.TrialState.FAIL)
+
+
+def _job(name: str, trial: FrozenTrial) -> Job:
+    return Job(name, VERB, {"number": trial.number, "settings": asdict(_settings(trial.params))})
+
+
+def _trials(study: Study) -> list[Trial]:
+    return [_ended(study, trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _ended(study: Study, trial: FrozenTrial) -> Trial:
+    settings = _settings(trial.params) if _settings_known(trial) else None
+    return Trial(trial.number, settings, trial.value, study.user_attrs.get(f"{_ERROR}-{trial.number}"))
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    of = _optuna().distributions
+    choices = {name: of.CategoricalDistribution([_word(choice) for choice in getattr(space, name)]) for name in _CHOICES}
+    return choices | {
+        "dropout": of.FloatDistribution(*space.dropout),
+        "learning_rate": of.FloatDistribution(*space.learning_rate, log=True),
+    }
+
+
+def _word(numbers: Sequence[int]) -> str:
+    """A choice as the journal holds it: ``16-32-64``."""
+    return "-".join(map(str, numbers))
+
+
+def _settings(params: Mapping[str, Any]) -> TrialSettings:
+    choices = {name: tuple(map(int, params[name].split("-"))) for name in _CHOICES}
+    return TrialSettings(**choices, dropout=params["dropout"], learning_rate=params["learning_rate"])
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise InputError("The search needs Optuna, which is not installed: pip install 'surveyflow[train]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
