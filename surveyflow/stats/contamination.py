@@ -141,7 +141,7 @@ def physical_draws(
     outputs
         (n, T, 6) float32 in [0, 1], in the order of `CONTAMINATION_OUTPUTS`.
     rms
-        (n,) sky rms of each cutout, positive, as `surveyflow.sky.noise.sky_rms` measures it.
+        (n,) sky rms of each cutout, as `surveyflow.sky.noise.sky_rms` measures it; where it is NaN, so are fluxes that are not 0.
     scale
         What the outputs stand for.
     normal
@@ -152,7 +152,7 @@ def physical_draws(
     Raises
     ------
     ValueError
-        If shapes do not belong together, an output is NaN or lies outside [0, 1], or a sky rms is not positive.
+        If shapes do not belong together, or an output is NaN or lies outside [0, 1].
 
     Examples
     --------
@@ -212,5 +212,3 @@ def _check(outputs: Float32Array, rms: Float32Array, normal: Float64Array, unifo
     if outside.any():
         source, _, output = np.argwhere(outside)[0]
         raise ValueError(f"outputs must lie in [0, 1]: {CONTAMINATION_OUTPUTS[output]} of source {source} does not")
-    if not can_be_measured(rms).all():
-        raise ValueError(f"every sky rms must be positive, not {rms[~can_be_measured(rms)][0]}")

@@ -158,11 +158,13 @@ def test_random_numbers_have_their_distributions_and_no_correlation():
     assert np.abs(between_sources - np.eye(200)).mean() < 0.1
 
 
-def test_cutouts_without_measurable_noise_are_told_and_refused():
-    assert can_be_measured(np.array([1e-3, 0, np.nan, -1], np.float32)).tolist() == [True, False, False, False]
-    noise = predictive_noise(KEYS, 30, 1, 2)
-    with pytest.raises(ValueError, match="every sky rms must be positive, not nan"):
-        physical_draws(random_outputs(), np.array([1, 1, np.nan, 1], np.float32), SCALE, *noise)
+def test_without_measurable_noise_there_is_no_flux():
+    rms = np.array([1e-3, 0, np.nan, -1], np.float32)
+    assert can_be_measured(rms).tolist() == [True, False, False, False]
+    outputs = np.ones((4, 30, 6), np.float32)
+    draws = physical_draws(outputs, rms, SCALE, *predictive_noise(KEYS, 30, 1, 2))
+    assert np.isnan(draws.flux_pp).all(axis=1).tolist() == [False, False, True, False]
+    assert np.isfinite(draws.coverage_pct).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, -0.01, 1.01])
