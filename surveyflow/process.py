@@ -18,10 +18,8 @@ from surveyflow.catalog.schema import SORT_ORDER, build_rows
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
-from surveyflow.stats.posterior import PosteriorSummary, summarise
+from surveyflow.stats.sampling import Sample, sample
 from surveyflow.types import (
-    POST_MERGER,
-    STAR_FORMING,
     BoolArray,
     CutoutStack,
     Flag,
@@ -84,8 +82,7 @@ class _Measured:
     flags: Int32Array
     valid_fraction: Float32Array
     weight_median: Float32Array
-    summary: PosteriorSummary
-    p_pm_draws: Float32Array | None
+    sample: Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +194,13 @@ def _measure(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutSt
     blank = np.zeros(len(ok), dtype=bool)
     blank[ok] = ~prepared.any(axis=(1, 2))
     keys = source_keys(task.sources.field, sources.source_id[ok])
-    draws = model.draw(model.features(prepared), keys, task.sampling.n_draws, task.sampling.seed)
-    draws = draws[..., [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]]
     return _Measured(
         sources=sources,
         status=status,
         flags=sources.flags | _flags(stack, blank) | _domain_flags(task, model.card, sources, stack, ok),
         valid_fraction=stack.valid_fraction,
         weight_median=stack.weight_median,
-        summary=summarise(draws),
-        p_pm_draws=draws[..., 0].copy() if task.sampling.keep_draws else None,
+        sample=sample(model, model.features(prepared), keys, task.sampling),
     )
 
 
@@ -272,7 +266,7 @@ def _columns(task: UnitTask, card: ModelCard, batch: _Measured) -> dict[str, Any
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
         | {name: [value if measured else None for measured in ok] for name, value in provenance.items()}
-        | {name: _spread(ok, values) for name, values in batch.summary.columns().items()}
+        | {name: _spread(ok, values) for name, values in batch.sample.summary.columns().items()}
     )
 
 
@@ -304,5 +298,5 @@ def _draws_table(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> 
         return None
     ok = np.concatenate([batch.status == Status.OK for batch in measured])
     source_id = np.concatenate([batch.sources.source_id for batch in measured])[ok]
-    draws = np.concatenate([batch.p_pm_draws for batch in measured if batch.p_pm_draws is not None])
+    draws = np.concatenate([batch.sample.p_pm_draws for batch in measured if batch.sample.p_pm_draws is not None])
     return build_draws(task.sources.field, source_id, draws, card.origin)

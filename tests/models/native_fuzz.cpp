@@ -1,5 +1,8 @@
 // Random networks through every instruction set, in buffers of exactly the size that they need, for the sanitizers to watch.
-// Usage: native_fuzz SEED ROUNDS. Also fails where the answer depends on batch, threads or the number of draws.
+// Usage: native_fuzz SEED ROUNDS. Also fails where the answer depends on batch, threads or the number of draws, or where draws
+// are not counted as they are one by one.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -7,11 +10,15 @@
 #include <random>
 #include <vector>
 
+#define SURVEYFLOW_ISA fuzz
+#define SURVEYFLOW_LANES 4
 #include "kernels.hpp"
+#include "statistics.hpp"
 
 extern "C" int surveyflow_usable(int instruction_set);
 extern "C" int surveyflow_features(int instruction_set, const FeaturesTask* task);
 extern "C" int surveyflow_draw(int instruction_set, const DrawTask* task);
+extern "C" int surveyflow_statistics(int instruction_set, const StatisticsTask* task);
 
 namespace {
 
@@ -112,6 +119,83 @@ void require(bool fact, const char* what) {
     std::exit(1);
 }
 
+constexpr int n_bins = 50;
+
+std::vector<float> bin_edges() {
+    std::vector<float> edges;
+    for (int b = 0; b < n_bins; ++b) edges.push_back(static_cast<float>(b * 0.02));
+    edges.push_back(INFINITY);
+    return edges;
+}
+
+// Ascending ranks, the first and the last among them.
+std::vector<std::int32_t> some_ranks(int n) {
+    std::vector<std::int32_t> ranks = {0, n - 1};
+    for (int i = between(0, fuzz::most_ranks - 2); i > 0; --i) ranks.push_back(between(0, n - 1));
+    std::sort(ranks.begin(), ranks.end());
+    return ranks;
+}
+
+// Draws that are spread as sigmoids are, or crowded, or few values over and over.
+std::vector<float> random_draws(int n) {
+    const int kind = between(0, 3);
+    const float spread = std::pow(10.0f, between(-8, 2)), centre = between(-90, 90);
+    std::normal_distribution<float> normal(kind == 0 ? centre : 0.0f, spread);
+    std::vector<float> draws;
+    for (int i = 0; i < n; ++i) {
+        const float draw = 1.0f / (1.0f + std::exp(-normal(generator)));
+        draws.push_back(kind == 1 ? between(0, n_bins) * 0.02f : kind == 2 ? draw * 1e-30f : draw);
+    }
+    if (kind == 3) draws[between(0, n - 1)] = 0.0f;
+    for (float& draw : draws) draw = draw > 1.0f ? 1.0f : draw;
+    return draws;
+}
+
+void check_counting() {
+    const int n = between(0, 1) ? between(1, 5000) : between(1, 40);
+    std::vector<float> draws = random_draws(n), room(fuzz::most_deals * n);
+    const std::vector<std::int32_t> ranks = some_ranks(n);
+    std::vector<float> found(ranks.size());
+    fuzz::find_ranked({draws.data(), n, 0, ranks.data(), static_cast<int>(ranks.size())}, found.data(), room.data(), n);
+    const std::vector<float> edges = bin_edges();
+    std::uint16_t counts[n_bins] = {};
+    fuzz::count_bins(draws.data(), n, edges.data(), n_bins, counts);
+
+    std::sort(draws.begin(), draws.end());
+    for (std::size_t i = 0; i < ranks.size(); ++i) require(found[i] == draws[ranks[i]], "a draw has another rank");
+    for (int b = 0; b < n_bins; ++b) {
+        const auto first = std::lower_bound(draws.begin(), draws.end(), edges[b]);
+        require(std::lower_bound(first, draws.end(), edges[b + 1]) - first == counts[b], "a bin holds another number of draws");
+    }
+}
+
+// All draws' statistics equal those of `draws`, and do not depend on the threads.
+void check_statistics(int instruction_set, const Network& network, const DrawTask& drawn) {
+    const int n_outputs = network.dense.back().n_outputs, n = drawn.n_sources, n_draws = drawn.n_draws;
+    const int outputs[2] = {between(0, n_outputs - 1), between(0, n_outputs - 1)};
+    const std::vector<std::int32_t> ranks = some_ranks(n_draws);
+    const std::vector<float> edges = bin_edges();
+    const int n_ranks = ranks.size();
+    std::unique_ptr<float[]> ranked(new float[2 * n * n_ranks]);
+    std::unique_ptr<double[]> sums(new double[2 * n]), squares(new double[2 * n]);
+    std::unique_ptr<std::int32_t[]> wins(new std::int32_t[n]);
+    std::unique_ptr<std::uint16_t[]> histogram(new std::uint16_t[n * n_bins]);
+    const StatisticsTask task = {drawn.head, drawn.features, drawn.source_keys, n, drawn.n_draws, drawn.seed,
+                                 {outputs[0], outputs[1]}, n_ranks, ranks.data(), n_bins, edges.data(), ranked.get(), sums.get(),
+                                 squares.get(), wins.get(), histogram.get(), between(1, 4)};
+    require(surveyflow_statistics(instruction_set, &task) == done, "statistics failed");
+    for (int place = 0; place < 2 * n; ++place) {
+        std::vector<float> own;
+        for (int d = 0; d < n_draws; ++d) own.push_back(drawn.draws[(place / 2 * n_draws + d) * n_outputs + outputs[place % 2]]);
+        double sum = 0;
+        for (float draw : own) sum += draw;
+        require(sum == sum ? std::abs(sum - sums[place]) <= 1e-12 * sum : sums[place] != sums[place], "a sum differs");
+        if (sum != sum) continue;
+        std::sort(own.begin(), own.end());
+        for (int i = 0; i < n_ranks; ++i) require(ranked[place * n_ranks + i] == own[ranks[i]], "a draw has another rank");
+    }
+}
+
 void check(int instruction_set, const Network& network) {
     const int n = between(1, 5), side = network.convolutions[0].input_size, n_features = network.trunk.n_real_features;
     const int n_draws = between(1, 150), n_outputs = network.dense.back().n_outputs, n_threads = between(1, 4);
@@ -125,6 +209,7 @@ void check(int instruction_set, const Network& network) {
     require(surveyflow_features(instruction_set, &all) == done, "features failed");
     const DrawTask draw_all = {&network.head, features.get(), keys.get(), n, std::uint32_t(n_draws), 7, draws.get(), n_threads};
     require(surveyflow_draw(instruction_set, &draw_all) == done, "draw failed");
+    check_statistics(instruction_set, network, draw_all);
 
     const int i = between(0, n - 1), fewer = between(1, n_draws);
     std::unique_ptr<float[]> own(new float[n_features]), own_draws(new float[fewer * n_outputs]);
@@ -142,6 +227,7 @@ void check(int instruction_set, const Network& network) {
 int main(int, char** arguments) {
     generator.seed(std::strtoull(arguments[1], nullptr, 10));
     for (int round = std::atoi(arguments[2]); round > 0; --round) {
+        for (int i = 0; i < 20; ++i) check_counting();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
             if (surveyflow_usable(instruction_set)) check(instruction_set, *network);
