@@ -1,8 +1,9 @@
 // Random networks through every instruction set, in buffers of exactly the size that they need, for the sanitizers to watch.
 // Usage: native_fuzz SEED ROUNDS. Also fails where the answer depends on batch, threads or the number of draws, or where draws
-// are not counted as they are one by one.
+// are not counted as they are one by one, or where features differ from convolutions done directly, in double precision.
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -119,6 +120,123 @@ void require(bool fact, const char* what) {
     std::exit(1);
 }
 
+// Value of [ky][kx][input][output], all channels padded.
+double kernel_value(const float* kernel, const ConvolutionSpec& spec, int ky, int kx, int i, int o) {
+    return kernel[((ky * spec.kernel_size + kx) * std::max(spec.n_inputs, 1) + i) * spec.n_outputs + o];
+}
+
+// One frequency of a kernel, as models/spectra.py makes it; along rows only for the first convolution, at row `y`.
+std::complex<double> frequency(const float* kernel, const ConvolutionSpec& spec, int fx, int fy_or_row, int i, int o) {
+    const bool first = spec.n_inputs == 0;
+    const double step = 2 * std::acos(-1.0) / spec.points;
+    std::complex<double> sum = 0;
+    for (int y = 0; y < spec.kernel_size; ++y) {
+        if (first && y != fy_or_row) continue;
+        for (int x = 0; x < spec.kernel_size; ++x) {
+            const double angle = step * (fx * x + (first ? 0 : fy_or_row * y));
+            sum += std::polar(kernel_value(kernel, spec, y, x, i, o), angle);
+        }
+    }
+    return sum / (2.0 * spec.points * (first ? 1 : spec.points));
+}
+
+const float* spectrum_of(const float* kernel, const ConvolutionSpec& spec) {
+    const bool first = spec.n_inputs == 0;
+    const int n_rows = first ? 1 : spec.points, n_inputs = first ? spec.kernel_size : spec.n_inputs;
+    const int groups = spec.n_outputs / group_size, frequencies = spec.points / 2 + 1;
+    arrays.emplace_back(new float[std::size_t(frequencies) * n_rows * groups * n_inputs * 2 * group_size]);
+    float* to = arrays.back().get();
+    for (int fx = 0; fx < frequencies; ++fx) {
+        for (int fy = 0; fy < n_rows; ++fy) {
+            for (int group = 0; group < groups; ++group) {
+                for (int i = 0; i < n_inputs; ++i, to += 2 * group_size) {
+                    for (int lane = 0; lane < group_size; ++lane) {
+                        const int o = group * group_size + lane;
+                        const std::complex<double> value = frequency(kernel, spec, fx, first ? i : fy, first ? 0 : i, o);
+                        to[lane] = static_cast<float>(value.real());
+                        to[lane + group_size] = static_cast<float>(value.imag());
+                    }
+                }
+            }
+        }
+    }
+    return arrays.back().get();
+}
+
+using Map = std::vector<double>;  // [y][x][channel]
+
+Map convolved(const Map& map, const float* kernel, const ConvolutionSpec& spec) {
+    const int side = spec.input_size, out = output_size(spec), n_inputs = std::max(spec.n_inputs, 1);
+    Map result;
+    for (int y = 0; y < out; ++y) {
+        for (int x = 0; x < out; ++x) {
+            for (int o = 0; o < spec.n_outputs; ++o) {
+                double sum = spec.bias[o];
+                for (int v = 0; v < spec.kernel_size; ++v) {
+                    for (int u = 0; u < spec.kernel_size; ++u) {
+                        const double* pixel = &map[((y + v) * side + x + u) * n_inputs];
+                        for (int i = 0; i < n_inputs; ++i) sum += pixel[i] * kernel_value(kernel, spec, v, u, i, o);
+                    }
+                }
+                result.push_back(std::max(sum, 0.0) * spec.scale[o] + spec.shift[o]);
+            }
+        }
+    }
+    return result;
+}
+
+Map pooled(const Map& map, int side, int channels) {
+    Map result;
+    for (int y = 0; y + 1 < side; y += 2) {
+        for (int x = 0; x + 1 < side; x += 2) {
+            for (int c = 0; c < channels; ++c) {
+                const auto at = [&](int v, int u) { return map[((y + v) * side + x + u) * channels + c]; };
+                result.push_back(std::max(std::max(at(0, 0), at(0, 1)), std::max(at(1, 0), at(1, 1))));
+            }
+        }
+    }
+    return result;
+}
+
+// A network of 16 channels and small maps, whose spectra are those of kernels.
+void check_features() {
+    const int kernel_size = 3, n_features = 24, n_layers = 4;
+    int side = 14 + between(0, 8);
+    std::vector<ConvolutionSpec> specs;
+    std::vector<const float*> kernels;
+    const int image_side = side;
+    for (int layer = 0; layer < n_layers; ++layer) {
+        specs.push_back(convolution(side, kernel_size, layer ? group_size : 0, group_size, layer == 1));
+        kernels.push_back(numbers(kernel_size * kernel_size * (layer ? group_size : 1) * group_size));
+        specs.back().spectrum = spectrum_of(kernels.back(), specs.back());
+        side = map_size_after(specs.back());
+    }
+    const float* dense = numbers(group_size * 2 * group_size);
+    const TrunkSpec trunk = {n_layers, 2 * group_size, n_features, specs.data(), dense, numbers(2 * group_size)};
+    const float* image = numbers(image_side * image_side);
+    Map map(image, image + image_side * image_side);
+    for (int layer = 0; layer < n_layers; ++layer) {
+        map = convolved(map, kernels[layer], specs[layer]);
+        if (specs[layer].pooled) map = pooled(map, output_size(specs[layer]), group_size);
+    }
+    std::vector<double> expected(n_features);
+    double greatest = 0;
+    for (int u = 0; u < n_features; ++u) {
+        expected[u] = trunk.dense_bias[u];
+        for (std::size_t j = 0; j < map.size(); ++j) expected[u] += map[j] / (side * side) * dense[j % group_size * 2 * group_size + u];
+        greatest = std::max(greatest, std::abs(expected[u]));
+    }
+    for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
+        if (!surveyflow_usable(instruction_set)) continue;
+        std::vector<float> features(n_features);
+        const FeaturesTask task = {&trunk, image, 1, features.data(), 1};
+        require(surveyflow_features(instruction_set, &task) == done, "features failed");
+        for (int u = 0; u < n_features; ++u) {
+            require(std::abs(features[u] - expected[u]) <= 2e-6 * greatest, "features differ from direct convolution");
+        }
+    }
+}
+
 constexpr int n_bins = 50;
 
 std::vector<float> bin_edges() {
@@ -227,6 +345,7 @@ void check(int instruction_set, const Network& network) {
 int main(int, char** arguments) {
     generator.seed(std::strtoull(arguments[1], nullptr, 10));
     for (int round = std::atoi(arguments[2]); round > 0; --round) {
+        if (round % 5 == 0) check_features();
         for (int i = 0; i < 20; ++i) check_counting();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
