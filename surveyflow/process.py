@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,11 +25,9 @@ from surveyflow.stats.contamination import (
     predictive_noise,
     summarise_contamination,
 )
-from surveyflow.stats.posterior import PosteriorSummary, summarise
+from surveyflow.stats.sampling import Sample, sample
 from surveyflow.types import (
     CONTAMINATION_OUTPUTS,
-    POST_MERGER,
-    STAR_FORMING,
     BoolArray,
     CutoutStack,
     Flag,
@@ -104,8 +102,7 @@ class _Measured:
     flags: Int32Array
     valid_fraction: Float32Array
     weight_median: Float32Array
-    summary: PosteriorSummary
-    p_pm_draws: Float32Array | None
+    sample: Sample
     contamination: _Contamination | None
 
 
@@ -242,7 +239,6 @@ def _measure(task: UnitTask, model: Model, contamination: Model | None, sources:
     blank = np.zeros(len(ok), dtype=bool)
     blank[ok] = ~prepared.any(axis=(1, 2))
     keys = source_keys(task.sources.field, sources.source_id[ok])
-    draws = _draws(model, model.features(prepared), keys, task.sampling, (POST_MERGER, STAR_FORMING))
     flags = sources.flags | _flags(stack, blank)
     for card in (model.card, *([] if contamination is None else [contamination.card])):
         flags |= _domain_flags(task, card, sources, stack, ok)
@@ -252,8 +248,7 @@ def _measure(task: UnitTask, model: Model, contamination: Model | None, sources:
         flags=flags,
         valid_fraction=stack.valid_fraction,
         weight_median=stack.weight_median,
-        summary=summarise(draws),
-        p_pm_draws=draws[..., 0].copy() if task.sampling.keep_draws else None,
+        sample=sample(model, model.features(prepared), keys, task.sampling),
         contamination=None if contamination is None else _measure_contamination(task, contamination, sources, stack, ok),
     )
 
@@ -278,21 +273,14 @@ def _contamination_summary(
     card = model.card
     if card.contamination is None:
         raise ValueError(f"the card of {card.key} does not say what its outputs stand for")
-    outputs = _draws(model, features, keys, sampling, CONTAMINATION_OUTPUTS)
+    draws = model.draw(features, keys, sampling.n_draws, sampling.seed)
+    outputs = draws[..., [card.class_names.index(name) for name in CONTAMINATION_OUTPUTS]]
     noise = predictive_noise(keys, sampling.n_draws, sampling.seed, card.model_word)
     return summarise_contamination(outputs, physical_draws(outputs, rms, card.contamination, *noise))
 
 
 def _prepared(stack: CutoutStack, rows: BoolArray, card: ModelCard) -> Float32Array:
     return prepare(stack.pixels[rows], stack.valid[rows], card.stretch, card.softening)
-
-
-def _draws(
-    model: Model, features: Float32Array, keys: UInt64Array, sampling: SamplingSettings, outputs: Sequence[str]
-) -> Float32Array:
-    """(n, n_draws, n_outputs): the draws of the named outputs, in that order."""
-    draws = model.draw(features, keys, sampling.n_draws, sampling.seed)
-    return draws[..., [model.card.class_names.index(name) for name in outputs]]
 
 
 def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:
@@ -349,7 +337,7 @@ def _columns(task: UnitTask, card: ModelCard, batch: _Measured) -> dict[str, Any
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
         | {name: [value if measured else None for measured in ok] for name, value in provenance.items()}
-        | {name: _spread(ok, values) for name, values in batch.summary.columns().items()}
+        | {name: _spread(ok, values) for name, values in batch.sample.summary.columns().items()}
         | ({} if batch.contamination is None else _contamination_columns(batch.contamination))
     )
 
@@ -387,5 +375,5 @@ def _draws_table(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> 
         return None
     ok = np.concatenate([batch.status == Status.OK for batch in measured])
     source_id = np.concatenate([batch.sources.source_id for batch in measured])[ok]
-    draws = np.concatenate([batch.p_pm_draws for batch in measured if batch.p_pm_draws is not None])
+    draws = np.concatenate([batch.sample.p_pm_draws for batch in measured if batch.sample.p_pm_draws is not None])
     return build_draws(task.sources.field, source_id, draws, card.origin)

@@ -20,6 +20,7 @@ from surveyflow.models.native_library import (
     array_of,
     run_draw,
     run_features,
+    run_statistics,
     thread_count,
     usable_instruction_sets,
 )
@@ -27,6 +28,7 @@ from surveyflow.models.sampler import Precision
 from surveyflow.models.spectra import cache_folder, open_spectra
 from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
+from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
 from surveyflow.types import Architecture, Float32Array, ModelCard, UInt64Array
 
 _HIDDEN_BLOCK = 128
@@ -139,15 +141,45 @@ class FftModel:
         ValueError
             If features and keys do not belong together, or to this network.
         """
+        features, keys = self._checked(features, source_keys)
+        draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
+        run_draw(self._instruction_set, self._head, features, keys, seed=seed, draws=draws, n_threads=self._n_threads)
+        return draws
+
+    def summarise(
+        self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
+    ) -> PosteriorSummary:
+        """Summarise the draws of two outputs, none of which is kept; see `surveyflow.stats.sampling.SummarisingModel`.
+
+        Raises
+        ------
+        ValueError
+            If features and keys do not belong together, or to this network; if it has no such outputs; if so many draws cannot
+            be counted; or if a source with a NaN or positive infinity among its features has no probabilities.
+        """
+        features, keys = self._checked(features, source_keys)
+        n_outputs = self._card.architecture.n_outputs
+        if not all(0 <= output < n_outputs for output in outputs):
+            raise ValueError(f"outputs {outputs} were asked for, but {self._card.key} has {n_outputs}, numbered from 0")
+        statistics = DrawStatistics.empty(len(features), n_draws)
+        run_statistics(
+            self._instruction_set,
+            self._head,
+            features,
+            keys,
+            seed=seed,
+            outputs=outputs,
+            statistics=statistics,
+            n_threads=self._n_threads,
+        )
+        return statistics.summary()
+
+    def _checked(self, features: Float32Array, source_keys: UInt64Array) -> tuple[Float32Array, UInt64Array]:
+        """Features and keys as the native code reads them."""
         width = self._card.architecture.dense[0]
         if features.shape != (len(source_keys), width):
             raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
-        draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
-        keys = np.ascontiguousarray(source_keys, np.uint64)
-        run_draw(
-            self._instruction_set, self._head, _contiguous(features), keys, seed=seed, draws=draws, n_threads=self._n_threads
-        )
-        return draws
+        return _contiguous(features), np.ascontiguousarray(source_keys, np.uint64)
 
     def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
         layers = convolutions(self._card.architecture)
