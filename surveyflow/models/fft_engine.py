@@ -8,7 +8,7 @@ import numpy as np
 
 from surveyflow.errors import ModelError
 from surveyflow.models.fft_tiling import LEAST_GAIN, Convolution, Tiling, convolutions, expected_gain, infeasible, padded, tilings
-from surveyflow.models.framing import framed
+from surveyflow.models.framing import framed, without_answer
 from surveyflow.models.head import Head
 from surveyflow.models.native_library import (
     ConvolutionSpec,
@@ -121,6 +121,8 @@ class FftModel:
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
 
+        All features of a cutout with a NaN or an infinite pixel are NaN.
+
         Raises
         ------
         ValueError
@@ -129,6 +131,7 @@ class FftModel:
         images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
         features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
         run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
+        features[without_answer(cutouts)] = np.nan
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from surveyflow.types import Architecture, Float32Array
+from surveyflow.types import Architecture, BoolArray, Float32Array
 
 
 def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
@@ -45,6 +45,14 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
     if architecture.asymmetry:
         return np.stack([images, images - images[:, ::-1, ::-1]], axis=-1)
     return images[..., None]
+
+
+def without_answer(cutouts: Float32Array) -> BoolArray:
+    """(n,) bool: which cutouts hold a pixel that is not finite. Engines give them features that are all NaN.
+
+    A convolution and a ReLU would leave of such a pixel a NaN, or a 0 that looks right, as the processor has it.
+    """
+    return np.asarray(~np.isfinite(cutouts).all(axis=(1, 2)), np.bool_)
 
 
 def _binned(images: Float32Array, bins: int) -> Float32Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from surveyflow.models.batches import is_out_of_memory, probe_batch_size
 from surveyflow.models.device_head import DeviceHead
-from surveyflow.models.framing import framed
+from surveyflow.models.framing import framed, without_answer
 from surveyflow.models.head import Head
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.products import products_in
@@ -69,6 +69,8 @@ class KerasModel:
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
 
+        All features of a cutout with a NaN or an infinite pixel are NaN.
+
         Raises
         ------
         ValueError
@@ -88,6 +90,7 @@ class KerasModel:
                 _log.warning("event=out_of_memory model=%s batch_size=%d", self._card.key, self._batch_size)
             else:
                 done += len(batch)
+        features[without_answer(cutouts)] = np.nan
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:

@@ -153,7 +153,7 @@ class DrawStatistics:
     def _quantile(self, output: int, level: float) -> Float64Array:
         """The quantile of one output."""
         places = order_ranks(self.n_draws).searchsorted(_neighbours(level, self.n_draws))
-        return _between(*self.ranked[:, output, places].astype(np.float64).T, level, self.n_draws)
+        return _between(self.ranked[:, output, places].astype(np.float64), level, self.n_draws)
 
 
 def summarise(draws: Float32Array) -> PosteriorSummary:
@@ -223,8 +223,9 @@ def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Ite
     mean = values.sum(axis=1) / n_draws
     std = np.sqrt(np.square(values - mean[:, None]).sum(axis=1) / n_draws)
     levels = {key: QUANTILES[key] for key in quantiles}
-    between = {key: values[:, _neighbours(level, n_draws)].T for key, level in levels.items()}
-    moments = {"mean": mean, "std": std} | {key: _between(*between[key], level, n_draws) for key, level in levels.items()}
+    moments = {"mean": mean, "std": std} | {
+        key: _between(values[:, _neighbours(level, n_draws)], level, n_draws) for key, level in levels.items()
+    }
     return {f"{name}_{key}": value.astype(np.float32) for key, value in moments.items()}
 
 
@@ -254,8 +255,9 @@ def _neighbours(level: float, n_draws: int) -> tuple[int, int]:
     return below, min(below + 1, n_draws - 1)
 
 
-def _between(low: Float64Array, high: Float64Array, level: float, n_draws: int) -> Float64Array:
-    """The quantile between its neighbours; Hyndman and Fan (1996), definition 7, numpy's ``linear``."""
+def _between(neighbours: Float64Array, level: float, n_draws: int) -> Float64Array:
+    """The quantile between its two neighbours, (n, 2); Hyndman and Fan (1996), definition 7, numpy's ``linear``."""
+    low, high = neighbours[:, 0], neighbours[:, 1]
     position = level * (n_draws - 1)
     quantile: Float64Array = low + (high - low) * (position - int(position))
     return quantile

@@ -206,7 +206,7 @@ void check_features() {
     std::vector<const float*> kernels;
     const int image_side = side;
     for (int layer = 0; layer < n_layers; ++layer) {
-        specs.push_back(convolution(side, kernel_size, layer ? group_size : 0, group_size, layer == 1));
+        specs.push_back(convolution(layer == 0, side, kernel_size, layer ? group_size : 1, group_size, layer == 1));
         kernels.push_back(numbers(kernel_size * kernel_size * (layer ? group_size : 1) * group_size));
         specs.back().spectrum = spectrum_of(kernels.back(), specs.back());
         side = map_size_after(specs.back());

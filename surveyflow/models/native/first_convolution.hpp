@@ -81,48 +81,4 @@ inline void convolve_image_rows(const FirstConvolution& layer, const float* spec
     }
 }
 
-// NaN pixels, which a transform would spread over the whole image. As in Keras, an output that saw one is 0 after the ReLU.
-class MissingPixels {
-public:
-    MissingPixels(const ConvolutionSpec& spec, float* clean, unsigned char* hidden)
-        : spec_(spec), clean_(clean), hidden_(hidden) {}
-
-    // The image itself where it has no NaN, else a copy with 0 in their place.
-    const float* clean(const float* image) {
-        const int side = spec_.input_size, channels = spec_.n_inputs, out = output_size(spec_), reach = spec_.kernel_size - 1;
-        any_ = false;
-        for (int i = 0; i < side * channels * side; ++i) any_ |= image[i] != image[i];
-        if (!any_) return image;
-        for (int i = 0; i < out * out; ++i) hidden_[i] = 0;
-        for (int row = 0; row < side * channels; ++row) {
-            const int y = row / channels;
-            for (int x = 0; x < side; ++x) {
-                const float value = image[row * side + x];
-                const bool missing = value != value;
-                clean_[row * side + x] = missing ? 0.0f : value;
-                if (!missing) continue;
-                for (int v = y < reach ? 0 : y - reach; v <= y && v < out; ++v) {
-                    for (int u = x < reach ? 0 : x - reach; u <= x && u < out; ++u) hidden_[v * out + u] = 1;
-                }
-            }
-        }
-        return clean_;
-    }
-
-    void hide(int first_row, int n_rows, float* rows) const {
-        if (!any_) return;
-        const int width = output_size(spec_), channels = spec_.n_outputs;
-        for (int i = 0; i < n_rows * width; ++i) {
-            if (!hidden_[first_row * width + i]) continue;
-            for (int c = 0; c < channels; ++c) rows[long(i) * channels + c] = spec_.shift[c];
-        }
-    }
-
-private:
-    const ConvolutionSpec& spec_;
-    float* clean_;
-    unsigned char* hidden_;
-    bool any_ = false;
-};
-
 }  // namespace SURVEYFLOW_ISA
