@@ -127,7 +127,7 @@ double kernel_value(const float* kernel, const ConvolutionSpec& spec, int ky, in
 
 // One frequency of a kernel, as models/spectra.py makes it; along rows only for the first convolution, at row `y`.
 std::complex<double> frequency(const float* kernel, const ConvolutionSpec& spec, int fx, int fy_or_row, int i, int o) {
-    const bool first = spec.n_inputs == 0;
+    const bool first = spec.n_inputs < group_size;
     const double step = 2 * std::acos(-1.0) / spec.points;
     std::complex<double> sum = 0;
     for (int y = 0; y < spec.kernel_size; ++y) {
@@ -141,7 +141,7 @@ std::complex<double> frequency(const float* kernel, const ConvolutionSpec& spec,
 }
 
 const float* spectrum_of(const float* kernel, const ConvolutionSpec& spec) {
-    const bool first = spec.n_inputs == 0;
+    const bool first = spec.n_inputs < group_size;
     const int n_rows = first ? 1 : spec.points, n_inputs = first ? spec.kernel_size : spec.n_inputs;
     const int groups = spec.n_outputs / group_size, frequencies = spec.points / 2 + 1;
     arrays.emplace_back(new float[std::size_t(frequencies) * n_rows * groups * n_inputs * 2 * group_size]);
@@ -166,7 +166,7 @@ const float* spectrum_of(const float* kernel, const ConvolutionSpec& spec) {
 using Map = std::vector<double>;  // [y][x][channel]
 
 Map convolved(const Map& map, const float* kernel, const ConvolutionSpec& spec) {
-    const int side = spec.input_size, out = output_size(spec), n_inputs = std::max(spec.n_inputs, 1);
+    const int side = spec.input_size, out = output_size(spec), n_inputs = spec.n_inputs;
     Map result;
     for (int y = 0; y < out; ++y) {
         for (int x = 0; x < out; ++x) {
