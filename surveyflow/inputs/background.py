@@ -49,16 +49,22 @@ def open_background(table: BackgroundTable, band: Band) -> Mosaic:
         If it cannot be used, or has other pixels than the band, or another unit than electrons a second.
     """
     mosaic = open_mosaic(table.science, table.weight, table.unit)
+    if problem := _problem(mosaic, band):
+        mosaic.close()
+        raise MosaicError(problem)
+    return mosaic
+
+
+def _problem(mosaic: Mosaic, band: Band) -> str | None:
     if abs(mosaic.pixel_scale_arcsec / band.pixel_scale_arcsec - 1) > _SCALE_TOLERANCE:
-        raise MosaicError(
+        return (
             f"{mosaic.science} has {mosaic.pixel_scale_arcsec:.4f} arcsec/pixel, but {band.name} is simulated at "
             f"{band.pixel_scale_arcsec:.4f}. Use the {1000 * band.pixel_scale_arcsec:.0f} mas mosaic."
         )
     if mosaic.unit != _UNIT:
-        raise MosaicError(
-            f"{mosaic.science} has the unit {mosaic.unit}, expected {_UNIT}. Convert it, or state `unit` where BUNIT is missing."
-        )
-    return mosaic
+        remedy = "Convert it, or state `unit` where BUNIT is missing."
+        return f"{mosaic.science} has the unit {mosaic.unit}, expected {_UNIT}. {remedy}"
+    return None
 
 
 def draw_patch(mosaic: Mosaic, rng: np.random.Generator, size: int, exposure_s: float) -> Patch:

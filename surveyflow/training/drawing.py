@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from surveyflow.inputs.background import BackgroundTable, describe_background, draw_patch, open_background
+from surveyflow.inputs.background import describe_background, draw_patch, open_background
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.inputs.simulation_file import SimulationTable
 from surveyflow.inputs.stamps import Stamps, StampsTable, describe_stamps, electrons_per_unit, open_stamps
 from surveyflow.simulate.contamination import TRUTHS
 from surveyflow.simulate.examples import Example, example_of
-from surveyflow.simulate.observe import Band
 from surveyflow.simulate.resampling import resampled
 from surveyflow.simulate.scenes import STAMP_MARGIN_PIX, Patch, Stamp, stamp, stamp_of_image
 from surveyflow.types import Float32Array
@@ -36,7 +36,8 @@ def draw_examples(simulation: SimulationTable, indices: Iterable[int]) -> list[E
     MosaicError
         When the background cannot be used.
     """
-    return [example_of(index, _stamp(simulation, index)) for index in indices]
+    with _real_sky(simulation) as sky:
+        return [example_of(index, _stamp(simulation, index, sky)) for index in indices]
 
 
 def prepare(simulation: SimulationTable) -> None:
@@ -58,16 +59,17 @@ def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
     if simulation.stamps is not None:
         settings["stamps"] |= {"files": describe_stamps(simulation.stamps)}
     if simulation.background is not None:
-        settings["background"] = describe_background(_background(simulation.background, simulation.band))
+        with open_background(simulation.background, simulation.band) as mosaic:
+            settings["background"] = describe_background(mosaic)
     return settings | {"recipe_version": RECIPE_VERSION}
 
 
 _PATHS: Any = {"output": True, "stamps": {"path", "labels"}, "background": True}
 
 
-def _stamp(simulation: SimulationTable, index: int) -> Stamp:
+def _stamp(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Stamp:
     if simulation.stamps is not None:
-        return _stamp_of_library(simulation, simulation.stamps, index)
+        return _stamp_of_library(simulation, simulation.stamps, index, sky)
     return stamp(
         simulation.seed,
         index,
@@ -79,11 +81,11 @@ def _stamp(simulation: SimulationTable, index: int) -> Stamp:
         magnitudes=simulation.magnitudes,
         redshifts=simulation.redshift_range,
         depth_range=simulation.depth_range,
-        patch=_patch(simulation, index),
+        patch=_patch(simulation, index, sky),
     )
 
 
-def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: int) -> Stamp:
+def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: int, sky: Mosaic | None) -> Stamp:
     library = _library(table)
     number = index % len(library.kinds)
     return stamp_of_image(
@@ -96,7 +98,7 @@ def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: in
         depth=simulation.depth,
         neighbours=simulation.neighbours,
         depth_range=simulation.depth_range,
-        patch=_patch(simulation, index),
+        patch=_patch(simulation, index, sky),
     )
 
 
@@ -108,19 +110,18 @@ def _on_the_bands_pixels(image: Float32Array, table: StampsTable, simulation: Si
     return resampled(image * electrons, table.pixel_scale_arcsec, band.pixel_scale_arcsec, side, (float(y), float(x)))
 
 
-def _patch(simulation: SimulationTable, index: int) -> Patch | None:
-    if simulation.background is None:
+def _patch(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Patch | None:
+    if sky is None:
         return None
     rng = np.random.default_rng([simulation.seed, index, _PATCHES])
-    return draw_patch(_background(simulation.background, simulation.band), rng, simulation.size, simulation.depth.exposure_s)
+    return draw_patch(sky, rng, simulation.size, simulation.depth.exposure_s)
 
 
-# A process draws of one library and one mosaic at a time.
+def _real_sky(simulation: SimulationTable) -> AbstractContextManager[Mosaic | None]:
+    return open_background(simulation.background, simulation.band) if simulation.background else nullcontext()
+
+
+# A process draws of one library at a time.
 @lru_cache(maxsize=1)
 def _library(table: StampsTable) -> Stamps:
     return open_stamps(table)
-
-
-@lru_cache(maxsize=1)
-def _background(table: BackgroundTable, band: Band) -> Mosaic:
-    return open_background(table, band)
