@@ -18,13 +18,14 @@ struct FeaturesWork {
 void features_on_one_thread(void* context) {
     FeaturesWork& work = *static_cast<FeaturesWork*>(context);
     const FeaturesTask& task = work.task;
-    const long side = task.trunk->convolutions[0].input_size;
+    const ConvolutionSpec& image = task.trunk->convolutions[0];
+    const long floats = long(image.input_size) * image.n_inputs * image.input_size;
     Scratch scratch(work.trunk.scratch_bytes(work.at_once));
     if (scratch.failed()) return work.queue.fail();
     for (std::int64_t number; work.queue.next(number);) {
         const std::int64_t first = number * work.at_once, left = task.n_cutouts - first;
         scratch.reset();
-        work.trunk.run(task.cutouts + first * side * side, left < work.at_once ? static_cast<int>(left) : work.at_once,
+        work.trunk.run(task.cutouts + first * floats, left < work.at_once ? static_cast<int>(left) : work.at_once,
                        task.features + first * task.trunk->n_real_features, scratch);
     }
 }
