@@ -92,7 +92,7 @@ def _start_here(
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
-        yield Cluster(client, scratch, OwnWorkers(client, _holdings(scratch), n_workers))
+        yield Cluster(client, scratch, OwnWorkers(client, _holdings(scratch), n_workers, on_gpu=GPUS_VARIABLE in variables))
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
 

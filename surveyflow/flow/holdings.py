@@ -31,11 +31,14 @@ class OwnWorkers:
         The file.
     count
         How many there are; they are named 0, 1, ...
+    on_gpu
+        Whether they compute on GPUs.
     """
 
     client: Client
     path: Path
     count: int
+    on_gpu: bool = False
 
     def assign(self, holdings: Holdings) -> None:
         """Say what each worker holds from now on; without holdings, none holds anything."""

@@ -94,7 +94,7 @@ class DaskExecutor:
         if workers is None:
             route = follow(self._limits.routing, held_by_worker(self._cluster.client))
         else:
-            route = choose(self._limits.routing, work, workers.count)
+            route = choose(self._limits.routing, work, workers.count, on_gpu=workers.on_gpu)
             workers.assign(route.holdings)
         self._say(str(route))
         return route

@@ -129,7 +129,7 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
                 "worklist": str(folder.worklist),
                 "number": number,
             },
-            place=f"{unit.field}/{unit.instrument}" if unit.tile else "",
+            place=unit.place,
             n_sources=planned.n_sources,
         )
         for number, (planned, unit) in enumerate(todo)

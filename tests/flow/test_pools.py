@@ -135,7 +135,7 @@ class Elsewhere:
         self.workers = []
 
     def start_worker(self, place):
-        options = ["--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--listen-address", "tcp://127.0.0.1:0", "--no-nanny"]
+        options = ["--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--host", "127.0.0.1", "--no-nanny"]
         command = [sys.executable, "-m", "dask", "worker", self.client.scheduler.address, *options]
         process = subprocess.Popen(
             [*command, "--resources", f"model:{place}=2"],

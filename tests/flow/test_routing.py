@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surveyflow.flow.routing import (
-    LOADING_SOURCES,
+    LOADING_ON_CPU,
+    LOADING_ON_GPU,
     Routing,
     allot,
     busiest_share,
@@ -43,6 +44,12 @@ def test_a_worker_declares_its_places_as_resources():
     assert places_in(resources) == {"EGS/F814W"}
 
 
+@pytest.mark.parametrize("place", ["EGS/F814W", "deep field, 2/F125W=F160W", "50%/x"])
+def test_no_name_of_a_field_can_end_a_resource_on_a_command_line(place):
+    assert not set(resource(place)) & set(" ,=")
+    assert places_in({resource(place): 1.0}) == {place}
+
+
 def test_workers_are_given_in_proportion_to_the_work():
     crews = Counter(place for (place,) in allot({"EGS/F814W": 6000, "GDS/F814W": 3000, "UDS/F814W": 1000}, 10))
 
@@ -65,12 +72,12 @@ def test_every_place_is_held_and_no_worker_is_idle_where_there_is_a_place_for_it
     assert sum(work.values()) / n_workers <= busiest_share(work, holdings) <= sum(work.values())
 
 
-@given(work=WORK, n_workers=st.integers(1, 40))
-def test_auto_takes_what_ends_sooner(work, n_workers):
-    route = choose(Routing.AUTO, work, n_workers)
-    holdings = allot(work, n_workers)
-    pinned = busiest_share(work, holdings) + max(map(len, holdings)) * LOADING_SOURCES
-    shared = -(-sum(work.values()) // n_workers) + len(work) * LOADING_SOURCES
+@given(work=WORK, n_workers=st.integers(1, 40), on_gpu=st.booleans())
+def test_auto_takes_what_ends_sooner(work, n_workers, on_gpu):
+    route = choose(Routing.AUTO, work, n_workers, on_gpu=on_gpu)
+    holdings, loading = allot(work, n_workers), LOADING_ON_GPU if on_gpu else LOADING_ON_CPU
+    pinned = busiest_share(work, holdings) + max(map(len, holdings)) * loading
+    shared = -(-sum(work.values()) // n_workers) + len(work) * loading
 
     assert route.pinned == (pinned < shared)
     assert route.holdings == (holdings if route.pinned else ())
@@ -80,7 +87,7 @@ def test_auto_takes_what_ends_sooner(work, n_workers):
     ("work", "n_workers", "chosen", "why"),
     [
         ({"EGS/F814W": 5000, "GDS/F814W": 5000}, 4, Routing.PINNED, "pinned, the busiest worker would measure 2,500 sources"),
-        ({"EGS/F814W": 50_000, "GDS/F814W": 2000}, 2, Routing.ANY, "otherwise each measures 26,000 with those of 2"),
+        ({"EGS/F814W": 5000, "GDS/F814W": 4000}, 2, Routing.ANY, "otherwise each measures 4,500 with those of 2"),
         ({"EGS/F814W": 5000}, 4, Routing.ANY, "with the models of 1 place"),
         ({"EGS/F814W": 5000, "GDS/F814W": 5000}, 1, Routing.ANY, "with the models of 2 places"),
     ],
@@ -90,6 +97,13 @@ def test_auto_tells_its_reason_in_numbers(work, n_workers, chosen, why):
 
     assert route.routing is chosen
     assert why in str(route)
+
+
+def test_on_gpus_models_cost_more_to_make_ready():
+    work = {"EGS/F814W": 5000, "GDS/F814W": 4000}
+
+    assert not choose(Routing.AUTO, work, 2).pinned
+    assert choose(Routing.AUTO, work, 2, on_gpu=True).pinned
 
 
 @pytest.mark.parametrize("wanted", [Routing.PINNED, Routing.ANY])
