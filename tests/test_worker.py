@@ -51,9 +51,9 @@ def context(survey):
 def jobs(survey, context):
     """The jobs of a run's units."""
     noted, folder = Noted(), RunFolder(survey.folder / "catalog", "noted")
+    folder.create("")
     with open_survey(load_workflow(survey.workflow)) as opened, closing(SerialExecutor("stubs:StubWorker", context)) as serial:
         plan = make_plan(opened, serial, Reporter([]))
-        folder.create("")
         carry_out(opened, plan, noted, folder, Reporter([]))
     return noted.jobs
 
