@@ -17,7 +17,8 @@
     │   └── OutputError (OSError)               the output folder cannot be written, or its disk is full
     ├── LockHeld (BlockingIOError)              exit code 4: another run works on the same output
     ├── CatalogError (RuntimeError)             exit code 1: a revision failed its own checks and was not published
-    └── UnitError (RuntimeError)                one work unit failed; recorded, never fatal to the run
+    ├── UnitError (RuntimeError)                one work unit failed; recorded, never fatal to the run
+    └── DeviceMemoryError (MemoryError)         a device has no memory left for a single cutout; its process starts anew
 
 Every message says what is wrong, where, what was found, what was expected and what to do. Every class survives pickling,
 because Dask moves exceptions between processes; for that, a base that is an `OSError` must come first (its instances are laid
@@ -133,3 +134,7 @@ class CatalogError(SurveyflowError, RuntimeError):
 
 class UnitError(SurveyflowError, RuntimeError):
     """One work unit could not be finished."""
+
+
+class DeviceMemoryError(MemoryError, SurveyflowError):
+    """A device has no memory left, not even for a batch of one cutout."""

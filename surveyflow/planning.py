@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -92,6 +92,11 @@ class WorkUnit:
     def field(self) -> str:
         """Field of its sources."""
         return self.sources.field
+
+    @property
+    def place(self) -> str:
+        """Field and instrument whose models it needs: ``EGS/F814W``; empty for a batch without pixels."""
+        return f"{self.field}/{self.instrument}" if self.instrument else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,14 +375,32 @@ def decide(
 
     Returns
     -------
-    The units in the order of work, largest first within a mosaic, the units to drop last.
+    The units in the order of work, those to drop last. The mosaic with the largest unit comes first, and within a mosaic the
+    largest unit: what ends a run is small, and workers keep their models and mosaics from one unit to the next. Batches without
+    pixels come after all others.
     """
     known = source_changes or {}
     decided = [_decide_one(unit, parts, finished, published.get(unit.name), known.get(unit.name)) for unit, parts in units]
-    decided.sort(key=lambda planned: (planned.name.rsplit("/", 1)[0], -planned.n_sources, planned.name))
+    decided.sort(key=_order_of_work(decided))
     names = {planned.name for planned in decided}
     dropped = [_drop(receipt) for name, receipt in sorted(published.items()) if name not in names]
     return Plan(tuple(decided + dropped))
+
+
+def _order_of_work(planned: Sequence[PlannedUnit]) -> Callable[[PlannedUnit], tuple[Any, ...]]:
+    largest: dict[str, int] = {}
+    for each in planned:
+        largest[_mosaic_of(each)] = max(each.n_sources, largest.get(_mosaic_of(each), 0))
+
+    def order(each: PlannedUnit) -> tuple[Any, ...]:
+        without_pixels = each.unit is None or each.unit.tile is None
+        return without_pixels, -largest[_mosaic_of(each)], _mosaic_of(each), -each.n_sources, each.name
+
+    return order
+
+
+def _mosaic_of(planned: PlannedUnit) -> str:
+    return planned.name.rpartition("/")[0]
 
 
 def _decide_one(

@@ -70,4 +70,6 @@ def submit(
     typer.echo(f"head    {jobs.head}  scheduler and driver")
     for name, job in jobs.pools.items():
         typer.echo(f"pool    {job}  {name}")
+    if submission.routing:
+        typer.echo(submission.routing)
     typer.echo(f"folder  {submission.folder}  logs, certificates, result.json in the end")

@@ -96,6 +96,8 @@ class PlainLines:
         self._next = 0.0
 
     def __call__(self, progress: Progress) -> None:
+        if progress.phase == "workers":
+            self._console.print(f"workers: {progress.message}", highlight=False, soft_wrap=True)
         if progress.phase not in WORDS:
             return
         at_an_end = progress.done in {0, progress.total}
@@ -112,6 +114,8 @@ class _Bar:
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, progress: Progress) -> None:
+        if progress.phase == "workers":
+            self._bars.console.print(f"workers: {progress.message}", highlight=False, soft_wrap=True)
         if progress.phase not in WORDS:
             return
         if progress.phase not in self._tasks:

@@ -672,11 +672,25 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an executor carries to a worker: a verb of the worker and a small payload. Never pixels, models or catalogs."""
+    """What an executor carries to a worker: a verb of the worker and a small payload. Never pixels, models or catalogs.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    verb, payload
+        What the worker is to do, and with what: JSON's plain values.
+    place
+        Field and instrument whose models it needs, ``EGS/F814W``; empty if it needs none.
+    n_sources
+        How much work it is beside others.
+    """
 
     name: str
     verb: str
     payload: Mapping[str, Any]
+    place: str = ""
+    n_sources: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -702,7 +716,11 @@ class JobResult:
 
 
 class Worker(Protocol):
-    """Does jobs, one at a time, and keeps models and open mosaics between them."""
+    """Does jobs, and keeps models and open mosaics between them.
+
+    Two threads may ask at a time, so that one job reads or writes while another computes; the worker sees to it that no two
+    compute.
+    """
 
     def do(self, job: Job) -> Any: ...
 

@@ -6,11 +6,13 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from surveyflow.errors import ModelError, OutputError
+from surveyflow.errors import DeviceMemoryError, ModelError, OutputError
+from surveyflow.flow.watchdog import beat
 from surveyflow.types import Job
 
 
@@ -23,14 +25,20 @@ class FakeWorker:
     def __init__(self, context: dict[str, Any]) -> None:
         self.context = context
         self.n_jobs = 0
+        self.n_at_work = 0
+        self.is_open = True
 
     def do(self, job: Job) -> Any:
         self.n_jobs += 1
-        self._note(job)
-        return getattr(self, f"_{job.verb}")(job)
+        self.n_at_work += 1
+        try:
+            self._note(job)
+            return getattr(self, f"_{job.verb}")(job)
+        finally:
+            self.n_at_work -= 1
 
     def close(self) -> None:
-        """Hold nothing."""
+        self.is_open = False
 
     def _note(self, job: Job) -> None:
         if "diary" in self.context:
@@ -51,15 +59,46 @@ class FakeWorker:
         time.sleep(job.payload["seconds"])
         return job.name
 
-    def _overlap(self, job: Job) -> bool:
-        """Tell whether another job ran in this worker meanwhile."""
-        n_jobs = self.n_jobs
+    def _company(self, job: Job) -> int:
+        """How many jobs are done in this worker at the end of a nap."""
         time.sleep(job.payload["seconds"])
-        return self.n_jobs != n_jobs
+        return self.n_at_work
+
+    def _is_open_after(self, job: Job) -> bool:
+        """Whether this worker is still open at the end of a nap."""
+        time.sleep(job.payload["seconds"])
+        return self.is_open
+
+    def _process(self, job: Job) -> int:
+        """Say, after a nap, which process this is."""
+        time.sleep(job.payload.get("seconds", 0))
+        return os.getpid()
+
+    def _exhaust_device(self, job: Job) -> None:
+        """Find the device's memory full, always or (``times``) only the first few times."""
+        if self._is_tired(job):
+            return
+        raise DeviceMemoryError("the device's memory is full even for the smallest batch")
+
+    def _hang(self, job: Job) -> None:
+        """Get on with nothing while the process lives, always or (``times``) only the first few times."""
+        if not self._is_tired(job):
+            threading.Event().wait()
+
+    def _plod(self, job: Job) -> str:
+        """Take long, but show signs of life."""
+        for _ in range(job.payload["steps"]):
+            time.sleep(job.payload["seconds"])
+            beat()
+        return job.name
+
+    def _is_tired(self, job: Job) -> bool:
+        """Whether this job has been begun often enough (``times``) to be good now."""
+        return "times" in job.payload and len((Path(self.context["diary"]) / job.name).read_text().split()) > job.payload["times"]
 
     def _die(self, job: Job) -> None:
         """End this process the hard way, always or (``times``) only the first few times."""
-        if "times" in job.payload and len((Path(self.context["diary"]) / job.name).read_text().split()) > job.payload["times"]:
+        if self._is_tired(job):
             return
         os.write(2, f"{job.name} was here\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -251,3 +252,18 @@ def test_largest_unit_of_a_mosaic_comes_first():
     plan = decide([(unit, parts(unit)) for unit in units(source_list(200))], set(), {})
     sizes = [unit.n_sources for unit in plan.units if unit.name.startswith("EGS/F814W")]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_units_of_one_mosaic_follow_each_other_the_mosaic_with_the_largest_first_and_those_without_pixels_last():
+    small, large = (units(source_list(n, field=field)) for n, field in ((60, "EGS"), (400, "UDS")))
+    plan = decide([(unit, parts(unit)) for unit in [*small, *large]], set(), {})
+    mosaics = [unit.name.rpartition("/")[0] for unit in plan.units]
+    groups = [mosaic for mosaic, _ in groupby(mosaics)]
+
+    assert len(groups) == len(set(groups))
+    assert [group.rpartition("/")[2] for group in groups[-2:]] == ["settled", "settled"]
+    assert [group.partition("/")[0] for group in groups[:2]] == ["UDS", "UDS"]
+
+
+def test_the_place_of_a_unit_names_the_models_it_needs():
+    assert {unit.place for unit in units(source_list(60))} == {"EGS/F814W", "EGS/F125W_F160W", ""}

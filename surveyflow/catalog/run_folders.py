@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from surveyflow.catalog.storage import explained
 
-Phase = Literal["digest", "units", "publish", "done", "stopped"]
+Phase = Literal["digest", "workers", "units", "publish", "done", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Progress:
     Parameters
     ----------
     phase
-        ``digest`` (reading mosaics to see what changed), ``units``, ``publish``, ``done`` or ``stopped``.
+        ``digest`` (reading mosaics to see what changed), ``workers`` (how units find workers, or which are waited for),
+        ``units``, ``publish``, ``done`` or ``stopped``.
     done, total
         Jobs of this phase that have ended, and all of them.
     cutouts_done, cutouts_total
@@ -34,7 +35,7 @@ class Progress:
     seconds
         Since the phase began.
     message
-        What ended last: a unit's name, or the error of one that failed.
+        What ended last: a unit's name, or the error of one that failed. Of ``workers``, what there is to know.
     """
 
     phase: Phase

@@ -5,7 +5,7 @@ Dask is imported when a cluster is opened, not before: reading a profile and run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,12 @@ __all__ = ["Profile", "load_profile", "open_executor"]
 
 @contextmanager
 def open_executor(
-    profile: Profile, factory: str, context: Mapping[str, Any], *, client: Client | None = None
+    profile: Profile,
+    factory: str,
+    context: Mapping[str, Any],
+    *,
+    client: Client | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Executor]:
     """Open what a profile describes, and close it afterwards, whatever happens in between.
 
@@ -37,8 +42,10 @@ def open_executor(
     factory, context
         How a worker is made: see `surveyflow.flow.serial.SerialExecutor`.
     client
-        A Dask client to use instead of the profile's cluster; it stays open. Its workers should have one thread each, since
-        the jobs of a process wait for each other.
+        A Dask client to use instead of the profile's cluster; it stays open. Its workers should have two threads each: one job
+        of a process computes while another reads or writes, and more wait.
+    tell
+        Called with what an operator should know, in words: see `surveyflow.flow.runner.DaskExecutor`.
 
     Raises
     ------
@@ -48,7 +55,7 @@ def open_executor(
     if client is not None:
         from surveyflow.flow.connections import Cluster
 
-        yield _on_dask(profile, factory, context, Cluster(client))
+        yield _on_dask(profile, factory, context, Cluster(client), tell)
     elif isinstance(profile, SerialProfile):
         with closing(SerialExecutor(factory, context)) as executor:
             yield executor
@@ -58,18 +65,13 @@ def open_executor(
         from surveyflow.flow.connections import open_cluster
 
         with open_cluster(profile) as cluster:
-            yield _on_dask(profile, factory, context, cluster)
+            yield _on_dask(profile, factory, context, cluster, tell)
 
 
-def _on_dask(profile: Profile, factory: str, context: Mapping[str, Any], cluster: Cluster) -> Executor:
+def _on_dask(
+    profile: Profile, factory: str, context: Mapping[str, Any], cluster: Cluster, tell: Callable[[str], None]
+) -> Executor:
     from surveyflow.flow.runner import DaskExecutor
 
     limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
-    return DaskExecutor(
-        cluster,
-        factory,
-        context,
-        jobs_per_worker=limits.jobs_per_worker,
-        max_deaths=limits.max_deaths,
-        worker_wait_s=limits.worker_wait_s,
-    )
+    return DaskExecutor(cluster, factory, {"models_in_memory": limits.models_in_memory, **context}, limits, tell=tell)

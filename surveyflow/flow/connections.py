@@ -18,6 +18,8 @@ from distributed import Client, LocalCluster, Security
 from surveyflow.errors import ClusterError
 from surveyflow.flow.certificates import security
 from surveyflow.flow.gpus import GPUS_VARIABLE, visible_gpus
+from surveyflow.flow.holdings import HOLDINGS_VARIABLE, OwnWorkers
+from surveyflow.flow.jobs import JOBS_AT_A_TIME
 from surveyflow.flow.profiles import AddressProfile, LocalGpuProfile, LocalProfile, OwnCluster
 from surveyflow.flow.scratch import scratch_folder
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE
@@ -50,10 +52,13 @@ class Cluster:
         Connected to it.
     logs
         Folder of the workers' logs (`surveyflow.flow.worker_logs`); None where only the cluster's owner knows.
+    own_workers
+        The workers, where it is ours to say what they hold.
     """
 
     client: Client
     logs: Path | None = None
+    own_workers: OwnWorkers | None = None
 
 
 def open_cluster(profile: LocalProfile | LocalGpuProfile | AddressProfile) -> AbstractContextManager[Cluster]:
@@ -77,19 +82,27 @@ def open_cluster(profile: LocalProfile | LocalGpuProfile | AddressProfile) -> Ab
 def _start_here(
     profile: OwnCluster, n_workers: int, variables: Mapping[str, str] = MappingProxyType({}), known_by: Security | None = None
 ) -> Iterator[Cluster]:
-    """Start worker processes of one thread each that nobody outside this machine can reach."""
+    """Start worker processes that nobody outside this machine can reach."""
     with (
         scratch_folder(profile.scratch) as scratch,
-        _environment(_WORKER_ENVIRONMENT | {FOLDER_VARIABLE: str(scratch)} | dict(variables)),
+        _environment(_WORKER_ENVIRONMENT | _paths(scratch) | dict(variables)),
         _quiet_dask(),
         dask.config.set(_local_settings(profile)),
         _local_cluster(profile, n_workers, scratch, known_by) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
-        yield Cluster(client, scratch)
+        yield Cluster(client, scratch, OwnWorkers(client, _holdings(scratch), n_workers, on_gpu=GPUS_VARIABLE in variables))
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
+
+
+def _paths(scratch: Path) -> dict[str, str]:
+    return {FOLDER_VARIABLE: str(scratch), HOLDINGS_VARIABLE: str(_holdings(scratch))}
+
+
+def _holdings(scratch: Path) -> Path:
+    return scratch / "holdings.json"
 
 
 def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by: Security | None) -> LocalCluster:
@@ -98,7 +111,7 @@ def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by:
         try:
             return LocalCluster(
                 n_workers=n_workers,
-                threads_per_worker=1,
+                threads_per_worker=min(JOBS_AT_A_TIME, profile.jobs_per_worker),
                 processes=True,
                 host=_LOOPBACK,
                 dashboard_address=profile.dashboard,

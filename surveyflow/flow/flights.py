@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-from distributed import Client, Future
+from distributed import Client, Future, get_worker
 from distributed.scheduler import KilledWorker
 
 from surveyflow.flow.attempts import Attempt
 from surveyflow.flow.jobs import Outcome, WorkerSpec, describe, do_job
+from surveyflow.flow.routing import places_in, resource
+from surveyflow.flow.watchdog import end_process
+from surveyflow.types import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +43,46 @@ class Flights:
         A connected client.
     spec
         How workers are made.
+    pinned
+        Whether a job goes only to workers that hold its place's models.
     """
 
-    def __init__(self, client: Client, spec: WorkerSpec) -> None:
+    def __init__(self, client: Client, spec: WorkerSpec, *, pinned: bool = False) -> None:
         self._client = client
         self._spec = spec
+        self._pinned = pinned
+        self._by_place: Counter[str] = Counter()
         self._in_flight: dict[str, tuple[Future, Attempt]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def __len__(self) -> int:
         return len(self._in_flight)
 
+    @property
+    def places(self) -> set[str]:
+        """The places of all attempts in flight."""
+        return {place for place, number in self._by_place.items() if number}
+
+    @property
+    def wants_to_be_alone(self) -> bool:
+        """Whether the attempt in flight must have no company."""
+        return any(attempt.alone for _, attempt in self._in_flight.values())
+
+    def jobs(self) -> Iterator[Job]:
+        """Jobs in flight."""
+        return (attempt.job for _, attempt in self._in_flight.values())
+
+    def count(self, place: str) -> int:
+        """Count the attempts of a place."""
+        return self._by_place[place]
+
     def start(self, attempt: Attempt) -> None:
-        """Submit an attempt; Dask chooses the worker."""
-        key = f"{attempt.job.verb}-{uuid4().hex}"
-        future = self._client.submit(do_job, self._spec, attempt.job, key=key, pure=False)
+        """Submit an attempt; Dask chooses among the workers that may do it."""
+        job, key = attempt.job, f"{attempt.job.verb}-{uuid4().hex}"
+        needs = {resource(job.place): 1} if self._pinned and job.place else None
+        future = self._client.submit(_do_here, self._spec, job, self._pinned, key=key, pure=False, resources=needs)
         self._in_flight[key] = future, attempt
+        self._by_place[job.place] += 1
         future.add_done_callback(_put_key(self._ended))
 
     def land(self, timeout_s: float) -> tuple[Attempt, Outcome | Deaths] | None:
@@ -64,6 +92,7 @@ class Flights:
         except queue.Empty:
             return None
         future, attempt = self._in_flight.pop(key)
+        self._by_place[attempt.job.place] -= 1
         try:
             return attempt, _fetch(future)
         finally:
@@ -75,7 +104,16 @@ class Flights:
         for future, _ in self._in_flight.values():
             future.release()
         self._in_flight.clear()
+        self._by_place.clear()
         return attempts
+
+
+def _do_here(spec: WorkerSpec, job: Job, pinned: bool) -> Outcome:
+    """Do a job on the worker that this runs on; a process that is spent ends, and its worker starts anew."""
+    outcome = do_job(spec, job, places_in(get_worker().state.total_resources) if pinned else None)
+    if outcome.spent:
+        end_process(f"{job.name}: {outcome.error}")
+    return outcome
 
 
 def _put_key(ended: queue.SimpleQueue[str]) -> Callable[[Future], None]:

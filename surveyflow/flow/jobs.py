@@ -13,13 +13,16 @@ import pickle
 import socket
 import threading
 import traceback
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from surveyflow.errors import ClusterError, OutputError, SurveyflowError
+from surveyflow.errors import ClusterError, DeviceMemoryError, OutputError, SurveyflowError
+from surveyflow.flow.watchdog import watched
 from surveyflow.types import Job, JobResult, Worker
 
 logger = logging.getLogger(__name__)
@@ -27,8 +30,13 @@ logger = logging.getLogger(__name__)
 MOST_WORKERS = 2
 """Two runs may share a cluster; the models of a third would only fill its memory."""
 
+JOBS_AT_A_TIME = 2
+"""Jobs that a process does at a time: one computes while another reads or writes."""
+
 _WORKERS: dict[WorkerSpec, Worker] = {}
-_ONE_AT_A_TIME = threading.Lock()
+_BUSY: Counter[WorkerSpec] = Counter()
+_CHANGING = threading.Lock()
+_PLACES = threading.BoundedSemaphore(JOBS_AT_A_TIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +49,16 @@ class WorkerSpec:
         ``package.module:callable``.
     context
         The callable's only argument, as JSON.
+    silence_s
+        A job that shows no sign of life for so long, seconds, ends its process; never if None.
     """
 
     factory: str
     context: str
+    silence_s: float | None = None
 
     @classmethod
-    def of(cls, factory: str, context: Mapping[str, Any]) -> WorkerSpec:
+    def of(cls, factory: str, context: Mapping[str, Any], silence_s: float | None = None) -> WorkerSpec:
         """Check and freeze a factory and its context.
 
         Raises
@@ -60,7 +71,7 @@ class WorkerSpec:
         module, colon, name = factory.partition(":")
         if not (module and colon and name.isidentifier()):
             raise ValueError(f"a worker factory is named 'package.module:callable', not {factory!r}")
-        return cls(factory, json.dumps(context, sort_keys=True))
+        return cls(factory, json.dumps(context, sort_keys=True), silence_s)
 
     def make(self) -> Worker:
         """Import the factory and call it.
@@ -97,11 +108,14 @@ class Outcome:
         What went wrong; None after success.
     fatal
         Whether no other job would fare better.
+    spent
+        Whether this process can do no more, but another may do even this job.
     """
 
     value: bytes | None = None
     error: str | None = None
     fatal: bool = False
+    spent: bool = False
 
     def result(self, job: Job) -> JobResult:
         """Say it of ``job``."""
@@ -109,23 +123,51 @@ class Outcome:
         return JobResult(job, value, self.error, self.fatal)
 
 
-def do_job(spec: WorkerSpec, job: Job) -> Outcome:
+def do_job(spec: WorkerSpec, job: Job, held: Collection[str] | None = None) -> Outcome:
     """Do one job with this process's worker, which is made on first use.
 
-    Never raises: an exception may not survive pickling, so it is put in words here. Jobs of one process wait for each other,
-    because a worker does one at a time.
+    Never raises: an exception may not survive pickling, so it is put in words here. Of several jobs of a process, two are done
+    at a time.
+
+    Parameters
+    ----------
+    spec
+        How the worker is made.
+    job
+        What to do.
+    held
+        The places whose models this process may load; any, if None.
     """
-    with _ONE_AT_A_TIME:
+    with _PLACES:
         try:
-            return Outcome(value=pickle.dumps(_worker(spec).do(job)))
+            _check_held(job, held)
+            with _at_work(spec) as worker, watched(job.name, spec.silence_s):
+                return Outcome(value=pickle.dumps(worker.do(job)))
         except Exception as error:
             logger.info("job=%s verb=%s failed", job.name, job.verb, exc_info=True)
-            return Outcome(error=describe(error), fatal=isinstance(error, (OutputError, ClusterError)))
+            return Outcome(
+                error=describe(error),
+                fatal=isinstance(error, (OutputError, ClusterError)),
+                spent=isinstance(error, DeviceMemoryError),
+            )
+
+
+def _check_held(job: Job, held: Collection[str] | None) -> None:
+    if held is not None and job.place and job.place not in held:
+        raise ClusterError(
+            f"{_here()} was asked for the models of {job.place}, but holds {listed(held)} only. "
+            'Start it with these models, or set routing = "any" in the profile.'
+        )
+
+
+def listed(names: Collection[str]) -> str:
+    """Name things in a line, sorted; ``none`` where there are none."""
+    return ", ".join(sorted(names)) or "none"
 
 
 def forget_workers() -> None:
     """Close this process's workers, and so let go of their models and open mosaics."""
-    with _ONE_AT_A_TIME:
+    with _CHANGING:
         while _WORKERS:
             _WORKERS.popitem()[1].close()
 
@@ -140,13 +182,26 @@ def describe(error: BaseException) -> str:
     return f"{line} ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})"
 
 
-def _worker(spec: WorkerSpec) -> Worker:
-    """The worker of this process, made on first use; the one unused for longest gives way."""
-    worker = _WORKERS.pop(spec, None) or spec.make()
-    _WORKERS[spec] = worker
-    if len(_WORKERS) > MOST_WORKERS:
-        _WORKERS.pop(next(iter(_WORKERS))).close()
-    return worker
+@contextmanager
+def _at_work(spec: WorkerSpec) -> Iterator[Worker]:
+    """The worker of this process, made on first use; the idle one that is unused for longest gives way."""
+    with _CHANGING:
+        worker = _WORKERS.pop(spec, None) or spec.make()
+        _WORKERS[spec] = worker
+        _BUSY[spec] += 1
+        _retire()
+    try:
+        yield worker
+    finally:
+        with _CHANGING:
+            _BUSY[spec] -= 1
+
+
+def _retire() -> None:
+    idle = [spec for spec in _WORKERS if not _BUSY[spec]]
+    for spec in idle[: max(0, len(_WORKERS) - MOST_WORKERS)]:
+        _WORKERS.pop(spec).close()
+        del _BUSY[spec]
 
 
 def _here() -> str:

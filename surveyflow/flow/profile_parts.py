@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from surveyflow.flow.routing import Routing
+
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -30,14 +32,26 @@ class ClusterProfile(Part):
 
     Parameters
     ----------
+    routing
+        ``pinned`` if a unit goes only to workers that hold the models of its field and instrument, ``any`` if every worker does
+        every unit, ``auto`` for what ends sooner by the plan's counts (`surveyflow.flow.routing`).
+    models_in_memory
+        How many models a worker keeps ready; the one unused for longest gives way.
     jobs_per_worker
-        How many jobs each worker holds at a time: one that runs and those ready to follow.
+        How many jobs each worker holds at a time: one that computes and one that reads or writes meanwhile, and those ready to
+        follow.
     max_deaths
         Workers that may die with a job before it is given up, at least 2.
     worker_wait_s
-        How long to wait for a first worker, and to go on without any, seconds.
+        How long to wait for a first worker of each kind that is needed, and to go on without any, seconds.
+    unit_silence_s
+        A job that shows no sign of life for so long, seconds, though its worker lives, is taken back: its worker starts anew.
+        Signs of life are its steps: a model loaded, a batch of 256 sources computed.
     """
 
+    routing: Routing = Routing.AUTO
+    models_in_memory: Count = 4
     jobs_per_worker: Count = 2
     max_deaths: Annotated[int, Field(strict=True, ge=2)] = 3
     worker_wait_s: Seconds = 300.0
+    unit_silence_s: Seconds = 900.0

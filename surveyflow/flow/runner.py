@@ -7,22 +7,29 @@ worker, and forgets each as soon as its result is here.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from surveyflow.flow.attempts import Attempt, Attempts
 from surveyflow.flow.connections import Cluster
+from surveyflow.flow.crew import LOOK_AGAIN_S, Crew, held_by_worker
 from surveyflow.flow.flights import Deaths, Flights
-from surveyflow.flow.jobs import WorkerSpec
+from surveyflow.flow.jobs import JOBS_AT_A_TIME, WorkerSpec, listed
+from surveyflow.flow.profile_parts import ClusterProfile
+from surveyflow.flow.routing import Route, Routing, choose, demand, follow, resource
 from surveyflow.flow.worker_logs import last_words
 from surveyflow.types import Job, JobResult
 
 logger = logging.getLogger(__name__)
 
-_LOOK_AGAIN_S = 1.0
+PATIENCE_S = 5.0
+"""A worker that starts anew is back by then, and not worth a word."""
+
+_DEFAULTS = ClusterProfile()
 
 
 class DaskExecutor:
@@ -37,12 +44,10 @@ class DaskExecutor:
         Where to run; it stays open.
     factory, context
         As for `surveyflow.flow.serial.SerialExecutor`. Each worker process makes its own worker object, once.
-    jobs_per_worker
-        How many jobs each worker holds at a time: one that runs and those ready to follow.
-    max_deaths
-        Workers that may die with a job before it is given up, at least 2.
-    worker_wait_s
-        How long to go on without a single worker before the run is given up, seconds.
+    limits
+        How jobs are routed, how many each worker holds, and when something is given up.
+    tell
+        Called with what an operator should know, in words: how jobs are routed and why, and which workers are waited for.
     """
 
     def __init__(
@@ -50,25 +55,25 @@ class DaskExecutor:
         cluster: Cluster,
         factory: str,
         context: Mapping[str, Any],
+        limits: ClusterProfile = _DEFAULTS,
         *,
-        jobs_per_worker: int = 2,
-        max_deaths: int = 3,
-        worker_wait_s: float = 300.0,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
-        self._spec = WorkerSpec.of(factory, context)
-        self._jobs_per_worker = jobs_per_worker
-        self._max_deaths = max_deaths
-        self._worker_wait_s = worker_wait_s
+        self._spec = WorkerSpec.of(factory, context, limits.unit_silence_s)
+        self._limits = limits
+        self._tell = tell
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job as it ends; a fatal one is the last.
 
-        Jobs start in the order given. Leaving the iteration early takes back those that have not started.
+        Jobs start in the order given, as far as there are workers that may do them. Leaving the iteration early takes back
+        those that have not started.
         """
-        flights = Flights(self._cluster.client, self._spec)
-        crew = _Crew(self._cluster, self._worker_wait_s)
-        run = _Run(Attempts(jobs, self._max_deaths), flights, crew, self._jobs_per_worker, self._cluster.logs)
+        route = self._route(jobs)
+        flights = Flights(self._cluster.client, self._spec, pinned=route.pinned)
+        crew = Crew(partial(held_by_worker, self._cluster.client), pinned=route.pinned)
+        run = _Run(Attempts(jobs, self._limits.max_deaths), flights, crew, self._limits, self._cluster.logs, self._say)
         try:
             for result in run.results():
                 yield result
@@ -80,6 +85,24 @@ class DaskExecutor:
     def close(self) -> None:
         """Do nothing: the cluster belongs to whoever opened it."""
 
+    def _route(self, jobs: Sequence[Job]) -> Route:
+        """Decide where jobs go and, where the workers are our own, have them hold what they need for it."""
+        work = demand(jobs)
+        if not work:
+            return Route(Routing.ANY, "no job needs a model")
+        workers = self._cluster.own_workers
+        if workers is None:
+            route = follow(self._limits.routing, held_by_worker(self._cluster.client))
+        else:
+            route = choose(self._limits.routing, work, workers.count, on_gpu=workers.on_gpu)
+            workers.assign(route.holdings)
+        self._say(str(route))
+        return route
+
+    def _say(self, message: str) -> None:
+        logger.info("cluster: %s", message)
+        self._tell(message)
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -87,33 +110,68 @@ class _Run:
 
     attempts: Attempts
     flights: Flights
-    crew: _Crew
-    jobs_per_worker: int
+    crew: Crew
+    limits: ClusterProfile
     logs: Path | None
+    say: Callable[[str], None]
+    missed: set[str] = field(default_factory=set)
 
     def results(self) -> Iterator[JobResult]:
         """Yield results as they come, until nothing is left to do."""
         while self._fill():
-            landed = self.flights.land(_LOOK_AGAIN_S)
+            yield from self._complaints()
+            landed = self.flights.land(LOOK_AGAIN_S)
             if landed is None:
-                yield from self._complaints()
-            elif isinstance(landed[1], Deaths):
+                continue
+            if isinstance(landed[1], Deaths):
                 yield from self._bury(landed[0], landed[1])
             else:
                 yield landed[1].result(landed[0].job)
 
     def _fill(self) -> bool:
         """Submit while there is room; False when all is done."""
-        room = self.jobs_per_worker * max(1, self.crew.size())
-        while len(self.flights) < room and (attempt := self.attempts.next(len(self.flights))):
+        while not self.flights.wants_to_be_alone and (attempt := self.attempts.next(len(self.flights), self._has_room)):
             self.flights.start(attempt)
-        return len(self.flights) > 0
+        return len(self.flights) > 0 or bool(self.attempts)
+
+    def _has_room(self, place: str) -> bool:
+        """Whether a worker that may do a place's jobs holds fewer than it should."""
+        most = self.limits.jobs_per_worker
+        return len(self.flights) < most * self.crew.size() and self.flights.count(place) < most * self.crew.size(place)
 
     def _complaints(self) -> Iterator[JobResult]:
-        """Give the run up when it has had no worker for too long."""
-        if self.crew.is_lost():
-            error = f"no worker was there for {self.crew.wait_s:g} s; see the workers' logs for why they ended"
-            yield JobResult(self.flights.recall()[0].job, error=error, fatal=True)
+        """Say which workers are missing, and give the run up when they have been for too long."""
+        needed = self.attempts.places | self.flights.places
+        waited = {place: seconds for place in needed if (seconds := self.crew.waited_s(place)) > 0}
+        late = {place for place, seconds in waited.items() if seconds > PATIENCE_S}
+        if late - self.missed:
+            self.say(f"waiting up to {self.limits.worker_wait_s:g} s: {self._what_is_missing(late)}")
+        self.missed.clear()
+        self.missed.update(late)
+        lost = {place for place, seconds in waited.items() if seconds > self.limits.worker_wait_s}
+        if lost:
+            yield JobResult(self._job_of(min(lost)), error=self._why_given_up(lost), fatal=True)
+
+    def _why_given_up(self, places: Collection[str]) -> str:
+        after = f"after {self.limits.worker_wait_s:g} s (worker_wait_s in the profile)"
+        if not self.crew.size():
+            return f"{self._what_is_missing(places)} {after}; see the workers' logs for why they ended"
+        return (
+            f"{self._what_is_missing(places)} {after}. Start workers that hold them: name them in models of a pool of the "
+            f"profile, or use dask worker --resources {resource(min(places))}={JOBS_AT_A_TIME}; "
+            'or let every worker do every unit: routing = "any" in the profile.'
+        )
+
+    def _what_is_missing(self, places: Collection[str]) -> str:
+        """Compare demand and offer, in words."""
+        if not self.crew.size():
+            return "no worker is there"
+        offer = [f"{place} ({n_workers})" for place, n_workers in self.crew.offer.items()]
+        return f"no worker holds the models of {listed(places)}; those there ({self.crew.size()}) hold {listed(offer)}"
+
+    def _job_of(self, place: str) -> Job:
+        """A job that waits for a worker."""
+        return next(job for job in chain(self.attempts.waiting(), self.flights.jobs()) if job.place == place)
 
     def _bury(self, attempt: Attempt, deaths: Deaths) -> Iterator[JobResult]:
         """Put an attempt whose worker died back in line, or give its job up."""
@@ -123,35 +181,3 @@ class _Run:
             words = last_words(self.logs, deaths.last_worker) if self.logs else ""
             what = f"{total} workers died with it, the last at {deaths.last_worker}: killed, out of memory or crashed"
             yield JobResult(attempt.job, error=f"{what}; it wrote: {words}" if words else what)
-
-
-class _Crew:
-    """How many workers there are, and since when there are none.
-
-    Asked at every job, so the scheduler's answer is kept for a second.
-    """
-
-    def __init__(self, cluster: Cluster, wait_s: float) -> None:
-        self._cluster = cluster
-        self.wait_s = wait_s
-        self._size = 0
-        self._asked_at = self._seen_at = float("-inf")
-
-    def size(self) -> int:
-        """Count the workers, as of a second ago at most."""
-        now = time.monotonic()
-        if now - self._asked_at > _LOOK_AGAIN_S:
-            self._size = self._count()
-            self._seen_at = now if self._size or self._asked_at < 0 else self._seen_at
-            self._asked_at = now
-        return self._size
-
-    def is_lost(self) -> bool:
-        """Tell whether there has been no worker for as long as we wait for one."""
-        return self.size() == 0 and time.monotonic() - self._seen_at > self.wait_s
-
-    def _count(self) -> int:
-        try:
-            return len(self._cluster.client.nthreads())
-        except OSError:  # the scheduler is out of reach; if it stays so, Dask cancels what is in flight
-            return 0

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringConstraints, model_validator
 
 from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Seconds
+from surveyflow.flow.routing import Routing
 
 LEAVE_S = 60
 """Seconds that a worker needs to leave between the end of its lifetime and its job's walltime."""
@@ -39,6 +40,8 @@ Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:+=@%/-]+$")]
 """A value of an ``#SBATCH`` line."""
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n\r]+$")]
 Option = Annotated[str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\s]+)?$")]
+Place = Annotated[str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$")]
+"""A field and an instrument: ``EGS/F814W``."""
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
@@ -69,7 +72,7 @@ class Allocation(Part):
 
 
 class Pool(Allocation):
-    """Jobs of one shape, each of which holds one worker of one thread.
+    """Jobs of one shape, each of which holds one worker.
 
     Parameters
     ----------
@@ -81,12 +84,16 @@ class Pool(Allocation):
         After which a worker leaves of its own accord, so that Slurm never interrupts it; another takes its place.
     stagger
         By how much lifetimes differ at random, up and down, so that the workers do not leave together.
+    models
+        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they get these units and no others.
+        Without any, and with pinned routing, the jobs are shared out by the work there is.
     """
 
     jobs: Count
     gres: Word | None = None
     lifetime: Time
     stagger: Time = timedelta(0)
+    models: tuple[Place, ...] = ()
 
     @model_validator(mode="after")
     def _leaves_in_time(self) -> Pool:
@@ -183,3 +190,10 @@ class SlurmProfile(ClusterProfile):
     environment: Environment = Environment()
     head: Head
     pools: Annotated[dict[PoolName, Pool], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_models_to_some_end(self) -> SlurmProfile:
+        naming = [name for name, pool in self.pools.items() if pool.models]
+        if naming and self.routing is Routing.ANY:
+            raise ValueError(f'routing = "any" takes no heed of models, but pools.{naming[0]} names some: remove one of the two')
+        return self

@@ -16,8 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from surveyflow.flow.certificates import CERTIFICATE, KEY, ROLES
-from surveyflow.flow.slurm_profile import Allocation, Pool, SlurmProfile
-from surveyflow.flow.worker_logs import FOLDER_VARIABLE
+from surveyflow.flow.jobs import JOBS_AT_A_TIME
+from surveyflow.flow.routing import resource
+from surveyflow.flow.slurm_profile import LEAVE_S, Allocation, Pool, SlurmProfile
+from surveyflow.flow.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.inputs.toml_text import toml_text
 
 CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "logs", "result.json"
@@ -68,6 +70,8 @@ class Submission:
         Text of every file, by name.
     certificates
         Folder of the certificates that are made for it; None where connections are not encrypted.
+    routing
+        How units find workers, and why, in words.
     """
 
     folder: Path
@@ -75,9 +79,11 @@ class Submission:
     pools: Mapping[str, str]
     files: Mapping[str, str]
     certificates: Path | None
+    routing: str = ""
 
     def __str__(self) -> str:
-        return "\n".join(f"# ==> {self.folder / name}\n{text}" for name, text in self.files.items())
+        told = f"# {self.routing}\n\n" if self.routing else ""
+        return told + "\n".join(f"# ==> {self.folder / name}\n{text}" for name, text in self.files.items())
 
 
 def render(profile: SlurmProfile, command: RunCommand) -> Submission:
@@ -116,9 +122,12 @@ def _driver_profile(profile: SlurmProfile, folder: Path) -> str:
             "scheduler_file": str(folder / SCHEDULER_FILE),
             **({"certificates": str(folder / CERTIFICATES)} if profile.tls else {}),
             "logs": str(folder / LOGS),
+            "routing": str(profile.routing),
+            "models_in_memory": profile.models_in_memory,
             "jobs_per_worker": profile.jobs_per_worker,
             "max_deaths": profile.max_deaths,
             "worker_wait_s": profile.worker_wait_s,
+            "unit_silence_s": profile.unit_silence_s,
         }
     )
 
@@ -167,8 +176,9 @@ def _pool_script(profile: SlurmProfile, command: RunCommand, folder: Path, name:
     return _script(
         _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log"),
         f"#SBATCH --array=1-{pool.jobs}",
+        f"#SBATCH --signal=B:USR1@{LEAVE_S}",
         *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
-        *_preparations(profile, folder, _worker_environment(profile, folder, pool)),
+        *_preparations(profile, folder, _worker_environment(profile, folder, name, pool)),
         "",
         "head_is_there() {",
         f'    [ ! -e "$folder/{FINISHED}" ] || return 1',
@@ -176,11 +186,17 @@ def _pool_script(profile: SlurmProfile, command: RunCommand, folder: Path, name:
         "    jobs=$(squeue --me --noheader --format=%F) || return 0  # nobody can tell just now",
         f'    grep -qx "$(cat "$folder/{HEAD_ID}")" <<<"$jobs"',
         "}",
+        'again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }',
+        'leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }',
+        "worker=",
+        "trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew",
         "head_is_there || exit 0",
         f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do head_is_there || exit 0; sleep 2; done',
         *_worker_command(profile, pool),
+        "worker=$!",
+        'wait "$worker"',
         "code=$?",
-        'if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi',
+        "again",
         'exit "$code"',
     )
 
@@ -190,9 +206,11 @@ def _worker_command(profile: SlurmProfile, pool: Pool) -> Iterator[str]:
     yield f'{profile.environment.python} -m dask worker --scheduler-file "$folder/{SCHEDULER_FILE}" \\'
     yield f"    --interface {profile.interface} --protocol {_protocol(profile)} --dashboard-address 127.0.0.1:0 \\"
     yield '    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \\'
-    yield "    --nworkers 1 --nthreads 1 --memory-limit 0 \\"
+    yield f"    --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
+    if pool.models:
+        yield f"    --resources {shlex.quote(','.join(f'{resource(place)}={JOBS_AT_A_TIME}' for place in pool.models))} \\"
     yield f"    --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
-    yield f'    --local-directory "{profile.directories.node_local}" --preload surveyflow.flow.worker_process'
+    yield f'    --local-directory "{profile.directories.node_local}" --preload surveyflow.flow.worker_process &'
 
 
 def _directives(allocation: Allocation, name: str, log: Path) -> str:
@@ -237,10 +255,11 @@ def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str
     }
 
 
-def _worker_environment(profile: SlurmProfile, folder: Path, pool: Pool) -> dict[str, str]:
+def _worker_environment(profile: SlurmProfile, folder: Path, name: str, pool: Pool) -> dict[str, str]:
     cores = str(pool.cores)
     return _security_environment(profile, folder) | {
         FOLDER_VARIABLE: str(folder / LOGS),
+        POOL_VARIABLE: name,
         "OMP_NUM_THREADS": cores,
         "OPENBLAS_NUM_THREADS": cores,
         "MKL_NUM_THREADS": cores,

@@ -8,6 +8,12 @@ from pathlib import Path
 FOLDER_VARIABLE = "SURVEYFLOW_WORKER_LOGS"
 """Environment variable that tells a worker process the folder of the logs."""
 
+POOL_VARIABLE = "SURVEYFLOW_POOL"
+"""Environment variable that tells a worker process the name of its pool."""
+
+VERDICT = "This process gives itself up:"
+"""How the line begins in which a process says why it ends itself."""
+
 _N_LINES = 5
 _TAIL_BYTES = 20_000
 _CRASH = "Fatal Python error"
@@ -19,11 +25,14 @@ def log_path(folder: Path, address: str) -> Path:
 
 
 def last_words(folder: Path, address: str) -> str:
-    """Quote, in one line, how a worker crashed or else the last lines it wrote; empty where it wrote nothing."""
+    """Quote, in one line, why a worker ended itself, how it crashed, or else the last lines it wrote; empty without any."""
     try:
         tail = log_path(folder, address).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except FileNotFoundError:
         return ""
+    verdict = tail.rfind(VERDICT)
+    if verdict >= 0:
+        return _in_one_line(tail[verdict:].splitlines()[:1])
     crash = tail.rfind(_CRASH)  # Python's own account, innermost call first
     if crash >= 0:
         return _in_one_line(tail[crash:].splitlines()[: _N_LINES + 1])

@@ -15,6 +15,7 @@ from pathlib import Path
 from distributed import Worker
 
 from surveyflow.flow.gpus import GPUS_VARIABLE
+from surveyflow.flow.holdings import hold_from_start
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE, log_path
 
 
@@ -27,6 +28,7 @@ def dask_setup(worker: Worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _write_to(log_path(Path(os.environ[FOLDER_VARIABLE]), worker.address))
     _take_gpu(worker.name)
+    hold_from_start(worker)
     atexit.register(_leave)
 
 

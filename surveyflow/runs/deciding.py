@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from surveyflow.catalog.source_changes import COMPARED_COLUMNS, SourceChanges, c
 from surveyflow.catalog.units import read_receipt, read_unit
 from surveyflow.planning import Plan, WorkUnit, decide, key_parts, place, unit_key, units_of_field
 from surveyflow.process import ALGORITHM_VERSION
-from surveyflow.runs.digesting import window_digests
+from surveyflow.runs.digesting import remembered_digests, window_digests
 from surveyflow.runs.executing import LateExecutor
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
@@ -43,6 +44,31 @@ def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precis
     published = published_receipts(root)
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
     return decide(keyed, finished, published, _source_changes(root, pending, published))
+
+
+def work_by_place(survey: Survey, precision: str = "float32") -> dict[str, int]:
+    """Count the sources to do of each field and instrument, as far as it is known without reading pixels.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    precision
+        Of the models' trunks.
+
+    Returns
+    -------
+    Sources by ``FIELD/INSTRUMENT``; those of units whose results are known to be on disk are left out.
+    """
+    units = [unit for unit in _units(survey) if unit.tile is not None]
+    digests = remembered_digests(survey, units)
+    root = survey.workflow.output.root
+    work: Counter[str] = Counter()
+    for unit in units:
+        known = digests.get(unit.name)
+        if known is None or read_receipt(root, unit_key(_parts(survey, unit, known, precision))) is None:
+            work[unit.place] += len(unit.sources)
+    return dict(work)
 
 
 def published_receipts(root: Path) -> dict[str, Receipt]:

@@ -78,6 +78,19 @@ def window_digests(
     return known
 
 
+def remembered_digests(survey: Survey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
+    """Digests of the tiles' windows, by unit name, as far as they are in the cache.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    units
+        All units; those without a tile are passed over.
+    """
+    return {window.name: digests for window in _windows(survey, units) if (digests := window.cache.get(window.box))}
+
+
 def _save(windows: Iterable[_Window]) -> None:
     for cache in {id(window.cache): window.cache for window in windows}.values():
         cache.save()

@@ -129,6 +129,8 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
                 "worklist": str(folder.worklist),
                 "number": number,
             },
+            place=unit.place,
+            n_sources=planned.n_sources,
         )
         for number, (planned, unit) in enumerate(todo)
     ]

@@ -28,6 +28,10 @@ class Reporter:
         for listener in self.listeners:
             listener(progress)
 
+    def tell_of_workers(self, message: str) -> None:
+        """Pass on what an operator should know of the workers."""
+        self.tell(Progress("workers", message=message))
+
     def follow(
         self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None
     ) -> Iterator[JobResult]:

@@ -152,7 +152,9 @@ def run_survey(
             sweep(root)
             reporter = Reporter([*listeners, folder.record])
             context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
-            executor = LateExecutor(stack, lambda: open_executor(profile, factory, context, client=client))
+            executor = LateExecutor(
+                stack, lambda: open_executor(profile, factory, context, client=client, tell=reporter.tell_of_workers)
+            )
             with _reporting_the_end(reporter):
                 plan = make_plan(survey, executor, reporter, engine.precision)
                 if original is not None:

@@ -51,6 +51,28 @@ def test_a_single_death_cannot_be_enough():
         Attempts(make_jobs(1), max_deaths=1)
 
 
+def test_a_place_without_room_holds_nobody_else_up():
+    jobs = [Job(name, "unit", {}, place) for name, place in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
+    attempts = Attempts(jobs, max_deaths=3)
+
+    def without_egs(place):
+        return place != "EGS"
+
+    assert [attempts.next(n, without_egs) for n in range(3)] == [Attempt(jobs[2]), Attempt(jobs[3]), None]
+    assert attempts.places == {"EGS"}
+    assert [attempts.next(n).job.name for n in range(2)] == ["e1", "e2"]
+    assert not attempts
+
+
+def test_a_job_that_goes_again_waits_for_its_place_too():
+    lost, other = Job("e1", "unit", {}, "EGS"), Job("g1", "unit", {}, "GDS")
+    attempts = Attempts([lost, other], max_deaths=3)
+    attempts.survive(attempts.next(0), 1)
+
+    assert attempts.next(0, lambda place: place == "GDS").job == other
+    assert attempts.next(1).job == lost
+
+
 @given(data=st.data(), n_jobs=st.integers(1, 12), window=st.integers(1, 5), max_deaths=st.integers(2, 4))
 def test_every_killer_is_given_up_and_every_innocent_job_ends_whoever_dies_with_whom(data, n_jobs, window, max_deaths):
     jobs = make_jobs(n_jobs)

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -68,14 +69,54 @@ def test_a_worker_is_made_once_for_each_factory_and_context():
     assert [n_jobs for _, _, n_jobs in results] == [1, 2, 1, 3]
 
 
-def test_the_jobs_of_a_process_wait_for_each_other(tmp_path):
+def test_two_jobs_of_a_process_are_done_at_a_time_and_the_others_wait(tmp_path):
     spec = WorkerSpec.of("fakes:make_fake_worker", {"diary": str(tmp_path)})
-    naps = [Job("nap", "overlap", {"seconds": 0.02}) for _ in range(4)]
+    jobs = [Job(f"nap{number}", "company", {"seconds": 0.05}) for number in range(6)]
 
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda job: do_job(spec, job).result(job), naps))
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda job: do_job(spec, job).result(job), jobs))
 
-    assert [result.value for result in results] == [False] * 4
+    assert max(result.value for result in results) == 2
+
+
+def test_a_worker_refuses_loudly_what_it_does_not_hold():
+    job = Job("cosmos", "square", {"number": 3}, place="COSMOS/F814W")
+
+    refused = do_job(FAKE, job, held={"EGS/F814W", "GDS/F814W"})
+
+    assert refused.fatal
+    assert "was asked for the models of COSMOS/F814W, but holds EGS/F814W, GDS/F814W only" in refused.error
+    assert 'routing = "any"' in refused.error
+
+
+def test_a_worker_that_holds_a_place_does_its_jobs_and_those_of_no_place():
+    at_home = Job("egs", "square", {"number": 3}, place="EGS/F814W")
+    anywhere = Job("settled", "square", {"number": 2})
+
+    assert [do_job(FAKE, job, held={"EGS/F814W"}).result(job).value for job in (at_home, anywhere)] == [9, 4]
+
+
+def test_a_device_without_memory_means_that_its_process_is_spent():
+    outcome = do_job(FAKE, Job("big", "exhaust_device", {}))
+
+    assert outcome.spent
+    assert not outcome.fatal
+    assert outcome.error.startswith("DeviceMemoryError: ")
+
+
+def test_a_worker_in_use_is_not_closed_to_make_room_for_others(tmp_path):
+    specs = [WorkerSpec.of("fakes:make_fake_worker", {"diary": str(tmp_path), "seed": seed}) for seed in range(4)]
+    began = tmp_path / "long"
+
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(do_job, specs[0], Job("long", "is_open_after", {"seconds": 0.2}))
+        while not began.exists():
+            time.sleep(0.005)
+        for spec in specs[1:]:
+            do_job(spec, Job("square", "square", {"number": 1}))
+        job = Job("long", "is_open_after", {})
+
+    assert long.result().result(job).value is True
 
 
 def test_context_order_does_not_make_another_worker():

@@ -9,6 +9,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from surveyflow.flow.connections import Cluster, open_cluster
+from surveyflow.flow.profile_parts import ClusterProfile
 from surveyflow.flow.profiles import LocalProfile
 from surveyflow.flow.runner import DaskExecutor
 from surveyflow.flow.serial import SerialExecutor
@@ -121,7 +122,7 @@ def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, di
 @pytest.mark.timeout(90)
 def test_a_job_whose_worker_falls_silent_goes_elsewhere_until_it_is_given_up(diary):
     with open_cluster(LocalProfile(workers=2, silence_s=1.0)) as cluster:
-        executor = DaskExecutor(cluster, FACTORY, {"diary": str(diary)}, max_deaths=2)
+        executor = DaskExecutor(cluster, FACTORY, {"diary": str(diary)}, ClusterProfile(max_deaths=2))
         done = by_name(executor.run([Job("poison", "freeze", {}), *squares(4)]))
 
     assert {name for name, result in done.items() if result.error} == {"poison"}
@@ -205,7 +206,7 @@ def test_a_run_without_workers_gives_up_after_a_while():
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        (result,) = DaskExecutor(Cluster(client), FACTORY, {}, worker_wait_s=0.5).run(squares(3))
+        (result,) = DaskExecutor(Cluster(client), FACTORY, {}, ClusterProfile(worker_wait_s=0.5)).run(squares(3))
 
     assert result.fatal
-    assert result.error.startswith("no worker was there for 0.5 s")
+    assert result.error.startswith("no worker is there after 0.5 s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ PROFILE = """\
 kind = "slurm"
 interface = "lo"
 worker_wait_s = 60
+routing = "{routing}"
 
 [directories]
 shared = "{shared}"
@@ -99,7 +101,7 @@ def table(survey) -> pd.DataFrame:
 class Batch:
     """One survey that is run as batch jobs."""
 
-    def __init__(self, slurm, survey, folder, *, pace_s=0.0, lifetime="00:08:00"):
+    def __init__(self, slurm, survey, folder, *, pace_s=0.0, lifetime="00:08:00", routing="any"):
         self.slurm, self.survey = slurm, survey
         profile = folder / "slurm.toml"
         profile.write_text(
@@ -111,6 +113,7 @@ class Batch:
                 pace=pace_s,
                 python=sys.executable,
                 lifetime=lifetime,
+                routing=routing,
             )
         )
         self.submission = prepare_submission(survey.workflow, profile)
@@ -167,6 +170,9 @@ class Batch:
     def logs(self):
         return "\n".join(f"==> {path.name}\n{path.read_text()[-3000:]}" for path in sorted((self.folder / "logs").iterdir()))
 
+    def run_log(self):
+        return "".join(path.read_text() for path in (self.survey.folder / "catalog/runs").glob("*/log.jsonl"))
+
     def result(self):
         return json.loads((self.folder / "result.json").read_text())
 
@@ -203,6 +209,29 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
 
     running.wait_for_end()
     pd.testing.assert_frame_equal(table(running.survey), expected)
+
+
+def test_pinned_pools_do_their_own_units_only_and_publish_the_same(batch, expected):
+    running = batch(pace_s=0.3, routing="pinned")
+    places = {place for script in running.submission.pools.values() for place in resources_in(running.folder / script)}
+    holders = [name for name in running.submission.pools if name.startswith("gpu-")]
+
+    running.wait_for_end()
+
+    assert places == {f"{field}/{instrument}" for field, instrument in measured(expected)}
+    assert len(holders) == 2
+    pd.testing.assert_frame_equal(table(running.survey), expected)
+    assert "routing pinned: the profile says so" in running.run_log()
+
+
+def resources_in(script):
+    (words,) = re.findall(r"--resources (\S+)", script.read_text())
+    return {word.removeprefix("model:").partition("=")[0] for word in words.split(",")}
+
+
+def measured(rows):
+    ok = rows[rows.status.isin(["ok", "bad_pixels", "no_coverage"])]
+    return set(zip(ok.field, ok.instrument, strict=True))
 
 
 def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head_lose_nothing(batch, expected):

@@ -11,16 +11,19 @@ import pytest
 from surveyflow.errors import ClusterError, ProfileError
 from surveyflow.flow.clusters import open_executor
 from surveyflow.flow.profiles import AddressProfile, load_profile
+from surveyflow.flow.slurm_pools import route_pools
 from surveyflow.flow.slurm_profile import SlurmProfile
 from surveyflow.flow.slurm_scripts import RunCommand, render
 
 GOLDEN = Path(__file__).parent / "golden"
+WORK = {"EGS/F814W": 6000, "UDS/F125W_F160W": 2000}
 COMMAND = RunCommand(Path("/survey/workflow.toml"), "candels-v1.0")
 
 SITE = """\
 kind = "slurm"
 interface = "ib0"
 worker_wait_s = 7200
+routing = "auto"
 
 [directories]
 shared = "/project/surveyflow"
@@ -62,10 +65,14 @@ def load(tmp_path):
     return load
 
 
-@pytest.mark.parametrize("name", ["head.sh", "pool-gpu.sh", "driver.toml"])
+def routed(profile):
+    return route_pools(profile, WORK)[0]
+
+
+@pytest.mark.parametrize("name", ["head.sh", "pool-gpu-EGS-F814W.sh", "pool-gpu-UDS-F125W_F160W.sh", "driver.toml"])
 def test_what_is_submitted_is_known_letter_by_letter(load, name):
     """To accept a change: write the new text to tests/flow/golden, and read the difference."""
-    submission = render(load(), COMMAND)
+    submission = render(routed(load()), COMMAND)
 
     assert submission.folder == Path("/project/surveyflow/candels-v1.0-51ab6a80")
     assert submission.files[name] == (GOLDEN / name).read_text()
@@ -152,6 +159,9 @@ def test_workflows_of_one_name_have_folders_of_their_own(load):
         ('"$TMPDIR"', '"$(id)"', "directories.node_local: String should match pattern"),
         ('interface = "ib0"', "", "interface: Field required"),
         ("[pools.gpu]", "[pools.'a b']", "pools.a b"),
+        ("jobs = 4", 'jobs = 4\nmodels = ["EGS"]', "pools.gpu.models.0: String should match pattern"),
+        ("jobs = 4", 'jobs = 4\nmodel = ["EGS/F814W"]', "Did you mean 'models'?"),
+        ('routing = "auto"', 'routing = "pined"', "routing: Input should be 'auto', 'pinned' or 'any'; found 'pined'."),
         (SITE[SITE.index("[pools.gpu]") :], "[pools]", "at least 1 item"),
     ],
 )

@@ -1,5 +1,5 @@
 #!/bin/bash
-#SBATCH --job-name=surveyflow-candels-v1.0-gpu
+#SBATCH --job-name=surveyflow-candels-v1.0-gpu-UDS-F125W_F160W
 #SBATCH --partition=gpu
 #SBATCH --account=astro
 #SBATCH --qos=preemptible
@@ -8,12 +8,13 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --mem=65536M
 #SBATCH --time=0-04:00:00
-#SBATCH --output=/project/surveyflow/candels-v1.0-51ab6a80/logs/gpu-%A_%a.log
+#SBATCH --output=/project/surveyflow/candels-v1.0-51ab6a80/logs/gpu-UDS-F125W_F160W-%A_%a.log
 #SBATCH --open-mode=append
 #SBATCH --requeue
 #SBATCH --constraint=a100-80
 #SBATCH --exclude=node[7-9]
-#SBATCH --array=1-4
+#SBATCH --array=1-1
+#SBATCH --signal=B:USR1@60
 #SBATCH --gres=gpu:a100:1
 
 folder=/project/surveyflow/candels-v1.0-51ab6a80
@@ -28,6 +29,7 @@ export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
 export SURVEYFLOW_WORKER_LOGS=/project/surveyflow/candels-v1.0-51ab6a80/logs
+export SURVEYFLOW_POOL=gpu-UDS-F125W_F160W
 export OMP_NUM_THREADS=8
 export OPENBLAS_NUM_THREADS=8
 export MKL_NUM_THREADS=8
@@ -42,14 +44,21 @@ head_is_there() {
     jobs=$(squeue --me --noheader --format=%F) || return 0  # nobody can tell just now
     grep -qx "$(cat "$folder/head.id")" <<<"$jobs"
 }
+again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }
+leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }
+worker=
+trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew
 head_is_there || exit 0
 until [ -s "$folder/scheduler.json" ]; do head_is_there || exit 0; sleep 2; done
 /project/venv/bin/python -m dask worker --scheduler-file "$folder/scheduler.json" \
     --interface ib0 --protocol tls --dashboard-address 127.0.0.1:0 \
     --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \
-    --nworkers 1 --nthreads 1 --memory-limit 0 \
+    --nworkers 1 --nthreads 2 --memory-limit 0 \
+    --resources model:UDS/F125W_F160W=2 \
     --lifetime 12600s --lifetime-stagger 1200s --death-timeout 60s \
-    --local-directory "$TMPDIR" --preload surveyflow.flow.worker_process
+    --local-directory "$TMPDIR" --preload surveyflow.flow.worker_process &
+worker=$!
+wait "$worker"
 code=$?
-if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi
+again
 exit "$code"
