@@ -12,6 +12,7 @@ from typing import Any, cast
 from surveyflow.catalog.units import write_unit
 from surveyflow.catalog.worklists import read_worklist
 from surveyflow.errors import UnitError
+from surveyflow.flow.heart import Heart
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.models.sampler import Precision, load_model
 from surveyflow.payloads import check_unchanged, is_as_planned, tile_from_json
@@ -36,6 +37,7 @@ class SurveyWorker:
         self._engine = EngineChoice(context["engine"], context["precision"])
         self._mosaics: dict[tuple[str, str | None, str | None], Mosaic] = {}
         self._models: dict[tuple[str, str], Model] = {}
+        self._heart = Heart(self._root)
 
     def do(self, job: Job) -> Any:
         """Do one job.
@@ -49,13 +51,15 @@ class SurveyWorker:
         -------
         The digests of a window by name, or the receipt of a unit.
         """
-        return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
+        with self._heart.during(job):
+            return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
 
     def close(self) -> None:
         """Let go of models and mosaics."""
         while self._mosaics:
             self._mosaics.popitem()[1].close()
         self._models.clear()
+        self._heart.stop()
 
     def _digest(self, payload: Mapping[str, Any]) -> Mapping[str, str]:
         mosaic = self._mosaic(payload)

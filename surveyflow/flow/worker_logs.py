@@ -8,6 +8,9 @@ from pathlib import Path
 FOLDER_VARIABLE = "SURVEYFLOW_WORKER_LOGS"
 """Environment variable that tells a worker process the folder of the logs."""
 
+POOL_VARIABLE = "SURVEYFLOW_POOL"
+"""Environment variable that tells a worker process which pool it is of."""
+
 _N_LINES = 5
 _TAIL_BYTES = 20_000
 _CRASH = "Fatal Python error"
