@@ -5,7 +5,8 @@
 Prints one JSON object. A million sources lie on a mosaic of 100 x 100 tiles, so that each of 10,000 units has some hundred of
 them. The networks' place is taken by a STUB: all else is real, on a local cluster: windows are read and digested, cutouts made,
 units written and synced, the catalog published. The same number of empty jobs is run first: what they take is the price of
-carrying a unit to a worker and its receipt back.
+carrying a unit to a worker and its receipt back, in wall time and, since a busy machine lengthens that, in CPU time of driver,
+scheduler and workers together.
 
 The driver's process holds Dask's scheduler, too, so its resident memory is that of both; its own arrays of sources are there
 before the first unit begins.
@@ -88,13 +89,16 @@ def _write_mosaic(path, rng, tiles_a_side):
 
 @dataclass
 class Curve:
-    """Memory and tasks as units end; listens to the run."""
+    """Memory and tasks as units end, and CPU time of each phase; listens to the run."""
 
     client: object
     points: list = field(default_factory=list)
     seconds: dict = field(default_factory=dict)
+    cpu: dict = field(default_factory=dict)
 
     def __call__(self, progress):
+        first, _ = self.cpu.setdefault(progress.phase, (time.process_time(), 0.0))
+        self.cpu[progress.phase] = first, time.process_time() - first
         self.seconds[progress.phase] = max(progress.seconds, self.seconds.get(progress.phase, 0.0))
         if progress.phase == "units" and progress.done % max(1, progress.total // N_POINTS) == 0:
             self.points.append(Point(progress.done, progress.seconds, _own_mb(), _children_mb(), self._n_tasks()))
@@ -116,6 +120,12 @@ class Point:
 
 def _own_mb():
     return psutil.Process().memory_info().rss / 1e6
+
+
+def _cpu_s():
+    """CPU time of driver, scheduler and workers together: a busy machine lengthens the wall time, not this."""
+    times = [process.cpu_times() for process in (psutil.Process(), *psutil.Process().children(recursive=True))]
+    return sum(time.user + time.system for time in times)
 
 
 def _children_mb():
@@ -145,7 +155,7 @@ def measure(folder, n_sources, tiles_a_side, n_workers):
         "units": result.units,
         "empty_jobs": empty,
         "run_s": whole_s,
-        "unit_phase": _unit_phase(folder / "catalog", curve.seconds["units"], n_workers),
+        "unit_phase": _unit_phase(folder / "catalog", curve, n_workers),
         "digest_ms_per_window": 1e3 * curve.seconds["digest"] / tiles_a_side**2,
         "published_driver_mb": end_mb,
         "messages": _messages(folder / "catalog"),
@@ -159,17 +169,25 @@ def _empty_jobs(profile, client, n_jobs):
     with open_executor(profile, "fakes:make_fake_worker", {}, client=client) as executor:
         for _ in executor.run(jobs[:20]):  # makes the workers
             pass
-        before_mb, start = _own_mb(), time.perf_counter()
+        before_mb, start, cpu_s = _own_mb(), time.perf_counter(), _cpu_s()
         assert sum(result.error is None for result in executor.run(jobs)) == n_jobs
-        seconds = time.perf_counter() - start
-    return {"jobs": n_jobs, "ms_per_job": 1e3 * seconds / n_jobs, "driver_mb_before": before_mb, "driver_mb_after": _own_mb()}
+        seconds, cpu_s = time.perf_counter() - start, _cpu_s() - cpu_s
+    return {
+        "jobs": n_jobs,
+        "ms_per_job": 1e3 * seconds / n_jobs,
+        "cpu_ms_per_job": 1e3 * cpu_s / n_jobs,
+        "driver_mb_before": before_mb,
+        "driver_mb_after": _own_mb(),
+    }
 
 
-def _unit_phase(root, wall_s, n_workers):
+def _unit_phase(root, curve, n_workers):
     """What the workers' time went to: the units' own work, by their receipts, and all else, waiting included."""
     own_s = [receipt.seconds for receipt in published_receipts(root).values()]
+    wall_s, (_, driver_cpu_s) = curve.seconds["units"], curve.cpu["units"]
     return {
         "wall_s": wall_s,
+        "driver_cpu_ms_per_unit": 1e3 * driver_cpu_s / len(own_s),
         "own_ms_per_unit": 1e3 * sum(own_s) / len(own_s),
         "overhead_ms_per_unit": 1e3 * (n_workers * wall_s - sum(own_s)) / len(own_s),
     }

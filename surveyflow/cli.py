@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ from surveyflow.errors import SurveyflowError
 if TYPE_CHECKING:
     from surveyflow.api import SurveyStatus
     from surveyflow.catalog.heartbeats import GpuUse, Heartbeat
+    from surveyflow.checkup import Check, WorkerCheckup
     from surveyflow.planning import Plan
     from surveyflow.runs.whole import RunResult
 
@@ -225,16 +226,42 @@ def report(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine offers, and what is missing."""
-    from surveyflow.checkup import check_machine
+def doctor(
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Look where this profile's workers run, and compare them with this machine.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what this machine, or a profile's workers, offer, and what is missing."""
+    from surveyflow.checkup import check_machine, check_workers
 
-    checks = check_machine()
-    if as_json:
-        _print_json([asdict(check) for check in checks])
+    if profile is None:
+        checks = check_machine()
+        if as_json:
+            _print_json([asdict(check) for check in checks])
+        else:
+            _print_checks(checks)
         return
+    found = check_workers(profile)
+    if as_json:
+        _print_json([asdict(worker) for worker in found])
+    else:
+        _print_workers(found)
+
+
+def _print_checks(checks: Iterable[Check]) -> None:
     for check in checks:
         typer.echo(f"{'ok  ' if check.good else 'note'} {check.name:12} {check.found}")
+
+
+def _print_workers(found: Sequence[WorkerCheckup]) -> None:
+    for worker in found:
+        typer.echo(" ".join(filter(None, ["worker", worker.worker, worker.host and f"on {worker.host}", worker.pool])))
+        _print_checks(worker.checks)
+    troubled = [worker.worker for worker in found if not worker.good]
+    if troubled:
+        typer.echo(f"WARNING: {len(troubled)} of {len(found)} workers need a look: {', '.join(troubled)}", err=True)
 
 
 def main() -> None:
