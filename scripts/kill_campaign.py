@@ -47,7 +47,7 @@ from surveyflow.runs.preflight import open_survey  # noqa: E402
 from surveyflow.runs.whole import run_survey  # noqa: E402
 from worlds import MiniSurvey, edit_workflow  # noqa: E402
 
-CHILD_TIMEOUT_S = 120.0
+CHILD_TIMEOUT_S = 300.0
 N_WORKERS = 2
 
 

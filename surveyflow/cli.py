@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow import __version__, fraction_commands, model_commands, release_commands, slurm_commands
+from surveyflow import __version__, fraction_commands, kubernetes_commands, model_commands, release_commands, slurm_commands
 from surveyflow.errors import SurveyflowError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ app = typer.Typer(
 app.add_typer(model_commands.app)
 app.add_typer(release_commands.app)
 app.add_typer(slurm_commands.app)
+app.add_typer(kubernetes_commands.app)
 app.command()(fraction_commands.fractions)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import ClusterError
 from surveyflow.flow.jobs import describe
+from surveyflow.flow.kubernetes_profile import KubernetesProfile
 from surveyflow.flow.profiles import Profile, SerialProfile
 from surveyflow.flow.slurm_profile import SlurmProfile
 
@@ -68,6 +69,11 @@ def ask_workers(profile: Profile, question: Question) -> list[Answer]:
         raise ClusterError(
             "a profile of kind 'slurm' has workers only while its jobs run. Submit, then name the driver's profile: "
             "surveyflow doctor --profile FOLDER/driver.toml; or look at one node: srun ... surveyflow doctor."
+        )
+    if isinstance(profile, KubernetesProfile):
+        raise ClusterError(
+            "a profile of kind 'kubernetes' has workers only while its pods run. Look from the driver's: "
+            "kubectl exec NAME-runner -- surveyflow doctor --profile /driver/driver.toml."
         )
     from surveyflow.flow.connections import open_cluster
 
