@@ -36,8 +36,8 @@ _SIGNALLED = 128
 """Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
 
 _DRIVER_SCRIPT = """\
+trap 'kill -TERM $!' TERM
 {command} &
-trap "kill -TERM $!" TERM
 wait $!; wait $!
 code=$?
 echo "surveyflow ended with exit code $code" | tee /dev/termination-log
