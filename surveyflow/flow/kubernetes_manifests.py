@@ -207,7 +207,7 @@ def _workers(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str,
     command += ["--local-directory", str(_SCRATCH), "--preload", "surveyflow.flow.worker_process"]
     container = _container(profile, "worker", command, pool, _worker_environment(profile, run, name, pool_name, pool))
     if pool.gpus:
-        container["resources"]["limits"]["nvidia.com/gpu"] = pool.gpus
+        container["resources"]["limits"]["nvidia.com/gpu"] = str(pool.gpus)
     pod = _pod(profile, [container], "Always")
     if pool.node_selector:
         pod["nodeSelector"] = dict(pool.node_selector)

@@ -10,7 +10,7 @@ import pytest
 from surveyflow.flow.inspection import ask_workers
 from surveyflow.flow.profiles import AddressProfile, SerialProfile
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 
 def fail():

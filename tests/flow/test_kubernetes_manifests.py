@@ -72,7 +72,7 @@ def test_every_pod_runs_as_nobody_special_and_mounts_only_what_it_has():
 
 def test_a_pool_with_gpus_asks_for_one_and_the_other_for_none():
     found = containers(manifests(load_profile(SITE), RUN))
-    assert found["2 worker"][1]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert found["2 worker"][1]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in found["3 worker"][1]["resources"]["limits"]
     assert found["2 worker"][0]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
 
@@ -127,6 +127,7 @@ def test_a_workflow_outside_the_volume_is_refused(tmp_path):
 
 def test_a_workflow_is_named_as_the_pods_see_it(tmp_path, mini_survey):
     site(tmp_path, [('# here = "/mnt/candels"  ', f'here = "{mini_survey.folder}"  ')])
+    (mini_survey.folder / "models").mkdir()
     assert f"/data/candels/{mini_survey.workflow.name}" in prepare_manifests(mini_survey.workflow, tmp_path / "site.toml")
 
 
@@ -172,7 +173,7 @@ def test_manifests_fit_the_operators_own_schemas():
         definition = yaml.safe_load(path.read_text())
         schemas[definition["spec"]["names"]["kind"]] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for manifest in manifests(load_profile(SITE), RUN)[1:]:
-        jsonschema.validate(manifest, _closed(schemas[manifest["kind"]]))
+        jsonschema.validate(manifest["spec"], _closed(schemas[manifest["kind"]]["properties"]["spec"]))
 
 
 def _closed(schema):

