@@ -22,12 +22,12 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Architecture
+from worlds import write_untrained_models
 
 FIELDS = {"COSMOS": (150.1, 2.3), "EGS": (214.9, 52.9), "UDS": (34.4, -5.2), "GOODS_N": (189.2, 62.2), "GOODS_S": (53.1, -27.8)}
 PIXEL_SCALES_ARCSEC = {"F814W": 0.03, "F125W_F160W": 0.06}

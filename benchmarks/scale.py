@@ -30,7 +30,6 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.clusters import open_executor
 from surveyflow.flow.connections import open_cluster
 from surveyflow.flow.jobs import Outcome, WorkerSpec
@@ -40,6 +39,7 @@ from surveyflow.runs.deciding import published_receipts
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Architecture, Job
+from worlds import write_untrained_models
 
 CENTRE_DEG = (214.9, 52.9)
 PIXEL_SCALE_ARCSEC = 0.03

@@ -19,14 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.connections import open_cluster
 from surveyflow.flow.profiles import LocalProfile
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Architecture
-from worlds import MiniSurvey, edit_workflow
+from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 PUBLISHED = Architecture()
 

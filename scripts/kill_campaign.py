@@ -38,14 +38,17 @@ from stubs import TINY  # noqa: E402
 from surveyflow.catalog.digest_cache import forget_digests  # noqa: E402
 from surveyflow.catalog.releases import latest, read_catalog  # noqa: E402
 from surveyflow.catalog.run_folders import Progress  # noqa: E402
-from surveyflow.demonstration import write_untrained_models  # noqa: E402
 from surveyflow.flow.clusters import load_profile  # noqa: E402
 from surveyflow.flow.connections import open_cluster  # noqa: E402
 from surveyflow.flow.profiles import LocalProfile  # noqa: E402
 from surveyflow.inputs.workflow import load_workflow  # noqa: E402
 from surveyflow.runs.preflight import open_survey  # noqa: E402
 from surveyflow.runs.whole import run_survey  # noqa: E402
-from worlds import MiniSurvey, edit_workflow  # noqa: E402
+from worlds import (  # noqa: E402
+    MiniSurvey,
+    edit_workflow,
+    write_untrained_models,
+)
 
 CHILD_TIMEOUT_S = 300.0
 N_WORKERS = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +82,9 @@ class ValidSurvey:
     mosaics
         Rows and columns of the mosaics by ``FIELD/INSTRUMENT``.
     models
-        Model ids by ``FIELD/INSTRUMENT``.
+        Ids of the merger models by ``FIELD/INSTRUMENT``.
+    contamination_models
+        Ids of the contamination models by ``FIELD/INSTRUMENT``.
     warnings
         What should be known, though it stops nothing.
     """
@@ -92,6 +94,7 @@ class ValidSurvey:
     sources: dict[str, int]
     mosaics: dict[str, tuple[int, int]]
     models: dict[str, str]
+    contamination_models: dict[str, str]
     warnings: tuple[str, ...]
 
 
@@ -175,7 +178,8 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
             release=survey.workflow.survey.release,
             sources={name: len(field.sources) for name, field in fields.items()},
             mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
-            models={f"{name}/{key}": card.model_id for name, field in fields.items() for key, card in field.cards.items()},
+            models=_model_ids({name: field.cards for name, field in fields.items()}),
+            contamination_models=_model_ids({name: field.contamination_cards for name, field in fields.items()}),
             warnings=survey.warnings + survey.notices,
         )
 
@@ -276,11 +280,12 @@ def demo(
     folder: str | Path,
     *,
     spec: SurveySpec | None = None,
+    models: str | Path | None = None,
     profile: str | Path | None = None,
     engine: str = "auto",
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
-    """Simulate a small survey and run it, with untrained models.
+    """Simulate a small survey and run it, with models that were trained on such simulations.
 
     Parameters
     ----------
@@ -288,6 +293,8 @@ def demo(
         Where to put it: absent, empty, or an earlier demo's.
     spec
         Size and seed of the survey.
+    models
+        A model store to use instead of the package's own.
     profile, engine, listeners
         As in `run`.
 
@@ -296,14 +303,14 @@ def demo(
     InputError
         If the folder holds something else.
     """
-    from surveyflow.demonstration import make_demonstration
+    from surveyflow.demonstration import PACKAGED_MODELS, make_demonstration
 
     folder = Path(folder)
     workflow = folder / "workflow.toml"
     if not workflow.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and holds no demo. Name a new folder: surveyflow demo DIR.")
-        make_demonstration(folder, spec)
+        make_demonstration(folder, spec, Path(models or PACKAGED_MODELS))
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
 
 
@@ -626,6 +633,11 @@ def check_models(
     models = read.models.model_copy(update={"store": Path(store).absolute()})
     with open_survey(read.model_copy(update={"models": models})) as survey:
         return list(check_stretches(survey, n_cutouts, softenings))
+
+
+def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
+    """Model ids by ``FIELD/INSTRUMENT``, of cards by field and instrument."""
+    return {f"{name}/{instrument}": card.model_id for name, own in cards.items() for instrument, card in own.items()}
 
 
 @contextmanager

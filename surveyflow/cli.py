@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow import __version__, fraction_commands, kubernetes_commands, model_commands, release_commands, slurm_commands
+from surveyflow import (
+    __version__,
+    fraction_commands,
+    kubernetes_commands,
+    model_commands,
+    release_commands,
+    slurm_commands,
+    training_commands,
+)
 from surveyflow.errors import SurveyflowError
 
 if TYPE_CHECKING:
@@ -40,6 +48,10 @@ app.add_typer(release_commands.app)
 app.add_typer(slurm_commands.app)
 app.add_typer(kubernetes_commands.app)
 app.command()(fraction_commands.fractions)
+app.command()(training_commands.simulate)
+app.command()(training_commands.train)
+app.command()(training_commands.tune)
+app.command()(training_commands.evaluate)
 
 
 class EngineName(StrEnum):
@@ -138,7 +150,8 @@ def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: Jso
     for name, count in valid.sources.items():
         typer.echo(f"  {name}: {count} sources")
     for name, (rows, columns) in valid.mosaics.items():
-        typer.echo(f"  {name}: {columns} x {rows} pixels, model {valid.models.get(name, 'none')}")
+        models = valid.models.get(name, "none"), valid.contamination_models.get(name, "no contamination model")
+        typer.echo(f"  {name}: {columns} x {rows} pixels, model {models[0]}, {models[1]}")
     for warning in valid.warnings:
         typer.echo(f"  note: {warning}")
 

@@ -1,27 +1,20 @@
-"""A survey to try everything on: simulated mosaics and source lists, with models whose numbers mean nothing yet."""
+"""A survey to try everything on: simulated mosaics and source lists, with the models that come with the package."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from surveyflow.models.store import ModelStore, write_untrained
+from surveyflow.errors import ModelError, OutputError
+from surveyflow.models.store import ModelStore
 from surveyflow.simulate.survey import SurveySpec, write_survey
-from surveyflow.types import MERGER_TASK, Architecture, Domain, ModelKey, Stretch
 
-NARROW = Architecture(filters=(8, 16, 32))
-"""The published network with a quarter of its filters: 14 times fewer multiplications."""
-
-SOFTENING = 1e-3
-"""Softening of the arcsinh stretch, e-/s: about the sky rms of the simulated mosaics."""
-
-PIXEL_SCALE_ARCSEC = {"F814W": 0.03, "F125W_F160W": 0.06}
-REDSHIFT_RANGE = {"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)}
-SKY_RMS_RANGE = (2e-4, 1e-2)
-"""Sky rms, e-/s a pixel, that the simulated mosaics of both instruments keep to."""
+PACKAGED_MODELS = Path(__file__).parent / "packaged_models"
+"""A store of small networks, trained on surveyflow's own simulations: their cards say so, and name the fields that they serve."""
 
 
-def make_demonstration(folder: Path, spec: SurveySpec | None = None) -> Path:
-    """Write a simulated survey with untrained models.
+def make_demonstration(folder: Path, spec: SurveySpec | None = None, models: Path = PACKAGED_MODELS) -> Path:
+    """Write a simulated survey with a store of models beside it.
 
     Parameters
     ----------
@@ -29,39 +22,24 @@ def make_demonstration(folder: Path, spec: SurveySpec | None = None) -> Path:
         Where to; it is made if absent.
     spec
         Size and seed of the survey.
+    models
+        The store to copy.
 
     Returns
     -------
     The workflow file.
+
+    Raises
+    ------
+    ModelError
+        If there is no such store, or a card in it cannot be used.
+    OutputError
+        If the models cannot be copied.
     """
-    spec = spec or SurveySpec()
-    write_untrained_models(folder / "models", spec.fields)
-    return Path(write_survey(folder, spec).workflow)
-
-
-def write_untrained_models(store: Path, fields: tuple[str, ...], architecture: Architecture = NARROW) -> None:
-    """Write one merger model of fixed random weights for each field and instrument, labelled ``untrained``.
-
-    Parameters
-    ----------
-    store
-        The model store.
-    fields
-        Names of the fields.
-    architecture
-        Shape of the networks.
-    """
-    models = ModelStore(store)
-    for number, (field, instrument) in enumerate((field, instrument) for field in fields for instrument in PIXEL_SCALE_ARCSEC):
-        write_untrained(
-            models,
-            ModelKey(MERGER_TASK, field, instrument),
-            architecture=architecture,
-            pixel_scale_arcsec=PIXEL_SCALE_ARCSEC[instrument],
-            band=instrument.rpartition("_")[2],
-            redshift_range=REDSHIFT_RANGE[instrument],
-            stretch=Stretch.ASINH_MINMAX,
-            softening=SOFTENING,
-            domain=Domain(unit="electron/s", sky_rms=SKY_RMS_RANGE),
-            seed=number,
-        )
+    if not ModelStore(models).cards():
+        raise ModelError(f"{models}: holds no models. Install surveyflow again, or name another store.")
+    try:
+        shutil.copytree(models, folder / "models", dirs_exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder / 'models'}: cannot be written ({error.strerror}). Choose another folder.") from error
+    return Path(write_survey(folder, spec or SurveySpec()).workflow)

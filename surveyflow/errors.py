@@ -4,12 +4,13 @@
 
     SurveyflowError
     ├── InputError (ValueError)                 exit code 2: nothing was changed
-    │   ├── WorkflowError                       the workflow file, or what it names; holds every problem found
+    │   ├── WorkflowError                       a file of settings, or what it names; holds every problem found
     │   ├── MosaicError                         a FITS image that cannot be used
     │   │   └── PixelScaleMismatch              its pixels are not those the model was trained on
     │   ├── SourceListError                     a catalog of sources that cannot be used
     │   ├── InputsChanged                       files changed while a run was reading them
     │   ├── ModelError                          a model folder, card or weights that cannot be used
+    │   ├── RecordError                         training records that cannot be used
     │   ├── ProfileError                        a site profile that cannot be used
     │   ├── ClusterError (ConnectionError)      the cluster cannot be reached, or its workers cannot start
     │   ├── CatalogNotFound (FileNotFoundError) no catalog, or no such revision, in a folder
@@ -64,7 +65,7 @@ class Problem:
 
 
 class WorkflowError(InputError):
-    """A workflow, or the files that it names, cannot be used.
+    """A workflow, simulation or training file, or what it names, cannot be used.
 
     Parameters
     ----------
@@ -98,6 +99,10 @@ class InputsChanged(InputError):
 
 class ModelError(InputError):
     """A model's folder, card or weights cannot be used."""
+
+
+class RecordError(InputError):
+    """Training records are incomplete, damaged, or not those that were described."""
 
 
 class ProfileError(InputError):

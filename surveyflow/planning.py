@@ -39,6 +39,7 @@ WHAT_CHANGED = {
     "positions": "source positions on the mosaic changed",
     "model": "model weights changed",
     "preparation": "model card changed",
+    "contamination": "contamination model changed",
     "sampling": "sampling settings changed",
     "quality": "quality settings changed",
     "precision": "arithmetic precision changed",
@@ -289,6 +290,7 @@ def key_parts(
     mosaic_filter: str | None = None,
     algorithm_version: str = "",
     card: ModelCard | None = None,
+    contamination: ModelCard | None = None,
     sampling: SamplingSettings | None = None,
     min_valid_fraction: float | None = None,
     precision: str = "float32",
@@ -311,6 +313,8 @@ def key_parts(
         Of the steps from pixels to rows.
     card
         Card of the merger model.
+    contamination
+        Card of the contamination model; None where there is none.
     sampling, min_valid_fraction, precision
         Settings that the results depend on.
     """
@@ -333,6 +337,7 @@ def key_parts(
         "image": f"unit={mosaic_unit} filter={mosaic_filter}",
         "model": card.weights_digest,
         "preparation": replace(card, weights_digest="").digest,
+        "contamination": "none" if contamination is None else contamination.digest,
         "sampling": f"draws={sampling.n_draws} seed={sampling.seed} keep_draws={sampling.keep_draws}",
         "quality": f"min_valid_fraction={min_valid_fraction!r}",
         "precision": precision,

@@ -18,10 +18,16 @@ from surveyflow.catalog.schema import SORT_ORDER, build_rows
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
-from surveyflow.stats.posterior import PosteriorSummary, summarise
+from surveyflow.stats.contamination import (
+    ContaminationSummary,
+    can_be_measured,
+    physical_draws,
+    predictive_noise,
+    summarise_contamination,
+)
+from surveyflow.stats.sampling import Sample, sample
 from surveyflow.types import (
-    POST_MERGER,
-    STAR_FORMING,
+    CONTAMINATION_OUTPUTS,
     BoolArray,
     CutoutStack,
     Flag,
@@ -45,10 +51,13 @@ ALGORITHM_VERSION = "1"
 BATCH_SIZE = 256
 """Cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
 
+DRAWS_AT_ONCE = 2**18
+"""Draws of contamination, of all sources together, that are turned into percent and flux at once: 50 MB in float64."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnitTask:
-    """Everything about a unit but its pixels and its model.
+    """Everything about a unit but its pixels and its models.
 
     Parameters
     ----------
@@ -76,6 +85,15 @@ class UnitTask:
 
 
 @dataclass(frozen=True, slots=True)
+class _Contamination:
+    """What the contamination model found, in the rows where ``measured`` is True, which are among the ``ok`` ones."""
+
+    model_id: str
+    measured: BoolArray
+    summary: ContaminationSummary
+
+
+@dataclass(frozen=True, slots=True)
 class _Measured:
     """One batch of sources with all that was found out about them; the results cover the ``ok`` rows only."""
 
@@ -84,8 +102,8 @@ class _Measured:
     flags: Int32Array
     valid_fraction: Float32Array
     weight_median: Float32Array
-    summary: PosteriorSummary
-    p_pm_draws: Float32Array | None
+    sample: Sample
+    contamination: _Contamination | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +122,9 @@ class UnitRows:
     draws: pa.Table | None = None
 
 
-def process_unit(task: UnitTask, mosaic: WindowReader, model: Model, batch_size: int = BATCH_SIZE) -> UnitRows:
+def process_unit(
+    task: UnitTask, mosaic: WindowReader, model: Model, batch_size: int = BATCH_SIZE, *, contamination: Model | None = None
+) -> UnitRows:
     """Cut, prepare, sample and summarise every source of a unit.
 
     Parameters
@@ -117,10 +137,12 @@ def process_unit(task: UnitTask, mosaic: WindowReader, model: Model, batch_size:
         The merger model of its field and instrument.
     batch_size
         Cutouts in memory at a time; the result does not depend on it.
+    contamination
+        The contamination model, which takes cutouts of the same size; without one, its columns are null.
     """
     window = mosaic.read(task.tile.window)
     batches = _cut_ahead(window, task.sources, model.card.architecture.input_size, batch_size)
-    measured = [_measure(task, model, sources, stack) for sources, stack in batches]
+    measured = [_measure(task, model, contamination, sources, stack) for sources, stack in batches]
     return UnitRows(_rows(task, model.card, measured), _draws_table(task, model.card, measured))
 
 
@@ -151,6 +173,26 @@ def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
         The model's card; its band may name several filters: ``F125W_F160W``.
     """
     return mosaic_filter is not None and mosaic_filter not in card.band.upper().split("_")
+
+
+def noise_outside(pixels: Float32Array, valid: BoolArray, card: ModelCard) -> BoolArray:
+    """Whether the noise of each cutout is none that a model was trained on; False where the card does not say.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32, in the mosaic's unit.
+    valid
+        (n, size, size) bool.
+    card
+        The model's card.
+    """
+    if card.domain.sky_rms is None:
+        return np.zeros(len(pixels), dtype=bool)
+    low, high = card.domain.sky_rms
+    measured = sky_rms(pixels, valid)
+    inside: BoolArray = (measured >= low) & (measured <= high)
+    return ~inside
 
 
 def source_keys(field: str, source_id: Int64Array) -> UInt64Array:
@@ -190,24 +232,55 @@ def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int)
             yield batch, stack
 
 
-def _measure(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack) -> _Measured:
+def _measure(task: UnitTask, model: Model, contamination: Model | None, sources: UnitSources, stack: CutoutStack) -> _Measured:
     status = _status(stack, task.min_valid_fraction)
     ok = status == Status.OK
-    prepared = prepare(stack.pixels[ok], stack.valid[ok], model.card.stretch, model.card.softening)
+    prepared = _prepared(stack, ok, model.card)
     blank = np.zeros(len(ok), dtype=bool)
     blank[ok] = ~prepared.any(axis=(1, 2))
     keys = source_keys(task.sources.field, sources.source_id[ok])
-    draws = model.draw(model.features(prepared), keys, task.sampling.n_draws, task.sampling.seed)
-    draws = draws[..., [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]]
+    flags = sources.flags | _flags(stack, blank)
+    for card in (model.card, *([] if contamination is None else [contamination.card])):
+        flags |= _domain_flags(task, card, sources, stack, ok)
     return _Measured(
         sources=sources,
         status=status,
-        flags=sources.flags | _flags(stack, blank) | _domain_flags(task, model.card, sources, stack, ok),
+        flags=flags,
         valid_fraction=stack.valid_fraction,
         weight_median=stack.weight_median,
-        summary=summarise(draws),
-        p_pm_draws=draws[..., 0].copy() if task.sampling.keep_draws else None,
+        sample=sample(model, model.features(prepared), keys, task.sampling),
+        contamination=None if contamination is None else _measure_contamination(task, contamination, sources, stack, ok),
     )
+
+
+def _measure_contamination(
+    task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack, ok: BoolArray
+) -> _Contamination:
+    """Sample the contamination of the ``ok`` cutouts in which the sky's noise can be measured."""
+    rms = sky_rms(stack.pixels, stack.valid)
+    measured = ok & can_be_measured(rms)
+    features = model.features(_prepared(stack, measured, model.card))
+    keys, rms = source_keys(task.sources.field, sources.source_id[measured]), rms[measured]
+    step = max(1, DRAWS_AT_ONCE // task.sampling.n_draws)
+    blocks = [slice(row, row + step) for row in range(0, max(len(keys), 1), step)]
+    parts = [_contamination_summary(task.sampling, model, features[rows], keys[rows], rms[rows]) for rows in blocks]
+    return _Contamination(model.card.model_id, measured, ContaminationSummary.joined(parts))
+
+
+def _contamination_summary(
+    sampling: SamplingSettings, model: Model, features: Float32Array, keys: UInt64Array, rms: Float32Array
+) -> ContaminationSummary:
+    card = model.card
+    if card.contamination is None:
+        raise ValueError(f"the card of {card.key} does not say what its outputs stand for")
+    draws = model.draw(features, keys, sampling.n_draws, sampling.seed)
+    outputs = draws[..., [card.class_names.index(name) for name in CONTAMINATION_OUTPUTS]]
+    noise = predictive_noise(keys, sampling.n_draws, sampling.seed, card.model_word)
+    return summarise_contamination(outputs, physical_draws(outputs, rms, card.contamination, *noise))
+
+
+def _prepared(stack: CutoutStack, rows: BoolArray, card: ModelCard) -> Float32Array:
+    return prepare(stack.pixels[rows], stack.valid[rows], card.stretch, card.softening)
 
 
 def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:
@@ -233,7 +306,7 @@ def _domain_flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: 
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
-        Flag.NOISE_DOMAIN: ok & _noise_outside(stack, card.domain.sky_rms),
+        Flag.NOISE_DOMAIN: ok & noise_outside(stack.pixels, stack.valid, card),
         Flag.REDSHIFT_DOMAIN: ok & ~((sources.redshift >= low) & (sources.redshift < high)),
     }
     return _marked(outside | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
@@ -244,14 +317,6 @@ def _marked(named: Mapping[Flag, BoolArray]) -> Int32Array:
     for flag, rows in named.items():
         flags[rows] |= flag
     return flags
-
-
-def _noise_outside(stack: CutoutStack, sky_rms_range: tuple[float, float] | None) -> BoolArray:
-    if sky_rms_range is None:
-        return np.zeros(len(stack), dtype=bool)
-    measured = sky_rms(stack.pixels, stack.valid)
-    inside: BoolArray = (measured >= sky_rms_range[0]) & (measured <= sky_rms_range[1])
-    return ~inside
 
 
 def _rows(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> pa.Table:
@@ -272,8 +337,14 @@ def _columns(task: UnitTask, card: ModelCard, batch: _Measured) -> dict[str, Any
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
         | {name: [value if measured else None for measured in ok] for name, value in provenance.items()}
-        | {name: _spread(ok, values) for name, values in batch.summary.columns().items()}
+        | {name: _spread(ok, values) for name, values in batch.sample.summary.columns().items()}
+        | ({} if batch.contamination is None else _contamination_columns(batch.contamination))
     )
+
+
+def _contamination_columns(found: _Contamination) -> dict[str, Any]:
+    results = {name: _spread(found.measured, values) for name, values in found.summary.columns().items()}
+    return results | {"contamination_model_id": [found.model_id if measured else None for measured in found.measured]}
 
 
 def _identity(sources: UnitSources) -> dict[str, Any]:
@@ -304,5 +375,5 @@ def _draws_table(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> 
         return None
     ok = np.concatenate([batch.status == Status.OK for batch in measured])
     source_id = np.concatenate([batch.sources.source_id for batch in measured])[ok]
-    draws = np.concatenate([batch.p_pm_draws for batch in measured if batch.p_pm_draws is not None])
+    draws = np.concatenate([batch.sample.p_pm_draws for batch in measured if batch.sample.p_pm_draws is not None])
     return build_draws(task.sources.field, source_id, draws, card.origin)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from surveyflow.catalog.run_folders import Progress
@@ -36,6 +36,47 @@ def progress_listener(console: Console | None = None) -> Iterator[Callable[[Prog
     columns = (TextColumn("{task.description:16}"), BarColumn(), TextColumn("{task.fields[told]}"))
     with Bars(*columns, console=console) as bars:
         yield _Bar(bars)
+
+
+@contextmanager
+def counting_listener(word: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how many of how many things are done while the block lasts.
+
+    Parameters
+    ----------
+    word
+        What is being done: ``simulating``.
+    console
+        Where to; stderr if left out.
+
+    Yields
+    ------
+    To be called with what is done, and with all that there is to do.
+    """
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield _PlainCount(word, console)
+        return
+    with Bars(*Bars.get_default_columns(), MofNCompleteColumn(), console=console) as bars:
+        task = bars.add_task(word, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class _PlainCount:
+    """Prints a line at both ends, and every few seconds between."""
+
+    def __init__(self, word: str, console: Console) -> None:
+        self._word = word
+        self._console = console
+        self._begun = time.monotonic()
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done in {0, total} or now >= self._next:
+            self._next = now + SECONDS_BETWEEN_LINES
+            rate = f", {done / (now - self._begun):.0f}/s" if done and now > self._begun else ""
+            self._console.print(f"{self._word}: {done}/{total}{rate}", highlight=False, soft_wrap=True)
 
 
 class PlainLines:

@@ -27,6 +27,10 @@ MERGER_TASK = "merger"
 CONTAMINATION_TASK = "contamination"
 POST_MERGER = "post_merger"
 STAR_FORMING = "star_forming"
+CONTAMINATION_OUTPUTS = ("contaminated", "coverage", "coverage_scatter", "neighbours", "flux_pp", "flux_pp_scatter")
+"""Outputs of a contamination network, in the order of `surveyflow.stats.contamination`."""
+CONTAMINATION_TRUTHS = ("sky_sigma", "self_sigma")
+"""How the truth of contamination was found: masks at 2 sigma of the sky, or of each image itself."""
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
@@ -72,6 +76,7 @@ class Stretch(StrEnum):
     MINMAX = "minmax"
     LINEAR = "linear"
     LOG_MINMAX = "log_minmax"
+    ASINH_NOISE = "asinh_noise"
 
 
 class WeightsOrigin(StrEnum):
@@ -342,6 +347,13 @@ class Architecture:
     ----------
     input_size
         Side of the square input, pixels.
+    crop
+        Side of the square in the input's middle that is looked at, pixels; None for all of it.
+    binning
+        Side of the squares of pixels that are averaged in front of the first convolution; 1 for none.
+    asymmetry
+        Whether the network sees, as a second channel, the image minus itself turned by 180 degrees: the residual of which
+        the asymmetry of Conselice et al. (2000, section 3) is the sum.
     filters, kernel_sizes
         One entry a block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
         2x2 max-pooling.
@@ -362,8 +374,15 @@ class Architecture:
     dropout: float = 0.5
     n_outputs: int = 2
     batch_norm_epsilon: float = 1e-3
+    crop: int | None = None
+    binning: int = 1
+    asymmetry: bool = False
 
     def __post_init__(self) -> None:
+        if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
+            raise ValueError(f"crop must leave as much on either side of an input of {self.input_size}, unlike {self.crop}")
+        if self.binning < 1 or self.seen_size % self.binning:
+            raise ValueError(f"binning must divide the {self.seen_size} pixels that are looked at, unlike {self.binning}")
         if not self.filters or len(self.filters) != len(self.kernel_sizes):
             raise ValueError(f"filters {self.filters} and kernel_sizes {self.kernel_sizes} must have one entry for each block")
         if min(self.filters) < 1 or not self.dense or min(self.dense) < 1 or self.n_outputs < 1:
@@ -378,9 +397,19 @@ class Architecture:
             )
 
     @property
+    def seen_size(self) -> int:
+        """Side of the part of the input that is looked at, pixels."""
+        return self.input_size if self.crop is None else self.crop
+
+    @property
+    def n_channels(self) -> int:
+        """Channels that the first convolution sees."""
+        return 2 if self.asymmetry else 1
+
+    @property
     def map_sizes(self) -> tuple[int, ...]:
-        """Side of the map after each convolution and pooling, the input first."""
-        sizes = [self.input_size]
+        """Side of the first convolution's map, then of the map after each convolution and pooling."""
+        sizes = [self.seen_size // self.binning]
         for block, kernel_size in enumerate(self.kernel_sizes):
             if block:
                 sizes.append(sizes[-1] // 2)
@@ -410,6 +439,40 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class ContaminationScale:
+    """How the outputs of a contamination network become percent, and flux in the cutout's unit.
+
+    Parameters
+    ----------
+    truth
+        Which truth it was trained on, one of `CONTAMINATION_TRUTHS`.
+    flux_range
+        The arcsinh of the flux per pixel, in units of the cutout's sky rms, that an output of 1 stands for; in (0, 50].
+    scatter_limit
+        Standard deviation, of an output's location, that a scatter output of 1 stands for; in (0, 1].
+    interval_scale_coverage, interval_scale_flux_pp
+        By what the standard deviations are multiplied, so that intervals hold as many held-out truths as they claim; above 0.
+    """
+
+    truth: str
+    flux_range: float
+    scatter_limit: float = 0.5
+    interval_scale_coverage: float = 1.0
+    interval_scale_flux_pp: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.truth not in CONTAMINATION_TRUTHS:
+            raise ValueError(f"truth must be one of {', '.join(CONTAMINATION_TRUTHS)}, not {self.truth!r}")
+        if not 0 < self.flux_range <= 50:
+            raise ValueError(f"flux_range must lie in (0, 50], not {self.flux_range}")
+        if not 0 < self.scatter_limit <= 1:
+            raise ValueError(f"scatter_limit must lie in (0, 1], not {self.scatter_limit}")
+        for name in ("interval_scale_coverage", "interval_scale_flux_pp"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What must be known of a model before its numbers may be used.
 
@@ -418,7 +481,8 @@ class ModelCard:
     key
         Task, field and instrument.
     class_names
-        Meaning of the network's outputs, in column order; ``("post_merger", "star_forming")`` for the mergers task.
+        Meaning of the network's outputs, in column order; ``("post_merger", "star_forming")`` for the mergers task,
+        `CONTAMINATION_OUTPUTS` for contamination.
     pixel_scale_arcsec
         Pixel scale of the training images.
     band
@@ -441,6 +505,8 @@ class ModelCard:
         Anything else a reader must know.
     also_for
         Other fields whose cutouts this model may be used on.
+    contamination
+        What a contamination model's outputs stand for; None for other tasks.
     """
 
     key: ModelKey
@@ -457,6 +523,7 @@ class ModelCard:
     domain: Domain = field(default_factory=Domain)
     notes: str = ""
     also_for: tuple[str, ...] = ()
+    contamination: ContaminationScale | None = None
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):
@@ -478,6 +545,11 @@ class ModelCard:
     def model_id(self) -> str:
         """The model's name in catalogs: key and the first 12 digits of its weights' digest."""
         return f"{self.key}@{self.weights_digest[:12]}"
+
+    @property
+    def model_word(self) -> int:
+        """The model's half of the key of its random numbers: the first 32 bits of its weights' digest."""
+        return int(self.weights_digest[:8], 16)
 
 
 class WindowReader(Protocol):

@@ -69,8 +69,8 @@ class SurveyWorker:
 
     def _unit(self, payload: Mapping[str, Any]) -> Receipt:
         start = time.perf_counter()
-        model = self._model(payload["model"], payload["card_digest"]) if payload["tile"] else None
-        result = self._settled(payload) if model is None else self._measured(payload, model)
+        models = self._models_of(payload)
+        result = self._measured(payload, *models) if models else self._settled(payload)
         return write_unit(
             self._root,
             payload["key"],
@@ -80,14 +80,21 @@ class SurveyWorker:
             seconds=time.perf_counter() - start,
             worker=f"{socket.gethostname()}:{os.getpid()}",
             draws=result.draws,
-            engine="" if model is None else model.engine,
+            engine="+".join(sorted({model.engine for model in models})),
         )
 
     def _settled(self, payload: Mapping[str, Any]) -> UnitRows:
         sources = read_worklist(Path(payload["worklist"]), payload["number"])
         return UnitRows(settled_rows(sources, payload["key"]))
 
-    def _measured(self, payload: Mapping[str, Any], model: Model) -> UnitRows:
+    def _models_of(self, payload: Mapping[str, Any]) -> list[Model]:
+        """The merger model, and the contamination model if there is one; none for a unit without pixels."""
+        if not payload["tile"]:
+            return []
+        named = [{"folder": payload["model"], "card_digest": payload["card_digest"]}, payload.get("contamination")]
+        return [self._model(**model) for model in named if model]
+
+    def _measured(self, payload: Mapping[str, Any], model: Model, contamination: Model | None = None) -> UnitRows:
         mosaic = self._mosaic(payload)
         task = UnitTask(
             key=payload["key"],
@@ -98,7 +105,7 @@ class SurveyWorker:
             sampling=SamplingSettings(**payload["sampling"]),
             min_valid_fraction=payload["min_valid_fraction"],
         )
-        result = process_unit(task, mosaic, model)
+        result = process_unit(task, mosaic, model, contamination=contamination)
         check_unchanged(payload)
         return result
 

@@ -60,8 +60,8 @@ def images(n: int, size: int = SMALL.input_size, seed: int = 1) -> np.ndarray:
 
 
 def reference_features(image: np.ndarray, weights: Mapping[str, np.ndarray], architecture: Architecture = SMALL) -> np.ndarray:
-    """One image through the trunk, layer by layer, in float64."""
-    maps = [image.astype(np.float64)]
+    """One image, or its channels, through the trunk, layer by layer, in float64."""
+    maps = list(image.astype(np.float64).reshape(-1, *image.shape[-2:]))
     for i in range(2 * len(architecture.filters)):
         if i and i % 2 == 0:
             maps = [_pooled(channel) for channel in maps]

@@ -27,8 +27,9 @@ class StubModel:
         return cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
 
     def draw(self, features, source_keys, n_draws, seed):
-        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, 2)) for key in source_keys]
-        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, 2))
+        n_outputs = self.card.architecture.n_outputs
+        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, n_outputs)) for key in source_keys]
+        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
         return np.clip(draws, 0, 1).astype(np.float32)
 
 

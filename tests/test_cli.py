@@ -16,7 +16,7 @@ from stubs import TINY
 from surveyflow import cli
 from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.run_folders import Progress, RunFolder
-from surveyflow.demonstration import write_untrained_models
+from worlds import write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
 

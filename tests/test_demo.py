@@ -7,11 +7,23 @@ import pytest
 
 import surveyflow
 from surveyflow import api
-from surveyflow.errors import InputError
+from surveyflow.errors import InputError, ModelError
 from surveyflow.simulate.survey import SurveySpec
-from worlds import edit_workflow
+from surveyflow.types import CONTAMINATION_TASK, MERGER_TASK, Architecture
+from worlds import edit_workflow, write_untrained_models
 
 SMALL = SurveySpec(n_sources=24, shape_f814w=(900, 800), core_size=512, draws=50, seed=7)
+
+
+NARROW = Architecture(filters=(4, 4), kernel_sizes=(11, 9), dense=(16, 16))
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A store like the package's: one field's models of both tasks, lent to another."""
+    for task in (MERGER_TASK, CONTAMINATION_TASK):
+        write_untrained_models(tmp_path / "store", ["COSMOS"], NARROW, task, also_for=("EGS",))
+    return tmp_path / "store"
 
 
 def table(folder) -> pd.DataFrame:
@@ -19,14 +31,15 @@ def table(folder) -> pd.DataFrame:
 
 
 @pytest.mark.timeout(240)
-def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path):
+def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path, models):
     pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
-    result = api.demo(tmp_path / "demo", spec=SMALL)
+    result = api.demo(tmp_path / "demo", spec=SMALL, models=models)
     truth = pd.read_parquet(tmp_path / "demo" / "truth.parquet").sort_values(["field", "source_id"])
     found = table(tmp_path / "demo" / "catalog")
     assert result.rows == len(truth) == len(found)
     assert found.status.tolist() == truth.status.tolist()
     assert result.weights_origin == ("untrained",)
+    assert (found.contamination_model_id.notna() == (found.status == "ok")).all()
     assert (result.path / "report.html").stat().st_size > 100_000
     assert not api.demo(tmp_path / "demo").published
 
@@ -35,7 +48,7 @@ def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path)
     serial = table(tmp_path / "demo" / "serial")
     exact = ["field", "source_id", "status", "flags", "unit_key", "x_pix", "y_pix", "valid_fraction", "n_draws"]
     pd.testing.assert_frame_equal(found[exact], serial[exact])
-    numbers = [name for name in found if name.startswith(("p_pm_m", "p_pm_q", "p_sf_m", "p_sf_q"))]
+    numbers = [name for name in found if name.startswith(("p_pm_m", "p_pm_q", "p_sf_m", "p_sf_q", "p_contaminated_"))]
     pd.testing.assert_frame_equal(found[numbers], serial[numbers], atol=1e-5, rtol=0)
 
 
@@ -43,3 +56,10 @@ def test_demo_refuses_a_folder_that_holds_something_else(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match="holds no demo"):
         api.demo(tmp_path)
+
+
+def test_demo_without_models_says_what_is_missing(tmp_path):
+    (tmp_path / "store").mkdir()
+    with pytest.raises(ModelError, match=r"store: holds no models\. Install surveyflow again"):
+        api.demo(tmp_path / "demo", models=tmp_path / "store")
+    assert not (tmp_path / "demo").exists()

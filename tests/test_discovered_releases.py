@@ -15,10 +15,9 @@ import pytest
 from stubs import TINY
 from surveyflow import api, cli
 from surveyflow.catalog.releases import list_revisions
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.runs.whole import run_survey
-from worlds import MiniSurvey, edit_workflow
+from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -7,14 +7,13 @@ import pandas as pd
 import pytest
 
 from surveyflow.catalog.releases import latest, read_catalog, read_manifest
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.models.native_library import absence
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
-from surveyflow.types import Architecture, EngineChoice
-from worlds import copied
+from surveyflow.types import CONTAMINATION_TASK, Architecture, EngineChoice
+from worlds import copied, write_untrained_models
 
 pytestmark = [
     pytest.mark.timeout(120),  # imports TensorFlow
@@ -48,15 +47,31 @@ def assert_tables_agree(one, other, n_draws=50):
     # A draw within 1e-5 of a tie or of a bin's edge may fall on either side.
     np.testing.assert_allclose(one.f_pm.astype(float), other.f_pm.astype(float), atol=1.5 / n_draws)
     ok = one.status == "ok"
+    assert_contamination_agrees(one[ok], other[ok])
     moved = np.abs(np.stack(one.p_pm_hist[ok]).astype(int) - np.stack(other.p_pm_hist[ok]).astype(int)).sum(axis=1)
     assert moved.max() <= 2
-    others = [name for name in one.columns if name not in {*numbers, "f_pm", "vote_entropy", "p_pm_hist"}]
+    floats = {*numbers, *contamination(one), "f_pm", "vote_entropy", "p_pm_hist"}
+    others = [name for name in one.columns if name not in floats]
     pd.testing.assert_frame_equal(one[others], other[others])
+
+
+def contamination(rows) -> list[str]:
+    return [name for name in rows if name.startswith(("p_contaminated_", "coverage_pct_", "flux_pp_"))]
+
+
+def assert_contamination_agrees(one, other):
+    assert one[contamination(one)].notna().all(axis=None)
+    probabilities = ["p_contaminated_mean", "p_contaminated_std"]
+    np.testing.assert_allclose(one[probabilities], other[probabilities], atol=1e-5)
+    # A draw whose random number lies within 1e-5 of a probability may hold a neighbour or none.
+    close = np.isclose(one[contamination(one)], other[contamination(one)], rtol=1e-3, atol=1e-6)
+    assert close.all(axis=1).mean() > 0.95
 
 
 def test_a_run_that_changes_its_engine_on_the_way_publishes_the_same_tables(mini_survey, tmp_path):
     pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
     write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK)
+    write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK, CONTAMINATION_TASK)
     surveys = {name: copied(mini_survey, tmp_path / name) for name in ("keras", "fft", "both")}
     run(surveys["keras"], "keras")
     run(surveys["fft"], "fft")

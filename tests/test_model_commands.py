@@ -14,12 +14,11 @@ from typer.testing import CliRunner
 
 from stubs import TINY
 from surveyflow import api, cli
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import InputError, ModelError
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.sky.stretch import prepare
 from surveyflow.types import Domain, ModelKey, Stretch, WeightsOrigin
-from worlds import MiniSurvey
+from worlds import MiniSurvey, write_untrained_models
 
 KEY = ModelKey("merger", "EGS", "F814W")
 

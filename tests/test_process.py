@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from surveyflow import process
 from surveyflow.process import UnitTask, process_unit, settled_rows, source_keys
+from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.sky.tiling import tile
+from surveyflow.stats.contamination import physical_draws, predictive_noise
 from surveyflow.types import (
+    CONTAMINATION_OUTPUTS,
     Architecture,
     Box,
+    ContaminationScale,
     Domain,
     Flag,
     ModelCard,
@@ -40,6 +45,16 @@ CARD = ModelCard(
     citation="",
     weights_digest="ab" * 32,
     domain=Domain(unit="electron/s", sky_rms=(1e-4, 1e-1)),
+)
+
+CONTAMINATION_CARD = replace(
+    CARD,
+    key=ModelKey("contamination", "EGS", "F814W"),
+    class_names=CONTAMINATION_OUTPUTS,
+    architecture=replace(CARD.architecture, n_outputs=6),
+    weights_digest="cd" * 32,
+    domain=Domain(),
+    contamination=ContaminationScale("sky_sigma", flux_range=8.0),
 )
 
 
@@ -73,8 +88,9 @@ class FakeModel:
         return cutouts.mean(axis=(1, 2), keepdims=True)[..., 0]
 
     def draw(self, features, source_keys, n_draws, seed):
-        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, 2)) for key in source_keys]
-        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, 2))
+        n_outputs = len(self.card.class_names)
+        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, n_outputs)) for key in source_keys]
+        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
         return draws.astype(np.float32)
 
 
@@ -205,3 +221,80 @@ def test_settled_sources_keep_their_status_and_a_failed_units_sources_get_theirs
 def test_source_keys_differ_between_fields_and_sources():
     keys = np.concatenate([source_keys(field, np.arange(1000)) for field in ("EGS", "COSMOS")])
     assert len(np.unique(keys)) == 2000
+
+
+def contamination_of(table):
+    """Rows by id, of the contamination columns only."""
+    names = [
+        name for name in table.column_names if name.startswith(("p_contaminated", "coverage_pct", "flux_pp", "contamination"))
+    ]
+    return rows_by_id(table.select(["source_id", *names]))
+
+
+def test_contamination_is_what_its_model_draws_from_the_same_cutout():
+    mosaic, position = ArrayMosaic(sky()), sources([50.2], [40.7])
+    table = process_unit(task(position), mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    found = contamination_of(table)[1]
+    pixels = mosaic.pixels[33:49, 43:59][None]
+    valid = np.ones_like(pixels, bool)
+    outputs = FakeModel(CONTAMINATION_CARD).draw(
+        FakeModel().features(prepare(pixels, valid, CARD.stretch, CARD.softening)),
+        keys := source_keys("EGS", np.array([1])),
+        20,
+        7,
+    )
+    noise = predictive_noise(keys, 20, 7, 0xCDCDCDCD)
+    draws = physical_draws(outputs, sky_rms(pixels, valid), CONTAMINATION_CARD.contamination, *noise)
+    assert found["p_contaminated_mean"] == pytest.approx(outputs[..., 0].mean(), abs=1e-6)
+    assert found["coverage_pct_mean"] == pytest.approx(draws.coverage_pct.mean(), rel=1e-5)
+    assert found["coverage_pct_q84"] == pytest.approx(np.quantile(draws.coverage_pct, 0.84), rel=1e-5)
+    assert found["flux_pp_q50"] == pytest.approx(np.quantile(draws.flux_pp, 0.5), rel=1e-5)
+    assert found["contamination_model_id"] == "contamination/EGS/F814W@cdcdcdcdcdcd"
+
+
+def test_mergers_do_not_depend_on_the_contamination_model_and_its_columns_are_null_without_it():
+    of, mosaic = task(sources([50.0, -5.0], [40.0, 40.0])), ArrayMosaic(sky())
+    alone = process_unit(of, mosaic, FakeModel()).rows
+    beside = process_unit(of, mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    contamination = list(contamination_of(alone)[1])[1:]
+    assert alone.drop_columns(contamination) == beside.drop_columns(contamination)
+    assert all(value is None for name in contamination for value in alone[name].to_pylist())
+    rows = contamination_of(beside)
+    assert None not in rows[1].values()
+    assert {rows[2][name] for name in contamination} == {None}
+
+
+@pytest.mark.parametrize("draws_at_once", [1, 50, 10**6])
+def test_contamination_does_not_depend_on_the_batch_nor_on_how_many_draws_are_turned_at_once(monkeypatch, draws_at_once):
+    rng = np.random.default_rng(3)
+    of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
+    models = {"model": FakeModel(), "contamination": FakeModel(CONTAMINATION_CARD)}
+    expected = process_unit(of, mosaic, **models).rows
+    monkeypatch.setattr(process, "DRAWS_AT_ONCE", draws_at_once)
+    assert process_unit(of, mosaic, **models, batch_size=4).rows == expected
+
+
+def test_order_of_the_contamination_outputs_follows_the_card():
+    turned = replace(CONTAMINATION_CARD, class_names=CONTAMINATION_OUTPUTS[::-1])
+    of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
+    rows = [
+        contamination_of(process_unit(of, mosaic, FakeModel(), contamination=FakeModel(card)).rows)[1]
+        for card in (CONTAMINATION_CARD, turned)
+    ]
+    assert rows[0]["p_contaminated_mean"] != rows[1]["p_contaminated_mean"]
+    outputs = FakeModel(turned).draw(np.zeros((1, 1), np.float32), source_keys("EGS", np.array([1])), 20, 7)
+    assert rows[1]["p_contaminated_std"] == pytest.approx(outputs[..., 5].std(), rel=1e-4)
+
+
+def test_contamination_is_null_where_the_sky_has_no_measurable_noise():
+    mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
+    table = process_unit(task(sources([50.0], [40.0])), mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    row = rows_by_id(table)[1]
+    assert (row["status"], row["contamination_model_id"], row["flux_pp_mean"]) == ("ok", None, None)
+    assert row["flags"] & Flag.CONSTANT_IMAGE
+
+
+def test_what_lies_outside_the_domain_of_the_contamination_model_is_flagged_too():
+    strict = FakeModel(replace(CONTAMINATION_CARD, domain=Domain("electron/s", (0.5, 0.6))))
+    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), ArrayMosaic(sky()), FakeModel(), contamination=strict).rows)
+    assert rows[1]["flags"] == Flag.NOISE_DOMAIN | Flag.OUT_OF_DOMAIN

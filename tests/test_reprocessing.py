@@ -24,7 +24,6 @@ from surveyflow.catalog.rollback import roll_back
 from surveyflow.catalog.source_changes import SourceChanges
 from surveyflow.catalog.storage import file_digest
 from surveyflow.catalog.verify import check_revision
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.flow.serial import SerialExecutor
 from surveyflow.inputs.workflow import load_workflow
@@ -34,7 +33,7 @@ from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Box
-from worlds import edit_workflow, perturb_mosaic
+from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(120)
 

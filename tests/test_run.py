@@ -17,7 +17,6 @@ from stubs import TINY, StubWorker
 from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.releases import list_revisions, open_catalog, read_catalog, read_manifest
 from surveyflow.catalog.run_folders import last_run
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import CatalogError, InputsChanged, LockHeld, MosaicError, UnitError, WorkflowError
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.mosaics import open_mosaic
@@ -28,7 +27,7 @@ from surveyflow.planning import Decision
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import Box, Flag, Job, ModelKey, Stretch
-from worlds import edit_workflow, perturb_mosaic
+from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
 

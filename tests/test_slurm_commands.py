@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from stubs import TINY
 from surveyflow.cli import app
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import ClusterError, ProfileError
+from worlds import write_untrained_models
 
 PROFILE = """\
 kind = "slurm"

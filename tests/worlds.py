@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,27 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from surveyflow.models.store import ModelStore, write_models, write_untrained
 from surveyflow.simulate.survey import SimulatedSurvey, SurveySpec, write_survey
-from surveyflow.types import Box
+from surveyflow.types import (
+    CONTAMINATION_OUTPUTS,
+    CONTAMINATION_TASK,
+    MERGER_TASK,
+    Architecture,
+    Box,
+    Domain,
+    ModelCard,
+    ModelKey,
+    Stretch,
+)
 
 SMALL = {"n_sources": 24, "shape_f814w": (900, 800), "core_size": 512, "draws": 50, "seed": 7}
 """Two tiles a side in F814W, one in F125W_F160W; about 50 sources a field, under two seconds to write."""
+
+PIXEL_SCALE_ARCSEC = {"F814W": 0.03, "F125W_F160W": 0.06}
+REDSHIFT_RANGE = {"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)}
+SKY_RMS_RANGE = (2e-4, 1e-2)
+"""Sky rms, e-/s a pixel, that the simulated mosaics of both instruments keep to."""
 
 
 def MiniSurvey(folder: Path, **overrides: Any) -> SimulatedSurvey:
@@ -30,6 +46,38 @@ def copied(survey: SimulatedSurvey, folder: Path) -> SimulatedSurvey:
     """A copy of a survey that a test may change."""
     shutil.copytree(survey.folder, folder, dirs_exist_ok=True)
     return replace(survey, folder=folder, truth=survey.truth.copy())
+
+
+def write_untrained_models(
+    store: Path,
+    fields: Sequence[str],
+    architecture: Architecture,
+    task: str = MERGER_TASK,
+    also_for: Sequence[str] = (),
+    **changes: Any,
+) -> list[ModelCard]:
+    """Write one model of fixed random weights for each field and instrument, labelled ``untrained``, and lend it to others."""
+    if task == CONTAMINATION_TASK:
+        architecture = replace(architecture, n_outputs=len(CONTAMINATION_OUTPUTS))
+    values = {"stretch": Stretch.ASINH_MINMAX, "softening": 1e-3, "domain": Domain("electron/s", SKY_RMS_RANGE)}
+    models = ModelStore(store)
+    cards = [
+        write_untrained(
+            models,
+            ModelKey(task, field, instrument),
+            architecture=architecture,
+            pixel_scale_arcsec=PIXEL_SCALE_ARCSEC[instrument],
+            band=instrument.rpartition("_")[2],
+            redshift_range=REDSHIFT_RANGE[instrument],
+            seed=number,
+            **values | changes,
+        )
+        for number, (field, instrument) in enumerate((field, instrument) for field in fields for instrument in PIXEL_SCALE_ARCSEC)
+    ]
+    if not also_for:
+        return cards
+    lent = [(models.home(card.key), replace(card, also_for=tuple(also_for)), models.weights(card.key)) for card in cards]
+    return write_models(lent, overwrite=True)
 
 
 def edit_workflow(path: Path, changes: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ class Null(Enum):
 
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
-    UNLESS_CONTAMINATION = "if status is not ok, or no contamination model was used"
+    UNLESS_CONTAMINATION = "if status is not ok, no contamination model was used, or the cutout has no measurable sky noise"
     NO_REDSHIFT = "if the source list gives no redshift"
     NO_INSTRUMENT = "if the redshift is unknown or outside every range"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
@@ -179,20 +179,30 @@ _P_CONTAMINATED = CatalogColumn(
     "",
 )
 _COVERAGE = replace(
-    _P_CONTAMINATED, name="coverage_pct", ucd="stat.filling", description="Share of the galaxy under neighbours", unit="%"
+    _P_CONTAMINATED,
+    name="coverage_pct",
+    ucd="stat.filling",
+    description="Share of the galaxy under neighbours, 0 in draws where none lies on it",
+    unit="%",
 )
 _FLUX = replace(
     _P_CONTAMINATED,
     name="flux_pp",
     ucd="phot.flux.sb",
-    description="Neighbours' flux over their number of pixels",
+    description="Neighbours' flux over their number of pixels, 0 in draws without any",
     unit="electron.s**-1.pixel**-1",
 )
 _CONTAMINATION = (
     *_statistics(_P_CONTAMINATED, ("mean", "std")),
     *_statistics(_COVERAGE, ("mean", "std", "q16", "q50", "q84")),
     *_statistics(_FLUX, ("mean", "std", "q16", "q50", "q84")),
-    CatalogColumn("contamination_model_id", STRING, "meta.id;meta.modelled", "Contamination model.", Null.UNLESS_CONTAMINATION),
+    CatalogColumn(
+        "contamination_model_id",
+        STRING,
+        "meta.id;meta.modelled",
+        "Contamination model: task/field/instrument@first 12 digits of the SHA-256 of its weights.",
+        Null.UNLESS_CONTAMINATION,
+    ),
 )
 
 _UNIT_KEY = CatalogColumn("unit_key", STRING, "meta.id;meta.dataset", "Key of the work unit that made the row.", Null.NO_UNIT)

@@ -7,6 +7,7 @@
     [images]          band, pixel_scale_arcsec, redshift_range, stretch, softening
     [domain]          unit, sky_rms: what the training images were like, as far as it is known
     [architecture]    the network's shape
+    [contamination]   of contamination models: what their outputs stand for
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from difflib import get_close_matches
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from surveyflow.errors import ModelError, Problem
-from surveyflow.types import Architecture, Domain, ModelCard, ModelKey, Stretch, WeightsOrigin
+from surveyflow.types import Architecture, ContaminationScale, Domain, ModelCard, ModelKey, Stretch, WeightsOrigin
 
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -68,6 +69,17 @@ class _ArchitectureTable(_Table):
     dropout: float
     n_outputs: int
     batch_norm_epsilon: float
+    crop: int | None = None
+    binning: int = 1
+    asymmetry: bool = False
+
+
+class _ContaminationTable(_Table):
+    truth: str
+    flux_range: float
+    scatter_limit: float
+    interval_scale_coverage: float
+    interval_scale_flux_pp: float
 
 
 class _CardFile(_Table):
@@ -76,6 +88,7 @@ class _CardFile(_Table):
     images: _ImagesTable
     domain: _DomainTable = _DomainTable()
     architecture: _ArchitectureTable
+    contamination: _ContaminationTable | None = None
 
 
 def card_from_toml(text: str, where: str) -> ModelCard:
@@ -119,6 +132,8 @@ def card_to_toml(card: ModelCard) -> str:
     }
     images = {name: getattr(card, name) for name in _ImagesTable.model_fields}
     tables = {"model": model, "images": images, "domain": asdict(card.domain), "architecture": asdict(card.architecture)}
+    if card.contamination is not None:
+        tables["contamination"] = asdict(card.contamination)
     return "\n".join(["version = 1", *(_table(name, values) for name, values in tables.items())]) + "\n"
 
 
@@ -134,6 +149,7 @@ def _card(file: _CardFile) -> ModelCard:
         notes=model.notes,
         architecture=Architecture(**file.architecture.model_dump()),
         domain=Domain(**file.domain.model_dump()),
+        contamination=ContaminationScale(**file.contamination.model_dump()) if file.contamination is not None else None,
         **file.images.model_dump(),
     )
 
@@ -150,8 +166,9 @@ def _problem(details: ErrorDetails, where: str) -> Problem:
 
 def _did_you_mean(key: str, tables: list[str]) -> str:
     known = _CardFile.model_fields
-    table = known[tables[0]].annotation if tables else _CardFile
-    names = table.model_fields if isinstance(table, type) and issubclass(table, BaseModel) else {}
+    annotation = known[tables[0]].annotation if tables and tables[0] in known else _CardFile
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    names = kinds[0].model_fields if kinds else {}
     close = get_close_matches(key, names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
@@ -167,6 +184,8 @@ def _lines(values: Mapping[str, Any]) -> Iterator[str]:
 def _value(value: object) -> str:
     if isinstance(value, Enum):
         return _value(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, str):

@@ -8,6 +8,7 @@ import numpy as np
 
 from surveyflow.errors import ModelError
 from surveyflow.models.fft_tiling import LEAST_GAIN, Convolution, Tiling, convolutions, expected_gain, infeasible, padded, tilings
+from surveyflow.models.framing import framed, without_answer
 from surveyflow.models.head import Head
 from surveyflow.models.native_library import (
     ConvolutionSpec,
@@ -19,6 +20,7 @@ from surveyflow.models.native_library import (
     array_of,
     run_draw,
     run_features,
+    run_statistics,
     thread_count,
     usable_instruction_sets,
 )
@@ -26,6 +28,7 @@ from surveyflow.models.sampler import Precision
 from surveyflow.models.spectra import cache_folder, open_spectra
 from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
+from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
 from surveyflow.types import Architecture, Float32Array, ModelCard, UInt64Array
 
 _HIDDEN_BLOCK = 128
@@ -118,16 +121,17 @@ class FftModel:
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
 
+        All features of a cutout with a NaN or an infinite pixel are NaN.
+
         Raises
         ------
         ValueError
             If the cutouts are not those that the network takes.
         """
-        size = self._card.architecture.input_size
-        if cutouts.shape[1:] != (size, size):
-            raise ValueError(f"cutouts have shape {cutouts.shape}, but {self._card.key} takes (n, {size}, {size})")
+        images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
         features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
-        run_features(self._instruction_set, self._trunk, _contiguous(cutouts), features=features, n_threads=self._n_threads)
+        run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
+        features[without_answer(cutouts)] = np.nan
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
@@ -140,15 +144,45 @@ class FftModel:
         ValueError
             If features and keys do not belong together, or to this network.
         """
+        features, keys = self._checked(features, source_keys)
+        draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
+        run_draw(self._instruction_set, self._head, features, keys, seed=seed, draws=draws, n_threads=self._n_threads)
+        return draws
+
+    def summarise(
+        self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
+    ) -> PosteriorSummary:
+        """Summarise the draws of two outputs, none of which is kept; see `surveyflow.stats.sampling.SummarisingModel`.
+
+        Raises
+        ------
+        ValueError
+            If features and keys do not belong together, or to this network; if it has no such outputs; if so many draws cannot
+            be counted; or if a source with a NaN or positive infinity among its features has no probabilities.
+        """
+        features, keys = self._checked(features, source_keys)
+        n_outputs = self._card.architecture.n_outputs
+        if not all(0 <= output < n_outputs for output in outputs):
+            raise ValueError(f"outputs {outputs} were asked for, but {self._card.key} has {n_outputs}, numbered from 0")
+        statistics = DrawStatistics.empty(len(features), n_draws)
+        run_statistics(
+            self._instruction_set,
+            self._head,
+            features,
+            keys,
+            seed=seed,
+            outputs=outputs,
+            statistics=statistics,
+            n_threads=self._n_threads,
+        )
+        return statistics.summary()
+
+    def _checked(self, features: Float32Array, source_keys: UInt64Array) -> tuple[Float32Array, UInt64Array]:
+        """Features and keys as the native code reads them."""
         width = self._card.architecture.dense[0]
         if features.shape != (len(source_keys), width):
             raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
-        draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
-        keys = np.ascontiguousarray(source_keys, np.uint64)
-        run_draw(
-            self._instruction_set, self._head, _contiguous(features), keys, seed=seed, draws=draws, n_threads=self._n_threads
-        )
-        return draws
+        return _contiguous(features), np.ascontiguousarray(source_keys, np.uint64)
 
     def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
         layers = convolutions(self._card.architecture)
@@ -168,6 +202,7 @@ class FftModel:
         self, weights: Weights, i: int, layer: Convolution, tiling: Tiling, spectrum: Float32Array
     ) -> ConvolutionSpec:
         n_inputs, n_outputs = layer.padded_channels
+        n_inputs = layer.n_inputs if layer.is_first else n_inputs
         scale, shift = _affine(weights, i, self._card.architecture.batch_norm_epsilon)
         return ConvolutionSpec(
             points=tiling.points,

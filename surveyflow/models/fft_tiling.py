@@ -86,7 +86,7 @@ class Convolution:
 def convolutions(architecture: Architecture) -> tuple[Convolution, ...]:
     """All convolutions of a network, from input to output."""
     layers: list[Convolution] = []
-    size, n_inputs = architecture.input_size, 1
+    size, n_inputs = architecture.map_sizes[0], architecture.n_channels
     for block, (n_outputs, kernel_size) in enumerate(zip(architecture.filters, architecture.kernel_sizes, strict=True)):
         for second in (False, True):
             pooled = second and block + 1 < len(architecture.filters)
@@ -112,7 +112,7 @@ def infeasible(architecture: Architecture) -> str | None:
 def tilings(architecture: Architecture) -> tuple[Tiling, ...]:
     """The tiling of each convolution of a feasible network.
 
-    The first, of one input channel, is transformed along rows only, in a single tile.
+    The first, of few input channels, is transformed along rows only, in a single tile.
     """
     first, *others = convolutions(architecture)
     return _row_tiling(first), *(_cheapest(layer) for layer in others)
@@ -159,7 +159,7 @@ def _cost(layer: Convolution, tiling: Tiling) -> float:
 
 def _row_cost(layer: Convolution, tiling: Tiling) -> float:
     points, n_outputs = tiling.points, layer.padded_channels[1]
-    products = 8 * (points // 2 + 1) * layer.kernel_size * layer.output_size * n_outputs
+    products = 8 * (points // 2 + 1) * layer.kernel_size * layer.n_inputs * layer.output_size * n_outputs
     transforms = 5 * points * math.log2(points) * layer.output_size / 2 * n_outputs
     return products + _FFT_INEFFICIENCY * transforms
 

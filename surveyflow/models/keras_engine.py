@@ -11,6 +11,7 @@ import numpy as np
 
 from surveyflow.models.batches import is_out_of_memory, probe_batch_size
 from surveyflow.models.device_head import DeviceHead
+from surveyflow.models.framing import framed, without_answer
 from surveyflow.models.head import Head
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.products import products_in
@@ -68,18 +69,18 @@ class KerasModel:
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
 
+        All features of a cutout with a NaN or an infinite pixel are NaN.
+
         Raises
         ------
         ValueError
             If the cutouts are not those that the network takes.
         """
-        size = self._card.architecture.input_size
-        if cutouts.shape[1:] != (size, size):
-            raise ValueError(f"cutouts have shape {cutouts.shape}, but {self._card.key} takes (n, {size}, {size})")
-        features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
+        images = framed(cutouts, self._card.architecture)
+        features = np.empty((len(images), self._card.architecture.dense[0]), np.float32)
         done = 0
-        while done < len(cutouts):
-            batch = cutouts[done : done + self._batch_size]
+        while done < len(images):
+            batch = images[done : done + self._batch_size]
             try:
                 features[done : done + len(batch)] = self._batch_features(batch)
             except Exception as error:
@@ -89,6 +90,7 @@ class KerasModel:
                 _log.warning("event=out_of_memory model=%s batch_size=%d", self._card.key, self._batch_size)
             else:
                 done += len(batch)
+        features[without_answer(cutouts)] = np.nan
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
@@ -97,8 +99,8 @@ class KerasModel:
 
     def _batch_features(self, batch: Float32Array) -> Float32Array:
         """One pass of the trunk, of always the same shape: nothing is compiled twice."""
-        padded = np.zeros((self._batch_size, *batch.shape[1:], 1), np.float32)
-        padded[: len(batch), ..., 0] = batch
+        padded = np.zeros((self._batch_size, *batch.shape[1:]), np.float32)
+        padded[: len(batch)] = batch
         with products_in(tf32=self._tf32):
             return np.asarray(self._trunk.predict_on_batch(padded)[: len(batch)], np.float32)
 
@@ -109,7 +111,7 @@ class KerasModel:
 
     def _seconds_of_batch(self, size: int) -> float:
         """Wall time of one pass of so many cutouts, behind one that compiles."""
-        self._batch_size, blank = size, np.zeros((size, *self._trunk.input_shape[1:3]), np.float32)
+        self._batch_size, blank = size, np.zeros((size, *self._trunk.input_shape[1:]), np.float32)
         self._batch_features(blank)
         start = time.perf_counter()
         self._batch_features(blank)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surveyflow.models.philox import philox4x32
+from surveyflow.stats.philox import philox4x32
 from surveyflow.types import ModelCard, UInt64Array
 
 
@@ -43,7 +43,7 @@ class MaskLayout:
     def of(cls, card: ModelCard) -> MaskLayout:
         """The layout of a model."""
         architecture = card.architecture
-        return cls(sum(architecture.dense), architecture.dropout, int(card.weights_digest[:8], 16))
+        return cls(sum(architecture.dense), architecture.dropout, card.model_word)
 
     @property
     def one_bit(self) -> bool:

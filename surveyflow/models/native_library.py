@@ -14,13 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from surveyflow.errors import ModelError
+from surveyflow.stats.posterior import DrawStatistics, bin_edges, order_ranks
 from surveyflow.types import Float32Array, UInt64Array
 
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 1
+_ABI = 2
 _OUT_OF_MEMORY = 1
 
 
@@ -98,6 +101,21 @@ class _DrawTask(ctypes.Structure):
     )
 
 
+class _StatisticsTask(ctypes.Structure):
+    _fields_ = (
+        ("head", ctypes.POINTER(HeadSpec)),
+        *((name, ctypes.c_void_p) for name in ("features", "source_keys")),
+        ("n_sources", ctypes.c_int64),
+        *((name, ctypes.c_uint32) for name in ("n_draws", "seed")),
+        ("outputs", ctypes.c_int32 * 2),
+        ("n_ranks", ctypes.c_int32),
+        ("ranks", ctypes.c_void_p),
+        ("n_bins", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("edges", "ranked", "sums", "squares", "wins", "histogram")),
+        ("n_threads", ctypes.c_int),
+    )
+
+
 def absence() -> str | None:
     """Why there is no native core here; None if there is one. A library of other sources than those beside it is none."""
     if not LIBRARY.is_file():
@@ -155,6 +173,41 @@ def run_draw(
         n_threads,
     )
     _check(_library().surveyflow_draw(instruction_set, ctypes.byref(task)))
+
+
+def run_statistics(
+    instruction_set: InstructionSet,
+    head: HeadSpec,
+    features: Float32Array,
+    source_keys: UInt64Array,
+    *,
+    seed: int,
+    outputs: tuple[int, int],
+    statistics: DrawStatistics,
+    n_threads: int,
+) -> None:
+    """Draw from C-contiguous ``features`` and ``source_keys``; what two outputs' draws amount to goes into ``statistics``."""
+    ranks, edges = order_ranks(statistics.n_draws), np.append(bin_edges()[:-1], np.float32(np.inf))
+    task = _StatisticsTask(
+        ctypes.pointer(head),
+        features.ctypes.data,
+        source_keys.ctypes.data,
+        len(features),
+        statistics.n_draws,
+        seed,
+        outputs,
+        len(ranks),
+        ranks.ctypes.data,
+        len(edges) - 1,
+        edges.ctypes.data,
+        statistics.ranked.ctypes.data,
+        statistics.sums.ctypes.data,
+        statistics.squares.ctypes.data,
+        statistics.wins.ctypes.data,
+        statistics.histogram.ctypes.data,
+        n_threads,
+    )
+    _check(_library().surveyflow_statistics(instruction_set, ctypes.byref(task)))
 
 
 def array_of(kind: type[ctypes.Structure], specs: Sequence[ctypes.Structure]) -> Any:

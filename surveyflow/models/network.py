@@ -2,7 +2,7 @@
 
 ::
 
-    input (size, size, 1)
+    input (side, side, channels)                          cutouts as `surveyflow.models.framing.framed` leaves them
     ConvBlock 0, 1, 2     2 x (Conv2D without padding -> ReLU -> BatchNormalization), 2x2 max-pooling between the blocks
     GlobalAveragePooling
     Dense                 -> features: all up to here is deterministic at inference, and is called the trunk
@@ -35,9 +35,15 @@ class MonteCarloDropout(keras.layers.Dropout):
         return super().call(inputs, training=True)
 
 
-def build_network(architecture: Architecture) -> keras.Model:
-    """The whole network: (n, size, size, 1) prepared cutouts -> (n, n_outputs) sigmoid outputs, another draw at each call."""
-    trunk = build_trunk(architecture)
+def build_network(architecture: Architecture, dtype: str = "float32", batch_norm_momentum: float = 0.99) -> keras.Model:
+    """The whole network: (n, side, side, channels) framed cutouts -> (n, n_outputs) sigmoid outputs, another draw at each call.
+
+    Parameters
+    ----------
+    architecture, dtype, batch_norm_momentum
+        As for `build_trunk`.
+    """
+    trunk = build_trunk(architecture, dtype, batch_norm_momentum)
     x = trunk.output
     for j, units in enumerate((*architecture.dense[1:], architecture.n_outputs), start=1):
         x = MonteCarloDropout(architecture.dropout, name=f"dropout_{j - 1}")(x)
@@ -47,8 +53,8 @@ def build_network(architecture: Architecture) -> keras.Model:
     return keras.Model(trunk.input, x, name="network")
 
 
-def build_trunk(architecture: Architecture, dtype: str = "float32") -> keras.Model:
-    """The network up to its first dense layer: (n, size, size, 1) -> (n, dense[0]) features, before any dropout.
+def build_trunk(architecture: Architecture, dtype: str = "float32", batch_norm_momentum: float = 0.99) -> keras.Model:
+    """The network up to its first dense layer: (n, side, side, channels) -> (n, dense[0]) features, before any dropout.
 
     Parameters
     ----------
@@ -56,14 +62,18 @@ def build_trunk(architecture: Architecture, dtype: str = "float32") -> keras.Mod
         The network.
     dtype
         Keras's dtype policy of the layers: ``float32``, or ``mixed_bfloat16``. The features are float32 in any case.
+    batch_norm_momentum
+        Of the running statistics, in training.
     """
-    x = image = keras.Input((architecture.input_size, architecture.input_size, 1), name="image")
+    side = architecture.map_sizes[0]
+    x = image = keras.Input((side, side, architecture.n_channels), name="image")
     for block, (filters, kernel_size) in enumerate(zip(architecture.filters, architecture.kernel_sizes, strict=True)):
         if block:
             x = keras.layers.MaxPooling2D(2, name=f"pool_{block - 1}", dtype=dtype)(x)
         for i in (2 * block, 2 * block + 1):
             x = keras.layers.Conv2D(filters, kernel_size, activation="relu", name=f"conv_{i}", dtype=dtype)(x)
-            x = keras.layers.BatchNormalization(epsilon=architecture.batch_norm_epsilon, name=f"bn_{i}", dtype=dtype)(x)
+            epsilon = architecture.batch_norm_epsilon
+            x = keras.layers.BatchNormalization(momentum=batch_norm_momentum, epsilon=epsilon, name=f"bn_{i}", dtype=dtype)(x)
     x = keras.layers.GlobalAveragePooling2D(name="average", dtype=dtype)(x)
     x = keras.layers.Dense(architecture.dense[0], name="dense_0", dtype="float32")(x)
     return keras.Model(image, x, name="trunk")

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from surveyflow.models.framing import framed
 from surveyflow.models.weights import Weights
 from surveyflow.sky.stretch import prepare
-from surveyflow.types import CutoutStack, Float32Array, Float64Array, Stretch
+from surveyflow.types import Architecture, CutoutStack, Float32Array, Float64Array, Stretch
 
 AGREES_BELOW = 0.5
 """Distance below which a stretch agrees with the stored statistics."""
@@ -88,7 +89,9 @@ class StretchVerdict:
         return f"These agree about equally well: {'; '.join(map(str, self.candidates))}."
 
 
-def stretch_evidence(weights: Weights, cutouts: CutoutStack, softenings: Sequence[float] = (1.0,)) -> StretchVerdict:
+def stretch_evidence(
+    weights: Weights, cutouts: CutoutStack, softenings: Sequence[float] = (1.0,), architecture: Architecture | None = None
+) -> StretchVerdict:
     """Compare the statistics of conv1 + ReLU under every stretch with those that the network remembers.
 
     Parameters
@@ -98,7 +101,9 @@ def stretch_evidence(weights: Weights, cutouts: CutoutStack, softenings: Sequenc
     cutouts
         At least a few dozen, of galaxies like those of the training, in the training's unit and at its scale.
     softenings
-        To try, in the cutouts' unit. ``minmax`` needs none, and is tried once.
+        To try, in the cutouts' unit, or, for ``asinh_noise``, in units of their noise. ``minmax`` needs none, and is tried once.
+    architecture
+        Of the network; None where it looks at every pixel.
 
     Raises
     ------
@@ -114,12 +119,15 @@ def stretch_evidence(weights: Weights, cutouts: CutoutStack, softenings: Sequenc
     if not len(cutouts) or not softenings:
         raise ValueError(f"there must be cutouts and softenings to compare, not {len(cutouts)} and {len(softenings)}")
     trials = [(stretch, s) for stretch in Stretch for s in (softenings[:1] if stretch is Stretch.MINMAX else softenings)]
-    evidence = sorted((_evidence(weights, cutouts, *trial) for trial in trials), key=lambda one: one.distance)
+    evidence = sorted((_evidence(weights, cutouts, *trial, architecture) for trial in trials), key=lambda one: one.distance)
     return StretchVerdict(tuple(evidence), _is_clear(evidence))
 
 
-def _evidence(weights: Weights, cutouts: CutoutStack, stretch: Stretch, softening: float) -> StretchEvidence:
-    mean, variance = _channel_statistics(prepare(cutouts.pixels, cutouts.valid, stretch, softening), weights)
+def _evidence(
+    weights: Weights, cutouts: CutoutStack, stretch: Stretch, softening: float, architecture: Architecture | None
+) -> StretchEvidence:
+    prepared = prepare(cutouts.pixels, cutouts.valid, stretch, softening)
+    mean, variance = _channel_statistics(prepared[..., None] if architecture is None else framed(prepared, architecture), weights)
     stored_mean, stored_variance = (weights[f"bn.0.{role}"].astype(np.float64) for role in ("mean", "variance"))
     spread = np.sqrt(stored_variance + _FLOOR)
     return StretchEvidence(
@@ -136,8 +144,10 @@ def _channel_statistics(images: Float32Array, weights: Weights) -> tuple[Float64
     side, channels = kernel.shape[0], kernel.shape[-1]
     total, total_of_squares, count = np.zeros(channels), np.zeros(channels), 0
     for image in images:
-        patches = sliding_window_view(image, (side, side)).reshape(-1, side * side)
-        active = np.maximum(patches @ kernel.reshape(-1, channels) + weights["conv.0.bias"], 0)
+        patches = sliding_window_view(image, (side, side), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+        active = np.maximum(
+            patches.reshape(-1, side**2 * image.shape[2]) @ kernel.reshape(-1, channels) + weights["conv.0.bias"], 0
+        )
         total += active.sum(axis=0, dtype=np.float64)
         total_of_squares += np.square(active).sum(axis=0, dtype=np.float64)
         count += len(active)

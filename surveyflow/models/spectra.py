@@ -112,7 +112,7 @@ def spectrum(kernel: Float32Array, layer: Convolution, tiling: Tiling) -> Float3
         Its convolution, and how that is done.
     """
     if layer.is_first:
-        return _row_spectrum(kernel[:, :, 0], tiling.points)
+        return _row_spectrum(kernel.transpose(0, 2, 1, 3).reshape(-1, *kernel.shape[1::2]), tiling.points)
     return _plane_spectrum(kernel, tiling.points)
 
 
@@ -151,7 +151,7 @@ def _shape(layer: Convolution, tiling: Tiling) -> tuple[int, ...]:
     n_inputs, n_outputs = layer.padded_channels
     frequencies = tiling.points // 2 + 1
     if layer.is_first:
-        return frequencies, n_outputs // GROUP_SIZE, layer.kernel_size, 2, GROUP_SIZE
+        return frequencies, n_outputs // GROUP_SIZE, layer.kernel_size * layer.n_inputs, 2, GROUP_SIZE
     return frequencies, tiling.points, n_outputs // GROUP_SIZE, n_inputs, 2, GROUP_SIZE
 
 

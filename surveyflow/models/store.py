@@ -20,10 +20,13 @@ from surveyflow.models.cards import card_from_toml, card_to_toml
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, weight_shapes
 from surveyflow.types import (
+    CONTAMINATION_OUTPUTS,
+    CONTAMINATION_TASK,
     MERGER_TASK,
     POST_MERGER,
     STAR_FORMING,
     Architecture,
+    ContaminationScale,
     Domain,
     Float32Array,
     ModelCard,
@@ -290,13 +293,15 @@ def write_untrained(
         weights_digest="",
         domain=domain,
         notes="Untrained. The outputs of this network mean nothing.",
+        contamination=ContaminationScale("sky_sigma", flux_range=8.0) if key.task == CONTAMINATION_TASK else None,
     )
     return write_model(store.home(key), card, untrained_weights(architecture, seed))
 
 
 def _class_names(key: ModelKey, architecture: Architecture) -> tuple[str, ...]:
-    if key.task == MERGER_TASK and architecture.n_outputs == 2:
-        return POST_MERGER, STAR_FORMING
+    known = {MERGER_TASK: (POST_MERGER, STAR_FORMING), CONTAMINATION_TASK: CONTAMINATION_OUTPUTS}.get(key.task, ())
+    if architecture.n_outputs == len(known):
+        return known
     return tuple(f"output_{j}" for j in range(architecture.n_outputs))
 
 

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from surveyflow.models.framing import framed
 from surveyflow.models.weights import weight_shapes
 from surveyflow.types import Architecture, Float32Array, Float64Array
 
@@ -33,7 +34,8 @@ def untrained_weights(architecture: Architecture, seed: int) -> dict[str, Float3
         role: _he_normal(shape, rng) if role.endswith(".kernel") else np.zeros(shape)
         for role, shape in weight_shapes(architecture).items()
     }
-    maps = _stamps(architecture.input_size, rng)
+    stamps = _stamps(architecture.input_size, rng)[..., 0].astype(np.float32)
+    maps = framed(stamps, architecture).astype(np.float64)
     for i in range(2 * len(architecture.filters)):
         maps = _calibrated_convolution(maps, i, weights, architecture.batch_norm_epsilon)
         if i % 2 and i + 1 < 2 * len(architecture.filters):

@@ -31,7 +31,7 @@ def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     (11, 11, 32, 32)
     """
     shapes: dict[str, tuple[int, ...]] = {}
-    channels = (1, *np.repeat(architecture.filters, 2).tolist())
+    channels = (architecture.n_channels, *np.repeat(architecture.filters, 2).tolist())
     sides = np.repeat(architecture.kernel_sizes, 2).tolist()
     for i, ((inputs, outputs), side) in enumerate(zip(pairwise(channels), sides, strict=True)):
         shapes[f"conv.{i}.kernel"] = (side, side, inputs, outputs)

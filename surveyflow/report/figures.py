@@ -36,22 +36,22 @@ SKY_CELLS = 120
 """Cells along the longer side of a binned sky map."""
 
 # Colours that nothing else has, so that `as_svg` can put the page's in their place.
-_INK, _FILL, _LINE = "#010203", "#040506", "#070809"
-_CSS_COLOURS = {_INK: "currentColor", _FILL: "var(--series-1)", _LINE: "var(--series-2)"}
-_GREY = "#8d949c"
+INK, FILL, LINE = "#010203", "#040506", "#070809"
+_CSS_COLOURS = {INK: "currentColor", FILL: "var(--series-1)", LINE: "var(--series-2)"}
+GREY = "#8d949c"
 _VOTE_BINS = 80
 _STYLE: dict[str, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "surveyflow",
     "font.size": 11,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
     "legend.frameon": False,
@@ -78,14 +78,39 @@ def posterior_figure(stacked_counts: Int64Array, means: Float32Array) -> Figure:
     means
         (n,) mean post-merger probability of each source.
     """
-    figure, axes = _figure(2.75)
+    figure, axes = new_figure(2.75)
     density = stacked_counts * HISTOGRAM_BINS / max(int(stacked_counts.sum()), 1)
-    axes.stairs(density, np.linspace(0, 1, HISTOGRAM_BINS + 1), fill=True, color=_FILL, alpha=0.45, label="all draws")
+    axes.stairs(density, np.linspace(0, 1, HISTOGRAM_BINS + 1), fill=True, color=FILL, alpha=0.45, label="all draws")
     heights, edges = np.histogram(means, bins=_n_bins(len(means)), range=(0, 1), density=bool(len(means)))
-    axes.stairs(heights, edges, color=_LINE, linewidth=1.6, label="means")
+    axes.stairs(heights, edges, color=LINE, linewidth=1.6, label="means")
     axes.set(xlabel="post-merger probability p_pm", ylabel="density (area 1)", xlim=(0, 1))
     axes.set_ylim(0, 1.22 * max(density.max(), heights.max(), 0.1))
     axes.legend(loc="upper right", ncols=2, borderaxespad=0.0)
+    return figure
+
+
+def contamination_figure(p_contaminated: Float32Array, coverage_pct: Float32Array) -> Figure:
+    """Plot how many sources are how probably contaminated, and by how much of the galaxy.
+
+    Parameters
+    ----------
+    p_contaminated
+        (n,) mean probability, of each source, that a neighbour lies on the galaxy; n at least 1.
+    coverage_pct
+        (n,) mean share of the galaxy under neighbours, percent.
+    """
+    figure = Figure(figsize=(_WIDTH_INCH, 2.75))
+    for axes, values, highest, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        (p_contaminated, coverage_pct),
+        (1, 100),
+        ("p_contaminated_mean", "coverage_pct_mean (%)"),
+        strict=True,
+    ):
+        counts, edges = np.histogram(values, bins=_n_bins(len(values)), range=(0, highest))
+        axes.stairs(counts / len(values), edges, fill=True, color=FILL, alpha=0.45)
+        axes.set(xlabel=label, xlim=(0, highest))
+    figure.axes[0].set_ylabel("share of the sources")
     return figure
 
 
@@ -96,10 +121,10 @@ def _n_bins(n_sources: int) -> int:
 
 def votes_figure(means: Float32Array, votes: Float32Array) -> Figure:
     """Plot the fraction of draws that vote post-merger, ``f_pm``, over the mean probability, ``p_pm_mean``; both (n,)."""
-    figure, axes = _figure(4.0)
-    axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.6)
+    figure, axes = new_figure(4.0)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.6)
     if len(means) <= MAX_POINTS:
-        axes.scatter(means, votes, s=9, color=_FILL, alpha=0.5, linewidths=0)
+        axes.scatter(means, votes, s=9, color=FILL, alpha=0.5, linewidths=0)
     else:
         _add_vote_counts(figure, axes, means, votes)
     axes.set(xlabel="mean post-merger probability p_pm_mean", ylabel="fraction of draws f_pm", xlim=(0, 1), ylim=(-0.02, 1.02))
@@ -135,7 +160,7 @@ def sky_figure(ra_deg: Float64Array, dec_deg: Float64Array, means: Float32Array,
     ra_deg = unwrapped(ra_deg)
     cos_dec = max(float(np.cos(np.radians(np.median(dec_deg)))), 1e-3)
     left_right, bottom_top = _limits(ra_deg, 1 / cos_dec), _limits(dec_deg, 1.0)
-    figure, axes = _figure(_sky_height_inch(left_right, bottom_top, cos_dec))
+    figure, axes = new_figure(_sky_height_inch(left_right, bottom_top, cos_dec))
     draw = _draw_sky_points if len(ra_deg) <= MAX_POINTS else _draw_sky_cells
     image = draw(axes, ra_deg, dec_deg, means, uncovered)
     axes.set(xlabel="right ascension (deg)", ylabel="declination (deg)", xlim=left_right[::-1], ylim=bottom_top)
@@ -171,9 +196,9 @@ def _draw_sky_points(
     dense = len(ra_deg) > MAX_VECTOR_POINTS
     size = float(np.clip(9_000 / len(ra_deg), 3, 26))
     style: dict[str, Any] = {"rasterized": dense, "linewidths": 0}
-    axes.scatter(ra_deg[uncovered], dec_deg[uncovered], s=size, c=_GREY, marker="x", linewidths=0.6, alpha=0.8, rasterized=dense)
+    axes.scatter(ra_deg[uncovered], dec_deg[uncovered], s=size, c=GREY, marker="x", linewidths=0.6, alpha=0.8, rasterized=dense)
     without = ~has_result & ~uncovered
-    axes.scatter(ra_deg[without], dec_deg[without], s=0.6 * size, c=_GREY, alpha=0.7, **style)
+    axes.scatter(ra_deg[without], dec_deg[without], s=0.6 * size, c=GREY, alpha=0.7, **style)
     colours: dict[str, Any] = {"c": means[has_result], "cmap": probability_colours(), "norm": Normalize(0, 1)}
     return axes.scatter(ra_deg[has_result], dec_deg[has_result], s=size, **colours, **style)
 
@@ -227,7 +252,8 @@ def _add_colour_bar(figure: Figure, axes: Axes, image: ScalarMappable, label: st
         bar.solids.set_rasterized(True)
 
 
-def _figure(height_inch: float) -> tuple[Figure, Axes]:
+def new_figure(height_inch: float) -> tuple[Figure, Axes]:
+    """Make a figure of a page's width, with one plot."""
     figure = Figure(figsize=(_WIDTH_INCH, height_inch))
     return figure, figure.subplots()
 

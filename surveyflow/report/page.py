@@ -22,10 +22,12 @@ from markupsafe import Markup
 from surveyflow.catalog.releases import read_manifest
 from surveyflow.report import figures, summary, words
 from surveyflow.report.pictures import Pictures, cut_pictures
-from surveyflow.types import Architecture, Status, WeightsOrigin
+from surveyflow.types import CONTAMINATION_TASK, Architecture, Status, WeightsOrigin
 
 MAX_FAILED_UNITS = 100
 """More failed units than this are counted, not listed: the manifest has them all."""
+MORE_PROBABLE_THAN_NOT = 0.5
+WIDELY_COVERED_PCT = 20
 MAX_PANELS = 20
 """More maps, or distributions, than this are not drawn, so that the page stays below 10 MB."""
 
@@ -96,11 +98,12 @@ def write_report(revision_folder: Path, output: Path) -> None:
     """
     manifest = read_manifest(revision_folder)
     with figures.house_style():
-        page = _template().render(_contents(manifest, summary.open_dataset(revision_folder)))
-    _write_whole(output, page)
+        page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder)))
+    write_whole(output, page)
 
 
-def _write_whole(output: Path, text: str) -> None:
+def write_whole(output: Path, text: str) -> None:
+    """Write a text so that a reader finds the old file or the new one, never a part."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -112,7 +115,8 @@ def _write_whole(output: Path, text: str) -> None:
         raise
 
 
-def _template() -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
+    """Compile one of the templates that lie beside this module."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "bytes": readable_bytes,
@@ -120,10 +124,11 @@ def _template() -> jinja2.Template:
         "file_name": lambda path: Path(path).name,
         "number": "{:,}".format,
     }
-    return environment.from_string(_package_text("page.html.j2"))
+    return environment.from_string(package_text(name))
 
 
-def _package_text(name: str) -> str:
+def package_text(name: str) -> str:
+    """Read a file that lies beside this module."""
     return resources.files("surveyflow.report").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -133,12 +138,15 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
     extremes = summary.find_extremes(dataset, sources)
     size_pix = _cutout_size(manifest["models"])
     pictures = cut_pictures([*extremes.most, *extremes.least], manifest["inputs"], size_pix)
-    origins = {model["origin"] for model in manifest["models"]} | set(sources["weights_origin"].dropna().unique())
+    contamination_models = [model for model in manifest["models"] if model["key"].startswith(f"{CONTAMINATION_TASK}/")]
+    merger_models = [model for model in manifest["models"] if model not in contamination_models]
+    origins = {model["origin"] for model in merger_models} | set(sources["weights_origin"].dropna().unique())
+    contamination_origins = {model["origin"] for model in contamination_models}
     return {
-        "style": Markup(_package_text("page.css")),  # noqa: S704 -- the package's own file
+        "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
-        "warnings": words.warnings_about(origins),
+        "warnings": words.warnings_about(origins, contamination_origins),
         "n_ok": int(summary.is_ok(sources).sum()),
         "status_rows": status_rows(sources),
         "status_meanings": words.STATUS_MEANINGS,
@@ -146,6 +154,8 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "failed_units": manifest["failed_units"][:MAX_FAILED_UNITS],
         "posterior_panels": posterior_panels(dataset, sources),
         "votes_panel": votes_panel(sources),
+        "contamination_panels": contamination_panels(sources),
+        "contamination_origins": sorted(map(origin_words, contamination_origins)),
         "sky_panels": sky_panels(sources),
         "n_fields": sources["field"].nunique(),
         "max_points": figures.MAX_POINTS,
@@ -203,6 +213,30 @@ def votes_panel(sources: pd.DataFrame) -> Panel:
         title="All fields and instruments",
         caption=caption,
         alt=f"Fraction of draws voting post-merger, f_pm, over mean probability, p_pm_mean, for {caption}",
+    )
+
+
+def contamination_panels(sources: pd.DataFrame) -> list[Panel]:
+    """Plot the contamination of each field and instrument, `MAX_PANELS` at most; none without a contamination model."""
+    measured = sources[sources["p_contaminated_mean"].notna()]
+    groups = measured.groupby(["field", "instrument"], observed=True)
+    rows_by_name = {f"{field} {instrument}": rows for (field, instrument), rows in groups}
+    chosen = sorted(rows_by_name)[:MAX_PANELS]
+    return [_contamination_panel(f"contamination-{index}", title, rows_by_name[title]) for index, title in enumerate(chosen)]
+
+
+def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
+    probability, coverage_pct = rows["p_contaminated_mean"].to_numpy(), rows["coverage_pct_mean"].to_numpy()
+    caption = (
+        f"{_count_of(len(rows), 'source')}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more probably "
+        f"contaminated than not, {100 * np.mean(coverage_pct > WIDELY_COVERED_PCT):.0f}\u00a0% have a mean coverage above "
+        f"{WIDELY_COVERED_PCT}\u00a0%; median of the mean flux {np.median(rows['flux_pp_mean']):.2g} e-/s a pixel."
+    )
+    return Panel(
+        svg=Markup(figures.as_svg(figures.contamination_figure(probability, coverage_pct), name)),  # noqa: S704 -- drawn here
+        title=title,
+        caption=caption,
+        alt=f"Histograms of mean probability of contamination and of mean coverage for {title}. {caption}",
     )
 
 

@@ -1,6 +1,6 @@
 """What a revision says, in numbers.
 
-Memory grows with the few columns that the page needs (about 50 bytes a source); histograms are summed batch by batch.
+Memory grows with the few columns that the page needs (about 60 bytes a source); histograms are summed batch by batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ GALLERY_SIZE = 12
 SourceKey = tuple[str, int]
 """Field and source id."""
 
-_SOURCE_COLUMNS = ["field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"]
+_SOURCE_COLUMNS = [
+    *("field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"),
+    *("p_contaminated_mean", "coverage_pct_mean", "flux_pp_mean"),
+]
 _GALLERY_COLUMNS = [
     *("field", "source_id", "redshift", "instrument", "x_pix", "y_pix"),
     *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist"),

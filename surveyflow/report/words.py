@@ -46,6 +46,25 @@ _WARNINGS = {
 }
 
 
-def warnings_about(origins: Collection[str]) -> list[str]:
-    """Tell what a reader must know before believing any number, the gravest first; empty where nothing forbids it."""
-    return [text for origin, text in _WARNINGS.items() if origin in origins]
+_CONTAMINATION_WARNINGS = {
+    WeightsOrigin.UNTRAINED: "The contamination comes from untrained random weights: it means nothing scientifically.",
+    WeightsOrigin.SIMULATED: (
+        "The contamination comes from weights trained on surveyflow's own simulations: do not quote it as a measurement of real "
+        "galaxies."
+    ),
+}
+
+
+def warnings_about(origins: Collection[str], contamination: Collection[str] = ()) -> list[str]:
+    """Tell what a reader must know before believing any number, the gravest first; empty where nothing forbids it.
+
+    Parameters
+    ----------
+    origins
+        Where the weights of the merger models came from.
+    contamination
+        Where those of the contamination models came from; what the warnings about mergers say already is not said again.
+    """
+    news = [origin for origin in contamination if origin not in origins]
+    told = ((_WARNINGS, origins), (_CONTAMINATION_WARNINGS, news))
+    return [text for texts, found in told for origin, text in texts.items() if origin in found]

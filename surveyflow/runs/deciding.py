@@ -85,6 +85,7 @@ def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, pr
         mosaic_filter=opened.mosaics[unit.instrument].filter,
         algorithm_version=ALGORITHM_VERSION,
         card=opened.cards[unit.instrument],
+        contamination=opened.contamination_cards.get(unit.instrument),
         sampling=survey.workflow.sampling.settings(),
         min_valid_fraction=survey.workflow.quality.min_valid_fraction,
         precision=precision,

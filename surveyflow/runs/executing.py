@@ -18,7 +18,7 @@ from surveyflow.planning import Decision, Plan, WorkUnit
 from surveyflow.runs.constancy import check_constant
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
-from surveyflow.types import Executor, Job, JobResult, Receipt
+from surveyflow.types import Executor, Job, JobResult, ModelCard, Receipt
 
 logger = logging.getLogger(__name__)
 
@@ -150,14 +150,19 @@ def _unit_payload(survey: Survey, unit: WorkUnit) -> dict[str, Any]:
     if unit.instrument is None or unit.tile is None:
         return {"tile": None}
     opened = survey.fields[unit.field]
-    card = opened.cards[unit.instrument]
+    store, card = ModelStore(survey.workflow.models.store), opened.cards[unit.instrument]
     return mosaic_payload(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]) | {
         "tile": tile_to_json(unit.tile),
-        "model": str(ModelStore(survey.workflow.models.store).folder(card.key)),
+        "model": str(store.folder(card.key)),
         "card_digest": card.digest,
+        "contamination": _model_payload(store, opened.contamination_cards.get(unit.instrument)),
         "sampling": asdict(survey.workflow.sampling.settings()),
         "min_valid_fraction": survey.workflow.quality.min_valid_fraction,
     }
+
+
+def _model_payload(store: ModelStore, card: ModelCard | None) -> dict[str, str] | None:
+    return None if card is None else {"folder": str(store.folder(card.key)), "card_digest": card.digest}
 
 
 def _log(result: JobResult) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -19,7 +20,17 @@ from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning import place, units_of_field
 from surveyflow.process import band_differs
 from surveyflow.runs.constancy import input_states
-from surveyflow.types import MERGER_TASK, POST_MERGER, STAR_FORMING, EngineChoice, ModelCard, ModelKey, SourceList
+from surveyflow.types import (
+    CONTAMINATION_OUTPUTS,
+    CONTAMINATION_TASK,
+    MERGER_TASK,
+    POST_MERGER,
+    STAR_FORMING,
+    EngineChoice,
+    ModelCard,
+    ModelKey,
+    SourceList,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +52,8 @@ class FieldSurvey:
         Its mosaics by instrument, open.
     cards
         Cards of its merger models by instrument.
+    contamination_cards
+        Cards of the contamination models beside them, by instrument, for those that have one.
     stated_units
         Units that the workflow states for the mosaics, by instrument; None where it states none.
     """
@@ -48,7 +61,13 @@ class FieldSurvey:
     sources: SourceList
     mosaics: Mapping[str, Mosaic]
     cards: Mapping[str, ModelCard]
+    contamination_cards: Mapping[str, ModelCard]
     stated_units: Mapping[str, str | None]
+
+    @property
+    def all_cards(self) -> tuple[tuple[str, ModelCard], ...]:
+        """Instrument and card of every model: mergers first."""
+        return *self.cards.items(), *self.contamination_cards.items()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +104,8 @@ class Survey:
 
     @property
     def cards(self) -> dict[ModelKey, ModelCard]:
-        """Cards of all merger models in use."""
-        return {card.key: card for field in self.fields.values() for card in field.cards.values()}
+        """Cards of all models in use, of both tasks."""
+        return {card.key: card for field in self.fields.values() for _, card in field.all_cards}
 
 
 class _Problems:
@@ -128,7 +147,7 @@ def open_survey(workflow: Workflow) -> Iterator[Survey]:
     files = input_states(workflow)
     with ExitStack() as stack:
         store = problems.catch("[models] store", lambda: ModelStore(workflow.models.store))
-        cards = _merger_cards(workflow, store, problems) if store is not None else {}
+        cards = _model_cards(workflow, store, problems) if store is not None else {}
         fields = {name: _open_field(name, inputs, cards, stack, problems) for name, inputs in workflow.fields.items()}
         opened = {name: field for name, field in fields.items() if field is not None}
         problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
@@ -140,38 +159,66 @@ def open_survey(workflow: Workflow) -> Iterator[Survey]:
         yield survey
 
 
-def _merger_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
-    """Cards of the merger models that the workflow's fields and routing ask for."""
+def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
+    """Cards of the models that the workflow's fields and routing ask for: mergers, and contamination beside them."""
     wanted = [ModelKey(MERGER_TASK, name, instrument) for name in workflow.fields for instrument in workflow.routing]
     present = problems.catch("[models] store", store.cards) or {}
-    cards = {key: present[key] for key in wanted if key in present}
-    for key, card in cards.items():
-        problems.catch("[models] store", lambda key=key, card=card: _check_merger_card(store, key, card))  # type: ignore[misc]
-    if not cards:
+    mergers = {key: present[key] for key in wanted if key in present}
+    if not mergers:
         problems.add(
             "[models] store",
             f"{store.path} holds no model for any field and instrument of this workflow; expected, for example, "
             f"{store.home(wanted[0])}.",
             "Import or train models first, or correct the path.",
         )
-    return cards
+    beside = {replace(key, task=CONTAMINATION_TASK): card for key, card in mergers.items()}
+    contamination = {key: present[key] for key in beside if key in present}
+    for key, card in mergers.items():
+        problems.catch("[models] store", partial(_check_merger_card, store, key, card))
+    for key, card in contamination.items():
+        problems.catch("[models] store", partial(_check_contamination_card, store, key, card, beside[key]))
+    return mergers | contamination
 
 
 def _check_merger_card(store: ModelStore, key: ModelKey, card: ModelCard) -> None:
-    missing = {POST_MERGER, STAR_FORMING} - set(card.class_names)
-    if missing:
+    _check_class_names(store, key, card, (POST_MERGER, STAR_FORMING))
+    read_weights(store.folder(key), card)
+
+
+def _check_contamination_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: ModelCard) -> None:
+    where = store.folder(key) / "card.toml"
+    _check_class_names(store, key, card, CONTAMINATION_OUTPUTS)
+    if card.contamination is None:
         raise ModelError(
-            f"{store.folder(key) / 'card.toml'}: class_names {list(card.class_names)} lack {sorted(missing)}, which a merger "
-            f"model must name. Correct class_names."
+            f"{where}: there is no table [contamination], without which the outputs have no unit. Add it, as "
+            f"docs/reference/models.md explains, or train the model again."
+        )
+    size, expected = card.architecture.input_size, merger.architecture.input_size
+    if size != expected:
+        raise ModelError(
+            f"{where}: input_size is {size}, but {merger.key} takes cutouts of {expected} pixels, and both models look at the "
+            f"same cutouts. Train one of them again."
         )
     read_weights(store.folder(key), card)
+
+
+def _check_class_names(store: ModelStore, key: ModelKey, card: ModelCard, expected: Sequence[str]) -> None:
+    missing = [name for name in expected if name not in card.class_names]
+    if missing:
+        raise ModelError(
+            f"{store.folder(key) / 'card.toml'}: class_names {list(card.class_names)} lack {missing}, which a {key.task} "
+            f"model must name. Correct class_names."
+        )
 
 
 def _open_field(
     name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
 ) -> FieldSurvey | None:
     sources = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
-    own_cards = {key.instrument: card for key, card in cards.items() if key.field == name}
+    own_cards, contamination_cards = (
+        {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)}
+        for task in (MERGER_TASK, CONTAMINATION_TASK)
+    )
     mosaics = {}
     for instrument, spec in inputs.mosaics.items():
         table = f"[fields.{name}.{instrument}]"
@@ -179,11 +226,11 @@ def _open_field(
         if mosaic is None:
             continue
         mosaics[instrument] = stack.enter_context(mosaic)
-        if instrument in own_cards:
-            card = own_cards[instrument]
-            problems.catch(table, lambda mosaic=mosaic, card=card: check_pixel_scale(mosaic, card))  # type: ignore[misc]
+        for card in (own_cards.get(instrument), contamination_cards.get(instrument)):
+            if card is not None:
+                problems.catch(table, partial(check_pixel_scale, mosaic, card))
     stated_units = {instrument: spec.unit for instrument, spec in inputs.mosaics.items()}
-    return FieldSurvey(sources, mosaics, own_cards, stated_units) if sources is not None else None
+    return FieldSurvey(sources, mosaics, own_cards, contamination_cards, stated_units) if sources is not None else None
 
 
 def _check_output(root: Path, fields: Mapping[str, FieldSurvey]) -> None:
@@ -214,14 +261,13 @@ def _warnings(workflow: Workflow, fields: Mapping[str, FieldSurvey]) -> Iterator
                     f"will have status off_mosaic"
                 )
         for instrument, mosaic in field.mosaics.items():
-            yield from _mosaic_warnings(f"{name}/{instrument}", mosaic, field.cards.get(instrument))
+            cards = [card for used_for, card in field.all_cards if used_for == instrument]
+            yield from dict.fromkeys(text for card in cards for text in _mosaic_warnings(f"{name}/{instrument}", mosaic, card))
         if not units_of_field(placed, field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
 
 
-def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard | None) -> Iterator[str]:
-    if card is None:
-        return
+def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str]:
     if card.domain.unit is not None and mosaic.unit is None:
         yield (
             f"{name}: {mosaic.science} has no BUNIT, so all its rows will be flagged UNIT_DOMAIN; if its pixels are in "
@@ -231,8 +277,8 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard | None) -> Itera
         yield f"{name}: its unit is {mosaic.unit}, but {card.key} was trained on {card.domain.unit}: flagged UNIT_DOMAIN"
     if band_differs(mosaic.filter, card):
         yield f"{name}: its filter is {mosaic.filter}, but {card.key} was trained on {card.band}: flagged BAND_DOMAIN"
-    if card.key != ModelKey(MERGER_TASK, *name.split("/")):
-        yield f"{name}: the model is lent by {card.key}, whose card allows it"
+    if f"{card.key.field}/{card.key.instrument}" != name:
+        yield f"{name}: the {card.key.task} model is lent by {card.key}, whose card allows it"
 
 
 def check_engine(choice: EngineChoice, cards: Iterable[ModelCard]) -> None:

@@ -45,7 +45,7 @@ class StretchCheck:
 
 
 def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float], seed: int = 0) -> Iterator[StretchCheck]:
-    """Run real cutouts through the first convolution of every merger model of a survey, under each stretch.
+    """Run real cutouts through the first convolution of every model of a survey, under each stretch.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float],
     """
     store = ModelStore(survey.workflow.models.store)
     for name, opened in survey.fields.items():
-        for instrument, card in opened.cards.items():
+        for instrument, card in opened.all_cards:
             stack = _real_cutouts(survey, opened, instrument, n_cutouts, np.random.default_rng(seed))
             if len(stack) < FEWEST_CUTOUTS:
                 raise InputError(
@@ -73,7 +73,8 @@ def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float],
                     f"least {FEWEST_CUTOUTS}. Use a workflow with more sources in this field."
                 )
             trials = sorted({card.softening, *softenings})
-            yield StretchCheck(card, len(stack), stretch_evidence(store.weights(card.key), stack, trials))
+            weights = store.weights(card.key)
+            yield StretchCheck(card, len(stack), stretch_evidence(weights, stack, trials, card.architecture))
 
 
 def _real_cutouts(survey: Survey, opened: FieldSurvey, instrument: str, n_cutouts: int, rng: np.random.Generator) -> CutoutStack:

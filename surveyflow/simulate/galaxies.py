@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from surveyflow.simulate.profiles import Clump, Component, Ellipse, Grid, Modulation, PointSource, Sersic, Shell, Tail
+from surveyflow.simulate.profiles import Clump, Component, DustLane, Ellipse, Grid, Modulation, PointSource, Sersic, Shell, Tail
 from surveyflow.types import POST_MERGER, STAR_FORMING, Float32Array
 
 STAR = "star"
 SHARPEST_ARCSEC = 0.05
 """No nucleus, bar or tail is narrower: it could not be sampled at 0.06 arcsec, nor be seen through HST's PSF."""
+
+_STEEP_AXIS_RATIO = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,17 @@ class Galaxy:
         Effective radius along the major axis of its body; 0 for a star.
     components
         Its parts; their fractions sum to 1.
+    dust
+        Takes light from all of them; None for a galaxy without. The galaxy's flux is what is left.
+    kept_share
+        Share of the light that the dust lets pass.
     """
 
     kind: str
     radius_arcsec: float
     components: tuple[Component, ...]
+    dust: DustLane | None = None
+    kept_share: float = 1.0
 
     def __post_init__(self) -> None:
         total = sum(component.fraction for component in self.components)
@@ -53,10 +61,13 @@ class Recipe:
         Range of the factor on every post-merger feature's flux and displacement.
     disc_lopsidedness
         Largest m = 1 amplitude of a star-forming disc.
+    dust_lane_chance
+        Of a post-merger to have one, and of a disc seen at a steep angle, so that a lane is no label.
     """
 
     merger_strength: tuple[float, float] = (0.8, 1.5)
     disc_lopsidedness: float = 0.08
+    dust_lane_chance: float = 0.2
 
 
 def render(galaxy: Galaxy, flux: float, grid: Grid) -> Float32Array:
@@ -77,8 +88,8 @@ def render(galaxy: Galaxy, flux: float, grid: Grid) -> Float32Array:
     """
     image = np.zeros(grid.shape, np.float32)
     for component in galaxy.components:
-        image += np.float32(flux * component.fraction) * component.pixel_fluxes(grid)
-    return image
+        image += np.float32(flux * component.fraction / galaxy.kept_share) * component.pixel_fluxes(grid)
+    return image if galaxy.dust is None else image * galaxy.dust.transmission(grid)
 
 
 def draw_star() -> Galaxy:
@@ -109,7 +120,10 @@ def draw_galaxy(rng: np.random.Generator, kind: str, radius_arcsec: float, recip
     if kind not in parts:
         raise ValueError(f"kind must be {STAR_FORMING} or {POST_MERGER}, not {kind!r}")
     ellipse = Ellipse(axis_ratio=rng.uniform(0.25, 1.0), angle_rad=rng.uniform(0, np.pi))
-    return Galaxy(kind, radius_arcsec, _sharing_one(parts[kind](rng, radius_arcsec, ellipse, recipe or Recipe())))
+    recipe = recipe or Recipe()
+    galaxy = Galaxy(kind, radius_arcsec, _sharing_one(parts[kind](rng, radius_arcsec, ellipse, recipe)))
+    steep = kind == POST_MERGER or ellipse.axis_ratio < _STEEP_AXIS_RATIO
+    return _dusty(rng, galaxy, ellipse) if steep and rng.random() < recipe.dust_lane_chance else galaxy
 
 
 def draw_plain_galaxy(rng: np.random.Generator, radius_arcsec: float) -> Galaxy:
@@ -204,6 +218,33 @@ def _offset_envelope(rng: np.random.Generator, radius: float, strength: float) -
     x, y = Ellipse().point(radius * strength * rng.uniform(0.3, 0.9), rng.uniform(0, 2 * np.pi))
     ellipse = Ellipse(x, y, rng.uniform(0.5, 1.0), rng.uniform(0, np.pi))
     return [Sersic(strength * rng.uniform(0.2, 0.45), ellipse, radius * rng.uniform(1.1, 1.8), 1.0)]
+
+
+def _dusty(rng: np.random.Generator, galaxy: Galaxy, ellipse: Ellipse) -> Galaxy:
+    """The galaxy behind a lane: along the middle of a disc, anyhow and bent in a post-merger."""
+    lane = _dust_lane(rng, galaxy.radius_arcsec)
+    if galaxy.kind == STAR_FORMING:
+        lane = replace(lane, ellipse=Ellipse(angle_rad=ellipse.angle_rad), bend=0.0)
+    return replace(galaxy, dust=lane, kept_share=_kept_share(galaxy, lane))
+
+
+def _dust_lane(rng: np.random.Generator, radius: float) -> DustLane:
+    x, y = Ellipse().point(radius * rng.uniform(0, 0.3), rng.uniform(0, 2 * np.pi))
+    return DustLane(
+        ellipse=Ellipse(x, y, angle_rad=rng.uniform(0, np.pi)),
+        half_length_arcsec=radius * rng.uniform(0.6, 1.5),
+        half_width_arcsec=max(radius * rng.uniform(0.06, 0.15), 1.2 * SHARPEST_ARCSEC),
+        bend=rng.uniform(-0.3, 0.3),
+        optical_depth=rng.uniform(0.3, 1.0),
+    )
+
+
+def _kept_share(galaxy: Galaxy, lane: DustLane) -> float:
+    """Share of a galaxy's light that passes a lane, on a grid of its own, so that it is the same in every image."""
+    side = 120
+    grid = Grid.around(side / 2, side / 2, (side, side), 8 * galaxy.radius_arcsec / side)
+    image = render(galaxy, 1.0, grid)
+    return float(1 - np.sum(image * (1 - lane.transmission(grid)), dtype=np.float64))
 
 
 def _modulation(rng: np.random.Generator, arm_contrast: float, lopsidedness: float) -> Modulation:

@@ -59,6 +59,15 @@ class FieldFacts:
 # The sky rms and exposure times are COSMOS's; EGS was observed to the same depth within CANDELS/Wide.
 _WIDE = MappingProxyType({"F814W": Depth(0.000721, 6900.0), "F125W_F160W": Depth(0.002652, 3200.0)})
 
+DEPTHS: Mapping[str, Mapping[str, Depth]] = MappingProxyType(
+    {
+        "COSMOS": _WIDE,
+        "EGS": _WIDE,
+        "GOODS_N": MappingProxyType({"F814W": Depth(0.000487, 1200.0), "F125W_F160W": Depth(0.002371, 2800.0)}),
+    }
+)
+"""Sky rms and exposure time by field and instrument, where they are known."""
+
 FIELDS: Mapping[str, FieldFacts] = MappingProxyType(
     {
         "COSMOS": FieldFacts(150.1163213, 2.200973097, 0.0, (400.5, 600.5), _WIDE),

@@ -51,6 +51,10 @@ class Band:
         """Flux of a magnitude, e-/s."""
         return float(10 ** (-0.4 * (magnitude_ab - self.zero_point_ab)))
 
+    def magnitude(self, flux: float) -> float:
+        """AB magnitude of a positive flux, e-/s."""
+        return float(self.zero_point_ab - 2.5 * np.log10(flux))
+
 
 @dataclass(frozen=True, slots=True)
 class Depth:

@@ -290,6 +290,38 @@ class Shell:
         return np.exp(edge - np.float32(0.5) * along * along)
 
 
+@dataclass(frozen=True, slots=True)
+class DustLane:
+    """A curved band that takes light away from all that lies behind it.
+
+    Parameters
+    ----------
+    ellipse
+        Middle of the lane; its angle is the lane's direction.
+    half_length_arcsec, half_width_arcsec
+        Gaussian sigmas along and across it.
+    bend
+        How far it is bent away from a straight line one ``half_length_arcsec`` from its middle, in ``half_length_arcsec``.
+    optical_depth
+        In its middle.
+    """
+
+    ellipse: Ellipse
+    half_length_arcsec: float
+    half_width_arcsec: float
+    bend: float
+    optical_depth: float
+
+    def transmission(self, grid: Grid) -> Float32Array:
+        """(rows, columns) float32: the share of the light that passes."""
+        along, across = self.ellipse.axes(grid)
+        along /= np.float32(self.half_length_arcsec)
+        bent = np.float32(self.bend * self.half_length_arcsec) * along * along
+        across = np.asarray(across - bent, np.float32) / np.float32(self.half_width_arcsec)
+        depth = np.float32(self.optical_depth) * np.exp(np.float32(-0.5) * (along * along + across * across))
+        return np.asarray(np.exp(-depth), np.float32)
+
+
 def _few_around(axis_arcsec: Float32Array, point_arcsec: float) -> slice:
     step = float(axis_arcsec[1] - axis_arcsec[0])
     middle = round((point_arcsec - float(axis_arcsec[0])) / step)

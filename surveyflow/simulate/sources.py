@@ -14,7 +14,7 @@ import numpy as np
 
 from surveyflow.simulate.galaxies import STAR
 from surveyflow.simulate.observe import F160W, F814W
-from surveyflow.simulate.scenes import SkyObject, draw_background, draw_neighbours, draw_target
+from surveyflow.simulate.scenes import REDSHIFT_SCALE, REDSHIFT_SHAPE, SkyObject, draw_background, draw_neighbours, draw_target
 from surveyflow.simulate.traps import ACS, WFC3, Trap, free_traps, local_fraction, n_free_traps, placed_traps
 from surveyflow.types import POST_MERGER, STAR_FORMING, BoolArray, Float64Array
 
@@ -100,8 +100,8 @@ def _unlisted(seed: int, field: str, listed: tuple[ListedSource, ...], shape: tu
 
 def _ordinary(rng: np.random.Generator, number: int, x_pix: float, y_pix: float) -> ListedSource:
     kind = STAR if number % 20 == 7 else _draw_kind(rng)
-    # Galaxies as deep as CANDELS sees them: median 1.2, a tenth below 0.5, a few beyond 3.
-    redshift = 0.0 if kind == STAR else round(float(rng.gamma(3.0, 0.45)), 4)
+    # Galaxies as deep as CANDELS sees them.
+    redshift = 0.0 if kind == STAR else round(float(rng.gamma(REDSHIFT_SHAPE, REDSHIFT_SCALE)), 4)
     return ListedSource(x_pix, y_pix, redshift, None, _sky_object(rng, kind, x_pix, y_pix, redshift))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from surveyflow.sky.noise import sky_rms
 from surveyflow.types import BoolArray, Float32Array, Float64Array, Stretch
 
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -18,16 +19,19 @@ _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max
 def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening: float) -> Float32Array:
     """Stretch cutouts as a model's card says.
 
-    With ``s`` for the softening, and ``minmax(y) = (y - min(y)) / (max(y) - min(y))`` over the valid pixels:
+    With ``s`` for the softening, ``minmax(y) = (y - min(y)) / (max(y) - min(y))`` over the valid pixels, and ``rms`` for
+    `surveyflow.sky.noise.sky_rms` of the cutout:
 
     ============  ===============================
     asinh_minmax  ``minmax(arcsinh(x / s))``
     minmax        ``minmax(x)``
     linear        ``x / s``
     log_minmax    ``minmax(log10(max(x, s)))``
+    asinh_noise   ``arcsinh(x / (s * rms))``
     ============  ===============================
 
-    Invalid pixels become 0, and so does all of a cutout whose stretched valid pixels are equal.
+    Invalid pixels become 0, and so does all of a cutout whose stretched valid pixels are equal, or whose ``rms`` is needed and
+    is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax`` and ``asinh_noise``.
 
     Parameters
     ----------
@@ -38,12 +42,12 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     stretch
         Which formula.
     softening
-        In the pixels' unit; a positive normal float32.
+        In the pixels' unit, or, for ``asinh_noise``, a number; a positive normal float32.
 
     Returns
     -------
     prepared
-        (n, size, size) float32, finite; within [0, 1] unless ``linear``.
+        (n, size, size) float32, finite; within [0, 1] unless ``linear`` or ``asinh_noise``.
 
     Raises
     ------
@@ -62,11 +66,23 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     if not _LEAST <= softening <= _MOST:
         raise ValueError(f"softening must lie between {_LEAST:.2g} and {_MOST:.2g}, not {softening}")
     formula = _FORMULAS[stretch]
+    scales = softening * _units(pixels, valid, stretch)
     prepared = np.zeros(pixels.shape, dtype=np.float32)
-    for target, cutout, has_data in zip(prepared, pixels, valid, strict=True):
-        if has_data.any():
-            target[has_data] = formula(cutout[has_data].astype(np.float64), softening)
+    for target, cutout, has_data, scale in zip(prepared, pixels, valid, scales, strict=True):
+        if scale > 0 and has_data.any():
+            target[has_data] = formula(cutout[has_data].astype(np.float64), float(scale))
     return prepared
+
+
+def _units(pixels: Float32Array, valid: BoolArray, stretch: Stretch) -> Float64Array:
+    """(n,) what each cutout's softening is counted in; NaN where it cannot be measured."""
+    if stretch is Stretch.ASINH_NOISE:
+        return sky_rms(pixels, valid).astype(np.float64)
+    return np.ones(len(pixels))
+
+
+def _asinh(x: Float64Array, softening: float) -> Float64Array:
+    return np.zeros_like(x) if x.min() == x.max() else np.arcsinh(x / softening)
 
 
 def _asinh_minmax(x: Float64Array, softening: float) -> Float64Array:
@@ -93,4 +109,5 @@ _FORMULAS: Mapping[Stretch, Callable[[Float64Array, float], Float64Array]] = {
     Stretch.MINMAX: lambda x, _: _minmax(x),
     Stretch.LINEAR: _linear,
     Stretch.LOG_MINMAX: _log_minmax,
+    Stretch.ASINH_NOISE: _asinh,
 }

@@ -58,6 +58,38 @@ def recall(confusion: ArrayLike) -> Float64Array:
     return recalls
 
 
+def precision(confusion: ArrayLike) -> Float64Array:
+    """Purity of each class: the fraction of those taken for it that belong to it.
+
+    Parameters
+    ----------
+    confusion
+        (n_classes, n_classes) counts; rows are the truth.
+
+    Returns
+    -------
+    (n_classes,) float64; NaN for a class that nothing was taken for. It holds for the mixture of classes that was tested.
+
+    Examples
+    --------
+    >>> precision([[3, 1], [1, 1]]).tolist()
+    [0.75, 0.5]
+    """
+    return recall(np.transpose(np.asarray(confusion, np.float64)))
+
+
+def accuracy(confusion: ArrayLike) -> float:
+    """The fraction of all that was recognised; NaN for an empty matrix. Rows of ``confusion`` are the truth.
+
+    Examples
+    --------
+    >>> round(accuracy([[1827, 481], [491, 1959]]), 4)
+    0.7957
+    """
+    counts = np.asarray(confusion, np.float64)
+    return float(np.trace(counts) / counts.sum()) if counts.any() else float("nan")
+
+
 def upsilon(confusion: ArrayLike) -> float:
     """The smallest recall of any class: Upsilon of Ferreira et al. (2022), whose README calls it a precision.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surveyflow.types import Float32Array, Float64Array
+from surveyflow.types import Float32Array, Float64Array, Int32Array
 
 HISTOGRAM_BINS = 50
 """Bins of ``p_pm_hist``, equally wide over [0, 1]."""
@@ -15,7 +16,7 @@ HISTOGRAM_BINS = 50
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.50, "q84": 0.84, "q95": 0.95}
 """Names of the quantiles in the catalog, and their probabilities."""
 
-_MOST_DRAWS = 65_535
+MOST_DRAWS = 65_535
 """A histogram bin counts in 16 bits."""
 
 
@@ -62,6 +63,99 @@ class PosteriorSummary:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@dataclass(frozen=True, slots=True)
+class DrawStatistics:
+    """The few numbers of n sources' draws of (p_pm, p_sf) that their summaries follow from.
+
+    Parameters
+    ----------
+    n_draws
+        Draws a source, 1 to 65535.
+    ranked
+        (n, 2, ranks) float32: of each output, the draws whose ranks are `order_ranks`; all NaN where any draw is.
+    sums
+        (n, 2) float64: sum of the draws.
+    squares
+        (n, 2) float64: sum of the draws' squared distances from their mean.
+    wins
+        (n,) int32: draws with p_pm > p_sf.
+    histogram
+        (n, 50) uint16: draws of p_pm in each bin between `bin_edges`.
+    """
+
+    n_draws: int
+    ranked: Float32Array
+    sums: Float64Array
+    squares: Float64Array
+    wins: Int32Array
+    histogram: NDArray[np.uint16]
+
+    @classmethod
+    def empty(cls, n_sources: int, n_draws: int) -> DrawStatistics:
+        """Arrays that are still to be filled.
+
+        Raises
+        ------
+        ValueError
+            If there are no draws, or more than can be counted.
+        """
+        if not 1 <= n_draws <= MOST_DRAWS:
+            raise ValueError(f"1 to {MOST_DRAWS} draws can be summarised, not {n_draws}")
+        return cls(
+            n_draws,
+            ranked=np.empty((n_sources, 2, len(order_ranks(n_draws))), np.float32),
+            sums=np.empty((n_sources, 2)),
+            squares=np.empty((n_sources, 2)),
+            wins=np.empty(n_sources, np.int32),
+            histogram=np.empty((n_sources, HISTOGRAM_BINS), np.uint16),
+        )
+
+    @classmethod
+    def of(cls, draws: Float32Array) -> DrawStatistics:
+        """From (n, T, 2) float32 draws; see `summarise`."""
+        ordered = np.sort(np.ascontiguousarray(draws.transpose(0, 2, 1)), axis=2)
+        _check_range(ordered)
+        values = ordered.astype(np.float64)
+        sums = values.sum(axis=2)
+        return cls(
+            n_draws=draws.shape[1],
+            ranked=ordered[:, :, order_ranks(draws.shape[1])],
+            sums=sums,
+            squares=np.square(values - sums[:, :, None] / draws.shape[1]).sum(axis=2),
+            wins=np.count_nonzero(draws[:, :, 0] > draws[:, :, 1], axis=1).astype(np.int32),
+            histogram=_histograms(ordered[:, 0]),
+        )
+
+    def summary(self) -> PosteriorSummary:
+        """What the catalog says of the draws.
+
+        Raises
+        ------
+        ValueError
+            If a draw is NaN or lies outside [0, 1].
+        """
+        _check_range(self.ranked)
+        f_pm = self.wins / self.n_draws
+        return PosteriorSummary(
+            **self._distribution("p_pm", 0),
+            **self._distribution("p_sf", 1),
+            f_pm=f_pm.astype(np.float32),
+            vote_entropy=_binary_entropy(f_pm).astype(np.float32),
+            p_pm_hist=self.histogram,
+        )
+
+    def _distribution(self, name: str, output: int) -> dict[str, Float32Array]:
+        """Mean, standard deviation and quantiles of one output, by name of column."""
+        moments = {"mean": self.sums[:, output] / self.n_draws, "std": np.sqrt(self.squares[:, output] / self.n_draws)}
+        quantiles = {key: self._quantile(output, level) for key, level in QUANTILES.items()}
+        return {f"{name}_{key}": value.astype(np.float32) for key, value in (moments | quantiles).items()}
+
+    def _quantile(self, output: int, level: float) -> Float64Array:
+        """The quantile of one output."""
+        places = order_ranks(self.n_draws).searchsorted(_neighbours(level, self.n_draws))
+        return _between(self.ranked[:, output, places].astype(np.float64), level, self.n_draws)
+
+
 def summarise(draws: Float32Array) -> PosteriorSummary:
     """Summarise Monte Carlo draws of (p_pm, p_sf), in float64.
 
@@ -83,45 +177,89 @@ def summarise(draws: Float32Array) -> PosteriorSummary:
     >>> summary.f_pm, summary.p_pm_mean
     (array([0.5], dtype=float32), array([0.5], dtype=float32))
     """
-    if draws.ndim != 3 or draws.shape[2] != 2 or not 1 <= draws.shape[1] <= _MOST_DRAWS:
-        raise ValueError(f"draws must have shape (n, T, 2) with 1 <= T <= {_MOST_DRAWS}, not {draws.shape}")
-    p_pm, p_sf = _sorted_output(draws, 0), _sorted_output(draws, 1)
-    f_pm = np.count_nonzero(draws[:, :, 0] > draws[:, :, 1], axis=1) / draws.shape[1]
-    return PosteriorSummary(
-        **_distribution("p_pm", p_pm),
-        **_distribution("p_sf", p_sf),
-        f_pm=f_pm.astype(np.float32),
-        vote_entropy=_binary_entropy(f_pm).astype(np.float32),
-        p_pm_hist=_histograms(p_pm),
-    )
+    if draws.ndim != 3 or draws.shape[2] != 2 or not 1 <= draws.shape[1] <= MOST_DRAWS:
+        raise ValueError(f"draws must have shape (n, T, 2) with 1 <= T <= {MOST_DRAWS}, not {draws.shape}")
+    return DrawStatistics.of(draws).summary()
 
 
-def _sorted_output(draws: Float32Array, output: int) -> Float32Array:
-    """(n, T) draws of one output, ascending; checked to lie in [0, 1]."""
+def sorted_output(draws: Float32Array, output: int) -> Float32Array:
+    """(n, T) draws of one output, ascending.
+
+    Parameters
+    ----------
+    draws
+        (n, T, n_outputs) float32, T at least 1.
+    output
+        Which output.
+
+    Raises
+    ------
+    ValueError
+        If a draw is NaN or lies outside [0, 1].
+    """
     ordered = np.sort(draws[:, :, output], axis=1)
-    inside = (ordered[:, 0] >= 0) & (ordered[:, -1] <= 1)  # NaN sorts last, and fails the comparison
-    if not inside.all():
-        source = int(np.flatnonzero(~inside)[0])
-        low, high = ordered[source, [0, -1]]
-        raise ValueError(f"draws must lie in [0, 1]: output {output} of source {source} ranges from {low} to {high}")
+    _check_range(ordered[:, None])
     return ordered
 
 
-def _distribution(name: str, ordered: Float32Array) -> dict[str, Float32Array]:
-    """Mean, standard deviation and quantiles of ascending draws, by name of column."""
-    values = ordered.astype(np.float64)
-    mean = values.sum(axis=1) / values.shape[1]
-    std = np.sqrt(np.square(values - mean[:, None]).sum(axis=1) / values.shape[1])
-    moments = {"mean": mean, "std": std} | {key: _quantile(values, level) for key, level in QUANTILES.items()}
+def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Iterable[str]) -> dict[str, Float32Array]:
+    """Mean, standard deviation (divisor T) and quantiles of each source's draws, in float64.
+
+    Parameters
+    ----------
+    name
+        Of the quantity, before the names of the statistics: ``p_pm`` for ``p_pm_mean``.
+    ordered
+        (n, T) draws, ascending.
+    quantiles
+        Names in `QUANTILES`.
+
+    Returns
+    -------
+    (n,) float32 by name of column.
+    """
+    values = ordered.astype(np.float64, copy=False)
+    n_draws = values.shape[1]
+    mean = values.sum(axis=1) / n_draws
+    std = np.sqrt(np.square(values - mean[:, None]).sum(axis=1) / n_draws)
+    levels = {key: QUANTILES[key] for key in quantiles}
+    moments = {"mean": mean, "std": std} | {
+        key: _between(values[:, _neighbours(level, n_draws)], level, n_draws) for key, level in levels.items()
+    }
     return {f"{name}_{key}": value.astype(np.float32) for key, value in moments.items()}
 
 
-def _quantile(ordered: Float64Array, level: float) -> Float64Array:
-    """The quantile of ascending draws; Hyndman and Fan (1996), definition 7, numpy's ``linear``."""
-    position = level * (ordered.shape[1] - 1)
-    below = int(position)
-    above = min(below + 1, ordered.shape[1] - 1)
-    quantile: Float64Array = ordered[:, below] + (ordered[:, above] - ordered[:, below]) * (position - below)
+def order_ranks(n_draws: int) -> Int32Array:
+    """Ranks of the least and the greatest draw and of those between which the quantiles lie: ascending, the least draw's is 0."""
+    neighbours = [_neighbours(level, n_draws) for level in QUANTILES.values()]
+    return np.unique([(0, n_draws - 1), *neighbours]).astype(np.int32)
+
+
+def bin_edges() -> Float32Array:
+    """(51,) edges of the histogram's bins; they are float32, like the draws."""
+    return np.linspace(0, 1, HISTOGRAM_BINS + 1, dtype=np.float32)
+
+
+def _check_range(ordered: Float32Array) -> None:
+    """Check (n, 2, ...) ascending draws."""
+    inside = (ordered[:, :, 0] >= 0) & (ordered[:, :, -1] <= 1)  # NaN comes last, and fails the comparison
+    if not inside.all():
+        source, output = np.argwhere(~inside)[0]
+        low, high = ordered[source, output, [0, -1]]
+        raise ValueError(f"draws must lie in [0, 1]: output {output} of source {source} ranges from {low} to {high}")
+
+
+def _neighbours(level: float, n_draws: int) -> tuple[int, int]:
+    """Ranks of the draws that a quantile lies between."""
+    below = int(level * (n_draws - 1))
+    return below, min(below + 1, n_draws - 1)
+
+
+def _between(neighbours: Float64Array, level: float, n_draws: int) -> Float64Array:
+    """The quantile between its two neighbours, (n, 2); Hyndman and Fan (1996), definition 7, numpy's ``linear``."""
+    low, high = neighbours[:, 0], neighbours[:, 1]
+    position = level * (n_draws - 1)
+    quantile: Float64Array = low + (high - low) * (position - int(position))
     return quantile
 
 
@@ -133,10 +271,9 @@ def _binary_entropy(fraction: Float64Array) -> Float64Array:
 
 
 def _histograms(ordered: Float32Array) -> NDArray[np.uint16]:
-    """(n, 50) counts of ascending draws; bin edges are float32, like the draws."""
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1, dtype=np.float32)[1:-1]
+    """(n, 50) counts of ascending draws."""
     below = np.zeros((len(ordered), HISTOGRAM_BINS + 1), dtype=np.int64)
     below[:, -1] = ordered.shape[1]
     for row, values in zip(below, ordered, strict=True):
-        row[1:-1] = values.searchsorted(edges)
+        row[1:-1] = values.searchsorted(bin_edges()[1:-1])
     return np.diff(below, axis=1).astype(np.uint16)

@@ -17,7 +17,6 @@ from distributed import Client
 from slurm_machine import missing_programs, running_slurm, wait_until
 from stubs import TINY
 from surveyflow.catalog.releases import read_catalog
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import ClusterError
 from surveyflow.flow.clusters import open_executor
 from surveyflow.flow.profiles import SerialProfile, load_profile
@@ -26,7 +25,7 @@ from surveyflow.inputs.workflow import load_workflow
 from surveyflow.runs.batch import prepare_submission
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
-from worlds import MiniSurvey, copied
+from worlds import MiniSurvey, copied, write_untrained_models
 
 TESTS = Path(__file__).parents[1]
 LOOPBACK = {"127.0.0.1", "::1"}

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from broken_inputs import BROKEN, BrokenInput
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import WorkflowError
 from surveyflow.inputs.workflow import load_workflow
 from surveyflow.runs.preflight import open_survey
 from surveyflow.types import Architecture
-from worlds import copied
+from worlds import copied, write_untrained_models
 
 
 @pytest.fixture(scope="module")

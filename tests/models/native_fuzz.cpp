@@ -1,5 +1,9 @@
 // Random networks through every instruction set, in buffers of exactly the size that they need, for the sanitizers to watch.
-// Usage: native_fuzz SEED ROUNDS. Also fails where the answer depends on batch, threads or the number of draws.
+// Usage: native_fuzz SEED ROUNDS. Also fails where the answer depends on batch, threads or the number of draws, or where draws
+// are not counted as they are one by one, or where features differ from convolutions done directly, in double precision.
+#include <algorithm>
+#include <cmath>
+#include <complex>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -7,11 +11,15 @@
 #include <random>
 #include <vector>
 
+#define SURVEYFLOW_ISA fuzz
+#define SURVEYFLOW_LANES 4
 #include "kernels.hpp"
+#include "statistics.hpp"
 
 extern "C" int surveyflow_usable(int instruction_set);
 extern "C" int surveyflow_features(int instruction_set, const FeaturesTask* task);
 extern "C" int surveyflow_draw(int instruction_set, const DrawTask* task);
+extern "C" int surveyflow_statistics(int instruction_set, const StatisticsTask* task);
 
 namespace {
 
@@ -48,20 +56,20 @@ struct Network {
     HeadSpec head;
 };
 
-ConvolutionSpec convolution(int side, int kernel_size, int n_inputs, int n_outputs, bool pooled) {
+ConvolutionSpec convolution(bool is_first, int side, int kernel_size, int n_inputs, int n_outputs, bool pooled) {
     ConvolutionSpec spec = {};
     spec.kernel_size = kernel_size;
     spec.input_size = side;
-    spec.n_inputs = padded(n_inputs, group_size);
+    spec.n_inputs = is_first ? n_inputs : padded(n_inputs, group_size);
     spec.n_outputs = padded(n_outputs, group_size);
     spec.pooled = pooled;
     const int out = output_size(spec);
-    spec.points = n_inputs == 0 ? smooth_even(side) : smooth_even(between(kernel_size + 1, side + kernel_size + 2));
+    spec.points = is_first ? smooth_even(side) : smooth_even(between(kernel_size + 1, side + kernel_size + 2));
     const int widest = spec.points - kernel_size + 1;
-    spec.tile_step = n_inputs == 0 || out <= widest ? out : widest - widest % 2;
+    spec.tile_step = is_first || out <= widest ? out : widest - widest % 2;
     spec.n_tiles = (out + spec.tile_step - 1) / spec.tile_step;
     const std::size_t frequencies = spec.points / 2 + 1;
-    const std::size_t rows = n_inputs == 0 ? kernel_size : std::size_t(spec.points) * spec.n_inputs;
+    const std::size_t rows = std::size_t(is_first ? kernel_size : spec.points) * spec.n_inputs;
     spec.spectrum = numbers(2 * frequencies * rows * spec.n_outputs);
     spec.bias = numbers(spec.n_outputs);
     spec.scale = numbers(spec.n_outputs);
@@ -77,12 +85,12 @@ std::unique_ptr<Network> random_network() {
     for (int block = 0; block < n_blocks; ++block) kernels.push_back(2 * between(0, 2) + 1);
     for (int block = n_blocks - 1; block >= 0; --block) side = 2 * side + 2 * (kernels[block] - 1);
     side += between(0, 12);
-    int channels = 0;
+    int channels = between(1, 3);
     for (int block = 0; block < n_blocks; ++block) {
         const int width = between(1, 36);
         for (int second = 0; second < 2; ++second) {
             const bool pooled = second && block + 1 < n_blocks;
-            network->convolutions.push_back(convolution(side, kernels[block], channels, width, pooled));
+            network->convolutions.push_back(convolution(network->convolutions.empty(), side, kernels[block], channels, width, pooled));
             side = map_size_after(network->convolutions.back());
             channels = width;
         }
@@ -112,12 +120,215 @@ void require(bool fact, const char* what) {
     std::exit(1);
 }
 
+// Value of [ky][kx][input][output], all channels padded.
+double kernel_value(const float* kernel, const ConvolutionSpec& spec, int ky, int kx, int i, int o) {
+    return kernel[((ky * spec.kernel_size + kx) * std::max(spec.n_inputs, 1) + i) * spec.n_outputs + o];
+}
+
+// One frequency of a kernel, as models/spectra.py makes it; along rows only for the first convolution, at row `y`.
+std::complex<double> frequency(const float* kernel, const ConvolutionSpec& spec, int fx, int fy_or_row, int i, int o) {
+    const bool first = spec.n_inputs < group_size;
+    const double step = 2 * std::acos(-1.0) / spec.points;
+    std::complex<double> sum = 0;
+    for (int y = 0; y < spec.kernel_size; ++y) {
+        if (first && y != fy_or_row) continue;
+        for (int x = 0; x < spec.kernel_size; ++x) {
+            const double angle = step * (fx * x + (first ? 0 : fy_or_row * y));
+            sum += std::polar(kernel_value(kernel, spec, y, x, i, o), angle);
+        }
+    }
+    return sum / (2.0 * spec.points * (first ? 1 : spec.points));
+}
+
+const float* spectrum_of(const float* kernel, const ConvolutionSpec& spec) {
+    const bool first = spec.n_inputs < group_size;
+    const int n_rows = first ? 1 : spec.points, n_inputs = first ? spec.kernel_size : spec.n_inputs;
+    const int groups = spec.n_outputs / group_size, frequencies = spec.points / 2 + 1;
+    arrays.emplace_back(new float[std::size_t(frequencies) * n_rows * groups * n_inputs * 2 * group_size]);
+    float* to = arrays.back().get();
+    for (int fx = 0; fx < frequencies; ++fx) {
+        for (int fy = 0; fy < n_rows; ++fy) {
+            for (int group = 0; group < groups; ++group) {
+                for (int i = 0; i < n_inputs; ++i, to += 2 * group_size) {
+                    for (int lane = 0; lane < group_size; ++lane) {
+                        const int o = group * group_size + lane;
+                        const std::complex<double> value = frequency(kernel, spec, fx, first ? i : fy, first ? 0 : i, o);
+                        to[lane] = static_cast<float>(value.real());
+                        to[lane + group_size] = static_cast<float>(value.imag());
+                    }
+                }
+            }
+        }
+    }
+    return arrays.back().get();
+}
+
+using Map = std::vector<double>;  // [y][x][channel]
+
+Map convolved(const Map& map, const float* kernel, const ConvolutionSpec& spec) {
+    const int side = spec.input_size, out = output_size(spec), n_inputs = spec.n_inputs;
+    Map result;
+    for (int y = 0; y < out; ++y) {
+        for (int x = 0; x < out; ++x) {
+            for (int o = 0; o < spec.n_outputs; ++o) {
+                double sum = spec.bias[o];
+                for (int v = 0; v < spec.kernel_size; ++v) {
+                    for (int u = 0; u < spec.kernel_size; ++u) {
+                        const double* pixel = &map[((y + v) * side + x + u) * n_inputs];
+                        for (int i = 0; i < n_inputs; ++i) sum += pixel[i] * kernel_value(kernel, spec, v, u, i, o);
+                    }
+                }
+                result.push_back(std::max(sum, 0.0) * spec.scale[o] + spec.shift[o]);
+            }
+        }
+    }
+    return result;
+}
+
+Map pooled(const Map& map, int side, int channels) {
+    Map result;
+    for (int y = 0; y + 1 < side; y += 2) {
+        for (int x = 0; x + 1 < side; x += 2) {
+            for (int c = 0; c < channels; ++c) {
+                const auto at = [&](int v, int u) { return map[((y + v) * side + x + u) * channels + c]; };
+                result.push_back(std::max(std::max(at(0, 0), at(0, 1)), std::max(at(1, 0), at(1, 1))));
+            }
+        }
+    }
+    return result;
+}
+
+// A network of 16 channels and small maps, whose spectra are those of kernels.
+void check_features() {
+    const int kernel_size = 3, n_features = 24, n_layers = 4;
+    int side = 14 + between(0, 8);
+    std::vector<ConvolutionSpec> specs;
+    std::vector<const float*> kernels;
+    const int image_side = side;
+    for (int layer = 0; layer < n_layers; ++layer) {
+        specs.push_back(convolution(layer == 0, side, kernel_size, layer ? group_size : 1, group_size, layer == 1));
+        kernels.push_back(numbers(kernel_size * kernel_size * (layer ? group_size : 1) * group_size));
+        specs.back().spectrum = spectrum_of(kernels.back(), specs.back());
+        side = map_size_after(specs.back());
+    }
+    const float* dense = numbers(group_size * 2 * group_size);
+    const TrunkSpec trunk = {n_layers, 2 * group_size, n_features, specs.data(), dense, numbers(2 * group_size)};
+    const float* image = numbers(image_side * image_side);
+    Map map(image, image + image_side * image_side);
+    for (int layer = 0; layer < n_layers; ++layer) {
+        map = convolved(map, kernels[layer], specs[layer]);
+        if (specs[layer].pooled) map = pooled(map, output_size(specs[layer]), group_size);
+    }
+    std::vector<double> expected(n_features);
+    double greatest = 0;
+    for (int u = 0; u < n_features; ++u) {
+        expected[u] = trunk.dense_bias[u];
+        for (std::size_t j = 0; j < map.size(); ++j) expected[u] += map[j] / (side * side) * dense[j % group_size * 2 * group_size + u];
+        greatest = std::max(greatest, std::abs(expected[u]));
+    }
+    for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
+        if (!surveyflow_usable(instruction_set)) continue;
+        std::vector<float> features(n_features);
+        const FeaturesTask task = {&trunk, image, 1, features.data(), 1};
+        require(surveyflow_features(instruction_set, &task) == done, "features failed");
+        for (int u = 0; u < n_features; ++u) {
+            require(std::abs(features[u] - expected[u]) <= 2e-6 * greatest, "features differ from direct convolution");
+        }
+    }
+}
+
+constexpr int n_bins = 50;
+
+std::vector<float> bin_edges() {
+    std::vector<float> edges;
+    for (int b = 0; b < n_bins; ++b) edges.push_back(static_cast<float>(b * 0.02));
+    edges.push_back(INFINITY);
+    return edges;
+}
+
+// Ascending ranks, the first and the last among them.
+std::vector<std::int32_t> some_ranks(int n) {
+    std::vector<std::int32_t> ranks = {0, n - 1};
+    for (int i = between(0, fuzz::most_ranks - 2); i > 0; --i) ranks.push_back(between(0, n - 1));
+    std::sort(ranks.begin(), ranks.end());
+    return ranks;
+}
+
+// Draws that are spread as sigmoids are, or crowded, or few values over and over.
+std::vector<float> random_draws(int n) {
+    const int kind = between(0, 3);
+    const float spread = std::pow(10.0f, between(-8, 2)), centre = between(-90, 90);
+    std::normal_distribution<float> normal(kind == 0 ? centre : 0.0f, spread);
+    std::vector<float> draws;
+    for (int i = 0; i < n; ++i) {
+        const float draw = 1.0f / (1.0f + std::exp(-normal(generator)));
+        draws.push_back(kind == 1 ? between(0, n_bins) * 0.02f : kind == 2 ? draw * 1e-30f : draw);
+    }
+    if (kind == 3) draws[between(0, n - 1)] = 0.0f;
+    for (float& draw : draws) draw = draw > 1.0f ? 1.0f : draw;
+    return draws;
+}
+
+void check_counting() {
+    const int n = between(0, 1) ? between(1, 5000) : between(1, 40);
+    std::vector<float> draws = random_draws(n), room(fuzz::most_deals * n);
+    const std::vector<std::int32_t> ranks = some_ranks(n);
+    std::vector<float> found(ranks.size());
+    fuzz::find_ranked({draws.data(), n, 0, ranks.data(), static_cast<int>(ranks.size())}, found.data(), room.data(), n);
+    const std::vector<float> edges = bin_edges();
+    std::uint16_t counts[n_bins] = {};
+    fuzz::count_bins(draws.data(), n, edges.data(), n_bins, counts);
+
+    std::sort(draws.begin(), draws.end());
+    for (std::size_t i = 0; i < ranks.size(); ++i) require(found[i] == draws[ranks[i]], "a draw has another rank");
+    for (int b = 0; b < n_bins; ++b) {
+        const auto first = std::lower_bound(draws.begin(), draws.end(), edges[b]);
+        require(std::lower_bound(first, draws.end(), edges[b + 1]) - first == counts[b], "a bin holds another number of draws");
+    }
+}
+
+// All draws' statistics equal those of `draws`, and do not depend on the threads.
+void check_statistics(int instruction_set, const Network& network, const DrawTask& drawn) {
+    const int n_outputs = network.dense.back().n_outputs, n = drawn.n_sources, n_draws = drawn.n_draws;
+    const int outputs[2] = {between(0, n_outputs - 1), between(0, n_outputs - 1)};
+    const std::vector<std::int32_t> ranks = some_ranks(n_draws);
+    const std::vector<float> edges = bin_edges();
+    const int n_ranks = ranks.size();
+    std::unique_ptr<float[]> ranked(new float[2 * n * n_ranks]);
+    std::unique_ptr<double[]> sums(new double[2 * n]), squares(new double[2 * n]);
+    std::unique_ptr<std::int32_t[]> wins(new std::int32_t[n]);
+    std::unique_ptr<std::uint16_t[]> histogram(new std::uint16_t[n * n_bins]);
+    const StatisticsTask task = {drawn.head, drawn.features, drawn.source_keys, n, drawn.n_draws, drawn.seed,
+                                 {outputs[0], outputs[1]}, n_ranks, ranks.data(), n_bins, edges.data(), ranked.get(), sums.get(),
+                                 squares.get(), wins.get(), histogram.get(), between(1, 4)};
+    require(surveyflow_statistics(instruction_set, &task) == done, "statistics failed");
+    for (int place = 0; place < 2 * n; ++place) {
+        std::vector<float> own;
+        for (int d = 0; d < n_draws; ++d) own.push_back(drawn.draws[(place / 2 * n_draws + d) * n_outputs + outputs[place % 2]]);
+        double sum = 0;
+        for (float draw : own) sum += draw;
+        require(sum == sum ? std::abs(sum - sums[place]) <= 1e-12 * sum : sums[place] != sums[place], "a sum differs");
+        if (sum != sum) continue;
+        std::sort(own.begin(), own.end());
+        for (int i = 0; i < n_ranks; ++i) require(ranked[place * n_ranks + i] == own[ranks[i]], "a draw has another rank");
+    }
+}
+
+// Bit by bit, but for NaN, of which there are many.
+bool same(const float* one, const float* other, int n) {
+    for (int i = 0; i < n; ++i) {
+        if (std::memcmp(one + i, other + i, sizeof(float)) && !(one[i] != one[i] && other[i] != other[i])) return false;
+    }
+    return true;
+}
+
 void check(int instruction_set, const Network& network) {
-    const int n = between(1, 5), side = network.convolutions[0].input_size, n_features = network.trunk.n_real_features;
+    const ConvolutionSpec& first = network.convolutions[0];
+    const int n = between(1, 5), size = first.input_size * first.n_inputs * first.input_size, n_features = network.trunk.n_real_features;
     const int n_draws = between(1, 150), n_outputs = network.dense.back().n_outputs, n_threads = between(1, 4);
-    std::unique_ptr<float[]> cutouts(new float[std::size_t(n) * side * side]);
-    std::memcpy(cutouts.get(), numbers(std::size_t(n) * side * side), sizeof(float) * n * side * side);
-    if (between(0, 2) == 0) cutouts[between(0, n * side * side - 1)] = __builtin_nanf("");
+    std::unique_ptr<float[]> cutouts(new float[std::size_t(n) * size]);
+    std::memcpy(cutouts.get(), numbers(std::size_t(n) * size), sizeof(float) * n * size);
+    if (between(0, 2) == 0) cutouts[between(0, n * size - 1)] = __builtin_nanf("");
     std::unique_ptr<float[]> features(new float[n * n_features]), draws(new float[std::size_t(n) * n_draws * n_outputs]);
     std::unique_ptr<std::uint64_t[]> keys(new std::uint64_t[n]);
     for (int i = 0; i < n; ++i) keys[i] = generator();
@@ -125,12 +336,13 @@ void check(int instruction_set, const Network& network) {
     require(surveyflow_features(instruction_set, &all) == done, "features failed");
     const DrawTask draw_all = {&network.head, features.get(), keys.get(), n, std::uint32_t(n_draws), 7, draws.get(), n_threads};
     require(surveyflow_draw(instruction_set, &draw_all) == done, "draw failed");
+    check_statistics(instruction_set, network, draw_all);
 
     const int i = between(0, n - 1), fewer = between(1, n_draws);
     std::unique_ptr<float[]> own(new float[n_features]), own_draws(new float[fewer * n_outputs]);
-    const FeaturesTask one = {&network.trunk, cutouts.get() + std::size_t(i) * side * side, 1, own.get(), 1};
+    const FeaturesTask one = {&network.trunk, cutouts.get() + std::size_t(i) * size, 1, own.get(), 1};
     require(surveyflow_features(instruction_set, &one) == done, "features failed");
-    require(!std::memcmp(own.get(), features.get() + i * n_features, sizeof(float) * n_features), "features depend on the batch");
+    require(same(own.get(), features.get() + i * n_features, n_features), "features depend on the batch");
     const DrawTask draw_one = {&network.head, own.get(), keys.get() + i, 1, std::uint32_t(fewer), 7, own_draws.get(), 1};
     require(surveyflow_draw(instruction_set, &draw_one) == done, "draw failed");
     require(!std::memcmp(own_draws.get(), draws.get() + std::size_t(i) * n_draws * n_outputs, sizeof(float) * fewer * n_outputs),
@@ -142,6 +354,8 @@ void check(int instruction_set, const Network& network) {
 int main(int, char** arguments) {
     generator.seed(std::strtoull(arguments[1], nullptr, 10));
     for (int round = std::atoi(arguments[2]); round > 0; --round) {
+        if (round % 5 == 0) check_features();
+        for (int i = 0; i < 20; ++i) check_counting();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
             if (surveyflow_usable(instruction_set)) check(instruction_set, *network);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 from networks import card
 from surveyflow.errors import ModelError
 from surveyflow.models.cards import card_from_toml, card_to_toml
-from surveyflow.types import Architecture, Domain, Stretch, WeightsOrigin
+from surveyflow.types import CONTAMINATION_TRUTHS, Architecture, ContaminationScale, Domain, Stretch, WeightsOrigin
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)
+scales = st.builds(
+    ContaminationScale, st.sampled_from(CONTAMINATION_TRUTHS), st.floats(1, 20), st.floats(0.1, 1), st.floats(0.1, 9)
+)
 cards = st.builds(
     card,
     citation=text,
@@ -28,6 +32,7 @@ cards = st.builds(
     origin=st.sampled_from(WeightsOrigin),
     domain=st.builds(Domain, st.none() | text, st.none() | st.just((1e-4, 2.5e-3))),
     also_for=st.sampled_from([(), ("COSMOS", "UDS")]),
+    contamination=st.none() | scales,
 )
 
 
@@ -70,6 +75,30 @@ def test_what_is_wrong_is_named_with_its_remedy(toml, message):
         card_from_toml(toml, "card.toml")
 
 
+SCALE = ContaminationScale("sky_sigma", flux_range=8.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("flux_range =", "flux_rnage =", r"\[contamination\] flux_rnage: unknown key\. Did you mean 'flux_range'\?"),
+        ("scatter_limit = 0.5\n", "", r"\[contamination\] scatter_limit: the key is missing"),
+        ('"sky_sigma"', '"two_sigma"', r"truth must be one of sky_sigma, self_sigma, not 'two_sigma'"),
+        ("flux_range = 8.0", "flux_range = -8.0", r"flux_range must lie in \(0, 50\]"),
+    ],
+)
+def test_what_is_wrong_with_the_scale_of_contamination_is_named(old, new, message):
+    toml = card_to_toml(card(contamination=SCALE))
+    assert old in toml
+    with pytest.raises(ModelError, match=f"(?s){message}.*docs/reference/models.md"):
+        card_from_toml(toml.replace(old, new), "card.toml")
+
+
+def test_the_scale_of_contamination_is_part_of_a_cards_digest():
+    digests = {card(contamination=scale).digest for scale in (None, SCALE, replace(SCALE, interval_scale_flux_pp=1.1))}
+    assert len(digests) == 3
+
+
 def test_all_problems_are_reported_at_once():
     toml = changed("softening = 1.0\n", "").replace("band =", "bnad =").replace('"asinh_minmax"', "3")
     with pytest.raises(ModelError) as caught:
@@ -80,6 +109,8 @@ def test_all_problems_are_reported_at_once():
 
 def test_the_reference_names_every_key():
     reference = (Path(__file__).parents[2] / "docs/reference/models.md").read_text()
-    for table in tomllib.loads(card_to_toml(card(Architecture(), domain=Domain("electron/s", (0.1, 0.2))))).values():
+    for table in tomllib.loads(
+        card_to_toml(card(Architecture(), domain=Domain("electron/s", (0.1, 0.2)), contamination=SCALE))
+    ).values():
         for key in table if isinstance(table, dict) else ():
             assert f"`{key}`" in reference

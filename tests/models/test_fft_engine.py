@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from networks import KEY, card, images, random_weights, reference_features, write_small_model
@@ -20,6 +20,8 @@ from surveyflow.models.native_library import InstructionSet, absence, usable_ins
 from surveyflow.models.sampler import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.sky.stretch import prepare
+from surveyflow.stats.posterior import summarise
+from surveyflow.stats.sampling import SummarisingModel
 from surveyflow.types import Architecture, Model, Stretch
 
 pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
@@ -106,28 +108,37 @@ def test_features_of_faint_and_bright_images_equal_the_reference(instruction_set
     assert_features_are_exact(model_of(instruction_set=instruction_set), cutouts, SMALL)
 
 
-@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS, ids=lambda one: one.name)
-def test_any_company_gives_the_same_bits(instruction_set):
-    rng = np.random.default_rng(9)
-    cutouts = images(257, size=40)
-    model = model_of(instruction_set=instruction_set, n_threads=1)
-    expected = model.features(cutouts)
-    for n in (1, 2, 5, 23, 24, 25, 64, 257):
-        rows = rng.permutation(257)[:n]
-        threaded = model_of(instruction_set=instruction_set, n_threads=int(rng.integers(1, 5)))
-        np.testing.assert_array_equal(threaded.features(cutouts[rows]), expected[rows])
+@pytest.fixture(scope="module")
+def company():
+    """257 cutouts, and what each set of instructions makes of them on one thread."""
+    cutouts, keys = images(257, size=40), keys_of(257)
+    alone = {}
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(instruction_set=instruction_set, n_threads=1)
+        features = model.features(cutouts)
+        alone[instruction_set] = (
+            features,
+            model.draw(features, keys, 200, seed=4),
+            model.summarise(features, keys, 200, 4, (1, 0)),
+        )
+    return cutouts, keys, alone
 
 
-@settings(deadline=None, max_examples=20)
-@given(rows=st.lists(st.integers(0, 39), min_size=1, max_size=60), n_threads=st.integers(1, 4), n_draws=st.integers(1, 200))
-def test_any_rows_threads_and_draws_give_the_same_bits(rows, n_threads, n_draws):
-    cutouts, keys = images(40, size=40), keys_of(40)
-    model, other = model_of(n_threads=1), model_of(n_threads=n_threads)
-    features = model.features(cutouts)
-    np.testing.assert_array_equal(other.features(cutouts[rows]), features[rows])
-    np.testing.assert_array_equal(
-        other.draw(features[rows], keys[rows], n_draws, seed=4), model.draw(features, keys, 200, seed=4)[rows, :n_draws]
-    )
+@every_instruction_set
+@settings(deadline=None, max_examples=15)
+@given(n=st.integers(1, 257), order=st.integers(0, 2**32 - 1), n_threads=st.integers(1, 4), n_draws=st.integers(1, 200))
+@example(n=1, order=0, n_threads=4, n_draws=1)
+@example(n=257, order=0, n_threads=3, n_draws=64)
+@pytest.mark.timeout(60)
+def test_any_batch_order_and_threads_give_the_same_bits(company, instruction_set, n, order, n_threads, n_draws):
+    cutouts, keys, alone = company
+    features, draws, summary = alone[instruction_set]
+    rows = np.random.default_rng(order).permutation(257)[:n]
+    model = model_of(instruction_set=instruction_set, n_threads=n_threads)
+    np.testing.assert_array_equal(model.features(cutouts[rows]), features[rows])
+    np.testing.assert_array_equal(model.draw(features[rows], keys[rows], n_draws, seed=4), draws[rows, :n_draws])
+    for name, values in model.summarise(features[rows], keys[rows], 200, 4, (1, 0)).columns().items():
+        np.testing.assert_array_equal(values, summary.columns()[name][rows], err_msg=name)
 
 
 @settings(deadline=None, max_examples=40)
@@ -141,6 +152,38 @@ def test_draws_equal_the_numpy_head(architecture, seed, n_draws):
         np.testing.assert_allclose(model.draw(features, keys_of(3), n_draws, seed), expected, atol=1e-6, rtol=0)
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_draws=st.integers(1, 70) | st.sampled_from([1000, 4097]),
+    scale=st.sampled_from([0.0, 1e-6, 0.1, 1.0, 10.0, 1e4]),  # from draws that are all the same to saturated ones
+    rate=st.sampled_from([0.5, 0.3]),
+)
+def test_the_summary_is_that_of_the_draws(seed, n_draws, scale, rate):
+    architecture = Architecture(input_size=40, filters=(5,), kernel_sizes=(5,), dense=(20, 12), dropout=rate, n_outputs=3)
+    features = (scale * np.random.default_rng(seed).normal(size=(4, 20))).astype(np.float32)
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(architecture, instruction_set=instruction_set)
+        expected = summarise(model.draw(features, keys_of(4), n_draws, seed)[..., [2, 0]]).columns()
+        for name, values in model.summarise(features, keys_of(4), n_draws, seed, (2, 0)).columns().items():
+            if name.endswith(("_mean", "_std")):  # sums, in another order
+                np.testing.assert_array_max_ulp(values, expected[name], maxulp=1)
+            else:
+                np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def test_what_cannot_be_summarised_is_refused():
+    model, features = model_of(), np.ones((3, 20), np.float32)
+    assert isinstance(model, SummarisingModel)
+    with pytest.raises(ValueError, match=r"outputs \(0, 2\) were asked for, but merger/EGS/F814W has 2"):
+        model.summarise(features, keys_of(3), 10, 0, (0, 2))
+    with pytest.raises(ValueError, match="1 to 65535 draws can be summarised, not 65536"):
+        model.summarise(features, keys_of(3), 65_536, 0, (0, 1))
+    features[1, 3] = np.nan
+    with pytest.raises(ValueError, match="output 0 of source 1 ranges from nan to nan"):
+        model.summarise(features, keys_of(3), 10, 0, (0, 1))
+
+
 @every_instruction_set
 def test_saturated_outputs_stay_in_the_unit_interval(instruction_set):
     features = np.array([[3e4], [-3e4], [1e30]], np.float32) * np.ones((3, 20), np.float32)
@@ -148,26 +191,17 @@ def test_saturated_outputs_stay_in_the_unit_interval(instruction_set):
     assert ((draws >= 0) & (draws <= 1)).all()
 
 
-def test_a_nan_pixel_counts_as_in_the_keras_engine(keras, tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_not_finite_spoils_its_own_features_alone_in_both_engines(keras, tmp_path, value):
     write_small_model(tmp_path, SMALL)
-    folder = ModelStore(tmp_path).folder(KEY)
     cutouts = images(5, size=40)
-    for row, (y, x) in enumerate([(20, 20), (0, 0), (39, 39), (0, 17)]):
-        cutouts[row, y, x] = np.nan
-    cutouts[3, 5:30, :] = np.nan
-    expected = load_model(folder, "keras").features(cutouts)
-    for instruction_set in INSTRUCTION_SETS:
-        features = model_of(instruction_set=instruction_set).features(cutouts)
-        np.testing.assert_allclose(features, expected, atol=2e-6 * np.abs(expected).max())
-
-
-def test_an_infinite_pixel_spoils_its_own_features_alone():
-    cutouts = images(3, size=40)
-    clean = model_of().features(cutouts)
-    cutouts[1, 8, 8] = np.inf
-    features = model_of().features(cutouts)
-    assert np.isnan(features[1]).all()
-    np.testing.assert_array_equal(features[[0, 2]], clean[[0, 2]])
+    finite = cutouts.copy()
+    cutouts[1, 8, 8] = cutouts[3, 39, 0] = value
+    models = [load_model(ModelStore(tmp_path).folder(KEY), "keras"), *(model_of(instruction_set=one) for one in INSTRUCTION_SETS)]
+    for model in models:
+        features = model.features(cutouts)
+        assert np.isnan(features[[1, 3]]).all()
+        np.testing.assert_array_equal(features[[0, 2, 4]], model.features(finite)[[0, 2, 4]])
 
 
 def test_features_that_are_not_finite_give_no_draws():
@@ -186,7 +220,7 @@ def test_no_cutouts_give_no_features():
 
 
 def test_cutouts_of_another_size_are_refused():
-    with pytest.raises(ValueError, match=r"shape \(2, 48, 48\), but merger/EGS/F814W takes \(n, 40, 40\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 48, 48\), but the network takes \(n, 40, 40\)"):
         model_of().features(images(2, size=48))
 
 

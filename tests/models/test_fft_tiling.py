@@ -46,7 +46,7 @@ def test_tiles_cover_all_outputs_and_fit_their_transforms(architecture):
 @given(architectures())
 def test_convolutions_follow_the_network_s_maps(architecture):
     sizes = [size for layer in convolutions(architecture) for size in (layer.input_size, layer.output_size)]
-    assert sizes[0] == architecture.input_size
+    assert sizes[0] == architecture.map_sizes[0]
     assert set(sizes) == set(architecture.map_sizes)
 
 

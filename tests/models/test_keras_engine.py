@@ -70,7 +70,7 @@ def test_no_cutouts_give_no_features(model):
 
 
 def test_cutouts_of_another_size_are_refused(model):
-    with pytest.raises(ValueError, match=r"shape \(2, 40, 40\), but merger/EGS/F814W takes \(n, 48, 48\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 40, 40\), but the network takes \(n, 48, 48\)"):
         model.features(images(2, size=40))
 
 

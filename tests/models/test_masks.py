@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from networks import card, reference_philox
 from surveyflow.models.masks import MaskLayout, keep_masks, keep_masks_on_device, split_keys
+from surveyflow.stats.philox import philox4x32
 from surveyflow.types import Architecture
 
 source_key = st.integers(0, 2**64 - 1)
@@ -80,3 +81,12 @@ def test_keras_makes_the_same_masks(keras, rate):
     halves = tuple(map(keras.ops.convert_to_tensor, split_keys(sources)))
     on_device = keep_masks_on_device(layout, halves, keras.ops.convert_to_tensor(numbers(40)), 2**32 - 1, keras.ops)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(on_device), keep_masks(layout, sources, numbers(40), 2**32 - 1))
+
+
+@pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
+def test_keras_makes_the_same_bits(keras):
+    rng = np.random.default_rng(5)
+    counter = tuple(rng.integers(0, 2**32, size=200, dtype=np.uint32) for _ in range(4))
+    on_device = philox4x32(tuple(map(keras.ops.convert_to_tensor, counter)), (2**32 - 1, 0x9E3779B9), keras.ops)
+    for ours, theirs in zip(philox4x32(counter, (2**32 - 1, 0x9E3779B9)), on_device, strict=True):
+        np.testing.assert_array_equal(ours, keras.ops.convert_to_numpy(theirs))

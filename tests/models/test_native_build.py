@@ -34,17 +34,18 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler fo
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_random_networks_are_clean_under_the_sanitizers(tmp_path):
+@pytest.mark.parametrize(("sanitizers", "n_networks"), [("address,undefined", 20), ("thread", 5)])
+def test_random_networks_are_clean_under_the_sanitizers(tmp_path, sanitizers, n_networks):
     program = tmp_path / "native_fuzz"
     # Unoptimised, it compiles in seconds; the C++ library is the test program's, not the core's.
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O0", "-g1", "-fexceptions", "-frtti"]
+    flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-O0", "-g1", "-fexceptions", "-frtti"]
     try:
         native_build.build(program, COMPILER, [*flags, "-lstdc++"], main=Path(__file__).with_name("native_fuzz.cpp"))
     except native_build.NotBuilt as error:
         if re.search(r"cannot find.*san|libclang_rt", str(error)):
             pytest.skip("the compiler has no sanitizers")
         raise
-    done = subprocess.run([program, "1", "20"], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "1", str(n_networks)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -14,7 +14,7 @@ import pytest
 from networks import KEY, SMALL, card, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_models, write_untrained
-from surveyflow.types import Architecture, Domain, ModelKey, Stretch, WeightsOrigin
+from surveyflow.types import CONTAMINATION_OUTPUTS, Architecture, Domain, ModelKey, Stretch, WeightsOrigin
 
 
 @pytest.fixture
@@ -249,6 +249,13 @@ def test_an_untrained_model_says_so(store):
 def test_untrained_outputs_of_another_task_are_numbered(store):
     written = untrained(store, replace(KEY, task="contamination"), architecture=replace(SMALL, n_outputs=3))
     assert written.class_names == ("output_0", "output_1", "output_2")
+
+
+def test_an_untrained_contamination_model_names_its_outputs_and_their_scale(store):
+    written = untrained(store, replace(KEY, task="contamination"), architecture=replace(SMALL, n_outputs=6))
+    assert written.class_names == CONTAMINATION_OUTPUTS
+    assert written.contamination is not None
+    assert store.card(replace(KEY, task="contamination")) == written
 
 
 def test_a_users_own_network_needs_nothing_but_a_card(store):

@@ -7,6 +7,7 @@ import tomllib
 from html.parser import HTMLParser
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from revisions import field_rows, model_entry
@@ -104,6 +105,33 @@ def test_every_status_is_counted_by_field_and_instrument(written):
         for row in table.to_pylist():
             totals[row["field"], row["instrument"] or "none"] -= 1
     assert set(totals.values()) == {0}
+
+
+def contaminated_rows(field_name="EGS", n_sources=40):
+    """Rows whose sources with a result have a contamination, too: of every fourth it is certain and wide."""
+    rows = field_rows(field_name, n_sources, redshift=np.full(n_sources, 1.0))
+    ok = np.array(rows["status"].to_pylist()) == "ok"
+    wide = np.cumsum(ok) % 4 == 0
+    for name, high, low in (("p_contaminated", 0.9, 0.1), ("coverage_pct", 60.0, 2.0), ("flux_pp", 0.02, 0.004)):
+        values = pa.array(np.where(wide, high, low).astype(np.float32), mask=~ok)
+        rows = rows.set_column(rows.schema.names.index(f"{name}_mean"), rows.schema.field(f"{name}_mean"), values)
+    return rows
+
+
+def test_contamination_is_shown_with_the_origin_of_its_weights(written):
+    origins = [("merger", "ferreira2022"), ("contamination", "simulated")]
+    models = [model_entry("EGS", "F814W", origin) | {"key": f"{task}/EGS/F814W"} for task, origin in origins]
+    text = str(Text(written(contaminated_rows(), models=models)))
+    assert "Contamination by neighbours" in text
+    assert "Where the weights came from: trained on surveyflow's own simulations." in text
+    assert re.search(r"2\d % are more probably contaminated than not, 2\d % have a mean coverage above 20 %", text)
+    assert "median of the mean flux 0.004 e-/s a pixel" in text
+
+
+def test_a_catalog_without_contamination_models_has_no_section_on_it(written):
+    html = written(field_rows())
+    assert 'id="contamination"' not in html
+    assert 'href="#contamination"' not in html
 
 
 def test_failed_units_are_listed_with_their_errors(written):

@@ -26,3 +26,11 @@ def test_the_reader_is_warned_of_numbers_that_mean_nothing(origins, warned_of):
     warnings = words.warnings_about(origins)
     assert len(warnings) == len(warned_of)
     assert all(word in warning for word, warning in zip(warned_of, warnings, strict=True))
+
+
+def test_contamination_of_other_weights_has_a_warning_of_its_own():
+    assert words.warnings_about({"ferreira2022"}, {"ferreira2022", "user"}) == []
+    (warning,) = words.warnings_about({"ferreira2022"}, {"simulated"})
+    assert warning.startswith("The contamination comes from weights trained on surveyflow's own simulations")
+    assert len(words.warnings_about({"simulated"}, {"simulated"})) == 1
+    assert len(words.warnings_about({"simulated"}, {"untrained"})) == 2

@@ -8,10 +8,9 @@ from astropy.io import fits
 from stubs import TINY
 from surveyflow import api
 from surveyflow.catalog.releases import read_manifest
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.runs.whole import run_survey
-from worlds import MiniSurvey, edit_workflow
+from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
 

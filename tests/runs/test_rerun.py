@@ -14,13 +14,12 @@ from stubs import TINY
 from surveyflow import api
 from surveyflow.catalog.releases import list_revisions, read_catalog, read_manifest
 from surveyflow.catalog.storage import file_digest
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import WorkflowError
 from surveyflow.flow.profiles import SerialProfile
 from surveyflow.models.store import ModelStore
 from surveyflow.runs.whole import run_survey
 from surveyflow.types import MERGER_TASK, Box, ModelKey
-from worlds import MiniSurvey, edit_workflow, perturb_mosaic
+from worlds import MiniSurvey, edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
 

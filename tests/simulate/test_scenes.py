@@ -10,6 +10,7 @@ from surveyflow.simulate.observe import F160W, F814W, Depth
 from surveyflow.simulate.scenes import (
     NEIGHBOUR_CHANCE,
     SkyObject,
+    angular_size,
     draw_background,
     draw_magnitude,
     draw_neighbours,
@@ -42,11 +43,40 @@ def test_stamps_hold_both_kinds_with_the_galaxy_in_the_middle():
         assert 20 <= each.magnitude_ab <= 24
 
 
-def test_what_a_stamp_adds_to_its_sky_is_noise():
+def test_what_a_stamp_adds_to_its_sky_is_the_skys_noise_and_the_photons():
     each = stamp(2, 3, F814W, DEPTH)
-    noise = each.pixels - each.galaxy - each.neighbours
-    sky_only = noise[(each.galaxy + each.neighbours) < DEPTH.sky_rms / 10]
-    assert sky_only.std() == pytest.approx(DEPTH.sky_rms, rel=0.05)
+    sky = each.galaxy + each.neighbours
+    noise = (each.pixels - sky) / np.sqrt(DEPTH.sky_rms**2 + np.maximum(sky, 0) / DEPTH.exposure_s)
+    assert noise.std() == pytest.approx(1, rel=0.05)
+
+
+def test_without_neighbours_all_else_is_the_same():
+    crowded, clean = (stamp(2, 4, F814W, DEPTH, neighbours=wanted) for wanted in (True, False))
+    assert crowded.neighbours.any()
+    assert not clean.neighbours.any()
+    np.testing.assert_array_equal(crowded.galaxy, clean.galaxy)
+    assert (crowded.kind, crowded.magnitude_ab, crowded.redshift) == (clean.kind, clean.magnitude_ab, clean.redshift)
+    empty = crowded.neighbours < DEPTH.sky_rms / 1000
+    np.testing.assert_allclose(crowded.pixels[empty], clean.pixels[empty], atol=0.2 * DEPTH.sky_rms)
+
+
+def test_magnitudes_redshifts_and_depths_are_drawn_from_their_ranges():
+    ranges = {"magnitudes": (22.0, 22.5), "redshifts": (1.0, 1.2), "depth_range": (0.5, 2.0)}
+    stamps = [stamp(3, index, F814W, DEPTH, **ranges) for index in range(12)]
+    assert all(22 <= each.magnitude_ab <= 22.5 and 1 <= each.redshift <= 1.2 for each in stamps)
+    factors = np.array([each.depth.sky_rms / DEPTH.sky_rms for each in stamps])
+    assert 0.5 <= factors.min() < 0.9
+    assert 1.1 < factors.max() <= 2
+    # The sky limits the depth: four times the exposure halves the noise.
+    exposures = np.array([each.depth.exposure_s / DEPTH.exposure_s for each in stamps])
+    np.testing.assert_allclose(exposures, factors**-2)
+
+
+def test_galaxies_look_smaller_further_away_until_the_universe_turns_the_angle():
+    assert angular_size(0.5) > angular_size(1.0) == pytest.approx(1.0, abs=1e-3)
+    assert angular_size(1.6) < angular_size(3.0)
+    # 10 kpc at z = 0.5 are 1.64 arcsec, and 1.25 at z = 1.
+    assert angular_size(0.5) == pytest.approx(1.639 / 1.249, rel=0.003)
 
 
 def test_faint_sources_outnumber_bright_ones_at_the_given_slope():

@@ -78,6 +78,43 @@ def test_the_batch_does_not_change_a_bit(stretch):
         assert prepare(pixels[order], valid[order], stretch, 1e-2).tobytes() == together[order].tobytes()
 
 
+def noisy_galaxy(rms, size=64):
+    y, x = np.mgrid[:size, :size] - size // 2
+    noise = np.random.default_rng(5).normal(scale=rms, size=(1, size, size))
+    return (40 * rms * np.exp(-np.hypot(x, y) / 6) + noise).astype(np.float32)
+
+
+def test_noise_units_are_those_of_the_cutouts_own_sky():
+    pixels = noisy_galaxy(rms=0.002)
+    prepared = prepare(pixels, np.ones(pixels.shape, dtype=bool), Stretch.ASINH_NOISE, 2.0)
+    np.testing.assert_allclose(prepared, np.arcsinh(pixels / 2.0 / 0.002), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("gain", [1e-20, 3.0, 1000.0, 1e20])
+def test_a_gain_is_not_seen_in_units_of_noise(gain):
+    pixels, valid = noisy_galaxy(rms=0.002), np.ones((1, 64, 64), dtype=bool)
+    louder = (pixels.astype(np.float64) * gain).astype(np.float32)
+    prepared = [prepare(image, valid, Stretch.ASINH_NOISE, 1.0) for image in (pixels, louder)]
+    np.testing.assert_allclose(prepared[0], prepared[1], rtol=1e-5, atol=1e-6)
+
+
+def test_one_hot_pixel_moves_no_other_in_units_of_noise():
+    pixels, valid = noisy_galaxy(rms=0.002), np.ones((1, 64, 64), dtype=bool)
+    hot = pixels.copy()
+    hot[0, 10, 50] = 5.0
+    change = abs(prepare(hot, valid, Stretch.ASINH_NOISE, 1.0) - prepare(pixels, valid, Stretch.ASINH_NOISE, 1.0))
+    change[0, 10, 50] = 0
+    assert change.max() < 0.01
+
+
+def test_cutouts_without_measurable_noise_become_0_in_its_units():
+    few = np.random.default_rng(1).normal(size=(1, 64, 64)).astype(np.float32)
+    valid = np.zeros(few.shape, dtype=bool)
+    valid[0, :5, :5] = True
+    assert not prepare(few, valid, Stretch.ASINH_NOISE, 1.0).any()
+    assert not prepare(np.zeros_like(few), np.ones_like(valid), Stretch.ASINH_NOISE, 1.0).any()
+
+
 def test_a_sky_pedestal_does_not_cost_precision():
     signal = np.linspace(0, 1, 64).reshape(1, 8, 8)
     pedestal = (1000 + signal).astype(np.float32)

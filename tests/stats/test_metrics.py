@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import precision_score
 
-from surveyflow.stats.metrics import confusion_matrix, recall, upsilon
+from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
 
 classes = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=60)
 
@@ -41,3 +42,15 @@ def test_an_empty_class_has_no_recall_and_does_not_count():
 def test_impossible_classes_are_refused(truth, predicted):
     with pytest.raises(ValueError, match=r"classes must lie between 0 and 1|two lists of one length"):
         confusion_matrix(truth, predicted, 2)
+
+
+@given(classes)
+def test_purity_and_accuracy_count_what_was_recognised(pairs):
+    matrix = confusion_matrix([truth for truth, _ in pairs], [guess for _, guess in pairs], 3)
+    truth, guess = [t for t, _ in pairs], [g for _, g in pairs]
+    if pairs:
+        expected = precision_score(truth, guess, labels=[0, 1, 2], average=None, zero_division=np.nan)
+        np.testing.assert_allclose(precision(matrix), expected)
+        assert accuracy(matrix) == pytest.approx(np.mean([t == g for t, g in pairs]))
+    else:
+        assert np.isnan(accuracy(matrix))

@@ -46,7 +46,13 @@ def find_compiler() -> list[str] | None:
     return next((command for command in candidates if shutil.which(command[0])), None)
 
 
-def build(target: Path, compiler: Sequence[str], extra_flags: Sequence[str] = (), main: Path | None = None) -> None:
+def build(
+    target: Path,
+    compiler: Sequence[str],
+    extra_flags: Sequence[str] = (),
+    main: Path | None = None,
+    machine: str = platform.machine(),
+) -> None:
     """Compile and link the core.
 
     Parameters
@@ -59,6 +65,8 @@ def build(target: Path, compiler: Sequence[str], extra_flags: Sequence[str] = ()
         For compiler and linker, behind the usual ones, which they override: sanitizers, for instance.
     main
         A C++ file with a ``main`` function, to make a program instead of a library.
+    machine
+        The processor family that the compiler compiles for: ``x86_64`` and others.
 
     Raises
     ------
@@ -67,7 +75,7 @@ def build(target: Path, compiler: Sequence[str], extra_flags: Sequence[str] = ()
     """
     flags = [*COMPILER_FLAGS, *extra_flags]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".native-") as folder:
-        commands = [[*compiler, *flags, *own, "-o", f"{folder}/{i}.o"] for i, own in enumerate(_translation_units(main))]
+        commands = [[*compiler, *flags, *own, "-o", f"{folder}/{i}.o"] for i, own in enumerate(_translation_units(main, machine))]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
         linker_flags = [flag for flag in LINKER_FLAGS if main is None or flag != "-shared"]
@@ -89,9 +97,12 @@ def source_digest(folder: Path = SOURCE) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _translation_units(main: Path | None) -> Iterator[list[str]]:
-    """Each unit's own flags and source."""
-    sets = (_PORTABLE, *_X86) if platform.machine() in {"x86_64", "AMD64"} else (_PORTABLE,)
+def _translation_units(main: Path | None, machine: str) -> Iterator[list[str]]:
+    """Each unit's own flags and source.
+
+    The portable set comes first: of a function that several units hold, the linker takes the first, which any processor runs.
+    """
+    sets = (_PORTABLE, *_X86) if machine in {"x86_64", "AMD64"} else (_PORTABLE,)
     for name, lanes, flags in sets:
         macros = (f"-DSURVEYFLOW_ISA={name}", f"-DSURVEYFLOW_LANES={lanes}", f"-DSURVEYFLOW_KERNELS={name}_kernels")
         yield [*flags, *macros, "-c", str(SOURCE / "kernels.cpp")]

@@ -68,9 +68,11 @@ public:
                Scratch::rounded(4 * words_of(n_features_)) + Scratch::rounded(4 * n_logits());
     }
 
-    // All draws of one source.
-    void draw(const float* features, std::uint64_t source_key, std::uint32_t n_draws, std::uint32_t seed, float* draws,
-              Scratch& scratch) const {
+    // All draws of one source, some at a time: `receive(first, how many, logits)`, which are [draw][output]. False, and none, for
+    // features that are not finite.
+    template <class Receive>
+    bool draw(const float* features, std::uint64_t source_key, std::uint32_t n_draws, std::uint32_t seed, Scratch& scratch,
+              Receive receive) const {
         const int n_outputs = last().n_outputs;
         Buffers buffers;
         buffers.scaled = scratch.take<float>(scaled_floats());
@@ -80,16 +82,26 @@ public:
         buffers.active = scratch.take<std::uint32_t>(words_of(n_features_));
         buffers.logits = scratch.take<float>(n_logits());
         for (long i = 0; i < n_logits(); ++i) buffers.logits[i] = 0.0f;
-        if (!prepare(features, buffers)) {
-            for (long i = 0; i < long(n_draws) * n_outputs; ++i) draws[i] = __builtin_nanf("");
-            return;
-        }
+        if (!prepare(features, buffers)) return false;
         for (std::uint32_t first = 0; first < n_draws; first += draws_at_once) {
             const int n = n_draws - first < draws_at_once ? static_cast<int>(n_draws - first) : draws_at_once;
             make_masks(source_key, first, seed, buffers.masks);
             for (int d = 0; d < n; ++d) one_draw(buffers.masks + d * mask_stride(), buffers, buffers.logits + d * n_outputs);
-            write_probabilities(buffers.logits, n * n_outputs, draws + long(first) * n_outputs);
+            receive(first, n, buffers.logits);
         }
+        return true;
+    }
+
+    int n_outputs() const { return last().n_outputs; }
+
+    // `n` logits -> as many probabilities; there may be up to a vector of logits more, which are read.
+    static void write_probabilities(const float* logits, int n, float* draws) {
+        int i = 0;
+        for (; i + lanes <= n; i += lanes) store(draws + i, sigmoid(load(logits + i)));
+        if (i == n) return;
+        float rest[lanes];
+        store(rest, sigmoid(load(logits + i)));
+        for (int lane = 0; i < n; ++lane, ++i) draws[i] = rest[lane];
     }
 
 private:
@@ -106,8 +118,11 @@ private:
     bool has_hidden() const { return spec_.n_layers > 1; }
     long scaled_floats() const { return has_hidden() ? long(n_features_) * spec_.layers[0].n_outputs : 0; }
     long n_logits() const { return long(draws_at_once) * last().n_outputs; }
-    // A word more than the units need: masks are read 32 bits at a time from any bit on.
-    int mask_stride() const { return (spec_.one_bit ? 4 * spec_.n_blocks : words_of(spec_.n_units)) + 2; }
+    // Words more than the units need: whole blocks are written, and masks are read 32 bits at a time from any bit on.
+    int mask_stride() const {
+        const int written = spec_.one_bit ? 4 * spec_.n_blocks : 0, needed = words_of(spec_.n_units);
+        return (written > needed ? written : needed) + 2;
+    }
     long mask_words() const { return long(draws_at_once) * mask_stride(); }
     long widest() const {
         long most = (last().n_inputs + group_size - 1) / group_size * group_size;
@@ -216,15 +231,6 @@ private:
             for (int lane = 0; lane < lanes; ++lane) total += sum[lane];
             logits[o] = total;
         }
-    }
-
-    static void write_probabilities(const float* logits, int n, float* draws) {
-        int i = 0;
-        for (; i + lanes <= n; i += lanes) store(draws + i, sigmoid(load(logits + i)));
-        if (i == n) return;
-        float rest[lanes];
-        store(rest, sigmoid(load(logits + i)));
-        for (int lane = 0; i < n; ++lane, ++i) draws[i] = rest[lane];
     }
 
     const HeadSpec& spec_;

@@ -2,6 +2,7 @@
 #include "kernels.hpp"
 
 #include "head.hpp"
+#include "statistics.hpp"
 #include "trunk.hpp"
 
 namespace SURVEYFLOW_ISA {
@@ -49,14 +50,19 @@ struct DrawWork {
 void draw_on_one_thread(void* context) {
     DrawWork& work = *static_cast<DrawWork*>(context);
     const DrawTask& task = work.task;
-    const std::int64_t n_features = task.head->layers[0].n_inputs;
-    const std::int64_t n_outputs = task.head->layers[task.head->n_layers - 1].n_outputs;
+    const int n_outputs = work.head.n_outputs();
+    const std::int64_t n_numbers = std::int64_t(task.n_draws) * n_outputs;
     Scratch scratch(work.head.scratch_bytes());
     if (scratch.failed()) return work.queue.fail();
     for (std::int64_t source; work.queue.next(source);) {
         scratch.reset();
-        work.head.draw(task.features + source * n_features, task.source_keys[source], task.n_draws, task.seed,
-                       task.draws + source * task.n_draws * n_outputs, scratch);
+        float* const draws = task.draws + source * n_numbers;
+        const auto write = [=](std::uint32_t first, int n, const float* logits) {
+            Head::write_probabilities(logits, n * n_outputs, draws + std::int64_t(first) * n_outputs);
+        };
+        const bool drawn = work.head.draw(task.features + source * task.head->layers[0].n_inputs, task.source_keys[source],
+                                          task.n_draws, task.seed, scratch, write);
+        if (!drawn) for (std::int64_t i = 0; i < n_numbers; ++i) draws[i] = __builtin_nanf("");
     }
 }
 
@@ -69,7 +75,35 @@ int draw(const DrawTask& task) {
     return work.queue.failed() ? out_of_memory : done;
 }
 
-constexpr Kernels kernels = {features, draw};
+struct StatisticsWork {
+    const StatisticsTask& task;
+    const Head& head;
+    TaskQueue queue;
+};
+
+void statistics_on_one_thread(void* context) {
+    StatisticsWork& work = *static_cast<StatisticsWork*>(context);
+    Scratch scratch(work.head.scratch_bytes() + SourceStatistics::scratch_bytes(work.task, work.head));
+    if (scratch.failed()) return work.queue.fail();
+    for (std::int64_t source; work.queue.next(source);) {
+        scratch.reset();
+        SourceStatistics(work.task, work.head, scratch).find(source);
+    }
+}
+
+int statistics(const StatisticsTask& task) {
+    if (task.head->n_layers < 1 || task.n_ranks > most_ranks || task.n_draws < 1 || task.n_draws > most_counted_draws) {
+        return bad_specification;
+    }
+    if (task.n_sources == 0) return done;
+    const Head head(*task.head);
+    StatisticsWork work = {task, head, TaskQueue(task.n_sources)};
+    run_on_threads(task.n_threads < task.n_sources ? task.n_threads : static_cast<int>(task.n_sources), statistics_on_one_thread,
+                   &work);
+    return work.queue.failed() ? out_of_memory : done;
+}
+
+constexpr Kernels kernels = {features, draw, statistics};
 
 }  // namespace
 }  // namespace SURVEYFLOW_ISA

@@ -22,11 +22,33 @@ struct DrawTask {
     int n_threads;
 };
 
+// What stats/posterior.py makes a source's summary of, found in two of the outputs.
+struct StatisticsTask {
+    const HeadSpec* head;
+    const float* features;
+    const std::uint64_t* source_keys;
+    std::int64_t n_sources;
+    std::uint32_t n_draws;
+    std::uint32_t seed;
+    std::int32_t outputs[2];
+    std::int32_t n_ranks;
+    const std::int32_t* ranks;    // of the draws in ascending order; ascending
+    std::int32_t n_bins;
+    const float* edges;           // n_bins + 1
+    float* ranked;                // [source][output][rank], NaN like the sums if any draw is
+    double* sums;                 // [source][output]
+    double* squares;              // [source][output], about the mean
+    std::int32_t* wins;           // [source]: draws of the first output that are greater than those of the second
+    std::uint16_t* histogram;     // [source][bin], of the first output
+    int n_threads;
+};
+
 enum Outcome { done = 0, out_of_memory = 1, bad_specification = 2 };
 
 struct Kernels {
     int (*features)(const FeaturesTask&);
     int (*draw)(const DrawTask&);
+    int (*statistics)(const StatisticsTask&);
 };
 
 const Kernels* portable_kernels();

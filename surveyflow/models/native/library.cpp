@@ -30,7 +30,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 1; }
+EXPORTED int surveyflow_abi() { return 2; }
 
 // Of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
@@ -46,4 +46,9 @@ EXPORTED int surveyflow_features(int instruction_set, const FeaturesTask* task) 
 EXPORTED int surveyflow_draw(int instruction_set, const DrawTask* task) {
     const Kernels* kernels = usable(instruction_set);
     return kernels ? kernels->draw(*task) : bad_specification;
+}
+
+EXPORTED int surveyflow_statistics(int instruction_set, const StatisticsTask* task) {
+    const Kernels* kernels = usable(instruction_set);
+    return kernels ? kernels->statistics(*task) : bad_specification;
 }

@@ -2,7 +2,7 @@
 //
 // Channels come in groups of 16, the last padded with zeros; maps are [y][x][channel]. A spectrum of kernels is
 // [column frequency][row frequency][group of outputs][input][re 16, im 16] (the first convolution: kernel row in place of
-// row frequency and input), the complex conjugate of the kernel's transform, with the transforms' norm in it.
+// row frequency and input, the rows of all input channels one below the other), the complex conjugate of the kernel's transform, with the transforms' norm in it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct ConvolutionSpec {
     std::int32_t input_size;    // side of the input map
     std::int32_t tile_step;     // outputs of a tile along each axis
     std::int32_t n_tiles;       // along each axis
-    std::int32_t n_inputs;      // channels, padded
+    std::int32_t n_inputs;      // channels, padded; the first convolution's as they are
     std::int32_t n_outputs;     // channels, padded
     std::int32_t pooled;        // whether 2 x 2 max-pooling follows
     const float* spectrum;

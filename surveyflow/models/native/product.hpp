@@ -8,8 +8,13 @@ namespace SURVEYFLOW_ISA {
 
 constexpr int vectors_a_group = group_size / lanes;
 
-// AVX-512 has 32 registers: 6 tiles x 2 vectors of complex sums, with 4 of weights and 2 of inputs. The others have 16.
-constexpr int tiles_at_once = lanes == 16 ? 6 : 2;
+// 32 vector registers hold 6 tiles x 2 vectors of complex sums, with 4 of weights and 2 of inputs; 16 hold 2 tiles' sums.
+#if defined(__aarch64__) || SURVEYFLOW_LANES == 16
+#define SURVEYFLOW_TILES 6
+#else
+#define SURVEYFLOW_TILES 2
+#endif
+constexpr int tiles_at_once = SURVEYFLOW_TILES;
 
 // Where the product's inputs and outputs lie, in floats and in complex vectors.
 struct ProductShape {
@@ -78,7 +83,7 @@ ALWAYS_INLINE void multiply_tiles(const ProductShape& shape, int n_tiles, const 
         switch (block) {
             case 1: run(Count<1>{}); break;
             case 2: run(Count<2>{}); break;
-#if SURVEYFLOW_LANES == 16
+#if SURVEYFLOW_TILES == 6
             case 3: run(Count<3>{}); break;
             case 4: run(Count<4>{}); break;
             case 5: run(Count<5>{}); break;

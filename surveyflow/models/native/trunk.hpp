@@ -29,8 +29,7 @@ public:
         return Scratch::rounded(sizeof(Complex) * sizes.spectra) + Scratch::rounded(4 * sizes.column_inputs) +
                Scratch::rounded(sizeof(Complex) * sizes.column_outputs) + 2 * Scratch::rounded(4 * sizes.map) +
                Scratch::rounded(sizeof(Complex) * sizes.work) + Scratch::rounded(4 * sizes.image) +
-               Scratch::rounded(sizeof(Complex) * sizes.block) + Scratch::rounded(4 * sizes.rows) +
-               Scratch::rounded(4 * sizes.clean) + Scratch::rounded(sizes.clean);
+               Scratch::rounded(sizeof(Complex) * sizes.block) + Scratch::rounded(4 * sizes.rows);
     }
 
     // Up to `most_cutouts_at_once` cutouts, with scratch memory for at least as many.
@@ -45,8 +44,6 @@ public:
         buffers.image = scratch.take<float>(sizes.image);
         buffers.block = scratch.take<Complex>(sizes.block);
         buffers.rows = scratch.take<float>(sizes.rows);
-        buffers.clean = scratch.take<float>(sizes.clean);
-        buffers.hidden = scratch.take<unsigned char>(sizes.clean);
         for (int i = 1; i < spec_->n_convolutions; ++i) {
             convolve(i, i == 1 ? cutouts : map, n_cutouts, next, buffers);
             float* const emptied = map;
@@ -60,7 +57,7 @@ public:
 
 private:
     struct Sizes {
-        long spectra, column_inputs, column_outputs, map, work, image, block, rows, clean;
+        long spectra, column_inputs, column_outputs, map, work, image, block, rows;
     };
 
     struct Buffers {
@@ -70,20 +67,16 @@ private:
         float* image;
         Complex* block;
         float* rows;
-        float* clean;
-        unsigned char* hidden;
     };
 
     static long greatest(long a, long b) { return a > b ? a : b; }
 
     Sizes needed(int n_cutouts) const {
-        const int side = first_.spec->input_size;
         Sizes sizes = {};
         sizes.work = 10L * first_.spec->points;
         sizes.image = first_.n_image_floats();
         sizes.block = first_.n_block_vectors();
         sizes.rows = long(rows_at_once) * output_size(*first_.spec) * first_.spec->n_outputs;
-        sizes.clean = long(side) * side;
         sizes.map = greatest(spec_->convolutions[spec_->n_convolutions - 1].n_outputs, spec_->n_features);
         for (int i = 1; i < spec_->n_convolutions; ++i) {
             const Convolution& layer = layers_[i];
@@ -113,7 +106,7 @@ private:
     void convolve(int i, const float* from, int n_cutouts, float* to, const Buffers& buffers) const {
         const Convolution& layer = layers_[i];
         const int at_once = cutouts_at_once(layer, n_cutouts);
-        const long in_floats = i == 1 ? long(first_.spec->input_size) * first_.spec->input_size : map_floats(i - 1);
+        const long in_floats = i == 1 ? long(first_.image_rows) * first_.spec->input_size : map_floats(i - 1);
         for (int done = 0; done < n_cutouts; done += at_once) {
             const int n = least(at_once, n_cutouts - done);
             for (int c = 0; c < n; ++c) {
@@ -136,13 +129,11 @@ private:
 
     // The first two convolutions meet here: the first one's map is never stored, only the rows that are transformed next.
     void transform_convolved_image(const float* image, int cutout, int n_cutouts, const Buffers& buffers) const {
-        MissingPixels missing(*first_.spec, buffers.clean, buffers.hidden);
-        transform_image(first_, missing.clean(image), buffers.image, buffers.work);
+        transform_image(first_, image, buffers.image, buffers.work);
         const int side = output_size(*first_.spec);
         for (int row = 0; row < side; row += rows_at_once) {
             const int n_rows = least(rows_at_once, side - row);
             convolve_image_rows(first_, buffers.image, row, n_rows, buffers.block, buffers.rows, buffers.work);
-            missing.hide(row, n_rows, buffers.rows);
             transform_rows(layers_[1], buffers.rows, row, n_rows, cutout, n_cutouts, buffers.spectra, buffers.work);
         }
     }

@@ -1,0 +1,55 @@
+"""How fast are training examples simulated? The stamp, and the truth about its contamination, in examples a second of CPU time.
+
+    python benchmarks/simulating.py [--n N] [--repeats N]
+
+One process draws the same stamps again and again; CPU time is told, so that other work on the machine counts little. A simulation
+on several cores is faster by their number (`surveyflow simulate` draws in as many processes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from surveyflow.simulate.contamination import contamination
+from surveyflow.simulate.headers import DEPTHS, INSTRUMENTS
+from surveyflow.simulate.scenes import stamp
+
+
+def rate(work: Callable[[int], Any], n: int) -> float:
+    """Calls a second of CPU time."""
+    start = time.process_time()
+    for index in range(n):
+        work(index)
+    return n / (time.process_time() - start)
+
+
+def run(instrument: str, n: int, repeats: int) -> dict[str, float]:
+    """Medians of the rates of stamps, of truths, and of both together."""
+    band, depth = INSTRUMENTS[instrument], DEPTHS["COSMOS"][instrument]
+    stamps = [stamp(1, index, band, depth) for index in range(n)]
+    works: dict[str, Callable[[int], Any]] = {
+        "stamps": lambda index: stamp(1, index, band, depth),
+        "truths": lambda index: contamination(stamps[index].galaxy, stamps[index].neighbours, depth.sky_rms),
+    }
+    works["truths"](0)
+    found = {name: median(rate(work, n) for _ in range(repeats)) for name, work in works.items()}
+    return found | {"examples": 1 / sum(1 / value for value in found.values())}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args(arguments)
+    for instrument in INSTRUMENTS:
+        for name, value in run(instrument, options.n, options.repeats).items():
+            print(f"{instrument:12} {name:9} {value:8.1f} /s of CPU time")
+
+
+if __name__ == "__main__":
+    main()

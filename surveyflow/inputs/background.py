@@ -1,0 +1,113 @@
+"""What really lies on the sky? Patches of a user's mosaic, to put simulated galaxies on.
+
+A patch is taken at a random place, wherever all of its pixels hold data; its orientation is one of eight, at random, too. Nothing
+is asked of what lies there: a bright galaxy in a patch's middle is a chance of the sky, and part of the contamination's truth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from surveyflow.errors import MosaicError
+from surveyflow.inputs.mosaics import Mosaic, open_mosaic
+from surveyflow.inputs.settings_files import FilePath, SettingsTable
+from surveyflow.simulate.observe import Band, Depth
+from surveyflow.simulate.scenes import Patch, oriented
+from surveyflow.sky.noise import sky_rms
+from surveyflow.types import Box, Float32Array
+
+_TRIES = 2000
+_SCALE_TOLERANCE = 0.01
+_UNIT = "electron/s"
+
+
+class BackgroundTable(SettingsTable):
+    """``[simulation.background]``: a real mosaic, whose patches take the place of neighbours and sky noise.
+
+    Parameters
+    ----------
+    science, weight
+        The mosaic, and its weight map if it has one; ``mosaic.fits[SCI]`` names an extension.
+    unit
+        Of the science image, ``electron/s``, where its header does not say.
+    """
+
+    science: FilePath = Field(examples=["cosmos_f814w_drz.fits"])
+    weight: FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    unit: str | None = Field(default=None, examples=["electron/s"])
+
+
+def open_background(table: BackgroundTable, band: Band) -> Mosaic:
+    """Open the mosaic that patches are taken of.
+
+    Raises
+    ------
+    MosaicError
+        If it cannot be used, or has other pixels than the band, or another unit than electrons a second.
+    """
+    mosaic = open_mosaic(table.science, table.weight, table.unit)
+    if problem := _problem(mosaic, band):
+        mosaic.close()
+        raise MosaicError(problem)
+    return mosaic
+
+
+def _problem(mosaic: Mosaic, band: Band) -> str | None:
+    if abs(mosaic.pixel_scale_arcsec / band.pixel_scale_arcsec - 1) > _SCALE_TOLERANCE:
+        return (
+            f"{mosaic.science} has {mosaic.pixel_scale_arcsec:.4f} arcsec/pixel, but {band.name} is simulated at "
+            f"{band.pixel_scale_arcsec:.4f}. Use the {1000 * band.pixel_scale_arcsec:.0f} mas mosaic."
+        )
+    if mosaic.unit != _UNIT:
+        remedy = "Convert it, or state `unit` where BUNIT is missing."
+        return f"{mosaic.science} has the unit {mosaic.unit}, expected {_UNIT}. {remedy}"
+    return None
+
+
+def draw_patch(mosaic: Mosaic, rng: np.random.Generator, size: int, exposure_s: float) -> Patch:
+    """Take a patch from a random place.
+
+    Parameters
+    ----------
+    mosaic
+        Where from.
+    rng
+        Source of place and orientation.
+    size
+        Side, pixels.
+    exposure_s
+        Of the mosaic, for the galaxy's photon noise; the sky's rms is measured.
+
+    Raises
+    ------
+    MosaicError
+        If no patch without holes was found, in 2000 tries.
+    """
+    rows, columns = mosaic.shape
+    if min(rows, columns) < size:
+        raise MosaicError(f"{mosaic.science} has {columns} x {rows} pixels: too few for a patch of {size}. Use a larger mosaic.")
+    for _ in range(_TRIES):
+        y0, x0 = int(rng.integers(rows - size + 1)), int(rng.integers(columns - size + 1))
+        if (patch := _whole_patch(mosaic, Box(y0, y0 + size, x0, x0 + size))) is not None:
+            rms = float(sky_rms(patch[None], np.ones((1, size, size), bool))[0])
+            return Patch(oriented(rng, patch), Depth(rms, exposure_s))
+    raise MosaicError(
+        f"{mosaic.science}: {_TRIES} random places held no patch of {size} pixels without holes. Use a mosaic with more coverage."
+    )
+
+
+def describe_background(mosaic: Mosaic) -> dict[str, Any]:
+    """What tells a mosaic from another, without the folder that it lies in: files' names and sizes, and the release's cards."""
+    return {"files": [[file.path.name, file.size] for file in mosaic.files], "cards": mosaic.release_cards}
+
+
+def _whole_patch(mosaic: Mosaic, box: Box) -> Float32Array | None:
+    # A corner is cheaper to read than a patch, and most holes are larger than a patch.
+    corner = mosaic.read(Box(box.y0, box.y0 + 1, box.x0, box.x0 + 1))
+    if not corner.valid.all():
+        return None
+    window = mosaic.read(box)
+    return window.pixels if window.valid.all() else None

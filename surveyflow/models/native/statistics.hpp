@@ -1,0 +1,126 @@
+// From one source's draws to the numbers of its catalog row, as stats/posterior.py finds them, without keeping the draws.
+#pragma once
+
+#include "head.hpp"
+#include "kernels.hpp"
+#include "ranks.hpp"
+
+namespace SURVEYFLOW_ISA {
+
+constexpr std::uint32_t most_counted_draws = 65535;  // a bin counts in 16 bits
+
+// Half as many lanes, as wide.
+constexpr int double_lanes = lanes / 2;
+typedef double DoubleVec __attribute__((vector_size(4 * lanes)));
+typedef float HalfVec __attribute__((vector_size(2 * lanes)));
+typedef float UnalignedHalfVec __attribute__((vector_size(2 * lanes), aligned(4), may_alias));
+
+ALWAYS_INLINE DoubleVec load_doubles(const float* from) {
+    return __builtin_convertvector(static_cast<HalfVec>(*reinterpret_cast<const UnalignedHalfVec*>(from)), DoubleVec);
+}
+
+// The sum of `term(draws)`, in an order of its own, which depends on their number alone.
+template <class Term>
+ALWAYS_INLINE double sum_of(const float* draws, int n, Term term) {
+    DoubleVec even = {}, odd = {};
+    int i = 0;
+    for (; i + 2 * double_lanes <= n; i += 2 * double_lanes) {
+        even += term(load_doubles(draws + i));
+        odd += term(load_doubles(draws + i + double_lanes));
+    }
+    even += odd;
+    double total = 0.0;
+    for (int lane = 0; lane < double_lanes; ++lane) total += even[lane];
+    for (; i < n; ++i) total += term(DoubleVec{draws[i]})[0];
+    return total;
+}
+
+inline int count_wins(const float* draws, const float* others, int n) {
+    Mask counts = {};
+    int i = 0;
+    for (; i + lanes <= n; i += lanes) counts -= load(draws + i) > load(others + i);
+    int total = 0;
+    for (int lane = 0; lane < lanes; ++lane) total += counts[lane];
+    for (; i < n; ++i) total += draws[i] > others[i];
+    return total;
+}
+
+// Bin b holds draws from `edges[b]` to below `edges[b + 1]`. Bins are equally wide but for rounding; the last edge is beyond all draws.
+inline int bin_of(float draw, const float* edges, int n_bins) {
+    const int near = static_cast<int>(draw * static_cast<float>(n_bins)), guess = near < n_bins ? near : n_bins - 1;
+    return guess - (draw < edges[guess]) + (draw >= edges[guess + 1]);
+}
+
+inline void count_bins(const float* draws, int n, const float* edges, int n_bins, std::uint16_t* counts) {
+    for (int i = 0; i < n; ++i) ++counts[bin_of(draws[i], edges, n_bins)];
+}
+
+class SourceStatistics {
+public:
+    static std::size_t scratch_bytes(const StatisticsTask& task, const Head& head) {
+        return Scratch::rounded(4L * draws_at_once * head.n_outputs()) + 2 * Scratch::rounded(4L * task.n_draws) +
+               Scratch::rounded(4L * most_deals * task.n_draws);
+    }
+
+    SourceStatistics(const StatisticsTask& task, const Head& head, Scratch& scratch) : task_(task), head_(head), scratch_(scratch) {
+        block_ = scratch.take<float>(draws_at_once * head.n_outputs());
+        for (float*& column : columns_) column = scratch.take<float>(task.n_draws);
+        room_ = scratch.take<float>(std::size_t(most_deals) * task.n_draws);
+    }
+
+    void find(std::int64_t source) const {
+        const bool finite = draw(source);
+        for (int output = 0; output < 2; ++output) describe(source, output, finite);
+        std::uint16_t* const histogram = task_.histogram + source * task_.n_bins;
+        for (int bin = 0; bin < task_.n_bins; ++bin) histogram[bin] = 0;
+        task_.wins[source] = 0;
+        if (!finite) return;
+        task_.wins[source] = count_wins(columns_[0], columns_[1], n_draws());
+        count_bins(columns_[0], n_draws(), task_.edges, task_.n_bins, histogram);
+    }
+
+private:
+    int n_draws() const { return static_cast<int>(task_.n_draws); }
+
+    // The two outputs' draws -> `columns_`; false if any is NaN.
+    bool draw(std::int64_t source) const {
+        const int n_outputs = head_.n_outputs();
+        bool finite = true;
+        const auto keep = [&](std::uint32_t first, int n, const float* logits) {
+            Head::write_probabilities(logits, n * n_outputs, block_);
+            for (int output = 0; output < 2; ++output) {
+                for (int d = 0; d < n; ++d) {
+                    const float draw = block_[d * n_outputs + task_.outputs[output]];
+                    columns_[output][first + d] = draw;
+                    finite &= draw == draw;
+                }
+            }
+        };
+        const float* features = task_.features + source * task_.head->layers[0].n_inputs;
+        return head_.draw(features, task_.source_keys[source], task_.n_draws, task_.seed, scratch_, keep) && finite;
+    }
+
+    void describe(std::int64_t source, int output, bool finite) const {
+        const std::int64_t place = 2 * source + output;
+        float* const ranked = task_.ranked + place * task_.n_ranks;
+        if (!finite) {
+            task_.sums[place] = task_.squares[place] = __builtin_nan("");
+            for (int i = 0; i < task_.n_ranks; ++i) ranked[i] = __builtin_nanf("");
+            return;
+        }
+        const float* draws = columns_[output];
+        const double sum = sum_of(draws, n_draws(), [](DoubleVec values) { return values; }), mean = sum / n_draws();
+        task_.sums[place] = sum;
+        task_.squares[place] = sum_of(draws, n_draws(), [mean](DoubleVec values) { return (values - mean) * (values - mean); });
+        find_ranked({draws, n_draws(), 0, task_.ranks, task_.n_ranks}, ranked, room_, n_draws());
+    }
+
+    const StatisticsTask& task_;
+    const Head& head_;
+    Scratch& scratch_;
+    float* block_;
+    float* columns_[2];
+    float* room_;
+};
+
+}  // namespace SURVEYFLOW_ISA

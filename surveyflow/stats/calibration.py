@@ -1,0 +1,121 @@
+"""How far the probabilities that a classifier states are from the frequencies that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from surveyflow.types import BoolArray, Float64Array, Int64Array
+
+N_BINS = 10
+"""Bins of a reliability diagram, equally wide over [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """A reliability diagram: what was stated, and what came.
+
+    Parameters
+    ----------
+    edges
+        (n_bins + 1,) float64, from 0 to 1; bins are half-open but for the last, which holds 1.
+    counts
+        (n_bins,) int64: statements in each bin.
+    stated
+        (n_bins,) float64: mean stated probability; NaN for an empty bin.
+    observed
+        (n_bins,) float64: how often it came true; NaN for an empty bin.
+    """
+
+    edges: Float64Array
+    counts: Int64Array
+    stated: Float64Array
+    observed: Float64Array
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean over all statements of ``|observed - stated|`` of their bin; NaN without any."""
+        if not self.counts.any():
+            return float("nan")
+        gaps = np.abs(self.observed - self.stated)
+        return float(np.nansum(self.counts * gaps) / self.counts.sum())
+
+
+def reliability(probability: ArrayLike, came_true: ArrayLike, n_bins: int = N_BINS) -> Reliability:
+    """Compare stated probabilities with what came, in equal bins of the stated probability.
+
+    Parameters
+    ----------
+    probability
+        (n,) in [0, 1].
+    came_true
+        (n,) bool.
+    n_bins
+        Number of bins.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a probability is NaN or lies outside [0, 1].
+
+    Examples
+    --------
+    >>> reliability([0.1, 0.9, 0.9, 0.9], [False, True, True, False], n_bins=2).observed.round(3).tolist()
+    [0.0, 0.667]
+    """
+    stated, truth = _checked(probability, came_true)
+    bins = np.minimum((stated * n_bins).astype(np.int64), n_bins - 1)
+    counts = np.bincount(bins, minlength=n_bins).astype(np.int64)
+    return Reliability(
+        edges=np.linspace(0, 1, n_bins + 1),
+        counts=counts,
+        stated=_mean(bins, stated, counts),
+        observed=_mean(bins, truth.astype(np.float64), counts),
+    )
+
+
+def calibration_error(probability: ArrayLike, came_true: ArrayLike, n_bins: int = N_BINS) -> float:
+    """Expected calibration error of stated probabilities; see `Reliability.error`. Parameters as in `reliability`."""
+    return reliability(probability, came_true, n_bins).error
+
+
+def perfect_error(probability: ArrayLike, rng: np.random.Generator, n_bins: int = N_BINS, n_repeats: int = 200) -> float:
+    """The calibration error that these probabilities would show if they were right: chance alone keeps it above 0.
+
+    Parameters
+    ----------
+    probability
+        (n,) in [0, 1].
+    rng
+        Draws what comes true.
+    n_bins
+        Number of bins.
+    n_repeats
+        Drawings that are averaged.
+
+    Returns
+    -------
+    Mean error of ``n_repeats`` drawings in which each statement comes true as often as it says.
+    """
+    stated = np.asarray(probability, np.float64)
+    drawn = (calibration_error(stated, rng.random(stated.shape) < stated, n_bins) for _ in range(n_repeats))
+    return float(np.mean(list(drawn)))
+
+
+def _checked(probability: ArrayLike, came_true: ArrayLike) -> tuple[Float64Array, BoolArray]:
+    stated, truth = np.asarray(probability, np.float64), np.asarray(came_true, bool)
+    if stated.ndim != 1 or stated.shape != truth.shape:
+        raise ValueError(
+            f"probability and came_true must be two lists of one length, not of shapes {stated.shape} and {truth.shape}"
+        )
+    if not ((stated >= 0) & (stated <= 1)).all():
+        raise ValueError("probabilities must lie in [0, 1]")
+    return stated, truth
+
+
+def _mean(bins: Int64Array, values: Float64Array, counts: Int64Array) -> Float64Array:
+    sums = np.bincount(bins, weights=values, minlength=len(counts))
+    means: Float64Array = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return means

@@ -1,0 +1,1 @@
+"""What makes a model: simulated records, training, search, evaluation."""

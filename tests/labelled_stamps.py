@@ -1,0 +1,163 @@
+"""Stamps that anybody can tell apart, with their truth, and models that look at one thing only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from networks import card
+from surveyflow.simulate.contamination import Contamination
+from surveyflow.simulate.examples import Example
+from surveyflow.training.labelled import LabelledStamps
+from surveyflow.types import (
+    CONTAMINATION_OUTPUTS,
+    Architecture,
+    ContaminationScale,
+    Domain,
+    ModelCard,
+    ModelKey,
+    Stretch,
+    WeightsOrigin,
+)
+
+SIZE = 48
+SKY = 1e-3
+_Y, _X = np.mgrid[:SIZE, :SIZE] - SIZE // 2
+
+
+def blob(y_pix, x_pix, flux, sigma_pix=2.0):
+    return flux * np.exp(-((_Y - y_pix) ** 2 + (_X - x_pix) ** 2) / (2 * sigma_pix**2))
+
+
+def labelled(n=200, seed=0, field="COSMOS", neighbours=True, hardness=0.3):
+    """Post-mergers have a second nucleus on their left; half of all have a neighbour, the nearer the heavier."""
+    rng = np.random.default_rng([seed, neighbours])
+    is_post_merger = rng.random(n) < 0.5
+    shown = np.where(rng.random(n) < hardness, rng.random(n) < 0.5, is_post_merger)
+    distance_pix = np.where(neighbours & (rng.random(n) < 0.6), rng.uniform(7, 22, n), np.inf)
+    peak_sky = rng.uniform(20, 80, n)
+    pixels = rng.normal(scale=SKY, size=(n, SIZE, SIZE))
+    for i in range(n):
+        pixels[i] += blob(0, 0, 80 * SKY) + shown[i] * blob(0, -3, 40 * SKY)
+        if np.isfinite(distance_pix[i]):
+            pixels[i] += blob(distance_pix[i] / 1.5, distance_pix[i] / 1.5, peak_sky[i] * SKY)
+    return LabelledStamps(
+        field=field,
+        instrument="F814W",
+        digest=f"{seed:012d}",
+        pixels=pixels.astype(np.float32),
+        source_id=np.arange(n),
+        is_post_merger=is_post_merger,
+        magnitude_ab=rng.uniform(20.0, 24.0, n),
+        redshift=rng.uniform(0.5, 1.5, n),
+        sky_rms=np.full(n, SKY),
+        coverage_pct=np.where(distance_pix < 15, 100 * np.clip(1 - distance_pix / 15, 0, 1), 0.0),
+        flux_pp=np.where(np.isfinite(distance_pix), 0.3 * peak_sky * SKY, 0.0),
+    )
+
+
+@dataclass(frozen=True)
+class NucleusModel:
+    """Takes a galaxy for a post-merger if its left is brighter than the opposite side; unsure by its masks."""
+
+    card: ModelCard
+    engine = "stub"
+
+    def features(self, cutouts):
+        middle = cutouts.shape[1] // 2
+        near = slice(middle - 1, middle + 2)
+        left = cutouts[:, near, middle - 4 : middle - 1].mean(axis=(1, 2))
+        right = cutouts[:, near, middle + 2 : middle + 5].mean(axis=(1, 2))
+        return (left - right)[:, None].astype(np.float32)
+
+    def draw(self, features, source_keys, n_draws, seed):
+        noise = np.stack([np.random.default_rng([seed, int(key)]).normal(0, 0.3, n_draws) for key in source_keys])
+        p_pm = expit(2 * features.astype(np.float64) + noise - 2)
+        return np.stack([p_pm, 1 - p_pm], axis=-1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CornerModel:
+    """Sees neighbours: in the prepared image, the brightest pixel of the diagonal says how near and how bright."""
+
+    card: ModelCard
+    engine = "stub"
+
+    def features(self, cutouts):
+        steps = np.arange(4, 15)
+        diagonal = cutouts[:, SIZE // 2 + steps, SIZE // 2 + steps].astype(np.float64)
+        peak = diagonal.max(axis=1)
+        distance_pix = 1.5 * (4 + diagonal.argmax(axis=1))
+        return np.stack([peak, distance_pix], axis=1).astype(np.float32)
+
+    def draw(self, features, source_keys, n_draws, seed):
+        peak, distance_pix = np.minimum(features.T.astype(np.float64), 30)
+        there = np.clip((peak - 2.5) / 2, 0.01, 0.99)
+        coverage = 100 * np.clip(1 - distance_pix / 15, 0, 1)
+        flux_sky = 0.3 * np.sinh(peak)
+        columns = {
+            "contaminated": there * (coverage > 0),
+            "coverage": np.log1p(coverage) / np.log(101),
+            "coverage_scatter": np.full(len(peak), 0.2),
+            "neighbours": there,
+            "flux_pp": np.clip(np.arcsinh(flux_sky) / self.card.contamination.flux_range, 0, 1),
+            "flux_pp_scatter": np.full(len(peak), 0.1),
+        }
+        outputs = np.stack([columns[name] for name in CONTAMINATION_OUTPUTS], axis=-1)
+        return np.repeat(outputs[:, None, :], n_draws, axis=1).astype(np.float32)
+
+
+def merger_card(**changes):
+    architecture = Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,))
+    own = {
+        "key": ModelKey("merger", "COSMOS", "F814W"),
+        "class_names": ("post_merger", "star_forming"),
+        "stretch": Stretch.LINEAR,
+        "softening": 10 * SKY,
+        "origin": WeightsOrigin.SIMULATED,
+        "domain": Domain("electron/s", (0.5 * SKY, 2 * SKY)),
+    }
+    return card(architecture, **own | changes)
+
+
+def contamination_card(**changes):
+    architecture = Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,), n_outputs=6)
+    own = {
+        "key": ModelKey("contamination", "COSMOS", "F814W"),
+        "class_names": CONTAMINATION_OUTPUTS,
+        "stretch": Stretch.ASINH_NOISE,
+        "softening": 1.0,
+        "origin": WeightsOrigin.SIMULATED,
+        "domain": Domain("electron/s", (0.5 * SKY, 2 * SKY)),
+        "contamination": ContaminationScale("sky_sigma", flux_range=6.0),
+    }
+    return card(architecture, **own | changes)
+
+
+def write_records(folder, stamps):
+    """The stamps as a folder of records of one shard."""
+    from surveyflow.training.record_index import RecordIndex, write_index
+    from surveyflow.training.records import serialised, write_shard
+
+    folder.mkdir(parents=True)
+    name = "part-00000-of-00001.tfrecord"
+    shard = write_shard(folder / name, [serialised(_example(stamps, i), stamps.digest[:12]) for i in range(len(stamps))])
+    settings = {"redshifts": [0.5, 1.5]}
+    place = (stamps.field, stamps.instrument, "F814W", 0.03, SIZE, "electron/s")
+    write_index(folder, RecordIndex(settings, stamps.digest, *place, len(stamps), 1, (shard,)))
+
+
+def _example(stamps, i):
+    truth = Contamination(stamps.coverage_pct[i], stamps.flux_pp[i], 30)
+    return Example(
+        example_id=int(stamps.source_id[i]),
+        pixels=stamps.pixels[i],
+        label=int(stamps.is_post_merger[i]),
+        magnitude_ab=stamps.magnitude_ab[i],
+        radius_arcsec=0.3,
+        redshift=stamps.redshift[i],
+        sky_rms=stamps.sky_rms[i],
+        truths={"sky_sigma": truth, "self_sigma": truth},
+    )

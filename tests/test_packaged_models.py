@@ -1,0 +1,36 @@
+"""The models that come with the package are what their cards say, and serve every field of the release."""
+
+from __future__ import annotations
+
+import pytest
+
+from surveyflow.demonstration import PACKAGED_MODELS
+from surveyflow.models.store import ModelStore
+from surveyflow.types import CONTAMINATION_OUTPUTS, CONTAMINATION_TASK, MERGER_TASK, ModelKey, WeightsOrigin
+
+FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
+INSTRUMENTS = ("F814W", "F125W_F160W")
+MOST_BYTES = 1_000_000
+
+pytestmark = pytest.mark.skipif(not PACKAGED_MODELS.is_dir(), reason="the packaged models have not been made yet")
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+@pytest.mark.parametrize("task", [MERGER_TASK, CONTAMINATION_TASK])
+def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
+    store = ModelStore(PACKAGED_MODELS)
+    card = store.card(ModelKey(task, "COSMOS", instrument))
+    assert card.origin is WeightsOrigin.SIMULATED
+    assert card.domain.unit == "electron/s"
+    assert card.class_names == (CONTAMINATION_OUTPUTS if task == CONTAMINATION_TASK else ("post_merger", "star_forming"))
+    assert (card.contamination is not None) == (task == CONTAMINATION_TASK)
+    assert store.weights(card.key)
+    assert sum(path.stat().st_size for path in store.home(card.key).iterdir()) < MOST_BYTES
+    assert {store.cards()[ModelKey(task, field, instrument)].key for field in FIELDS} == {card.key}
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_both_tasks_look_at_the_same_cutouts(instrument):
+    store = ModelStore(PACKAGED_MODELS)
+    cards = [store.card(ModelKey(task, "COSMOS", instrument)) for task in (MERGER_TASK, CONTAMINATION_TASK)]
+    assert len({(card.architecture.input_size, card.pixel_scale_arcsec, card.band, card.redshift_range) for card in cards}) == 1
