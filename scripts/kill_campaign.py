@@ -1,11 +1,15 @@
 """Kill runs at random moments, with SIGKILL, and check that nothing is ever lost, doubled or half published.
 
     python scripts/kill_campaign.py --kills 200 --seed 1 --profile local
+    python scripts/kill_campaign.py --kills 50 --seed 1 --victims workers
 
 Runs a small simulated survey again and again in a process of its own, with a stub in the model's place, and kills that
 process or, with the local profile, one of its workers. After every kill, whatever `latest` names must be a complete
 catalog; after every run that was let through, the table must equal that of an undisturbed run. Then half of the units'
 files are taken away and the release gets a new name, so that the next run has work to do.
+
+With ``--victims workers``, runs are made in this process on a local cluster of two workers, and each of them loses one: it
+must come through all the same, and publish the table of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -15,22 +19,28 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
+from distributed import Client
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from stubs import TINY  # noqa: E402
+from surveyflow.catalog.digest_cache import forget_digests  # noqa: E402
 from surveyflow.catalog.releases import latest, read_catalog  # noqa: E402
+from surveyflow.catalog.run_folders import Progress  # noqa: E402
 from surveyflow.flow.clusters import load_profile  # noqa: E402
+from surveyflow.flow.connections import open_cluster  # noqa: E402
+from surveyflow.flow.profiles import LocalProfile  # noqa: E402
 from surveyflow.inputs.workflow import load_workflow  # noqa: E402
 from surveyflow.runs.preflight import open_survey  # noqa: E402
 from surveyflow.runs.whole import run_survey  # noqa: E402
@@ -40,7 +50,8 @@ from worlds import (  # noqa: E402
     write_untrained_models,
 )
 
-CHILD_TIMEOUT_S = 120.0
+CHILD_TIMEOUT_S = 300.0
+N_WORKERS = 2
 
 
 @dataclass
@@ -55,11 +66,14 @@ class Campaign:
         ``serial`` or ``local``.
     seed
         Chooses the moments and the victims.
+    client
+        Of the cluster that the runs share; None where each has its own.
     """
 
     folder: Path
     profile: str
     seed: int
+    client: Client | None = None
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
@@ -138,14 +152,88 @@ class Campaign:
         edit_workflow(self.survey.workflow, {"survey": {"release": f"release{self.counts['releases']}"}})
 
 
-def run_campaign(folder: Path, n_kills: int, seed: int, profile: str) -> dict[str, int]:
+class WorkerCampaign(Campaign):
+    """One survey whose runs share a cluster of two workers, lose one of them each, and must come through.
+
+    Moments are spread evenly between a run's start and its last unit's end. ``counts`` also tells in which phase of a run
+    workers were killed.
+    """
+
+    def finish(self) -> None:
+        """Run here, undisturbed, to the end."""
+        self._run()
+
+    def kill_once(self) -> None:
+        """Kill a worker at a random moment of a run; a run that ends before does not count."""
+        moment = self.rng.uniform(0.0, 1.0) * self.worked_s
+        self._wait_for_workers()
+        self.ended = threading.Event()
+        killer = threading.Thread(target=self._kill_a_worker, args=(moment,))
+        killer.start()
+        try:
+            self._run()
+        finally:
+            self.ended.set()
+            killer.join()
+        self._check_published()
+        self._check_complete()
+        self._make_work()
+
+    def _run(self) -> None:
+        self._wait_for_workers()
+        self.phase, self.start_s = "start", time.monotonic()
+        with open_survey(load_workflow(self.survey.workflow)) as survey:
+            result = run_survey(survey, LocalProfile(), client=self.client, factory="stubs:SlowWorker", listeners=[self._follow])
+        assert result.exit_code == 0, result.failed_units
+
+    def _wait_for_workers(self) -> None:
+        self.client.wait_for_workers(N_WORKERS, timeout=CHILD_TIMEOUT_S)
+
+    def _follow(self, progress: Progress) -> None:
+        self.phase = progress.phase
+        if progress.phase == "publish":
+            self.worked_s = time.monotonic() - self.start_s
+
+    def _kill_a_worker(self, moment: float) -> None:
+        """Kill one of the workers when the moment has come."""
+        if not self.ended.wait(moment):
+            with suppress(psutil.NoSuchProcess):
+                self.rng.choice(worker_processes()).kill()
+                self.counts.update(["worker", f"in {self.phase}"])
+
+    def _make_work(self) -> None:
+        super()._make_work()
+        forget_digests(self.root)
+
+
+def worker_processes() -> list[psutil.Process]:
+    """Find this process's workers: what Dask has spawned, its helpers left out."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if any("spawn_main" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+def run_campaign(folder: Path, n_kills: int, seed: int, profile: str, victims: str) -> dict[str, int]:
     """Kill ``n_kills`` times, then run undisturbed and compare.
 
     Returns
     -------
     How many drivers and workers were killed, and how many runs came through.
     """
-    campaign = Campaign(folder, profile, seed)
+    with ExitStack() as stack:
+        if victims == "workers":
+            cluster = stack.enter_context(open_cluster(LocalProfile(workers=N_WORKERS)))
+            campaign: Campaign = WorkerCampaign(folder, profile, seed, cluster.client)
+        else:
+            campaign = Campaign(folder, profile, seed)
+        return carry_out(campaign, n_kills)
+
+
+def carry_out(campaign: Campaign, n_kills: int) -> dict[str, int]:
+    """Kill until it is enough, then let a run through."""
     while campaign.counts["driver"] + campaign.counts["worker"] < n_kills:
         campaign.kill_once()
         sys.stderr.write(f"{dict(campaign.counts)}\n")
@@ -168,6 +256,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--profile", default="serial")
+    parser.add_argument("--victims", choices=["any", "workers"], default="any")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -175,7 +264,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        counts = run_campaign(Path(folder), arguments.kills, arguments.seed, arguments.profile)
+        counts = run_campaign(Path(folder), arguments.kills, arguments.seed, arguments.profile, arguments.victims)
         sys.stdout.write(json.dumps(counts | {"seconds": round(time.monotonic() - start)}) + "\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from surveyflow.catalog.digest_cache import forget_digests
 from surveyflow.catalog.draws import open_draws
+from surveyflow.catalog.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
 from surveyflow.catalog.lock import lock_holder
 from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
 from surveyflow.catalog.run_folders import RunStatus, last_run
@@ -111,12 +112,28 @@ class SurveyStatus:
         What its newest run reported last.
     at_work
         Whether that run still holds the folder; a run that neither is at work nor has ended was killed.
+    workers
+        What its workers last said of themselves; those that have ended in order are not among them.
     """
 
     root: Path
     published: Revision | None
     last_run: RunStatus
     at_work: bool
+    workers: tuple[Heartbeat, ...] = ()
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """The object that ``status --json`` prints.
+
+        Parameters
+        ----------
+        now
+            The time, seconds since 1970: workers that have not written for long are ``silent``.
+        """
+        progress = self.last_run.progress
+        rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
+        workers = [asdict(beat) | {"silent": beat.is_silent(now)} for beat in self.workers]
+        return asdict(self) | {"rates": rates, "workers": workers}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -298,7 +315,9 @@ def demo(
 
 
 def status(root: str | Path) -> SurveyStatus:
-    """Say what is published in an output folder, and how far its newest run has come.
+    """Say what is published in an output folder, how far its newest run has come, and what its workers are at.
+
+    All of it is read from files, so any machine that sees the folder can ask.
 
     Parameters
     ----------
@@ -316,7 +335,8 @@ def status(root: str | Path) -> SurveyStatus:
         raise InputError(f"{root} holds no runs: expected the [output] root of a workflow that was run.")
     holder = lock_holder(root)
     at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
-    return SurveyStatus(root, latest(root), newest, at_work)
+    workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers))
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:

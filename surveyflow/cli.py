@@ -6,18 +6,31 @@ import json
 import logging
 import signal
 import sys
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow import __version__, fraction_commands, model_commands, release_commands, slurm_commands, training_commands
+from surveyflow import (
+    __version__,
+    fraction_commands,
+    kubernetes_commands,
+    model_commands,
+    release_commands,
+    slurm_commands,
+    training_commands,
+)
 from surveyflow.errors import SurveyflowError
 
 if TYPE_CHECKING:
     from surveyflow.api import SurveyStatus
+    from surveyflow.catalog.heartbeats import GpuUse, Heartbeat
+    from surveyflow.checkup import Check, WorkerCheckup
     from surveyflow.planning import Plan
     from surveyflow.runs.whole import RunResult
 
@@ -33,6 +46,7 @@ app = typer.Typer(
 app.add_typer(model_commands.app)
 app.add_typer(release_commands.app)
 app.add_typer(slurm_commands.app)
+app.add_typer(kubernetes_commands.app)
 app.command()(fraction_commands.fractions)
 app.command()(training_commands.simulate)
 app.command()(training_commands.train)
@@ -203,14 +217,14 @@ def run(
 
 @app.command()
 def status(root: OutputRoot, as_json: JsonOption = False) -> None:
-    """Say how far the newest run has come, and what is published."""
+    """Say what is published, how far the newest run has come, and what its workers are at; from files alone."""
     from surveyflow import api
 
     found = api.status(root)
     if as_json:
-        _print_json(asdict(found))
+        _print_json(found.as_json(time.time()))
     else:
-        _print_status(found)
+        _print_status(found, time.time())
 
 
 @app.command()
@@ -226,16 +240,42 @@ def report(
 
 
 @app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine offers, and what is missing."""
-    from surveyflow.checkup import check_machine
+def doctor(
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Look where this profile's workers run, and compare them with this machine.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what this machine, or a profile's workers, offer, and what is missing."""
+    from surveyflow.checkup import check_machine, check_workers
 
-    checks = check_machine()
-    if as_json:
-        _print_json([asdict(check) for check in checks])
+    if profile is None:
+        checks = check_machine()
+        if as_json:
+            _print_json([asdict(check) for check in checks])
+        else:
+            _print_checks(checks)
         return
+    found = check_workers(profile)
+    if as_json:
+        _print_json([asdict(worker) for worker in found])
+    else:
+        _print_workers(found)
+
+
+def _print_checks(checks: Iterable[Check]) -> None:
     for check in checks:
         typer.echo(f"{'ok  ' if check.good else 'note'} {check.name:12} {check.found}")
+
+
+def _print_workers(found: Sequence[WorkerCheckup]) -> None:
+    for worker in found:
+        typer.echo(" ".join(filter(None, ["worker", worker.worker, worker.host and f"on {worker.host}", worker.pool])))
+        _print_checks(worker.checks)
+    troubled = [worker.worker for worker in found if not worker.good]
+    if troubled:
+        typer.echo(f"WARNING: {len(troubled)} of {len(found)} workers need a look: {', '.join(troubled)}", err=True)
 
 
 def main() -> None:
@@ -306,7 +346,7 @@ def _print_plan(planned: Plan) -> None:
     typer.echo(", ".join(f"{count} to {name}" for name, count in planned.counts.items()))
 
 
-def _print_status(found: SurveyStatus) -> None:
+def _print_status(found: SurveyStatus, now: float) -> None:
     if found.published is None:
         typer.echo("published nothing yet")
     else:
@@ -320,3 +360,35 @@ def _print_status(found: SurveyStatus) -> None:
         typer.echo("state     ended")
     else:
         typer.echo("state     ended without a word: it was killed. Nothing is lost: run again to continue")
+    if found.last_run.dashboard and found.at_work:
+        typer.echo(f"dashboard {found.last_run.dashboard}")
+    for pool, beats in _by_pool(found.workers).items():
+        _print_pool(pool, beats, now)
+
+
+def _by_pool(workers: Iterable[Heartbeat]) -> dict[str, list[Heartbeat]]:
+    pools: dict[str, list[Heartbeat]] = {}
+    for beat in workers:
+        pools.setdefault(beat.pool, []).append(beat)
+    return pools
+
+
+def _print_pool(pool: str, beats: list[Heartbeat], now: float) -> None:
+    silent = [beat for beat in beats if beat.is_silent(now)]
+    busy = sum(bool(beat.job) for beat in beats if beat not in silent)
+    done, failed = sum(beat.done for beat in beats), sum(beat.failed for beat in beats)
+    typer.echo(f"pool      {pool}: {len(beats) - len(silent)} workers, {busy} busy, {done} jobs done, {failed} failed")
+    for beat in beats:
+        typer.echo(f"  {beat.worker}: {_doing(beat, now)}, {beat.memory_mb:.0f} MB{''.join(map(_gpu, beat.gpus))}")
+
+
+def _doing(beat: Heartbeat, now: float) -> str:
+    if beat.is_silent(now):
+        return f"silent for {timedelta(seconds=round(now - beat.time))}; the last it was at was {beat.job or 'nothing'}"
+    if beat.job_since is None:
+        return "waits"
+    return f"{beat.job} for {timedelta(seconds=max(0, round(now - beat.job_since)))}"
+
+
+def _gpu(use: GpuUse) -> str:
+    return f", GPU {use.name}: {use.busy_percent:.0f} % busy, {use.memory_mb:.0f} of {use.memory_total_mb:.0f} MB"

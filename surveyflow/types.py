@@ -730,6 +730,11 @@ class Worker(Protocol):
 class Executor(Protocol):
     """Runs jobs somewhere: in this process, or on a cluster."""
 
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the page that shows what runs where; None where there is none."""
+        ...
+
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job, as they end."""
         ...

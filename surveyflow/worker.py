@@ -18,6 +18,7 @@ from typing import Any, cast
 from surveyflow.catalog.units import write_unit
 from surveyflow.catalog.worklists import read_worklist
 from surveyflow.errors import DeviceMemoryError
+from surveyflow.flow.heart import Heart
 from surveyflow.flow.watchdog import beat, turn
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.models.batches import is_out_of_memory
@@ -63,6 +64,7 @@ class SurveyWorker:
         self._mosaics: dict[tuple[str, str | None, str | None], Mosaic] = {}
         self._models = ModelCache(self._load, context.get("models_in_memory", MODELS_IN_MEMORY))
         self._reading, self._computing = threading.Lock(), threading.Lock()
+        self._heart = Heart(self._root)
 
     def do(self, job: Job) -> Any:
         """Do one job.
@@ -76,13 +78,15 @@ class SurveyWorker:
         -------
         The digests of a window by name, or the receipt of a unit.
         """
-        return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
+        with self._heart.during(job):
+            return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
 
     def close(self) -> None:
         """Let go of models and mosaics."""
         while self._mosaics:
             self._mosaics.popitem()[1].close()
         self._models.clear()
+        self._heart.stop()
 
     def _digest(self, payload: Mapping[str, Any]) -> Mapping[str, str]:
         with turn(self._reading):

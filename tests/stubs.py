@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ class StubWorker(SurveyWorker):
 
     def _model(self, folder: str, card_digest: str) -> Any:
         return StubModel(read_card(Path(folder)))
+
+
+class SlowWorker(StubWorker):
+    """A `StubWorker` that takes its time for a unit, so that it can be disturbed at it."""
+
+    def do(self, job: Job) -> Any:
+        if job.verb == "unit":
+            time.sleep(0.2)
+        return super().do(job)
 
 
 class _Trouble:

@@ -20,3 +20,11 @@ def test_killed_runs_lose_nothing(profile, n_kills):
     assert campaign.returncode == 0, campaign.stderr
     counts = json.loads(campaign.stdout)
     assert counts.get("driver", 0) + counts.get("worker", 0) == n_kills
+
+
+@pytest.mark.timeout(300)
+def test_runs_that_lose_a_worker_come_through():
+    command = [sys.executable, CAMPAIGN, "--kills", "3", "--seed", "3", "--victims", "workers"]
+    campaign = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert campaign.returncode == 0, campaign.stderr
+    assert json.loads(campaign.stdout)["worker"] == 3

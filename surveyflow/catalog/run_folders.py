@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from surveyflow.catalog.storage import explained
+
+_TAIL_BYTES = 65_536
+"""Of a progress file: many times a line."""
 
 Phase = Literal["digest", "workers", "units", "publish", "done", "stopped"]
 
@@ -86,11 +90,19 @@ class RunStatus:
         When it last reported, ISO 8601, UTC.
     progress
         What it reported.
+    dashboard
+        Address of its cluster's dashboard; None where there is none.
     """
 
     run_id: str
     updated: str
     progress: Progress
+    dashboard: str | None = None
+
+    @property
+    def started(self) -> float:
+        """When the run began, seconds since 1970."""
+        return datetime.strptime(self.run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
 
 
 class RunFolder:
@@ -131,22 +143,51 @@ class RunFolder:
     @contextmanager
     def logging(self) -> Iterator[None]:
         """Copy surveyflow's log records into ``log.jsonl`` while the run lasts."""
-        handler = _LogFile(self.path / "log.jsonl")
-        handler.setFormatter(_JsonLines())
-        logger = logging.getLogger("surveyflow")
-        level = logger.level
-        logger.addHandler(handler)
-        logger.setLevel(min(level or logging.INFO, logging.INFO))
+        log = JsonLog(self.path / "log.jsonl")
         try:
             yield
         finally:
-            logger.setLevel(level)
-            logger.removeHandler(handler)
-            handler.close()
+            log.close()
+
+    def note_dashboard(self, address: str | None) -> None:
+        """Write down where the cluster's dashboard is, if it has one; as with progress, a run does not end for it."""
+        try:
+            (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}))
+        except OSError as error:
+            logging.getLogger(__name__).warning("run=%s dashboard was not recorded: %s", self.run_id, error)
+
+
+class JsonLog:
+    """A copy of surveyflow's log records, from INFO on, in a file of JSON lines; in place until it is closed.
+
+    Parameters
+    ----------
+    path
+        The file; records are appended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handler = _LogFile(path, delay=True)
+        self._handler.setFormatter(_JsonLines())
+        self._logger = logging.getLogger("surveyflow")
+        self._level = self._logger.level
+        self._logger.addHandler(self._handler)
+        self._logger.setLevel(min(self._level or logging.INFO, logging.INFO))
+
+    def close(self) -> None:
+        """Write no more, and give the loggers back as they were."""
+        self._logger.setLevel(self._level)
+        self._logger.removeHandler(self._handler)
+        self._handler.close()
 
 
 class _LogFile(logging.FileHandler):
     """A log that is given up, without a word a line, when its disk is full: the run itself will say so."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if the file can be opened."""
+        with suppress(OSError):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
         """Drop the record."""
@@ -173,7 +214,13 @@ def last_run(root: Path) -> RunStatus | None:
         entry = _last_line(folder / "progress.jsonl")
         if entry is not None:
             updated = entry.pop("time")
-            return RunStatus(folder.name, updated, Progress(**entry))
+            return RunStatus(folder.name, updated, Progress(**entry), _dashboard(folder))
+    return None
+
+
+def _dashboard(folder: Path) -> str | None:
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((folder / "cluster.json").read_text())["dashboard"] or "") or None
     return None
 
 
@@ -181,7 +228,9 @@ def _last_line(path: Path) -> dict[str, Any] | None:
     """The last complete line of a file that is perhaps being written; None without one."""
     if not path.exists():
         return None
-    complete = path.read_text().split("\n")[:-1]
+    with path.open("rb") as stream:
+        stream.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+        complete = stream.read().split(b"\n")[:-1]
     return dict(json.loads(complete[-1])) if complete else None
 
 

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import ClusterError
+from surveyflow.flow.kubernetes_profile import KubernetesProfile
 from surveyflow.flow.profile_parts import ClusterProfile
 from surveyflow.flow.profiles import Profile, SerialProfile, load_profile
 from surveyflow.flow.serial import SerialExecutor
@@ -61,6 +62,8 @@ def open_executor(
             yield executor
     elif isinstance(profile, SlurmProfile):
         raise ClusterError("a profile of kind 'slurm' is for batch jobs. Use it with surveyflow slurm submit.")
+    elif isinstance(profile, KubernetesProfile):
+        raise ClusterError("a profile of kind 'kubernetes' is for pods. Use it with surveyflow kubernetes render.")
     else:
         from surveyflow.flow.connections import open_cluster
 

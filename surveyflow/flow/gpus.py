@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from contextlib import suppress
 
+from surveyflow.catalog.heartbeats import GpuUse
 from surveyflow.errors import ClusterError
 
 GPUS_VARIABLE = "SURVEYFLOW_GPUS"
@@ -22,19 +25,37 @@ def visible_gpus() -> tuple[str, ...]:
         If there is none.
     """
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = tuple(_listed(",", allowed) if allowed is not None else _listed("\n", _ask_driver()))
+    gpus = tuple(_listed(",", allowed) if allowed is not None else _listed("\n", _ask_driver("index", "noheader")))
     if not gpus:
         hidden = "CUDA_VISIBLE_DEVICES names none" if allowed is not None else "nvidia-smi names none"
         raise ClusterError(f'no GPU was found: {hidden}. Name them in the profile, such as gpus = ["0"], or use profile local.')
     return gpus
 
 
+def gpu_use() -> tuple[GpuUse, ...]:
+    """Ask the driver how busy the GPUs are that this process may use; empty where there is none, or no driver to ask."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed == "" or shutil.which("nvidia-smi") is None:
+        return ()
+    chosen = [] if allowed is None else [f"--id={allowed}"]
+    answer = _ask_driver("index,name,utilization.gpu,memory.used,memory.total", "noheader,nounits", *chosen)
+    return tuple(use for line in answer.splitlines() if (use := _use(line.split(","))) is not None)
+
+
+def _use(values: list[str]) -> GpuUse | None:
+    """Read one line of the driver's; None where it does not know, as of parts of a GPU."""
+    with suppress(ValueError):
+        index, name, busy, used, total = (value.strip() for value in values)
+        return GpuUse(f"{index} {name}", float(busy), float(used), float(total))
+    return None
+
+
 def _listed(separator: str, text: str) -> list[str]:
     return [name for part in text.split(separator) if (name := part.strip())]
 
 
-def _ask_driver() -> str:
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+def _ask_driver(query: str, style: str, *options: str) -> str:
+    command = ["nvidia-smi", f"--query-gpu={query}", f"--format=csv,{style}", *options]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError, model_validator
 
 from surveyflow.errors import Problem, ProfileError
+from surveyflow.flow.kubernetes_profile import KubernetesProfile
 from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Seconds
 from surveyflow.flow.slurm_profile import SlurmProfile
 
@@ -110,7 +111,7 @@ class AddressProfile(ClusterProfile):
         return self
 
 
-Profile = SerialProfile | LocalProfile | LocalGpuProfile | AddressProfile | SlurmProfile
+Profile = SerialProfile | LocalProfile | LocalGpuProfile | AddressProfile | SlurmProfile | KubernetesProfile
 
 _KINDS: dict[str, type[Profile]] = {
     "serial": SerialProfile,
@@ -118,6 +119,7 @@ _KINDS: dict[str, type[Profile]] = {
     "local-gpu": LocalGpuProfile,
     "address": AddressProfile,
     "slurm": SlurmProfile,
+    "kubernetes": KubernetesProfile,
 }
 _ADAPTER: TypeAdapter[Profile] = TypeAdapter(Annotated[Profile, Field(discriminator="kind")])
 _BUILT_IN: dict[str, Profile] = {"serial": SerialProfile(), "local": LocalProfile(), "local-gpu": LocalGpuProfile()}

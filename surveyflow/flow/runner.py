@@ -82,6 +82,14 @@ class DaskExecutor:
         finally:
             flights.recall()
 
+    @property
+    def dashboard(self) -> str | None:
+        """Address of Dask's dashboard; None where the cluster has none."""
+        try:
+            return str(self._cluster.client.dashboard_link or "") or None
+        except KeyError:  # Dask's way of saying so
+            return None
+
     def close(self) -> None:
         """Do nothing: the cluster belongs to whoever opened it."""
 

@@ -20,6 +20,8 @@ class SerialExecutor:
         What the worker must know: a small mapping of JSON's plain values.
     """
 
+    dashboard = None
+
     def __init__(self, factory: str, context: Mapping[str, Any]) -> None:
         self._spec = WorkerSpec.of(factory, context)
 

@@ -42,6 +42,7 @@ def _write_to(path: Path) -> None:
     """Send all that this process says to a file, C++ libraries and the traceback of a crash included."""
     sys.stdout.flush()
     sys.stderr.flush()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

@@ -1,11 +1,13 @@
-"""What a workflow becomes as batch jobs."""
+"""What a workflow becomes as batch jobs, or as pods."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from surveyflow.errors import ProfileError
+from surveyflow.flow.kubernetes_manifests import PodRun, render_manifests
+from surveyflow.flow.kubernetes_profile import KubernetesProfile
 from surveyflow.flow.profiles import load_profile
 from surveyflow.flow.routing import Routing
 from surveyflow.flow.slurm_pools import route_pools
@@ -46,3 +48,37 @@ def prepare_submission(workflow: Path, profile: Path, *, precision: str = "float
     with open_survey(loaded) as survey:
         routed, route = route_pools(site, work_by_place(survey, precision))
     return replace(render(routed, command), routing=str(route))
+    return render(site, RunCommand(workflow.absolute(), f"{survey.name}-{survey.release}", options))
+
+
+def prepare_manifests(workflow: Path, profile: Path) -> str:
+    """Write the manifests of a workflow for Kubernetes; nothing is changed.
+
+    Parameters
+    ----------
+    workflow
+        The workflow file, on the profile's volume as this machine sees it.
+    profile
+        A profile of kind ``kubernetes``.
+
+    Raises
+    ------
+    WorkflowError
+        If the workflow file cannot be used.
+    ProfileError
+        If the profile cannot be used, is of another kind, or the workflow file does not lie on its volume.
+    """
+    site = load_profile(profile)
+    if not isinstance(site, KubernetesProfile):
+        raise ProfileError(
+            f"{profile}: is of kind {site.kind!r}, expected 'kubernetes'. Start from deploy/profiles/kubernetes.toml."
+        )
+    here = site.volume.seen_here
+    if not workflow.absolute().is_relative_to(here):
+        raise ProfileError(
+            f"{workflow.absolute()} does not lie on the profile's volume, which this machine sees at {here}. Move it there, or "
+            f"correct [volume] here in {profile}."
+        )
+    survey = load_workflow(workflow).survey
+    place = PurePosixPath(site.volume.path, workflow.absolute().relative_to(here))
+    return render_manifests(site, PodRun(place, f"{survey.name}-{survey.release}"))

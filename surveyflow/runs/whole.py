@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from surveyflow.catalog.heartbeats import sweep_heartbeats
 from surveyflow.catalog.lock import RunLock
 from surveyflow.catalog.releases import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.catalog.run_folders import Progress, RunFolder, new_run_id
@@ -31,7 +32,7 @@ from surveyflow.runs.notifying import notify
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_plan
-from surveyflow.types import EngineChoice, Flag, Status
+from surveyflow.types import EngineChoice, Executor, Flag, Status
 from surveyflow.worker import FACTORY
 
 logger = logging.getLogger(__name__)
@@ -150,10 +151,12 @@ def run_survey(
             for notice in survey.warnings + survey.notices:
                 logger.info("notice=%r", notice)
             sweep(root)
+            sweep_heartbeats(root)
             reporter = Reporter([*listeners, folder.record])
             context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
             executor = LateExecutor(
-                stack, lambda: open_executor(profile, factory, context, client=client, tell=reporter.tell_of_workers)
+                stack,
+                lambda: _noted(open_executor(profile, factory, context, client=client, tell=reporter.tell_of_workers), folder),
             )
             with _reporting_the_end(reporter):
                 plan = make_plan(survey, executor, reporter, engine.precision)
@@ -182,6 +185,14 @@ def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: An
         weights_origin=tuple(sorted(rows["weights_origin"].drop_null().unique().to_pylist())),
         **more,
     )
+
+
+@contextmanager
+def _noted(opening: AbstractContextManager[Executor], folder: RunFolder) -> Iterator[Executor]:
+    """Open an executor, and write down where it can be watched."""
+    with opening as executor:
+        folder.note_dashboard(executor.dashboard)
+        yield executor
 
 
 @contextmanager

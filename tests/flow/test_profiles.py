@@ -62,7 +62,7 @@ def test_every_profile_of_the_repository_loads(path):
         ('kind = "local"\nworker = 3\n', "worker: is not a key of 'local' profiles. Did you mean 'workers'?"),
         ('kind = "address"\naddress = "tcp://h:1"\nworkers = 3\n', "workers: is not a key of 'address' profiles."),
         ('kind = "locaal"\n', "kind: 'locaal' is unknown. Did you mean 'local'?"),
-        ("workers = 3\n", "kind: is missing. Set it to one of serial, local, local-gpu, address, slurm."),
+        ("workers = 3\n", "kind: is missing. Set it to one of serial, local, local-gpu, address, slurm, kubernetes."),
         ('kind = "local"\nworkers = "many"\n', "workers: Input should be a valid integer; found 'many'."),
         ('kind = "local"\nworkers = true\n', "workers: Input should be a valid integer; found True."),
         ('kind = "local"\nworkers = 0\n', "workers: Input should be greater than or equal to 1; found 0."),

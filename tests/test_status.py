@@ -1,0 +1,76 @@
+"""Whoever sees the output folder can tell how a run is doing, and what its workers are at."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from surveyflow import api, cli
+from surveyflow.catalog.heartbeats import GpuUse, Heartbeat, write_heartbeat
+from surveyflow.catalog.lock import RunLock
+from surveyflow.catalog.run_folders import Progress, RunFolder
+
+DASHBOARD = "http://127.0.0.1:8787/status"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A run at work for an hour: three workers of two pools, one of which fell silent ten minutes ago."""
+    folder = RunFolder(tmp_path, f"{datetime.now(UTC) - timedelta(hours=1):%Y%m%dT%H%M%S}-abcdef")
+    folder.create("")
+    folder.note_dashboard(DASHBOARD)
+    folder.record(Progress("units", 30, 120, 3_000, 12_000, 2, 60.0, "EGS/F814W/y000x001"))
+    now = time.time()
+    gpu = GpuUse("0 NVIDIA A100", 87.0, 4_000.0, 40_000.0)
+    for beat in (
+        Heartbeat("node1-11", "gpu", now, now, "EGS/F814W/y000x002", now - 20, 18, 0, 2_100.0, (gpu,)),
+        Heartbeat("node2-12", "gpu", now - 600, now, "UDS/F814W/y003x000", now - 700, 7, 2, 2_000.0),
+        Heartbeat("node3-13", "cpu", now, now, "", None, 5, 0, 300.0),
+    ):
+        write_heartbeat(tmp_path, beat)
+    with RunLock(tmp_path, folder.run_id):
+        yield tmp_path
+
+
+def test_status_tells_progress_rate_failures_and_workers_by_pool(root, capsys):
+    now = time.time()
+    cli._print_status(api.status(root), now)
+    lines = capsys.readouterr().out.splitlines()
+    assert "30/120 units, 3000 cutouts, 50/s, 0:03:00 left, 2 failed" in lines[1]
+    assert f"dashboard {DASHBOARD}" in lines
+    assert "pool      cpu: 1 workers, 0 busy, 5 jobs done, 0 failed" in lines
+    assert "pool      gpu: 1 workers, 1 busy, 25 jobs done, 2 failed" in lines
+    told = {line.split(":")[0].strip(): line for line in lines if line.startswith("  ")}
+    assert "EGS/F814W/y000x002 for 0:00:2" in told["node1-11"]
+    assert told["node1-11"].endswith("2100 MB, GPU 0 NVIDIA A100: 87 % busy, 4000 of 40000 MB")
+    assert "silent for 0:10:0" in told["node2-12"]
+    assert "UDS/F814W/y003x000" in told["node2-12"]
+    assert "waits" in told["node3-13"]
+
+
+def test_status_as_json_says_the_same(root):
+    now = time.time()
+    found = json.loads(json.dumps(api.status(root).as_json(now), default=str))
+    assert found["at_work"]
+    assert found["last_run"]["dashboard"] == DASHBOARD
+    assert found["rates"] == {"cutouts_per_second": 50.0, "seconds_left": 180.0}
+    assert {worker["worker"]: worker["silent"] for worker in found["workers"]} == {
+        "node1-11": False,
+        "node2-12": True,
+        "node3-13": False,
+    }
+
+
+def test_workers_of_an_earlier_run_are_not_told(root):
+    old = time.time() - 86_400
+    write_heartbeat(root, Heartbeat("node9-9", "cpu", old, old, "", None, 1, 0, 1.0))
+    assert "node9-9" not in [beat.worker for beat in api.status(root).workers]
+
+
+def test_a_long_progress_file_is_read_from_its_end(root):
+    path = next((root / "runs").glob("*/progress.jsonl"))
+    path.write_text(path.read_text() * 2_000)
+    assert api.status(root).last_run.progress.done == 30
