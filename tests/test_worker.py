@@ -11,7 +11,6 @@ import pytest
 
 from stubs import TINY, StubModel
 from surveyflow.catalog.run_folders import RunFolder
-from surveyflow.demonstration import write_untrained_models
 from surveyflow.errors import DeviceMemoryError
 from surveyflow.flow.serial import SerialExecutor
 from surveyflow.inputs.mosaics import Mosaic
@@ -22,6 +21,7 @@ from surveyflow.runs.executing import carry_out
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.worker import SurveyWorker
+from worlds import write_untrained_models
 
 pytestmark = pytest.mark.timeout(90)
 
