@@ -218,12 +218,10 @@ class _Beating:
 class _BeatingSummariser(_Beating):
     """The same of a model that summarises its draws as it makes them."""
 
-    model: SummarisingModel
-
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
     ) -> PosteriorSummary:
-        summary = self.model.summarise(features, source_keys, n_draws, seed, outputs)
+        summary = cast("SummarisingModel", self.model).summarise(features, source_keys, n_draws, seed, outputs)
         beat()
         return summary
 

@@ -97,7 +97,10 @@ def test_every_locked_package_has_one_version_and_hashes():
 def test_the_lock_holds_every_dependency_at_a_version_that_is_allowed():
     locked = {normalised(name): version for name, version in re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", LOCK, re.MULTILINE)}
     extras = PROJECT["optional-dependencies"]
-    wanted = [Requirement(text) for text in [*PROJECT["dependencies"], *extras["cpu"], *extras["simulate"], *extras["train"], *extras["dev"]]]
+    wanted = [
+        Requirement(text)
+        for text in [*PROJECT["dependencies"], *extras["cpu"], *extras["simulate"], *extras["train"], *extras["dev"]]
+    ]
 
     assert [str(each) for each in wanted if not each.specifier.contains(locked.get(normalised(each.name), "0"))] == []
 

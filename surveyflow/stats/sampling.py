@@ -10,7 +10,7 @@ from surveyflow.types import POST_MERGER, STAR_FORMING, Float32Array, Model, Sam
 
 
 @runtime_checkable
-class SummarisingModel(Model, Protocol):
+class SummarisingModel(Protocol):
     """A model that summarises its draws as it makes them, and keeps none."""
 
     def summarise(
