@@ -96,8 +96,22 @@ def state_of(network: keras.Model) -> dict[str, Any]:
 
 
 def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
-    """Give a network that was compiled alike the variables of `state_of`."""
-    for name, variable in _variables(network).items():
+    """Give a network that was compiled alike the variables of `state_of`.
+
+    Raises
+    ------
+    InputError
+        If they are of another network.
+    """
+    variables = _variables(network)
+    if {name: int(np.prod(variable.shape)) for name, variable in variables.items()} != {
+        name: values.size for name, values in state.items()
+    }:
+        raise InputError(
+            f"the {CHECKPOINT} of this run holds other variables than its network has: another version of surveyflow or Keras wrote "
+            f"it. Name another [output] run, or remove the folder to begin anew."
+        )
+    for name, variable in variables.items():
         variable.assign(state[name].reshape(variable.shape))
 
 
