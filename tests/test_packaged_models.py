@@ -12,7 +12,6 @@ FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
 INSTRUMENTS = ("F814W", "F125W_F160W")
 MOST_BYTES = 1_000_000
 
-pytestmark = pytest.mark.skipif(not PACKAGED_MODELS.is_dir(), reason="the packaged models have not been made yet")
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)

@@ -108,8 +108,8 @@ def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
         name: values.size for name, values in state.items()
     }:
         raise InputError(
-            f"the {CHECKPOINT} of this run holds other variables than its network has: another version of surveyflow or Keras wrote "
-            f"it. Name another [output] run, or remove the folder to begin anew."
+            f"the {CHECKPOINT} of this run holds other variables than its network has: another version of surveyflow or Keras "
+            f"wrote it. Name another [output] run, or remove the folder to begin anew."
         )
     for name, variable in variables.items():
         variable.assign(state[name].reshape(variable.shape))
