@@ -27,6 +27,7 @@ class StretchName(StrEnum):
     MINMAX = "minmax"
     LINEAR = "linear"
     LOG_MINMAX = "log_minmax"
+    ASINH_NOISE = "asinh_noise"
 
 
 class OriginName(StrEnum):

@@ -47,6 +47,7 @@ def call(*arguments):
 
 
 def test_render_prints_every_script_and_changes_nothing(workflow, profile, tmp_path):
+    profile.write_text('routing = "any"\n' + profile.read_text())
     before = sorted(tmp_path.rglob("*"))
 
     out = call("render", workflow, "--profile", profile, "--precision", "bf16")
