@@ -13,7 +13,6 @@ INSTRUMENTS = ("F814W", "F125W_F160W")
 MOST_BYTES = 1_000_000
 
 
-
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 @pytest.mark.parametrize("task", [MERGER_TASK, CONTAMINATION_TASK])
 def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
