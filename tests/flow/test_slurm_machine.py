@@ -34,7 +34,7 @@ MISSING = missing_programs() or ([] if os.geteuid() == 0 else ["root"])
 
 pytestmark = [
     pytest.mark.slurm,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(bool(MISSING), reason=f"a Slurm of our own needs {', '.join(MISSING)}"),
 ]
 
@@ -153,7 +153,7 @@ class Batch:
         connections = [at for process in family for at in process.net_connections("inet")]
         return {at.laddr.ip for at in connections if at.status == psutil.CONN_LISTEN}
 
-    def wait_for(self, condition, what, timeout_s=120):
+    def wait_for(self, condition, what, timeout_s=240):
         try:
             wait_until(condition, timeout_s, what)
         except AssertionError as error:
@@ -235,7 +235,7 @@ def measured(rows):
 
 
 def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head_lose_nothing(batch, expected):
-    running = batch(pace_s=2.5, lifetime="00:00:08")
+    running = batch(pace_s=2.5, lifetime="00:00:12")
     running.wait_for_units(1)
     gpu = running.jobs.pools["gpu"]
 
