@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -206,14 +208,26 @@ def _client(profile: AddressProfile, where: str) -> Client:
             security=known_by,
         )
     except TypeError as error:  # Dask's way of saying that an address is encrypted and it has been told of no certificates
+        _close_half_made(error)
         raise ClusterError(
             f"the scheduler at {where} lets in only who has its certificates. Name their folder in the profile: certificates."
         ) from error
     except (OSError, ValueError, RuntimeError) as error:  # the last where only this side insists on encryption
+        _close_half_made(error)
         raise ClusterError(
             f"no Dask scheduler answers at {where} within {profile.connect_timeout_s:g} s: {error}. "
             "Start it, or correct the address in the profile."
         ) from error
+
+
+def _close_half_made(error: Exception) -> None:
+    """Have a client that could not connect closed now.
+
+    It closes when it is collected. If that happens by chance in the thread that another client is just starting, the two wait for
+    each other.
+    """
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
 
 
 def warn_of_open_door(address: str) -> None:
