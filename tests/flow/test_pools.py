@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -234,8 +235,8 @@ def test_a_late_pool_is_waited_for_while_others_work_and_said_so(monkeypatch):
     with somewhere_else() as late:
         for result in late.run([*units(GDS, 3), *units(EGS, 3)], told, worker_wait_s=60):
             done.append(result.job.place)
-            if len(done) == 3:
-                late.start_worker(GDS)
+            if len(done) == 3:  # late enough to be missed
+                threading.Timer(3, late.start_worker, [GDS]).start()
 
     assert done == [EGS] * 3 + [GDS] * 3
     assert "waiting up to 60 s: no worker holds the models of GDS/F814W; those there (1) hold EGS/F814W (1)" in told
