@@ -13,6 +13,6 @@ NARROW = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), 
 @pytest.mark.timeout(240)
 def test_two_workers_benchmark_runs_on_a_small_survey(tmp_path):
     benchmark = runpy.run_path(str(Path(__file__).with_name("two_workers.py")), run_name="two_workers")
-    result = benchmark["measure"](tmp_path, 12, 1, NARROW, 800)
-    assert result["median_ratio"] > 0
-    assert len(result["one_worker_s"]) == len(result["two_workers_s"]) == 1
+    result = benchmark["measure"](tmp_path, 12, 1, "auto", NARROW, 800, 8)
+    assert all(ratio > 0 for ratio in result["median"].values())
+    assert [len(found) for found in result["seconds"].values()] == [1, 1, 1, 1]

@@ -1,12 +1,15 @@
 """How much faster do two workers of one thread finish a real inference run than one?
 
-    OMP_NUM_THREADS=1 python benchmarks/two_workers.py [--sources 600] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/two_workers.py [--engine fft | keras] [--sources 1920] [--rounds 5]
 
 Prints one JSON object. A simulated field with the published network and untrained weights, which cost what trained ones do, is
-run on a local cluster of one worker and of two, in turn. Timed is the phase in which units are measured: from the first unit's
+run on a local cluster of one worker and of two, in turn; once with one unit at a time on a worker, which then has one thread, and
+once with two, of which one reads while the other computes. Timed is the phase in which units are measured: from the first unit's
 start to the last unit's receipt. Each cluster is asked for something small before, so that imports and model loading, which both
-pay once, are paid. The machine should have nothing else to do; where that cannot be had, rounds that take turns and the
-medians of their ratios at least treat both alike.
+pay once, are paid.
+
+What the machine itself allows is measured on the same workers in the same rounds: the network alone, on cutouts in memory, on one
+of them and on both at once. Two cores that share a cache and memory do not do twice the work of one.
 """
 
 import argparse
@@ -15,49 +18,77 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from surveyflow.flow.connections import open_cluster
 from surveyflow.flow.profiles import LocalProfile
 from surveyflow.inputs.workflow import load_workflow
+from surveyflow.models.sampler import load_model
+from surveyflow.models.store import ModelStore
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.whole import run_survey
-from surveyflow.types import Architecture
+from surveyflow.types import Architecture, EngineChoice, ModelKey
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 PUBLISHED = Architecture()
+N_ALONE = 240
 
 
-def measure(folder, n_sources, rounds, architecture=PUBLISHED, side=2_000):
-    """Seconds of the measuring phase with one worker and with two, round by round."""
-    survey = MiniSurvey(folder, fields=["EGS"], n_sources=n_sources, shape_f814w=(side, side), core_size=256, draws=1_000)
+def measure(folder, n_sources, rounds, engine="auto", architecture=PUBLISHED, side=4_000, n_alone=N_ALONE):
+    """Seconds by number of workers and of units at a time on each, round by round, and what follows from them."""
+    survey = MiniSurvey(folder, fields=["EGS"], n_sources=n_sources, shape_f814w=(side, side), core_size=512, draws=1_000)
     write_untrained_models(folder / "models", survey.spec.fields, architecture)
-    seconds = {1: [], 2: []}
+    model = ModelStore(folder / "models").folder(ModelKey("merger", "EGS", "F814W"))
+    choice = EngineChoice(engine)
+    cases = [(workers, at_once) for at_once in (1, 2) for workers in (1, 2)]
+    seconds = {case: [] for case in cases}
+    alone_s = {1: [], 2: []}
     for number in range(rounds):
-        for n_workers, found in seconds.items():
-            found.append(_measured_s(survey.workflow, n_workers, f"{number}-{n_workers}"))
-    ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
+        for workers, at_once in cases:
+            with open_cluster(LocalProfile(workers=workers, jobs_per_worker=at_once)) as cluster:
+                cluster.client.wait_for_workers(workers)
+                if at_once == 1:
+                    alone_s[workers].append(_network_alone_s(cluster.client, model, engine, n_alone))
+                name = f"{number}-{workers}-{at_once}"
+                seconds[workers, at_once].append(_run_s(survey.workflow, cluster.client, choice, name))
+    gains = {at_once: _gains(seconds[1, at_once], seconds[2, at_once]) for at_once in (1, 2)}
+    alone = [2 * gain for gain in _gains(alone_s[1], alone_s[2])]  # each of the two did as much as the one
+    overlap = _gains(seconds[1, 1], seconds[1, 2])
     return {
+        "engine": engine,
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
-        "one_worker_s": seconds[1],
-        "two_workers_s": seconds[2],
-        "ratios": ratios,
-        "median_ratio": statistics.median(ratios),
+        "seconds": {f"{workers} workers, {at_once} at a time": found for (workers, at_once), found in seconds.items()},
+        "network_alone_s": alone_s,
+        "two workers of one unit at a time": gains[1],
+        "two workers of two units at a time": gains[2],
+        "two workers, network alone": alone,
+        "overlap on one worker": overlap,
+        "median": {
+            "two workers of one unit at a time": statistics.median(gains[1]),
+            "two workers of two units at a time": statistics.median(gains[2]),
+            "two workers, network alone": statistics.median(alone),
+            "overlap on one worker": statistics.median(overlap),
+        },
     }
 
 
-def _measured_s(workflow, n_workers, name):
+def _gains(slower, faster):
+    return [one / two for one, two in zip(slower, faster, strict=True)]
+
+
+def _run_s(workflow, client, engine, name):
     """Seconds of the phase in a run whose cluster has warmed up on another seed's draws."""
-    with open_cluster(LocalProfile(workers=n_workers)) as cluster:
-        cluster.client.wait_for_workers(n_workers)
-        for seed in (1, 2):  # another seed is another key: every unit is measured again
-            edit_workflow(workflow, {"sampling": {"seed": seed}, "output": {"root": f"catalog-{name}"}})
-            phases = {}
-            with open_survey(load_workflow(workflow)) as survey:
-                run_survey(survey, LocalProfile(), client=cluster.client, listeners=[lambda p, into=phases: _note(p, into)])
+    for seed in (1, 2):  # another seed is another key: every unit is measured again
+        edit_workflow(workflow, {"sampling": {"seed": seed}, "output": {"root": f"catalog-{name}"}})
+        phases = {}
+        with open_survey(load_workflow(workflow)) as survey:
+            run_survey(survey, LocalProfile(), client=client, engine=engine, listeners=[lambda p, into=phases: _note(p, into)])
     return phases["units"]
 
 
@@ -65,13 +96,35 @@ def _note(progress, phases):
     phases[progress.phase] = max(progress.seconds, phases.get(progress.phase, 0.0))
 
 
+def _network_alone_s(client, folder, engine, n_cutouts):
+    """Seconds until every worker has computed `n_cutouts` cutouts; the slowest counts."""
+    for _ in range(2):  # the first time loads the model
+        futures = [
+            client.submit(_features_s, folder, engine, n_cutouts, workers=[address], pure=False)
+            for address in client.scheduler_info()["workers"]
+        ]
+        seconds = max(client.gather(futures))
+    return seconds
+
+
+def _features_s(folder, engine, n_cutouts):
+    model = load_model(folder, engine)
+    side = model.card.architecture.input_size
+    cutouts = np.random.default_rng(1).random((n_cutouts, side, side), dtype=np.float32)
+    model.features(cutouts[:1])
+    start = time.perf_counter()
+    model.features(cutouts)
+    return time.perf_counter() - start
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--sources", type=int, default=600)
+    parser.add_argument("--engine", choices=("auto", "fft", "keras"), default="auto")
+    parser.add_argument("--sources", type=int, default=1_920)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measure(Path(folder), arguments.sources, arguments.rounds), indent=1))
+        print(json.dumps(measure(Path(folder), arguments.sources, arguments.rounds, arguments.engine), indent=1))
 
 
 if __name__ == "__main__":

@@ -59,20 +59,24 @@ def images(n: int, size: int = SMALL.input_size, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).uniform(size=(n, size, size)).astype(np.float32)
 
 
-def reference_features(image: np.ndarray, weights: Mapping[str, np.ndarray], architecture: Architecture = SMALL) -> np.ndarray:
-    """One image, or its channels, through the trunk, layer by layer, in float64."""
-    maps = list(image.astype(np.float64).reshape(-1, *image.shape[-2:]))
+def reference_features(
+    image: np.ndarray, weights: Mapping[str, np.ndarray], architecture: Architecture = SMALL, dtype: type = np.float64
+) -> np.ndarray:
+    """One image, or its channels, through the trunk, layer by layer, in float64 or another type."""
+    maps = list(image.astype(dtype).reshape(-1, *image.shape[-2:]))
     for i in range(2 * len(architecture.filters)):
         if i and i % 2 == 0:
             maps = [_pooled(channel) for channel in maps]
-        maps = _block(maps, i, {role: values.astype(np.float64) for role, values in weights.items()}, architecture)
+        maps = _block(maps, i, {role: values.astype(dtype) for role, values in weights.items()}, architecture)
     return np.array([channel.mean() for channel in maps]) @ weights["dense.0.kernel"] + weights["dense.0.bias"]
 
 
 def _block(maps: list[np.ndarray], i: int, weights: Mapping[str, np.ndarray], architecture: Architecture) -> list[np.ndarray]:
     outputs = []
+    method = "auto" if maps[0].dtype == np.float64 else "direct"  # slow, but float32 as one thinks of it
     for out in range(weights[f"conv.{i}.bias"].size):
-        total = sum(correlate(maps[c], weights[f"conv.{i}.kernel"][:, :, c, out], mode="valid") for c in range(len(maps)))
+        kernels = weights[f"conv.{i}.kernel"][:, :, :, out]
+        total = sum(correlate(maps[c], kernels[:, :, c], mode="valid", method=method) for c in range(len(maps)))
         active = np.maximum(total + weights[f"conv.{i}.bias"][out], 0)
         scale = weights[f"bn.{i}.gamma"][out] / np.sqrt(weights[f"bn.{i}.variance"][out] + architecture.batch_norm_epsilon)
         outputs.append((active - weights[f"bn.{i}.mean"][out]) * scale + weights[f"bn.{i}.beta"][out])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
 import traceback
 from collections.abc import Iterator, Mapping
@@ -109,6 +110,11 @@ def _holdings(scratch: Path) -> Path:
 
 def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by: Security | None) -> LocalCluster:
     """Start worker processes; Dask gives up the whole cluster if one of them dies meanwhile, so try again."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            "A worker process that is starting would start a cluster of its own: Python runs the script that began all this once "
+            'more in every worker. Put what the script does under `if __name__ == "__main__":`.'
+        )
     for attempt in range(1, STARTS + 1):
         try:
             return LocalCluster(
@@ -128,7 +134,8 @@ def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by:
             failure = error
     raise ClusterError(
         f"A local cluster of {n_workers} workers could not be started in {STARTS} attempts: {failure} Is the machine short of "
-        "memory or processes? Give the profile fewer workers, or use --profile serial."
+        "memory or processes? Give the profile fewer workers, or use --profile serial. If your own script called surveyflow: is "
+        'what it does under `if __name__ == "__main__":`?'
     ) from failure
 
 

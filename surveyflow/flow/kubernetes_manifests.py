@@ -18,7 +18,9 @@ from typing import Any
 import yaml
 
 from surveyflow.flow.certificates import CERTIFICATE, KEY, ROLES
+from surveyflow.flow.jobs import JOBS_AT_A_TIME
 from surveyflow.flow.kubernetes_profile import KubernetesProfile, PodPool, Resources
+from surveyflow.flow.routing import declared
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.inputs.toml_text import toml_text
 
@@ -132,6 +134,9 @@ def _driver_profile(profile: KubernetesProfile, run: PodRun, name: str) -> Manif
             "logs": str(_logs(run)),
             "jobs_per_worker": profile.jobs_per_worker,
             "max_deaths": profile.max_deaths,
+            "models_in_memory": profile.models_in_memory,
+            "routing": str(profile.routing),
+            "unit_silence_s": profile.unit_silence_s,
             "worker_wait_s": profile.worker_wait_s,
         }
     )
@@ -203,8 +208,11 @@ def _service(name: str) -> Manifest:
 
 def _workers(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> Manifest:
     command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--protocol", _protocol(profile)]
-    command += ["--dashboard-address", "127.0.0.1:0", "--nworkers", "1", "--nthreads", "1", "--memory-limit", "0"]
+    command += ["--dashboard-address", "127.0.0.1:0", "--nworkers", "1", "--memory-limit", "0"]
+    command += ["--nthreads", str(min(JOBS_AT_A_TIME, profile.jobs_per_worker))]
     command += ["--local-directory", str(_SCRATCH), "--preload", "surveyflow.flow.worker_process"]
+    if pool.models:
+        command += ["--resources", declared(pool.models)]
     container = _container(profile, "worker", command, pool, _worker_environment(profile, run, name, pool_name, pool))
     if pool.gpus:
         container["resources"]["limits"]["nvidia.com/gpu"] = str(pool.gpus)

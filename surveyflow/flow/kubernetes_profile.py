@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ByteSize, Field, StringConstraints
+from pydantic import AfterValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Seconds
+from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Place, Seconds
+from surveyflow.flow.routing import Routing
 
 
 def _check_absolute(path: PurePosixPath) -> PurePosixPath:
@@ -39,7 +40,7 @@ class Resources(Part):
 
 
 class PodPool(Resources):
-    """Worker pods of one shape, of one thread each.
+    """Worker pods of one shape, with one worker each.
 
     Parameters
     ----------
@@ -51,12 +52,16 @@ class PodPool(Resources):
         Labels of the nodes to take.
     tolerations
         Taints to put up with, by key; whatever their values and effects.
+    models
+        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they get these units and no others.
+        Name them in every pool or in none.
     """
 
     workers: Count
     gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 0
     node_selector: dict[Label, str] = Field(default_factory=dict)
     tolerations: tuple[Label, ...] = ()
+    models: tuple[Place, ...] = ()
 
 
 class Volume(Part):
@@ -119,3 +124,13 @@ class KubernetesProfile(ClusterProfile):
     scheduler: Resources = Resources(memory=ByteSize(4 * 2**30))
     driver: Resources = Resources(memory=ByteSize(8 * 2**30))
     pools: Annotated[dict[PoolName, PodPool], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _holds_models_everywhere_or_nowhere(self) -> Self:
+        without = [name for name, pool in self.pools.items() if not pool.models]
+        if without and (self.routing is Routing.PINNED or len(without) < len(self.pools)):
+            raise ValueError(
+                f'the workers of {" and ".join(without)} would get no units: name models = ["EGS/F814W", ...] in every pool, '
+                'or in none, with routing "auto" or "any"'
+            )
+        return self

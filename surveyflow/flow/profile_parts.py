@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 
 from surveyflow.flow.routing import Routing
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Place = Annotated[str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$")]
+"""A field and an instrument: ``EGS/F814W``."""
 
 
 def _anchored(path: Path, info: ValidationInfo[Path | None]) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote
 
+from surveyflow.flow.jobs import JOBS_AT_A_TIME
 from surveyflow.types import Job
 
 LOADING_ON_CPU = 30
@@ -70,6 +71,11 @@ def resource(place: str) -> str:
     What would end the name on a command line, such as a space, is written as in an address: ``%20``.
     """
     return f"{_PREFIX}{quote(place)}"
+
+
+def declared(places: Iterable[str]) -> str:
+    """The argument of ``dask worker --resources`` by which a worker declares that it holds the models of these places."""
+    return ",".join(f"{resource(place)}={JOBS_AT_A_TIME}" for place in places)
 
 
 def places_in(resources: Mapping[str, float]) -> frozenset[str]:

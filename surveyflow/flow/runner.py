@@ -18,9 +18,9 @@ from surveyflow.flow.attempts import Attempt, Attempts
 from surveyflow.flow.connections import Cluster
 from surveyflow.flow.crew import LOOK_AGAIN_S, Crew, held_by_worker
 from surveyflow.flow.flights import Deaths, Flights
-from surveyflow.flow.jobs import JOBS_AT_A_TIME, WorkerSpec, listed
+from surveyflow.flow.jobs import WorkerSpec, listed
 from surveyflow.flow.profile_parts import ClusterProfile
-from surveyflow.flow.routing import Route, Routing, choose, demand, follow, resource
+from surveyflow.flow.routing import Route, Routing, choose, declared, demand, follow
 from surveyflow.flow.worker_logs import last_words
 from surveyflow.types import Job, JobResult
 
@@ -166,7 +166,7 @@ class _Run:
             return f"{self._what_is_missing(places)} {after}; see the workers' logs for why they ended"
         return (
             f"{self._what_is_missing(places)} {after}. Start workers that hold them: name them in models of a pool of the "
-            f"profile, or use dask worker --resources {resource(min(places))}={JOBS_AT_A_TIME}; "
+            f"profile, or use dask worker --resources {declared([min(places)])}; "
             'or let every worker do every unit: routing = "any" in the profile.'
         )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Seconds
+from surveyflow.flow.profile_parts import AbsolutePath, ClusterProfile, Count, Part, Place, Seconds
 from surveyflow.flow.routing import Routing
 
 LEAVE_S = 60
@@ -40,8 +40,6 @@ Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:+=@%/-]+$")]
 """A value of an ``#SBATCH`` line."""
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n\r]+$")]
 Option = Annotated[str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\s]+)?$")]
-Place = Annotated[str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$")]
-"""A field and an instrument: ``EGS/F814W``."""
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from surveyflow.flow.certificates import CERTIFICATE, KEY, ROLES
 from surveyflow.flow.jobs import JOBS_AT_A_TIME
-from surveyflow.flow.routing import resource
+from surveyflow.flow.routing import declared
 from surveyflow.flow.slurm_profile import LEAVE_S, Allocation, Pool, SlurmProfile
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.inputs.toml_text import toml_text
@@ -208,7 +208,7 @@ def _worker_command(profile: SlurmProfile, pool: Pool) -> Iterator[str]:
     yield '    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \\'
     yield f"    --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
     if pool.models:
-        yield f"    --resources {shlex.quote(','.join(f'{resource(place)}={JOBS_AT_A_TIME}' for place in pool.models))} \\"
+        yield f"    --resources {shlex.quote(declared(pool.models))} \\"
     yield f"    --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
     yield f'    --local-directory "{profile.directories.node_local}" --preload surveyflow.flow.worker_process &'
 

@@ -207,3 +207,17 @@ def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
     with pytest.raises(ClusterError, match=told), open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(180)
+def test_a_script_that_every_worker_would_run_again_is_told(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from surveyflow.flow.connections import open_cluster\nfrom surveyflow.flow.profiles import LocalProfile\n"
+        "with open_cluster(LocalProfile(workers=1)):\n    print('started')\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=170)
+    assert done.returncode != 0
+    assert "started" not in done.stdout
+    assert "would start a cluster of its own" in done.stderr
+    assert done.stderr.rstrip().endswith('under `if __name__ == "__main__":`?')

@@ -14,6 +14,7 @@ from surveyflow.errors import ClusterError, ProfileError
 from surveyflow.flow.clusters import open_executor
 from surveyflow.flow.kubernetes_manifests import _DRIVER_SCRIPT, PodRun, manifests, render_manifests, resource_name
 from surveyflow.flow.profiles import load_profile
+from surveyflow.flow.routing import Routing
 from surveyflow.runs.batch import prepare_manifests
 
 SITE = Path(__file__).parents[2] / "deploy" / "profiles" / "kubernetes.toml"
@@ -77,6 +78,23 @@ def test_a_pool_with_gpus_asks_for_one_and_the_other_for_none():
     assert found["2 worker"][0]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
 
 
+def test_a_pool_that_names_models_declares_them_and_routing_reaches_the_driver(tmp_path):
+    lines = [('memory = "32 GiB"\n', 'memory = "32 GiB"\nmodels = ["EGS/F814W", "GOODS N/F814W"]\n')]
+    lines += [('memory = "8 GiB"\n', 'memory = "8 GiB"\nmodels = ["EGS/F125W_F160W"]\n')]
+    text = SITE.read_text()
+    pools = text.index("[pools.gpu]")
+    for old, new in lines:
+        text = text[:pools] + text[pools:].replace(old, new)
+    path = tmp_path / "site.toml"
+    path.write_text(text + "\n")
+    config, job, group = manifests(load_profile(path), RUN)
+    workers = [job["spec"]["cluster"]["spec"]["worker"], group["spec"]["worker"]]
+    told = [worker["spec"]["containers"][0]["args"][-1] for worker in workers]
+    assert told == ["model:EGS/F814W=2,model:GOODS%20N/F814W=2", "model:EGS/F125W_F160W=2"]
+    (tmp_path / "driver.toml").write_text(config["data"]["driver.toml"])
+    assert load_profile(tmp_path / "driver.toml").routing is Routing.AUTO
+
+
 def test_dashboards_listen_on_the_loopback_of_their_pods():
     for name, (_, container) in containers(manifests(load_profile(SITE), RUN)).items():
         if "job" not in name:
@@ -112,6 +130,8 @@ def test_names_are_what_kubernetes_takes(name):
         ('path = "/data/candels"', 'path = "data"', "from the root"),
         ("[pools.gpu]", "[pools.GPU_1]", "pools.GPU_1"),
         ("workers = 8", "workerz = 8", "Did you mean 'workers'"),
+        ('# models = ["EGS/F814W"] ', 'models = ["EGS/F814W"] ', "workers of cpu would get no units"),
+        ('kind = "kubernetes"', 'kind = "kubernetes"\nrouting = "pinned"', "workers of gpu and cpu would get no units"),
     ],
 )
 def test_what_is_wrong_in_a_profile_is_told(tmp_path, old, new, told):

@@ -62,3 +62,45 @@ def test_noise_is_not_raised_under_the_truth_of_contamination(tmp_path):
     text = training_text("contamination", extra="[augmentation]\ndepth = 2.0")
     with pytest.raises(WorkflowError, match="simulate records with `depth_range`"):
         load(tmp_path, text)
+
+
+TUNING = '[tuning]\nfolder = "search"\nepochs = 2\nseed = 5\n'
+EVALUATION = '[evaluation]\ntest = "test"\nreport = "report"\n'
+
+
+def test_a_search_and_a_judgement_may_stand_in_the_same_file(tmp_path):
+    training = load(tmp_path, training_text(extra=TUNING + EVALUATION))
+    assert training.tuning.folder == tmp_path / "search"
+    assert training.evaluation.test == (tmp_path / "test",)
+
+
+@pytest.mark.parametrize(
+    ("table", "found", "instead", "message"),
+    [
+        (TUNING, 'folder = "search"\n', "", r"\[tuning\] folder: is missing"),
+        (TUNING, "epochs = 2", "epoch = 2", r"\[tuning\] epoch: is not a key that surveyflow knows. Did you mean `epochs`"),
+        (TUNING, "seed = 5", "seed = -1", r"\[tuning\] seed: found -1, expected no number outside 0"),
+        (TUNING, "seed = 5", 'seed = 5\nobjective = "r2"', r"\[tuning\].*r2"),
+        (
+            TUNING,
+            "seed = 5",
+            "seed = 5\n[tuning.space]\nfilters = [8, 16]",
+            r"filters: found the list \[8, 16\], expected a list of lists",
+        ),
+        (
+            TUNING,
+            "seed = 5",
+            "seed = 5\n[tuning.space]\nfilters = [[8, 16]]\nkernel_sizes = [[7, 5, 3]]",
+            r"\[tuning.space\].* of 2 and 3 blocks, expected one number",
+        ),
+        (TUNING, "seed = 5", "seed = 5\n[tuning.space]\ndropout = [0.6, 0.1]", r"\[tuning.space\] dropout: found \[0.6, 0.1\]"),
+        (EVALUATION, 'report = "report"\n', "", r"\[evaluation\] report: is missing"),
+        (EVALUATION, 'test = "test"', "test = 5", r"\[evaluation\] test: found 5"),
+        (EVALUATION, 'test = "test"', 'test = "test"\ndraws = 0', r"\[evaluation\] draws: found 0, expected no number outside 1"),
+        (EVALUATION, 'test = "test"', 'test = "test"\nbaseline_stamps = 5', r"\[evaluation\] baseline_stamps: found 5"),
+    ],
+)
+def test_what_is_wrong_in_a_search_or_a_judgement_is_told_too(tmp_path, table, found, instead, message):
+    assert found in table
+    with pytest.raises(WorkflowError, match=message):
+        load(tmp_path, training_text(extra=table.replace(found, instead)))
