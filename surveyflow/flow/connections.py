@@ -145,7 +145,7 @@ def _local_settings(profile: OwnCluster) -> dict[str, Any]:
     Deaths are counted by our own side, so Dask is to report each one. A worker that was lost comes back by its nanny, again and
     again: by default the cluster would look after some seconds, and end for good a nanny that is just at it. Connections to the
     dead are given up soon. Results are receipts, so spilling and pausing could help nobody, but would hit workers whose
-    memory-mapped mosaics count as theirs.
+    memory-mapped mosaics count as theirs. The profiler is left out as elsewhere (`surveyflow.flow.profile_parts`).
     """
     return {
         "distributed.comm.timeouts.connect": "10s",
@@ -154,6 +154,7 @@ def _local_settings(profile: OwnCluster) -> dict[str, Any]:
         "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
         "distributed.scheduler.worker-ttl": f"{profile.silence_s}s",
         "distributed.worker.preload": ["surveyflow.flow.worker_process"],
+        "distributed.worker.profile.enabled": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,

@@ -20,6 +20,7 @@ import yaml
 from surveyflow.flow.certificates import CERTIFICATE, KEY, ROLES
 from surveyflow.flow.jobs import JOBS_AT_A_TIME
 from surveyflow.flow.kubernetes_profile import KubernetesProfile, PodPool, Resources
+from surveyflow.flow.profile_parts import UNPROFILED
 from surveyflow.flow.routing import declared
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.inputs.toml_text import toml_text
@@ -186,7 +187,9 @@ def _scheduler(profile: KubernetesProfile, name: str) -> Manifest:
         "WORKER_TTL": f"{profile.silence_s:g}s",
     }
     environment = {f"DASK_DISTRIBUTED__SCHEDULER__{key}": value for key, value in settings.items()}
-    container = _container(profile, "scheduler", command, profile.scheduler, _security_environment(profile) | environment)
+    container = _container(
+        profile, "scheduler", command, profile.scheduler, _security_environment(profile) | UNPROFILED | environment
+    )
     container["ports"] = [{"name": "tcp-comm", "containerPort": _PORT, "protocol": "TCP"}]
     health = "import urllib.request as r; r.urlopen('http://127.0.0.1:8787/health', timeout=5)"
     container["readinessProbe"] = {
@@ -277,6 +280,7 @@ def _pod(profile: KubernetesProfile, containers: Sequence[Manifest], restart: st
 def _worker_environment(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> dict[str, str]:
     cores = str(pool.cores)
     return _security_environment(profile) | {
+        **UNPROFILED,
         "DASK_SCHEDULER_ADDRESS": _address(profile, name),
         FOLDER_VARIABLE: str(_logs(run)),
         POOL_VARIABLE: pool_name,

@@ -22,6 +22,10 @@ def _anchored(path: Path, info: ValidationInfo[Path | None]) -> Path:
 AbsolutePath = Annotated[Path, AfterValidator(_anchored)]
 """A path relative to the profile's file; ``~`` is the user's home."""
 
+UNPROFILED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
+"""Environment of Dask's programs. Its profiler keeps a tree of calls for each of the last 3,600 seconds, in every process: memory
+that grows for an hour, by 0.2 MB a second."""
+
 
 class Part(BaseModel):
     """A table of a profile: it cannot be changed, and has no other keys."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from surveyflow.flow.certificates import CERTIFICATE, KEY, ROLES
 from surveyflow.flow.jobs import JOBS_AT_A_TIME
+from surveyflow.flow.profile_parts import UNPROFILED
 from surveyflow.flow.routing import declared
 from surveyflow.flow.slurm_profile import LEAVE_S, Allocation, Pool, SlurmProfile
 from surveyflow.flow.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
@@ -249,6 +250,7 @@ def _preparations(profile: SlurmProfile, folder: Path, environment: Mapping[str,
 def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str]:
     """Dask's settings for scheduler and driver: see `surveyflow.flow.connections` for why deaths are reported one by one."""
     return _security_environment(profile, folder) | {
+        **UNPROFILED,
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
         "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": f"{profile.worker_wait_s:g}s",
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{profile.silence_s:g}s",
@@ -258,6 +260,7 @@ def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str
 def _worker_environment(profile: SlurmProfile, folder: Path, name: str, pool: Pool) -> dict[str, str]:
     cores = str(pool.cores)
     return _security_environment(profile, folder) | {
+        **UNPROFILED,
         FOLDER_VARIABLE: str(folder / LOGS),
         POOL_VARIABLE: name,
         "OMP_NUM_THREADS": cores,

@@ -201,6 +201,15 @@ def test_a_cluster_that_loses_a_worker_as_it_starts_is_started_again(monkeypatch
     assert result.value == 9
 
 
+def test_workers_keep_no_profile_of_their_calls_which_would_grow_for_an_hour(tmp_path):
+    with connections.open_cluster(LocalProfile(workers=1, scratch=tmp_path)) as cluster:
+        cluster.client.wait_for_workers(1)
+        cluster.client.submit(time.sleep, 1.5).result()
+        (kept,) = cluster.client.run(lambda dask_worker: len(dask_worker.profile_history)).values()
+        assert kept == 0
+        assert len(cluster.client.cluster.scheduler.io_loop.profile) == 0
+
+
 def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS))
     told = r"could not be started in 3 attempts: Nanny failed to start\. .* --profile serial"

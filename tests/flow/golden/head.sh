@@ -23,6 +23,7 @@ export DASK_DISTRIBUTED__COMM__TLS__WORKER__CERT=/project/surveyflow/candels-v1.
 export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 export DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT=7200s
 export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=300s

@@ -28,6 +28,7 @@ export DASK_DISTRIBUTED__COMM__TLS__WORKER__CERT=/project/surveyflow/candels-v1.
 export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
 export SURVEYFLOW_WORKER_LOGS=/project/surveyflow/candels-v1.0-51ab6a80/logs
 export SURVEYFLOW_POOL=gpu-EGS-F814W
 export OMP_NUM_THREADS=8
