@@ -198,6 +198,15 @@ def _areas(contamination: Mapping[str, Any]) -> Table:
     return Table("Is anything there?", note, ("presence of", "network", "baseline"), tuple(rows))
 
 
+def _area_bins(contamination: Mapping[str, Any]) -> Table:
+    rows = [
+        (f"{QUANTITY_WORDS[one['quantity']]} {one['label']}", f"{one['n']:,}", number(one["network"]), number(one["baseline"]))
+        for one in contamination["bins"]
+    ]
+    note = "Area under the ROC curve of a neighbour on the galaxy; by coverage, of those of the bin against those without any."
+    return Table("Where is it told?", note, ("galaxies of", "stamps", "network", "baseline"), tuple(rows))
+
+
 _REGRESSION_WORDS = {
     "coverage": "log1p(coverage) of contaminated galaxies",
     "flux_pp": "arcsinh(flux_pp / sky) of contaminated galaxies",
@@ -266,5 +275,5 @@ def _contamination_stresses(contamination: Mapping[str, Any]) -> Table:
 
 _TABLES: Mapping[str, Sequence[Any]] = {
     "merger": (_scores, _confusion, _calibration, _bins, _cuts, _stresses),
-    "contamination": (_areas, _regressions, _intervals, _changes, _cut, _contamination_stresses),
+    "contamination": (_areas, _area_bins, _regressions, _intervals, _changes, _cut, _contamination_stresses),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from surveyflow.stats.regression import RegressionScores, interval_coverage, reg
 from surveyflow.training.baseline import TreeClassifier, TreeRegressor, annulus_features
 from surveyflow.training.contamination_prediction import ContaminationPredictions, predict_contamination
 from surveyflow.training.labelled import LabelledStamps, pooled
+from surveyflow.training.merger_scores import coverage_bins, magnitude_bins
 from surveyflow.training.predicting import merged
 from surveyflow.training.stress import STRESSES, stressed
 from surveyflow.types import BoolArray, Float32Array, Float64Array, Model, SamplingSettings
@@ -102,6 +103,29 @@ class ContaminationScores:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaBin:
+    """How well a neighbour on the galaxy is told, for some of the galaxies: network and baseline.
+
+    Parameters
+    ----------
+    quantity
+        ``magnitude_ab``; or ``coverage_pct``, where those of the bin are told from those without any.
+    label
+        Of the bin.
+    n
+        Stamps in the bin.
+    network, baseline
+        Areas under the ROC curve; NaN where all of them, or none, have a neighbour.
+    """
+
+    quantity: str
+    label: str
+    n: int
+    network: float
+    baseline: float
+
+
+@dataclass(frozen=True, slots=True)
 class TunedCut:
     """A cut that finds heavily contaminated galaxies: tuned on other stamps, judged on the test's."""
 
@@ -135,6 +159,8 @@ class ContaminationEvaluation:
     ----------
     scores
         On all test stamps whose galaxy has a mask.
+    bins
+        Areas by magnitude and by true coverage.
     n_without_truth
         Test stamps whose galaxy has none; they are left out.
     change_of_coverage, change_of_flux_pp
@@ -148,6 +174,7 @@ class ContaminationEvaluation:
     """
 
     scores: ContaminationScores
+    bins: Sequence[AreaBin]
     n_without_truth: int
     change_of_coverage: Change
     change_of_flux_pp: Change
@@ -245,9 +272,11 @@ def evaluate_contamination(
     """
     known = [stamps.take(stamps.has_contamination_truth) for stamps in test]
     said, truth = _said_and_true(model, known, sampling)
-    scores = _scores(known, said, truth, baseline)
+    features = _features(known)
+    scores = _scores(features, said, truth, baseline)
     return ContaminationEvaluation(
         scores=scores,
+        bins=list(_bins(pooled(known)["magnitude_ab"], said, truth, baseline.contaminated.probability(features))),
         n_without_truth=sum(map(len, test)) - scores.n,
         **_changes(model, known, said, sampling),
         cut=_tuned_cut(model, tuning, said, truth, sampling),
@@ -266,9 +295,8 @@ def _said_and_true(
 
 
 def _scores(
-    sets: Sequence[LabelledStamps], said: ContaminationPredictions, truth: _Truth, baseline: ContaminationBaseline
+    features: Float32Array, said: ContaminationPredictions, truth: _Truth, baseline: ContaminationBaseline
 ) -> ContaminationScores:
-    features = _features(sets)
     probability = {name: getattr(baseline, name).probability(features) for name in ("contaminated", "neighbours", "heavy")}
     return ContaminationScores(
         n=len(truth.coverage_pct),
@@ -290,6 +318,19 @@ def _areas(truth: _Truth, contaminated: Float64Array, neighbours: Float64Array, 
         neighbours=area_under_roc(neighbours, truth.neighbours),
         heavy=area_under_roc(heavy, truth.heavy),
     )
+
+
+def _bins(magnitude_ab: Float64Array, said: ContaminationPredictions, truth: _Truth, baseline: Float64Array) -> Iterator[AreaBin]:
+    def area_bin(quantity: str, label: str, n: int, rows: BoolArray) -> AreaBin:
+        members = truth.contaminated[rows]
+        scores = said.p_contaminated_mean[rows], baseline[rows]
+        return AreaBin(quantity, label, n, *(area_under_roc(score, members) for score in scores))
+
+    for label, rows in magnitude_bins(magnitude_ab):
+        yield area_bin("magnitude_ab", label, int(rows.sum()), rows)
+    for label, rows in coverage_bins(truth.coverage_pct):
+        if not (rows & ~truth.contaminated).any():
+            yield area_bin("coverage_pct", label, int(rows.sum()), rows | ~truth.contaminated)
 
 
 def _regressions(truth: _Truth, coverage: Float64Array, flux: Float64Array) -> Regressions:
@@ -363,7 +404,7 @@ def _stress(
     said, truth = _said_and_true(model, spoilt, sampling)
     return ContaminationStress(
         name=name,
-        scores=_scores(spoilt, said, truth, baseline),
+        scores=_scores(_features(spoilt), said, truth, baseline),
         flagged=float(said.out_of_domain.mean()),
         flagged_before=float(said_before.out_of_domain.mean()),
     )

@@ -50,6 +50,21 @@ def test_scores_are_those_of_scikit_learn():
     assert regressions.flux_pp.r2 == pytest.approx(r2_score(flux[on_galaxy], said().flux_given[on_galaxy]))
 
 
+def test_areas_by_magnitude_and_by_coverage_are_those_of_their_galaxies():
+    bins = {(one.quantity, one.label): one for one in evaluation().bins}
+    assert sum(one.n for one in bins.values() if one.quantity == "magnitude_ab") == len(TEST)
+    low = int(np.median(TEST.magnitude_ab))
+    of_magnitude = np.floor(TEST.magnitude_ab) == low
+    found = bins["magnitude_ab", f"{low} to {low + 1}"]
+    expected = roc_auc_score(TEST.coverage_pct[of_magnitude] > 0, said().p_contaminated_mean[of_magnitude])
+    assert (found.n, found.network) == (of_magnitude.sum(), pytest.approx(expected))
+    heavy, none = TEST.coverage_pct > 30, TEST.coverage_pct == 0
+    found = bins["coverage_pct", "30 to 100 %"]
+    expected = roc_auc_score(heavy[heavy | none], said().p_contaminated_mean[heavy | none])
+    assert (found.n, found.network) == (heavy.sum(), pytest.approx(expected))
+    assert ("coverage_pct", "0 %") not in bins
+
+
 def test_three_times_the_pixels_is_three_times_the_flux_and_the_same_coverage():
     assert evaluation().change_of_coverage.largest < 0.01
     assert evaluation().change_of_flux_pp.largest < 0.01
