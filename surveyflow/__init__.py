@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surveyflow.api import (
         cutouts,
+        evaluate,
         fractions,
         import_legacy,
         load_model,
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
         plan,
         read_catalog,
         run,
+        simulate,
+        train,
+        tune,
         validate,
     )
 
@@ -23,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "cutouts",
+    "evaluate",
     "fractions",
     "import_legacy",
     "load_model",
@@ -31,6 +36,9 @@ __all__ = [
     "plan",
     "read_catalog",
     "run",
+    "simulate",
+    "train",
+    "tune",
     "validate",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,6 +43,11 @@ from surveyflow.worker import FACTORY
 if TYPE_CHECKING:
     from surveyflow.models.parity import ParityReport
     from surveyflow.simulate.survey import SurveySpec
+    from surveyflow.training.evaluating import Evaluated
+    from surveyflow.training.record_index import RecordIndex
+    from surveyflow.training.simulating import SimulationProgress
+    from surveyflow.training.training import Trained
+    from surveyflow.training.tuning import Trial, Tuned
 
 __all__ = [
     "Imported",
@@ -52,6 +57,7 @@ __all__ = [
     "check_models",
     "cutouts",
     "demo",
+    "evaluate",
     "find_release",
     "import_legacy",
     "import_models",
@@ -63,7 +69,10 @@ __all__ = [
     "read_catalog",
     "report",
     "run",
+    "simulate",
     "status",
+    "train",
+    "tune",
     "validate",
     "verified_card",
 ]
@@ -633,6 +642,120 @@ def check_models(
     models = read.models.model_copy(update={"store": Path(store).absolute()})
     with open_survey(read.model_copy(update={"models": models})) as survey:
         return list(check_stretches(survey, n_cutouts, softenings))
+
+
+def simulate(
+    simulation: str | Path,
+    *,
+    n_processes: int | None = None,
+    listener: Callable[[SimulationProgress], None] | None = None,
+) -> RecordIndex:
+    """Simulate galaxies with known truth as records to train on; what is whole already is kept.
+
+    Parameters
+    ----------
+    simulation
+        A simulation file (TOML).
+    n_processes
+        Processes that draw; as many as there are cores if None. More than one need a script whose work stands under
+        ``if __name__ == "__main__":``.
+    listener
+        Told of every shard.
+
+    Returns
+    -------
+    The records' index: size, unit, digest and checksums of the shards, which lie in the file's ``[simulation] output``.
+
+    Raises
+    ------
+    WorkflowError
+        If the file, or what it names, cannot be used.
+    """
+    from surveyflow.inputs.simulation_file import load_simulation
+    from surveyflow.training.simulating import simulate as simulate_records
+
+    return simulate_records(load_simulation(simulation), n_processes=n_processes, listener=listener)
+
+
+def train(
+    training: str | Path, *, overwrite: bool = False, listener: Callable[[Mapping[str, float]], None] | None = None
+) -> Trained:
+    """Train a model on records and write it into its store; one that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    training
+        A training file (TOML).
+    overwrite
+        Whether another model of the same key is replaced.
+    listener
+        Called with each epoch's entry of the history.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    RecordError
+        If records are incomplete or damaged.
+    ModelError
+        If the store holds another model of the key.
+    """
+    from surveyflow.inputs.training_file import load_training
+    from surveyflow.training.training import train as train_model
+
+    return train_model(load_training(training), overwrite=overwrite, listener=listener)
+
+
+def evaluate(training: str | Path, *, engine: str = "auto") -> Evaluated:
+    """Judge a trained model on records that it never saw, beside a gradient-boosted tree.
+
+    Parameters
+    ----------
+    training
+        A training file (TOML) with ``[evaluation]``.
+    engine
+        As in `run`.
+
+    Returns
+    -------
+    The numbers as they were written, and the paths of numbers and page.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    InputError
+        If model and records do not fit.
+    """
+    from surveyflow.inputs.training_file import load_training
+    from surveyflow.training.evaluating import evaluate as evaluate_training
+
+    return evaluate_training(load_training(training), engine=engine, command=f"surveyflow evaluate {training}")
+
+
+def tune(training: str | Path, *, profile: str | Path = "serial", listener: Callable[[Trial], None] = lambda _: None) -> Tuned:
+    """Search for settings that train a better model; a search that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    training
+        A training file (TOML) with ``[tuning]``.
+    profile
+        Where trials run; name or path of a profile.
+    listener
+        Called with each trial as it ends.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    InputError
+        If its folder holds another search.
+    """
+    from surveyflow.inputs.training_file import load_training
+    from surveyflow.training.tuning import tune as tune_training
+
+    return tune_training(load_training(training), Path(training), load_profile(profile), listener)
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:

@@ -27,15 +27,15 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate galaxies with known truth as records to train on; what is whole already is kept."""
+    from surveyflow import api
     from surveyflow.inputs.simulation_file import load_simulation
     from surveyflow.terminal import counting_listener
-    from surveyflow.training.simulating import simulate as simulate_records
 
     # TensorFlow, which writes the records, would tell of the processor's features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     simulation = load_simulation(file)
     with counting_listener("simulating") as count:
-        index = simulate_records(simulation, n_processes=processes, listener=lambda told: count(told.done, told.total))
+        index = api.simulate(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
     if as_json:
         typer.echo(json.dumps(_summary(simulation.output, index)))
     else:
@@ -59,13 +59,12 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on records and write it into its store; one that was stopped goes on where it was."""
+    from surveyflow import api
     from surveyflow.inputs.training_file import load_training
 
     training = load_training(file)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong comes as an error of ours
-    from surveyflow.training.training import train as train_model
-
-    trained = train_model(training, overwrite=overwrite, listener=_tell_epoch)
+    trained = api.train(file, overwrite=overwrite, listener=_tell_epoch)
     if as_json:
         told = {"model": trained.card.model_id, "store": str(training.output.store), "best": dict(trained.best)}
         typer.echo(json.dumps(told | {"history": [dict(entry) for entry in trained.history]}))
@@ -90,14 +89,11 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a trained model on records that it never saw, beside a baseline: numbers, tables and a page."""
-    from surveyflow.inputs.training_file import load_training
+    from surveyflow import api
+    from surveyflow.report.evaluation_tables import as_text, evaluation_tables
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    training = load_training(file)
-    from surveyflow.report.evaluation_tables import as_text, evaluation_tables
-    from surveyflow.training.evaluating import evaluate as evaluate_training
-
-    evaluated = evaluate_training(training, engine=engine, command=f"surveyflow evaluate {file}")
+    evaluated = api.evaluate(file, engine=engine)
     if as_json:
         typer.echo(json.dumps(evaluated.document))
         return
@@ -115,14 +111,10 @@ def tune(
     as_json: JsonOption = False,
 ) -> None:
     """Search for settings that train a better model; a search that was stopped goes on where it was."""
-    from surveyflow.inputs.training_file import load_training
+    from surveyflow import api
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    training = load_training(file)
-    from surveyflow.flow.clusters import load_profile
-    from surveyflow.training.tuning import tune as tune_training
-
-    tuned = tune_training(training, file, load_profile(profile), lambda trial: typer.echo(_trial_told(trial), err=True))
+    tuned = api.tune(file, profile=profile, listener=lambda trial: typer.echo(_trial_told(trial), err=True))
     if as_json:
         trials = [asdict(trial) for trial in tuned.trials]
         typer.echo(json.dumps({"trials": trials, "best": tuned.best.number, "file": str(tuned.file)}))
