@@ -16,6 +16,7 @@ import psutil
 from surveyflow.flow.gpus import gpu_use
 from surveyflow.flow.inspection import Answer, ask_workers
 from surveyflow.flow.profiles import load_profile
+from surveyflow.flow.routing import places_in
 from surveyflow.flow.worker_logs import POOL_VARIABLE
 from surveyflow.models.devices import find_framework
 from surveyflow.models.sampler import choose_engine, engine_problem
@@ -153,7 +154,7 @@ def _clock(answer: Answer) -> Check:
 
 
 def _offer(resources: Mapping[str, float]) -> Check:
-    models = sorted(name.removeprefix("model:") for name in resources if name.startswith("model:"))
+    models = sorted(places_in(resources))
     return Check("models", f"holds {', '.join(models)}" if models else "takes units of any model", good=True)
 
 

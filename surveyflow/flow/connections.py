@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 STARTS = 3
 """Attempts to start a local cluster."""
 
+_PATIENCE_S = 5.0
+"""Before it is said that something is waited for."""
+
 _LOOPBACK = "127.0.0.1"
 _WORKER_ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
@@ -250,8 +253,14 @@ def warn_of_open_door(address: str) -> None:
 
 
 def _wait_for_worker(client: Client, where: str, wait_s: float) -> None:
+    """Wait for the first worker, and say so where it takes a while."""
+    first = min(_PATIENCE_S, wait_s)
+    with suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=first)
+        return
     try:
-        client.wait_for_workers(1, timeout=wait_s)
+        logger.warning("scheduler=%s has no worker yet; waiting for one, for up to %g s", where, wait_s)
+        client.wait_for_workers(1, timeout=max(wait_s - first, 0.1))
     except TimeoutError as error:
         raise ClusterError(
             f"the scheduler at {where} has had no worker for {wait_s:g} s. "

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Question = Callable[[], Any]
 
+PATIENCE_S = 60.0
+"""How long a worker may think about a question."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -83,7 +86,7 @@ def ask_workers(profile: Profile, question: Question) -> list[Answer]:
 
 def _ask(client: Client, question: Question) -> list[Answer]:
     clocks = {worker: _clock(client, worker) for worker in sorted(client.scheduler_info(n_workers=-1)["workers"])}
-    values = client.run(_in_a_thread, question, workers=list(clocks), on_error="return")
+    values = client.run(_in_a_thread, question, PATIENCE_S, workers=list(clocks), on_error="return")
     offers = {worker: about["resources"] for worker, about in client.scheduler_info(n_workers=-1)["workers"].items()}
     return [_answer(worker, values.get(worker), *clocks[worker], offers.get(worker, {})) for worker in clocks]
 
@@ -106,6 +109,11 @@ def _compare_clocks(client: Client, worker: str) -> tuple[float, float]:
     return there - (before + after) / 2, (after - before) / 2
 
 
-async def _in_a_thread(question: Question) -> Any:
+async def _in_a_thread(question: Question, patience_s: float) -> Any:
     """Leave the worker free to answer its scheduler meanwhile."""
-    return await asyncio.to_thread(question)
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(question), patience_s)
+    except TimeoutError:
+        raise ClusterError(
+            f"it gave no answer within {patience_s:g} s: a file system or a device does not answer there"
+        ) from None

@@ -141,7 +141,7 @@ def do_job(spec: WorkerSpec, job: Job, held: Collection[str] | None = None) -> O
     with _PLACES:
         try:
             _check_held(job, held)
-            with _at_work(spec) as worker, watched(job.name, spec.silence_s):
+            with watched(job.name, spec.silence_s), _at_work(spec) as worker:
                 return Outcome(value=pickle.dumps(worker.do(job)))
         except Exception as error:
             logger.info("job=%s verb=%s failed", job.name, job.verb, exc_info=True)

@@ -136,7 +136,7 @@ def _driver_profile(profile: KubernetesProfile, run: PodRun, name: str) -> Manif
             "jobs_per_worker": profile.jobs_per_worker,
             "max_deaths": profile.max_deaths,
             "models_in_memory": profile.models_in_memory,
-            "routing": str(profile.routing),
+            "routing": "pinned" if any(pool.models for pool in profile.pools.values()) else str(profile.routing),
             "unit_silence_s": profile.unit_silence_s,
             "worker_wait_s": profile.worker_wait_s,
         }

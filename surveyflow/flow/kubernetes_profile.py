@@ -127,8 +127,11 @@ class KubernetesProfile(ClusterProfile):
 
     @model_validator(mode="after")
     def _holds_models_everywhere_or_nowhere(self) -> Self:
-        without = [name for name, pool in self.pools.items() if not pool.models]
-        if without and (self.routing is Routing.PINNED or len(without) < len(self.pools)):
+        naming = [name for name, pool in self.pools.items() if pool.models]
+        without = [name for name in self.pools if name not in naming]
+        if naming and self.routing is Routing.ANY:
+            raise ValueError(f'routing = "any" takes no heed of models, but pools.{naming[0]} names some: remove one of the two')
+        if without and (naming or self.routing is Routing.PINNED):
             raise ValueError(
                 f'the workers of {" and ".join(without)} would get no units: name models = ["EGS/F814W", ...] in every pool, '
                 'or in none, with routing "auto" or "any"'

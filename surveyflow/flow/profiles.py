@@ -182,7 +182,8 @@ def _problem(path: Path, table: dict[str, Any], found: Any) -> Problem:
             return Problem(f"{path}: {key}", what, f"Known keys: {', '.join(known)}.")
         case _:
             where = f"{path}: {key}" if key else str(path)
-            return Problem(where, f"{found['msg']}; found {found['input']!r}.", "Correct the value.")
+            what = "" if isinstance(found["input"], dict) else f"; found {found['input']!r}"  # a table may hold what is secret
+            return Problem(where, f"{found['msg']}{what}.", "Correct the value.")
 
 
 def _known_keys(model: type[BaseModel], tables: list[str]) -> list[str]:

@@ -17,6 +17,9 @@ from surveyflow.flow.routing import Routing
 LEAVE_S = 60
 """Seconds that a worker needs to leave between the end of its lifetime and its job's walltime."""
 
+GIVE_UP_S = 300
+"""Seconds that a head needs to start, and to end what it gives up, before its walltime comes near."""
+
 _LEAST_HEAD_TIME = timedelta(minutes=10)
 
 
@@ -179,7 +182,7 @@ class SlurmProfile(ClusterProfile):
     """
 
     kind: Literal["slurm"] = "slurm"
-    worker_wait_s: Seconds = 86_400.0
+    worker_wait_s: Seconds = 43_200.0
     silence_s: Seconds = 300.0
     interface: Word
     tls: bool = True
@@ -188,6 +191,16 @@ class SlurmProfile(ClusterProfile):
     environment: Environment = Environment()
     head: Head
     pools: Annotated[dict[PoolName, Pool], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _gives_up_in_time(self) -> SlurmProfile:
+        longest_s = self.head.walltime.total_seconds() - GIVE_UP_S
+        if self.worker_wait_s > longest_s:
+            raise ValueError(
+                f"worker_wait_s = {self.worker_wait_s:g} must be {longest_s:g} or less, {GIVE_UP_S} s under the head's walltime: "
+                "the wait begins anew whenever the head does, so that it would never end"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_models_to_some_end(self) -> SlurmProfile:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from surveyflow.errors import ProfileError
+from surveyflow.flow.jobs import listed
 from surveyflow.flow.kubernetes_manifests import PodRun, render_manifests
 from surveyflow.flow.kubernetes_profile import KubernetesProfile
 from surveyflow.flow.profiles import load_profile
@@ -48,7 +50,6 @@ def prepare_submission(workflow: Path, profile: Path, *, precision: str = "float
     with open_survey(loaded) as survey:
         routed, route = route_pools(site, work_by_place(survey, precision))
     return replace(render(routed, command), routing=str(route))
-    return render(site, RunCommand(workflow.absolute(), f"{survey.name}-{survey.release}", options))
 
 
 def prepare_manifests(workflow: Path, profile: Path) -> str:
@@ -79,6 +80,20 @@ def prepare_manifests(workflow: Path, profile: Path) -> str:
             f"{workflow.absolute()} does not lie on the profile's volume, which this machine sees at {here}. Move it there, or "
             f"correct [volume] here in {profile}."
         )
-    survey = load_workflow(workflow).survey
+    loaded = load_workflow(workflow)
+    _check_places(
+        site, {f"{name}/{instrument}" for name, field in loaded.fields.items() for instrument in field.mosaics}, profile
+    )
+    survey = loaded.survey
     place = PurePosixPath(site.volume.path, workflow.absolute().relative_to(here))
     return render_manifests(site, PodRun(place, f"{survey.name}-{survey.release}"))
+
+
+def _check_places(site: KubernetesProfile, places: Collection[str], profile: Path) -> None:
+    """Compare what pools hold with what the workflow has, before pods wait for work that cannot come."""
+    offered = {place for pool in site.pools.values() for place in pool.models}
+    if offered and (unknown := offered - set(places) or set(places) - offered):
+        raise ProfileError(
+            f"{profile}: the pools hold the models of {listed(offered)}, but the workflow has {listed(places)}. "
+            f"Correct models of the pools: {listed(unknown)}."
+        )

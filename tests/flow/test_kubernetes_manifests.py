@@ -92,7 +92,7 @@ def test_a_pool_that_names_models_declares_them_and_routing_reaches_the_driver(t
     told = [worker["spec"]["containers"][0]["args"][-1] for worker in workers]
     assert told == ["model:EGS/F814W=2,model:GOODS%20N/F814W=2", "model:EGS/F125W_F160W=2"]
     (tmp_path / "driver.toml").write_text(config["data"]["driver.toml"])
-    assert load_profile(tmp_path / "driver.toml").routing is Routing.AUTO
+    assert load_profile(tmp_path / "driver.toml").routing is Routing.PINNED
 
 
 def test_dashboards_listen_on_the_loopback_of_their_pods():
@@ -137,6 +137,26 @@ def test_names_are_what_kubernetes_takes(name):
 def test_what_is_wrong_in_a_profile_is_told(tmp_path, old, new, told):
     with pytest.raises(ProfileError, match=told.replace(".", r"\.")):
         site(tmp_path, [(old, new)])
+
+
+def test_models_and_routing_to_any_worker_exclude_each_other(tmp_path):
+    models, routing = '# models = ["EGS/F814W"] ', 'kind = "kubernetes"'
+    with pytest.raises(ProfileError, match=r"takes no heed of models, but pools\.gpu names some") as told:
+        site(tmp_path, [(models, models.removeprefix("# ")), (routing, f'{routing}\nrouting = "any"')])
+    assert "claim" not in str(told.value)  # the whole table is not shown
+
+
+def test_pools_that_hold_other_models_than_the_workflow_needs_are_refused(tmp_path, mini_survey):
+    models = '# models = ["EGS/F814W"] '
+    pools = [
+        (models, 'models = ["EGS/F815W"] '),
+        ('cores = 2\nmemory = "8 GiB"', 'cores = 2\nmodels = ["EGS/F814W"]\nmemory = "8 GiB"'),
+    ]
+    volume = ('# here = "/mnt/candels"  ', f'here = "{mini_survey.workflow.parent}"  ')
+    (mini_survey.folder / "models").mkdir()
+    site(tmp_path, [*pools, volume])
+    with pytest.raises(ProfileError, match=r"but the workflow has .*EGS/F814W.* Correct models of the pools: EGS/F815W"):
+        prepare_manifests(mini_survey.workflow, tmp_path / "site.toml")
 
 
 def test_a_workflow_outside_the_volume_is_refused(tmp_path):

@@ -146,6 +146,7 @@ def test_workflows_of_one_name_have_folders_of_their_own(load):
         ('lifetime = "03:30:00"', 'lifetime = "03:45:00"', "make 14760 s, more than the walltime's 14400 s"),
         ('stagger = "00:20:00"', 'stagger = "03:29:59"', "more than the walltime"),
         ('lifetime = "03:30:00"', 'lifetime = "00:20:00"', "stagger must be shorter than lifetime"),
+        ("worker_wait_s = 7200", "worker_wait_s = 172800", "must be 172500 or less, 300 s under the head's walltime"),
         ('lifetime = "03:30:00"', "", "pools.gpu.lifetime: Field required"),
         ('walltime = "04:00:00"', 'walltime = "4h"', 'write a time as Slurm does, "HH:MM:SS"'),
         ('walltime = "2-00:00:00"', 'walltime = "00:05:00"', "head: Value error, walltime must be 0:10:00 or more"),
