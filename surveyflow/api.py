@@ -69,7 +69,7 @@ __all__ = [
     "read_catalog",
     "report",
     "run",
-    "simulate",
+    "simulate_records",
     "status",
     "train",
     "tune",
@@ -644,7 +644,7 @@ def check_models(
         return list(check_stretches(survey, n_cutouts, softenings))
 
 
-def simulate(
+def simulate_records(
     simulation: str | Path,
     *,
     n_processes: int | None = None,
@@ -660,7 +660,7 @@ def simulate(
         Processes that draw; as many as there are cores if None. More than one need a script whose work stands under
         ``if __name__ == "__main__":``.
     listener
-        Told of every shard.
+        Told how many images are done.
 
     Returns
     -------
@@ -669,12 +669,14 @@ def simulate(
     Raises
     ------
     WorkflowError
-        If the file, or what it names, cannot be used.
+        If the file cannot be used.
+    InputError
+        If what it names cannot, or the folder holds other records.
     """
     from surveyflow.inputs.simulation_file import load_simulation
-    from surveyflow.training.simulating import simulate as simulate_records
+    from surveyflow.training.simulating import simulate
 
-    return simulate_records(load_simulation(simulation), n_processes=n_processes, listener=listener)
+    return simulate(load_simulation(simulation), n_processes=n_processes, listener=listener)
 
 
 def train(
@@ -695,6 +697,9 @@ def train(
     ------
     WorkflowError
         If the file cannot be used.
+    InputError
+        If records and model do not belong together, records to learn from and to judge by overlap, or the run's folder holds
+        another training.
     RecordError
         If records are incomplete or damaged.
     ModelError
@@ -725,7 +730,11 @@ def evaluate(training: str | Path, *, engine: str = "auto") -> Evaluated:
     WorkflowError
         If the file cannot be used.
     InputError
-        If model and records do not fit.
+        If model and records do not belong together, or the records were learned from.
+    ModelError
+        If the model is missing or cannot be used.
+    RecordError
+        If records are incomplete or damaged.
     """
     from surveyflow.inputs.training_file import load_training
     from surveyflow.training.evaluating import evaluate as evaluate_training
@@ -749,6 +758,8 @@ def tune(training: str | Path, *, profile: str | Path = "serial", listener: Call
     ------
     WorkflowError
         If the file cannot be used.
+    ProfileError
+        If the profile cannot be used.
     InputError
         If its folder holds another search.
     """

@@ -35,7 +35,7 @@ def simulate(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     simulation = load_simulation(file)
     with counting_listener("simulating") as count:
-        index = api.simulate(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
+        index = api.simulate_records(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
     if as_json:
         typer.echo(json.dumps(_summary(simulation.output, index)))
     else:

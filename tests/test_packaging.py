@@ -50,9 +50,11 @@ def test_importing_surveyflow_is_quick():
     assert seconds < 0.3
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_is_there_and_no_package_takes_its_place():
+    packages = {path.name for path in Path(surveyflow.__file__).parent.iterdir()}
     for name in surveyflow.__all__:
         assert getattr(surveyflow, name) is not None
+        assert not {name, f"{name}.py"} & packages
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = surveyflow.nothing
 

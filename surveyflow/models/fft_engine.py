@@ -61,8 +61,8 @@ class FftModel:
     """A model whose trunk and head run in native code; see `surveyflow.types.Model`.
 
     A result depends on its own cutout, or its own features and key, alone: on one instruction set it is the same to the last
-    bit for any batch, order and number of threads. A cutout with an infinite pixel has features that are all NaN; a NaN pixel
-    counts as in the Keras engine on TensorFlow, where a first convolution that sees one is 0 behind its ReLU.
+    bit for any batch, order and number of threads. A cutout with a pixel that is not finite has features that are all
+    NaN, as in the Keras engine.
 
     Parameters
     ----------

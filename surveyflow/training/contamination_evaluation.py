@@ -276,7 +276,9 @@ def evaluate_contamination(
     scores = _scores(features, said, truth, baseline)
     return ContaminationEvaluation(
         scores=scores,
-        bins=list(_bins(pooled(known)["magnitude_ab"], said, truth, baseline.contaminated.probability(features))),
+        bins=[]
+        if not scores.n
+        else list(_bins(pooled(known)["magnitude_ab"], said, truth, baseline.contaminated.probability(features))),
         n_without_truth=sum(map(len, test)) - scores.n,
         **_changes(model, known, said, sampling),
         cut=_tuned_cut(model, tuning, said, truth, sampling),

@@ -24,6 +24,7 @@ from surveyflow.training.contamination_evaluation import evaluate_contamination,
 from surveyflow.training.labelled import LabelledStamps
 from surveyflow.training.merger_evaluation import evaluate_mergers, fit_merger_baseline
 from surveyflow.training.reading import read_stamps
+from surveyflow.training.record_index import check_apart, read_index
 from surveyflow.types import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard, SamplingSettings
 
 FORMAT = 1
@@ -93,7 +94,7 @@ def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> 
     Raises
     ------
     InputError
-        If the file has no ``[evaluation]``, or model and records do not belong together.
+        If the file has no ``[evaluation]``, model and records do not belong together, or records hold what was learned from.
     ModelError
         If a model is missing or cannot be used.
     RecordError
@@ -103,6 +104,10 @@ def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> 
     if settings is None:
         raise InputError("the training file has no [evaluation]. Add the table, with `test`, `report` and, for mergers, `clean`.")
     records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation)
+    check_apart(
+        {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
+        {folder: read_index(folder) for folder in (*settings.test, *settings.clean)},
+    )
     other = settings.contamination_model
     document = evaluate_model(
         load_model(ModelStore(training.output.store).home(training.model.key), engine),

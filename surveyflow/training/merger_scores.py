@@ -164,8 +164,9 @@ def scores_after_cuts(by: str, order: Float64Array, truth: BoolArray, network: B
 
 
 def magnitude_bins(magnitude_ab: Float64Array) -> Iterator[tuple[str, BoolArray]]:
-    """Bins of one magnitude."""
-    for low in range(int(np.floor(magnitude_ab.min())), int(np.floor(magnitude_ab.max())) + 1):
+    """Bins of one magnitude; those without any are in none."""
+    known = magnitude_ab[np.isfinite(magnitude_ab)]
+    for low in map(int, np.unique(np.floor(known))):
         yield f"{low} to {low + 1}", (magnitude_ab >= low) & (magnitude_ab < low + 1)
 
 

@@ -28,6 +28,22 @@ READ_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """What is known of images, and measured on them.
+
+    Parameters
+    ----------
+    targets
+        (n, n_targets) float32; see `surveyflow.training.targets`.
+    sky_rms
+        (n,) float32: sky rms measured on each stamp, e-/s.
+    """
+
+    targets: Float32Array
+    sky_rms: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
 class Images:
     """Images in memory with what the network should answer.
 
@@ -47,6 +63,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def labels(self) -> Labels:
+        """What is known without looking at pixels again."""
+        return Labels(self.targets, self.sky_rms)
 
 
 def check_records(folders: Sequence[Path], training: Training) -> list[RecordIndex]:
@@ -102,6 +123,13 @@ def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = 
     return Images(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "targets", "sky_rms")))
 
 
+def labels_of(folders: Sequence[Path], training: Training) -> Labels:
+    """Read what is known of whole sets of records, and keep no image; parameters and errors as in `load_images`."""
+    with damage_told(*folders):
+        parts = [_part(columns, training, as_seen=False).labels for folder in folders for columns in _read(folder)]
+    return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms")))
+
+
 def epoch_of(images: Images, training: Training, epoch: int) -> Any:
     """One epoch's batches of images in memory: a ``tf.data.Dataset`` of (images, targets).
 
@@ -132,9 +160,10 @@ def streamed_epoch(folders: Sequence[Path], training: Training, epoch: int) -> A
     """
     optimisation = training.optimisation
     seed = int(np.random.default_rng([optimisation.seed, epoch]).integers(2**31))
+    sizes = [read_index(folder).n for folder in folders]
     records = tf.data.Dataset.sample_from_datasets(
         [record_dataset(folder) for folder in folders],
-        weights=[float(read_index(folder).n) for folder in folders],
+        weights=[float(n) for n in sizes],
         seed=seed,
         stop_on_empty_dataset=False,
     )
@@ -142,7 +171,8 @@ def streamed_epoch(folders: Sequence[Path], training: Training, epoch: int) -> A
     batches = shuffled.batch(optimisation.batch_size, drop_remainder=True)
     as_seen = not training.augmentation.changes_pixels
     chosen = batches.map(lambda columns: _in_numpy(columns, training, as_seen), num_parallel_calls=tf.data.AUTOTUNE)
-    return _changed(chosen, training, epoch)
+    n_batches = sum(sizes) // optimisation.batch_size
+    return _changed(chosen, training, epoch).apply(tf.data.experimental.assert_cardinality(n_batches))
 
 
 def _read(folder: Path) -> Iterator[dict[str, Any]]:

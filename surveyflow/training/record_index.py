@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.catalog.storage import write_over
-from surveyflow.errors import Problem, RecordError
+from surveyflow.errors import InputError, Problem, RecordError
 
 INDEX_NAME = "index.json"
 FORMAT_VERSION = 1
@@ -206,3 +206,30 @@ def _problem(folder: Path, shard: Shard, contents: bool) -> Problem | None:
     except OSError as error:
         return Problem(str(path), f"cannot be read: {error.strerror}.", _AGAIN)
     return None
+
+
+def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, RecordIndex]) -> None:
+    """See that no set of stamps serves both to learn from and to judge by.
+
+    A simulated stamp depends on its seed and number alone, whatever its depth and neighbours are.
+
+    Raises
+    ------
+    InputError
+        If two sets are the same, or hold the same simulated galaxies.
+    """
+    for folder, index in judged.items():
+        for other, other_index in learned.items():
+            if index.digest == other_index.digest or _galaxies(index) & _galaxies(other_index):
+                raise InputError(
+                    f"{folder} holds galaxies that {other} holds, too: a network would be judged by what it has learned. "
+                    "Simulate records with another seed."
+                )
+
+
+def _galaxies(index: RecordIndex) -> set[tuple[int, int]]:
+    """Seed and number of each drawn galaxy; empty where stamps were not drawn."""
+    settings = index.settings
+    if not {"seed", "first", "n"} <= settings.keys():
+        return set()
+    return {(settings["seed"], number) for number in range(settings["first"], settings["first"] + settings["n"])}

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from surveyflow.models.store import ModelStore, write_model
 from surveyflow.training.checkpoints import Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
 from surveyflow.training.judging import SCORES, interval_scales, sample, scores
 from surveyflow.training.losses import TwoPartLoss
-from surveyflow.training.pipeline import Images, check_records, epoch_of, load_images, streamed_epoch
-from surveyflow.training.record_index import RecordIndex
+from surveyflow.training.pipeline import Images, Labels, check_records, epoch_of, labels_of, load_images, streamed_epoch
+from surveyflow.training.record_index import RecordIndex, check_apart, read_index
 from surveyflow.training.records import damage_told
 from surveyflow.types import (
     CONTAMINATION_TASK,
@@ -115,7 +115,9 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
     listener
         Called with each epoch's entry of the history; what it raises ends the training.
     """
-    indices = check_records([*training.data.train, *training.data.validation], training)
+    data = training.data
+    indices = check_records([*data.train, *data.validation], training)
+    check_apart(*({folder: read_index(folder) for folder in folders} for folders in (data.train, data.validation)))
     digest = _digest(training, indices)
     before = read_checkpoint(run, digest) if run is not None else None
     course = _Course(training, before)
@@ -142,7 +144,8 @@ class _Course:
             tf.config.experimental.enable_op_determinism()
         self.validation = load_images(training.data.validation, training)
         self.images = self._training_images()
-        self.flux_range = _flux_range(self.images, self.validation)
+        self.labels = labels_of(training.data.train, training) if self.images is None else self.images.labels
+        self.flux_range = _flux_range(self.labels, self.validation.labels)
         self.network = compiled_network(training, self._n_steps(), self.flux_range)
         self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
         self.history: list[Mapping[str, float]] = list(before.history) if before else []
@@ -169,7 +172,8 @@ class _Course:
         self.history.append(entry)
         if not np.isfinite(entry["train_loss"]):
             raise InputError(
-                f"the loss of epoch {epoch} is not finite: the training has failed. Lower [optimisation] learning_rate."
+                f"the loss of epoch {epoch} is not finite: the training has failed. Lower [optimisation] learning_rate, "
+                "and name another folder in [output] run."
             )
         if self.best is entry or not self.best_weights:
             self.best_weights = get_weights(self.network)
@@ -190,7 +194,7 @@ class _Course:
             origin=model.weights_origin,
             citation=model.citation,
             weights_digest=_NO_DIGEST,
-            domain=Domain(unit=index.unit, sky_rms=_domain(self.images or self.validation)),
+            domain=Domain(unit=index.unit, sky_rms=_domain(self.labels.sky_rms)),
             notes=self._notes(indices),
             also_for=model.also_for,
             contamination=self._contamination_scale() if model.task == CONTAMINATION_TASK else None,
@@ -305,15 +309,15 @@ def _loss(training: Training, flux_range: float) -> keras.losses.Loss:
     return TwoPartLoss(flux_range, training.contamination.scatter_limit)
 
 
-def _flux_range(*sets: Images | None) -> float:
+def _flux_range(*sets: Labels) -> float:
     """A little more than the largest arcsinh of a flux in units of noise; 1 where fluxes are no target."""
-    largest = [np.nanmax(one.targets[:, 3]) for one in sets if one is not None and one.targets.shape[1] > 3]
+    largest = [np.nanmax(one.targets[:, 3]) for one in sets if one.targets.shape[1] > 3]
     return float(np.ceil(max(largest) / _FLUX_STEP) * _FLUX_STEP) if largest and np.isfinite(max(largest)) else 1.0
 
 
-def _domain(images: Images) -> tuple[float, float]:
+def _domain(sky_rms: Float32Array) -> tuple[float, float]:
     """Range of the noise that the model may be trusted with: that of nearly all training images."""
-    low, high = np.nanquantile(images.sky_rms, _DOMAIN_QUANTILES)
+    low, high = np.nanquantile(sky_rms, _DOMAIN_QUANTILES)
     return float(f"{low:.3g}"), float(f"{high:.3g}")
 
 
@@ -325,6 +329,8 @@ def _redshifts(index: RecordIndex) -> tuple[float, float]:
 def _digest(training: Training, indices: Sequence[RecordIndex]) -> str:
     """Of everything that can change the weights."""
     told = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
+    told |= {"key": list(astuple(training.model.key)), "in_memory": training.data.in_memory}
+    told |= {"shuffle_buffer": None if training.data.in_memory else training.data.shuffle_buffer}
     told |= {"task": training.model.task, "records": [index.digest for index in indices], "n_train": len(training.data.train)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -9,7 +9,7 @@ from surveyflow.inputs.training_file import AugmentationTable
 from surveyflow.models.framing import framed
 from surveyflow.sky.stretch import prepare
 from surveyflow.training.augmentation import moved, spoiled
-from surveyflow.training.pipeline import check_records, epoch_of, load_images, streamed_epoch
+from surveyflow.training.pipeline import check_records, epoch_of, labels_of, load_images, streamed_epoch
 from surveyflow.types import Stretch
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 
@@ -45,6 +45,13 @@ def test_an_epoch_depends_on_its_number_and_the_seed_alone(tmp_path):
     assert len(first) == 4
     assert all(a[0].tobytes() == b[0].tobytes() for a, b in zip(first, again, strict=True))
     assert first[0][0].tobytes() != next_one[0][0].tobytes()
+
+
+def test_what_is_known_of_images_is_the_same_without_them(tmp_path):
+    training = write_training(tmp_path)
+    found, expected = labels_of(training.data.train, training), load_images(training.data.train, training)
+    np.testing.assert_array_equal(found.targets, expected.targets)
+    np.testing.assert_array_equal(found.sky_rms, expected.sky_rms)
 
 
 def test_from_disk_come_the_images_that_are_in_memory(tmp_path):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from surveyflow.errors import OutputError, RecordError
+from surveyflow.errors import InputError, OutputError, RecordError
 from surveyflow.inputs.simulation_file import SimulationTable
 from surveyflow.simulate.contamination import Contamination
 from surveyflow.simulate.examples import Example
 from surveyflow.training import simulating
-from surveyflow.training.record_index import find_index, read_index, write_index
+from surveyflow.training.record_index import RecordIndex, check_apart, find_index, read_index, settings_digest, write_index
 from surveyflow.training.records import check_shards, damage_told, record_dataset, serialised, write_shard
 from surveyflow.training.simulating import simulate
 
@@ -191,3 +193,17 @@ def test_a_folder_that_cannot_be_made_is_told(simulated, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
         simulate(simulated.model_copy(update={"output": tmp_path / "file" / "set"}), n_processes=1)
+
+
+def index_with(**settings):
+    given = {"seed": 1, "first": 0, "n": 10} | settings
+    return RecordIndex(given, settings_digest(given), "COSMOS", "F814W", "F814W", 0.03, 32, "electron/s", given["n"], 1)
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"),
+    [({}, False), ({"neighbours": False}, False), ({"first": 9}, False), ({"first": 10}, True), ({"seed": 2}, True)],
+)
+def test_galaxies_are_not_judged_by_that_were_learned_from(other, apart):
+    with nullcontext() if apart else pytest.raises(InputError, match=r"test holds galaxies that train holds, too.*another seed"):
+        check_apart({Path("train"): index_with()}, {Path("test"): index_with(**other)})

@@ -99,6 +99,27 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     assert_same_weights(fit(training, run=training.output.run).weights, undisturbed.weights)
 
 
+def test_the_card_of_streamed_images_is_that_of_images_in_memory(tmp_path):
+    of_memory = fit(write_training(tmp_path, "contamination"), run=tmp_path / "run").card
+    file = tmp_path / "train.toml"
+    file.write_text(file.read_text().replace('train = "train"\n', 'train = "train"\nin_memory = false\n'))
+    streamed = load_training(file)
+    assert not streamed.data.in_memory
+    with pytest.raises(InputError, match="is of a training with other settings"):
+        fit(streamed, run=tmp_path / "run")
+    of_disk = fit(streamed).card
+    assert of_disk.domain == of_memory.domain
+    assert of_disk.contamination.flux_range == of_memory.contamination.flux_range
+
+
+def test_a_network_is_not_judged_by_what_it_learns(tmp_path):
+    write_training(tmp_path)
+    file = tmp_path / "train.toml"
+    file.write_text(file.read_text().replace('validation = "validation"', 'validation = "train"'))
+    with pytest.raises(InputError, match="Simulate records with another seed"):
+        fit(load_training(file))
+
+
 def test_the_checkpoint_of_other_settings_is_refused(tmp_path):
     training = write_training(tmp_path)
     fit(training, run=training.output.run)
