@@ -237,16 +237,26 @@ def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite
         If a folder cannot be written.
     """
     new = [_files(folder, card, weights) for folder, card, weights in models]
-    taken = [one.folder for one in new if (one.folder / CARD_FILE).exists() and not one.are_there()]
-    if taken and not overwrite:
-        raise ModelError(
-            "\n".join(f"{folder}: holds another model already. Remove it, or ask for it to be overwritten." for folder in taken)
-        )
+    if not overwrite:
+        check_vacant([one.folder for one in new if not one.are_there()])
     with ExitStack() as places:
         for one in new:
             if not one.are_there():
                 one.write(places.enter_context(_replacing(one.folder)))
     return [one.card for one in new]
+
+
+def check_vacant(folders: Sequence[Path]) -> None:
+    """See that folders hold no model.
+
+    Raises
+    ------
+    ModelError
+        If some do; all are named.
+    """
+    if taken := [folder for folder in folders if (folder / CARD_FILE).exists()]:
+        told = "holds another model already. Remove it, or ask for it to be overwritten (--overwrite)."
+        raise ModelError("\n".join(f"{folder}: {told}" for folder in taken))
 
 
 def write_untrained(

@@ -36,7 +36,7 @@ def spoiled(images: Any, settings: AugmentationTable, seed: Any) -> Any:
     shape = tf.shape(images)
     seeds = tf.random.split(seed, 4)
     if settings.depth > 1:
-        images += _extra_noise(images, settings.depth, seeds[0])
+        images = tf.where(images == 0, images, images + _extra_noise(images, settings.depth, seeds[0]))
     if settings.hot_pixel_chance:
         images = _with_hot_pixel(images, settings.hot_pixel_chance, seeds[1])
     if settings.gain != (1.0, 1.0):

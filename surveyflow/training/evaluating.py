@@ -24,7 +24,7 @@ from surveyflow.training.contamination_evaluation import evaluate_contamination,
 from surveyflow.training.labelled import LabelledStamps
 from surveyflow.training.merger_evaluation import evaluate_mergers, fit_merger_baseline
 from surveyflow.training.reading import read_stamps
-from surveyflow.training.record_index import check_apart, read_index
+from surveyflow.training.record_index import RecordIndex, check_apart, read_index
 from surveyflow.types import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard, SamplingSettings
 
 FORMAT = 1
@@ -58,6 +58,7 @@ class EvaluationRecords:
     tuning: Sequence[Path] = ()
 
 
+_SCALE_TOLERANCE = 0.01
 Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: folder, variant of the contamination truth, and how many stamps at most."""
 
@@ -108,9 +109,12 @@ def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> 
         {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
         {folder: read_index(folder) for folder in (*settings.test, *settings.clean)},
     )
+    model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
+    for folder in (*settings.test, *settings.clean):
+        _check_kind(model.card, folder, read_index(folder))
     other = settings.contamination_model
     document = evaluate_model(
-        load_model(ModelStore(training.output.store).home(training.model.key), engine),
+        model,
         records,
         read_stamps,
         SamplingSettings(settings.draws, settings.seed),
@@ -165,8 +169,10 @@ def evaluate_model(
     Raises
     ------
     InputError
-        If model and records are not of one instrument, or the model is of another task.
+        If models and records are not of one instrument, or a model is of another task.
     """
+    if contamination_model is not None:
+        _check_beside(contamination_model.card, model.card)
     sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
     for stamps in chain(*sets.values()):
         _check(model.card, stamps)
@@ -185,6 +191,26 @@ def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps:
     each = max(baseline_stamps // max(len(records.training), 1), 1)
     at_most = {"test": None, "clean": None, "tuning": None, "training": each}
     return {name: [read(folder, truth, limit) for folder in getattr(records, name)] for name, limit in at_most.items()}
+
+
+def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
+    """See that records are of the pixels that a model was made for."""
+    given, wanted = (index.band, index.unit), (card.band, card.domain.unit)
+    if given != wanted or not math.isclose(index.pixel_scale_arcsec, card.pixel_scale_arcsec, rel_tol=_SCALE_TOLERANCE):
+        raise InputError(
+            f"{folder} holds images of {index.band} in {index.unit}, {index.pixel_scale_arcsec:g} arcsec a pixel; "
+            f"model {card.key} is of {card.band} in {card.domain.unit}, {card.pixel_scale_arcsec:g} arcsec. "
+            "Name records of its kind."
+        )
+
+
+def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
+    """See that a contamination model may stand beside a model."""
+    if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION_TASK, card.key.instrument):
+        raise InputError(
+            f"[evaluation] contamination_model is {contamination.key}, expected a contamination model of {card.key.instrument}. "
+            "Name the folder of one."
+        )
 
 
 def _check(card: ModelCard, stamps: LabelledStamps) -> None:

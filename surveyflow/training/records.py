@@ -96,7 +96,7 @@ def record_dataset(folder: str | Path, *, parallel_shards: int = _PARALLEL_SHARD
     RecordError
         If the set is incomplete, or a shard is missing or cut short.
     """
-    size = read_index(folder).size
+    index = read_index(folder)
     shards = tf.data.Dataset.from_tensor_slices(shard_paths(folder))
     records = shards.interleave(
         lambda path: tf.data.TFRecordDataset(path, buffer_size=2**22),
@@ -104,7 +104,14 @@ def record_dataset(folder: str | Path, *, parallel_shards: int = _PARALLEL_SHARD
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    return records.map(lambda record: parse_example(record, size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return records.map(lambda record: _own_example(record, index), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _own_example(record: Any, index: RecordIndex) -> dict[str, Any]:
+    """A record's tensors; one of another set, in a shard as large as ours, is an error, which `damage_told` puts in words."""
+    example = parse_example(record, index.size)
+    with tf.control_dependencies([tf.debugging.assert_equal(example["provenance"], index.provenance)]):
+        return example | {"image": tf.identity(example["image"])}
 
 
 def parse_example(record: Any, size: int) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from surveyflow.errors import InputError
 from surveyflow.inputs.training_file import OptimisationTable, Training
 from surveyflow.models.head import Head
 from surveyflow.models.network import build_network, get_weights, set_weights
-from surveyflow.models.store import ModelStore, write_model
-from surveyflow.training.checkpoints import Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
+from surveyflow.models.store import ModelStore, check_vacant, write_model
+from surveyflow.training.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
 from surveyflow.training.judging import SCORES, interval_scales, sample, scores
 from surveyflow.training.losses import TwoPartLoss
 from surveyflow.training.pipeline import Images, Labels, check_records, epoch_of, labels_of, load_images, streamed_epoch
@@ -94,12 +94,13 @@ def train(training: Training, *, overwrite: bool = False, listener: Listener | N
     RecordError
         If records are incomplete or damaged.
     ModelError
-        If the store holds another model of this key, and it may not be overwritten.
+        If the store holds another model of this key, and it may not be overwritten; of a training that has not begun, at once.
     """
+    home = ModelStore(training.output.store).home(training.model.key)
+    if not overwrite and not (training.output.run / CHECKPOINT).exists():
+        check_vacant([home])
     trained = fit(training, listener=listener, run=training.output.run)
-    card = write_model(
-        ModelStore(training.output.store).home(trained.card.key), trained.card, trained.weights, overwrite=overwrite
-    )
+    card = write_model(home, trained.card, trained.weights, overwrite=overwrite)
     return Trained(card, trained.weights, trained.history, trained.best)
 
 
@@ -121,11 +122,13 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
     digest = _digest(training, indices)
     before = read_checkpoint(run, digest) if run is not None else None
     course = _Course(training, before)
+    if run is not None and before is not None:
+        _write_history(run, course.history)  # a kill may have come between the checkpoint and its entry
     while not course.ended:
         entry = course.advance()
         if run is not None:
             write_checkpoint(run, Checkpoint(digest, tuple(course.history), state_of(course.network), course.best_weights))
-            write_over(run / HISTORY, (json.dumps(course.history, indent=1) + "\n").encode())
+            _write_history(run, course.history)
             _write_summaries(run / "tensorboard", entry)
         _log.info("event=epoch %s", " ".join(f"{name}={value:.5g}" for name, value in entry.items()))
         if listener is not None:
@@ -333,6 +336,10 @@ def _digest(training: Training, indices: Sequence[RecordIndex]) -> str:
     told |= {"shuffle_buffer": None if training.data.in_memory else training.data.shuffle_buffer}
     told |= {"task": training.model.task, "records": [index.digest for index in indices], "n_train": len(training.data.train)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _write_history(run: Path, history: Sequence[Mapping[str, float]]) -> None:
+    write_over(run / HISTORY, (json.dumps(history, indent=1) + "\n").encode())
 
 
 def _write_summaries(folder: Path, entry: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 
 import numpy as np
@@ -122,6 +123,30 @@ def test_tune_writes_a_training_file_that_trains(folder):
     assert written.optimisation.epochs == 2
     assert written.output.run == folder / "tuning/merger/best-run"
     assert "tuning" not in tomllib.loads((folder / "tuning/merger/best.toml").read_text())
+
+
+def test_a_contamination_model_must_be_one(folder):
+    training = load_training(folder / "merger.toml")
+    changed = training.evaluation.model_copy(update={"contamination_model": folder / "models/merger/F814W/COSMOS"})
+    with pytest.raises(InputError, match=r"contamination_model is merger/COSMOS/F814W, expected a contamination model of F814W"):
+        evaluate(training.model_copy(update={"evaluation": changed}))
+
+
+def test_records_of_other_pixels_are_refused(folder, tmp_path):
+    shutil.copytree(folder / "records/test", tmp_path / "test")
+    index = tmp_path / "test" / "index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"pixel_scale_arcsec": 0.06}))
+    training = load_training(folder / "merger.toml")
+    changed = training.evaluation.model_copy(update={"test": (tmp_path / "test",)})
+    with pytest.raises(InputError, match=r"test holds images of F814W in electron/s, 0\.06 arcsec .* 0\.03 arcsec"):
+        evaluate(training.model_copy(update={"evaluation": changed}))
+
+
+def test_a_model_is_not_judged_by_what_it_learned(folder):
+    training = load_training(folder / "merger.toml")
+    changed = training.evaluation.model_copy(update={"clean": (folder / "records/train",)})
+    with pytest.raises(InputError, match=r"train holds galaxies that .*train holds, too"):
+        evaluate(training.model_copy(update={"evaluation": changed}))
 
 
 def test_a_file_without_the_table_is_refused(folder):

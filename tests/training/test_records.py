@@ -108,11 +108,17 @@ def foreign(path):
     write_shard(path, [serialised(example(), "foreign")])
 
 
+def foreign_of_equal_size(path):
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    provenance = tf.train.Example.FromString(records[0]).features.feature["provenance"].bytes_list.value[0]
+    write_shard(path, [record.replace(provenance, provenance[::-1]) for record in records])
+
+
 def removed(path):
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [truncated, bit_flipped, foreign, removed])
+@pytest.mark.parametrize("damage", [truncated, bit_flipped, foreign, foreign_of_equal_size, removed])
 def test_a_damaged_shard_is_named_with_what_to_do(records, damage):
     damage(records / "part-00001-of-00003.tfrecord")
     for reading in (check_shards, read):
@@ -120,7 +126,7 @@ def test_a_damaged_shard_is_named_with_what_to_do(records, damage):
             reading(records)
 
 
-@pytest.mark.parametrize("damage", [truncated, bit_flipped, foreign, removed])
+@pytest.mark.parametrize("damage", [truncated, bit_flipped, foreign, foreign_of_equal_size, removed])
 def test_simulating_again_makes_what_is_damaged_and_nothing_else(records, simulated, damage):
     name = "part-00001-of-00003.tfrecord"
     untouched = (records / "part-00000-of-00003.tfrecord").stat().st_mtime_ns

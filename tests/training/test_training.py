@@ -99,6 +99,27 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     assert_same_weights(fit(training, run=training.output.run).weights, undisturbed.weights)
 
 
+def test_a_store_that_holds_another_model_is_told_before_anything_is_learned(tmp_path):
+    training = write_training(tmp_path)
+    train(training)
+    assert train(training).card  # again: the same model, which is left as it is
+    told = []
+    elsewhere = training.model_copy(update={"output": training.output.model_copy(update={"run": tmp_path / "other"})})
+    with pytest.raises(ModelError, match=r"holds another model already.*--overwrite"):
+        train(elsewhere, listener=told.append)
+    assert told == []
+
+
+def test_a_history_that_was_not_written_when_a_training_was_killed_is_written_by_the_next(tmp_path):
+    training = write_training(tmp_path)
+    fit(training, run=training.output.run)
+    history = training.output.run / "history.json"
+    expected = history.read_text()
+    history.unlink()
+    fit(training, run=training.output.run)
+    assert history.read_text() == expected
+
+
 def test_the_card_of_streamed_images_is_that_of_images_in_memory(tmp_path):
     of_memory = fit(write_training(tmp_path, "contamination"), run=tmp_path / "run").card
     file = tmp_path / "train.toml"
