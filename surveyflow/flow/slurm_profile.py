@@ -192,13 +192,17 @@ class SlurmProfile(ClusterProfile):
     head: Head
     pools: Annotated[dict[PoolName, Pool], Field(min_length=1)]
 
+    @property
+    def gives_up_after_s(self) -> float:
+        """How long the driver waits for workers, seconds: the wait begins anew whenever the head does, so it ends before that."""
+        return min(self.worker_wait_s, self.head.walltime.total_seconds() - GIVE_UP_S)
+
     @model_validator(mode="after")
     def _gives_up_in_time(self) -> SlurmProfile:
-        longest_s = self.head.walltime.total_seconds() - GIVE_UP_S
-        if self.worker_wait_s > longest_s:
+        if "worker_wait_s" in self.model_fields_set and self.worker_wait_s > self.gives_up_after_s:
             raise ValueError(
-                f"worker_wait_s = {self.worker_wait_s:g} must be {longest_s:g} or less, {GIVE_UP_S} s under the head's walltime: "
-                "the wait begins anew whenever the head does, so that it would never end"
+                f"worker_wait_s = {self.worker_wait_s:g} must be {self.gives_up_after_s:g} or less, {GIVE_UP_S} s under the "
+                "head's walltime: the wait begins anew whenever the head does, so that it would never end"
             )
         return self
 

@@ -32,6 +32,9 @@ _WARNING_S = 120
 _SIGNALLED = 128
 """Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
 
+_AT_ONCE_S = 60
+"""A worker that fails sooner has not worked."""
+
 _MOST_RESTARTS = 20
 """How often a driver that was killed is started again, and after how many starts of the head a dead scheduler ends it all."""
 
@@ -127,7 +130,7 @@ def _driver_profile(profile: SlurmProfile, folder: Path) -> str:
             "models_in_memory": profile.models_in_memory,
             "jobs_per_worker": profile.jobs_per_worker,
             "max_deaths": profile.max_deaths,
-            "worker_wait_s": profile.worker_wait_s,
+            "worker_wait_s": profile.gives_up_after_s,
             "unit_silence_s": profile.unit_silence_s,
         }
     )
@@ -195,8 +198,14 @@ def _pool_script(profile: SlurmProfile, command: RunCommand, folder: Path, name:
         f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do head_is_there || exit 0; sleep 2; done',
         *_worker_command(profile, pool),
         "worker=$!",
+        "began=$SECONDS",
         'wait "$worker"',
         "code=$?",
+        f'if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt {_AT_ONCE_S} ] '
+        f'&& [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MOST_RESTARTS} ]; then',
+        f'    echo "no worker lives here: this one ended at once, after {_MOST_RESTARTS} before it; see above why"',
+        '    exit "$code"',
+        "fi",
         "again",
         'exit "$code"',
     )
@@ -252,7 +261,7 @@ def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str
     return _security_environment(profile, folder) | {
         **UNPROFILED,
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-        "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": f"{profile.worker_wait_s:g}s",
+        "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": f"{profile.gives_up_after_s:g}s",
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{profile.silence_s:g}s",
     }
 

@@ -140,6 +140,15 @@ def test_a_worker_that_ends_goes_back_into_the_queue_while_the_head_is_there(wor
     assert worker(HEAD_IS_THERE, f"exit {code}") == (code, 1, "scontrol requeue 17_2\n")
 
 
+def test_a_worker_that_ends_at_once_again_and_again_is_given_up(submission, tmp_path):
+    (submission.folder / "scheduler.json").write_text("{}")
+    write_program(tmp_path / "squeue", "#!/bin/bash\necho 16\n")
+    for restarts, asked in ((19, True), (20, False)):
+        (submission.folder / "asked").unlink(missing_ok=True)
+        assert run_script(submission, tmp_path, "pool-cpu.sh", restarts, worker="exit 3") == 3
+        assert (submission.folder / "asked").exists() == asked
+
+
 def test_a_worker_whose_head_has_gone_does_not_start(worker):
     assert worker(HEAD_IS_GONE) == (0, 0, "")
 

@@ -26,6 +26,15 @@ def test_a_silent_job_ends_its_process_which_says_where_it_hangs():
     assert "most recent call first" in ended.stderr
 
 
+def test_a_job_that_hangs_while_its_worker_is_made_ends_its_process():
+    ended = in_a_process(
+        "from surveyflow.flow.jobs import WorkerSpec, do_job\nfrom surveyflow.types import Job\n"
+        "do_job(WorkerSpec('time:sleep', '60', 0.2), Job('EGS/F814W/y000x001', 'unit', {}))"
+    )
+    assert ended.returncode == EXIT_CODE, ended.stderr
+    assert "EGS/F814W/y000x001" in ended.stderr
+
+
 def test_a_silent_job_is_seen_beside_one_that_gets_on():
     ended = in_a_process(
         "def get_on():\n"

@@ -59,7 +59,12 @@ until [ -s "$folder/scheduler.json" ]; do head_is_there || exit 0; sleep 2; done
     --lifetime 12600s --lifetime-stagger 1200s --death-timeout 60s \
     --local-directory "$TMPDIR" --preload surveyflow.flow.worker_process &
 worker=$!
+began=$SECONDS
 wait "$worker"
 code=$?
+if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt 60 ] && [ "${SLURM_RESTART_COUNT:-0}" -ge 20 ]; then
+    echo "no worker lives here: this one ended at once, after 20 before it; see above why"
+    exit "$code"
+fi
 again
 exit "$code"
