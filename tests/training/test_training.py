@@ -120,6 +120,23 @@ def test_a_history_that_was_not_written_when_a_training_was_killed_is_written_by
     assert history.read_text() == expected
 
 
+def test_mixed_precision_learns_the_same_and_leaves_float32(tmp_path):
+    training = write_training(tmp_path, optimisation="mixed_precision = true")
+    trained = fit(training)
+    assert {values.dtype for values in trained.weights.values()} == {np.dtype(np.float32)}
+    expected = fit(load_training_with(tmp_path, "mixed_precision = true", "mixed_precision = false"))
+    losses = [[entry["train_loss"] for entry in one.history] for one in (trained, expected)]
+    np.testing.assert_allclose(*losses, rtol=0.1)
+    assert losses[0] != losses[1]
+
+
+def load_training_with(folder, old, new):
+    file = folder / "train.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    return load_training(file)
+
+
 def test_the_card_of_streamed_images_is_that_of_images_in_memory(tmp_path):
     of_memory = fit(write_training(tmp_path, "contamination"), run=tmp_path / "run").card
     file = tmp_path / "train.toml"
