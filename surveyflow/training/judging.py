@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from surveyflow.models.head import Head
-from surveyflow.stats.metrics import accuracy, confusion_matrix, upsilon
+from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
 from surveyflow.stats.ranking import area_under_roc
 from surveyflow.stats.regression import regression_scores
 from surveyflow.types import CONTAMINATION_OUTPUTS, CONTAMINATION_TASK, Float32Array, Float64Array
@@ -17,6 +17,7 @@ N_DRAWS = 20
 SCORES = {"merger": "upsilon", "contamination": "r2"}
 """What the best epoch has most of."""
 
+_POST_MERGER = 0
 _CENTRAL = 0.6826894921
 _WIDEST = 10.0
 _FEWEST = 20
@@ -43,8 +44,9 @@ def scores(task: str, draws: Float32Array, targets: Float32Array, flux_range: fl
 
     Returns
     -------
-    Of mergers ``accuracy``, ``upsilon`` and ``loss``, the cross-entropy of the mean outputs; of contamination ``auc`` (any
-    neighbour on the galaxy), ``r2_coverage`` and ``r2_flux_pp``, among stamps that have some, and ``r2``, the mean of both.
+    Of mergers ``accuracy``, ``upsilon``, ``loss``, the cross-entropy of the mean outputs, and ``precision`` and ``recall`` of
+    post-mergers, 0 where none is called one, or none is one; of contamination ``auc`` (any neighbour on the galaxy),
+    ``r2_coverage`` and ``r2_flux_pp``, among stamps that have some, and ``r2``, the mean of both.
     """
     mean = draws.mean(axis=1, dtype=np.float64)
     return _contamination_scores(mean, targets, flux_range) if task == CONTAMINATION_TASK else _merger_scores(mean, targets)
@@ -72,7 +74,10 @@ def _merger_scores(mean: Float64Array, targets: Float32Array) -> dict[str, float
     confusion = confusion_matrix(targets.argmax(axis=1), mean.argmax(axis=1), 2)
     likely = np.clip(mean, 1e-7, 1 - 1e-7)
     loss = -(targets * np.log(likely) + (1 - targets) * np.log1p(-likely)).mean()
-    return {"accuracy": float(accuracy(confusion)), "upsilon": float(upsilon(confusion)), "loss": float(loss)}
+    told = {"accuracy": accuracy(confusion), "upsilon": upsilon(confusion), "loss": loss}
+    of_post_mergers = {"precision": precision(confusion)[_POST_MERGER], "recall": recall(confusion)[_POST_MERGER]}
+    told |= {name: np.nan_to_num(value) for name, value in of_post_mergers.items()}
+    return {name: float(value) for name, value in told.items()}
 
 
 def _contamination_scores(mean: Float64Array, targets: Float32Array, flux_range: float) -> dict[str, float]:

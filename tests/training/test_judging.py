@@ -10,6 +10,8 @@ def test_the_larger_mean_output_is_the_class():
     told = scores("merger", draws, targets, 1.0)
     assert told["accuracy"] == told["upsilon"] == 0.5
     expected = -np.mean(np.log([0.9, 0.8, 0.6, 0.3, 0.8, 0.1, 0.9, 0.3]))
+    assert (told["precision"], told["recall"]) == (0.5, 0.5)
+    assert scores("merger", 1 - draws[:2], targets[:2], 1.0)["precision"] == 1.0
     assert told["loss"] == pytest.approx(expected, rel=1e-5)
 
 
