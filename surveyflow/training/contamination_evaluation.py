@@ -276,9 +276,7 @@ def evaluate_contamination(
     scores = _scores(features, said, truth, baseline)
     return ContaminationEvaluation(
         scores=scores,
-        bins=[]
-        if not scores.n
-        else list(_bins(pooled(known)["magnitude_ab"], said, truth, baseline.contaminated.probability(features))),
+        bins=list(_bins(pooled(known)["magnitude_ab"], said, truth, baseline.contaminated.probability(features))),
         n_without_truth=sum(map(len, test)) - scores.n,
         **_changes(model, known, said, sampling),
         cut=_tuned_cut(model, tuning, said, truth, sampling),
@@ -331,7 +329,7 @@ def _bins(magnitude_ab: Float64Array, said: ContaminationPredictions, truth: _Tr
     for label, rows in magnitude_bins(magnitude_ab):
         yield area_bin("magnitude_ab", label, int(rows.sum()), rows)
     for label, rows in coverage_bins(truth.coverage_pct):
-        if not (rows & ~truth.contaminated).any():
+        if (rows & truth.contaminated).any():
             yield area_bin("coverage_pct", label, int(rows.sum()), rows | ~truth.contaminated)
 
 

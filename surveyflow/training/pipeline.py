@@ -44,30 +44,19 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class Images(Labels):
     """Images in memory with what the network should answer.
 
     Parameters
     ----------
     images
         (n, side, side, channels) float32 as the network sees them, or (n, size, size) stamps as they were simulated.
-    targets
-        (n, n_targets) float32; see `surveyflow.training.targets`.
-    sky_rms
-        (n,) float32: sky rms measured on each stamp, e-/s.
     """
 
     images: Float32Array
-    targets: Float32Array
-    sky_rms: Float32Array
 
     def __len__(self) -> int:
         return len(self.images)
-
-    @property
-    def labels(self) -> Labels:
-        """What is known without looking at pixels again."""
-        return Labels(self.targets, self.sky_rms)
 
 
 def check_records(folders: Sequence[Path], training: Training) -> list[RecordIndex]:
@@ -120,13 +109,13 @@ def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = 
     """
     with damage_told(*folders):
         parts = [_part(columns, training, as_seen) for folder in folders for columns in _read(folder)]
-    return Images(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "targets", "sky_rms")))
+    return Images(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms", "images")))
 
 
 def labels_of(folders: Sequence[Path], training: Training) -> Labels:
     """Read what is known of whole sets of records, and keep no image; parameters and errors as in `load_images`."""
     with damage_told(*folders):
-        parts = [_part(columns, training, as_seen=False).labels for folder in folders for columns in _read(folder)]
+        parts = [_labels(columns, training) for folder in folders for columns in _read(folder)]
     return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms")))
 
 
@@ -181,10 +170,14 @@ def _read(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _part(columns: dict[str, Any], training: Training, as_seen: bool) -> Images:
+    labels, pixels = _labels(columns, training), columns["image"]
+    return Images(labels.targets, labels.sky_rms, _as_seen(pixels, training) if as_seen else pixels)
+
+
+def _labels(columns: dict[str, Any], training: Training) -> Labels:
     pixels = columns["image"]
     rms = sky_rms(pixels, _valid(pixels))
-    targets = targets_of(training.model.task, columns, rms, training.contamination.truth)
-    return Images(_as_seen(pixels, training) if as_seen else pixels, targets, rms)
+    return Labels(targets_of(training.model.task, columns, rms, training.contamination.truth), rms)
 
 
 def _as_seen(pixels: Float32Array, training: Training) -> Float32Array:

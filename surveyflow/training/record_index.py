@@ -211,7 +211,8 @@ def _problem(folder: Path, shard: Shard, contents: bool) -> Problem | None:
 def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, RecordIndex]) -> None:
     """See that no set of stamps serves both to learn from and to judge by.
 
-    A simulated stamp depends on its seed and number alone, whatever its depth and neighbours are.
+    A drawn galaxy depends on its seed and number alone, whatever its depth and neighbours are; which of a user's own galaxies is
+    taken, on its number alone.
 
     Raises
     ------
@@ -223,13 +224,14 @@ def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, Recor
             if index.digest == other_index.digest or _galaxies(index) & _galaxies(other_index):
                 raise InputError(
                     f"{folder} holds galaxies that {other} holds, too: a network would be judged by what it has learned. "
-                    "Simulate records with another seed."
+                    "Simulate records with another seed; of galaxies of your own, with other files or another `first`."
                 )
 
 
-def _galaxies(index: RecordIndex) -> set[tuple[int, int]]:
-    """Seed and number of each drawn galaxy; empty where stamps were not drawn."""
+def _galaxies(index: RecordIndex) -> set[tuple[str, int]]:
+    """Each galaxy, by what it was drawn from and its number; empty where the settings do not tell."""
     settings = index.settings
     if not {"seed", "first", "n"} <= settings.keys():
         return set()
-    return {(settings["seed"], number) for number in range(settings["first"], settings["first"] + settings["n"])}
+    source = json.dumps(settings["stamps"]["files"] if "stamps" in settings else settings["seed"])
+    return {(source, number) for number in range(settings["first"], settings["first"] + settings["n"])}

@@ -147,8 +147,8 @@ class _Course:
             tf.config.experimental.enable_op_determinism()
         self.validation = load_images(training.data.validation, training)
         self.images = self._training_images()
-        self.labels = labels_of(training.data.train, training) if self.images is None else self.images.labels
-        self.flux_range = _flux_range(self.labels, self.validation.labels)
+        self.labels = labels_of(training.data.train, training) if self.images is None else self.images
+        self.flux_range = _flux_range(self.labels, self.validation)
         self.network = compiled_network(training, self._n_steps(), self.flux_range)
         self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
         self.history: list[Mapping[str, float]] = list(before.history) if before else []

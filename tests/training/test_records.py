@@ -206,6 +206,23 @@ def index_with(**settings):
     return RecordIndex(given, settings_digest(given), "COSMOS", "F814W", "F814W", 0.03, 32, "electron/s", given["n"], 1)
 
 
+OWN, OTHERS = {"files": [["mergers.h5", 7]]}, {"files": [["discs.h5", 7]]}
+
+
+@pytest.mark.parametrize(
+    ("learned", "judged", "apart"),
+    [
+        ({"stamps": OWN}, {"stamps": OWN, "seed": 2}, False),  # the same galaxies in another place and noise
+        ({"stamps": OWN}, {"stamps": OWN, "first": 10}, True),
+        ({"stamps": OWN}, {"stamps": OTHERS}, True),
+        ({"stamps": OWN}, {}, True),
+    ],
+)
+def test_galaxies_of_one_s_own_are_known_by_file_and_number(learned, judged, apart):
+    with nullcontext() if apart else pytest.raises(InputError, match=r"with other files or another `first`"):
+        check_apart({Path("train"): index_with(**learned)}, {Path("test"): index_with(**judged)})
+
+
 @pytest.mark.parametrize(
     ("other", "apart"),
     [({}, False), ({"neighbours": False}, False), ({"first": 9}, False), ({"first": 10}, True), ({"seed": 2}, True)],
