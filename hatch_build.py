@@ -19,14 +19,14 @@ _VARIABLE = "SURVEYFLOW_NATIVE"
 
 
 class NativeCoreHook(BuildHookInterface):
-    """Compiles ``surveyflow/models/native`` in place, and adds the library to the wheel."""
+    """Compiles ``surveyflow/models/engines/native`` in place, and adds the library to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         """Build the library, and tag the wheel for this platform and any Python."""
         if self.target_name != "wheel":
             return
         wish = os.environ.get(_VARIABLE, "")
-        build = _build_script(Path(self.root, "surveyflow", "models", "native"))
+        build = _build_script(Path(self.root, "surveyflow", "models", "engines", "native"))
         library = build.SOURCE / build.LIBRARY
         try:
             _build(build, library, wish)

@@ -20,9 +20,9 @@ from astropy.nddata import Cutout2D
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.sky.cutouts import cut, cut_pixels
 from surveyflow.sky.noise import sky_rms
-from surveyflow.sky.stretch import prepare
+from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.sky.tiling import tile
-from surveyflow.types import Box, Stretch
+from surveyflow.values.images import Box
 
 Tasks = dict[str, Callable[[], object]]
 

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from surveyflow.measuring.sampling import sample
+from surveyflow.models.engines.choice import load_model
 from surveyflow.models.network import build_network, set_weights
-from surveyflow.models.sampler import load_model
 from surveyflow.models.store import ModelStore, write_untrained
-from surveyflow.stats.sampling import sample
-from surveyflow.types import Architecture, Domain, Model, ModelKey, SamplingSettings, Stretch
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import Architecture, Domain, Model, ModelKey
+from surveyflow.values.sampling import SamplingSettings
 
 PUBLISHED = Architecture()
 NARROW = Architecture(input_size=64, filters=(16, 16), kernel_sizes=(9, 7), dense=(16, 16))

@@ -22,11 +22,11 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.inputs.workflow import load_workflow
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import Architecture
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import SerialProfile
+from surveyflow.tasks.card import Architecture
 from worlds import write_untrained_models
 
 FIELDS = {"COSMOS": (150.1, 2.3), "EGS": (214.9, 52.9), "UDS": (34.4, -5.2), "GOODS_N": (189.2, 62.2), "GOODS_S": (53.1, -27.8)}
@@ -103,7 +103,8 @@ def _run(workflow):
     """What `surveyflow run` says, its wall time, and its own peak memory in MB."""
     # The kernel's ru_maxrss would count this process's memory at the fork, too; VmHWM starts anew with the program.
     script = (
-        "import atexit; from surveyflow.cli import main; atexit.register(lambda: print(open('/proc/self/status').read())); main()"
+        "import atexit; from surveyflow.commands.main import main; "
+        "atexit.register(lambda: print(open('/proc/self/status').read())); main()"
     )
     command = [sys.executable, "-c", script, "run", str(workflow), "--json"]
     start = time.perf_counter()

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from surveyflow.models.engines.choice import load_model
 from surveyflow.models.network import build_network, set_weights
-from surveyflow.models.sampler import load_model
 from surveyflow.models.store import ModelStore, write_untrained
-from surveyflow.types import Architecture, Domain, ModelKey, Stretch
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import Architecture, Domain, ModelKey
 
 PUBLISHED = Architecture()
 NARROW = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 16))

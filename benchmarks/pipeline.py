@@ -19,9 +19,9 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from surveyflow.inputs.training_file import Training, load_training
-from surveyflow.training.pipeline import Images, epoch_of, load_images, streamed_epoch
-from surveyflow.training.training import compiled_network
+from surveyflow.settings.training import Training, load_training
+from surveyflow.training.fitting.fit import compiled_network
+from surveyflow.training.fitting.pipeline import Images, epoch_of, load_images, streamed_epoch
 
 
 def rates(work: Callable[[], Any], n_images: int) -> tuple[float, float]:

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.releases import publish, read_catalog
 from surveyflow.catalog.schema import HISTOGRAM_BINS, build_rows
-from surveyflow.catalog.units import write_unit
+from surveyflow.output.units import write_unit
+from surveyflow.releases.publish import publish, read_catalog
 from surveyflow.stats.posterior import QUANTILES
-from surveyflow.types import Status
+from surveyflow.values.codes import Status
 
 FIELDS = {"COSMOS": (150.1, 2.3), "EGS": (214.9, 52.9), "UDS": (34.4, -5.2), "GOODS_N": (189.2, 62.2), "GOODS_S": (53.1, -27.8)}
 N_SOURCES = 186_435

@@ -30,15 +30,16 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.flow.clusters import open_executor
-from surveyflow.flow.connections import open_cluster
-from surveyflow.flow.jobs import Outcome, WorkerSpec
-from surveyflow.flow.profiles import LocalProfile
-from surveyflow.inputs.workflow import load_workflow
-from surveyflow.runs.deciding import published_receipts
+from surveyflow.execution.jobs import Outcome, WorkerSpec
+from surveyflow.runs.decide import published_receipts
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import Architecture, Job
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.connections import open_cluster
+from surveyflow.sites.opening import open_executor
+from surveyflow.sites.profiles import LocalProfile
+from surveyflow.tasks.card import Architecture
+from surveyflow.values.jobs import Job
 from worlds import write_untrained_models
 
 CENTRE_DEG = (214.9, 52.9)
@@ -212,7 +213,9 @@ def _messages(root):
         "worklist": str(root / "runs" / "20261125T000000-000000" / "sources.arrow"),
         "number": 1,
     }
-    spec = WorkerSpec.of("surveyflow.worker:SurveyWorker", {"root": str(root), "engine": "auto", "precision": "float32"})
+    spec = WorkerSpec.of(
+        "surveyflow.measuring.worker:SurveyWorker", {"root": str(root), "engine": "auto", "precision": "float32"}
+    )
     asked = pickle.dumps((spec, Job(receipt.name, "unit", payload)))
     return {"asked_bytes": len(asked), "answered_bytes": len(pickle.dumps(Outcome(pickle.dumps(receipt))))}
 

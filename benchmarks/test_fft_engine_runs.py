@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from surveyflow.models.native_library import absence
+from surveyflow.models.engines.native_library import absence
 
 
 @pytest.mark.timeout(90)  # imports TensorFlow

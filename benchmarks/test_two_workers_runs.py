@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surveyflow.types import Architecture
+from surveyflow.tasks.card import Architecture
 
 NARROW = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 16))
 

@@ -25,14 +25,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.flow.connections import open_cluster
-from surveyflow.flow.profiles import LocalProfile
-from surveyflow.inputs.workflow import load_workflow
-from surveyflow.models.sampler import load_model
+from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import Architecture, EngineChoice, ModelKey
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.connections import open_cluster
+from surveyflow.sites.profiles import LocalProfile
+from surveyflow.tasks.card import Architecture, ModelKey
+from surveyflow.values.sampling import EngineChoice
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 PUBLISHED = Architecture()

@@ -35,15 +35,15 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from stubs import TINY  # noqa: E402
-from surveyflow.catalog.digest_cache import forget_digests  # noqa: E402
-from surveyflow.catalog.releases import latest, read_catalog  # noqa: E402
-from surveyflow.catalog.run_folders import Progress  # noqa: E402
-from surveyflow.flow.clusters import load_profile  # noqa: E402
-from surveyflow.flow.connections import open_cluster  # noqa: E402
-from surveyflow.flow.profiles import LocalProfile  # noqa: E402
-from surveyflow.inputs.workflow import load_workflow  # noqa: E402
+from surveyflow.output.digest_cache import forget_digests  # noqa: E402
+from surveyflow.output.run_folders import Progress  # noqa: E402
+from surveyflow.releases.publish import latest, read_catalog  # noqa: E402
 from surveyflow.runs.preflight import open_survey  # noqa: E402
-from surveyflow.runs.whole import run_survey  # noqa: E402
+from surveyflow.runs.run import run_survey  # noqa: E402
+from surveyflow.settings.workflow import load_workflow  # noqa: E402
+from surveyflow.sites.connections import open_cluster  # noqa: E402
+from surveyflow.sites.opening import load_profile  # noqa: E402
+from surveyflow.sites.profiles import LocalProfile  # noqa: E402
 from worlds import (  # noqa: E402
     MiniSurvey,
     edit_workflow,

@@ -1,5 +1,5 @@
 """``python -m surveyflow``: the command line of this interpreter's environment, whatever the path finds first."""
 
-from surveyflow.cli import main
+from surveyflow.commands.main import main
 
 main()

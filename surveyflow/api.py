@@ -12,42 +12,44 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from surveyflow.catalog.digest_cache import forget_digests
-from surveyflow.catalog.draws import open_draws
-from surveyflow.catalog.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
-from surveyflow.catalog.lock import lock_holder
-from surveyflow.catalog.releases import Revision, find, latest, open_catalog, read_catalog
-from surveyflow.catalog.run_folders import RunStatus, last_run
 from surveyflow.errors import InputError
-from surveyflow.flow.clusters import Profile, load_profile, open_executor
-from surveyflow.inputs.confusion import read_matrices
+from surveyflow.fractions.matrices import read_matrices
+from surveyflow.fractions.measured import Population, Question, measure_population
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.inputs.mosaics import open_mosaic
-from surveyflow.inputs.workflow import Output, is_manifest, load_workflow, read_manifest_file
+from surveyflow.measuring.worker import FACTORY
 from surveyflow.models.store import ModelStore, read_card, read_weights
-from surveyflow.planning import Plan
-from surveyflow.population import Population, Question, measure_population
-from surveyflow.runs.choosing import choose_release
-from surveyflow.runs.deciding import make_plan
-from surveyflow.runs.executing import LateExecutor
+from surveyflow.output.digest_cache import forget_digests
+from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
+from surveyflow.output.lock import lock_holder
+from surveyflow.output.run_folders import RunStatus, last_run
+from surveyflow.planning.plan import Plan
+from surveyflow.releases.draws import open_draws
+from surveyflow.releases.publish import Revision, find, latest, open_catalog, read_catalog
+from surveyflow.runs.decide import make_plan
+from surveyflow.runs.execute import LateExecutor
+from surveyflow.runs.newest_release import choose_release
 from surveyflow.runs.preflight import Survey, check_engine, open_survey
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_inputs, check_plan
+from surveyflow.runs.run import RunResult, run_survey
 from surveyflow.runs.stretch_check import StretchCheck, check_stretches
-from surveyflow.runs.whole import RunResult, run_survey
+from surveyflow.settings.workflow import Output, is_manifest, load_workflow, read_manifest_file
+from surveyflow.sites.opening import Profile, load_profile, open_executor
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.stats.fractions import ClassRule
-from surveyflow.types import CutoutStack, EngineChoice, Model, ModelCard, ModelKey
-from surveyflow.worker import FACTORY
+from surveyflow.tasks.card import Model, ModelCard, ModelKey
+from surveyflow.values.images import CutoutStack
+from surveyflow.values.sampling import EngineChoice
 
 if TYPE_CHECKING:
-    from surveyflow.models.parity import ParityReport
+    from surveyflow.models.legacy.parity import ParityReport
     from surveyflow.simulate.survey import SurveySpec
-    from surveyflow.training.evaluating import Evaluated
-    from surveyflow.training.record_index import RecordIndex
-    from surveyflow.training.simulating import SimulationProgress
-    from surveyflow.training.training import Trained
-    from surveyflow.training.tuning import Trial, Tuned
+    from surveyflow.training.evaluation.evaluate import Evaluated
+    from surveyflow.training.fitting.fit import Trained
+    from surveyflow.training.fitting.tuning import Trial, Tuned
+    from surveyflow.training.records.record_index import RecordIndex
+    from surveyflow.training.records.simulating import SimulationProgress
 
 __all__ = [
     "Imported",
@@ -312,7 +314,7 @@ def demo(
     InputError
         If the folder holds something else.
     """
-    from surveyflow.demonstration import PACKAGED_MODELS, make_demonstration
+    from surveyflow.runs.demo import PACKAGED_MODELS, make_demonstration
 
     folder = Path(folder)
     workflow = folder / "workflow.toml"
@@ -492,7 +494,7 @@ def load_model(path: str | Path, engine: str = "auto") -> Model:
     ModelError
         If the folder is not a sound model, or the engine is not installed.
     """
-    from surveyflow.models.sampler import load_model as load
+    from surveyflow.models.engines.choice import load_model as load
 
     return load(Path(path), engine=engine)
 
@@ -534,7 +536,7 @@ def import_legacy(
     ModelError
         If the files cannot be used.
     """
-    from surveyflow.models import legacy
+    from surveyflow.models.legacy import importing as legacy
 
     return legacy.import_legacy(saved_model_dir, store, stretch=stretch, softening=softening, **card)
 
@@ -569,8 +571,8 @@ def import_models(
     ModelError
         If any of them cannot be used; all problems are reported.
     """
-    from surveyflow.models import legacy
-    from surveyflow.models.parity import check_parity
+    from surveyflow.models.legacy import importing as legacy
+    from surveyflow.models.legacy.parity import check_parity
 
     found = legacy.find_saved_models(folder)
     cards = legacy.import_all(found, store, stretch=stretch, softening=softening, overwrite=overwrite, **card)
@@ -673,8 +675,8 @@ def simulate_records(
     InputError
         If what it names cannot, or the folder holds other records.
     """
-    from surveyflow.inputs.simulation_file import load_simulation
-    from surveyflow.training.simulating import simulate
+    from surveyflow.settings.simulation import load_simulation
+    from surveyflow.training.records.simulating import simulate
 
     return simulate(load_simulation(simulation), n_processes=n_processes, listener=listener)
 
@@ -705,8 +707,8 @@ def train(
     ModelError
         If the store holds another model of the key.
     """
-    from surveyflow.inputs.training_file import load_training
-    from surveyflow.training.training import train as train_model
+    from surveyflow.settings.training import load_training
+    from surveyflow.training.fitting.fit import train as train_model
 
     return train_model(load_training(training), overwrite=overwrite, listener=listener)
 
@@ -736,8 +738,8 @@ def evaluate(training: str | Path, *, engine: str = "auto") -> Evaluated:
     RecordError
         If records are incomplete or damaged.
     """
-    from surveyflow.inputs.training_file import load_training
-    from surveyflow.training.evaluating import evaluate as evaluate_training
+    from surveyflow.settings.training import load_training
+    from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
 
     return evaluate_training(load_training(training), engine=engine, command=f"surveyflow evaluate {training}")
 
@@ -763,8 +765,8 @@ def tune(training: str | Path, *, profile: str | Path = "serial", listener: Call
     InputError
         If its folder holds another search.
     """
-    from surveyflow.inputs.training_file import load_training
-    from surveyflow.training.tuning import tune as tune_training
+    from surveyflow.settings.training import load_training
+    from surveyflow.training.fitting.tuning import tune as tune_training
 
     return tune_training(load_training(training), Path(training), load_profile(profile), listener)
 

@@ -5,7 +5,7 @@ import numpy as np
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import build_rows
 from surveyflow.stats.posterior import HISTOGRAM_BINS, summarise
-from surveyflow.types import Status
+from surveyflow.values.codes import Status
 
 STATUSES = (Status.OK, Status.OK, Status.OK, Status.NO_REDSHIFT, Status.BAD_PIXELS, Status.OFF_MOSAIC)
 

@@ -10,6 +10,8 @@ from hypothesis import settings
 from surveyflow.simulate.survey import SimulatedSurvey
 from worlds import MiniSurvey, copied
 
+pytest_plugins = ["clusters"]
+
 # Machines that run tests are often busy: how long one example takes says nothing, and a failure must be found again.
 settings.register_profile("surveyflow", deadline=None, derandomize=True)
 settings.load_profile("surveyflow")

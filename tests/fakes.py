@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import DeviceMemoryError, ModelError, OutputError
-from surveyflow.flow.watchdog import beat
-from surveyflow.types import Job
+from surveyflow.execution.watchdog import beat
+from surveyflow.values.jobs import Job
 
 
 class FakeWorker:

@@ -10,17 +10,11 @@ from scipy.special import expit
 from networks import card
 from surveyflow.simulate.contamination import Contamination
 from surveyflow.simulate.examples import Example
-from surveyflow.training.labelled import LabelledStamps
-from surveyflow.types import (
-    CONTAMINATION_OUTPUTS,
-    Architecture,
-    ContaminationScale,
-    Domain,
-    ModelCard,
-    ModelKey,
-    Stretch,
-    WeightsOrigin,
-)
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale
+from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.training.records.labelled import LabelledStamps
+from surveyflow.values.codes import WeightsOrigin
 
 SIZE = 48
 SKY = 1e-3
@@ -138,8 +132,8 @@ def contamination_card(**changes):
 
 def write_records(folder, stamps):
     """The stamps as a folder of records of one shard."""
-    from surveyflow.training.record_index import RecordIndex, write_index
-    from surveyflow.training.records import serialised, write_shard
+    from surveyflow.training.records.record_index import RecordIndex, write_index
+    from surveyflow.training.records.shards import serialised, write_shard
 
     folder.mkdir(parents=True)
     name = "part-00000-of-00001.tfrecord"

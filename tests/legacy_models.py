@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from networks import SMALL, random_weights
-from surveyflow.types import Architecture
+from surveyflow.tasks.card import Architecture
 
 Metadata = dict[str, dict[str, Any]]
 VARIABLES, TRAINABLE_VARIABLES = "variables", "trainable_variables"

@@ -11,7 +11,9 @@ from scipy.signal import correlate
 
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.models.weights import weight_shapes
-from surveyflow.types import Architecture, ModelCard, ModelKey, Stretch, WeightsOrigin
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
+from surveyflow.values.codes import WeightsOrigin
 
 SMALL = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 12))
 KEY = ModelKey("merger", "EGS", "F814W")

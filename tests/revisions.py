@@ -10,10 +10,10 @@ from astropy.wcs import WCS
 
 from catalog_rows import masked
 from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.releases import publish
 from surveyflow.catalog.schema import CATALOG_SCHEMA, build_rows
+from surveyflow.releases.publish import publish
 from surveyflow.stats.posterior import summarise
-from surveyflow.types import Flag
+from surveyflow.values.codes import Flag
 
 CENTRES = {"COSMOS": (150.116, 2.2), "EGS": (214.825, 52.825)}
 PIXEL_SCALES = {"F814W": 0.03, "F125W_F160W": 0.06}

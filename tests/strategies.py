@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from surveyflow.types import Window
+from surveyflow.values.images import Window
 
 
 @st.composite

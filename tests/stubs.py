@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
-from surveyflow.types import Architecture, Job, ModelCard
-from surveyflow.worker import SurveyWorker
+from surveyflow.tasks.card import Architecture, ModelCard
+from surveyflow.values.jobs import Job
 
 TINY = Architecture(filters=(2,), kernel_sizes=(3,), dense=(2,))
 

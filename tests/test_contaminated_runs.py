@@ -12,16 +12,18 @@ import pytest
 import surveyflow
 from stubs import TINY
 from surveyflow import api
-from surveyflow.catalog.releases import read_catalog, read_manifest
 from surveyflow.errors import WorkflowError
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.inputs.workflow import load_workflow
-from surveyflow.models.native_library import absence
+from surveyflow.models.engines.native_library import absence
 from surveyflow.models.store import ModelStore, write_model
-from surveyflow.planning import Decision
+from surveyflow.planning.plan import Decision
+from surveyflow.releases.publish import read_catalog, read_manifest
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import CONTAMINATION_TASK, Domain, EngineChoice, ModelKey, Stretch
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import CONTAMINATION_TASK, Domain, ModelKey
+from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
@@ -65,7 +67,7 @@ def contamination(rows) -> list[str]:
 @needs_native_core
 def test_every_measured_source_has_a_distribution_of_its_contamination(survey):
     edit_workflow(survey.workflow, {"sampling": {"draws": 20}})
-    run(survey, "surveyflow.worker:SurveyWorker", "fft")
+    run(survey, "surveyflow.measuring.worker:SurveyWorker", "fft")
     rows = table(survey)
     ok = rows.status == "ok"
     assert rows.loc[ok, contamination(rows)].notna().all(axis=None)

@@ -9,7 +9,7 @@ import surveyflow
 from surveyflow import api
 from surveyflow.errors import InputError, ModelError
 from surveyflow.simulate.survey import SurveySpec
-from surveyflow.types import CONTAMINATION_TASK, MERGER_TASK, Architecture
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture
 from worlds import edit_workflow, write_untrained_models
 
 SMALL = SurveySpec(n_sources=24, shape_f814w=(900, 800), core_size=512, draws=50, seed=7)

@@ -16,9 +16,9 @@ import yaml
 
 from stubs import TINY
 from surveyflow import api
-from surveyflow.catalog.releases import latest
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.runs.whole import run_survey
+from surveyflow.releases.publish import latest
+from surveyflow.runs.run import run_survey
+from surveyflow.sites.profiles import SerialProfile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
@@ -55,7 +55,7 @@ def world(published, tmp_path):
     shutil.copytree(folder / "v1", folder / "v2")
     program = tmp_path / "bin" / "surveyflow"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from surveyflow.cli import main; main()" "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from surveyflow.commands.main import main; main()" "$@"\n')
     program.chmod(0o755)
     return folder
 

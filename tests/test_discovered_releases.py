@@ -13,15 +13,16 @@ import time
 import pytest
 
 from stubs import TINY
-from surveyflow import api, cli
-from surveyflow.catalog.releases import list_revisions
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.runs.whole import run_survey
+from surveyflow import api
+from surveyflow.commands import main as cli
+from surveyflow.releases.publish import list_revisions
+from surveyflow.runs.run import run_survey
+from surveyflow.sites.profiles import SerialProfile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(90)
 
-COMMAND = [sys.executable, "-c", "from surveyflow.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from surveyflow.commands.main import main; main()"]
 
 
 @pytest.fixture(scope="module")

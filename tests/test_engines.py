@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from surveyflow.catalog.releases import latest, read_catalog, read_manifest
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.inputs.workflow import load_workflow
-from surveyflow.models.native_library import absence
+from surveyflow.models.engines.native_library import absence
+from surveyflow.releases.publish import latest, read_catalog, read_manifest
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import CONTAMINATION_TASK, Architecture, EngineChoice
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import SerialProfile
+from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
+from surveyflow.values.sampling import EngineChoice
 from worlds import copied, write_untrained_models
 
 pytestmark = [

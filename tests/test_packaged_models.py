@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from surveyflow.demonstration import PACKAGED_MODELS
 from surveyflow.models.store import ModelStore
-from surveyflow.types import CONTAMINATION_OUTPUTS, CONTAMINATION_TASK, MERGER_TASK, ModelKey, WeightsOrigin
+from surveyflow.runs.demo import PACKAGED_MODELS
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, ModelKey
+from surveyflow.values.codes import WeightsOrigin
 
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
 INSTRUMENTS = ("F814W", "F125W_F160W")

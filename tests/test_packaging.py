@@ -37,7 +37,7 @@ def test_importing_surveyflow_imports_nothing_heavy():
 
 def test_the_command_lines_help_imports_nothing_heavy():
     invocation = "assert CliRunner().invoke(app, ['--help']).exit_code == 0"
-    code = f"from surveyflow.cli import app\nfrom typer.testing import CliRunner\n{invocation}"
+    code = f"from surveyflow.commands.main import app\nfrom typer.testing import CliRunner\n{invocation}"
 
     assert heavy_modules_after(code) == []
 

@@ -22,7 +22,9 @@ from photutils.segmentation import SourceCatalog, detect_sources, make_2dgaussia
 import surveyflow
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.models.store import ModelStore, write_untrained
-from surveyflow.types import Architecture, Domain, Flag, ModelKey, Stretch
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import Architecture, Domain, ModelKey
+from surveyflow.values.codes import Flag
 
 IMAGES = Path(__file__).parents[2] / "shared" / "data" / "images"
 FILES = {"COSMOS_A": "cosmos_acs_f814w_a.fits", "COSMOS_B": "cosmos_acs_f814w_b.fits", "HDFS": "HST-HDFS.fits"}

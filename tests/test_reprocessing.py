@@ -17,22 +17,22 @@ from astropy.table import Table, vstack
 
 from stubs import TINY
 from surveyflow import api
-from surveyflow.catalog.comparison import compare
-from surveyflow.catalog.draws import open_draws
-from surveyflow.catalog.releases import latest, read_catalog, read_manifest
-from surveyflow.catalog.rollback import roll_back
-from surveyflow.catalog.source_changes import SourceChanges
-from surveyflow.catalog.storage import file_digest
-from surveyflow.catalog.verify import check_revision
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.flow.serial import SerialExecutor
-from surveyflow.inputs.workflow import load_workflow
-from surveyflow.planning import Decision
-from surveyflow.runs.deciding import make_plan
+from surveyflow.execution.serial import SerialExecutor
+from surveyflow.files.durable import file_digest
+from surveyflow.planning.plan import Decision
+from surveyflow.planning.source_changes import SourceChanges
+from surveyflow.releases.comparison import compare
+from surveyflow.releases.draws import open_draws
+from surveyflow.releases.publish import latest, read_catalog, read_manifest
+from surveyflow.releases.rollback import roll_back
+from surveyflow.releases.verify import check_revision
+from surveyflow.runs.decide import make_plan
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import Box
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import SerialProfile
+from surveyflow.values.images import Box
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(120)

@@ -14,19 +14,23 @@ from astropy.io import fits
 
 import surveyflow
 from stubs import TINY, StubWorker
-from surveyflow.catalog.lock import RunLock
-from surveyflow.catalog.releases import list_revisions, open_catalog, read_catalog, read_manifest
-from surveyflow.catalog.run_folders import last_run
 from surveyflow.errors import CatalogError, InputsChanged, LockHeld, MosaicError, UnitError, WorkflowError
-from surveyflow.flow.profiles import SerialProfile
 from surveyflow.inputs.mosaics import open_mosaic
-from surveyflow.inputs.workflow import load_workflow
+from surveyflow.measuring.orders import mosaic_payload
 from surveyflow.models.store import ModelStore, write_model
-from surveyflow.payloads import mosaic_payload
-from surveyflow.planning import Decision
+from surveyflow.output.lock import RunLock
+from surveyflow.output.run_folders import last_run
+from surveyflow.planning.plan import Decision
+from surveyflow.releases.publish import list_revisions, open_catalog, read_catalog, read_manifest
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import Box, Flag, Job, ModelKey, Stretch
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import ModelKey
+from surveyflow.values.codes import Flag
+from surveyflow.values.images import Box
+from surveyflow.values.jobs import Job
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
@@ -261,7 +265,7 @@ def test_two_models_of_the_same_weights_keep_their_own_cards(survey):
     weights = store.weights(lender)
     card = replace(store.card(other), stretch=Stretch.LINEAR, class_names=("star_forming", "post_merger"))
     write_model(store.folder(other), card, weights, overwrite=True)
-    run(survey, "surveyflow.worker:SurveyWorker")
+    run(survey, "surveyflow.measuring.worker:SurveyWorker")
     together = table(survey)
     assert set(together.model_id[(together.field == "EGS") & (together.instrument == "F814W")].dropna()) == {
         store.card(other).model_id
@@ -269,7 +273,7 @@ def test_two_models_of_the_same_weights_keep_their_own_cards(survey):
 
     alone = survey.folder / "alone"
     edit_workflow(survey.workflow, {"fields": {"COSMOS": None}, "output": {"root": "alone"}})
-    run(survey, "surveyflow.worker:SurveyWorker")
+    run(survey, "surveyflow.measuring.worker:SurveyWorker")
     expected = read_catalog(alone).sort_values("source_id").reset_index(drop=True)
     found = together[together.field == "EGS"].sort_values("source_id").reset_index(drop=True)
     pd.testing.assert_frame_equal(found, expected)
@@ -282,7 +286,7 @@ def test_card_edited_after_the_plan_is_noticed(survey):
         if progress.phase == "units" and progress.done == 0:
             card.write_text(card.read_text().replace('"asinh_minmax"', '"minmax"'))
 
-    result = run(survey, "surveyflow.worker:SurveyWorker", listeners=[edit])
+    result = run(survey, "surveyflow.measuring.worker:SurveyWorker", listeners=[edit])
     assert all(name.startswith("EGS/F814W") for name in result.failed_units)
     assert all("changed meanwhile" in error for error in result.failed_units.values())
     assert result.failed_units

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from surveyflow import api, cli
-from surveyflow.catalog.heartbeats import GpuUse, Heartbeat, write_heartbeat
-from surveyflow.catalog.lock import RunLock
-from surveyflow.catalog.run_folders import Progress, RunFolder
+from surveyflow import api
+from surveyflow.commands import main as cli
+from surveyflow.output.heartbeats import GpuUse, Heartbeat, write_heartbeat
+from surveyflow.output.lock import RunLock
+from surveyflow.output.run_folders import Progress, RunFolder
 
 DASHBOARD = "http://127.0.0.1:8787/status"
 

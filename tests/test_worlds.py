@@ -7,7 +7,7 @@ import tomllib
 import numpy as np
 from astropy.io import fits
 
-from surveyflow.types import Box
+from surveyflow.values.images import Box
 from worlds import edit_workflow, perturb_mosaic
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from surveyflow.inputs.training_file import Training, load_training
+from surveyflow.settings.training import Training, load_training
 from surveyflow.simulate.contamination import Contamination
 from surveyflow.simulate.examples import Example
-from surveyflow.training.record_index import RecordIndex, settings_digest, shard_name, write_index
-from surveyflow.training.records import serialised, write_shard
+from surveyflow.training.records.record_index import RecordIndex, settings_digest, shard_name, write_index
+from surveyflow.training.records.shards import serialised, write_shard
 
 SIZE, SKY_RMS = 32, 0.001
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from surveyflow.types import Job
+from surveyflow.values.jobs import Job
 
 FACTORY = "trial_workers:HillWorker"
 

@@ -15,17 +15,10 @@ from astropy.io import fits
 
 from surveyflow.models.store import ModelStore, write_models, write_untrained
 from surveyflow.simulate.survey import SimulatedSurvey, SurveySpec, write_survey
-from surveyflow.types import (
-    CONTAMINATION_OUTPUTS,
-    CONTAMINATION_TASK,
-    MERGER_TASK,
-    Architecture,
-    Box,
-    Domain,
-    ModelCard,
-    ModelKey,
-    Stretch,
-)
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture, Domain, ModelCard, ModelKey
+from surveyflow.values.images import Box
 
 SMALL = {"n_sources": 24, "shape_f814w": (900, 800), "core_size": 512, "draws": 50, "seed": 7}
 """Two tiles a side in F814W, one in F125W_F160W; about 50 sources a field, under two seconds to write."""

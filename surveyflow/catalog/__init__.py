@@ -1,1 +1,1 @@
-"""What is written for others: the schema, the units' files and receipts, and published revisions."""
+"""The catalog's format: its columns, schema, metadata and files."""

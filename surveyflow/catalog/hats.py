@@ -23,8 +23,8 @@ from surveyflow.catalog.metadata import RowFacts, described_schema
 from surveyflow.catalog.parquet import parquet_bytes
 from surveyflow.catalog.schema import SORT_ORDER
 from surveyflow.catalog.skymap import SKYMAP_ORDER, SkyMap
-from surveyflow.catalog.storage import explained, link_or_copy
-from surveyflow.types import Int64Array
+from surveyflow.files.durable import explained, link_or_copy
+from surveyflow.values.arrays import Int64Array
 
 ROWS_PER_PARTITION = 25_000
 """About 3 MB a file: a change in one corner of the sky rewrites little, and a reader's worker takes a file at a time."""

@@ -7,7 +7,7 @@ from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
 from cdshealpix.nested import lonlat_to_healpix
 
-from surveyflow.types import Float64Array, Int64Array
+from surveyflow.values.arrays import Float64Array, Int64Array
 
 FINEST_ORDER = 29
 

@@ -13,7 +13,7 @@ from enum import Enum
 
 from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn
 from surveyflow.catalog.schema import SCHEMA_VERSION
-from surveyflow.types import Flag, Status
+from surveyflow.values.codes import Flag, Status
 
 _STATUS_MEANINGS = {
     Status.OK: "measured; the only status with results",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn, Null
 from surveyflow.stats.posterior import HISTOGRAM_BINS
-from surveyflow.types import BoolArray, Status
+from surveyflow.values.arrays import BoolArray
+from surveyflow.values.codes import Status
 
 __all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "build_rows", "check_rows"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from surveyflow.catalog.healpix import cells_at
-from surveyflow.types import Int64Array
+from surveyflow.values.arrays import Int64Array
 
 SKYMAP_ORDER = 10
 """Cells of 3.4 arcmin."""

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.fits_images import card_value
-from surveyflow.types import Float64Array
+from surveyflow.values.arrays import Float64Array
 
 _EXPECTED_CTYPES = ("RA---TAN", "DEC--TAN")
 _POINT_KEYS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")

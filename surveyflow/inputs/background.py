@@ -9,35 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.inputs.settings_files import FilePath, SettingsTable
+from surveyflow.settings.simulation import BackgroundTable
 from surveyflow.simulate.observe import Band, Depth
 from surveyflow.simulate.scenes import Patch, oriented
 from surveyflow.sky.noise import sky_rms
-from surveyflow.types import Box, Float32Array
+from surveyflow.values.arrays import Float32Array
+from surveyflow.values.images import Box
 
 _TRIES = 2000
 _SCALE_TOLERANCE = 0.01
 _UNIT = "electron/s"
-
-
-class BackgroundTable(SettingsTable):
-    """``[simulation.background]``: a real mosaic, whose patches take the place of neighbours and sky noise.
-
-    Parameters
-    ----------
-    science, weight
-        The mosaic, and its weight map if it has one; ``mosaic.fits[SCI]`` names an extension.
-    unit
-        Of the science image, ``electron/s``, where its header does not say.
-    """
-
-    science: FilePath = Field(examples=["cosmos_f814w_drz.fits"])
-    weight: FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
-    unit: str | None = Field(default=None, examples=["electron/s"])
 
 
 def open_background(table: BackgroundTable, band: Band) -> Mosaic:

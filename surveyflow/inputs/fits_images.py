@@ -25,8 +25,9 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from surveyflow.errors import MosaicError
-from surveyflow.inputs.paths import problem_of_file, split_extension
-from surveyflow.types import Box, Float32Array
+from surveyflow.files.paths import problem_of_file, split_extension
+from surveyflow.values.arrays import Float32Array
+from surveyflow.values.images import Box
 
 logger = logging.getLogger(__name__)
 

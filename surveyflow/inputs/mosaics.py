@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.inputs.astrometry import Astrometry, read_astrometry
 from surveyflow.inputs.fits_images import FileState, FitsImage, card_value, file_state, open_image
-from surveyflow.types import Box, Float64Array, ModelCard, Window
+from surveyflow.tasks.card import ModelCard
+from surveyflow.values.arrays import Float64Array
+from surveyflow.values.images import Box, Window
 
 __all__ = ["FileState", "Mosaic", "check_pixel_scale", "file_state", "open_mosaic", "release_cards"]
 

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
-from surveyflow.inputs.paths import split_extension
+from surveyflow.files.paths import split_extension
 from surveyflow.inputs.tables import Column, read_columns
-from surveyflow.inputs.workflow import SourceListSpec
-from surveyflow.types import BoolArray, Float64Array, SourceList
+from surveyflow.settings.workflow import SourceListSpec
+from surveyflow.values.arrays import BoolArray, Float64Array
+from surveyflow.values.sources import SourceList
 
 UNKNOWN_REDSHIFT = -90.0
 LOWEST_REDSHIFT = -0.01

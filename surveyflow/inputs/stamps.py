@@ -8,68 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from surveyflow.errors import InputError
 from surveyflow.inputs.fits_images import open_image
-from surveyflow.inputs.settings_files import FilePath, PresentPath, SettingsTable, refuse, within
 from surveyflow.inputs.tables import Column, read_columns
+from surveyflow.settings.simulation import StampsTable
 from surveyflow.simulate.observe import Band
-from surveyflow.types import POST_MERGER, STAR_FORMING, Box, Float32Array, Float64Array
+from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
+from surveyflow.values.images import Box
 
 KINDS = (STAR_FORMING, POST_MERGER)
 """Labels by number: 0 and 1."""
-
 _AB_ZERO_JY = 3631.0
 _JANSKYS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
 _ARCSEC2_A_STERADIAN = (180 * 3600 / np.pi) ** 2
 _FITS_NAMES = (".fits", ".fits.gz", ".fits.fz", ".fit")
 _HDF5_NAMES = (".h5", ".hdf5", ".hdf")
-
-
-class StampsTable(SettingsTable):
-    """``[simulation.stamps]``: galaxies of the user's own, instead of drawn ones.
-
-    Parameters
-    ----------
-    path
-        A folder of FITS images, or an HDF5 file.
-    pixel_scale_arcsec
-        Of the images, at the redshift where they are to be seen; not coarser than the instrument's.
-    unit
-        Of the pixels: ``electron/s`` of the instrument, or AB fluxes (``Jy``, ``mJy``, ``uJy``, ``nJy``) a pixel, or ``MJy/sr``.
-    label
-        ``post_merger`` or ``star_forming``, where all are the same.
-    labels
-        A table with a row for each FITS file.
-    name_column, label_column, redshift_column
-        In that table: the file's name, the label, and the redshift if it is known. For HDF5: names of data sets of n values.
-    dataset
-        In an HDF5 file: name of the images, (n, rows, columns).
-    """
-
-    path: PresentPath = Field(examples=["tng/post-mergers"])
-    pixel_scale_arcsec: Annotated[float, within(1e-4, 10)] = Field(examples=[0.01])
-    unit: Literal["electron/s", "Jy", "mJy", "uJy", "nJy", "MJy/sr"] = Field(examples=["nJy"])
-    label: Literal["post_merger", "star_forming"] | None = Field(default=None, examples=["post_merger"])
-    labels: FilePath | None = Field(default=None, examples=["tng/labels.csv"])
-    name_column: str = Field(default="file", examples=["file"])
-    label_column: str = Field(default="label", examples=["label"])
-    redshift_column: str | None = Field(default=None, examples=["redshift"])
-    dataset: str = Field(default="images", examples=["images"])
-
-    @model_validator(mode="after")
-    def _check_labels(self) -> Self:
-        if self.label is not None and self.labels is not None:
-            raise refuse("found `label` and `labels`.", "State one of them.")
-        if self.path.is_dir() and self.label is None and self.labels is None:
-            raise refuse("found neither `label` nor `labels` for a folder of FITS files.", "State one of them.")
-        if not self.path.is_dir() and self.labels is not None:
-            raise refuse("found `labels` beside an HDF5 file.", "Name its data set of labels by `label_column`.")
-        return self
 
 
 class Stamps(Protocol):

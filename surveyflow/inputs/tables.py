@@ -30,8 +30,8 @@ from astropy.table.meta import YamlParseError, get_header_from_yaml
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
-from surveyflow.inputs.paths import problem_of_file, split_extension
-from surveyflow.types import BoolArray
+from surveyflow.files.paths import problem_of_file, split_extension
+from surveyflow.values.arrays import BoolArray
 
 _NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
 _DELIMITERS = (",", "\t", ";")

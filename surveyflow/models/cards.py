@@ -24,7 +24,10 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from surveyflow.errors import ModelError, Problem
-from surveyflow.types import Architecture, ContaminationScale, Domain, ModelCard, ModelKey, Stretch, WeightsOrigin
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import ContaminationScale
+from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.values.codes import WeightsOrigin
 
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

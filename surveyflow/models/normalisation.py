@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from surveyflow.models.framing import framed
+from surveyflow.models.engines.framing import framed
 from surveyflow.models.weights import Weights
-from surveyflow.sky.stretch import prepare
-from surveyflow.types import Architecture, CutoutStack, Float32Array, Float64Array, Stretch
+from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.tasks.card import Architecture
+from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.images import CutoutStack
 
 AGREES_BELOW = 0.5
 """Distance below which a stretch agrees with the stored statistics."""

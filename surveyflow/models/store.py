@@ -19,21 +19,11 @@ from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.cards import card_from_toml, card_to_toml
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, weight_shapes
-from surveyflow.types import (
-    CONTAMINATION_OUTPUTS,
-    CONTAMINATION_TASK,
-    MERGER_TASK,
-    POST_MERGER,
-    STAR_FORMING,
-    Architecture,
-    ContaminationScale,
-    Domain,
-    Float32Array,
-    ModelCard,
-    ModelKey,
-    Stretch,
-    WeightsOrigin,
-)
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture, Domain, ModelCard, ModelKey
+from surveyflow.values.arrays import Float32Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING, WeightsOrigin
 
 __all__ = ["ModelStore", "read_card", "read_weights", "weight_shapes", "write_model", "write_models", "write_untrained"]
 
@@ -281,7 +271,7 @@ def write_untrained(
     store, key
         Where the model goes.
     architecture, pixel_scale_arcsec, band, redshift_range, stretch, softening, domain
-        As in `surveyflow.types.ModelCard`.
+        As in `surveyflow.tasks.card.ModelCard`.
     seed
         Chooses the weights.
 

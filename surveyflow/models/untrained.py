@@ -11,9 +11,10 @@ import math
 
 import numpy as np
 
-from surveyflow.models.framing import framed
+from surveyflow.models.engines.framing import framed
 from surveyflow.models.weights import weight_shapes
-from surveyflow.types import Architecture, Float32Array, Float64Array
+from surveyflow.tasks.card import Architecture
+from surveyflow.values.arrays import Float32Array, Float64Array
 
 _N_STAMPS = 12
 _LOGIT_SPREAD = 0.5

@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from surveyflow.errors import ModelError
-from surveyflow.types import Architecture, Float32Array
+from surveyflow.tasks.card import Architecture
+from surveyflow.values.arrays import Float32Array
 
 Weights = Mapping[str, Float32Array]
 

@@ -26,7 +26,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from surveyflow.stats.posterior import HISTOGRAM_BINS
-from surveyflow.types import BoolArray, Float32Array, Float64Array, Int64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_VECTOR_POINTS = 800
 """A map of more points than this has them as pixels inside its SVG."""

@@ -19,10 +19,11 @@ import pandas as pd
 import pyarrow.dataset as ds
 from markupsafe import Markup
 
-from surveyflow.catalog.releases import read_manifest
+from surveyflow.releases.publish import read_manifest
 from surveyflow.report import figures, summary, words
 from surveyflow.report.pictures import Pictures, cut_pictures
-from surveyflow.types import CONTAMINATION_TASK, Architecture, Status, WeightsOrigin
+from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
+from surveyflow.values.codes import Status, WeightsOrigin
 
 MAX_FAILED_UNITS = 100
 """More failed units than this are counted, not listed: the manifest has them all."""

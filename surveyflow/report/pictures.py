@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from surveyflow.errors import MosaicError
+from surveyflow.files.paths import split_extension
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.inputs.paths import split_extension
 from surveyflow.report.figures import cutout_png
 from surveyflow.report.summary import SourceKey
 from surveyflow.sky.cutouts import corner, cut
-from surveyflow.types import Box
+from surveyflow.values.images import Box
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from pyarrow.fs import LocalFileSystem
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.errors import CatalogError
 from surveyflow.stats.posterior import HISTOGRAM_BINS
-from surveyflow.types import BoolArray, Flag, Int64Array, Status
+from surveyflow.values.arrays import BoolArray, Int64Array
+from surveyflow.values.codes import Flag, Status
 
 GALLERY_SIZE = 12
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from surveyflow.types import Flag, Status, WeightsOrigin
+from surveyflow.values.codes import Flag, Status, WeightsOrigin
 
 STATUS_MEANINGS = {
     Status.OK: "a result was computed",

@@ -13,13 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from surveyflow import __version__
-from surveyflow.catalog.storage import file_digest
+from surveyflow.files.durable import file_digest
+from surveyflow.files.paths import split_extension
 from surveyflow.inputs.mosaics import release_cards
-from surveyflow.inputs.paths import split_extension
-from surveyflow.planning import Plan
-from surveyflow.runs.executing import Outcome
+from surveyflow.planning.plan import Plan
+from surveyflow.runs.execute import Outcome
 from surveyflow.runs.preflight import FieldSurvey, Survey
-from surveyflow.types import ModelCard
+from surveyflow.tasks.card import ModelCard
 
 REPORTED_PACKAGES = ("astropy", "dask", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu")
 

@@ -14,23 +14,18 @@ from typing import TypeVar, cast
 from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
 from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
-from surveyflow.inputs.workflow import FieldInputs, Workflow
-from surveyflow.models.sampler import Precision, obstacle
+from surveyflow.measuring.domain import band_differs
+from surveyflow.models.engines.choice import Precision, obstacle
 from surveyflow.models.store import ModelStore, read_weights
-from surveyflow.planning import place, units_of_field
-from surveyflow.process import band_differs
-from surveyflow.runs.constancy import input_states
-from surveyflow.types import (
-    CONTAMINATION_OUTPUTS,
-    CONTAMINATION_TASK,
-    MERGER_TASK,
-    POST_MERGER,
-    STAR_FORMING,
-    EngineChoice,
-    ModelCard,
-    ModelKey,
-    SourceList,
-)
+from surveyflow.planning.positions import place
+from surveyflow.planning.units import units_of_field
+from surveyflow.runs.unchanged_inputs import input_states
+from surveyflow.settings.workflow import FieldInputs, Workflow
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, ModelCard, ModelKey
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
+from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.sources import SourceList
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from surveyflow.catalog.run_folders import Phase, Progress
-from surveyflow.types import Job, JobResult
+from surveyflow.output.run_folders import Phase, Progress
+from surveyflow.values.jobs import Job, JobResult
 
 Listener = Callable[[Progress], None]
 

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from surveyflow.catalog.units import read_receipt
 from surveyflow.errors import Problem, WorkflowError
-from surveyflow.planning import Plan, PlannedUnit, what_changed
+from surveyflow.output.units import read_receipt
+from surveyflow.planning.keys import what_changed
+from surveyflow.planning.plan import Plan, PlannedUnit
 from surveyflow.runs.manifest import describe_inputs, describe_model, package_versions, precision_of
 from surveyflow.runs.preflight import Survey
 

@@ -10,10 +10,12 @@ import numpy as np
 from surveyflow.errors import InputError
 from surveyflow.models.normalisation import StretchVerdict, stretch_evidence
 from surveyflow.models.store import ModelStore
-from surveyflow.planning import place
+from surveyflow.planning.positions import place
 from surveyflow.runs.preflight import FieldSurvey, Survey
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.types import CutoutStack, ModelCard, Stretch
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import ModelCard
+from surveyflow.values.images import CutoutStack
 
 FEWEST_CUTOUTS = 20
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve
 
 from surveyflow.errors import InputError
-from surveyflow.types import BoolArray, Float32Array, Float64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 
 SKY_SIGMA = "sky_sigma"
 SELF_SIGMA = "self_sigma"

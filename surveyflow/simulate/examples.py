@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from surveyflow.simulate.contamination import Contamination, contamination
 from surveyflow.simulate.scenes import Stamp
-from surveyflow.types import POST_MERGER, Float32Array
+from surveyflow.values.arrays import Float32Array
+from surveyflow.values.codes import POST_MERGER
 
 
 @dataclass(frozen=True, slots=True)

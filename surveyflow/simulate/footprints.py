@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from surveyflow.types import BoolArray
+from surveyflow.values.arrays import BoolArray
 
 
 @dataclass(frozen=True, slots=True)

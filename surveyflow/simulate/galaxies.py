@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from surveyflow.simulate.profiles import Clump, Component, DustLane, Ellipse, Grid, Modulation, PointSource, Sersic, Shell, Tail
-from surveyflow.types import POST_MERGER, STAR_FORMING, Float32Array
+from surveyflow.values.arrays import Float32Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 STAR = "star"
 SHARPEST_ARCSEC = 0.05

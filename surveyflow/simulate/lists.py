@@ -12,7 +12,7 @@ import pandas as pd
 from astropy.table import Table
 
 from surveyflow.simulate.galaxies import STAR
-from surveyflow.types import Float64Array
+from surveyflow.values.arrays import Float64Array
 
 MISSING = -99.0
 """Stands for an unknown redshift."""

@@ -13,7 +13,7 @@ from surveyflow.simulate.observe import PSF_SIZE_PIX, blur, shot_noise, sky_nois
 from surveyflow.simulate.scenes import paint
 from surveyflow.simulate.sources import FieldSources, ListedSource, random_stream
 from surveyflow.simulate.traps import ZERO_WEIGHT_TRAP
-from surveyflow.types import BoolArray, Float32Array
+from surveyflow.values.arrays import BoolArray, Float32Array
 
 
 def observe_mosaic(seed: int, field: str, instrument: str, sources: FieldSources, shape: tuple[int, int]) -> Float32Array:

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import brentq
 
 from surveyflow.errors import InputError
-from surveyflow.types import Float32Array
+from surveyflow.values.arrays import Float32Array
 
 PSF_SIZE_PIX = 129
 """Side of the PSF's image."""

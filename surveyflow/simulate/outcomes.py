@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from surveyflow.types import BoolArray, Flag, Status
+from surveyflow.values.arrays import BoolArray
+from surveyflow.values.codes import Flag, Status
 
 ROUTING: Mapping[str, tuple[float, float]] = MappingProxyType({"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)})
 """Redshift ranges, half-open, as in Ferreira et al. 2022."""

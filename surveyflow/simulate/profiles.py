@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import erf, gamma, gammaincinv
 
-from surveyflow.types import Float32Array
+from surveyflow.values.arrays import Float32Array
 
 _STEEP_PIXELS = 4
 _SUBPIXELS = 9

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from surveyflow.types import Float32Array, Float64Array
+from surveyflow.values.arrays import Float32Array, Float64Array
 
 
 def resampled(image: Float32Array, scale: float, new_scale: float, size: int, centre_yx: tuple[float, float]) -> Float32Array:

@@ -18,7 +18,8 @@ from surveyflow.simulate.galaxies import STAR, Galaxy, Recipe, draw_galaxy, draw
 from surveyflow.simulate.observe import F160W, F814W, Band, Depth, blur, shot_noise, sky_noise
 from surveyflow.simulate.profiles import Grid
 from surveyflow.simulate.resampling import half_light_radius
-from surveyflow.types import POST_MERGER, STAR_FORMING, Float32Array, Float64Array
+from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 TARGET_MAGNITUDES = (20.0, 24.0)
 NEIGHBOUR_CHANCE = 0.35

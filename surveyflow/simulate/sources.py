@@ -16,7 +16,8 @@ from surveyflow.simulate.galaxies import STAR
 from surveyflow.simulate.observe import F160W, F814W
 from surveyflow.simulate.scenes import REDSHIFT_SCALE, REDSHIFT_SHAPE, SkyObject, draw_background, draw_neighbours, draw_target
 from surveyflow.simulate.traps import ACS, WFC3, Trap, free_traps, local_fraction, n_free_traps, placed_traps
-from surveyflow.types import POST_MERGER, STAR_FORMING, BoolArray, Float64Array
+from surveyflow.values.arrays import BoolArray, Float64Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 POST_MERGER_SHARE = 0.35
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_erosion, uniform_filter
 
-from surveyflow.types import BoolArray, Float32Array, Status
+from surveyflow.values.arrays import BoolArray, Float32Array
+from surveyflow.values.codes import Status
 
 ACS, WFC3 = "F814W", "F125W_F160W"
 Z_ACS, Z_WFC3 = 0.9, 2.1

@@ -11,7 +11,7 @@ from surveyflow.simulate.headers import INSTRUMENTS, mosaic_wcs
 from surveyflow.simulate.lists import MISSING
 from surveyflow.simulate.outcomes import expected_outcome
 from surveyflow.simulate.sources import ListedSource
-from surveyflow.types import BoolArray
+from surveyflow.values.arrays import BoolArray
 
 
 def truth_table(field: str, listed: Sequence[ListedSource], valid: Mapping[str, BoolArray]) -> pd.DataFrame:

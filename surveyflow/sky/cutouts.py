@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surveyflow.sky.tiling import centre_pixels, whole_numbers
-from surveyflow.types import BoolArray, Box, CutoutStack, Float32Array, Int64Array, Window
+from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
+from surveyflow.values.images import Box, CutoutStack, Window
 
 _BLOCK = 16  # cutouts of weights at a time, so that their copies stay in the cache
 _Scalar = TypeVar("_Scalar", bound=np.generic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from surveyflow.types import BoolArray, Float32Array, Float64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 
 _SAMPLES_A_SIDE = 32
 _MIN_SAMPLES = 64

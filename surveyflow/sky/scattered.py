@@ -8,7 +8,8 @@ import numpy as np
 
 from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.tiling import owning_tiles
-from surveyflow.types import Box, CutoutStack, Float64Array, Int64Array, WindowReader
+from surveyflow.values.arrays import Float64Array, Int64Array
+from surveyflow.values.images import Box, CutoutStack, WindowReader
 
 CORE_SIZE = 2048
 """Positions in one square of this side, pixels, are cut from one window."""

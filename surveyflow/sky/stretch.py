@@ -7,11 +7,23 @@ on the exponent range of float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 
 import numpy as np
 
 from surveyflow.sky.noise import sky_rms
-from surveyflow.types import BoolArray, Float32Array, Float64Array, Stretch
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
+
+
+class Stretch(StrEnum):
+    """How a cutout's pixels are brought to the range that a network was trained on."""
+
+    ASINH_MINMAX = "asinh_minmax"
+    MINMAX = "minmax"
+    LINEAR = "linear"
+    LOG_MINMAX = "log_minmax"
+    ASINH_NOISE = "asinh_noise"
+
 
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 

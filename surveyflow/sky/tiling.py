@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from surveyflow.types import Box, Float64Array, Int64Array, Tile
+from surveyflow.values.arrays import Float64Array, Int64Array
+from surveyflow.values.images import Box, Tile
 
 _FAR = 2.0**62
 

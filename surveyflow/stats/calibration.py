@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from surveyflow.types import BoolArray, Float64Array, Int64Array
+from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 
 N_BINS = 10
 """Bins of a reliability diagram, equally wide over [0, 1]."""

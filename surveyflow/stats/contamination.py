@@ -1,7 +1,6 @@
 """What a contamination network says of a galaxy, in percent and in flux.
 
-A network answers in six numbers between 0 and 1, `surveyflow.types.CONTAMINATION_OUTPUTS`. Two are probabilities: that a
-neighbour lies on the galaxy, and that there is a neighbour at all. The others are location and scatter of how much of it, given
+A network answers in six numbers between 0 and 1, `CONTAMINATION_OUTPUTS`. Two are probabilities: that a neighbour lies on the galaxy, and that there is a neighbour at all. The others are location and scatter of how much of it, given
 that it is there, on scales on which the truth is about normal:
 
 ====================  =====================================================
@@ -25,14 +24,47 @@ from numpy.typing import NDArray
 
 from surveyflow.stats.philox import philox4x32
 from surveyflow.stats.posterior import distribution, sorted_output
-from surveyflow.types import (
-    CONTAMINATION_OUTPUTS,
-    BoolArray,
-    ContaminationScale,
-    Float32Array,
-    Float64Array,
-    UInt64Array,
-)
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, UInt64Array
+
+CONTAMINATION_OUTPUTS = ("contaminated", "coverage", "coverage_scatter", "neighbours", "flux_pp", "flux_pp_scatter")
+"""Outputs of a contamination network, in the order of `surveyflow.stats.contamination`."""
+CONTAMINATION_TRUTHS = ("sky_sigma", "self_sigma")
+"""How the truth of contamination was found: masks at 2 sigma of the sky, or of each image itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContaminationScale:
+    """How the outputs of a contamination network become percent, and flux in the cutout's unit.
+
+    Parameters
+    ----------
+    truth
+        Which truth it was trained on, one of `CONTAMINATION_TRUTHS`.
+    flux_range
+        The arcsinh of the flux per pixel, in units of the cutout's sky rms, that an output of 1 stands for; in (0, 50].
+    scatter_limit
+        Standard deviation, of an output's location, that a scatter output of 1 stands for; in (0, 1].
+    interval_scale_coverage, interval_scale_flux_pp
+        By what the standard deviations are multiplied, so that intervals hold as many held-out truths as they claim; above 0.
+    """
+
+    truth: str
+    flux_range: float
+    scatter_limit: float = 0.5
+    interval_scale_coverage: float = 1.0
+    interval_scale_flux_pp: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.truth not in CONTAMINATION_TRUTHS:
+            raise ValueError(f"truth must be one of {', '.join(CONTAMINATION_TRUTHS)}, not {self.truth!r}")
+        if not 0 < self.flux_range <= 50:
+            raise ValueError(f"flux_range must lie in (0, 50], not {self.flux_range}")
+        if not 0 < self.scatter_limit <= 1:
+            raise ValueError(f"scatter_limit must lie in (0, 1], not {self.scatter_limit}")
+        for name in ("interval_scale_coverage", "interval_scale_flux_pp"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
 
 COVERAGE_RANGE = math.log(101)
 """``log1p`` of a coverage of 100 %: what a location of 1 stands for."""
@@ -111,7 +143,7 @@ def predictive_noise(source_keys: UInt64Array, n_draws: int, seed: int, model_wo
     seed
         0 to 2**32 - 1.
     model_word
-        `surveyflow.types.ModelCard.model_word`.
+        `surveyflow.tasks.card.ModelCard.model_word`.
 
     Returns
     -------

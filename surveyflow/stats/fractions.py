@@ -16,7 +16,7 @@ from astropy.stats import binom_conf_interval
 from numpy.typing import ArrayLike
 
 from surveyflow.stats.metrics import recall
-from surveyflow.types import BoolArray, Float64Array, Int64Array
+from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 
 
 class ClassRule(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from surveyflow.types import Float64Array, Int64Array
+from surveyflow.values.arrays import Float64Array, Int64Array
 
 
 def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> Int64Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from surveyflow.types import Float32Array, Float64Array, Int32Array
+from surveyflow.values.arrays import Float32Array, Float64Array, Int32Array
 
 HISTOGRAM_BINS = 50
 """Bins of ``p_pm_hist``, equally wide over [0, 1]."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from surveyflow.types import BoolArray, Float64Array
+from surveyflow.values.arrays import BoolArray, Float64Array
 
 
 @dataclass(frozen=True, slots=True)

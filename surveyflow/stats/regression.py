@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from surveyflow.types import Float64Array
+from surveyflow.values.arrays import Float64Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from surveyflow.types import Float32Array, Int64Array
+from surveyflow.values.arrays import Float32Array, Int64Array
 
 STEPS_PER_UNIT = 1_000
 QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.50, "q84": 0.84, "q95": 0.95}

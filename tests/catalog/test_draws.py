@@ -9,11 +9,12 @@ import pytest
 from astropy.table import Table
 
 from catalog_rows import make_rows
-from surveyflow.catalog.draws import build_draws, open_draws
-from surveyflow.catalog.releases import latest, publish, read_manifest
-from surveyflow.catalog.units import draws_path, read_receipt, unit_path, write_unit
+from surveyflow.catalog.draws import build_draws
 from surveyflow.errors import CatalogError, CatalogNotFound
-from surveyflow.types import WeightsOrigin
+from surveyflow.output.units import draws_path, read_receipt, unit_path, write_unit
+from surveyflow.releases.draws import open_draws
+from surveyflow.releases.publish import latest, publish, read_manifest
+from surveyflow.values.codes import WeightsOrigin
 
 N_DRAWS = 30
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from surveyflow.catalog.columns import COLUMNS
 from surveyflow.catalog.reference import reference_page
-from surveyflow.types import Flag, Status
+from surveyflow.values.codes import Flag, Status
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "catalog.md"
 

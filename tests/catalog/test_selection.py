@@ -14,7 +14,7 @@ from catalog_rows import make_rows
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.catalog.selection import column_named, parse_selection
 from surveyflow.errors import InputError
-from surveyflow.types import Flag
+from surveyflow.values.codes import Flag
 
 ROWS = pa.concat_tables([make_rows(60, "EGS"), make_rows(40, "COSMOS", seed=1)])
 FRAME = ROWS.select([name for name in CATALOG_SCHEMA.names if name != "p_pm_hist"]).to_pandas()

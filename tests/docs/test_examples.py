@@ -22,8 +22,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from revisions import RevisionMaker, field_rows
-from surveyflow import cli
 from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.commands import main as cli
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 QUERIES = HOW_TO / "queries"

@@ -8,9 +8,9 @@ import pyarrow.dataset as ds
 
 from catalog_rows import make_rows
 from surveyflow.catalog.draws import build_draws
-from surveyflow.catalog.releases import publish
-from surveyflow.catalog.units import write_unit
-from surveyflow.types import WeightsOrigin
+from surveyflow.output.units import write_unit
+from surveyflow.releases.publish import publish
+from surveyflow.values.codes import WeightsOrigin
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "keep-draws.md"
 

@@ -8,7 +8,8 @@ from astropy.io import fits
 
 from mosaic_files import write_image
 from surveyflow.errors import MosaicError
-from surveyflow.inputs.background import BackgroundTable, describe_background, draw_patch, open_background
+from surveyflow.inputs.background import describe_background, draw_patch, open_background
+from surveyflow.settings.simulation import BackgroundTable
 from surveyflow.simulate.observe import F160W, F814W, sky_noise
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from broken_inputs import BROKEN, BrokenInput
 from surveyflow.errors import WorkflowError
-from surveyflow.inputs.workflow import load_workflow
 from surveyflow.runs.preflight import open_survey
-from surveyflow.types import Architecture
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.tasks.card import Architecture
 from worlds import copied, write_untrained_models
 
 

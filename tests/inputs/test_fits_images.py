@@ -12,7 +12,7 @@ from mosaic_files import sky_image, tan_header, write_image
 from surveyflow.errors import MosaicError
 from surveyflow.inputs import fits_images
 from surveyflow.inputs.fits_images import open_image
-from surveyflow.types import Box
+from surveyflow.values.images import Box
 
 WHOLE = Box(0, 30, 0, 40)
 

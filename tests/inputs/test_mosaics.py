@@ -11,7 +11,10 @@ from astropy.wcs import WCS
 from mosaic_files import sky_image, tan_header, write_image
 from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.inputs.mosaics import check_pixel_scale, open_mosaic
-from surveyflow.types import Architecture, Box, ModelCard, ModelKey, Stretch, WeightsOrigin
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
+from surveyflow.values.codes import WeightsOrigin
+from surveyflow.values.images import Box
 
 IMAGES = Path(__file__).parents[3] / "shared" / "data" / "images"
 WHOLE = Box(0, 30, 0, 40)

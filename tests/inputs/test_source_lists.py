@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from surveyflow.errors import SourceListError
 from surveyflow.inputs.source_lists import read_source_list
-from surveyflow.inputs.workflow import ColumnMap, SourceListSpec
-from surveyflow.types import SourceList
+from surveyflow.settings.workflow import ColumnMap, SourceListSpec
+from surveyflow.values.sources import SourceList
 
 COLUMNS = ColumnMap(id="ID", ra="RA", dec="DEC", redshift="zbest")
 CATALOGS = Path(__file__).parents[3] / "shared" / "data"

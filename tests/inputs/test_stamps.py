@@ -10,7 +10,8 @@ import pytest
 from astropy.io import fits
 
 from surveyflow.errors import InputError, MosaicError
-from surveyflow.inputs.stamps import StampsTable, describe_stamps, electrons_per_unit, open_stamps
+from surveyflow.inputs.stamps import describe_stamps, electrons_per_unit, open_stamps
+from surveyflow.settings.simulation import StampsTable
 from surveyflow.simulate.observe import F160W, F814W
 
 SETTINGS = {"pixel_scale_arcsec": 0.01, "unit": "nJy"}

@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import ks_2samp
 
 from networks import SMALL, card, images, random_weights, reference_features
-from surveyflow.models.head import Head
+from surveyflow.models.engines.head import Head
 from surveyflow.models.weights import weight_shapes
 from surveyflow.stats.metrics import confusion_matrix, upsilon
-from surveyflow.types import Architecture
+from surveyflow.tasks.card import Architecture
 
 pytestmark = pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
 keras_writes_variables_as_numpy_1_did = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -86,7 +86,7 @@ def test_dropout_is_active_at_inference_and_after_a_keras_file(network, tmp_path
 
 @pytest.fixture
 def metric(keras):
-    from surveyflow.models.upsilon import Upsilon
+    from surveyflow.training.fitting.upsilon import Upsilon
 
     return Upsilon(n_classes=3)
 

@@ -8,8 +8,8 @@ from scipy.signal import correlate
 
 from networks import random_weights
 from surveyflow.models.normalisation import stretch_evidence
-from surveyflow.sky.stretch import prepare
-from surveyflow.types import CutoutStack, Stretch
+from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.values.images import CutoutStack
 
 SOFTENINGS = (1.0, 1e-2, 1e-3)
 

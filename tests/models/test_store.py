@@ -14,7 +14,10 @@ import pytest
 from networks import KEY, SMALL, card, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_models, write_untrained
-from surveyflow.types import CONTAMINATION_OUTPUTS, Architecture, Domain, ModelKey, Stretch, WeightsOrigin
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.card import Architecture, Domain, ModelKey
+from surveyflow.values.codes import WeightsOrigin
 
 
 @pytest.fixture
@@ -266,5 +269,5 @@ def test_a_users_own_network_needs_nothing_but_a_card(store):
 
 
 def test_the_store_does_not_import_keras():
-    code = "import sys, surveyflow.models.sampler; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
+    code = "import sys, surveyflow.models.engines.choice; sys.exit(bool({'keras', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from networks import SMALL, card, reference_features
-from surveyflow.models.head import Head
+from surveyflow.models.engines.head import Head
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import check_weights
-from surveyflow.types import Architecture
+from surveyflow.tasks.card import Architecture
 
 ARCHITECTURES = [SMALL, Architecture(40, (3, 4), (3, 5), dense=(6,), n_outputs=1), Architecture(64, (6, 8, 8), (7, 5, 3))]
 

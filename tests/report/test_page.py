@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from revisions import field_rows, model_entry
-from surveyflow.catalog.releases import publish
 from surveyflow.errors import CatalogNotFound
+from surveyflow.releases.publish import publish
 from surveyflow.report import page
 from surveyflow.report.page import write_report
 

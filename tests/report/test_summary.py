@@ -6,7 +6,7 @@ import pytest
 from revisions import field_rows
 from surveyflow.errors import CatalogError
 from surveyflow.report import summary
-from surveyflow.types import Flag
+from surveyflow.values.codes import Flag
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from surveyflow.report import words
-from surveyflow.types import Flag, Status, WeightsOrigin
+from surveyflow.values.codes import Flag, Status, WeightsOrigin
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from astropy.io import fits
 
 from stubs import TINY
 from surveyflow import api
-from surveyflow.catalog.releases import read_manifest
-from surveyflow.flow.profiles import SerialProfile
-from surveyflow.runs.whole import run_survey
+from surveyflow.releases.publish import read_manifest
+from surveyflow.runs.run import run_survey
+from surveyflow.sites.profiles import SerialProfile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)

@@ -12,13 +12,14 @@ from astropy.io import fits
 
 from stubs import TINY
 from surveyflow import api
-from surveyflow.catalog.releases import list_revisions, read_catalog, read_manifest
-from surveyflow.catalog.storage import file_digest
 from surveyflow.errors import WorkflowError
-from surveyflow.flow.profiles import SerialProfile
+from surveyflow.files.durable import file_digest
 from surveyflow.models.store import ModelStore
-from surveyflow.runs.whole import run_survey
-from surveyflow.types import MERGER_TASK, Box, ModelKey
+from surveyflow.releases.publish import list_revisions, read_catalog, read_manifest
+from surveyflow.runs.run import run_survey
+from surveyflow.sites.profiles import SerialProfile
+from surveyflow.tasks.card import MERGER_TASK, ModelKey
+from surveyflow.values.images import Box
 from worlds import MiniSurvey, edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)

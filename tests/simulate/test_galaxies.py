@@ -7,7 +7,7 @@ import pytest
 
 from surveyflow.simulate.galaxies import Galaxy, draw_galaxy, draw_star, render
 from surveyflow.simulate.profiles import Grid, PointSource
-from surveyflow.types import POST_MERGER, STAR_FORMING
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 ACS_SCALE, WFC3_SCALE = 0.03, 0.06
 

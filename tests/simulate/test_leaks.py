@@ -7,7 +7,7 @@ import pytest
 
 from surveyflow.simulate.observe import F814W
 from surveyflow.simulate.scenes import draw_target
-from surveyflow.types import POST_MERGER, STAR_FORMING
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from surveyflow.simulate.footprints import footprint
 from surveyflow.simulate.outcomes import expected_outcome
-from surveyflow.types import Flag, Status
+from surveyflow.values.codes import Flag, Status
 
 ACS_VALID = footprint("F814W", (900, 800))
 VALID = {"F814W": ACS_VALID, "F125W_F160W": footprint("F125W_F160W", (450, 400))}

@@ -18,7 +18,7 @@ from surveyflow.simulate.scenes import (
     paint,
     stamp,
 )
-from surveyflow.types import POST_MERGER, STAR_FORMING
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 DEPTH = Depth(0.000721, 6900.0)
 

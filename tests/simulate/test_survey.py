@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from surveyflow.inputs.workflow import load_workflow
+from surveyflow.settings.workflow import load_workflow
 from surveyflow.simulate.survey import SurveySpec
 from worlds import MiniSurvey
 

@@ -13,7 +13,7 @@ from surveyflow.simulate.sources import draw_field
 from surveyflow.simulate.survey import SMALLEST_SHAPE
 from surveyflow.simulate.traps import placed_traps
 from surveyflow.simulate.truth import truth_table
-from surveyflow.types import Flag
+from surveyflow.values.codes import Flag
 
 TRAPS = {
     "edge_left": "ok",

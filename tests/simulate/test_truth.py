@@ -10,7 +10,7 @@ from surveyflow.simulate.footprints import footprint
 from surveyflow.simulate.headers import INSTRUMENTS, LAYOUTS, mosaic_wcs
 from surveyflow.simulate.sources import draw_field
 from surveyflow.simulate.truth import truth_table
-from surveyflow.types import Status
+from surveyflow.values.codes import Status
 
 MOSAICS = list(LAYOUTS)
 

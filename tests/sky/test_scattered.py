@@ -10,7 +10,7 @@ from astropy.nddata import Cutout2D
 
 from surveyflow.sky import scattered
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.types import Box, Window
+from surveyflow.values.images import Box, Window
 
 SHAPE = (300, 260)
 

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from oracles import stretched
-from surveyflow.sky.stretch import prepare
-from surveyflow.types import Stretch
+from surveyflow.sky.stretch import Stretch, prepare
 
 SIDE = 4
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)

@@ -7,7 +7,7 @@ import os
 import time
 
 import stubs
-from surveyflow import worker
+from surveyflow.measuring import worker
 
 
 class PacedWorker(stubs.StubWorker):

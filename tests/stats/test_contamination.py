@@ -13,13 +13,13 @@ from scipy.stats import kstest
 
 from networks import reference_philox
 from surveyflow.stats.contamination import (
+    ContaminationScale,
     ContaminationSummary,
     can_be_measured,
     physical_draws,
     predictive_noise,
     summarise_contamination,
 )
-from surveyflow.types import ContaminationScale
 
 SCALE = ContaminationScale("sky_sigma", 8.0, interval_scale_coverage=1.3, interval_scale_flux_pp=0.8)
 KEYS = np.array([0, 1, 2**64 - 1, 0x0123456789ABCDEF], np.uint64)

@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from labelled_stamps import labelled, write_records
-from surveyflow import cli
+from surveyflow.commands import main as cli
 from surveyflow.errors import InputError
-from surveyflow.inputs.training_file import load_training
-from surveyflow.training.evaluating import evaluate
-from surveyflow.training.reading import read_stamps
-from surveyflow.training.training import train
-from surveyflow.training.tuning import TrialSettings, with_settings
+from surveyflow.settings.training import load_training
+from surveyflow.training.evaluation.evaluate import evaluate
+from surveyflow.training.fitting.fit import train
+from surveyflow.training.fitting.tuning import TrialSettings, with_settings
+from surveyflow.training.records.reading import read_stamps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

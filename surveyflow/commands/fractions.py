@@ -1,0 +1,107 @@
+"""The command line's verb for fractions of post-mergers."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from surveyflow.errors import InputError
+
+if TYPE_CHECKING:
+    from surveyflow.fractions.measured import FractionBin, Population
+
+
+class RuleName(StrEnum):
+    """The rules that can be asked for."""
+
+    MEAN_OUTPUT = "mean_output"
+    MAJORITY_VOTE = "majority_vote"
+
+
+def fractions(
+    root: Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)],
+    *,
+    bins: Annotated[str, typer.Option(help="Column that is binned; z is the redshift.")] = "z",
+    edges: Annotated[str, typer.Option(help="Edges of the bins, separated by commas; bins are half-open.", show_default=False)],
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Which galaxies to count, such as \"field == 'EGS' and flags & OUT_OF_DOMAIN == 0\".", show_default=False
+        ),
+    ] = None,
+    rule: Annotated[RuleName, typer.Option(help="What counts as post-merger.")] = RuleName.MEAN_OUTPUT,
+    matrix: Annotated[
+        str | None, typer.Option(help="Confusion matrices: a TOML file, or ferreira2022.", show_default=False)
+    ] = None,
+    max_coverage_pct: Annotated[
+        float | None, typer.Option(help="Largest coverage_pct_mean, percent.", show_default=False)
+    ] = None,
+    max_flux_pp: Annotated[float | None, typer.Option(help="Largest flux_pp_mean, e-/s/pixel.", show_default=False)] = None,
+    max_p_contaminated: Annotated[float | None, typer.Option(help="Largest p_contaminated_mean.", show_default=False)] = None,
+    confidence: Annotated[float, typer.Option(help="Probability that an interval holds the truth.")] = 0.6827,
+    release: Annotated[str, typer.Option(help="latest, a release or a revision.")] = "latest",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Measure the fraction of galaxies called post-merger, in bins; this is no merger fraction, and the output says why."""
+    from surveyflow import api
+
+    found = api.fractions(
+        root,
+        edges=_numbers(edges, "--edges"),
+        bins=bins,
+        where=where,
+        rule=rule.value,
+        matrix=matrix,
+        max_coverage_pct=max_coverage_pct,
+        max_flux_pp=max_flux_pp,
+        max_p_contaminated=max_p_contaminated,
+        confidence=confidence,
+        release=release,
+    )
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+    else:
+        _print_fractions(found)
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"{option}: expected numbers separated by commas, such as 0.5,1,1.5, not {text!r}.") from error
+
+
+def _print_fractions(found: Population) -> None:
+    typer.echo(
+        f"revision   {found.revision}: {found.n_selected} selected of {found.n_measured} with a result, {found.n_rows} rows"
+    )
+    typer.echo(f"weights    {', '.join(found.weights_origin) or 'none'}")
+    typer.echo(f"rule       {found.rule}; intervals hold {100 * found.confidence:g} %")
+    header = (found.column, "galaxies", "called", "fraction", "monte carlo", "corrected", "purity")
+    lines = [header, *(_fraction_cells(item) for item in found.bins)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+
+
+def _fraction_cells(item: FractionBin) -> tuple[str, ...]:
+    return (
+        f"[{item.low:g}, {item.high:g})",
+        str(item.n_galaxies),
+        str(item.n_called),
+        _interval(item.fraction, item.fraction_low, item.fraction_high),
+        "-" if isnan(item.monte_carlo_mean) else f"{item.monte_carlo_mean:.3f} ± {item.monte_carlo_std:.3f}",
+        _interval(item.corrected, item.corrected_low, item.corrected_high),
+        "-" if isnan(item.purity) else f"{item.purity:.2f}",
+    )
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return "-" if isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"

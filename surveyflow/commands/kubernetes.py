@@ -1,0 +1,37 @@
+"""The command line's verbs for Kubernetes: render, certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="kubernetes",
+    help="Run a workflow in pods that the Dask operator looks after.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def render(
+    workflow: Annotated[Path, typer.Argument(help="Workflow file (TOML) on the volume.", metavar="WORKFLOW", show_default=False)],
+    profile: Annotated[Path, typer.Option(help="Profile file (TOML) of kind kubernetes.", show_default=False)],
+) -> None:
+    """Print the manifests for kubectl apply, and change nothing."""
+    from surveyflow.runs.render_jobs import prepare_manifests
+
+    typer.echo(prepare_manifests(workflow, profile), nl=False)
+
+
+@app.command()
+def certificates(
+    folder: Annotated[Path, typer.Argument(help="Folder to write them to.", metavar="DIR", show_default=False)],
+) -> None:
+    """Make a new key and certificate, for a Secret by which client, scheduler and workers know each other."""
+    from surveyflow.sites.certificates import write_certificates
+
+    write_certificates(folder)
+    typer.echo(folder)

@@ -1,0 +1,199 @@
+"""The command line's verbs for models: import, list, show, check."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from surveyflow.runs.stretch_check import StretchCheck
+    from surveyflow.tasks.card import Domain, ModelCard
+
+app = typer.Typer(name="models", help="Import, list, show and check models.", no_args_is_help=True, rich_markup_mode=None)
+
+StoreFolder = Annotated[Path, typer.Argument(help="Folder of a model store.", metavar="STORE", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+class StretchName(StrEnum):
+    """The stretches that can be asked for."""
+
+    ASINH_MINMAX = "asinh_minmax"
+    MINMAX = "minmax"
+    LINEAR = "linear"
+    LOG_MINMAX = "log_minmax"
+    ASINH_NOISE = "asinh_noise"
+
+
+class OriginName(StrEnum):
+    """The origins that can be claimed."""
+
+    FERREIRA2022 = "ferreira2022"
+    SIMULATED = "simulated"
+    USER = "user"
+    UNTRAINED = "untrained"
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+@app.command("import")
+def import_models(
+    folder: Annotated[Path, typer.Argument(help="Folder with SavedModels, here or below.", metavar="DIR", show_default=False)],
+    store: Annotated[Path, typer.Option(help="Model store to write to.", show_default=False)],
+    stretch: Annotated[StretchName, typer.Option(help="How the training images were stretched.", show_default=False)],
+    softening: Annotated[float, typer.Option(help="Softening of the stretch, in the images' unit.")] = 1.0,
+    task: Annotated[str | None, typer.Option(help="Task, if not merger.")] = None,
+    field: Annotated[str | None, typer.Option(help="Field, if the folders do not say it.")] = None,
+    instrument: Annotated[str | None, typer.Option(help="Instrument, if the folders do not say it.")] = None,
+    band: Annotated[str | None, typer.Option(help="Filter of the training images, if not the instrument's.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, if not the instrument's.")] = None,
+    redshift_range: Annotated[
+        tuple[float, float] | None, typer.Option(help="Low and high redshift, if not the instrument's.")
+    ] = None,
+    class_names: Annotated[
+        str | None, typer.Option(help="Outputs in column order, with commas between; post_merger,star_forming if left out.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="BUNIT of the training images, if not the instrument's.")] = None,
+    sky_rms: Annotated[
+        tuple[float, float] | None, typer.Option(help="Low and high sky rms, in that unit, if not the instrument's.")
+    ] = None,
+    origin: Annotated[
+        OriginName | None, typer.Option(help="Your word on where the weights came from, if not what the files' digests say.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models that are there.")] = False,
+    run_original: Annotated[
+        bool, typer.Option("--run-original", help="Also run each file's own graph and compare features. It is code.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the authors' SavedModels into a store; only their variables are read."""
+    from surveyflow import api
+
+    given = {
+        "task": task,
+        "field": field,
+        "instrument": instrument,
+        "band": band,
+        "pixel_scale_arcsec": pixel_scale,
+        "redshift_range": redshift_range,
+        "class_names": _names(class_names),
+        "domain": _domain(unit, sky_rms),
+        "origin": origin and origin.value,
+    }
+    card = {name: value for name, value in given.items() if value is not None}
+    imported = api.import_models(
+        folder, store, stretch=stretch.value, softening=softening, overwrite=overwrite, run_original=run_original, **card
+    )
+    if as_json:
+        _print_json([{"model": one.card.model_id, "parity": one.parity and asdict(one.parity)} for one in imported])
+        return
+    for one in imported:
+        differs = "" if one.parity is None else f"  features within {one.parity.relative_difference:.1e} of the original"
+        typer.echo(f"imported {one.card.model_id}{differs}")
+    typer.echo("The stretch is your word, not the files': see surveyflow models check.")
+    if not all(one.parity is None or one.parity.passed for one in imported):
+        typer.echo("Error: features differ from the original's by more than the tolerance; see parity.json.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_models(store: StoreFolder, as_json: JsonOption = False) -> None:
+    """List the models of a store."""
+    from surveyflow import api
+
+    cards = api.list_models(store)
+    if as_json:
+        _print_json({str(key): _card_as_json(card) for key, card in cards.items()})
+        return
+    for key, card in cards.items():
+        low, high = card.redshift_range
+        where = f"{card.pixel_scale_arcsec:g} arcsec/pixel  z {low:g}-{high:g}  {card.stretch.value} ({card.softening:g})"
+        lent = "" if key == card.key else f"  lent by {card.key}"
+        typer.echo(f"{key!s:32} {card.origin.value:12} {where}  {card.weights_digest[:12]}{lent}")
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="A model's folder.", metavar="MODEL", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a model's card, its weights' digest verified."""
+    from surveyflow import api
+
+    card = api.verified_card(folder)
+    if as_json:
+        _print_json(_card_as_json(card))
+    else:
+        typer.echo((folder / "card.toml").read_text().rstrip())
+
+
+@app.command()
+def check(
+    store: StoreFolder,
+    workflow: Annotated[Path, typer.Option(help="Workflow with the mosaics and source lists to look at.", show_default=False)],
+    cutouts: Annotated[int, typer.Option(help="Real cutouts to look at for each model.", min=20)] = 200,
+    softening: Annotated[list[float] | None, typer.Option(help="To try beside the card's; may be repeated.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find which stretch the models were trained with: their first normalisation remembers it."""
+    from surveyflow import api
+
+    checks = api.check_models(store, workflow, n_cutouts=cutouts, softenings=softening or [1.0])
+    if as_json:
+        _print_json([_check_as_json(one) for one in checks])
+    else:
+        for one in checks:
+            _print_check(one)
+    if not all(one.agrees for one in checks):
+        raise typer.Exit(1)
+
+
+def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain | None:
+    """What the training images were like, in the caller's words; None where nothing is said."""
+    from surveyflow.errors import ModelError
+    from surveyflow.tasks.card import Domain
+
+    if unit is None and sky_rms is None:
+        return None
+    try:
+        return Domain(unit or "electron/s", sky_rms)
+    except ValueError as error:
+        raise ModelError(f"--sky-rms: {error}.") from error
+
+
+def _print_check(one: StretchCheck) -> None:
+    typer.echo(f"{one.card.key}  ({one.n_cutouts} cutouts)")
+    typer.echo(f"  {'stretch':14} {'softening':>10} {'mean':>8} {'variance':>9} {'distance':>9}")
+    for line in one.verdict.evidence:
+        numbers = f"{line.softening:10g} {line.mean_distance:8.2f} {line.variance_distance:9.2f} {line.distance:9.2f}"
+        typer.echo(f"  {line.stretch.value:14} {numbers}")
+    typer.echo(f"  {one.verdict}")
+    said = f"{one.card.stretch.value}, softening {one.card.softening:g}"
+    typer.echo(f"  Its card says {said}: {'agrees' if one.agrees else 'DOES NOT AGREE; import it again with the right one'}.")
+
+
+def _check_as_json(one: StretchCheck) -> dict[str, Any]:
+    evidence = [asdict(line) | {"distance": line.distance} for line in one.verdict.evidence]
+    return {
+        "model": one.card.model_id,
+        "cutouts": one.n_cutouts,
+        "evidence": evidence,
+        "clear": one.verdict.clear,
+        "verdict": str(one.verdict),
+        "card_agrees": one.agrees,
+    }
+
+
+def _card_as_json(card: ModelCard) -> dict[str, Any]:
+    return asdict(card) | {"key": str(card.key), "model_id": card.model_id}
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, default=str))

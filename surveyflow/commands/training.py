@@ -1,0 +1,135 @@
+"""The command line's verbs for what makes a model: simulate, train, tune and evaluate."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from surveyflow.training.fitting.tuning import Trial
+    from surveyflow.training.records.record_index import RecordIndex
+
+SimulationFile = Annotated[Path, typer.Argument(help="Simulation file (TOML).", metavar="C", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def simulate(
+    file: SimulationFile,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that draw.", min=1, show_default="as many as there are cores")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate galaxies with known truth as records to train on; what is whole already is kept."""
+    from surveyflow import api
+    from surveyflow.commands.progress import counting_listener
+    from surveyflow.settings.simulation import load_simulation
+
+    # TensorFlow, which writes the records, would tell of the processor's features.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    simulation = load_simulation(file)
+    with counting_listener("simulating") as count:
+        index = api.simulate_records(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
+    if as_json:
+        typer.echo(json.dumps(_summary(simulation.output, index)))
+    else:
+        _print_records(simulation.output, index)
+
+
+def _summary(folder: Path, index: RecordIndex) -> dict[str, Any]:
+    return {"records": str(folder), "complete": index.complete} | asdict(index)
+
+
+def _print_records(folder: Path, index: RecordIndex) -> None:
+    typer.echo(f"records   {folder}")
+    typer.echo(f"images    {index.n} of {index.size} x {index.size} pixels, {index.field} {index.instrument} ({index.band})")
+    typer.echo(f"shards    {len(index.shards)}, {sum(shard.bytes for shard in index.shards) / 1e6:.1f} MB")
+    typer.echo(f"digest    {index.digest}")
+
+
+def train(
+    file: Annotated[Path, typer.Argument(help="Training file (TOML).", metavar="C", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another model of the same key.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on records and write it into its store; one that was stopped goes on where it was."""
+    from surveyflow import api
+    from surveyflow.settings.training import load_training
+
+    training = load_training(file)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong comes as an error of ours
+    trained = api.train(file, overwrite=overwrite, listener=_tell_epoch)
+    if as_json:
+        told = {"model": trained.card.model_id, "store": str(training.output.store), "best": dict(trained.best)}
+        typer.echo(json.dumps(told | {"history": [dict(entry) for entry in trained.history]}))
+    else:
+        typer.echo(f"model     {trained.card.model_id}")
+        typer.echo(f"store     {training.output.store}")
+        typer.echo(f"best      {_told(trained.best)}")
+
+
+def _tell_epoch(entry: Mapping[str, float]) -> None:
+    typer.echo(_told(entry), err=True)
+
+
+def _told(entry: Mapping[str, float]) -> str:
+    numbers = (f"{name} {value:.4f}" for name, value in entry.items() if name != "epoch")
+    return f"epoch {entry['epoch']:.0f}: {', '.join(numbers)}"
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Training file (TOML) with [evaluation].", metavar="C", show_default=False)],
+    engine: Annotated[str, typer.Option(help="What computes the networks: auto, keras or fft.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a trained model on records that it never saw, beside a baseline: numbers, tables and a page."""
+    from surveyflow import api
+    from surveyflow.report.evaluation_tables import as_text, evaluation_tables
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    evaluated = api.evaluate(file, engine=engine)
+    if as_json:
+        typer.echo(json.dumps(evaluated.document))
+        return
+    for table in evaluation_tables(evaluated.document):
+        typer.echo(as_text(table) + "\n")
+    model = evaluated.document["model"]
+    typer.echo(f"model     {model['id']}, weights {model['origin']}")
+    typer.echo(f"numbers   {evaluated.numbers}")
+    typer.echo(f"page      {evaluated.page}")
+
+
+def tune(
+    file: Annotated[Path, typer.Argument(help="Training file (TOML) with [tuning].", metavar="C", show_default=False)],
+    profile: Annotated[str, typer.Option(help="Where trials run: name or path of a profile.")] = "serial",
+    as_json: JsonOption = False,
+) -> None:
+    """Search for settings that train a better model; a search that was stopped goes on where it was."""
+    from surveyflow import api
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    tuned = api.tune(file, profile=profile, listener=lambda trial: typer.echo(_trial_told(trial), err=True))
+    if as_json:
+        trials = [asdict(trial) for trial in tuned.trials]
+        typer.echo(json.dumps({"trials": trials, "best": tuned.best.number, "file": str(tuned.file)}))
+        return
+    for trial in tuned.trials:
+        typer.echo(_trial_told(trial))
+    typer.echo(f"best      trial {tuned.best.number}")
+    typer.echo(f"settings  {tuned.file}")
+
+
+def _trial_told(trial: Trial) -> str:
+    result = f"failed: {trial.error}" if trial.objective is None else f"{trial.objective:.4f}"
+    if trial.settings is None:
+        return f"trial {trial.number:3d}  {result}"
+    sizes = trial.settings.filters, trial.settings.kernel_sizes, trial.settings.dense
+    shape = "  ".join("-".join(map(str, numbers)) for numbers in sizes)
+    rates = f"dropout {trial.settings.dropout:.3f}  rate {trial.settings.learning_rate:.2e}"
+    return f"trial {trial.number:3d}  {shape}  {rates}  {result}"

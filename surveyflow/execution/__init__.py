@@ -1,0 +1,1 @@
+"""Jobs on workers: in this process or on a Dask cluster."""

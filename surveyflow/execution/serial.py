@@ -1,0 +1,38 @@
+"""How jobs are run without any cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from surveyflow.execution.jobs import WorkerSpec, do_job, forget_workers
+from surveyflow.values.jobs import Job, JobResult
+
+
+class SerialExecutor:
+    """Runs jobs one after another in this process, with the same results as any other executor.
+
+    Parameters
+    ----------
+    factory
+        ``package.module:callable`` that takes ``context`` and returns a `surveyflow.values.jobs.Worker`.
+    context
+        What the worker must know: a small mapping of JSON's plain values.
+    """
+
+    dashboard = None
+
+    def __init__(self, factory: str, context: Mapping[str, Any]) -> None:
+        self._spec = WorkerSpec.of(factory, context)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Yield a result for each job, in order; a fatal one is the last."""
+        for job in jobs:
+            result = do_job(self._spec, job).result(job)
+            yield result
+            if result.fatal:
+                return
+
+    def close(self) -> None:
+        """Let go of the worker, its models and its open mosaics."""
+        forget_workers()

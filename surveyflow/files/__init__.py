@@ -1,0 +1,1 @@
+"""Paths and durable files."""

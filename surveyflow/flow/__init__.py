@@ -1,1 +1,0 @@
-"""Where work runs: in this process or on a Dask cluster."""

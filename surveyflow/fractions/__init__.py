@@ -1,0 +1,1 @@
+"""Fractions of post-mergers, measured from a catalog."""

@@ -1,0 +1,281 @@
+"""How is a model sampled without a framework? Convolutions by Fourier transform and draws in native code, on any CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from surveyflow.errors import ModelError
+from surveyflow.models.engines.choice import Precision
+from surveyflow.models.engines.fft_tiling import (
+    LEAST_GAIN,
+    Convolution,
+    Tiling,
+    convolutions,
+    expected_gain,
+    infeasible,
+    padded,
+    tilings,
+)
+from surveyflow.models.engines.framing import framed, without_answer
+from surveyflow.models.engines.head import Head
+from surveyflow.models.engines.native_library import (
+    ConvolutionSpec,
+    DenseSpec,
+    HeadSpec,
+    InstructionSet,
+    TrunkSpec,
+    absence,
+    array_of,
+    run_draw,
+    run_features,
+    run_statistics,
+    thread_count,
+    usable_instruction_sets,
+)
+from surveyflow.models.engines.spectra import cache_folder, open_spectra
+from surveyflow.models.store import WEIGHTS_FILE
+from surveyflow.models.weights import Weights
+from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
+from surveyflow.tasks.card import Architecture, ModelCard
+from surveyflow.values.arrays import Float32Array, UInt64Array
+
+_HIDDEN_BLOCK = 128
+"""Widths of hidden layers are padded to multiples of it."""
+
+
+def impossible(architecture: Architecture, precision: Precision = "float32") -> str | None:
+    """Why this engine cannot do a network on this machine; None if it can."""
+    if precision != "float32":
+        return f"the FFT engine computes in float32, not in {precision}"
+    missing = absence()
+    if missing:
+        return f"the native core cannot be used: {missing}"
+    obstacle = infeasible(architecture)
+    return f"the FFT engine cannot do the network: {obstacle}" if obstacle else None
+
+
+def refusal(architecture: Architecture, precision: Precision = "float32") -> str | None:
+    """Why this engine would not be chosen for a network on this machine; None if it would."""
+    obstacle = impossible(architecture, precision)
+    if obstacle:
+        return obstacle
+    gain = expected_gain(architecture)
+    if gain < LEAST_GAIN:
+        return f"by Fourier transforms the network would need {1 / gain:.1f} times the operations of direct convolution"
+    return None
+
+
+class FftModel:
+    """A model whose trunk and head run in native code; see `surveyflow.tasks.card.Model`.
+
+    A result depends on its own cutout, or its own features and key, alone: on one instruction set it is the same to the last
+    bit for any batch, order and number of threads. A cutout with a pixel that is not finite has features that are all
+    NaN, as in the Keras engine.
+
+    Parameters
+    ----------
+    card, weights
+        What the model's folder holds.
+    precision
+        ``float32``; there is no other.
+    batch_size
+        Of no effect: memory is bounded whatever the batch.
+    folder
+        The model's folder, beside whose files the kernels' spectra are kept; None for the user's cache alone.
+    instruction_set
+        By default the fastest that the processor has.
+    n_threads
+        By default ``OMP_NUM_THREADS``, or else all processors that this process may use.
+
+    Raises
+    ------
+    ModelError
+        If there is no native core, or it cannot do this network or precision.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: Weights,
+        *,
+        precision: Precision = "float32",
+        batch_size: int | None = None,  # noqa: ARG002 - every engine is offered one
+        folder: Path | None = None,
+        instruction_set: InstructionSet | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        obstacle = impossible(card.architecture, precision)
+        if obstacle:
+            raise ModelError(f"{card.key}: {obstacle}. Use engine = 'keras'.")
+        plan = tilings(card.architecture)
+        self._card = card
+        self._instruction_set = usable_instruction_sets()[-1] if instruction_set is None else instruction_set
+        self._n_threads = n_threads or thread_count()
+        self._kept_alive: list[Float32Array] = []
+        spectra = _spectra(card, weights, folder)
+        self._trunk = self._trunk_spec(weights, plan, spectra)
+        self._head = self._head_spec(Head.of(card, weights))
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self._card
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
+        return "fft"
+
+    def features(self, cutouts: Float32Array) -> Float32Array:
+        """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
+
+        All features of a cutout with a NaN or an infinite pixel are NaN.
+
+        Raises
+        ------
+        ValueError
+            If the cutouts are not those that the network takes.
+        """
+        images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
+        features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
+        run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
+        features[without_answer(cutouts)] = np.nan
+        return features
+
+    def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
+        """(n, width) features -> (n, n_draws, n_outputs) float32 in [0, 1].
+
+        All draws of a source with a NaN or positive infinity among its features are NaN.
+
+        Raises
+        ------
+        ValueError
+            If features and keys do not belong together, or to this network.
+        """
+        features, keys = self._checked(features, source_keys)
+        draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
+        run_draw(self._instruction_set, self._head, features, keys, seed=seed, draws=draws, n_threads=self._n_threads)
+        return draws
+
+    def summarise(
+        self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
+    ) -> PosteriorSummary:
+        """Summarise the draws of two outputs, none of which is kept; see `surveyflow.measuring.sampling.SummarisingModel`.
+
+        Raises
+        ------
+        ValueError
+            If features and keys do not belong together, or to this network; if it has no such outputs; if so many draws cannot
+            be counted; or if a source with a NaN or positive infinity among its features has no probabilities.
+        """
+        features, keys = self._checked(features, source_keys)
+        n_outputs = self._card.architecture.n_outputs
+        if not all(0 <= output < n_outputs for output in outputs):
+            raise ValueError(f"outputs {outputs} were asked for, but {self._card.key} has {n_outputs}, numbered from 0")
+        statistics = DrawStatistics.empty(len(features), n_draws)
+        run_statistics(
+            self._instruction_set,
+            self._head,
+            features,
+            keys,
+            seed=seed,
+            outputs=outputs,
+            statistics=statistics,
+            n_threads=self._n_threads,
+        )
+        return statistics.summary()
+
+    def _checked(self, features: Float32Array, source_keys: UInt64Array) -> tuple[Float32Array, UInt64Array]:
+        """Features and keys as the native code reads them."""
+        width = self._card.architecture.dense[0]
+        if features.shape != (len(source_keys), width):
+            raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
+        return _contiguous(features), np.ascontiguousarray(source_keys, np.uint64)
+
+    def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
+        layers = convolutions(self._card.architecture)
+        specs = [self._convolution_spec(weights, i, layers[i], plan[i], spectra[i]) for i in range(len(layers))]
+        kernel, bias = weights["dense.0.kernel"], weights["dense.0.bias"]
+        n_features = padded(kernel.shape[1])
+        return TrunkSpec(
+            n_convolutions=len(specs),
+            n_features=n_features,
+            n_real_features=kernel.shape[1],
+            convolutions=array_of(ConvolutionSpec, specs),
+            dense_kernel=self._address(_enlarged(kernel, (padded(kernel.shape[0]), n_features))),
+            dense_bias=self._address(_enlarged(bias, (n_features,))),
+        )
+
+    def _convolution_spec(
+        self, weights: Weights, i: int, layer: Convolution, tiling: Tiling, spectrum: Float32Array
+    ) -> ConvolutionSpec:
+        n_inputs, n_outputs = layer.padded_channels
+        n_inputs = layer.n_inputs if layer.is_first else n_inputs
+        scale, shift = _affine(weights, i, self._card.architecture.batch_norm_epsilon)
+        return ConvolutionSpec(
+            points=tiling.points,
+            kernel_size=layer.kernel_size,
+            input_size=layer.input_size,
+            tile_step=tiling.step,
+            n_tiles=tiling.n_tiles,
+            n_inputs=n_inputs,
+            n_outputs=n_outputs,
+            pooled=layer.pooled,
+            spectrum=self._address(spectrum),
+            bias=self._address(_enlarged(weights[f"conv.{i}.bias"], (n_outputs,))),
+            scale=self._address(_enlarged(scale, (n_outputs,))),
+            shift=self._address(_enlarged(shift, (n_outputs,))),
+        )
+
+    def _head_spec(self, head: Head) -> HeadSpec:
+        *hidden, last = zip(head.widths, head.kernels, head.biases, strict=True)
+        width = head.widths[0]
+        specs = []
+        for n_inputs, kernel, bias in hidden:
+            width = -(-kernel.shape[1] // _HIDDEN_BLOCK) * _HIDDEN_BLOCK
+            specs.append(self._dense_spec(n_inputs, _enlarged(kernel, (n_inputs, width)), _enlarged(bias, (width,))))
+        n_inputs, kernel, bias = last
+        specs.append(self._dense_spec(n_inputs, _enlarged(kernel.T, (len(bias), padded(n_inputs))), bias))
+        return HeadSpec(
+            n_layers=len(specs),
+            n_units=head.layout.n_units,
+            n_blocks=head.layout.n_blocks if head.layout.rate else 0,
+            one_bit=head.layout.one_bit,
+            threshold=head.layout.threshold,
+            model_word=head.layout.model_word,
+            layers=array_of(DenseSpec, specs),
+        )
+
+    def _dense_spec(self, n_inputs: int, kernel: Float32Array, bias: Float32Array) -> DenseSpec:
+        return DenseSpec(n_inputs, len(bias), self._address(kernel), self._address(bias))
+
+    def _address(self, values: Float32Array) -> int:
+        """Where the native code finds an array, which is kept as long as the model."""
+        self._kept_alive.append(values)
+        return values.ctypes.data
+
+
+def _spectra(card: ModelCard, weights: Weights, folder: Path | None) -> tuple[Float32Array, ...]:
+    if folder is None:
+        return open_spectra(card, weights, [cache_folder()])
+    return open_spectra(card, weights, [folder, cache_folder()], folder / WEIGHTS_FILE)
+
+
+def _affine(weights: Weights, i: int, epsilon: float) -> tuple[Float32Array, Float32Array]:
+    """Batch normalisation ``i`` as scale and shift, found in float64."""
+    gamma, beta, mean, variance = (weights[f"bn.{i}.{role}"].astype(np.float64) for role in ("gamma", "beta", "mean", "variance"))
+    scale = gamma / np.sqrt(variance + epsilon)
+    return scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
+
+
+def _enlarged(values: Float32Array, shape: tuple[int, ...]) -> Float32Array:
+    """The array in the corner of a larger one of zeros."""
+    larger = np.zeros(shape, np.float32)
+    larger[tuple(slice(side) for side in values.shape)] = values
+    return larger
+
+
+def _contiguous(values: Float32Array) -> Float32Array:
+    return np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,247 @@
+"""The native core: what of it this machine can run, and its functions as Python calls them.
+
+The library is built with the package where there is a C++ compiler; its source is in ``native/``. The structs mirror those of
+``native/network.hpp`` and ``native/kernels.hpp``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surveyflow.errors import ModelError
+from surveyflow.stats.posterior import DrawStatistics, bin_edges, order_ranks
+from surveyflow.values.arrays import Float32Array, UInt64Array
+
+_NATIVE = Path(__file__).parent / "native"
+LIBRARY = _NATIVE / "libsurveyflow.so"
+
+_ABI = 2
+_OUT_OF_MEMORY = 1
+
+
+class InstructionSet(IntEnum):
+    """The instruction sets that the core is compiled for."""
+
+    PORTABLE = 0
+    AVX2 = 1
+    AVX512 = 2
+
+
+class ConvolutionSpec(ctypes.Structure):
+    """One convolution."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("points", "kernel_size", "input_size", "tile_step", "n_tiles")),
+        *((name, ctypes.c_int32) for name in ("n_inputs", "n_outputs", "pooled")),
+        *((name, ctypes.c_void_p) for name in ("spectrum", "bias", "scale", "shift")),
+    )
+
+
+class TrunkSpec(ctypes.Structure):
+    """All layers up to the first dense one."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("n_convolutions", "n_features", "n_real_features")),
+        ("convolutions", ctypes.POINTER(ConvolutionSpec)),
+        ("dense_kernel", ctypes.c_void_p),
+        ("dense_bias", ctypes.c_void_p),
+    )
+
+
+class DenseSpec(ctypes.Structure):
+    """One dense layer behind the features."""
+
+    _fields_ = (
+        ("n_inputs", ctypes.c_int32),
+        ("n_outputs", ctypes.c_int32),
+        ("kernel", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    )
+
+
+class HeadSpec(ctypes.Structure):
+    """All layers behind the features, and the layout of their masks."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("n_layers", "n_units", "n_blocks", "one_bit")),
+        ("threshold", ctypes.c_uint32),
+        ("model_word", ctypes.c_uint32),
+        ("layers", ctypes.POINTER(DenseSpec)),
+    )
+
+
+class _FeaturesTask(ctypes.Structure):
+    _fields_ = (
+        ("trunk", ctypes.POINTER(TrunkSpec)),
+        ("cutouts", ctypes.c_void_p),
+        ("n_cutouts", ctypes.c_int64),
+        ("features", ctypes.c_void_p),
+        ("n_threads", ctypes.c_int),
+    )
+
+
+class _DrawTask(ctypes.Structure):
+    _fields_ = (
+        ("head", ctypes.POINTER(HeadSpec)),
+        ("features", ctypes.c_void_p),
+        ("source_keys", ctypes.c_void_p),
+        ("n_sources", ctypes.c_int64),
+        ("n_draws", ctypes.c_uint32),
+        ("seed", ctypes.c_uint32),
+        ("draws", ctypes.c_void_p),
+        ("n_threads", ctypes.c_int),
+    )
+
+
+class _StatisticsTask(ctypes.Structure):
+    _fields_ = (
+        ("head", ctypes.POINTER(HeadSpec)),
+        *((name, ctypes.c_void_p) for name in ("features", "source_keys")),
+        ("n_sources", ctypes.c_int64),
+        *((name, ctypes.c_uint32) for name in ("n_draws", "seed")),
+        ("outputs", ctypes.c_int32 * 2),
+        ("n_ranks", ctypes.c_int32),
+        ("ranks", ctypes.c_void_p),
+        ("n_bins", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("edges", "ranked", "sums", "squares", "wins", "histogram")),
+        ("n_threads", ctypes.c_int),
+    )
+
+
+def absence() -> str | None:
+    """Why there is no native core here; None if there is one. A library of other sources than those beside it is none."""
+    if not LIBRARY.is_file():
+        return "it was not built: there was no C++ compiler when surveyflow was installed"
+    try:
+        library = _library()
+    except OSError as error:
+        return f"it cannot be loaded: {error}"
+    if _source_digest() not in {None, _digest_of(library)}:
+        return (
+            f"it was built from other sources; build it again: python {_NATIVE / 'build.py'}, or pip install -e . in a checkout"
+        )
+    found = library.surveyflow_abi()
+    return None if found == _ABI else f"it is of another version ({found}, not {_ABI}); install surveyflow again"
+
+
+def usable_instruction_sets() -> tuple[InstructionSet, ...]:
+    """What this processor can run, the fastest last. There must be a native core."""
+    return tuple(one for one in InstructionSet if _library().surveyflow_usable(one))
+
+
+def thread_count() -> int:
+    """``OMP_NUM_THREADS``, as for any other library; else the processors that this process may use."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, int(first)) if first.isdigit() else len(os.sched_getaffinity(0))
+
+
+def run_features(
+    instruction_set: InstructionSet, trunk: TrunkSpec, cutouts: Float32Array, *, features: Float32Array, n_threads: int
+) -> None:
+    """Compute the features of C-contiguous ``cutouts`` into C-contiguous ``features``."""
+    task = _FeaturesTask(ctypes.pointer(trunk), cutouts.ctypes.data, len(cutouts), features.ctypes.data, n_threads)
+    _check(_library().surveyflow_features(instruction_set, ctypes.byref(task)))
+
+
+def run_draw(
+    instruction_set: InstructionSet,
+    head: HeadSpec,
+    features: Float32Array,
+    source_keys: UInt64Array,
+    *,
+    seed: int,
+    draws: Float32Array,
+    n_threads: int,
+) -> None:
+    """Draw from C-contiguous ``features`` and ``source_keys`` into C-contiguous ``draws``."""
+    task = _DrawTask(
+        ctypes.pointer(head),
+        features.ctypes.data,
+        source_keys.ctypes.data,
+        len(features),
+        draws.shape[1],
+        seed,
+        draws.ctypes.data,
+        n_threads,
+    )
+    _check(_library().surveyflow_draw(instruction_set, ctypes.byref(task)))
+
+
+def run_statistics(
+    instruction_set: InstructionSet,
+    head: HeadSpec,
+    features: Float32Array,
+    source_keys: UInt64Array,
+    *,
+    seed: int,
+    outputs: tuple[int, int],
+    statistics: DrawStatistics,
+    n_threads: int,
+) -> None:
+    """Draw from C-contiguous ``features`` and ``source_keys``; what two outputs' draws amount to goes into ``statistics``."""
+    ranks, edges = order_ranks(statistics.n_draws), np.append(bin_edges()[:-1], np.float32(np.inf))
+    task = _StatisticsTask(
+        ctypes.pointer(head),
+        features.ctypes.data,
+        source_keys.ctypes.data,
+        len(features),
+        statistics.n_draws,
+        seed,
+        outputs,
+        len(ranks),
+        ranks.ctypes.data,
+        len(edges) - 1,
+        edges.ctypes.data,
+        statistics.ranked.ctypes.data,
+        statistics.sums.ctypes.data,
+        statistics.squares.ctypes.data,
+        statistics.wins.ctypes.data,
+        statistics.histogram.ctypes.data,
+        n_threads,
+    )
+    _check(_library().surveyflow_statistics(instruction_set, ctypes.byref(task)))
+
+
+def array_of(kind: type[ctypes.Structure], specs: Sequence[ctypes.Structure]) -> Any:
+    """A C array of structs."""
+    return (kind * len(specs))(*specs)
+
+
+def _check(outcome: int) -> None:
+    if outcome == _OUT_OF_MEMORY:
+        raise MemoryError("the FFT engine could not get its scratch memory, about 30 MB a thread")
+    if outcome:
+        raise ModelError(f"the native core refused the network (code {outcome}). Use engine = 'keras', and report this.")
+
+
+@cache
+def _source_digest() -> str | None:
+    """Of the sources beside the library, which a wheel holds, too; None where they were taken away."""
+    if not (_NATIVE / "library.cpp").is_file():
+        return None
+    from surveyflow.models.engines.native.build import source_digest
+
+    return source_digest()
+
+
+def _digest_of(library: ctypes.CDLL) -> str:
+    """Of the sources that a library was built from; empty for one that does not say."""
+    try:
+        tell = library.surveyflow_source_digest
+    except AttributeError:
+        return ""
+    tell.restype = ctypes.c_char_p
+    return str(tell().decode())
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(str(LIBRARY))

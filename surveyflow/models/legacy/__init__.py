@@ -1,0 +1,1 @@
+"""The authors' released networks, imported without trusting their files."""

@@ -1,0 +1,1 @@
+"""The working folder: lock, run folders, heartbeats, work lists and unit files."""

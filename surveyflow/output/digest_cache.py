@@ -1,0 +1,69 @@
+"""Digests of mosaic windows, remembered so that an unchanged file is not read again to learn that it is unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from surveyflow.files.durable import write_over
+from surveyflow.values.images import Box
+
+
+class DigestCache:
+    """What is known of one mosaic's windows, in ``ROOT/digests/``; forgotten when a file's size, mtime or inode changes.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    files
+        What identifies the mosaic and its present state: path, size, modification time and inode of each of its files.
+    """
+
+    def __init__(self, root: Path, files: Sequence[Sequence[Any]]) -> None:
+        self._root = root
+        self._state = [list(file) for file in files]
+        name = hashlib.sha256("\0".join(str(file[0]) for file in files).encode()).hexdigest()[:32]
+        self._path = root / "digests" / f"{name}.json"
+        self._digests = self._read()
+
+    def get(self, box: Box) -> Mapping[str, str] | None:
+        """Digests of a window by name; None if they are not known."""
+        return self._digests.get(_name(box))
+
+    def put(self, box: Box, digests: Mapping[str, str]) -> None:
+        """Remember the digests of a window."""
+        self._digests[_name(box)] = dict(digests)
+
+    def save(self) -> None:
+        """Write what is known, in one durable step; before the first run there is no output folder, and nothing is written."""
+        if not self._root.is_dir():
+            return
+        write_over(self._path, json.dumps({"files": self._state, "digests": self._digests}).encode())
+
+    def _read(self) -> dict[str, dict[str, str]]:
+        # A cache that cannot be read is no loss but of time.
+        try:
+            entry = json.loads(self._path.read_bytes())
+            return dict(entry["digests"]) if entry["files"] == self._state else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+
+def forget_digests(root: Path) -> None:
+    """Forget all that is known of mosaics, so that their pixels are read again.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    for path in root.glob("digests/*.json"):
+        path.unlink(missing_ok=True)
+
+
+def _name(box: Box) -> str:
+    return f"{box.y0}:{box.y1},{box.x0}:{box.x1}"

@@ -1,0 +1,238 @@
+"""What a run leaves behind in ``ROOT/runs/<run id>/``: its resolved workflow, its log and its progress."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from surveyflow.files.durable import explained
+
+_TAIL_BYTES = 65_536
+"""Of a progress file: many times a line."""
+
+Phase = Literal["digest", "workers", "units", "publish", "done", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come.
+
+    Parameters
+    ----------
+    phase
+        ``digest`` (reading mosaics to see what changed), ``workers`` (how units find workers, or which are waited for),
+        ``units``, ``publish``, ``done`` or ``stopped``.
+    done, total
+        Jobs of this phase that have ended, and all of them.
+    cutouts_done, cutouts_total
+        Sources of the phase's ended units, and of all its units.
+    failed
+        Jobs of this phase that failed.
+    seconds
+        Since the phase began.
+    message
+        What ended last: a unit's name, or the error of one that failed. Of ``workers``, what there is to know.
+    """
+
+    phase: Phase
+    done: int = 0
+    total: int = 0
+    cutouts_done: int = 0
+    cutouts_total: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def cutouts_per_second(self) -> float:
+        """Mean rate since the phase began; 0 before anything is done."""
+        return self.cutouts_done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at the mean rate; None before anything is done."""
+        if not self.done or not self.total:
+            return None
+        counts = (self.cutouts_done, self.cutouts_total) if self.cutouts_done else (self.done, self.total)
+        return self.seconds * (counts[1] - counts[0]) / counts[0]
+
+    def describe(self) -> str:
+        """Say it in one line: ``3/12 units, 420 cutouts, 61/s, 00:01:20 left``."""
+        if self.phase not in ("digest", "units"):
+            return f"{self.phase} {self.message}".strip()
+        words = [f"{self.done}/{self.total} {'windows' if self.phase == 'digest' else 'units'}"]
+        if self.cutouts_done:
+            words += [f"{self.cutouts_done} cutouts", f"{self.cutouts_per_second:.0f}/s"]
+        if self.seconds_left:
+            words.append(f"{timedelta(seconds=round(self.seconds_left))} left")
+        if self.failed:
+            words.append(f"{self.failed} failed")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The last that is known of a run.
+
+    Parameters
+    ----------
+    run_id
+        Its folder's name: UTC start time and six random digits.
+    updated
+        When it last reported, ISO 8601, UTC.
+    progress
+        What it reported.
+    dashboard
+        Address of its cluster's dashboard; None where there is none.
+    """
+
+    run_id: str
+    updated: str
+    progress: Progress
+    dashboard: str | None = None
+
+    @property
+    def started(self) -> float:
+        """When the run began, seconds since 1970."""
+        return datetime.strptime(self.run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+
+
+class RunFolder:
+    """One run's folder.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    run_id
+        Its name.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.run_id = run_id
+        self.path = root / "runs" / run_id
+
+    @property
+    def worklist(self) -> Path:
+        """The sources of this run's units."""
+        return self.path / "sources.arrow"
+
+    def create(self, workflow_toml: str) -> None:
+        """Make the folder and save the resolved workflow in it."""
+        with explained(self.path):
+            self.path.mkdir(parents=True)
+            (self.path / "workflow.toml").write_text(workflow_toml)
+            (self.path / "log.jsonl").touch()
+
+    def record(self, progress: Progress) -> None:
+        """Append a line to ``progress.jsonl``; a run does not end because its progress cannot be written."""
+        try:
+            with (self.path / "progress.jsonl").open("a") as stream:
+                stream.write(json.dumps({"time": _now(), **asdict(progress)}) + "\n")
+        except OSError as error:
+            logging.getLogger(__name__).warning("run=%s progress was not recorded: %s", self.run_id, error)
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Copy surveyflow's log records into ``log.jsonl`` while the run lasts."""
+        log = JsonLog(self.path / "log.jsonl")
+        try:
+            yield
+        finally:
+            log.close()
+
+    def note_dashboard(self, address: str | None) -> None:
+        """Write down where the cluster's dashboard is, if it has one; as with progress, a run does not end for it."""
+        try:
+            (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}))
+        except OSError as error:
+            logging.getLogger(__name__).warning("run=%s dashboard was not recorded: %s", self.run_id, error)
+
+
+class JsonLog:
+    """A copy of surveyflow's log records, from INFO on, in a file of JSON lines; in place until it is closed.
+
+    Parameters
+    ----------
+    path
+        The file; records are appended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handler = _LogFile(path, delay=True)
+        self._handler.setFormatter(_JsonLines())
+        self._logger = logging.getLogger("surveyflow")
+        self._level = self._logger.level
+        self._logger.addHandler(self._handler)
+        self._logger.setLevel(min(self._level or logging.INFO, logging.INFO))
+
+    def close(self) -> None:
+        """Write no more, and give the loggers back as they were."""
+        self._logger.setLevel(self._level)
+        self._logger.removeHandler(self._handler)
+        self._handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is given up, without a word a line, when its disk is full: the run itself will say so."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if the file can be opened."""
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Drop the record."""
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"time": _now(), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def new_run_id() -> str:
+    """``20221123T081500-3fa9c1``: sorts by start."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def last_run(root: Path) -> RunStatus | None:
+    """The newest run below an output folder that has reported anything; None if there is none."""
+    for folder in sorted((root / "runs").glob("*"), reverse=True):
+        entry = _last_line(folder / "progress.jsonl")
+        if entry is not None:
+            updated = entry.pop("time")
+            return RunStatus(folder.name, updated, Progress(**entry), _dashboard(folder))
+    return None
+
+
+def _dashboard(folder: Path) -> str | None:
+    with suppress(OSError, ValueError, KeyError):
+        return str(json.loads((folder / "cluster.json").read_text())["dashboard"] or "") or None
+    return None
+
+
+def _last_line(path: Path) -> dict[str, Any] | None:
+    """The last complete line of a file that is perhaps being written; None without one."""
+    if not path.exists():
+        return None
+    with path.open("rb") as stream:
+        stream.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+        complete = stream.read().split(b"\n")[:-1]
+    return dict(json.loads(complete[-1])) if complete else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

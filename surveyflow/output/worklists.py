@@ -1,0 +1,69 @@
+"""Which sources belong to which unit of a run: one Arrow file, a record batch a unit, read by the workers.
+
+A job then carries the path and a number, never the sources themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from surveyflow.files.durable import explained
+from surveyflow.values.sources import UnitSources
+
+_TYPES = {
+    "field": pa.string(),
+    "instrument": pa.string(),
+    "source_id": pa.int64(),
+    "ra_deg": pa.float64(),
+    "dec_deg": pa.float64(),
+    "redshift": pa.float64(),
+    "x_pix": pa.float64(),
+    "y_pix": pa.float64(),
+    "status": pa.string(),
+    "flags": pa.int32(),
+}
+_SCHEMA = pa.schema(list(_TYPES.items()))
+
+
+def write_worklist(path: Path, units: Sequence[UnitSources]) -> None:
+    """Write the sources of every unit, in order.
+
+    Parameters
+    ----------
+    path
+        A file that does not exist yet.
+    units
+        The units' sources; each unit holds at least one.
+    """
+    with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        for sources in units:
+            writer.write_batch(_batch(sources))
+
+
+def read_worklist(path: Path, number: int) -> UnitSources:
+    """Read the sources of one unit.
+
+    Parameters
+    ----------
+    path
+        A file written by `write_worklist`.
+    number
+        The unit's place in it, from 0.
+    """
+    with pa.memory_map(str(path)) as source:
+        batch = pa.ipc.open_file(source).get_batch(number)
+        values = {name: batch.column(name).to_numpy(zero_copy_only=False).copy() for name in _TYPES}
+    field = str(values.pop("field")[0])
+    words = {name: values.pop(name).astype(np.str_) for name in ("instrument", "status")}
+    return UnitSources(field=field, **values, **words)
+
+
+def _batch(sources: UnitSources) -> pa.RecordBatch:
+    columns = {item.name: getattr(sources, item.name) for item in fields(sources)}
+    columns["field"] = np.full(len(sources), sources.field)
+    return pa.record_batch({name: pa.array(columns[name], kind) for name, kind in _TYPES.items()}, schema=_SCHEMA)

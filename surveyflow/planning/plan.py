@@ -1,0 +1,160 @@
+"""Which work units a survey is made of, and which of them must be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from surveyflow.planning.keys import changed_parts, unit_key, what_changed
+from surveyflow.planning.source_changes import SourceChanges
+from surveyflow.planning.units import WorkUnit
+from surveyflow.values.jobs import Receipt
+
+
+class Decision(StrEnum):
+    """What a plan does with a unit."""
+
+    DO = "do"
+    KEEP = "keep"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUnit:
+    """A unit with what is to be done with it.
+
+    Parameters
+    ----------
+    name
+        The unit's name.
+    decision, reason
+        What to do, and why, in words.
+    key
+        The unit's key: its results' address; of a dropped unit, the key it had.
+    parts
+        The digests that the key is made of.
+    n_sources
+        Rows in the unit.
+    unit
+        The unit; None when it is dropped.
+    changed
+        The parts that differ from the last published revision's, as `WHAT_CHANGED` names them.
+    source_changes
+        How its sources differ from those of the last published revision; None unless they do, and it is to be done.
+    """
+
+    name: str
+    decision: Decision
+    reason: str
+    key: str
+    parts: Mapping[str, str]
+    n_sources: int
+    unit: WorkUnit | None
+    changed: tuple[str, ...] = ()
+    source_changes: SourceChanges | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every unit of a survey with its decision, in the order of work."""
+
+    units: tuple[PlannedUnit, ...]
+
+    def having(self, decision: Decision) -> tuple[PlannedUnit, ...]:
+        """The units with this decision."""
+        return tuple(planned for planned in self.units if planned.decision is decision)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of units by decision."""
+        return {decision.value: len(self.having(decision)) for decision in Decision}
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """One entry a unit: name, decision, reason, key, sources, parts of the key that changed, and changes of the sources."""
+        return [
+            {
+                "unit": planned.name,
+                "decision": planned.decision.value,
+                "reason": planned.reason,
+                "key": planned.key,
+                "sources": planned.n_sources,
+                "changed": list(planned.changed),
+                "source_changes": None if planned.source_changes is None else asdict(planned.source_changes),
+            }
+            for planned in self.units
+        ]
+
+
+def decide(
+    units: Iterable[tuple[WorkUnit, Mapping[str, str]]],
+    finished: Collection[str],
+    published: Mapping[str, Receipt],
+    source_changes: Mapping[str, SourceChanges] | None = None,
+) -> Plan:
+    """Decide what to do with every unit, and say why.
+
+    Parameters
+    ----------
+    units
+        Every unit of the survey with the parts of its key.
+    finished
+        Keys of the units whose results are on disk.
+    published
+        Receipts of the last published revision's units, by unit name.
+    source_changes
+        How units' sources differ from the last published revision's, by unit name, as far as it is known.
+
+    Returns
+    -------
+    The units in the order of work, those to drop last. The mosaic with the largest unit comes first, and within a mosaic the
+    largest unit: what ends a run is small, and workers keep their models and mosaics from one unit to the next. Batches without
+    pixels come after all others.
+    """
+    known = source_changes or {}
+    decided = [_decide_one(unit, parts, finished, published.get(unit.name), known.get(unit.name)) for unit, parts in units]
+    decided.sort(key=_order_of_work(decided))
+    names = {planned.name for planned in decided}
+    dropped = [_drop(receipt) for name, receipt in sorted(published.items()) if name not in names]
+    return Plan(tuple(decided + dropped))
+
+
+def _order_of_work(planned: Sequence[PlannedUnit]) -> Callable[[PlannedUnit], tuple[Any, ...]]:
+    largest: dict[str, int] = {}
+    for each in planned:
+        largest[_mosaic_of(each)] = max(each.n_sources, largest.get(_mosaic_of(each), 0))
+
+    def order(each: PlannedUnit) -> tuple[Any, ...]:
+        without_pixels = each.unit is None or each.unit.tile is None
+        return without_pixels, -largest[_mosaic_of(each)], _mosaic_of(each), -each.n_sources, each.name
+
+    return order
+
+
+def _mosaic_of(planned: PlannedUnit) -> str:
+    return planned.name.rpartition("/")[0]
+
+
+def _decide_one(
+    unit: WorkUnit,
+    parts: Mapping[str, str],
+    finished: Collection[str],
+    previous: Receipt | None,
+    source_changes: SourceChanges | None,
+) -> PlannedUnit:
+    key = unit_key(parts)
+    changed = () if previous is None else changed_parts(previous.parts, parts)
+    if key in finished:
+        decision = Decision.KEEP
+        reason = "its result is on disk from an earlier run" if changed else "nothing it depends on has changed"
+    elif previous is None:
+        decision, reason = Decision.DO, "no result yet"
+    else:
+        decision, reason = Decision.DO, what_changed(previous.parts, parts, source_changes)
+    return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes)
+
+
+def _drop(receipt: Receipt) -> PlannedUnit:
+    reason = "no longer a unit: no source is left in it, or its field or the tiling changed"
+    return PlannedUnit(receipt.name, Decision.DROP, reason, receipt.key, receipt.parts, receipt.n_rows, None)

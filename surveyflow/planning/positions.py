@@ -1,0 +1,80 @@
+"""The place of each source on its mosaic, and the status of the sources that need no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from surveyflow.planning.instruments import route
+from surveyflow.sky.tiling import owning_tiles
+from surveyflow.values.arrays import Float64Array
+from surveyflow.values.codes import Flag, Status
+from surveyflow.values.sources import SourceList, UnitSources
+
+
+class PixelMap(Protocol):
+    """What planning asks of a mosaic."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def unit(self) -> str | None: ...
+
+    def to_pixels(self, ra_deg: Float64Array, dec_deg: Float64Array) -> tuple[Float64Array, Float64Array]: ...
+
+
+def place(
+    sources: SourceList,
+    routing: Mapping[str, tuple[float, float]],
+    mosaics: Mapping[str, PixelMap],
+    modelled: Collection[str],
+) -> UnitSources:
+    """Settle every source as far as it can be without looking at pixels.
+
+    Parameters
+    ----------
+    sources
+        The sources of one field.
+    routing
+        Half-open redshift range of each instrument.
+    mosaics
+        The field's mosaics by instrument.
+    modelled
+        The instruments for which this field has a model.
+
+    Returns
+    -------
+    The same sources in the same order, with instrument, position and flags, and with a status unless pixels decide it.
+    """
+    instrument = route(sources.redshift, routing)
+    x_pix, y_pix = (np.full(len(sources), np.nan) for _ in range(2))
+    status = np.full(len(sources), "", dtype="U16")
+    flags = np.zeros(len(sources), dtype=np.int32)
+    for name in np.unique(instrument[instrument != ""]):
+        rows = instrument == name
+        if name in mosaics:
+            x_pix[rows], y_pix[rows] = mosaics[name].to_pixels(sources.ra_deg[rows], sources.dec_deg[rows])
+            on_image = owning_tiles(x_pix[rows], y_pix[rows], mosaics[name].shape, max(mosaics[name].shape))[0] >= 0
+            status[rows] = np.where(on_image, "", Status.OFF_MOSAIC)
+        else:
+            status[rows] = Status.OFF_MOSAIC
+            flags[rows] |= Flag.NO_MOSAIC
+        if name not in modelled:
+            status[rows] = Status.NO_MODEL
+    status[instrument == ""] = Status.NO_MODEL
+    status[np.isnan(sources.redshift)] = Status.NO_REDSHIFT
+    return UnitSources(
+        field=sources.field,
+        instrument=instrument,
+        source_id=sources.source_id,
+        ra_deg=sources.ra_deg,
+        dec_deg=sources.dec_deg,
+        redshift=sources.redshift,
+        x_pix=x_pix,
+        y_pix=y_pix,
+        status=status,
+        flags=flags,
+    )

@@ -1,0 +1,81 @@
+"""How a unit's sources differ from those that its earlier rows were made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from surveyflow.values.arrays import BoolArray, Float64Array
+from surveyflow.values.sources import UnitSources
+
+COMPARED_COLUMNS = ["source_id", "ra", "dec", "redshift", "x_pix", "y_pix", "status"]
+"""Columns of the earlier rows that `compare_sources` needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChanges:
+    """Numbers of sources by what became of them; one that moved and got another redshift counts in both.
+
+    Parameters
+    ----------
+    added, removed
+        Sources that only the later, or only the earlier, unit has.
+    moved
+        Sources whose sky position changed.
+    redshifts
+        Sources whose redshift changed.
+    placed
+        Sources at the same sky position whose place on the mosaic, or whose status without looking at pixels, changed.
+    """
+
+    added: int
+    removed: int
+    moved: int
+    redshifts: int
+    placed: int
+
+    def in_words(self) -> str:
+        """``3 sources added, 1 source removed``; empty if the sources themselves are the same."""
+        return ", ".join(self._phrases())
+
+    def _phrases(self) -> Iterator[str]:
+        for number, what in ((self.added, "added"), (self.removed, "removed"), (self.moved, "moved")):
+            if number:
+                yield f"{number} source{'s' * (number > 1)} {what}"
+        if self.redshifts:
+            yield f"{self.redshifts} redshift{'s' * (self.redshifts > 1)} changed"
+
+
+def compare_sources(rows: pa.Table, sources: UnitSources) -> SourceChanges:
+    """Compare a unit's sources with earlier rows of the unit of the same name.
+
+    Parameters
+    ----------
+    rows
+        The earlier rows, with `COMPARED_COLUMNS`.
+    sources
+        The sources now.
+    """
+    _, old, new = np.intersect1d(rows["source_id"].to_numpy(), sources.source_id, return_indices=True)
+    earlier, now = rows.take(old), sources.take(new)
+
+    moved = _differs(earlier["ra"], now.ra_deg) | _differs(earlier["dec"], now.dec_deg)
+    settled = (now.status != "") & (earlier["status"].to_numpy(zero_copy_only=False).astype(np.str_) != now.status)
+    placed = _differs(earlier["x_pix"], now.x_pix) | _differs(earlier["y_pix"], now.y_pix) | settled
+    return SourceChanges(
+        added=len(sources) - len(new),
+        removed=len(rows) - len(old),
+        moved=int(moved.sum()),
+        redshifts=int(_differs(earlier["redshift"], now.redshift).sum()),
+        placed=int((placed & ~moved).sum()),
+    )
+
+
+def _differs(column: pa.ChunkedArray, values: Float64Array) -> BoolArray:
+    """(n,) bool; a null equals NaN."""
+    earlier: Float64Array = column.to_numpy()
+    differs: BoolArray = (earlier != values) & ~(np.isnan(earlier) & np.isnan(values))
+    return differs

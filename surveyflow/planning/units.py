@@ -1,0 +1,95 @@
+"""Work units: one tile of one mosaic with its sources, or a batch of sources that need no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from surveyflow.planning.positions import PixelMap
+from surveyflow.sky.tiling import owning_tiles, tile
+from surveyflow.tasks.card import ModelCard
+from surveyflow.values.images import Tile
+from surveyflow.values.sources import UnitSources
+
+SETTLED_ROWS_PER_UNIT = 100_000
+"""Rows of sources that need no pixels, in one unit: a few seconds of writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkUnit:
+    """One tile of one mosaic with its sources, or a batch of sources that need no pixels.
+
+    Parameters
+    ----------
+    name
+        ``EGS/F814W/y000x001``, or ``EGS/settled/000``.
+    sources
+        Its sources, sorted by id.
+    instrument
+        Instrument of its mosaic; None for a batch without pixels.
+    tile
+        Its tile; None for a batch without pixels.
+    """
+
+    name: str
+    sources: UnitSources
+    instrument: str | None = None
+    tile: Tile | None = None
+
+    @property
+    def field(self) -> str:
+        """Field of its sources."""
+        return self.sources.field
+
+    @property
+    def place(self) -> str:
+        """Field and instrument whose models it needs: ``EGS/F814W``; empty for a batch without pixels."""
+        return f"{self.field}/{self.instrument}" if self.instrument else ""
+
+
+def units_of_field(
+    placed: UnitSources, mosaics: Mapping[str, PixelMap], cards: Mapping[str, ModelCard], core_size: int
+) -> list[WorkUnit]:
+    """Divide a field's placed sources into work units; every source is in exactly one.
+
+    Parameters
+    ----------
+    placed
+        What `place` returned.
+    mosaics, cards
+        The field's mosaics and merger models by instrument.
+    core_size
+        Side of a tile's core, pixels.
+    """
+    placed = placed.take(np.argsort(placed.source_id, kind="stable"))
+    units = _settled_units(placed.take(placed.status != ""))
+    for name in np.unique(placed.instrument[placed.status == ""]):
+        sources = placed.take((placed.status == "") & (placed.instrument == name))
+        cutout_size = cards[name].architecture.input_size
+        units += _tile_units(sources, str(name), mosaics[name].shape, core_size, cutout_size)
+    return units
+
+
+def _settled_units(sources: UnitSources) -> list[WorkUnit]:
+    starts = range(0, len(sources), SETTLED_ROWS_PER_UNIT)
+    return [
+        WorkUnit(
+            f"{sources.field}/settled/{number:03d}",
+            sources.take(np.arange(start, min(start + SETTLED_ROWS_PER_UNIT, len(sources)))),
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def _tile_units(
+    sources: UnitSources, instrument: str, shape: tuple[int, int], core_size: int, cutout_size: int
+) -> list[WorkUnit]:
+    rows, columns = owning_tiles(sources.x_pix, sources.y_pix, shape, core_size)
+    units = []
+    for row, column in np.unique(np.stack([rows, columns], axis=1), axis=0):
+        owner = tile(shape, core_size, cutout_size, int(row), int(column))
+        members = sources.take((rows == row) & (columns == column))
+        units.append(WorkUnit(f"{sources.field}/{instrument}/{owner.name}", members, instrument, owner))
+    return units

@@ -1,0 +1,1 @@
+"""Published revisions of a catalog."""

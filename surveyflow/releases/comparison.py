@@ -1,0 +1,253 @@
+"""How two revisions of a catalog differ: rows added, removed and changed, and by how much the results moved.
+
+A region of the sky is in memory at a time, and the keys of the rows that only one revision has there. Files that are equal are
+not read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from surveyflow.catalog.hats import Partition, read_partitions
+from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.releases.revisions import Revision, find, open_catalog, read_manifest
+from surveyflow.stats.shifts import Shifts
+from surveyflow.values.arrays import BoolArray, Int64Array
+from surveyflow.values.codes import Status
+
+SOURCES_NAMED = 20
+"""Sources of each kind that a difference names; the others are counted."""
+
+SHIFTED_COLUMNS = ("f_pm", "p_pm_mean")
+
+_KEY = ["field", "source_id"]
+_NO_KEYS = CATALOG_SCHEMA.empty_table().select(_KEY)
+_PROVENANCE = {"unit_key"}
+"""Changes whenever a unit is done again, also where its results are the same."""
+
+SourceName = tuple[str, int]
+"""Field and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed in sources that both revisions have.
+
+    Parameters
+    ----------
+    n_recomputed
+        Rows of units that were done again with the same result: only ``unit_key`` differs.
+    n_changed
+        Rows that differ in any other column.
+    first
+        Field and id of the first of these.
+    columns
+        Number of changed rows by column.
+    transitions
+        Number of changed rows by status before and after, where it differs.
+    shifts
+        Changes of `SHIFTED_COLUMNS` in rows that are ok in both revisions.
+    """
+
+    n_recomputed: int = 0
+    n_changed: int = 0
+    first: tuple[SourceName, ...] = ()
+    columns: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    shifts: Mapping[str, Shifts] = field(default_factory=lambda: dict.fromkeys(SHIFTED_COLUMNS, Shifts.none()))
+
+    @classmethod
+    def between(cls, old: pa.Table, new: pa.Table) -> Changes:
+        """Compare tables of the same sources in the same order."""
+        differs = {name: _differs(old[name], new[name]) for name in CATALOG_SCHEMA.names}
+        changed = np.any([rows for name, rows in differs.items() if name not in _PROVENANCE], axis=0)
+        status = [table["status"].filter(differs["status"]).to_pylist() for table in (old, new)]
+        return cls(
+            n_recomputed=int((differs["unit_key"] & ~changed).sum()),
+            n_changed=int(changed.sum()),
+            first=_first(new.filter(changed)),
+            columns=Counter({name: int((rows & changed).sum()) for name, rows in differs.items()}),
+            transitions=Counter(zip(*status, strict=True)),
+            shifts={name: _shifts(old, new, name, differs[name]) for name in SHIFTED_COLUMNS},
+        )
+
+    def __or__(self, other: Changes) -> Changes:
+        """The changes of both sets of sources together."""
+        return Changes(
+            n_recomputed=self.n_recomputed + other.n_recomputed,
+            n_changed=self.n_changed + other.n_changed,
+            first=tuple(sorted(self.first + other.first)[:SOURCES_NAMED]),
+            columns=self.columns + other.columns,
+            transitions=self.transitions + other.transitions,
+            shifts={name: self.shifts[name] | other.shifts[name] for name in SHIFTED_COLUMNS},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What changed from one revision to another.
+
+    Parameters
+    ----------
+    before, after
+        The revisions.
+    changes
+        What changed in sources that both have.
+    n_added, n_removed
+        Sources that only the later, or only the earlier, revision has.
+    added, removed
+        Field and id of the first of these.
+    """
+
+    before: Revision
+    after: Revision
+    changes: Changes
+    n_added: int
+    n_removed: int
+    added: tuple[SourceName, ...]
+    removed: tuple[SourceName, ...]
+
+    @property
+    def n_unchanged(self) -> int:
+        """Rows that are the same in every column."""
+        return self.after.n_rows - self.n_added - self.changes.n_changed - self.changes.n_recomputed
+
+    def as_json(self) -> dict[str, Any]:
+        """The difference as JSON can hold it."""
+        changes = self.changes
+        return {
+            "before": {"revision": self.before.name, "rows": self.before.n_rows},
+            "after": {"revision": self.after.name, "rows": self.after.n_rows},
+            "rows": {
+                "added": self.n_added,
+                "removed": self.n_removed,
+                "changed": changes.n_changed,
+                "recomputed": changes.n_recomputed,
+                "unchanged": self.n_unchanged,
+            },
+            "sources": {"added": self.added, "removed": self.removed, "changed": changes.first},
+            "columns": {name: changes.columns[name] for name in CATALOG_SCHEMA.names if changes.columns[name]},
+            "status": [{"before": one, "after": two, "rows": n} for (one, two), n in sorted(changes.transitions.items())],
+            "shifts": {name: shifts.summary() for name, shifts in changes.shifts.items()},
+        }
+
+
+def compare(root: Path | str, before: str, after: str) -> Difference:
+    """Compare two revisions.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    before, after
+        ``latest``, releases or revisions.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    """
+    root = Path(root)
+    revisions = find(root, before), find(root, after)
+    changes, gone, come = Changes(), [_NO_KEYS], [_NO_KEYS]
+    for old, new in (map(_read, files) for files in _regions(*revisions)):
+        old_rows, new_rows = _matches(old, new)
+        changes |= Changes.between(old.take(old_rows), new.take(new_rows))
+        gone.append(_keys_without(old, old_rows))
+        come.append(_keys_without(new, new_rows))
+    old_keys, new_keys = pa.concat_tables(gone), pa.concat_tables(come)
+    old_rows, new_rows = _matches(old_keys, new_keys)
+    changes |= _changes_of_moved(root, revisions, old_keys.take(old_rows))
+    removed, added = _keys_without(old_keys, old_rows), _keys_without(new_keys, new_rows)
+    return Difference(*revisions, changes, len(added), len(removed), _first(added), _first(removed))
+
+
+def _regions(old: Revision, new: Revision) -> Iterator[tuple[list[Path], list[Path]]]:
+    """Files of both revisions by region of the sky; regions whose files are equal are left out.
+
+    Cells are nested, so that two of them share no sky or one holds the other: a region is a cell that no other holds.
+    """
+    digests = [read_manifest(revision.path)["files"] for revision in (old, new)]
+    cells = [(cell, side) for side, revision in enumerate((old, new)) for cell in read_partitions(revision.path)]
+    for region in _grouped(sorted(cells, key=lambda entry: (entry[0].span[0], -entry[0].span[1]))):
+        paths = [[str(cell.path) for cell, of_side in region if of_side == side] for side in (0, 1)]
+        contents = [[(path, files[path]["sha256"]) for path in own] for own, files in zip(paths, digests, strict=True)]
+        if contents[0] != contents[1]:
+            yield [old.path / path for path in paths[0]], [new.path / path for path in paths[1]]
+
+
+def _grouped(cells: Sequence[tuple[Partition, int]]) -> Iterator[list[tuple[Partition, int]]]:
+    group: list[tuple[Partition, int]] = []
+    for cell, side in cells:
+        if group and cell.span[0] >= group[0][0].span[1]:
+            yield group
+            group = []
+        group.append((cell, side))
+    if group:
+        yield group
+
+
+def _read(paths: Sequence[Path]) -> pa.Table:
+    return pa.concat_tables([CATALOG_SCHEMA.empty_table(), *(pq.read_table(path, partitioning=None) for path in paths)])
+
+
+def _matches(old: pa.Table, new: pa.Table) -> tuple[Int64Array, Int64Array]:
+    """Row numbers of the sources that both tables have."""
+    joined = _numbered(old, "old").join(_numbered(new, "new"), _KEY, join_type="inner")
+    return joined["old"].to_numpy(), joined["new"].to_numpy()
+
+
+def _numbered(table: pa.Table, name: str) -> pa.Table:
+    return table.select(_KEY).append_column(name, pa.array(np.arange(len(table))))
+
+
+def _keys_without(table: pa.Table, rows: Int64Array) -> pa.Table:
+    """Keys of the other rows."""
+    keep = np.ones(len(table), dtype=bool)
+    keep[rows] = False
+    return table.select(_KEY).filter(keep).replace_schema_metadata(None)
+
+
+def _changes_of_moved(root: Path, revisions: Sequence[Revision], keys: pa.Table) -> Changes:
+    """What changed in sources that moved from one region to another."""
+    if not len(keys):
+        return Changes()
+    old, new = (_rows_of(root, revision.name, keys) for revision in revisions)
+    old_rows, new_rows = _matches(old, new)
+    return Changes.between(old.take(old_rows), new.take(new_rows))
+
+
+def _shifts(old: pa.Table, new: pa.Table, name: str, differs: BoolArray) -> Shifts:
+    both_ok = pc.and_(pc.equal(old["status"], Status.OK), pc.equal(new["status"], Status.OK))
+    rows = differs & np.asarray(both_ok)
+    return Shifts.between(old[name].filter(rows).to_numpy(), new[name].filter(rows).to_numpy())
+
+
+def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> BoolArray:
+    """(n,) bool: whether two columns differ; null equals null."""
+    if pa.types.is_fixed_size_list(old.type):
+        items = _differs(pc.list_flatten(old), pc.list_flatten(new))
+        return np.asarray(items.reshape(len(old), old.type.list_size).any(axis=1))
+    values = pc.fill_null(pc.not_equal(old, new), fill_value=False)
+    return np.asarray(pc.or_(values, pc.xor(pc.is_null(old), pc.is_null(new))))
+
+
+def _rows_of(root: Path, revision: str, keys: pa.Table) -> pa.Table:
+    """A revision's rows of some sources."""
+    candidates = open_catalog(root, revision).to_table(filter=pc.field("source_id").isin(keys["source_id"].combine_chunks()))
+    return candidates.take(_matches(candidates, keys)[0])
+
+
+def _first(rows: pa.Table) -> tuple[SourceName, ...]:
+    """Names of the first few sources."""
+    few = rows.select(_KEY).sort_by([(name, "ascending") for name in _KEY]).slice(0, SOURCES_NAMED)
+    return tuple(zip(few["field"].to_pylist(), few["source_id"].to_pylist(), strict=True))

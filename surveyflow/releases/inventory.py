@@ -1,0 +1,75 @@
+"""Which revisions an output folder holds, and how much space each takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from surveyflow.errors import CatalogNotFound
+from surveyflow.releases.revisions import Revision, latest, readable_revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A revision and its size.
+
+    Parameters
+    ----------
+    revision
+        The revision.
+    is_latest
+        Whether readers get it.
+    n_bytes
+        Size of its files.
+    n_new_bytes
+        Size of those that it does not share with the revisions before it.
+    """
+
+    revision: Revision
+    is_latest: bool
+    n_bytes: int
+    n_new_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The holding as JSON can hold it."""
+        return {
+            "revision": self.revision.name,
+            "latest": self.is_latest,
+            "created": self.revision.created,
+            "rows": self.revision.n_rows,
+            "status": dict(self.revision.status_counts),
+            "bytes": self.n_bytes,
+            "new_bytes": self.n_new_bytes,
+            "path": str(self.revision.path),
+        }
+
+
+def take_inventory(root: Path) -> list[Holding]:
+    """List the revisions whose manifests are sound, in the order of their publication.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    CatalogNotFound
+        If nothing was published there, or ``latest`` points to nothing.
+    CatalogError
+        If the manifest of the revision that ``latest`` names is damaged.
+    """
+    current = latest(root)
+    seen: set[tuple[int, int]] = set()
+    holdings = []
+    revisions, damaged = readable_revisions(root)
+    for revision in revisions:
+        states = [path.stat() for path in revision.path.rglob("*") if path.is_file()]
+        new = [state for state in states if (state.st_dev, state.st_ino) not in seen]
+        seen.update((state.st_dev, state.st_ino) for state in states)
+        sizes = sum(state.st_size for state in states), sum(state.st_size for state in new)
+        holdings.append(Holding(revision, current is not None and revision.name == current.name, *sizes))
+    if not holdings and not damaged:
+        raise CatalogNotFound(f"{root} holds no revisions. Name the output folder of a finished run.")
+    return holdings

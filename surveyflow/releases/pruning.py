@@ -1,0 +1,153 @@
+"""Which old revisions and results can go, and their removal.
+
+Kept are the newest revisions, the one that readers get, every unit that a kept revision was made of, and every unit made
+since the last publish: an unfinished run will want those.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from surveyflow.files.durable import explained, sync_folder
+from surveyflow.output.lock import RunLock
+from surveyflow.output.run_folders import new_run_id
+from surveyflow.releases.revision_numbers import remember_numbers
+from surveyflow.releases.revisions import LATEST, MANIFEST, Revision, find, in_order_of_publication, read_manifest
+
+PRUNED = ".pruned-"
+"""Begins the name of a revision that is being removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What can go from an output folder.
+
+    Parameters
+    ----------
+    revisions
+        Revisions to remove, the oldest first.
+    kept
+        Names of the revisions to keep.
+    units
+        Files of each unit to remove, by key.
+    n_bytes
+        Space that this frees; files that are shared with what stays free none.
+    """
+
+    revisions: tuple[Revision, ...]
+    kept: tuple[str, ...]
+    units: Mapping[str, Sequence[Path]]
+    n_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The pruning as JSON can hold it."""
+        names = [revision.name for revision in self.revisions]
+        return {"revisions": names, "kept": list(self.kept), "units": len(self.units), "bytes": self.n_bytes}
+
+
+def plan_pruning(root: Path, keep: int) -> Pruning:
+    """Say what can go; nothing is changed.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    keep
+        Number of revisions to keep, the newest first, at least 1. The one that ``latest`` names is kept in any case.
+
+    Raises
+    ------
+    CatalogNotFound
+        If nothing was published there.
+    ValueError
+        If ``keep`` is below 1.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, not {keep}")
+    current = find(root, LATEST).name
+    revisions = in_order_of_publication(root)
+    kept = [revision for revision in revisions if revision in revisions[-keep:] or revision.name == current]
+    gone = tuple(revision for revision in revisions if revision not in kept)
+    units = _unwanted_units(root, kept, since=(revisions[-1].path / MANIFEST).stat().st_mtime)
+    files = [*_files(gone), *(path for paths in units.values() for path in paths)]
+    return Pruning(gone, tuple(revision.name for revision in kept), units, _freed(files))
+
+
+def prune(root: Path, keep: int) -> Pruning:
+    """Remove old revisions, and units that no revision needs any more. The number of a removed revision is never given again.
+
+    Parameters
+    ----------
+    root, keep
+        As in `plan_pruning`.
+
+    Returns
+    -------
+    What was removed.
+
+    Raises
+    ------
+    CatalogNotFound
+        If nothing was published there.
+    LockHeld
+        If a run works on the folder.
+    OutputError
+        If the file system refuses; what was removed by then is gone, and every kept revision is whole.
+    """
+    find(root, LATEST)
+    with RunLock(root, f"prune-{new_run_id()}"):
+        pruning = plan_pruning(root, keep)
+        with explained(root):
+            for ruin in (root / "releases").glob(f"{PRUNED}*"):
+                shutil.rmtree(ruin)
+            if pruning.revisions:
+                remember_numbers(root)
+            for revision in pruning.revisions:
+                _remove_revision(revision)
+            for key, paths in pruning.units.items():
+                _remove_unit(key, paths)
+    return pruning
+
+
+def _unwanted_units(root: Path, kept: Iterable[Revision], since: float) -> dict[str, list[Path]]:
+    """Files of the units that are in no kept revision and older than the last publish, by key."""
+    wanted = {unit["key"] for revision in kept for unit in read_manifest(revision.path).get("unit_keys", [])}
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in root.glob("units/*/[!.]*"):
+        found[path.name.split(".")[0]].append(path)
+    return {
+        key: sorted(paths)
+        for key, paths in sorted(found.items())
+        if key not in wanted and max(path.stat().st_mtime for path in paths) < since
+    }
+
+
+def _files(revisions: Iterable[Revision]) -> list[Path]:
+    return [path for revision in revisions for path in revision.path.rglob("*") if path.is_file()]
+
+
+def _freed(paths: Iterable[Path]) -> int:
+    """Bytes of the files all of whose names are among these."""
+    states = [path.stat() for path in paths]
+    names = Counter((state.st_dev, state.st_ino) for state in states)
+    files = {(state.st_dev, state.st_ino): state for state in states}
+    return sum(state.st_size for file, state in files.items() if names[file] == state.st_nlink)
+
+
+def _remove_revision(revision: Revision) -> None:
+    """Take its name first, so that nobody finds half of it; the next publish removes what a killed pruner leaves."""
+    hidden = revision.path.with_name(f"{PRUNED}{revision.name}")
+    revision.path.rename(hidden)
+    sync_folder(hidden.parent)
+    shutil.rmtree(hidden)
+
+
+def _remove_unit(key: str, paths: Sequence[Path]) -> None:
+    """Remove the receipt first: without it, the other files do not count."""
+    for path in sorted(paths, key=lambda path: path.name != f"{key}.json"):
+        path.unlink(missing_ok=True)

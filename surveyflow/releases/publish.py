@@ -1,0 +1,287 @@
+"""How a revision of the catalog is published.
+
+A revision is built aside, under a hidden name, checked, and then renamed; the link is swapped last. Readers see the old
+revision or the new one, never anything between.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
+from surveyflow.errors import CatalogError, InputError
+from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
+from surveyflow.output.units import read_unit, unit_path
+from surveyflow.releases.draws import link_draws
+from surveyflow.releases.pruning import PRUNED
+from surveyflow.releases.revision_numbers import highest_number
+from surveyflow.releases.revisions import (
+    LATEST,
+    MANIFEST,
+    RELEASE_PATTERN,
+    Revision,
+    find,
+    latest,
+    list_revisions,
+    open_catalog,
+    point_latest_at,
+    read_catalog,
+    read_manifest,
+    revision_names,
+)
+from surveyflow.releases.verify import check_catalog, check_digests
+from surveyflow.values.arrays import Int64Array
+from surveyflow.values.jobs import Receipt
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions", "open_catalog", "point_latest_at", "publish"]
+__all__ += ["read_catalog", "read_manifest"]
+
+_BUILDING = ".building-"
+_REMOVE_IT = "Remove the file and run again: the unit is then done anew."
+
+
+def publish(
+    root: Path,
+    release: str,
+    receipts: Sequence[Receipt],
+    extra_rows: pa.Table | None,
+    manifest: Mapping[str, Any],
+    *,
+    decorate: Callable[[Path], object] | None = None,
+    guard: Callable[[], object] | None = None,
+) -> Revision:
+    """Publish a revision made of units and further rows, in one atomic step. The caller holds the `RunLock`.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        Name of the release: letters, digits and ``. _ + -``.
+    receipts
+        The units whose rows make the catalog.
+    extra_rows
+        Catalog rows that no unit holds (sources of failed units); None if there are none.
+    manifest
+        What to say of the revision's making, as JSON can hold it. If it says ``expected_rows``, so many rows there must be;
+        ``survey`` is part of the catalog's name. Added are ``revision``, ``release``, ``schema_version``, ``rows``,
+        ``status``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
+    decorate
+        Called with the finished folder before it is published, to add files to it. If it fails, they are left out.
+    guard
+        Called last, just before the revision appears; what it raises stops the publishing.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog fails a check; nothing is published then.
+    InputError
+        If the release's name cannot be a folder's.
+    OutputError
+        If the file system refuses; nothing is published then.
+    """
+    name = _next_name(root, release)
+    _sweep(root)
+    status_counts = _expected(root, receipts, extra_rows, manifest)
+    with _building(root, name) as folder:
+        before = _before(root)
+        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows), before=before)
+        write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset, before=before)
+        check_catalog(folder, status_counts)
+        link_draws(folder, root, receipts)
+        about = _about(manifest, name, release, status_counts, dataset)
+        _decorate(folder, about, decorate)
+        check_digests(folder, dataset.digests)
+        _seal(folder, about)
+        if guard is not None:
+            guard()
+        final = _move_into_place(folder, root, name)
+    point_latest_at(root, name)
+    logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
+    return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A unit's rows on disk."""
+
+    root: Path
+    receipt: Receipt
+
+    def cells(self) -> Int64Array:
+        cells: Int64Array = self._read(["_healpix_29"])["_healpix_29"].to_numpy()
+        if len(cells) != self.receipt.n_rows:
+            raise CatalogError(
+                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, its receipt says {self.receipt.n_rows}. "
+                f"{_REMOVE_IT}"
+            )
+        return cells
+
+    def rows(self) -> pa.Table:
+        path = unit_path(self.root, self.receipt.key)
+        rows = self._read(None)
+        if file_digest(path) != self.receipt.digest:
+            raise CatalogError(f"{path} (unit {self.receipt.name}) is damaged: it differs from its receipt. {_REMOVE_IT}")
+        if not rows.schema.equals(CATALOG_SCHEMA):
+            raise CatalogError(f"{path} has another schema than this version of surveyflow's. {_REMOVE_IT}")
+        return rows
+
+    def _read(self, columns: list[str] | None) -> pa.Table:
+        try:
+            return read_unit(self.root, self.receipt.key, columns)
+        except (OSError, pa.ArrowException) as error:
+            raise CatalogError(
+                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. {_REMOVE_IT}"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Extra:
+    """Rows in memory."""
+
+    table: pa.Table
+
+    def cells(self) -> Int64Array:
+        cells: Int64Array = self.table["_healpix_29"].to_numpy()
+        return cells
+
+    def rows(self) -> pa.Table:
+        return self.table
+
+
+def _row_sources(root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None) -> list[RowSource]:
+    extra = [] if extra_rows is None else [_Extra(extra_rows)]
+    return [*(_Unit(root, receipt) for receipt in receipts), *extra]
+
+
+def _expected(
+    root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, manifest: Mapping[str, Any]
+) -> dict[str, int]:
+    """Rows by status that the revision must have."""
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.status_counts)
+    if extra_rows is not None:
+        counts.update(extra_rows["status"].to_pylist())
+    n_rows = manifest.get("expected_rows", counts.total())
+    if counts.total() != n_rows:
+        raise CatalogError(f"{root}: units and further rows hold {counts.total()} sources, but the source lists {n_rows}.")
+    return dict(sorted(counts.items()))
+
+
+def _about(
+    manifest: Mapping[str, Any], name: str, release: str, status_counts: Mapping[str, int], dataset: Dataset
+) -> dict[str, Any]:
+    return {
+        **manifest,
+        "revision": name,
+        "release": release,
+        "schema_version": SCHEMA_VERSION,
+        "rows": dataset.n_rows,
+        "status": dict(status_counts),
+        "weights_origin": list(dataset.facts.weights_origins),
+    }
+
+
+def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path], object] | None) -> None:
+    """Let the caller add files to a folder that looks published; on failure remove what was added."""
+    if decorate is None:
+        return
+    before = set(_files(folder))
+    draft = folder / MANIFEST
+    with explained(draft):
+        draft.write_text(json.dumps({**about, "files": {}}))  # these are not settled yet
+    try:
+        decorate(folder)
+    except Exception:
+        logger.warning("revision=%s will lack what could not be added to it", about["revision"], exc_info=True)
+        for path in set(_files(folder)) - before - {draft}:
+            path.unlink()
+    draft.unlink()
+
+
+def _seal(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write the manifest, and make everything durable and read-only."""
+    files = {str(path.relative_to(folder)): _file_entry(path) for path in _files(folder)}
+    write_new(folder / MANIFEST, json.dumps({**about, "files": files}, indent=1).encode())
+    with explained(folder):
+        for path in _files(folder):
+            _make_read_only(path)
+            sync_file(path)
+        for subfolder in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
+            sync_folder(subfolder)
+
+
+def _make_read_only(path: Path) -> None:
+    mode = path.stat().st_mode
+    if mode & 0o222:  # not so where the file is shared with an earlier revision, which stays as it is to the last detail
+        path.chmod(mode & ~0o222)
+
+
+def _file_entry(path: Path) -> dict[str, Any]:
+    return {"size_bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _before(root: Path) -> Path | None:
+    """Folder of the revision whose files the next one may share; None if there is none."""
+    names = revision_names(root)
+    link = root / LATEST
+    current = link.readlink().name if link.is_symlink() else None
+    return root / "releases" / (current if current in names else names[-1]) if names else None
+
+
+@contextmanager
+def _building(root: Path, name: str) -> Iterator[Path]:
+    """A folder to build a revision in; removed if that fails."""
+    folder = root / "releases" / f"{_BUILDING}{name}"
+    with explained(folder):
+        make_folder(folder)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _move_into_place(folder: Path, root: Path, name: str) -> Path:
+    final = root / "releases" / name
+    with explained(final):
+        folder.rename(final)
+        sync_folder(final.parent)
+    return final
+
+
+def _sweep(root: Path) -> None:
+    """Remove what publishers and pruners that died left behind."""
+    with explained(root):
+        for prefix in (_BUILDING, PRUNED):
+            for folder in (root / "releases").glob(f"{prefix}*"):
+                shutil.rmtree(folder)
+        for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
+            link.unlink()
+
+
+def _next_name(root: Path, release: str) -> str:
+    if not re.fullmatch(RELEASE_PATTERN, release) or release == LATEST:
+        raise InputError(
+            f"the release's name {release!r} cannot be a folder's. Use letters, digits and . _ + -, but not the word {LATEST}."
+        )
+    return f"{release}-r{highest_number(root, release) + 1}"

@@ -1,0 +1,306 @@
+"""Which revisions of the catalog there are, and how one is opened.
+
+``ROOT/releases/v1.0-r2`` is an immutable HATS catalog with its ``manifest.json``; ``ROOT/latest`` is a symbolic link to one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
+
+from surveyflow.catalog.hats import read_partitions
+from surveyflow.errors import CatalogError, CatalogNotFound
+from surveyflow.files.durable import explained, sync_folder, temporary_path
+
+LATEST = "latest"
+MANIFEST = "manifest.json"
+
+RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+_REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A published snapshot of the catalog.
+
+    Parameters
+    ----------
+    name
+        ``v1.0-r2``: the release, and a number that counts its revisions from 1.
+    path
+        Its folder.
+    n_rows
+        Its rows.
+    status_counts
+        Rows by status.
+    created
+        When the run that made it described it, ISO 8601, UTC; ``""`` if it did not say.
+    """
+
+    name: str
+    path: Path
+    n_rows: int
+    status_counts: Mapping[str, int]
+    created: str = ""
+
+
+def list_revisions(root: Path) -> list[Revision]:
+    """Every published revision, by release and number.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    return [_revision(root, name) for name in revision_names(root)]
+
+
+def in_order_of_publication(root: Path) -> list[Revision]:
+    """Every published revision, the oldest first.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    return sorted(list_revisions(root), key=publication_order)
+
+
+def readable_revisions(root: Path) -> tuple[list[Revision], dict[str, str]]:
+    """The published revisions whose manifests are sound, the oldest first; and what is wrong with the others, by name.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    readable, damaged = [], {}
+    for name in revision_names(root):
+        try:
+            readable.append(_revision(root, name))
+        except CatalogError as error:
+            damaged[name] = str(error)
+    return sorted(readable, key=publication_order), damaged
+
+
+def publication_order(revision: Revision) -> tuple[str, tuple[str, int]]:
+    """What sorts revisions by the time of their publication."""
+    return revision.created, split_name(revision.name)
+
+
+def latest(root: Path) -> Revision | None:
+    """The revision that readers get; None if nothing was published.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    CatalogNotFound
+        If ``latest`` points to nothing.
+    """
+    return find(root, LATEST) if (root / LATEST).is_symlink() else None
+
+
+def find(root: Path, release: str = LATEST) -> Revision:
+    """Find a revision by name.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        ``latest``; a release, ``v1.0``, for its newest revision; or a revision, ``v1.0-r2``.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision, or no catalog at all.
+    """
+    link = root / LATEST
+    if release == LATEST and link.is_symlink():
+        return _pointed_at(root, link.readlink().name)
+    names = revision_names(root)
+    if not names:
+        raise CatalogNotFound(
+            f"{root} holds no catalog: no revision was published there. Name the output folder of a finished run."
+        )
+    of_release = [name for name in names if release in {name, split_name(name)[0]}]
+    if not of_release:
+        raise CatalogNotFound(f"{root} has no release or revision {release}. It has {', '.join(names)}.")
+    return _revision(root, of_release[-1])
+
+
+def read_manifest(revision_folder: Path) -> dict[str, Any]:
+    """Read what a revision says of its own making.
+
+    Parameters
+    ----------
+    revision_folder
+        A revision's folder.
+
+    Raises
+    ------
+    CatalogNotFound
+        If the folder holds no manifest.
+    CatalogError
+        If the manifest is damaged, or lacks what every manifest holds.
+    """
+    try:
+        manifest = json.loads((revision_folder / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise CatalogNotFound(f"{revision_folder} is no revision: it has no {MANIFEST}.") from error
+    except ValueError as error:
+        raise _damaged(revision_folder, str(error)) from error
+    if missing := sorted({"rows", "status", "files"} - set(manifest if isinstance(manifest, dict) else ())):
+        raise _damaged(revision_folder, f"it lacks {', '.join(missing)}")
+    return dict(manifest)
+
+
+def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
+    """Open a published catalog, without reading it.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        ``latest``, a release or a revision.
+
+    Returns
+    -------
+    dataset
+        A `pyarrow.dataset.Dataset`, in the order of ``_healpix_29``. It stays with its revision, whatever is published later.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+
+    Examples
+    --------
+    >>> open_catalog("catalogs/candels").count_rows()  # doctest: +SKIP
+    186435
+    """
+    folder = find(Path(root), release).path.resolve()
+    files = [str(folder / partition.path) for partition in read_partitions(folder)]
+    schema = pq.read_schema(folder / "dataset" / "_common_metadata")
+    return ds.FileSystemDataset.from_paths(files, schema=schema, format=ds.ParquetFileFormat(), filesystem=LocalFileSystem())
+
+
+def read_catalog(
+    root: Path | str,
+    columns: Sequence[str] | None = None,
+    filter: pc.Expression | list[Any] | None = None,  # noqa: A002 - the name that pandas and pyarrow users look for
+    release: str = LATEST,
+) -> pd.DataFrame:
+    """Read a published catalog.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    columns
+        Names of the columns to read; all by default.
+    filter
+        Which rows to read: a `pyarrow.compute.Expression`, or a list of (column, operator, value) as in
+        `pandas.read_parquet`.
+    release
+        ``latest``, a release or a revision.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+
+    Examples
+    --------
+    >>> read_catalog("catalogs/candels", ["field", "source_id", "p_pm_mean"], [("status", "==", "ok")])  # doctest: +SKIP
+    """
+    expression = pq.filters_to_expression(filter) if isinstance(filter, list) else filter
+    table = open_catalog(root, release).to_table(columns=None if columns is None else list(columns), filter=expression)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def point_latest_at(root: Path, name: str) -> None:
+    """Make a revision the one that readers get, in one atomic step.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    name
+        A revision's name.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    OutputError
+        If the file system refuses.
+    """
+    _revision(root, name)
+    link, temporary = root / LATEST, temporary_path(root / LATEST)
+    with explained(link):
+        temporary.symlink_to(Path("releases", name), target_is_directory=True)
+        temporary.replace(link)
+        sync_folder(root)
+
+
+def revision_names(root: Path) -> list[str]:
+    """Names of the published revisions, by release and number.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    """
+    folders = (root / "releases").glob("*-r*")
+    names = [folder.name for folder in folders if _REVISION.fullmatch(folder.name) and (folder / MANIFEST).is_file()]
+    return sorted(names, key=split_name)
+
+
+def split_name(name: str) -> tuple[str, int]:
+    """Release and number of a revision's name."""
+    match = _REVISION.fullmatch(name)
+    assert match is not None
+    return match[1], int(match[2])
+
+
+def _pointed_at(root: Path, name: str) -> Revision:
+    if (root / "releases" / name / MANIFEST).is_file():
+        return _revision(root, name)
+    names, (readable, _) = revision_names(root), readable_revisions(root)
+    point_at_newest = f"Point it at one: ln -sfn releases/{readable[-1].name} '{root / LATEST}'." if readable else None
+    remedy = point_at_newest or "Remove it, and run again."
+    raise CatalogNotFound(
+        f"{root / LATEST} points to {name}, which is no published revision. There are {', '.join(names) or 'none'}. {remedy}"
+    )
+
+
+def _revision(root: Path, name: str) -> Revision:
+    path = root / "releases" / name
+    manifest = read_manifest(path)
+    return Revision(name, path, manifest["rows"], manifest["status"], manifest.get("created", ""))
+
+
+def _damaged(folder: Path, how: str) -> CatalogError:
+    link = folder.parent.parent / LATEST
+    if folder.is_symlink() or (link.is_symlink() and link.readlink().name == folder.name):
+        remedy = "If an earlier revision is sound, point latest at it: surveyflow releases rollback; then run again."
+    else:
+        remedy = f"Readers of latest do not get it: remove that folder, {folder}."
+    return CatalogError(f"{folder / MANIFEST} is damaged ({how}). {remedy}")

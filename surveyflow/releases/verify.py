@@ -1,0 +1,195 @@
+"""Whether a catalog's files are what they must be: read back from disk, a partition at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from surveyflow.catalog.hats import Partition, read_partitions
+from surveyflow.catalog.healpix import healpix_29
+from surveyflow.catalog.schema import SORT_ORDER, check_rows
+from surveyflow.errors import CatalogError
+from surveyflow.files.durable import file_digest
+from surveyflow.releases.revisions import MANIFEST, read_manifest
+from surveyflow.values.arrays import Int64Array
+
+_POSITIONS_CHECKED = 1_000
+"""Rows of a partition whose cell is computed again."""
+
+
+def check_catalog(folder: Path, status_counts: Mapping[str, int]) -> None:
+    """Check a HATS catalog of surveyflow's against the rows that it must have.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    status_counts
+        Expected rows by status.
+
+    Raises
+    ------
+    CatalogError
+        If a file cannot be read, breaks the schema or its rules, is not sorted or holds rows of another cell; if a source
+        occurs twice; or if rows are missing or too many.
+    """
+    found: Counter[str] = Counter()
+    ids: dict[str, list[Int64Array]] = {}
+    for partition in read_partitions(folder):
+        rows = _read(folder / partition.path)
+        _check_partition(folder / partition.path, partition, rows)
+        found.update(rows["status"].to_pylist())
+        for field, source_id in _ids_by_field(rows).items():
+            ids.setdefault(field, []).append(source_id)
+    for field, parts in ids.items():
+        _check_unique(folder, field, np.concatenate(parts))
+    if found != Counter(status_counts):
+        raise CatalogError(f"{folder} holds rows {dict(sorted(found.items()))}, expected {dict(sorted(status_counts.items()))}.")
+
+
+def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
+    """Check that files are as they were written.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    digests
+        SHA-256 by path relative to it.
+
+    Raises
+    ------
+    CatalogError
+        If a file is missing or differs.
+    """
+    damage = list(_damage(folder, digests))
+    if damage:
+        raise CatalogError("\n".join(damage))
+
+
+def check_revision(folder: Path) -> int:
+    """Check that a published revision is as it was published: its files, their content, and no file besides.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder.
+
+    Returns
+    -------
+    Number of files that were checked.
+
+    Raises
+    ------
+    CatalogError
+        With every file that is missing, differs or should not be there, a line each; if the files are sound, as
+        `check_catalog`.
+    """
+    manifest = read_manifest(folder)
+    digests = {path: entry["sha256"] for path, entry in manifest["files"].items()}
+    check_digests(folder, digests)
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    strangers = sorted(present - set(digests) - {MANIFEST})
+    if strangers:
+        raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
+    check_catalog(folder, manifest["status"])
+    return len(digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a revision is as it was published.
+
+    Parameters
+    ----------
+    revision
+        Its name.
+    files
+        Number of its files that were checked; 0 if anything is wrong.
+    problems
+        All that is wrong.
+    """
+
+    revision: str
+    files: int
+    problems: tuple[str, ...]
+
+
+def judge(folder: Path) -> Verdict:
+    """Check a published revision as `check_revision` does, and say what is wrong.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder.
+    """
+    try:
+        return Verdict(folder.name, check_revision(folder), ())
+    except CatalogError as error:
+        return Verdict(folder.name, 0, tuple(str(error).splitlines()))
+
+
+def _damage(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
+    for path, expected in digests.items():
+        found = file_digest(folder / path) if (folder / path).is_file() else "none"
+        if found != expected:
+            yield (
+                f"{folder / path} has SHA-256 {found[:12]}, expected {expected[:12]}: it was changed or damaged after it was "
+                "written. Publish again, or take another revision."
+            )
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(f"{path} cannot be read back: {error}") from error
+
+
+def _check_partition(path: Path, partition: Partition, rows: pa.Table) -> None:
+    try:
+        check_rows(rows)
+    except ValueError as error:
+        raise CatalogError(f"{path}: {error}") from error
+    cells = rows["_healpix_29"].to_numpy()
+    low, high = partition.span
+    if cells.min() < low or cells.max() >= high:
+        raise CatalogError(f"{path} holds rows outside its cell: {cells.min()} to {cells.max()}, expected {low} to {high}.")
+    if not rows.select([name for name, _ in SORT_ORDER]).equals(_sorted_keys(rows)):
+        raise CatalogError(f"{path} is not sorted by {', '.join(name for name, _ in SORT_ORDER)}.")
+    _check_positions(path, rows)
+
+
+def _sorted_keys(rows: pa.Table) -> pa.Table:
+    return rows.select([name for name, _ in SORT_ORDER]).sort_by(SORT_ORDER)
+
+
+def _check_positions(path: Path, rows: pa.Table) -> None:
+    sample = rows.take(np.unique(np.linspace(0, len(rows) - 1, _POSITIONS_CHECKED).astype(np.int64)))
+    cells = healpix_29(sample["ra"].to_numpy(), sample["dec"].to_numpy())
+    wrong = np.flatnonzero(cells != sample["_healpix_29"].to_numpy())
+    if len(wrong):
+        row = sample.select(["field", "source_id", "ra", "dec", "_healpix_29"]).slice(int(wrong[0]), 1).to_pylist()[0]
+        raise CatalogError(f"{path}: _healpix_29 is not the cell of ra and dec in {row}, expected {cells[wrong[0]]}.")
+
+
+def _ids_by_field(rows: pa.Table) -> dict[str, Int64Array]:
+    fields = rows["field"].combine_chunks().dictionary_encode()
+    codes, ids = fields.indices.to_numpy(), rows["source_id"].to_numpy()
+    return {str(name): ids[codes == code] for code, name in enumerate(fields.dictionary)}
+
+
+def _check_unique(folder: Path, field: str, source_id: Int64Array) -> None:
+    distinct, counts = np.unique(source_id, return_counts=True)
+    if len(distinct) < len(source_id):
+        twice = distinct[counts > 1]
+        raise CatalogError(
+            f"{folder}: {len(twice)} sources of field {field} have more than one row, the first is {twice[0]}. "
+            "Units overlap; this is a fault of surveyflow's."
+        )

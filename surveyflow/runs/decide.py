@@ -1,0 +1,121 @@
+"""What has to be done: the opened inputs become units with keys, and keys meet the receipts on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from surveyflow.catalog.schema import SCHEMA_VERSION
+from surveyflow.measuring.unit import ALGORITHM_VERSION
+from surveyflow.output.units import read_receipt, read_unit
+from surveyflow.planning.keys import key_parts, unit_key
+from surveyflow.planning.plan import Plan, decide
+from surveyflow.planning.positions import place
+from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
+from surveyflow.planning.units import WorkUnit, units_of_field
+from surveyflow.releases.publish import latest, read_manifest
+from surveyflow.runs.execute import LateExecutor
+from surveyflow.runs.pixel_digests import remembered_digests, window_digests
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Reporter
+from surveyflow.values.jobs import Receipt
+
+
+def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precision: str = "float32") -> Plan:
+    """Decide for every unit of a survey what is to be done.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    executor
+        Where windows that are not in the digest cache are read.
+    reporter
+        Told how far the reading has come.
+    precision
+        Of the models' trunks.
+    """
+    units = list(_units(survey))
+    digests = window_digests(survey, units, executor, reporter)
+    keyed = [(unit, _parts(survey, unit, digests.get(unit.name), precision)) for unit in units]
+    root = survey.workflow.output.root
+    finished = {key for key in (unit_key(parts) for _, parts in keyed) if read_receipt(root, key) is not None}
+    published = published_receipts(root)
+    pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
+    return decide(keyed, finished, published, _source_changes(root, pending, published))
+
+
+def work_by_place(survey: Survey, precision: str = "float32") -> dict[str, int]:
+    """Count the sources to do of each field and instrument, as far as it is known without reading pixels.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    precision
+        Of the models' trunks.
+
+    Returns
+    -------
+    Sources by ``FIELD/INSTRUMENT``; those of units whose results are known to be on disk are left out.
+    """
+    units = [unit for unit in _units(survey) if unit.tile is not None]
+    digests = remembered_digests(survey, units)
+    root = survey.workflow.output.root
+    work: Counter[str] = Counter()
+    for unit in units:
+        known = digests.get(unit.name)
+        if known is None or read_receipt(root, unit_key(_parts(survey, unit, known, precision))) is None:
+            work[unit.place] += len(unit.sources)
+    return dict(work)
+
+
+def published_receipts(root: Path) -> dict[str, Receipt]:
+    """Receipts of the last published revision's units, by unit name; empty without a revision."""
+    revision = latest(root)
+    if revision is None:
+        return {}
+    receipts = (read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"])
+    return {receipt.name: receipt for receipt in receipts if receipt is not None}
+
+
+def _source_changes(
+    root: Path, pending: Iterable[tuple[WorkUnit, Mapping[str, str]]], published: Mapping[str, Receipt]
+) -> dict[str, SourceChanges]:
+    """How the sources of units to be done differ from those in their published rows, where they do."""
+    changes = {}
+    for unit, parts in pending:
+        previous = published.get(unit.name)
+        if previous is not None and previous.parts.get("sources") != parts["sources"]:
+            with suppress(OSError, pa.ArrowException):  # a damaged file costs the plan its numbers, not the run
+                changes[unit.name] = compare_sources(read_unit(root, previous.key, COMPARED_COLUMNS), unit.sources)
+    return changes
+
+
+def _units(survey: Survey) -> Iterator[WorkUnit]:
+    for opened in survey.fields.values():
+        placed = place(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
+        yield from units_of_field(placed, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
+
+
+def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: str) -> dict[str, str]:
+    if unit.instrument is None:
+        return key_parts(unit, schema_version=str(SCHEMA_VERSION))
+    opened = survey.fields[unit.field]
+    return key_parts(
+        unit,
+        schema_version=str(SCHEMA_VERSION),
+        pixel_digests=digests,
+        mosaic_unit=opened.mosaics[unit.instrument].unit,
+        mosaic_filter=opened.mosaics[unit.instrument].filter,
+        algorithm_version=ALGORITHM_VERSION,
+        card=opened.cards[unit.instrument],
+        contamination=opened.contamination_cards.get(unit.instrument),
+        sampling=survey.workflow.sampling.settings(),
+        min_valid_fraction=survey.workflow.quality.min_valid_fraction,
+        precision=precision,
+    )

@@ -1,0 +1,209 @@
+"""What this machine, or the workers of a profile, offer to a run: versions, engines, devices, memory, scratch space, clocks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from surveyflow.execution.gpus import gpu_use
+from surveyflow.execution.routing import places_in
+from surveyflow.execution.worker_logs import POOL_VARIABLE
+from surveyflow.models.engines.choice import choose_engine, engine_problem
+from surveyflow.models.engines.devices import find_framework
+from surveyflow.runs.manifest import package_versions
+from surveyflow.sites.inspection import Answer, ask_workers
+from surveyflow.sites.profiles import load_profile
+from surveyflow.tasks.card import Architecture
+
+LEAST_MEMORY_GB = 4.0
+LEAST_SCRATCH_GB = 2.0
+MOST_CLOCK_DIFFERENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.
+
+    Parameters
+    ----------
+    name
+        What was looked at.
+    found
+        What was found, with the remedy where something is missing.
+    good
+        Whether a run needs nothing more of it.
+    """
+
+    name: str
+    found: str
+    good: bool
+
+
+def check_machine() -> list[Check]:
+    """Look at everything that a run on this machine depends on."""
+    return [_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch()]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a worker found where it runs.
+
+    Parameters
+    ----------
+    host, pool
+        Its machine, and what it is one of; empty where nobody said.
+    versions
+        Of Python, surveyflow and other packages, by name.
+    checks
+        What else it looked at.
+    """
+
+    host: str
+    pool: str
+    versions: Mapping[str, str]
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCheckup:
+    """What was found at one worker.
+
+    Parameters
+    ----------
+    worker
+        Its address.
+    host, pool
+        As in `Look`.
+    checks
+        What was looked at, the comparison with this machine first.
+    """
+
+    worker: str
+    host: str
+    pool: str
+    checks: tuple[Check, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether a run needs nothing more of any of it."""
+        return all(check.good for check in self.checks)
+
+
+def check_workers(profile: str | Path) -> list[WorkerCheckup]:
+    """Let every worker of a profile look at what it has, and compare it with this machine.
+
+    Parameters
+    ----------
+    profile
+        Name or path of the profile.
+
+    Raises
+    ------
+    ProfileError
+        If there is no such profile, or it cannot be used.
+    ClusterError
+        If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
+    """
+    here = package_versions()
+    return [_checkup(answer, here) for answer in ask_workers(load_profile(profile), look)]
+
+
+def look() -> Look:
+    """Look at everything that a worker in this process depends on."""
+    checks = (_platform(), *_devices(), _engine(), _processors(), _memory(), _scratch())
+    return Look(platform.node(), os.environ.get(POOL_VARIABLE, ""), package_versions(), checks)
+
+
+def compare_versions(there: Mapping[str, str], here: Mapping[str, str]) -> Check:
+    """Tell whether a worker has the packages of the machine that starts the run.
+
+    Parameters
+    ----------
+    there, here
+        Versions by package, of the worker and of this machine.
+    """
+    names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
+    if not names:
+        return Check("versions", "equal to this machine's: " + ", ".join(f"{name} {here[name]}" for name in here), good=True)
+    differing = ", ".join(f"{name} {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in names)
+    return Check("versions", f"DIFFER from this machine's: {differing}. Give the workers the same environment.", good=False)
+
+
+def _checkup(answer: Answer, here: Mapping[str, str]) -> WorkerCheckup:
+    if answer.value is None:
+        what = f"could not look: {answer.error}. Does it have the environment in which this command was started?"
+        return WorkerCheckup(answer.worker, "", "", (Check("worker", what, good=False), _clock(answer)))
+    found: Look = answer.value
+    compared = (compare_versions(found.versions, here), _clock(answer), _offer(answer.resources))
+    return WorkerCheckup(answer.worker, found.host, found.pool, compared + found.checks)
+
+
+def _clock(answer: Answer) -> Check:
+    ahead_s, error_s = answer.clock_ahead_s, answer.clock_error_s
+    good = abs(ahead_s) <= MOST_CLOCK_DIFFERENCE_S + error_s
+    remedy = "" if good else ": set both clocks by the same servers"
+    return Check("clock", f"{ahead_s:+.3f} s from this machine's, give or take {error_s:.3f} s{remedy}", good=good)
+
+
+def _offer(resources: Mapping[str, float]) -> Check:
+    models = sorted(places_in(resources))
+    return Check("models", f"holds {', '.join(models)}" if models else "takes units of any model", good=True)
+
+
+def _devices() -> Iterator[Check]:
+    framework = find_framework()
+    for gpu in gpu_use():
+        free = gpu.memory_total_mb - gpu.memory_mb
+        yield Check("gpu", f"{gpu.name}, {free:.0f} of {gpu.memory_total_mb:.0f} MB free", good=True)
+    if isinstance(framework, str):
+        yield Check("framework", framework, good=False)
+        return
+    seen = ", ".join(framework.gpus) or "no GPU"
+    blind = not framework.gpus and bool(gpu_use())
+    remedy = "; there are GPUs, but it cannot use them: pip install 'surveyflow[gpu]'" if blind else ""
+    yield Check("framework", f"{framework.name}, built for {framework.built_for}, sees {seen}{remedy}", good=not blind)
+
+
+def _platform() -> Check:
+    return Check("platform", f"{platform.platform()}, Python {platform.python_version()}", good=True)
+
+
+def _packages() -> Check:
+    return Check("packages", ", ".join(f"{name} {number}" for name, number in package_versions().items()), good=True)
+
+
+def _engine() -> Check:
+    engine, reason = choose_engine(Architecture())
+    problem = engine_problem()
+    if engine == "keras" and problem:
+        return Check("engine", f"none: {problem}; and without a framework: {reason}", good=False)
+    return Check("engine", f"{engine}, for the published network: {reason}", good=True)
+
+
+def _simulation() -> Check:
+    if find_spec("galsim") is None:
+        return Check("simulation", "galsim not installed, needed by demo; pip install 'surveyflow[simulate]'", good=False)
+    return Check("simulation", "galsim", good=True)
+
+
+def _processors() -> Check:
+    return Check("processors", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}", good=True)
+
+
+def _memory() -> Check:
+    free = psutil.virtual_memory().available / 1e9
+    return Check("memory", f"{free:.1f} GB available", good=free >= LEAST_MEMORY_GB)
+
+
+def _scratch() -> Check:
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free / 1e9
+    return Check("scratch", f"{free:.1f} GB free in {folder}", good=free >= LEAST_SCRATCH_GB)

@@ -1,0 +1,176 @@
+"""Carrying out a plan: its units become jobs, and their results receipts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from surveyflow.errors import OutputError
+from surveyflow.measuring.orders import mosaic_payload, tile_to_json
+from surveyflow.models.store import ModelStore
+from surveyflow.output.run_folders import RunFolder
+from surveyflow.output.units import read_receipt
+from surveyflow.output.worklists import write_worklist
+from surveyflow.planning.plan import Decision, Plan
+from surveyflow.planning.units import WorkUnit
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Reporter
+from surveyflow.runs.unchanged_inputs import check_constant
+from surveyflow.tasks.card import ModelCard
+from surveyflow.values.jobs import Executor, Job, JobResult, Receipt
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a plan's units.
+
+    Parameters
+    ----------
+    kept, done
+        Receipts of the units that had results already, and of those done now.
+    failures
+        What went wrong in the units that failed, by unit name.
+    n_dropped
+        Units of the last revision that have no source any more.
+    """
+
+    kept: tuple[Receipt, ...]
+    done: tuple[Receipt, ...]
+    failures: Mapping[str, str]
+    n_dropped: int
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """Receipts of all units that have results."""
+        return self.kept + self.done
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of units done, kept, dropped and failed."""
+        return {
+            "done": len(self.done),
+            "kept": len(self.kept),
+            "dropped": self.n_dropped,
+            "failed": len(self.failures),
+        }
+
+
+class LateExecutor:
+    """An executor that is opened when the first job comes: a run with nothing to do starts no cluster.
+
+    Parameters
+    ----------
+    stack
+        Closes it in the end.
+    opener
+        Opens it.
+    """
+
+    def __init__(self, stack: ExitStack, opener: Callable[[], AbstractContextManager[Executor]]) -> None:
+        self._stack = stack
+        self._opener = opener
+        self._executor: Executor | None = None
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Yield a result for each job, as they end.
+
+        Raises
+        ------
+        OutputError
+            If a job could not write its result: the others could not, either.
+        """
+        if not jobs:
+            return
+        if self._executor is None:
+            self._executor = self._stack.enter_context(self._opener())
+        for result in self._executor.run(jobs):
+            if result.fatal:
+                raise OutputError(f"{result.error} Nothing was published; run again to continue.")
+            yield result
+
+
+def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> Outcome:
+    """Do the units that a plan asks for.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    plan
+        What to do.
+    executor
+        Where to do it.
+    folder
+        The run's folder, for the work list.
+    reporter
+        Told of every unit.
+
+    Raises
+    ------
+    InputsChanged
+        If a unit fails and an input file is not as it was: then no other unit is worth the work.
+    OutputError
+        If results cannot be written.
+    """
+    todo = [(planned, planned.unit) for planned in plan.having(Decision.DO) if planned.unit is not None]
+    write_worklist(folder.worklist, [unit.sources for _, unit in todo])
+    jobs = [
+        Job(
+            planned.name,
+            "unit",
+            _unit_payload(survey, unit)
+            | {
+                "key": planned.key,
+                "name": planned.name,
+                "parts": dict(planned.parts),
+                "worklist": str(folder.worklist),
+                "number": number,
+            },
+            place=unit.place,
+            n_sources=planned.n_sources,
+        )
+        for number, (planned, unit) in enumerate(todo)
+    ]
+    sizes = {planned.name: planned.n_sources for planned, _ in todo}
+    done, failures = [], {}
+    for result in reporter.follow("units", jobs, executor.run(jobs), sizes):
+        _log(result)
+        if result.error is None:
+            done.append(result.value)
+        else:
+            failures[result.job.name] = result.error
+            check_constant(survey.files)
+    root = survey.workflow.output.root
+    kept = [receipt for planned in plan.having(Decision.KEEP) if (receipt := read_receipt(root, planned.key))]
+    return Outcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])
+
+
+def _unit_payload(survey: Survey, unit: WorkUnit) -> dict[str, Any]:
+    if unit.instrument is None or unit.tile is None:
+        return {"tile": None}
+    opened = survey.fields[unit.field]
+    store, card = ModelStore(survey.workflow.models.store), opened.cards[unit.instrument]
+    return mosaic_payload(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]) | {
+        "tile": tile_to_json(unit.tile),
+        "model": str(store.folder(card.key)),
+        "card_digest": card.digest,
+        "contamination": _model_payload(store, opened.contamination_cards.get(unit.instrument)),
+        "sampling": asdict(survey.workflow.sampling.settings()),
+        "min_valid_fraction": survey.workflow.quality.min_valid_fraction,
+    }
+
+
+def _model_payload(store: ModelStore, card: ModelCard | None) -> dict[str, str] | None:
+    return None if card is None else {"folder": str(store.folder(card.key)), "card_digest": card.digest}
+
+
+def _log(result: JobResult) -> None:
+    if result.error is None:
+        logger.info("unit=%s rows=%d seconds=%.2f", result.job.name, result.value.n_rows, result.value.seconds)
+    else:
+        logger.error("unit=%s failed: %s", result.job.name, result.error)

@@ -1,0 +1,92 @@
+"""Which release ``--release latest`` means, found without reading again what was found sound before."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from surveyflow.errors import Problem, WorkflowError
+from surveyflow.files.durable import write_over
+from surveyflow.inputs.discovery import ReleaseChoice, Watch, age_order, find_newest_release
+from surveyflow.inputs.fits_checksums import damage_of_fits
+from surveyflow.releases.revisions import Revision, latest, split_name
+from surveyflow.settings.workflow import is_manifest, read_document
+from surveyflow.settings.workflow_paths import RELEASE
+
+logger = logging.getLogger(__name__)
+
+
+def choose_release(workflow: Path) -> ReleaseChoice:
+    """Find the newest release of which every file is complete, and which is not older than the published one.
+
+    Parameters
+    ----------
+    workflow
+        The workflow file.
+
+    Raises
+    ------
+    WorkflowError
+        If there is none. Readers are never taken back to an older release because a newer one's files are being moved.
+    """
+    root = _output_root(workflow.absolute())
+    sound = SoundFiles(root)
+    choice = find_newest_release(workflow, Watch(damage=sound.damage))
+    sound.save()
+    published = latest(root) if root is not None else None
+    if published is not None and age_order(choice.release) < age_order(split_name(published.name)[0]):
+        raise _going_back(workflow, choice, published)
+    return choice
+
+
+def _going_back(workflow: Path, choice: ReleaseChoice, published: Revision) -> WorkflowError:
+    what = f"{choice.release}, the newest complete release, is older than {published.name}, which is published."
+    remedy = f"Put back the files of the newer release, or go back on purpose: --release {choice.release}."
+    skipped = [Problem(workflow.name, f"{release}.", "") for release in choice.skipped]
+    return WorkflowError([Problem(workflow.name, what, remedy), *skipped])
+
+
+class SoundFiles:
+    """Remembers which files' checksums held, in ``ROOT/digests/checksums.json``; forgotten when size, mtime or inode change.
+
+    Parameters
+    ----------
+    root
+        The output folder; None where it is not known. Where it does not exist nothing is remembered.
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self._file = root / "digests" / "checksums.json" if root is not None and root.is_dir() else None
+        self._known = self._read()
+        self._found: dict[str, list[int]] = {}
+
+    def damage(self, path: Path) -> str | None:
+        """Say what is wrong with a file's checksums; None if nothing is."""
+        status = path.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        if self._known.get(str(path)) != state:
+            logger.info("file=%s bytes=%d: comparing its checksums, if it has any", path, status.st_size)
+            if damage := damage_of_fits(path):
+                return damage
+        self._found[str(path)] = state
+        return None
+
+    def save(self) -> None:
+        """Write what is known of the files that were asked about."""
+        if self._file is not None and self._found != self._known:
+            write_over(self._file, json.dumps(self._found, indent=1).encode())
+
+    def _read(self) -> dict[str, list[int]]:
+        try:
+            return dict(json.loads(self._file.read_text())) if self._file is not None else {}
+        except (FileNotFoundError, ValueError):
+            return {}
+
+
+def _output_root(workflow: Path) -> Path | None:
+    """The output folder, if its name does not depend on the release."""
+    document = {} if is_manifest(workflow) else read_document(workflow)
+    output = document.get("output")
+    text = output.get("root") if isinstance(output, dict) else None
+    return workflow.parent / text if isinstance(text, str) and RELEASE not in text else None

@@ -1,0 +1,118 @@
+"""Whether pixels have changed: digests of the tiles' windows, from the cache or read by the workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from surveyflow.errors import MosaicError
+from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.measuring.orders import box_to_json, mosaic_payload
+from surveyflow.output.digest_cache import DigestCache
+from surveyflow.planning.units import WorkUnit
+from surveyflow.runs.execute import LateExecutor
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Reporter
+from surveyflow.values.images import Box
+from surveyflow.values.jobs import Job
+
+SECONDS_BETWEEN_SAVES = 60.0
+"""A run that is killed while it reads a large mosaic has at most this much to read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The window of one unit."""
+
+    name: str
+    box: Box
+    mosaic: Mosaic
+    stated_unit: str | None
+    cache: DigestCache
+
+    @property
+    def job(self) -> Job:
+        return Job(self.name, "digest", mosaic_payload(self.mosaic, self.stated_unit) | {"box": box_to_json(self.box)})
+
+
+def window_digests(
+    survey: Survey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter
+) -> dict[str, Mapping[str, str]]:
+    """Digest every tile's window, by unit name: ``science`` and ``weight``.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    units
+        All units; those without a tile are passed over.
+    executor
+        Where windows that are not in the cache are read.
+    reporter
+        Told how far the reading has come.
+
+    Raises
+    ------
+    MosaicError
+        If pixels cannot be read, or a file changes meanwhile.
+    """
+    windows = {window.name: window for window in _windows(survey, units)}
+    known = {name: digests for name, window in windows.items() if (digests := window.cache.get(window.box))}
+    jobs = [window.job for name, window in windows.items() if name not in known]
+    if not jobs:
+        return known
+    saved = time.monotonic()
+    try:
+        for result in reporter.follow("digest", jobs, executor.run(jobs)):
+            if result.error is not None:
+                raise MosaicError(f"The pixels of {result.job.name} could not be read: {result.error}")
+            window = windows[result.job.name]
+            window.cache.put(window.box, result.value)
+            known[window.name] = result.value
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                _save(windows.values())
+                saved = time.monotonic()
+    finally:
+        _save(windows.values())
+    return known
+
+
+def remembered_digests(survey: Survey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
+    """Digests of the tiles' windows, by unit name, as far as they are in the cache.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    units
+        All units; those without a tile are passed over.
+    """
+    return {window.name: digests for window in _windows(survey, units) if (digests := window.cache.get(window.box))}
+
+
+def _save(windows: Iterable[_Window]) -> None:
+    for cache in {id(window.cache): window.cache for window in windows}.values():
+        cache.save()
+
+
+def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:
+    caches: dict[tuple[str, str], DigestCache] = {}
+    windows = []
+    for unit in units:
+        if unit.instrument is None or unit.tile is None:
+            continue
+        opened = survey.fields[unit.field]
+        mosaic = opened.mosaics[unit.instrument]
+        place = (unit.field, unit.instrument)
+        if place not in caches:
+            caches[place] = DigestCache(survey.workflow.output.root, _identity(mosaic))
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, opened.stated_units[unit.instrument], caches[place]))
+    return windows
+
+
+def _identity(mosaic: Mosaic) -> list[list[Any]]:
+    """What a mosaic's remembered digests hold for: its files, the image in each, and their state."""
+    images = mosaic.images.values()
+    return [[image.location, image.file.size, image.file.mtime_ns, image.file.inode] for image in images]

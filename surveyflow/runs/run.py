@@ -1,0 +1,282 @@
+"""The steps of a run, in order."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from surveyflow.errors import UnitError
+from surveyflow.measuring.unit import settled_rows
+from surveyflow.measuring.worker import FACTORY
+from surveyflow.output.heartbeats import sweep_heartbeats
+from surveyflow.output.lock import RunLock
+from surveyflow.output.run_folders import Progress, RunFolder, new_run_id
+from surveyflow.output.units import sweep
+from surveyflow.planning.plan import Decision, Plan
+from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
+from surveyflow.report.page import write_report
+from surveyflow.runs.decide import make_plan
+from surveyflow.runs.execute import LateExecutor, Outcome, carry_out
+from surveyflow.runs.manifest import describe_run
+from surveyflow.runs.notify import notify
+from surveyflow.runs.preflight import Survey
+from surveyflow.runs.progress import Listener, Reporter
+from surveyflow.runs.rerun import check_plan
+from surveyflow.runs.unchanged_inputs import check_constant
+from surveyflow.settings.workflow import Publish, to_toml
+from surveyflow.sites.opening import Profile, open_executor
+from surveyflow.values.codes import Flag, Status
+from surveyflow.values.jobs import Executor
+from surveyflow.values.sampling import EngineChoice
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to.
+
+    Parameters
+    ----------
+    revision
+        Name of the published revision.
+    path
+        Its folder.
+    root
+        The output folder.
+    units
+        Number of units done, kept, dropped and failed.
+    rows
+        Rows in the revision.
+    status
+        Rows by status.
+    failed_units
+        What went wrong in the units that failed, by unit name.
+    published
+        False if nothing had changed, so that the revision is an earlier run's.
+    flags
+        Rows that carry each flag, by name; flags that no row carries are left out.
+    weights_origin
+        Where the weights came from that the results were computed with.
+    """
+
+    revision: str
+    path: Path
+    root: Path
+    units: Mapping[str, int]
+    rows: int
+    status: Mapping[str, int]
+    failed_units: Mapping[str, str] = field(default_factory=dict)
+    published: bool = True
+    flags: Mapping[str, int] = field(default_factory=dict)
+    weights_origin: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 if complete, 3 if some units failed."""
+        return 3 if self.failed_units else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``run --json`` ends with."""
+        return {
+            "revision": self.revision,
+            "root": str(self.root),
+            "path": str(self.path),
+            "units": dict(self.units),
+            "rows": self.rows,
+            "status": dict(self.status),
+            "failed_units": dict(self.failed_units),
+            "published": self.published,
+            "flags": dict(self.flags),
+            "weights_origin": list(self.weights_origin),
+        }
+
+
+def run_survey(
+    survey: Survey,
+    profile: Profile,
+    *,
+    client: Any = None,
+    listeners: Sequence[Listener] = (),
+    engine: EngineChoice = EngineChoice(),  # noqa: B008 - frozen
+    factory: str = FACTORY,
+    original: Mapping[str, Any] | None = None,
+) -> RunResult:
+    """Do what the plan asks for, and publish.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    profile
+        Where to run.
+    client
+        A Dask client to use instead of the profile's cluster.
+    listeners
+        Called with every `Progress`.
+    engine
+        How the models are computed.
+    factory
+        What makes a worker, as ``package.module:callable``.
+    original
+        Manifest of the revision that is to be made again; None to make of the inputs what they give.
+
+    Raises
+    ------
+    LockHeld
+        If another run works on the same output.
+    InputsChanged
+        If a file changed while it was read; nothing is published then.
+    WorkflowError
+        If the original's tables cannot be made of the inputs as they are; nothing is published then.
+    OutputError
+        If the output cannot be written; nothing is published then.
+    UnitError
+        If no unit could be finished; nothing is published then.
+    """
+    start = time.monotonic()
+    root = survey.workflow.output.root
+    latest(root)  # a broken one is refused now, not after hours of work
+    folder = RunFolder(root, new_run_id())
+    with ExitStack() as logs:
+        with RunLock(root, folder.run_id) as lock, ExitStack() as stack:
+            folder.create(to_toml(survey.workflow))
+            logs.enter_context(folder.logging())
+            for notice in survey.warnings + survey.notices:
+                logger.info("notice=%r", notice)
+            sweep(root)
+            sweep_heartbeats(root)
+            reporter = Reporter([*listeners, folder.record])
+            context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
+            executor = LateExecutor(
+                stack,
+                lambda: _noted(open_executor(profile, factory, context, client=client, tell=reporter.tell_of_workers), folder),
+            )
+            with _reporting_the_end(reporter):
+                plan = make_plan(survey, executor, reporter, engine.precision)
+                if original is not None:
+                    check_plan(original, survey, plan)
+                run = _Run(survey, plan, folder, reporter, lock, start)
+                result = _already_published(survey, plan) or _work_and_publish(run, executor)
+        if result.published:  # told once the lock is given back: the command may prune, or start another run
+            _notify(survey.workflow.publish, result)
+    return result
+
+
+def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: Any) -> RunResult:
+    """What a run came to, with what its rows say of themselves."""
+    rows = open_catalog(root, revision.name).to_table(columns=["flags", "weights_origin"])
+    flags = rows["flags"].to_numpy()
+    counts = {flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name}
+    return RunResult(
+        revision=revision.name,
+        path=revision.path,
+        root=root,
+        units=units,
+        rows=revision.n_rows,
+        status=revision.status_counts,
+        flags={name: count for name, count in counts.items() if count},
+        weights_origin=tuple(sorted(rows["weights_origin"].drop_null().unique().to_pylist())),
+        **more,
+    )
+
+
+@contextmanager
+def _noted(opening: AbstractContextManager[Executor], folder: RunFolder) -> Iterator[Executor]:
+    """Open an executor, and write down where it can be watched."""
+    with opening as executor:
+        folder.note_dashboard(executor.dashboard)
+        yield executor
+
+
+@contextmanager
+def _reporting_the_end(reporter: Reporter) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        reporter.tell(Progress("stopped", message=str(error) or type(error).__name__))
+        raise
+    reporter.tell(Progress("done"))
+
+
+def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
+    """The result of a run that finds everything published; None if there is anything to publish."""
+    root = survey.workflow.output.root
+    revision = latest(root)
+    if revision is None or len(plan.having(Decision.KEEP)) < len(plan.units):
+        return None
+    published = read_manifest(revision.path)
+    same_units = {unit["key"] for unit in published["unit_keys"]} == {planned.key for planned in plan.units}
+    if not same_units or published["release"] != survey.workflow.survey.release:
+        return None
+    units = Outcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(plan.units)}
+    return _result(root, revision, units, published=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run whose plan is made."""
+
+    survey: Survey
+    plan: Plan
+    folder: RunFolder
+    reporter: Reporter
+    lock: RunLock
+    start: float
+
+    @property
+    def root(self) -> Path:
+        return self.survey.workflow.output.root
+
+
+def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
+    outcome = carry_out(run.survey, run.plan, executor, run.folder, run.reporter)
+    check_constant(run.survey.files)
+    run.lock.check()
+    if outcome.failures and not outcome.receipts:
+        name, error = next(iter(outcome.failures.items()))
+        raise UnitError(
+            f"None of the {len(outcome.failures)} units could be finished, so nothing was published. "
+            f"The first to fail was {name}: {error}"
+        )
+    run.reporter.tell(Progress("publish", message=run.survey.workflow.survey.release))
+    revision = _publish(run, outcome)
+    return _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
+
+
+def _publish(run: _Run, outcome: Outcome) -> Revision:
+    manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
+    check_constant(run.survey.files)  # the manifest's digests of source lists are of these files, too
+    return publish(
+        run.root,
+        run.survey.workflow.survey.release,
+        outcome.receipts,
+        _failed_rows(run.plan, outcome),
+        manifest,
+        decorate=lambda building: write_report(building, building / "report.html"),
+        guard=run.lock.check,
+    )
+
+
+def _notify(settings: Publish, result: RunResult) -> None:
+    facts = {
+        "SURVEYFLOW_REVISION": result.revision,
+        "SURVEYFLOW_ROOT": str(result.root),
+        "SURVEYFLOW_EXIT": str(result.exit_code),
+    }
+    if settings.notify is not None:
+        notify(settings.notify, facts, settings.notify_timeout_s)
+
+
+def _failed_rows(plan: Plan, outcome: Outcome) -> pa.Table | None:
+    """Rows of the sources whose units failed: they stay in the catalog, without results."""
+    failed = [planned.unit.sources for planned in plan.units if planned.unit and planned.name in outcome.failures]
+    return pa.concat_tables([settled_rows(sources, None, Status.FAILED) for sources in failed]) if failed else None

@@ -1,0 +1,231 @@
+"""What the user wants simulated: which instrument and depth, how many galaxies, what lies around them, and where to write.
+
+``load_simulation`` reads a simulation file and either returns frozen values with absolute paths or raises one ``WorkflowError``
+that holds every problem found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from surveyflow.settings.reader import AnyPath, FilePath, PresentPath, Range, SettingsTable, load_settings, refuse, within
+from surveyflow.simulate.galaxies import Recipe
+from surveyflow.simulate.headers import DEPTHS, INSTRUMENTS
+from surveyflow.simulate.observe import PSF_SIZE_PIX, Band, Depth
+from surveyflow.simulate.outcomes import ROUTING
+from surveyflow.simulate.scenes import STAMP_MARGIN_PIX, TARGET_MAGNITUDES
+
+
+class StampsTable(SettingsTable):
+    """``[simulation.stamps]``: galaxies of the user's own, instead of drawn ones.
+
+    Parameters
+    ----------
+    path
+        A folder of FITS images, or an HDF5 file.
+    pixel_scale_arcsec
+        Of the images, at the redshift where they are to be seen; not coarser than the instrument's.
+    unit
+        Of the pixels: ``electron/s`` of the instrument, or AB fluxes (``Jy``, ``mJy``, ``uJy``, ``nJy``) a pixel, or ``MJy/sr``.
+    label
+        ``post_merger`` or ``star_forming``, where all are the same.
+    labels
+        A table with a row for each FITS file.
+    name_column, label_column, redshift_column
+        In that table: the file's name, the label, and the redshift if it is known. For HDF5: names of data sets of n values.
+    dataset
+        In an HDF5 file: name of the images, (n, rows, columns).
+    """
+
+    path: PresentPath = Field(examples=["tng/post-mergers"])
+    pixel_scale_arcsec: Annotated[float, within(1e-4, 10)] = Field(examples=[0.01])
+    unit: Literal["electron/s", "Jy", "mJy", "uJy", "nJy", "MJy/sr"] = Field(examples=["nJy"])
+    label: Literal["post_merger", "star_forming"] | None = Field(default=None, examples=["post_merger"])
+    labels: FilePath | None = Field(default=None, examples=["tng/labels.csv"])
+    name_column: str = Field(default="file", examples=["file"])
+    label_column: str = Field(default="label", examples=["label"])
+    redshift_column: str | None = Field(default=None, examples=["redshift"])
+    dataset: str = Field(default="images", examples=["images"])
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.label is not None and self.labels is not None:
+            raise refuse("found `label` and `labels`.", "State one of them.")
+        if self.path.is_dir() and self.label is None and self.labels is None:
+            raise refuse("found neither `label` nor `labels` for a folder of FITS files.", "State one of them.")
+        if not self.path.is_dir() and self.labels is not None:
+            raise refuse("found `labels` beside an HDF5 file.", "Name its data set of labels by `label_column`.")
+        return self
+
+
+class BackgroundTable(SettingsTable):
+    """``[simulation.background]``: a real mosaic, whose patches take the place of neighbours and sky noise.
+
+    Parameters
+    ----------
+    science, weight
+        The mosaic, and its weight map if it has one; ``mosaic.fits[SCI]`` names an extension.
+    unit
+        Of the science image, ``electron/s``, where its header does not say.
+    """
+
+    science: FilePath = Field(examples=["cosmos_f814w_drz.fits"])
+    weight: FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    unit: str | None = Field(default=None, examples=["electron/s"])
+
+
+SIMULATION_VERSION = 1
+DEFAULT_SHARD_MB = 150.0
+_OF_DRAWN_GALAXIES = {"magnitudes", "redshifts", "recipe"}
+SMALLEST_SIZE = PSF_SIZE_PIX - 2 * STAMP_MARGIN_PIX
+
+
+class RecipeTable(SettingsTable):
+    """``[simulation.recipe]``: how far post-mergers and discs lie apart.
+
+    Parameters
+    ----------
+    merger_strength
+        Range of the factor on every post-merger feature's flux and displacement.
+    disc_lopsidedness
+        Largest m = 1 amplitude of a star-forming disc.
+    dust_lane_chance
+        Of a post-merger, or a disc at a steep angle, to have a dust lane.
+    """
+
+    merger_strength: Annotated[Range, within(0, 3)] = Field(default=(0.8, 1.5), examples=[[0.8, 1.5]])
+    disc_lopsidedness: Annotated[float, within(0, 0.5)] = Field(default=0.08, examples=[0.08])
+    dust_lane_chance: Annotated[float, within(0, 1)] = Field(default=0.2, examples=[0.2])
+
+    def recipe(self) -> Recipe:
+        """The recipe as the simulation takes it."""
+        return Recipe(self.merger_strength, self.disc_lopsidedness, self.dust_lane_chance)
+
+
+class SimulationTable(SettingsTable):
+    """``[simulation]``: one set of records.
+
+    Parameters
+    ----------
+    output
+        Folder of the records; made if need be.
+    field, instrument
+        Say how deep the images are; ``field`` is a name of the user's own where ``sky_rms`` and ``exposure_s`` are given.
+    n, first
+        Number of examples, and index of the first. An example depends on seed and index, never on how many there are.
+    seed
+        What everything is drawn from. Test sets need one of their own.
+    size
+        Side of a stamp, pixels.
+    neighbours
+        Whether there are any; without, galaxies and sky noise are the same.
+    magnitudes, redshifts
+        Ranges to draw from; the redshift's is the instrument's if left out.
+    depth_range
+        Range of the factor on the sky's rms.
+    sky_rms, exposure_s
+        Depth, e-/s and s, of a field that surveyflow does not know.
+    shard_mb
+        Size of a shard, 10^6 bytes.
+    recipe
+        How far post-mergers and discs lie apart.
+    stamps
+        Galaxies of the user's own, in the place of drawn ones.
+    background
+        A real mosaic, whose patches take the place of drawn neighbours and noise.
+    """
+
+    output: AnyPath = Field(examples=["records/merger-train"])
+    field: str = Field(examples=["COSMOS"])
+    instrument: Literal["F814W", "F125W_F160W"] = Field(examples=["F814W"])
+    n: Annotated[int, within(1, 100_000_000)] = Field(examples=[60000])
+    first: Annotated[int, within(0, 1_000_000_000_000)] = Field(default=0, examples=[0])
+    seed: Annotated[int, within(0, 2**63 - 1)] = Field(examples=[20220523])
+    size: Annotated[int, within(SMALLEST_SIZE, 1024)] = Field(default=128, examples=[128])
+    neighbours: bool = Field(default=True, examples=[True])
+    magnitudes: Annotated[Range, within(15, 30)] = Field(default=TARGET_MAGNITUDES, examples=[[20.0, 24.0]])
+    redshifts: Annotated[Range, within(0.05, 10)] | None = Field(default=None, examples=[[0.5, 1.5]])
+    depth_range: Annotated[Range, within(0.01, 100)] = Field(default=(1.0, 1.0), examples=[[0.8, 1.5]])
+    sky_rms: Annotated[float, within(1e-9, 1e9)] | None = Field(default=None, examples=[0.000721])
+    exposure_s: Annotated[float, within(1e-3, 1e9)] | None = Field(default=None, examples=[6900.0])
+    shard_mb: Annotated[float, within(0.01, 10_000)] = Field(default=DEFAULT_SHARD_MB, examples=[150.0])
+    recipe: RecipeTable = RecipeTable()
+    stamps: StampsTable | None = None
+    background: BackgroundTable | None = None
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> Self:
+        if (self.sky_rms is None) != (self.exposure_s is None):
+            raise refuse("found one of `sky_rms` and `exposure_s` without the other.", "State both, or none of them.")
+        if self.sky_rms is None and self.field not in DEPTHS:
+            known = ", ".join(DEPTHS)
+            raise refuse(f"the depth of {self.field} is not known; known: {known}.", "State `sky_rms` and `exposure_s`.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        if self.background and (not self.neighbours or self.depth_range != (1.0, 1.0)):
+            raise refuse("found `neighbours` or `depth_range` beside a background.", "Leave them out: the mosaic has its own.")
+        if self.stamps and (of_drawn := sorted(self.model_fields_set & _OF_DRAWN_GALAXIES)):
+            raise refuse(f"found {', '.join(of_drawn)} beside stamps.", "Leave them out: they are of drawn galaxies.")
+        if self.stamps and self.stamps.pixel_scale_arcsec > self.band.pixel_scale_arcsec * (1 + 1e-6):
+            scales = (
+                f"{self.stamps.pixel_scale_arcsec} arcsec, are coarser than {self.instrument}'s, {self.band.pixel_scale_arcsec}"
+            )
+            raise refuse(f"the stamps' pixels, {scales}.", "Use finer stamps.")
+        return self
+
+    @property
+    def band(self) -> Band:
+        """Filter, pixels and PSF."""
+        return INSTRUMENTS[self.instrument]
+
+    @property
+    def depth(self) -> Depth:
+        """How deep the images are."""
+        if self.sky_rms is not None and self.exposure_s is not None:
+            return Depth(self.sky_rms, self.exposure_s)
+        return DEPTHS[self.field][self.instrument]
+
+    @property
+    def redshift_range(self) -> tuple[float, float]:
+        """Redshifts to draw from."""
+        return self.redshifts or ROUTING[self.instrument]
+
+
+class Simulation(SettingsTable):
+    """A simulation file.
+
+    Parameters
+    ----------
+    version
+        Of the file's form, 1.
+    simulation
+        What to simulate.
+    """
+
+    version: Annotated[int, within(SIMULATION_VERSION, SIMULATION_VERSION)] = Field(examples=[SIMULATION_VERSION])
+    simulation: SimulationTable
+
+
+def load_simulation(path: str | Path) -> SimulationTable:
+    """Read a simulation file.
+
+    Parameters
+    ----------
+    path
+        A TOML file; paths in it are relative to the folder that it lies in.
+
+    Returns
+    -------
+    Frozen, with absolute paths.
+
+    Raises
+    ------
+    WorkflowError
+        With every problem found.
+    """
+    return load_settings(path, Simulation).simulation

@@ -1,0 +1,396 @@
+"""What the user wants trained: which model, on which records, with which network, and where to write it.
+
+``load_training`` reads a training file and either returns frozen values with absolute paths or raises one ``WorkflowError`` that
+holds every problem found. The same file serves ``train``, ``tune`` and ``evaluate``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from surveyflow.settings.reader import AnyPath, Range, SettingsTable, load_settings, refuse, within
+from surveyflow.settings.toml_text import shown
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture, ModelKey
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING, WeightsOrigin
+
+TRAINING_VERSION = 1
+
+
+def _to_tuple(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    raise refuse(f"found {shown(value)}, expected a list.", "Write such as [8, 16, 32].")
+
+
+def _to_list_of_paths(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def _to_stretch(value: Any) -> Any:
+    if isinstance(value, str) and value in set(Stretch):
+        return Stretch(value)
+    raise refuse(f"found {shown(value)}, expected one of {', '.join(Stretch)}.", "Name one of them.")
+
+
+Wholes = Annotated[tuple[Annotated[int, within(1, 4096)], ...], BeforeValidator(_to_tuple)]
+"""Whole numbers from 1."""
+Names = Annotated[tuple[str, ...], BeforeValidator(_to_tuple)]
+Folders = Annotated[tuple[AnyPath, ...], BeforeValidator(_to_list_of_paths)]
+"""One folder, or a list of folders."""
+Chance = Annotated[float, within(0, 1)]
+
+
+class ModelTable(SettingsTable):
+    """``[model]``: what the model is called, and what its card says of it.
+
+    Parameters
+    ----------
+    task, field, instrument
+        Its key; the records must be of this instrument.
+    also_for
+        Other fields whose cutouts it may be used on.
+    origin
+        ``simulated`` for surveyflow's own simulations, ``user`` for the user's data.
+    citation, notes
+        For the card.
+    """
+
+    task: Literal["merger", "contamination"] = Field(examples=["merger"])
+    field: str = Field(examples=["COSMOS"])
+    instrument: str = Field(examples=["F814W"])
+    also_for: Names = Field(default=(), examples=[["EGS"]])
+    origin: Literal["simulated", "user"] = Field(examples=["simulated"])
+    citation: str = Field(examples=["surveyflow's simulations"])
+    notes: str = Field(default="", examples=["for tests"])
+
+    @property
+    def key(self) -> ModelKey:
+        """The model's key."""
+        return ModelKey(self.task, self.field, self.instrument)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Meaning of the network's outputs, in column order."""
+        return CONTAMINATION_OUTPUTS if self.task == CONTAMINATION_TASK else (POST_MERGER, STAR_FORMING)
+
+    @property
+    def weights_origin(self) -> WeightsOrigin:
+        """The origin, for the card."""
+        return WeightsOrigin(self.origin)
+
+
+class DataTable(SettingsTable):
+    """``[data]``: records to learn from.
+
+    Parameters
+    ----------
+    train, validation
+        Folders that ``surveyflow simulate`` made.
+    in_memory
+        Whether the training images are kept in memory, prepared if nothing is done to their pixels; else they are read anew
+        each epoch, in an order shuffled within ``shuffle_buffer`` images.
+    shuffle_buffer
+        Images to draw from where they are not in memory.
+    """
+
+    train: Folders = Field(examples=["records/f814w-train"])
+    validation: Folders = Field(examples=["records/f814w-validation"])
+    in_memory: bool = Field(default=True, examples=[True])
+    shuffle_buffer: Annotated[int, within(1, 10_000_000)] = Field(default=20_000, examples=[20_000])
+
+
+class ImagesTable(SettingsTable):
+    """``[images]``: how cutouts are prepared; see docs/reference/models.md."""
+
+    stretch: Annotated[Stretch, BeforeValidator(_to_stretch)] = Field(examples=["asinh_noise"])
+    softening: Annotated[float, within(1e-30, 1e30)] = Field(examples=[1.0])
+
+
+class ArchitectureTable(SettingsTable):
+    """``[architecture]``: the network's shape; the default is the published one."""
+
+    input_size: Annotated[int, within(1, 1024)] = Field(default=128, examples=[128])
+    crop: Annotated[int, within(1, 1024)] | None = Field(default=None, examples=[96])
+    binning: Annotated[int, within(1, 64)] = Field(default=1, examples=[2])
+    asymmetry: bool = Field(default=False, examples=[True])
+    filters: Wholes = Field(default=(32, 64, 128), examples=[[8, 16, 32]])
+    kernel_sizes: Wholes = Field(default=(11, 9, 7), examples=[[7, 5, 3]])
+    dense: Wholes = Field(default=(128, 128), examples=[[128, 128]])
+    dropout: Annotated[float, within(0, 0.95)] = Field(default=0.5, examples=[0.5])
+
+    def architecture(self, n_outputs: int) -> Architecture:
+        """The network with so many outputs."""
+        return Architecture(**self.model_dump(), n_outputs=n_outputs)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            self.architecture(1)
+        except ValueError as error:
+            raise refuse(f"describes no network: {error}.", "Correct the numbers.") from error
+        return self
+
+
+class AugmentationTable(SettingsTable):
+    """``[augmentation]``: what is done to images while they are learned from; nothing unless it is stated.
+
+    Parameters
+    ----------
+    orientations
+        Whether images are flipped and turned by quarters.
+    rotation_deg
+        Largest further rotation; pixels are interpolated.
+    shift_pix
+        Largest shift along each axis, whole pixels of what the network sees.
+    gain
+        Range of the factor on all pixels.
+    depth
+        Largest factor by which noise is raised; 1 for none.
+    hot_pixel_chance, strip_chance
+        Of an image to have a hot pixel, or a strip of 20 rows without data.
+    """
+
+    orientations: bool = Field(default=True, examples=[True])
+    rotation_deg: Annotated[float, within(0, 180)] = Field(default=0.0, examples=[10.0])
+    shift_pix: Annotated[int, within(0, 16)] = Field(default=0, examples=[2])
+    gain: Annotated[Range, within(1e-3, 1e3)] = Field(default=(1.0, 1.0), examples=[[0.5, 2.0]])
+    depth: Annotated[float, within(1, 10)] = Field(default=1.0, examples=[2.0])
+    hot_pixel_chance: Chance = Field(default=0.0, examples=[0.1])
+    strip_chance: Chance = Field(default=0.0, examples=[0.05])
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether pixels change before they are stretched."""
+        return self.gain != (1.0, 1.0) or self.depth > 1 or self.hot_pixel_chance > 0 or self.strip_chance > 0
+
+
+class OptimisationTable(SettingsTable):
+    """``[optimisation]``: how the network learns.
+
+    Parameters
+    ----------
+    epochs, batch_size
+        Passes over the records, and images a step.
+    learning_rate, warmup
+        Largest learning rate of Adam, and the share of all steps over which it rises; it falls to 0 as a cosine.
+    clip_norm
+        Largest norm of a step's gradient.
+    batch_norm_momentum
+        Of the running statistics.
+    patience
+        Epochs without a better validation score after which training ends; 0 for never. The best epoch's weights are kept.
+    seed
+        What weights, order, augmentation and dropout are drawn from.
+    mixed_precision
+        Whether the trunk computes in bfloat16: for GPUs.
+    xla
+        Whether steps are compiled by XLA: twice as fast on some CPUs.
+    deterministic
+        Whether TensorFlow must give the same bits each time, also after a stop. Without it that holds on CPUs, but not on GPUs.
+    """
+
+    epochs: Annotated[int, within(1, 100_000)] = Field(examples=[12])
+    batch_size: Annotated[int, within(1, 65_536)] = Field(default=64, examples=[64])
+    learning_rate: Annotated[float, within(1e-8, 10)] = Field(default=3e-3, examples=[3e-3])
+    warmup: Annotated[float, within(0, 0.9)] = Field(default=0.1, examples=[0.1])
+    clip_norm: Annotated[float, within(1e-6, 1e6)] = Field(default=1.0, examples=[1.0])
+    batch_norm_momentum: Annotated[float, within(0, 0.9999)] = Field(default=0.9, examples=[0.9])
+    patience: Annotated[int, within(0, 100_000)] = Field(default=0, examples=[0])
+    seed: Annotated[int, within(0, 2**31 - 1)] = Field(examples=[20220523])
+    mixed_precision: bool = Field(default=False, examples=[False])
+    xla: bool = Field(default=False, examples=[False])
+    deterministic: bool = Field(default=True, examples=[True])
+
+    @model_validator(mode="after")
+    def _check_xla(self) -> Self:
+        if self.xla and self.deterministic:
+            raise refuse("asks for `xla` with `deterministic`, which exclude each other.", "State `deterministic = false`.")
+        return self
+
+
+class ContaminationTable(SettingsTable):
+    """``[contamination]``: which truth a contamination model learns, and the largest scatter that it may state."""
+
+    truth: Literal["sky_sigma", "self_sigma"] = Field(default="sky_sigma", examples=["sky_sigma"])
+    scatter_limit: Annotated[float, within(0.01, 1)] = Field(default=0.5, examples=[0.5])
+
+
+class OutputTable(SettingsTable):
+    """``[output]``: the model store, and the folder of checkpoints, history and TensorBoard's files."""
+
+    store: AnyPath = Field(examples=["models"])
+    run: AnyPath = Field(examples=["runs/merger-f814w"])
+
+
+class EvaluationTable(SettingsTable):
+    """``[evaluation]``: what the model is judged with.
+
+    Parameters
+    ----------
+    test, clean
+        Records that were never learned from: with neighbours, and without.
+    draws, seed
+        Monte Carlo draws of each stamp.
+    baseline_stamps
+        Training stamps that the tree beside the model is fitted to.
+    contamination_model
+        Folder of the contamination model of the same instrument: what a cut in it does to a merger model.
+    report
+        Folder to write to.
+    """
+
+    test: Folders = Field(examples=["records/f814w-test"])
+    clean: Folders = Field(default=(), examples=["records/f814w-test-clean"])
+    draws: Annotated[int, within(1, 65_535)] = Field(default=100, examples=[100])
+    seed: Annotated[int, within(0, 2**32 - 1)] = Field(default=20220523, examples=[20220523])
+    baseline_stamps: Annotated[int, within(100, 10_000_000)] = Field(default=14_000, examples=[14_000])
+    contamination_model: AnyPath | None = Field(default=None, examples=["models/contamination/F814W/COSMOS"])
+    report: AnyPath = Field(examples=["evaluations/merger-f814w"])
+
+
+def _to_choices(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and value and all(isinstance(choice, (list, tuple)) for choice in value):
+        return tuple(tuple(choice) for choice in value)
+    raise refuse(f"found {shown(value)}, expected a list of lists, the choices.", "Write such as [[8, 16, 32], [16, 32, 64]].")
+
+
+Choices = Annotated[tuple[tuple[Annotated[int, within(1, 4096)], ...], ...], BeforeValidator(_to_choices)]
+"""Lists of whole numbers, one of which is chosen."""
+
+
+class SpaceTable(SettingsTable):
+    """``[tuning.space]``: what is searched.
+
+    Parameters
+    ----------
+    filters, kernel_sizes, dense
+        Choices for the architecture; filters and kernel sizes have one number of blocks.
+    dropout
+        Range of the rate.
+    learning_rate
+        Range of the largest learning rate, searched by its logarithm.
+    """
+
+    filters: Choices = Field(default=((8, 16, 32), (16, 32, 64)), examples=[[[8, 16, 32], [16, 32, 64]]])
+    kernel_sizes: Choices = Field(default=((7, 5, 3), (11, 9, 7)), examples=[[[7, 5, 3], [11, 9, 7]]])
+    dense: Choices = Field(default=((64, 64), (128, 128)), examples=[[[64, 64], [128, 128]]])
+    dropout: Annotated[Range, within(0, 0.95)] = Field(default=(0.1, 0.6), examples=[[0.1, 0.6]])
+    learning_rate: Annotated[Range, within(1e-8, 10)] = Field(default=(3e-4, 1e-2), examples=[[3e-4, 1e-2]])
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
+        lengths = {len(choice) for choice in (*self.filters, *self.kernel_sizes)}
+        if len(lengths) != 1:
+            raise refuse(
+                f"has filters and kernel_sizes of {' and '.join(map(str, sorted(lengths)))} blocks, expected one number.",
+                "Give every choice as many entries.",
+            )
+        return self
+
+
+class TuningTable(SettingsTable):
+    """``[tuning]``: a search for better settings.
+
+    Parameters
+    ----------
+    folder
+        Where the journal of trials, and in the end the best settings, are kept.
+    objective
+        What the best settings have most of, on the validation records: ``upsilon`` or ``accuracy`` of a merger model, ``r2`` or
+        ``auc`` of a contamination model. That of the task if left out.
+    trials
+        How many settings are tried.
+    epochs
+        Of each trial.
+    at_once
+        Trials that are proposed together: as many as there are workers.
+    seed
+        Of the proposals.
+    space
+        What is searched.
+    """
+
+    folder: AnyPath = Field(examples=["tuning/merger-f814w"])
+    objective: Literal["upsilon", "accuracy", "r2", "auc"] | None = Field(default=None, examples=["upsilon"])
+    trials: Annotated[int, within(1, 100_000)] = Field(default=40, examples=[40])
+    epochs: Annotated[int, within(1, 100_000)] = Field(examples=[4])
+    at_once: Annotated[int, within(1, 10_000)] = Field(default=1, examples=[2])
+    seed: Annotated[int, within(0, 2**31 - 1)] = Field(examples=[20220523])
+    space: SpaceTable = SpaceTable()
+
+
+OBJECTIVES = {"merger": ("upsilon", "accuracy"), "contamination": ("r2", "auc")}
+"""Objectives of a search by task, the usual one first."""
+
+
+class Training(SettingsTable):
+    """A training file.
+
+    Parameters
+    ----------
+    version
+        Of the file's form, 1.
+    model, data, images, architecture, augmentation, optimisation, contamination, output, evaluation, tuning
+        Its tables.
+    """
+
+    version: Annotated[int, within(TRAINING_VERSION, TRAINING_VERSION)] = Field(examples=[TRAINING_VERSION])
+    model: ModelTable
+    data: DataTable
+    images: ImagesTable
+    architecture: ArchitectureTable = ArchitectureTable()
+    augmentation: AugmentationTable = AugmentationTable()
+    optimisation: OptimisationTable
+    contamination: ContaminationTable = ContaminationTable()
+    output: OutputTable
+    evaluation: EvaluationTable | None = None
+    tuning: TuningTable | None = None
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        known = OBJECTIVES[self.model.task]
+        if self.tuning and self.tuning.objective and self.tuning.objective not in known:
+            raise refuse(
+                f"[tuning] objective is {self.tuning.objective!r}, which no {self.model.task} model has.",
+                f"Name one of {', '.join(known)}.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_depth(self) -> Self:
+        if self.model.task == CONTAMINATION_TASK and self.augmentation.depth > 1:
+            raise refuse(
+                "[augmentation] depth raises the noise, but the truth of contamination was found at the noise of the records.",
+                "Remove it, and simulate records with `depth_range`.",
+            )
+        return self
+
+    @property
+    def network(self) -> Architecture:
+        """The network to train."""
+        return self.architecture.architecture(len(self.model.class_names))
+
+
+def load_training(path: str | Path) -> Training:
+    """Read a training file.
+
+    Parameters
+    ----------
+    path
+        A TOML file; paths in it are relative to the folder that it lies in.
+
+    Returns
+    -------
+    Frozen, with absolute paths.
+
+    Raises
+    ------
+    WorkflowError
+        With every problem found.
+    """
+    return load_settings(path, Training)

@@ -1,0 +1,193 @@
+"""Which file a path of a workflow names, when it holds ``{release}`` or wildcards.
+
+The grammar:
+
+- ``{release}`` stands for the release's name, the same wherever it occurs.
+- ``*`` stands for any characters, ``?`` for one, ``[0-9]`` for one of a set and ``[!0-9]`` for one outside it; none of them for
+  ``/``, and none for the dot that hides a file.
+- ``[SCI]`` at the very end of a path names a FITS extension and is no set.
+- A path that exists as it is written is that file: then nothing in it is a wildcard.
+- A path with wildcards must match exactly one file.
+
+Wildcards belong to the paths of mosaics and source lists; ``{release}`` may stand in every path.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from surveyflow.files.paths import split_extension
+from surveyflow.settings.workflow_problems import IMAGE_ROLES, Finding, Location, table_at
+
+RELEASE = "{release}"
+
+_MOST_SHOWN = 5
+_WILDCARDS = re.compile(r"[*?]|\[[^\]]")
+_TOKENS = re.compile(r"(\{release\}|\*+|\?|\[!?\]?[^\]]*\])")
+_RELEASE_NAME = r"(?P<release>[A-Za-z0-9][A-Za-z0-9._+-]{0,99}?)"
+
+
+class Unresolved(ValueError):
+    """A path names no file, or more than one.
+
+    Parameters
+    ----------
+    what
+        What was found and what was expected.
+    remedy
+        What to do about it.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what, self.remedy = what, remedy
+        super().__init__(what, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}"
+
+
+def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[Finding]]:
+    """Put the files' names in the place of patterns.
+
+    Parameters
+    ----------
+    document
+        A workflow as TOML has it. Its ``[survey] release`` is the name that ``{release}`` stands for.
+    folder
+        What its paths are relative to.
+
+    Returns
+    -------
+    resolved
+        The document without patterns; a path that could not be resolved stands as it was.
+    findings
+        Why paths could not be resolved.
+    """
+    resolved = deepcopy(dict(document))
+    findings = []
+    release = table_at(resolved, "survey").get("release")
+    for location, text in _path_places(resolved):
+        try:
+            named = file_named(folder, text, release) if location[0] == "fields" else _with_release(text, release)
+        except Unresolved as problem:
+            findings.append(Finding(location, problem.what, problem.remedy))
+        else:
+            _put(resolved, location, named)
+    return resolved, findings
+
+
+def file_named(folder: Path, text: str, release: Any) -> str:
+    """The path that a text names, relative to the folder as the text is, with its extension.
+
+    Parameters
+    ----------
+    folder
+        What the text is relative to.
+    text
+        A path, with or without patterns.
+    release
+        Name of the release; ``{release}`` is left as it is unless this is a text.
+
+    Returns
+    -------
+    The path. Whether the file of a path without wildcards exists is not looked up.
+
+    Raises
+    ------
+    Unresolved
+        If wildcards match no file or several, or braces hold something other than ``release``.
+    """
+    text = _with_release(text, release)
+    file, extension = split_extension(text)
+    pattern = file.as_posix()
+    if not _is_pattern(folder, pattern):
+        return text
+    found = _matching(folder, pattern)
+    if len(found) == 1:
+        return found[0] if extension is None else f"{found[0]}[{extension}]"
+    if not found:
+        raise Unresolved(f"no file matches {pattern}.", "Correct the pattern, or put the file there.")
+    shown = ", ".join(found[:_MOST_SHOWN]) + (", ..." if len(found) > _MOST_SHOWN else "")
+    raise Unresolved(
+        f"{len(found)} files match {pattern}, expected one: {shown}.", "Make the pattern say which of them is meant."
+    )
+
+
+def releases_named(folder: Path, text: str) -> set[str]:
+    """Names of the releases of which there is a file for a path that holds ``{release}``.
+
+    Where a name could end in several places, it is as short as it can be.
+    """
+    pattern = split_extension(text)[0].as_posix()
+    expression = _expression(pattern)
+    matches = (expression.fullmatch(path) for path in _matching(folder, pattern.replace(RELEASE, "*")))
+    return {match["release"] for match in matches if match}
+
+
+def input_paths(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
+    """Places and texts of the paths of source lists and mosaics, in the document's order."""
+    for field in table_at(document, "fields"):
+        for table in table_at(document, "fields", field):
+            roles = ("path",) if table == "sources" else IMAGE_ROLES
+            for role, text in table_at(document, "fields", field, table).items():
+                if role in roles and isinstance(text, str):
+                    yield ("fields", field, table, role), text
+
+
+def _path_places(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
+    folders = [(place, table_at(document, place[0]).get(place[1])) for place in (("output", "root"), ("models", "store"))]
+    return [*((place, text) for place, text in folders if isinstance(text, str)), *input_paths(document)]
+
+
+def _put(document: dict[str, Any], location: Location, text: str) -> None:
+    table: Any = document
+    for key in location[:-1]:
+        table = table[key]
+    table[location[-1]] = text
+
+
+def _with_release(text: str, release: Any) -> str:
+    unknown = [braces for braces in re.findall(r"\{\w*\}", text) if braces != RELEASE]
+    if unknown:
+        raise Unresolved(f"{text} holds {unknown[0]}.", f"Write {RELEASE}, the only name in braces that a path may hold.")
+    if re.search(r"\*\{release\}|\{release\}\*", text):
+        raise Unresolved(
+            f"in {text}, {RELEASE} stands beside *, so that nothing tells where the release's name ends.",
+            "Part them by a character that the names lack, such as _.",
+        )
+    return text.replace(RELEASE, release) if isinstance(release, str) else text
+
+
+def _is_pattern(folder: Path, pattern: str) -> bool:
+    return pattern.isprintable() and bool(_WILDCARDS.search(pattern)) and not os.path.lexists(folder / pattern)
+
+
+def _matching(folder: Path, pattern: str) -> list[str]:
+    # Path.glob would refuse absolute patterns, and match hidden files: what rsync calls a file that is not there yet.
+    return sorted(path for path in glob.glob(pattern, root_dir=folder) if not (folder / path).is_dir())  # noqa: PTH207
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """What a path of a pattern looks like; its group ``release`` is the release's name."""
+    before, _, after = pattern.partition(RELEASE)
+    head, tail = ("".join(map(_translated, _TOKENS.split(part))) for part in (before, after))
+    return re.compile(f"{head}{_RELEASE_NAME}{tail}", re.DOTALL)
+
+
+def _translated(part: str) -> str:
+    """A part of a pattern as a regular expression."""
+    match list(part):
+        case ["*", *_]:
+            return "[^/]*"
+        case ["?"]:
+            return "[^/]"
+        case ["[", *_, "]"]:
+            body = re.sub(r"([\\\[\]^&~|])", r"\\\1", part[1:-1])
+            return f"[^{body[1:]}]" if body.startswith("!") else f"[{body}]"
+    return "(?P=release)" if part == RELEASE else re.escape(part)

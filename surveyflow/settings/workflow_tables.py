@@ -1,0 +1,424 @@
+"""What stands in a workflow file: its tables, keys and defaults, and what each value must be.
+
+Every value is checked by itself here, and every path in a file is looked up; ``workflow_problems`` tells in words what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo
+from pydantic import model_validator as check_model
+from pydantic_core import PydanticCustomError
+
+from surveyflow.files.paths import absent, nearest_folder, problem_of_file, split_extension
+from surveyflow.settings.toml_text import shown
+from surveyflow.values.sampling import SamplingSettings
+
+WORKFLOW_VERSION = 1
+DEFAULT_DRAWS = 1000
+DEFAULT_CORE_SIZE = 4096
+SMALLEST_CORE_SIZE = 256
+DEFAULT_MIN_VALID_FRACTION = 0.5
+DEFAULT_QUIET_S = 60.0
+DEFAULT_WATCH_S = 1.0
+DEFAULT_NOTIFY_TIMEOUT_S = 60.0
+
+_CORRECT_IT = "Correct the value."
+
+
+@dataclass(frozen=True, slots=True)
+class FileContext:
+    """Tells the checks that they read a file, so that paths are resolved and looked up.
+
+    Parameters
+    ----------
+    workflow
+        The file, absolute.
+    """
+
+    workflow: Path
+
+    def resolve(self, path: str) -> Path:
+        """The path, relative to the file's folder, made absolute."""
+        return self.workflow.parent / path
+
+
+def _refuse(what: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": what, "remedy": remedy})
+
+
+def _to_path(value: Any, info: ValidationInfo) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise _refuse(f"found {shown(value)}, expected a path.", "Write it as text in quotes.")
+    return info.context.resolve(value) if info.context else Path(value)
+
+
+def _check_file(path: Path, info: ValidationInfo) -> Path:
+    if info.context and (problem := problem_of_file(split_extension(path)[0])):
+        raise _refuse(*problem)
+    return path
+
+
+def _check_store(path: Path, info: ValidationInfo) -> Path:
+    if info.context and not os.path.lexists(path):
+        what, remedy = absent(path)
+        raise _refuse(what, f"{remedy} `surveyflow models import` makes a store.")
+    if info.context and not path.is_dir():
+        raise _refuse(f"{path} is a file, expected the folder of a model store.", "Name the folder that holds the models.")
+    return path
+
+
+def _check_output(path: Path, info: ValidationInfo) -> Path:
+    if not info.context:
+        return path
+    present = path if os.path.lexists(path) else nearest_folder(path)
+    if not present.is_dir():
+        raise _refuse(f"{present} is a file, so no folder can be made of {path}.", "Name another folder.")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise _refuse(f"{present} may not be written to.", "Name a folder of your own, or ask its owner for permission.")
+    return path
+
+
+def _to_range(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return tuple(value)
+    raise _refuse(f"found {shown(value)}, expected two redshifts, [low, high).", "Write such as [0.5, 1.5].")
+
+
+def _check_range(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not (math.isfinite(low) and math.isfinite(high) and 0 <= low < high):
+        raise _refuse(f"found [{low}, {high}], expected finite 0 <= low < high.", "Write such as [0.5, 1.5].")
+    return value
+
+
+def _check_version(version: int) -> int:
+    if version != WORKFLOW_VERSION:
+        raise _refuse(f"found {version}, expected {WORKFLOW_VERSION}.", "Write `version = 1`, or use the surveyflow it is for.")
+    return version
+
+
+def _check_release(name: str) -> str:
+    if problem := problem_of_release(name):
+        raise _refuse(*problem)
+    return name
+
+
+def problem_of_release(name: str) -> tuple[str, str] | None:
+    """What keeps a name from being a release's, with the remedy; None where nothing does."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+        return (
+            f"found {shown(name)}, which cannot name a folder: expected up to 100 letters, digits, '.', '_', '+' and '-', "
+            "beginning with a letter or digit.",
+            "Name it such as v1.0.",
+        )
+    if name == "latest" or re.search(r"-r\d+$", name):
+        return f"found {shown(name)}, a name that surveyflow gives to revisions.", "Name it such as v1.0."
+    return None
+
+
+def _check_part_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}", name) or name == "sources":
+        raise _refuse(
+            f"the name {shown(name)} cannot be part of a path: expected up to 64 letters, digits, '_', '+' and '-', "
+            "beginning with a letter or digit, and not 'sources'.",
+            "Rename it, such as GOODS_S.",
+        )
+    return name
+
+
+def _check_text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise _refuse(f"found {shown(text)}, expected a text of one line that is not blank.", _CORRECT_IT)
+    return text
+
+
+def _check_command(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise _refuse(f"{shown(command)} is no command line: {error}.", "Close every quote.") from error
+    if not words:
+        raise _refuse(f"found {shown(command)}, expected a command line.", "Name a program, or leave the key out.")
+    return command
+
+
+def _within(low: float, high: float) -> AfterValidator:
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise _refuse(f"found {value}, expected a number from {low} to {high}.", _CORRECT_IT)
+        return value
+
+    return AfterValidator(check)
+
+
+def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
+    if not table:
+        raise _refuse("the table is empty.", "Add at least one entry.")
+    return table
+
+
+_Text = Annotated[str, AfterValidator(_check_text)]
+_FilePath = Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_file)]
+_PartName = Annotated[str, AfterValidator(_check_part_name)]
+_Range = Annotated[tuple[float, float], BeforeValidator(_to_range), AfterValidator(_check_range)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Survey(_Table):
+    """``[survey]``: what the catalog is called.
+
+    Parameters
+    ----------
+    name
+        Name of the survey, shown in the catalog and the report.
+    release
+        Name of the release; its revisions are published as ``<release>-r1``, ``<release>-r2``, ... A folder's name.
+    """
+
+    name: _Text = Field(examples=["candels"])
+    release: Annotated[str, AfterValidator(_check_release)] = Field(examples=["v1.0"])
+
+
+class Output(_Table):
+    """``[output]``: where results are kept.
+
+    Parameters
+    ----------
+    root
+        Folder, made by the run where it does not exist.
+    """
+
+    root: Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_output)] = Field(examples=["catalog"])
+
+
+class Models(_Table):
+    """``[models]``: which networks.
+
+    Parameters
+    ----------
+    store
+        Folder of models, ``STORE/<task>/<instrument>/<FIELD>/``.
+    """
+
+    store: Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_store)] = Field(examples=["models"])
+
+
+class Sampling(_Table):
+    """``[sampling]``: how each galaxy's distribution is drawn.
+
+    Parameters
+    ----------
+    draws
+        Monte Carlo dropout draws a source, 1 to 65535. 1000, unless given.
+    seed
+        0 to 2**32 - 1. It has no default: the seed decides every number of the catalog, so it is the user's own choice and
+        stands in the file that others repeat the run from.
+    keep_draws
+        Whether every draw of p_pm is written, too. False, unless given.
+    """
+
+    draws: Annotated[int, _within(1, 65_535)] = Field(default=DEFAULT_DRAWS, examples=[1000])
+    seed: Annotated[int, _within(0, 2**32 - 1)] = Field(examples=[20220523])
+    keep_draws: bool = Field(default=False, examples=[False])
+
+    def settings(self) -> SamplingSettings:
+        """The value that workers sample with."""
+        return SamplingSettings(n_draws=self.draws, seed=self.seed, keep_draws=self.keep_draws)
+
+
+class Quality(_Table):
+    """``[quality]``: what is good enough to be measured.
+
+    Parameters
+    ----------
+    min_valid_fraction
+        Fraction of a cutout's pixels that must hold data, 0 to 1; a source below it is ``bad_pixels``. 0.5, unless given.
+    """
+
+    min_valid_fraction: Annotated[float, _within(0.0, 1.0)] = Field(default=DEFAULT_MIN_VALID_FRACTION, examples=[0.5])
+
+
+class Tiling(_Table):
+    """``[tiling]``: how mosaics are parted into work units.
+
+    Parameters
+    ----------
+    core_size
+        Side of a tile's core, pixels, at least 256. 4096, unless given: a window of 71 MB with as much again for its weights.
+    """
+
+    core_size: Annotated[int, _within(SMALLEST_CORE_SIZE, 2**31 - 1)] = Field(default=DEFAULT_CORE_SIZE, examples=[4096])
+
+
+class Discovery(_Table):
+    """``[discovery]``: when the files of a release count as complete; heeded by ``--release latest`` alone.
+
+    Parameters
+    ----------
+    quiet_s
+        Seconds that a file must have been left alone for, by its time of change. 60, unless given.
+    watch_s
+        Seconds between two looks at every file's size and time of change. 1, unless given.
+    checksums
+        Whether the DATASUM and CHECKSUM of FITS files, where present, are compared with their content. True, unless given.
+    """
+
+    quiet_s: Annotated[float, _within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
+    watch_s: Annotated[float, _within(0.0, 600.0)] = Field(default=DEFAULT_WATCH_S, examples=[DEFAULT_WATCH_S])
+    checksums: bool = Field(default=True, examples=[True])
+
+
+class Publish(_Table):
+    """``[publish]``: what happens when a revision has been published.
+
+    Parameters
+    ----------
+    notify
+        Command line to run then, parted into words as a shell would and given to no shell; None for none.
+    notify_timeout_s
+        Seconds after which it is ended. 60, unless given.
+    """
+
+    notify: Annotated[str, AfterValidator(_check_command)] | None = Field(default=None, examples=["mail-the-team v1"])
+    notify_timeout_s: Annotated[float, _within(0.1, 86_400.0)] = Field(
+        default=DEFAULT_NOTIFY_TIMEOUT_S, examples=[DEFAULT_NOTIFY_TIMEOUT_S]
+    )
+
+
+class ColumnMap(_Table):
+    """``columns``: what the source list calls the columns that are needed; names are case-sensitive.
+
+    Parameters
+    ----------
+    id
+        Whole numbers, unique within the field.
+    ra, dec
+        ICRS degrees.
+    redshift
+        Redshift, or None where the list has none: every source is then ``no_redshift``.
+    """
+
+    id: _Text = Field(examples=["ID"])
+    ra: _Text = Field(examples=["RA"])
+    dec: _Text = Field(examples=["DEC"])
+    redshift: _Text | None = Field(default=None, examples=["zbest"])
+
+    @check_model(mode="after")
+    def _check_each_column_is_used_once(self) -> Self:
+        names = [self.id, self.ra, self.dec, self.redshift]
+        if repeated := sorted({name for name in names if name is not None and names.count(name) > 1}):
+            raise _refuse(f"the column {', '.join(repeated)} is named more than once.", "Name a column of its own for each.")
+        return self
+
+
+class SourceListSpec(_Table):
+    """``[fields.<FIELD>.sources]``: the list of a field's sources.
+
+    Parameters
+    ----------
+    path
+        FITS, Parquet, CSV, ECSV, VOTable or ASCII table; ``list.fits[CAT]`` names an extension.
+    columns
+        Which of its columns are needed.
+    """
+
+    path: _FilePath = Field(examples=["cosmos_sources.fits"])
+    columns: ColumnMap = Field(examples=[{"id": "ID", "ra": "RA", "dec": "DEC", "redshift": "zbest"}])
+
+
+class MosaicSpec(_Table):
+    """``[fields.<FIELD>.<INSTRUMENT>]``: the mosaic of a field in one instrument.
+
+    Parameters
+    ----------
+    science
+        FITS image; ``mosaic.fits[SCI]`` names an extension.
+    weight
+        Its weight map, 0 where there is no data; None where there is none.
+    unit
+        Unit of the image's pixels, for images without BUNIT: ``electron/s``.
+    """
+
+    science: _FilePath = Field(examples=["cosmos_f814w_sci.fits"])
+    weight: _FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    unit: Annotated[str, AfterValidator(_check_text)] | None = Field(default=None, examples=["electron/s"])
+
+
+class FieldInputs(_Table):
+    """``[fields.<FIELD>]``: a source list, and a mosaic for each instrument that saw the field.
+
+    Parameters
+    ----------
+    sources
+        The source list.
+    **mosaics
+        The mosaics, by instrument.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, MosaicSpec]
+
+    sources: SourceListSpec = Field(examples=[{"path": "cosmos_sources.fits", "columns": {"id": "ID", "ra": "RA", "dec": "DEC"}}])
+
+    @property
+    def mosaics(self) -> dict[str, MosaicSpec]:
+        """The mosaics, by instrument."""
+        return dict(self.__pydantic_extra__)
+
+    @check_model(mode="after")
+    def _check_there_is_a_mosaic(self) -> Self:
+        if not self.__pydantic_extra__:
+            raise _refuse("the field has no mosaic.", "Add a table for an instrument, with `science = ...`.")
+        return self
+
+
+class Workflow(_Table):
+    """A whole workflow; ``docs/reference/workflow.md`` describes the file.
+
+    Parameters
+    ----------
+    version
+        Version of the file's form: 1.
+    survey, output, models, sampling, quality, tiling, discovery, publish
+        The tables of these names.
+    routing
+        Half-open redshift range [low, high) of each instrument; ranges do not overlap.
+    fields
+        The inputs of each field, by its name.
+    """
+
+    version: Annotated[int, AfterValidator(_check_version)] = Field(examples=[WORKFLOW_VERSION])
+    survey: Survey = Field(examples=[{"name": "candels", "release": "v1.0"}])
+    output: Output = Field(examples=[{"root": "catalog"}])
+    models: Models = Field(examples=[{"store": "models"}])
+    sampling: Sampling = Field(examples=[{"seed": 20220523}])
+    routing: Annotated[dict[_PartName, _Range], AfterValidator(_not_empty)] = Field(examples=[{"F814W": [0.5, 1.5]}])
+    quality: Quality = Field(default=Quality(), examples=[{"min_valid_fraction": DEFAULT_MIN_VALID_FRACTION}])
+    tiling: Tiling = Field(default=Tiling(), examples=[{"core_size": DEFAULT_CORE_SIZE}])
+    discovery: Discovery = Field(default=Discovery(), examples=[{"quiet_s": DEFAULT_QUIET_S}])
+    publish: Publish = Field(default=Publish(), examples=[{"notify": "mail-the-team v1"}])
+    fields: Annotated[dict[_PartName, FieldInputs], AfterValidator(_not_empty)] = Field(examples=[{"COSMOS": "..."}])
+
+    _path: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any, /) -> None:
+        if isinstance(context, FileContext):
+            self._path = context.workflow
+
+    @property
+    def path(self) -> Path:
+        """The file that it was read from."""
+        return self._path

@@ -1,0 +1,318 @@
+"""What is given to Kubernetes for a workflow: manifests, as text that depends on nothing but the arguments.
+
+A ``DaskJob`` of the Dask operator holds scheduler, driver and the first pool of workers; a ``DaskWorkerGroup`` each further pool.
+They end with the driver. A driver that is killed is started again in its pod, and continues, since a run does what the receipts
+lack; the pod's containers share a process namespace, so that the lock of the one that died is known to be void.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+
+from surveyflow.execution.jobs import JOBS_AT_A_TIME
+from surveyflow.execution.limits import UNPROFILED
+from surveyflow.execution.routing import declared
+from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
+from surveyflow.settings.toml_text import toml_text
+from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
+from surveyflow.sites.kubernetes.profile import KubernetesProfile, PodPool, Resources
+
+Manifest = dict[str, Any]
+
+_GROUP = "kubernetes.dask.org/v1"
+_PORT = 8786
+_CERTIFICATES = PurePosixPath("/certificates")
+_DRIVER = PurePosixPath("/driver")
+_SCRATCH = PurePosixPath("/tmp")  # noqa: S108 - the pod's own
+_GRACE_S = 120
+"""Seconds that a driver has to give its lock back when its pod is moved."""
+
+_SIGNALLED = 128
+"""Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
+
+_DRIVER_SCRIPT = """\
+trap 'kill -TERM $!' TERM
+{command} &
+wait $!; wait $!
+code=$?
+echo "surveyflow ended with exit code $code" | tee /dev/termination-log
+[ $code -lt {signalled} ] || exit $code
+"""
+"""Ends well, whatever the driver's own exit code, unless a signal ended it: then the pod starts it again. The trap ends the first
+wait, too."""
+
+_MOST_LETTERS = 40
+"""Of a name: Dask's operator adds to it, and Kubernetes ends at 63."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodRun:
+    """What the driver is to run.
+
+    Parameters
+    ----------
+    workflow
+        Path of the workflow file, as the pods see it.
+    name
+        What the resources are called after ``surveyflow-``.
+    options
+        More arguments of ``surveyflow run``.
+    """
+
+    workflow: PurePosixPath
+    name: str
+    options: tuple[str, ...] = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as it is."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def manifests(profile: KubernetesProfile, run: PodRun) -> list[Manifest]:
+    """Make everything that Kubernetes is given: the driver's profile, the job, and one worker group for each further pool."""
+    name = resource_name(run)
+    first, *further = profile.pools.items()
+    return [
+        _driver_profile(profile, run, name),
+        _job(profile, run, name, first),
+        *(_worker_group(profile, run, name, pool_name, pool) for pool_name, pool in further),
+    ]
+
+
+def render_manifests(profile: KubernetesProfile, run: PodRun) -> str:
+    """Write the manifests as YAML, with a word on how to use them."""
+    return _preface(profile) + "".join(
+        f"---\n{yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120)}" for manifest in manifests(profile, run)
+    )
+
+
+def resource_name(run: PodRun) -> str:
+    """The same whenever the same workflow is rendered, and different for all others."""
+    digest = hashlib.sha256(str(run.workflow).encode()).hexdigest()[:8]
+    slug = re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-") or "survey"
+    return f"{f'surveyflow-{slug}'[: _MOST_LETTERS - 9].rstrip('-')}-{digest}"
+
+
+def _preface(profile: KubernetesProfile) -> str:
+    namespace = f" --namespace {profile.namespace}" if profile.namespace else ""
+    lines = ["# Once: the Dask operator must be there (https://kubernetes.dask.org)."]
+    if profile.tls:
+        lines += [
+            "# Before each run: surveyflow kubernetes certificates DIR",
+            f"#   kubectl create secret generic {profile.certificates} --from-file=DIR{namespace}",
+        ]
+    lines.append(f"# Then: kubectl apply -f THIS-FILE{namespace}; in the end: kubectl delete -f THIS-FILE{namespace}")
+    return "\n".join(lines) + "\n"
+
+
+def _metadata(profile: KubernetesProfile, name: str) -> Manifest:
+    where = {"namespace": profile.namespace} if profile.namespace else {}
+    return {"name": name, **where, "labels": {"app.kubernetes.io/name": "surveyflow"}}
+
+
+def _driver_profile(profile: KubernetesProfile, run: PodRun, name: str) -> Manifest:
+    """The profile that the driver runs with: the scheduler's service, as any other cluster."""
+    text = toml_text(
+        {
+            "kind": "address",
+            "address": _address(profile, name),
+            "connect_timeout_s": profile.worker_wait_s,
+            "logs": str(_logs(run)),
+            "jobs_per_worker": profile.jobs_per_worker,
+            "max_deaths": profile.max_deaths,
+            "models_in_memory": profile.models_in_memory,
+            "routing": "pinned" if any(pool.models for pool in profile.pools.values()) else str(profile.routing),
+            "unit_silence_s": profile.unit_silence_s,
+            "worker_wait_s": profile.worker_wait_s,
+        }
+    )
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(profile, f"{name}-driver"),
+        "data": {"driver.toml": text},
+    }
+
+
+def _job(profile: KubernetesProfile, run: PodRun, name: str, first_pool: tuple[str, PodPool]) -> Manifest:
+    cluster = {"scheduler": _scheduler(profile, name), "worker": _workers(profile, run, name, *first_pool)}
+    return {
+        "apiVersion": _GROUP,
+        "kind": "DaskJob",
+        "metadata": _metadata(profile, name),
+        "spec": {"job": {"spec": _driver_pod(profile, run, name)}, "cluster": {"spec": cluster}},
+    }
+
+
+def _worker_group(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> Manifest:
+    return {
+        "apiVersion": _GROUP,
+        "kind": "DaskWorkerGroup",
+        "metadata": _metadata(profile, f"{name}-{pool_name}"),
+        "spec": {"cluster": name, "worker": _workers(profile, run, name, pool_name, pool)},
+    }
+
+
+def _driver_pod(profile: KubernetesProfile, run: PodRun, name: str) -> Manifest:
+    command = ["surveyflow", "run", str(run.workflow), "--profile", str(_DRIVER / "driver.toml"), "--json", *run.options]
+    script = _DRIVER_SCRIPT.format(command=shlex.join(command), signalled=_SIGNALLED)
+    container = _container(profile, "job", ["bash", "-c", script], profile.driver, _security_environment(profile))
+    container["volumeMounts"].append({"name": "driver", "mountPath": str(_DRIVER), "readOnly": True})
+    pod = _pod(profile, [container], "OnFailure")
+    pod["volumes"].append({"name": "driver", "configMap": {"name": f"{name}-driver"}})
+    return {**pod, "shareProcessNamespace": True, "terminationGracePeriodSeconds": _GRACE_S}
+
+
+def _scheduler(profile: KubernetesProfile, name: str) -> Manifest:
+    command = ["dask", "scheduler", "--protocol", _protocol(profile), "--port", str(_PORT)]
+    command += ["--dashboard-address", "127.0.0.1:8787"]
+    settings = {
+        "ALLOWED_FAILURES": "0",
+        "NO_WORKERS_TIMEOUT": f"{profile.worker_wait_s:g}s",
+        "WORKER_TTL": f"{profile.silence_s:g}s",
+    }
+    environment = {f"DASK_DISTRIBUTED__SCHEDULER__{key}": value for key, value in settings.items()}
+    container = _container(
+        profile, "scheduler", command, profile.scheduler, _security_environment(profile) | UNPROFILED | environment
+    )
+    container["ports"] = [{"name": "tcp-comm", "containerPort": _PORT, "protocol": "TCP"}]
+    health = "import urllib.request as r; r.urlopen('http://127.0.0.1:8787/health', timeout=5)"
+    container["readinessProbe"] = {
+        "exec": {"command": ["python", "-c", health]},
+        "initialDelaySeconds": 5,
+        "periodSeconds": 10,
+        "timeoutSeconds": 10,
+    }
+    return {"spec": _pod(profile, [container], "Always"), "service": _service(name)}
+
+
+def _service(name: str) -> Manifest:
+    return {
+        "type": "ClusterIP",
+        "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
+        "ports": [{"name": "tcp-comm", "protocol": "TCP", "port": _PORT, "targetPort": "tcp-comm"}],
+    }
+
+
+def _workers(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> Manifest:
+    command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--protocol", _protocol(profile)]
+    command += ["--dashboard-address", "127.0.0.1:0", "--nworkers", "1", "--memory-limit", "0"]
+    command += ["--nthreads", str(min(JOBS_AT_A_TIME, profile.jobs_per_worker))]
+    command += ["--local-directory", str(_SCRATCH), "--preload", "surveyflow.execution.worker_process"]
+    if pool.models:
+        command += ["--resources", declared(pool.models)]
+    container = _container(profile, "worker", command, pool, _worker_environment(profile, run, name, pool_name, pool))
+    if pool.gpus:
+        container["resources"]["limits"]["nvidia.com/gpu"] = str(pool.gpus)
+    pod = _pod(profile, [container], "Always")
+    if pool.node_selector:
+        pod["nodeSelector"] = dict(pool.node_selector)
+    if pool.tolerations:
+        pod["tolerations"] = [{"key": key, "operator": "Exists"} for key in pool.tolerations]
+    return {"replicas": pool.workers, "spec": pod}
+
+
+def _container(
+    profile: KubernetesProfile, name: str, command: Sequence[str], resources: Resources, environment: Mapping[str, str]
+) -> Manifest:
+    """A container that may do nothing but its work."""
+    memory = f"{resources.memory // 2**20}Mi"
+    return {
+        "name": name,
+        "image": profile.image,
+        "args": list(command),
+        "env": [{"name": key, "value": value} for key, value in ({"HOME": str(_SCRATCH)} | dict(environment)).items()],
+        "resources": {"requests": {"cpu": str(resources.cores), "memory": memory}, "limits": {"memory": memory}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": list(_mounts(profile)),
+    }
+
+
+def _mounts(profile: KubernetesProfile) -> Iterator[Manifest]:
+    yield {"name": "survey", "mountPath": str(profile.volume.path)}
+    yield {"name": "scratch", "mountPath": str(_SCRATCH)}
+    if profile.tls:
+        yield {"name": "certificates", "mountPath": str(_CERTIFICATES), "readOnly": True}
+
+
+def _pod(profile: KubernetesProfile, containers: Sequence[Manifest], restart: str) -> Manifest:
+    volumes: list[Manifest] = [
+        {"name": "survey", "persistentVolumeClaim": {"claimName": profile.volume.claim}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    if profile.tls:
+        volumes.append({"name": "certificates", "secret": {"secretName": profile.certificates, "defaultMode": 0o400}})
+    return {
+        "restartPolicy": restart,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": profile.user,
+            "runAsGroup": profile.user,
+            "fsGroup": profile.user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": list(containers),
+        "volumes": volumes,
+    }
+
+
+def _worker_environment(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> dict[str, str]:
+    cores = str(pool.cores)
+    return _security_environment(profile) | {
+        **UNPROFILED,
+        "DASK_SCHEDULER_ADDRESS": _address(profile, name),
+        FOLDER_VARIABLE: str(_logs(run)),
+        POOL_VARIABLE: pool_name,
+        "OMP_NUM_THREADS": cores,
+        "OPENBLAS_NUM_THREADS": cores,
+        "MKL_NUM_THREADS": cores,
+        "TF_NUM_INTRAOP_THREADS": cores,
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+
+
+def _security_environment(profile: KubernetesProfile) -> dict[str, str]:
+    """Where Dask's programs find what they show each other: paths, nothing secret."""
+    if not profile.tls:
+        return {}
+    certificate, key = str(_CERTIFICATES / CERTIFICATE), str(_CERTIFICATES / KEY)
+    variables = {"CA_FILE": certificate}
+    for role in ROLES:
+        variables |= {f"{role.upper()}__CERT": certificate, f"{role.upper()}__KEY": key}
+    prefix = "DASK_DISTRIBUTED__COMM"
+    return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
+
+
+def _logs(run: PodRun) -> PurePosixPath:
+    return run.workflow.parent / "worker-logs"
+
+
+def _address(profile: KubernetesProfile, name: str) -> str:
+    return f"{_protocol(profile)}://{name}-scheduler:{_PORT}"
+
+
+def _protocol(profile: KubernetesProfile) -> str:
+    return "tls" if profile.tls else "tcp"

@@ -1,0 +1,81 @@
+"""Which models the jobs of each pool hold."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from surveyflow.errors import ProfileError
+from surveyflow.execution.jobs import listed
+from surveyflow.execution.routing import Route, Routing, allot, choose
+from surveyflow.sites.slurm.profile import Pool, SlurmProfile
+
+
+def route_pools(profile: SlurmProfile, work: Mapping[str, int]) -> tuple[SlurmProfile, Route]:
+    """Decide how units find workers, and divide the pools accordingly.
+
+    Parameters
+    ----------
+    profile
+        What the site's Slurm is asked for.
+    work
+        Sources to do of each field and instrument.
+
+    Returns
+    -------
+    profile
+        The profile with ``routing`` decided. Where it is ``pinned``, every pool names its models: one that named none has become
+        several, whose jobs are in proportion to the work.
+    route
+        The routing, and why.
+
+    Raises
+    ------
+    ProfileError
+        If units would have no worker.
+    """
+    route = _route(profile, work)
+    pools = _divided(profile.pools, work) if route.pinned else profile.pools
+    if route.pinned:
+        _check_offer(pools, work)
+    return profile.model_copy(update={"routing": route.routing, "pools": pools}), route
+
+
+def _route(profile: SlurmProfile, work: Mapping[str, int]) -> Route:
+    if any(pool.models for pool in profile.pools.values()):
+        return Route(Routing.PINNED, "pools of the profile name models")
+    pools = profile.pools.values()
+    return choose(
+        profile.routing, work, sum(pool.jobs for pool in pools), on_gpu=any("gpu" in (pool.gres or "") for pool in pools)
+    )
+
+
+def _divided(pools: Mapping[str, Pool], work: Mapping[str, int]) -> dict[str, Pool]:
+    """The pools; those that name no models as parts that do."""
+    divided: dict[str, Pool] = {}
+    for name, pool in pools.items():
+        divided |= {name: pool} if pool.models or not work else _parts(name, pool, work)
+    return divided
+
+
+def _parts(name: str, pool: Pool, work: Mapping[str, int]) -> dict[str, Pool]:
+    parts = Counter(allot(work, pool.jobs))
+    names = [places[0] if len(places) == 1 else str(number) for number, places in enumerate(parts, start=1)]
+    return {
+        f"{name}-{re.sub('[^A-Za-z0-9_]+', '-', part)}": pool.model_copy(update={"jobs": n_jobs, "models": places})
+        for part, (places, n_jobs) in zip(names, parts.items(), strict=True)
+    }
+
+
+def _check_offer(pools: Mapping[str, Pool], work: Mapping[str, int]) -> None:
+    """Compare demand and offer before anything waits in a queue."""
+    offered = {place for pool in pools.values() for place in pool.models}
+    if missing := work.keys() - offered:
+        demanded = listed([f"{place} ({work[place]:,} sources)" for place in missing])
+        first = next(iter(pools))
+        raise ProfileError(
+            f"no pool holds the models of {demanded}; the pools hold {listed(offered)}. Add them to a pool, such as "
+            f"[pools.{first}] models = {[*pools[first].models, *sorted(missing)]}; or leave models out of all pools, "
+            "and jobs are shared out by the work there is."
+        )

@@ -1,0 +1,302 @@
+"""What is submitted to Slurm for a workflow: scripts, as text that depends on nothing but the arguments.
+
+One job holds Dask's scheduler and the driver (the *head*); an array of jobs for each pool holds the workers. They find each other
+by a file in the submission's folder. A worker whose time is up goes back into the queue while the head is there; the head, when
+its own time is up, goes back and continues, since a run does what the receipts lack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from surveyflow.execution.jobs import JOBS_AT_A_TIME
+from surveyflow.execution.limits import UNPROFILED
+from surveyflow.execution.routing import declared
+from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
+from surveyflow.settings.toml_text import toml_text
+from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
+from surveyflow.sites.slurm.profile import LEAVE_S, Allocation, Pool, SlurmProfile
+
+CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "logs", "result.json"
+SCHEDULER_FILE, HEAD_ID, POOL_IDS, FINISHED = "scheduler.json", "head.id", "pools.id", "finished"
+
+_WARNING_S = 120
+"""How long before the end of its walltime the head is told."""
+
+_SIGNALLED = 128
+"""Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
+
+_AT_ONCE_S = 60
+"""A worker that fails sooner has not worked."""
+
+_MOST_RESTARTS = 20
+"""How often a driver that was killed is started again, and after how many starts of the head a dead scheduler ends it all."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """What the driver is to run.
+
+    Parameters
+    ----------
+    workflow
+        Absolute path of the workflow file.
+    name
+        What the jobs are called after ``surveyflow-``.
+    options
+        More arguments of ``surveyflow run``.
+    """
+
+    workflow: Path
+    name: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Everything that is submitted for one workflow.
+
+    Parameters
+    ----------
+    folder
+        Where its files lie, on the shared file system.
+    head
+        Name of the script of the head.
+    pools
+        Names of the scripts of the pools, by the pools' names.
+    files
+        Text of every file, by name.
+    certificates
+        Folder of the certificates that are made for it; None where connections are not encrypted.
+    routing
+        How units find workers, and why, in words.
+    """
+
+    folder: Path
+    head: str
+    pools: Mapping[str, str]
+    files: Mapping[str, str]
+    certificates: Path | None
+    routing: str = ""
+
+    def __str__(self) -> str:
+        told = f"# {self.routing}\n\n" if self.routing else ""
+        return told + "\n".join(f"# ==> {self.folder / name}\n{text}" for name, text in self.files.items())
+
+
+def render(profile: SlurmProfile, command: RunCommand) -> Submission:
+    """Write the scripts of a submission.
+
+    Parameters
+    ----------
+    profile
+        What the site's Slurm is asked for.
+    command
+        What to run.
+    """
+    folder = profile.directories.shared / _folder_name(command)
+    scripts = {name: f"pool-{name}.sh" for name in profile.pools}
+    files = {"head.sh": _head_script(profile, command, folder)}
+    files |= {scripts[name]: _pool_script(profile, command, folder, name, pool) for name, pool in profile.pools.items()}
+    files[DRIVER_PROFILE] = _driver_profile(profile, folder)
+    return Submission(folder, "head.sh", scripts, files, folder / CERTIFICATES if profile.tls else None)
+
+
+def _folder_name(command: RunCommand) -> str:
+    """The same whenever the same workflow is submitted, and different for all others."""
+    digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
+    return f"{_slug(command.name)}-{digest}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "survey"
+
+
+def _driver_profile(profile: SlurmProfile, folder: Path) -> str:
+    """The profile that the driver runs with: the scheduler beside it, as any other cluster."""
+    return toml_text(
+        {
+            "kind": "address",
+            "scheduler_file": str(folder / SCHEDULER_FILE),
+            **({"certificates": str(folder / CERTIFICATES)} if profile.tls else {}),
+            "logs": str(folder / LOGS),
+            "routing": str(profile.routing),
+            "models_in_memory": profile.models_in_memory,
+            "jobs_per_worker": profile.jobs_per_worker,
+            "max_deaths": profile.max_deaths,
+            "worker_wait_s": profile.gives_up_after_s,
+            "unit_silence_s": profile.unit_silence_s,
+        }
+    )
+
+
+def _head_script(profile: SlurmProfile, command: RunCommand, folder: Path) -> str:
+    python = profile.environment.python
+    run = shlex.join(["run", str(command.workflow), "--profile", str(folder / DRIVER_PROFILE), "--json", *command.options])
+    return _script(
+        _directives(profile.head, _slug(command.name), folder / LOGS / "head-%j.log"),
+        f"#SBATCH --signal=B:USR1@{_WARNING_S}",
+        *_preparations(profile, folder, _scheduler_environment(profile, folder)),
+        "",
+        f'again() {{ rm -f "$folder/{SCHEDULER_FILE}"; scontrol requeue "$SLURM_JOB_ID"; exit; }}',
+        "trap again USR1  # walltime is near",
+        f'rm -f "$folder/{SCHEDULER_FILE}"',
+        f'{python} -m dask scheduler --scheduler-file "$folder/{SCHEDULER_FILE}" --interface {profile.interface} --port 0 \\',
+        f"    --protocol {_protocol(profile)} --dashboard-address {profile.dashboard} &",
+        "scheduler=$!",
+        f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do kill -0 "$scheduler" || exit 1; sleep 0.5; done',
+        *_driver_loop(f'{python} -m surveyflow {run} >"$folder/{RESULT}"'),
+        f'echo "$code" >"$folder/{FINISHED}"',
+        f'scancel --quiet $(cat "$folder/{POOL_IDS}")',
+        'kill "$scheduler"',
+        'wait "$scheduler"',
+        'exit "$code"',
+    )
+
+
+def _driver_loop(run: str) -> Iterator[str]:
+    """Run the driver, again where a signal ended it: on the machine where it died, its lock on the output is known to be void."""
+    yield f"for try in {{1..{_MOST_RESTARTS}}}; do"
+    yield f"    {run} &"
+    yield "    driver=$!"
+    yield '    wait -n "$driver" "$scheduler"'
+    yield "    code=$?"
+    yield '    if ! kill -0 "$scheduler" 2>/dev/null; then'
+    yield f'        [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MOST_RESTARTS} ] || again'
+    yield "        code=1"
+    yield "        break"
+    yield "    fi"
+    yield f'    [ "$code" -ge {_SIGNALLED} ] || break'
+    yield "done"
+
+
+def _pool_script(profile: SlurmProfile, command: RunCommand, folder: Path, name: str, pool: Pool) -> str:
+    return _script(
+        _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log"),
+        f"#SBATCH --array=1-{pool.jobs}",
+        f"#SBATCH --signal=B:USR1@{LEAVE_S}",
+        *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
+        *_preparations(profile, folder, _worker_environment(profile, folder, name, pool)),
+        "",
+        "head_is_there() {",
+        f'    [ ! -e "$folder/{FINISHED}" ] || return 1',
+        "    local jobs",
+        "    jobs=$(squeue --me --noheader --format=%F) || return 0  # nobody can tell just now",
+        f'    grep -qx "$(cat "$folder/{HEAD_ID}")" <<<"$jobs"',
+        "}",
+        'again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }',
+        'leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }',
+        "worker=",
+        "trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew",
+        "head_is_there || exit 0",
+        f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do head_is_there || exit 0; sleep 2; done',
+        *_worker_command(profile, pool),
+        "worker=$!",
+        "began=$SECONDS",
+        'wait "$worker"',
+        "code=$?",
+        f'if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt {_AT_ONCE_S} ] '
+        f'&& [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MOST_RESTARTS} ]; then',
+        f'    echo "no worker lives here: this one ended at once, after {_MOST_RESTARTS} before it; see above why"',
+        '    exit "$code"',
+        "fi",
+        "again",
+        'exit "$code"',
+    )
+
+
+def _worker_command(profile: SlurmProfile, pool: Pool) -> Iterator[str]:
+    lifetime, stagger = (f"{time.total_seconds():.0f}s" for time in (pool.lifetime, pool.stagger))
+    yield f'{profile.environment.python} -m dask worker --scheduler-file "$folder/{SCHEDULER_FILE}" \\'
+    yield f"    --interface {profile.interface} --protocol {_protocol(profile)} --dashboard-address 127.0.0.1:0 \\"
+    yield '    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \\'
+    yield f"    --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
+    if pool.models:
+        yield f"    --resources {shlex.quote(declared(pool.models))} \\"
+    yield f"    --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
+    yield f'    --local-directory "{profile.directories.node_local}" --preload surveyflow.execution.worker_process &'
+
+
+def _directives(allocation: Allocation, name: str, log: Path) -> str:
+    """The job's demands, as ``sbatch`` reads them."""
+    values = {
+        "job-name": f"surveyflow-{name}",
+        "partition": allocation.partition,
+        "account": allocation.account,
+        "qos": allocation.qos,
+        "nodes": 1,
+        "ntasks": 1,
+        "cpus-per-task": allocation.cores,
+        "mem": f"{allocation.memory // 2**20}M",
+        "time": _slurm_time(allocation.walltime),
+        "output": log,
+        "open-mode": "append",
+    }
+    options = [f"--{key}={value}" for key, value in values.items() if value is not None]
+    return "\n".join(f"#SBATCH {option}" for option in [*options, "--requeue", *allocation.options])
+
+
+def _slurm_time(time: timedelta) -> str:
+    minutes, seconds = divmod(time.seconds, 60)
+    return f"{time.days}-{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def _preparations(profile: SlurmProfile, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """What both kinds of job do first."""
+    yield ""
+    yield f"folder={shlex.quote(str(folder))}"
+    yield from profile.environment.prologue
+    for name, value in environment.items():
+        yield f"export {name}={shlex.quote(value)}"
+
+
+def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str]:
+    """Dask's settings for scheduler and driver: see `surveyflow.sites.connections` for why deaths are reported one by one."""
+    return _security_environment(profile, folder) | {
+        **UNPROFILED,
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+        "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": f"{profile.gives_up_after_s:g}s",
+        "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{profile.silence_s:g}s",
+    }
+
+
+def _worker_environment(profile: SlurmProfile, folder: Path, name: str, pool: Pool) -> dict[str, str]:
+    cores = str(pool.cores)
+    return _security_environment(profile, folder) | {
+        **UNPROFILED,
+        FOLDER_VARIABLE: str(folder / LOGS),
+        POOL_VARIABLE: name,
+        "OMP_NUM_THREADS": cores,
+        "OPENBLAS_NUM_THREADS": cores,
+        "MKL_NUM_THREADS": cores,
+        "TF_NUM_INTRAOP_THREADS": cores,
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    }
+
+
+def _security_environment(profile: SlurmProfile, folder: Path) -> dict[str, str]:
+    """Where Dask's programs find what they show each other: paths, nothing secret."""
+    if not profile.tls:
+        return {}
+    certificate, key = str(folder / CERTIFICATES / CERTIFICATE), str(folder / CERTIFICATES / KEY)
+    variables = {"CA_FILE": certificate}
+    for role in ROLES:
+        variables |= {f"{role.upper()}__CERT": certificate, f"{role.upper()}__KEY": key}
+    prefix = "DASK_DISTRIBUTED__COMM"
+    return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
+
+
+def _protocol(profile: SlurmProfile) -> str:
+    return "tls" if profile.tls else "tcp"
+
+
+def _script(*lines: str) -> str:
+    return "\n".join(["#!/bin/bash", *lines]) + "\n"

@@ -1,0 +1,115 @@
+"""How a submission gets into Slurm's queue: completely, or not at all."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from surveyflow.errors import ClusterError
+from surveyflow.sites.certificates import write_certificates
+from surveyflow.sites.slurm.scripts import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedJobs:
+    """The jobs of a submission.
+
+    Parameters
+    ----------
+    head
+        Number of the job of scheduler and driver.
+    pools
+        Numbers of the arrays of workers, by the pools' names.
+    """
+
+    head: str
+    pools: Mapping[str, str]
+
+
+def submit(submission: Submission) -> SubmittedJobs:
+    """Write a submission's files, make its certificates and submit its jobs.
+
+    The head is held until all pools are in the queue; the pools wait until it has started.
+
+    Raises
+    ------
+    ClusterError
+        If there is no Slurm, if jobs of this submission are in the queue, or if Slurm refuses one; no job is left behind then.
+    """
+    _check_free(submission)
+    _write(submission)
+    with _all_or_nothing() as submitted:
+        submitted.append(_sbatch(submission, submission.head, "--hold"))
+        for script in submission.pools.values():
+            submitted.append(_sbatch(submission, script, f"--dependency=after:{submitted[0]}"))
+        head, *pools = submitted
+        (submission.folder / HEAD_ID).write_text(f"{head}\n")
+        (submission.folder / POOL_IDS).write_text("".join(f"{pool}\n" for pool in pools))
+        _ask("scontrol", "release", head)
+    return SubmittedJobs(head, dict(zip(submission.pools, pools, strict=True)))
+
+
+def _check_free(submission: Submission) -> None:
+    """Refuse when jobs of an earlier submission of the same workflow have not ended."""
+    files = [submission.folder / name for name in (HEAD_ID, POOL_IDS)]
+    earlier = {job for file in files if file.exists() for job in file.read_text().split()}
+    left = sorted(earlier.intersection(_ask("squeue", "--me", "--noheader", "--format=%F").split()), key=int)
+    if left:
+        raise ClusterError(
+            f"{submission.folder} has jobs in the queue: {' '.join(left)}. "
+            f"Wait until they have ended, or end them: scancel {' '.join(left)}; then submit again."
+        )
+
+
+def _write(submission: Submission) -> None:
+    """Put the files in place, and take away what an earlier submission left."""
+    folder = submission.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / LOGS).mkdir(exist_ok=True)
+    for name in (FINISHED, HEAD_ID, POOL_IDS, RESULT, SCHEDULER_FILE):
+        (folder / name).unlink(missing_ok=True)
+    for name, text in submission.files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    if submission.certificates is not None:
+        write_certificates(submission.certificates)
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[list[str]]:
+    """Collect job numbers; cancel them if anything goes wrong."""
+    submitted: list[str] = []
+    try:
+        yield submitted
+    except BaseException:
+        if submitted:
+            subprocess.run(["scancel", "--quiet", *submitted], check=False, timeout=_ANSWER_S)  # noqa: S603, S607
+        raise
+
+
+def _sbatch(submission: Submission, name: str, option: str) -> str:
+    path = submission.folder / name
+    job = _ask("sbatch", "--parsable", option, str(path)).strip().partition(";")[0]
+    logger.info("job=%s script=%s submitted", job, path)
+    return job
+
+
+def _ask(*command: str) -> str:
+    """Run one of Slurm's commands and return what it prints."""
+    if shutil.which(command[0]) is None:
+        raise ClusterError(f"there is no {command[0]} on this machine. Submit from a machine that has Slurm's commands.")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(f"{' '.join(command)} did not answer within {_ANSWER_S} s. Ask again when Slurm is well.") from error
+    if done.returncode:
+        raise ClusterError(f"Slurm refused {' '.join(command)}: {done.stderr.strip()}. Correct the profile, or ask your site.")
+    return done.stdout

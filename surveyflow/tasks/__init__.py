@@ -1,0 +1,1 @@
+"""The tasks of the networks, and what is known of a model."""

@@ -1,0 +1,232 @@
+"""What is known of a model: its key, the shape of its network, its training domain and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import ContaminationScale
+from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.codes import WeightsOrigin
+
+MERGER_TASK = "merger"
+CONTAMINATION_TASK = "contamination"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModelKey:
+    """Which model: ``merger/EGS/F814W``."""
+
+    task: str
+    field: str
+    instrument: str
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.field}/{self.instrument}"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The family of networks of Ferreira et al. 2022: blocks of two convolutions, then dense layers with Monte Carlo dropout.
+
+    The defaults are the published network, as serialised in the authors' files.
+
+    Parameters
+    ----------
+    input_size
+        Side of the square input, pixels.
+    crop
+        Side of the square in the input's middle that is looked at, pixels; None for all of it.
+    binning
+        Side of the squares of pixels that are averaged in front of the first convolution; 1 for none.
+    asymmetry
+        Whether the network sees, as a second channel, the image minus itself turned by 180 degrees: the residual of which
+        the asymmetry of Conselice et al. (2000, section 3) is the sum.
+    filters, kernel_sizes
+        One entry a block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
+        2x2 max-pooling.
+    dense
+        Units of the hidden dense layers.
+    dropout
+        Rate of the Monte Carlo dropout after each hidden dense layer, in [0, 1).
+    n_outputs
+        Number of independent sigmoid outputs.
+    batch_norm_epsilon
+        Added to the variance by batch normalisation.
+    """
+
+    input_size: int = 128
+    filters: tuple[int, ...] = (32, 64, 128)
+    kernel_sizes: tuple[int, ...] = (11, 9, 7)
+    dense: tuple[int, ...] = (128, 128)
+    dropout: float = 0.5
+    n_outputs: int = 2
+    batch_norm_epsilon: float = 1e-3
+    crop: int | None = None
+    binning: int = 1
+    asymmetry: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
+            raise ValueError(f"crop must leave as much on either side of an input of {self.input_size}, unlike {self.crop}")
+        if self.binning < 1 or self.seen_size % self.binning:
+            raise ValueError(f"binning must divide the {self.seen_size} pixels that are looked at, unlike {self.binning}")
+        if not self.filters or len(self.filters) != len(self.kernel_sizes):
+            raise ValueError(f"filters {self.filters} and kernel_sizes {self.kernel_sizes} must have one entry for each block")
+        if min(self.filters) < 1 or not self.dense or min(self.dense) < 1 or self.n_outputs < 1:
+            raise ValueError("filters, dense and n_outputs must be positive, and there must be a dense layer")
+        if any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
+            raise ValueError(f"kernel sizes must be odd and positive, not {self.kernel_sizes}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must lie in [0, 1), not {self.dropout}")
+        if self.map_sizes[-1] < 1:
+            raise ValueError(
+                f"an input of {self.input_size} pixels is too small for kernels {self.kernel_sizes}: maps {self.map_sizes}"
+            )
+
+    @property
+    def seen_size(self) -> int:
+        """Side of the part of the input that is looked at, pixels."""
+        return self.input_size if self.crop is None else self.crop
+
+    @property
+    def n_channels(self) -> int:
+        """Channels that the first convolution sees."""
+        return 2 if self.asymmetry else 1
+
+    @property
+    def map_sizes(self) -> tuple[int, ...]:
+        """Side of the first convolution's map, then of the map after each convolution and pooling."""
+        sizes = [self.seen_size // self.binning]
+        for block, kernel_size in enumerate(self.kernel_sizes):
+            if block:
+                sizes.append(sizes[-1] // 2)
+            for _ in range(2):
+                sizes.append(sizes[-1] - kernel_size + 1)
+        return tuple(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What the training images were like; None where unknown, which is then not checked.
+
+    Parameters
+    ----------
+    unit
+        BUNIT of the training images, as FITS spells it: ``electron/s``.
+    sky_rms
+        Lowest and highest sky rms of a cutout, in ``unit``, that the model may be trusted with.
+    """
+
+    unit: str | None = None
+    sky_rms: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1]:
+            raise ValueError(f"sky_rms must be a range (low, high) with 0 <= low < high, not {self.sky_rms}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What must be known of a model before its numbers may be used.
+
+    Parameters
+    ----------
+    key
+        Task, field and instrument.
+    class_names
+        Meaning of the network's outputs, in column order; ``("post_merger", "star_forming")`` for the mergers task,
+        `CONTAMINATION_OUTPUTS` for contamination.
+    pixel_scale_arcsec
+        Pixel scale of the training images.
+    band
+        Filter of the training images: ``F814W``.
+    redshift_range
+        Half-open range [low, high) of the training galaxies.
+    stretch, softening
+        Preparation of a cutout; softening in the images' unit, above 0.
+    architecture
+        Shape of the network.
+    origin
+        Where the weights came from.
+    citation
+        What to cite for them.
+    weights_digest
+        SHA-256 of the weights file, hexadecimal.
+    domain
+        What the training images were like.
+    notes
+        Anything else a reader must know.
+    also_for
+        Other fields whose cutouts this model may be used on.
+    contamination
+        What a contamination model's outputs stand for; None for other tasks.
+    """
+
+    key: ModelKey
+    class_names: tuple[str, ...]
+    pixel_scale_arcsec: float
+    band: str
+    redshift_range: tuple[float, float]
+    stretch: Stretch
+    softening: float
+    architecture: Architecture
+    origin: WeightsOrigin
+    citation: str
+    weights_digest: str
+    domain: Domain = field(default_factory=Domain)
+    notes: str = ""
+    also_for: tuple[str, ...] = ()
+    contamination: ContaminationScale | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):
+            raise ValueError(f"class_names {self.class_names} must name each of the {self.architecture.n_outputs} outputs once")
+        if not (np.isfinite(self.pixel_scale_arcsec) and self.pixel_scale_arcsec > 0):
+            raise ValueError(f"pixel_scale_arcsec must be positive, not {self.pixel_scale_arcsec}")
+        if not self.redshift_range[0] < self.redshift_range[1]:
+            raise ValueError(f"redshift_range must be [low, high) with low < high, not {self.redshift_range}")
+        if not (np.isfinite(self.softening) and self.softening > 0):
+            raise ValueError(f"softening must be positive, not {self.softening}")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, over all that can change a result: everything but citation, notes and the fields lent to."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("citation", "notes", "also_for")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def model_id(self) -> str:
+        """The model's name in catalogs: key and the first 12 digits of its weights' digest."""
+        return f"{self.key}@{self.weights_digest[:12]}"
+
+    @property
+    def model_word(self) -> int:
+        """The model's half of the key of its random numbers: the first 32 bits of its weights' digest."""
+        return int(self.weights_digest[:8], 16)
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network that is sampled: one deterministic trunk pass, then any number of draws of its head."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine: ``keras`` or ``fft``."""
+        ...
+
+    def features(self, cutouts: Float32Array) -> Float32Array:
+        """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout."""
+        ...
+
+    def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
+        """(n, width) features -> (n, n_draws, n_outputs) float32 in [0, 1]."""
+        ...

@@ -1,0 +1,288 @@
+"""What is known of a model once it has been judged: one document, from which page and tables are made."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surveyflow import __version__
+from surveyflow.errors import InputError
+from surveyflow.files.durable import make_folder, write_over
+from surveyflow.models.engines.choice import load_model
+from surveyflow.models.store import ModelStore
+from surveyflow.report.evaluation_page import write_evaluation_page
+from surveyflow.settings.training import Training
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard
+from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline
+from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
+from surveyflow.training.records.labelled import LabelledStamps
+from surveyflow.training.records.reading import read_stamps
+from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
+from surveyflow.values.sampling import SamplingSettings
+
+FORMAT = 1
+"""Of ``evaluation.json``; raised when a number changes its meaning or place."""
+
+NUMBERS_FILE = "evaluation.json"
+PAGE_FILE = "evaluation.html"
+DEFAULT_TRUTH = "sky_sigma"
+"""Variant of the contamination truth, where no contamination model says which it was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecords:
+    """Folders of records that a model is judged with.
+
+    Parameters
+    ----------
+    test
+        Stamps with neighbours, never seen in training.
+    training
+        What the baseline is fitted to: the network's own training stamps.
+    clean
+        Stamps without neighbours.
+    tuning
+        What a cut in predicted contamination is tuned on: the network's validation stamps.
+    """
+
+    test: Sequence[Path]
+    training: Sequence[Path]
+    clean: Sequence[Path] = ()
+    tuning: Sequence[Path] = ()
+
+
+_SCALE_TOLERANCE = 0.01
+Reader = Callable[[Path, str, int | None], LabelledStamps]
+"""Reads a folder of records: folder, variant of the contamination truth, and how many stamps at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation on disk.
+
+    Parameters
+    ----------
+    document
+        Everything that was found out, as JSON's plain values.
+    numbers, page
+        The document's file, and the page made from it.
+    """
+
+    document: Mapping[str, Any]
+    numbers: Path
+    page: Path
+
+
+def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> Evaluated:
+    """Judge the model that a training file made, and write numbers and page into its report's folder.
+
+    Parameters
+    ----------
+    training
+        The training file; its ``[evaluation]`` says with which records.
+    engine
+        ``auto``, ``keras`` or ``fft``.
+    command
+        What the user typed, for the record.
+
+    Raises
+    ------
+    InputError
+        If the file has no ``[evaluation]``, model and records do not belong together, or records hold what was learned from.
+    ModelError
+        If a model is missing or cannot be used.
+    RecordError
+        If records are incomplete or damaged.
+    """
+    settings = training.evaluation
+    if settings is None:
+        raise InputError("the training file has no [evaluation]. Add the table, with `test`, `report` and, for mergers, `clean`.")
+    records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation)
+    check_apart(
+        {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
+        {folder: read_index(folder) for folder in (*settings.test, *settings.clean)},
+    )
+    model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
+    for folder in (*settings.test, *settings.clean):
+        _check_kind(model.card, folder, read_index(folder))
+    other = settings.contamination_model
+    document = evaluate_model(
+        model,
+        records,
+        read_stamps,
+        SamplingSettings(settings.draws, settings.seed),
+        baseline_stamps=settings.baseline_stamps,
+        contamination_model=None if other is None else load_model(other, engine),
+        command=command,
+    )
+    return _written(document, settings.report)
+
+
+def _written(document: Mapping[str, Any], folder: Path) -> Evaluated:
+    evaluated = Evaluated(document, folder / NUMBERS_FILE, folder / PAGE_FILE)
+    make_folder(folder)
+    write_over(evaluated.numbers, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    write_evaluation_page(document, evaluated.page)
+    return evaluated
+
+
+def evaluate_model(
+    model: Model,
+    records: EvaluationRecords,
+    read: Reader,
+    sampling: SamplingSettings,
+    *,
+    baseline_stamps: int,
+    contamination_model: Model | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Judge a model, and write down all of it.
+
+    Parameters
+    ----------
+    model
+        A merger or a contamination model.
+    records
+        What it is judged with.
+    read
+        Reads them.
+    sampling
+        Draws and seed; the seed also spoils stamps and fits the baseline.
+    baseline_stamps
+        Training stamps that the baseline is fitted to, at most.
+    contamination_model
+        Of the same instrument, for the effect of a cut on a merger model.
+    command
+        What the user typed, for the record.
+
+    Returns
+    -------
+    JSON's plain values: what was judged, with what, and every number; null where there is none.
+
+    Raises
+    ------
+    InputError
+        If models and records are not of one instrument, or a model is of another task.
+    """
+    if contamination_model is not None:
+        _check_beside(contamination_model.card, model.card)
+    sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
+    for stamps in chain(*sets.values()):
+        _check(model.card, stamps)
+    judge = {MERGER_TASK: _judge_mergers, CONTAMINATION_TASK: _judge_contamination}[model.card.key.task]
+    judged = judge(model, sets, sampling, contamination_model)
+    heading = _heading(model, contamination_model, sampling, command)
+    return dict(plain(heading | {"records": _listed(sets)} | judged))
+
+
+def _truth_of(model: Model) -> str:
+    """The variant of the contamination truth that a model was trained on; the physical one where no model says."""
+    return model.card.contamination.truth if model.card.contamination else DEFAULT_TRUTH
+
+
+def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps: int) -> dict[str, list[LabelledStamps]]:
+    each = max(baseline_stamps // max(len(records.training), 1), 1)
+    at_most = {"test": None, "clean": None, "tuning": None, "training": each}
+    return {name: [read(folder, truth, limit) for folder in getattr(records, name)] for name, limit in at_most.items()}
+
+
+def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
+    """See that records are of the pixels that a model was made for."""
+    given, wanted = (index.band, index.unit), (card.band, card.domain.unit)
+    if given != wanted or not math.isclose(index.pixel_scale_arcsec, card.pixel_scale_arcsec, rel_tol=_SCALE_TOLERANCE):
+        raise InputError(
+            f"{folder} holds images of {index.band} in {index.unit}, {index.pixel_scale_arcsec:g} arcsec a pixel; "
+            f"model {card.key} is of {card.band} in {card.domain.unit}, {card.pixel_scale_arcsec:g} arcsec. "
+            "Name records of its kind."
+        )
+
+
+def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
+    """See that a contamination model may stand beside a model."""
+    if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION_TASK, card.key.instrument):
+        raise InputError(
+            f"[evaluation] contamination_model is {contamination.key}, expected a contamination model of {card.key.instrument}. "
+            "Name the folder of one."
+        )
+
+
+def _check(card: ModelCard, stamps: LabelledStamps) -> None:
+    size = card.architecture.input_size
+    if stamps.instrument != card.key.instrument:
+        raise InputError(
+            f"model {card.key} is of {card.key.instrument}, but records are of {stamps.instrument}. "
+            "Name records of its instrument."
+        )
+    if stamps.pixels.shape[1] != size:
+        raise InputError(
+            f"model {card.key} looks at {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
+            "Simulate stamps of its size."
+        )
+
+
+def _judge_mergers(
+    model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, contamination_model: Model | None
+) -> dict[str, Any]:
+    baseline = fit_merger_baseline(sets["training"], sampling.seed)
+    judged = evaluate_mergers(model, sets["test"], sets["clean"], baseline, sampling, contamination_model=contamination_model)
+    return {"merger": asdict(judged)}
+
+
+def _judge_contamination(
+    model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, _: Model | None
+) -> dict[str, Any]:
+    baseline = fit_contamination_baseline(sets["training"], sampling.seed)
+    return {"contamination": asdict(evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling))}
+
+
+def _heading(model: Model, contamination_model: Model | None, sampling: SamplingSettings, command: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "surveyflow_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "task": model.card.key.task,
+        "model": _told(model),
+        "contamination_model": contamination_model and _told(contamination_model),
+        "sampling": {"draws": sampling.n_draws, "seed": sampling.seed},
+    }
+
+
+def _told(model: Model) -> dict[str, Any]:
+    card = model.card
+    return {
+        "id": card.model_id,
+        "origin": card.origin.value,
+        "instrument": card.key.instrument,
+        "fields": [card.key.field, *card.also_for],
+        "stretch": card.stretch.value,
+        "engine": model.engine,
+        "card_digest": card.digest,
+        "architecture": asdict(card.architecture),
+    }
+
+
+def _listed(sets: Mapping[str, Sequence[LabelledStamps]]) -> dict[str, Any]:
+    return {
+        name: [{"field": stamps.field, "digest": stamps.digest, "n": len(stamps)} for stamps in of_name]
+        for name, of_name in sets.items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """A nest of dataclasses' values as JSON's: arrays become lists, and what is not finite null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,188 @@
+"""How good a merger classifier is: in all, by what is observed, after a cut, and beside the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from surveyflow.stats.calibration import Reliability, perfect_error, reliability
+from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
+from surveyflow.values.arrays import BoolArray, Float64Array
+
+KEPT_SHARES = (1.0, 0.9, 0.75, 0.5, 0.25)
+"""Shares of the sample that a contamination cut keeps, the cleanest first."""
+COVERAGE_EDGES_PCT = (0.0, 10.0, 30.0, 100.0)
+N_REDSHIFT_BINS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """How often each class was recognised; the first class is post-merger, the second star-forming.
+
+    Parameters
+    ----------
+    n
+        Number of galaxies.
+    confusion
+        2 x 2 counts; rows are the truth.
+    accuracy, accuracy_error
+        Fraction recognised, and its binomial standard error.
+    upsilon
+        The smaller completeness.
+    completeness, purity
+        Of each class (recall and precision); purity is that of the mixture tested.
+    """
+
+    n: int
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: float
+    accuracy_error: float
+    upsilon: float
+    completeness: tuple[float, ...]
+    purity: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far stated probabilities of a post-merger are from frequencies.
+
+    Parameters
+    ----------
+    error
+        Expected calibration error in 10 equal bins.
+    perfect
+        What right probabilities would show, by chance alone.
+    diagram
+        The reliability diagram behind it.
+    """
+
+    error: float
+    perfect: float
+    diagram: Reliability
+
+
+@dataclass(frozen=True, slots=True)
+class BinScores:
+    """Scores of the galaxies of one bin.
+
+    Parameters
+    ----------
+    quantity
+        ``magnitude_ab``, ``redshift`` or ``coverage_pct``.
+    label
+        The bin, in words.
+    network, baseline
+        Scores of both on the same galaxies.
+    """
+
+    quantity: str
+    label: str
+    network: ClassScores
+    baseline: ClassScores
+
+
+@dataclass(frozen=True, slots=True)
+class CutScores:
+    """Scores of the galaxies that a contamination cut keeps.
+
+    Parameters
+    ----------
+    by
+        What they were ordered by: ``true`` or ``predicted`` contamination.
+    kept
+        Share that is kept, the cleanest first.
+    network, baseline
+        Scores of both on what is kept.
+    """
+
+    by: str
+    kept: float
+    network: ClassScores
+    baseline: ClassScores
+
+
+def class_scores(is_post_merger: BoolArray, called_post_merger: BoolArray) -> ClassScores:
+    """Compare (n,) truths with (n,) calls."""
+    matrix = confusion_matrix(~is_post_merger, ~called_post_merger, 2)
+    n, correct = int(matrix.sum()), accuracy(matrix)
+    return ClassScores(
+        n=n,
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
+        accuracy=correct,
+        accuracy_error=float(np.sqrt(correct * (1 - correct) / n)) if n else float("nan"),
+        upsilon=upsilon(matrix),
+        completeness=tuple(recall(matrix).tolist()),
+        purity=tuple(precision(matrix).tolist()),
+    )
+
+
+def calibration(probability: ArrayLike, is_post_merger: BoolArray, seed: int) -> Calibration:
+    """Compare stated probabilities of a post-merger with what is true; the seed draws what chance alone would do."""
+    diagram = reliability(probability, is_post_merger)
+    return Calibration(diagram.error, perfect_error(probability, np.random.default_rng(seed)), diagram)
+
+
+def scores_by_bin(
+    bins: Mapping[str, Sequence[tuple[str, BoolArray]]], truth: BoolArray, network: BoolArray, baseline: BoolArray
+) -> list[BinScores]:
+    """Score the galaxies of every bin that has any.
+
+    Parameters
+    ----------
+    bins
+        By quantity: label and (n,) members of each bin.
+    truth, network, baseline
+        (n,) bool: whether a galaxy is a post-merger, and is called one by each.
+    """
+    return [
+        BinScores(quantity, label, *_both(rows, truth, network, baseline))
+        for quantity, of_quantity in bins.items()
+        for label, rows in of_quantity
+        if rows.any()
+    ]
+
+
+def scores_after_cuts(by: str, order: Float64Array, truth: BoolArray, network: BoolArray, baseline: BoolArray) -> list[CutScores]:
+    """Score what is left when the most contaminated are cut.
+
+    Parameters
+    ----------
+    by
+        Name of the order.
+    order
+        (n,) contamination, true or predicted; ties go by row. The galaxies of the lowest are kept.
+    truth, network, baseline
+        As in `scores_by_bin`.
+    """
+    cleanest_first = np.argsort(order, kind="stable")
+    kept = [(share, cleanest_first[: round(share * len(order))]) for share in KEPT_SHARES]
+    return [CutScores(by, share, *_both(rows, truth, network, baseline)) for share, rows in kept]
+
+
+def magnitude_bins(magnitude_ab: Float64Array) -> Iterator[tuple[str, BoolArray]]:
+    """Bins of one magnitude; those without any are in none."""
+    known = magnitude_ab[np.isfinite(magnitude_ab)]
+    for low in map(int, np.unique(np.floor(known))):
+        yield f"{low} to {low + 1}", (magnitude_ab >= low) & (magnitude_ab < low + 1)
+
+
+def redshift_bins(redshift: Float64Array, limits: tuple[float, float]) -> Iterator[tuple[str, BoolArray]]:
+    """Four equal bins of the model's range of redshifts."""
+    edges = np.linspace(*limits, N_REDSHIFT_BINS + 1)
+    for low, high in pairwise(edges):
+        yield f"{low:.2f} to {high:.2f}", (redshift >= low) & (redshift < high)
+
+
+def coverage_bins(coverage_pct: Float64Array) -> Iterator[tuple[str, BoolArray]]:
+    """No neighbour on the galaxy at all, up to 10 %, up to 30 %, and above."""
+    yield "0 %", coverage_pct == 0
+    for low, high in pairwise(COVERAGE_EDGES_PCT):
+        yield f"{low:.0f} to {high:.0f} %", (coverage_pct > low) & (coverage_pct <= high)
+
+
+def _both(rows: np.ndarray, truth: BoolArray, network: BoolArray, baseline: BoolArray) -> tuple[ClassScores, ClassScores]:
+    return class_scores(truth[rows], network[rows]), class_scores(truth[rows], baseline[rows])

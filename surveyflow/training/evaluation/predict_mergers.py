@@ -1,0 +1,101 @@
+"""What a model says of labelled stamps, through the same two calls that make a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from surveyflow.measuring.domain import noise_outside
+from surveyflow.measuring.source_keys import source_keys
+from surveyflow.sky.stretch import prepare
+from surveyflow.stats.posterior import summarise
+from surveyflow.tasks.card import Model
+from surveyflow.training.records.labelled import LabelledStamps
+from surveyflow.values.arrays import BoolArray, Float32Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
+from surveyflow.values.sampling import SamplingSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Predictions = TypeVar("Predictions", bound="DataclassInstance")
+
+BATCH = 256
+"""Stamps prepared and sampled together."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergerPredictions:
+    """What a merger model says of stamps; names are those of the catalog's columns.
+
+    Parameters
+    ----------
+    p_pm_mean, p_sf_mean
+        (n,) float32: mean output over the draws.
+    p_pm_std
+        (n,) float32: standard deviation of the draws.
+    f_pm
+        (n,) float32: fraction of draws with p_pm > p_sf.
+    out_of_domain
+        (n,) bool: whether the noise lies outside the range of the model's card.
+    """
+
+    p_pm_mean: Float32Array
+    p_sf_mean: Float32Array
+    p_pm_std: Float32Array
+    f_pm: Float32Array
+    out_of_domain: BoolArray
+
+    @property
+    def called_post_merger(self) -> BoolArray:
+        """(n,) bool: the class rule of the authors, the larger of both mean outputs."""
+        called: BoolArray = self.p_pm_mean > self.p_sf_mean
+        return called
+
+
+def predict_mergers(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> MergerPredictions:
+    """Sample a merger model on stamps.
+
+    Parameters
+    ----------
+    model
+        A model of the merger task.
+    stamps
+        Stamps of its pixel scale and size.
+    sampling
+        Draws and seed.
+    """
+    return merged([_merger_batch(model, batch, sampling) for batch in batches(stamps)])
+
+
+def batches(stamps: LabelledStamps) -> list[LabelledStamps]:
+    """The stamps, 256 at a time; one empty batch where there are none."""
+    return [stamps.take(slice(start, start + BATCH)) for start in range(0, max(len(stamps), 1), BATCH)]
+
+
+def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Float32Array:
+    """Prepare stamps as the model's card says, and sample: (n, T, n_outputs) float32 in [0, 1]."""
+    prepared = prepare(stamps.pixels, stamps.valid, model.card.stretch, model.card.softening)
+    keys = source_keys(stamps.field, stamps.source_id)
+    return model.draw(model.features(prepared), keys, sampling.n_draws, sampling.seed)
+
+
+def merged(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of several batches, one after another."""
+    names = [item.name for item in fields(parts[0])]
+    return type(parts[0])(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> MergerPredictions:
+    outputs = [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]
+    summary = summarise(draw(model, stamps, sampling)[..., outputs])
+    return MergerPredictions(
+        p_pm_mean=summary.p_pm_mean,
+        p_sf_mean=summary.p_sf_mean,
+        p_pm_std=summary.p_pm_std,
+        f_pm=summary.f_pm,
+        out_of_domain=noise_outside(stamps.pixels, stamps.valid, model.card),
+    )

@@ -1,0 +1,67 @@
+"""What goes wrong with real images, done to stamps on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from surveyflow.simulate.observe import sky_noise
+from surveyflow.training.records.labelled import LabelledStamps
+
+HOT_PIXEL = 5.0
+"""e-/s."""
+UNIT_FACTOR = 1000.0
+DEPTH_FACTOR = 3.6
+"""Noise that a shallower mosaic has, in units of the field's own."""
+STRIP_PIX = 20
+
+
+def hot_pixel(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:
+    """Set one pixel of each stamp, anywhere, to 5 e-/s."""
+    pixels = stamps.pixels.copy()
+    rows, columns = rng.integers(0, pixels.shape[-1], (2, len(pixels)))
+    pixels[np.arange(len(pixels)), rows, columns] = HOT_PIXEL
+    return replace(stamps, pixels=pixels)
+
+
+def wrong_unit(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:  # noqa: ARG001 - one signature for all
+    """Multiply every pixel by 1000, and what is true of them, too."""
+    return replace(
+        stamps,
+        pixels=stamps.pixels * np.float32(UNIT_FACTOR),
+        flux_pp=stamps.flux_pp * UNIT_FACTOR,
+        sky_rms=stamps.sky_rms * UNIT_FACTOR,
+    )
+
+
+def other_depth(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:
+    """Add sky noise, correlated as the stamps' own, until it is 3.6 times what was simulated; the neighbours' masks stay."""
+    shape = stamps.pixels.shape[1:]
+    added_rms = stamps.sky_rms * np.sqrt(DEPTH_FACTOR**2 - 1)
+    noise = np.stack([sky_noise(rng, shape, float(rms)) for rms in added_rms])
+    pixels = np.where(stamps.valid, stamps.pixels + noise, np.float32(0))
+    return replace(stamps, pixels=pixels, sky_rms=stamps.sky_rms * DEPTH_FACTOR)
+
+
+def zero_strip(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:
+    """Empty 20 pixels along one edge of each stamp, as at the border of a mosaic."""
+    pixels = stamps.pixels.copy()
+    for image, edge in zip(pixels, rng.integers(0, 4, len(pixels)), strict=True):
+        np.rot90(image, edge)[:STRIP_PIX] = 0
+    return replace(stamps, pixels=pixels)
+
+
+STRESSES: Mapping[str, Callable[[LabelledStamps, np.random.Generator], LabelledStamps]] = {
+    "hot_pixel": hot_pixel,
+    "wrong_unit": wrong_unit,
+    "other_depth": other_depth,
+    "zero_strip": zero_strip,
+}
+"""By name: what spoils stamps, given a random generator."""
+
+
+def stressed(stamps: LabelledStamps, name: str, seed: int) -> LabelledStamps:
+    """The stamps as one of `STRESSES` leaves them; the same seed gives the same pixels."""
+    return STRESSES[name](stamps, np.random.default_rng([seed, list(STRESSES).index(name)]))

@@ -1,0 +1,1 @@
+"""Training and the search for settings."""

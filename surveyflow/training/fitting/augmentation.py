@@ -1,0 +1,114 @@
+"""What else could an image have looked like? Batches of images, changed at random on the device that trains.
+
+Randomness is a pair of numbers for each batch: the same pair gives the same changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from surveyflow.settings.training import AugmentationTable
+
+HOT_PIXEL = (1.0, 10.0)
+"""Range of a hot pixel's value, e-/s."""
+STRIP_ROWS = 20
+
+
+def spoiled(images: Any, settings: AugmentationTable, seed: Any) -> Any:
+    """Change pixels as instruments do.
+
+    Parameters
+    ----------
+    images
+        (n, size, size) float32, e-/s, not yet stretched.
+    settings
+        What to change.
+    seed
+        (2,) int32.
+
+    Returns
+    -------
+    (n, size, size) float32; 0 where there is no data.
+    """
+    shape = tf.shape(images)
+    seeds = tf.random.split(seed, 4)
+    if settings.depth > 1:
+        images = tf.where(images == 0, images, images + _extra_noise(images, settings.depth, seeds[0]))
+    if settings.hot_pixel_chance:
+        images = _with_hot_pixel(images, settings.hot_pixel_chance, seeds[1])
+    if settings.gain != (1.0, 1.0):
+        low, high = tf.math.log(settings.gain[0]), tf.math.log(settings.gain[1])
+        images *= tf.exp(tf.random.stateless_uniform((shape[0], 1, 1), seeds[2], low, high))
+    if settings.strip_chance:
+        images = _with_strip(images, settings.strip_chance, seeds[3])
+    return images
+
+
+def moved(images: Any, settings: AugmentationTable, seed: Any) -> Any:
+    """Turn, flip and shift prepared images; each of a batch on its own, but for flips and quarter turns, which it shares.
+
+    Parameters
+    ----------
+    images
+        (n, side, side, channels) float32, as the network sees them.
+    settings
+        How far.
+    seed
+        (2,) int32.
+    """
+    seeds = tf.random.split(seed, 3)
+    if settings.rotation_deg or settings.shift_pix:
+        images = _displaced(images, settings.rotation_deg, settings.shift_pix, seeds[0])
+    if settings.orientations:
+        flip_y, flip_x, transpose = tf.unstack(tf.random.stateless_uniform((3,), seeds[1]) < 0.5)
+        images = tf.cond(flip_y, lambda: images[:, ::-1], lambda: images)
+        images = tf.cond(flip_x, lambda: images[:, :, ::-1], lambda: images)
+        images = tf.cond(transpose, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
+    return images
+
+
+def _extra_noise(images: Any, deepest: float, seed: Any) -> Any:
+    """Noise that raises each image's own, told from differences of neighbouring pixels, by a factor from 1 to the largest."""
+    seeds = tf.random.split(seed, 2)
+    step = tf.abs(images[:, :, 2:] - images[:, :, :-2])
+    ordered = tf.sort(tf.reshape(step, (tf.shape(images)[0], -1)), axis=1)
+    rms = ordered[:, tf.shape(ordered)[1] // 2] / 0.954  # the median of |difference| is 0.6745 sqrt(2) sigma
+    factor = tf.random.stateless_uniform(tf.shape(rms), seeds[0], 1.0, deepest)
+    extra = rms * tf.sqrt(tf.square(factor) - 1)
+    return extra[:, None, None] * tf.random.stateless_normal(tf.shape(images), seeds[1])
+
+
+def _with_hot_pixel(images: Any, chance: float, seed: Any) -> Any:
+    seeds = tf.random.split(seed, 3)
+    n, size = tf.shape(images)[0], tf.shape(images)[1]
+    place = tf.random.stateless_uniform((n,), seeds[0], 0, size * size, tf.int32)
+    hot = tf.one_hot(place, size * size, on_value=1.0) * tf.random.stateless_uniform((n, 1), seeds[1], *HOT_PIXEL)
+    chosen = tf.cast(tf.random.stateless_uniform((n, 1, 1), seeds[2]) < chance, tf.float32)
+    return images + chosen * tf.reshape(hot, tf.shape(images))
+
+
+def _with_strip(images: Any, chance: float, seed: Any) -> Any:
+    seeds = tf.random.split(seed, 2)
+    n, size = tf.shape(images)[0], tf.shape(images)[1]
+    first = tf.random.stateless_uniform((n, 1), seeds[0], 0, size - STRIP_ROWS + 1, tf.int32)
+    rows = tf.range(size)[None, :]
+    inside = (rows >= first) & (rows < first + STRIP_ROWS)
+    chosen = tf.random.stateless_uniform((n, 1), seeds[1]) < chance
+    return tf.where((inside & chosen)[:, :, None], 0.0, images)
+
+
+def _displaced(images: Any, rotation_deg: float, shift_pix: int, seed: Any) -> Any:
+    seeds = tf.random.split(seed, 2)
+    n = tf.shape(images)[0]
+    largest = rotation_deg * 3.141592653589793 / 180
+    angle = tf.random.stateless_uniform((n,), seeds[0], -largest, largest) if largest else tf.zeros((n,))
+    shift = tf.cast(tf.random.stateless_uniform((n, 2), seeds[1], -shift_pix, shift_pix + 1, tf.int32), tf.float32)
+    cosine, sine, middle = tf.cos(angle), tf.sin(angle), (tf.cast(tf.shape(images)[1], tf.float32) - 1) / 2
+    x0 = middle - cosine * middle + sine * middle + shift[:, 0]
+    y0 = middle - sine * middle - cosine * middle + shift[:, 1]
+    zero = tf.zeros_like(angle)
+    transform = tf.stack([cosine, -sine, x0, sine, cosine, y0, zero, zero], axis=1)
+    return keras.ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="reflect")

@@ -1,0 +1,121 @@
+"""Where did a training stop? All of its state after an epoch, in one file that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from surveyflow.errors import InputError
+from surveyflow.files.durable import write_over
+
+CHECKPOINT = "checkpoint.safetensors"
+_BEST = "best/"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training after some epochs.
+
+    Parameters
+    ----------
+    digest
+        Of the settings and records.
+    history
+        One entry an epoch: numbers by name.
+    state
+        Every variable of network and optimiser, by its number; Keras numbers names within a process.
+    best
+        Weights of the best epoch by role.
+    """
+
+    digest: str
+    history: tuple[Mapping[str, float], ...]
+    state: Mapping[str, Any]
+    best: Mapping[str, Any]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint in one step.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    arrays = dict(checkpoint.state) | {_BEST + role: values for role, values in checkpoint.best.items()}
+    told = {"digest": checkpoint.digest, "history": json.dumps(checkpoint.history)}
+    # A 0-dimensional array is as good as any other, but must be contiguous like all.
+    write_over(folder / CHECKPOINT, save({name: np.ascontiguousarray(values) for name, values in arrays.items()}, told))
+
+
+def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
+    """Read the checkpoint of a training; None where there is none.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    digest
+        Of the settings and records that go on.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is of other settings, or damaged.
+    """
+    file = folder / CHECKPOINT
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, "numpy") as content:
+            told = content.metadata() or {}
+            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - it is no mapping
+        history = tuple(json.loads(told["history"]))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{file} is no checkpoint of a training ({error}). Remove it to begin anew.") from error
+    if told["digest"] != digest:
+        raise InputError(
+            f"{file} is of a training with other settings or records. "
+            f"Name another [output] run, or remove the folder to begin anew."
+        )
+    best = {name.removeprefix(_BEST): values for name, values in arrays.items() if name.startswith(_BEST)}
+    return Checkpoint(digest, history, {name: arrays[name] for name in arrays if not name.startswith(_BEST)}, best)
+
+
+def state_of(network: keras.Model) -> dict[str, Any]:
+    """Every variable of a compiled network and its optimiser, random states included."""
+    return {name: np.asarray(variable) for name, variable in _variables(network).items()}
+
+
+def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
+    """Give a network that was compiled alike the variables of `state_of`.
+
+    Raises
+    ------
+    InputError
+        If they are of another network.
+    """
+    variables = _variables(network)
+    if {name: int(np.prod(variable.shape)) for name, variable in variables.items()} != {
+        name: values.size for name, values in state.items()
+    }:
+        raise InputError(
+            f"the {CHECKPOINT} of this run holds other variables than its network has: another version of surveyflow or Keras "
+            f"wrote it. Name another [output] run, or remove the folder to begin anew."
+        )
+    for name, variable in variables.items():
+        variable.assign(state[name].reshape(variable.shape))
+
+
+def _variables(network: keras.Model) -> dict[str, Any]:
+    network.optimizer.build(network.trainable_variables)
+    variables = [*network.variables, *network.optimizer.variables]
+    return {f"{number:04d}": variable for number, variable in enumerate(variables)}

@@ -1,0 +1,347 @@
+"""How is a model trained? Epoch by epoch, with a checkpoint behind each, until the best weights become a model of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from surveyflow.errors import InputError
+from surveyflow.files.durable import write_over
+from surveyflow.models.engines.head import Head
+from surveyflow.models.network import build_network, get_weights, set_weights
+from surveyflow.models.store import ModelStore, check_vacant, write_model
+from surveyflow.settings.training import OptimisationTable, Training
+from surveyflow.stats.contamination import ContaminationScale
+from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Domain, ModelCard
+from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
+from surveyflow.training.fitting.losses import TwoPartLoss
+from surveyflow.training.fitting.pipeline import Images, Labels, check_records, epoch_of, labels_of, load_images, streamed_epoch
+from surveyflow.training.fitting.scores import SCORES, interval_scales, sample, scores
+from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
+from surveyflow.training.records.shards import damage_told
+from surveyflow.values.arrays import Float32Array
+
+_log = logging.getLogger(__name__)
+
+HISTORY = "history.json"
+_NO_DIGEST = "0" * 64
+_FLUX_STEP = 0.5
+_DOMAIN_QUANTILES = (0.001, 0.99)
+_PREDICT_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A training that has come to its end.
+
+    Parameters
+    ----------
+    card
+        Of the model with the best epoch's weights.
+    weights
+        These, by role.
+    history
+        One entry an epoch: ``epoch``, ``train_loss`` and the scores of `surveyflow.training.fitting.scores.scores` on the
+        validation images.
+    best
+        The entry of the best epoch.
+    """
+
+    card: ModelCard
+    weights: Mapping[str, Float32Array]
+    history: tuple[Mapping[str, float], ...]
+    best: Mapping[str, float]
+
+
+Listener = Callable[[Mapping[str, float]], None]
+
+
+def train(training: Training, *, overwrite: bool = False, listener: Listener | None = None) -> Trained:
+    """Train a model and write it into its store; a training that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    training
+        The training file.
+    overwrite
+        Whether another model of the same key may be replaced.
+    listener
+        Called with each epoch's entry of the history.
+
+    Returns
+    -------
+    The model as it was written.
+
+    Raises
+    ------
+    InputError
+        If records and model do not belong together, or the run's folder holds another training.
+    RecordError
+        If records are incomplete or damaged.
+    ModelError
+        If the store holds another model of this key, and it may not be overwritten; of a training that has not begun, at once.
+    """
+    home = ModelStore(training.output.store).home(training.model.key)
+    if not overwrite and not (training.output.run / CHECKPOINT).exists():
+        check_vacant([home])
+    trained = fit(training, listener=listener, run=training.output.run)
+    card = write_model(home, trained.card, trained.weights, overwrite=overwrite)
+    return Trained(card, trained.weights, trained.history, trained.best)
+
+
+def fit(training: Training, *, run: Path | None = None, listener: Listener | None = None) -> Trained:
+    """Train a model without writing it.
+
+    Parameters
+    ----------
+    training
+        The training file.
+    run
+        Folder of checkpoints and history, from which a training goes on; None for neither.
+    listener
+        Called with each epoch's entry of the history; what it raises ends the training.
+    """
+    data = training.data
+    indices = check_records([*data.train, *data.validation], training)
+    check_apart(*({folder: read_index(folder) for folder in folders} for folders in (data.train, data.validation)))
+    digest = _digest(training, indices)
+    before = read_checkpoint(run, digest) if run is not None else None
+    course = _Course(training, before)
+    if run is not None and before is not None:
+        _write_history(run, course.history)  # a kill may have come between the checkpoint and its entry
+    while not course.ended:
+        entry = course.advance()
+        if run is not None:
+            write_checkpoint(run, Checkpoint(digest, tuple(course.history), state_of(course.network), course.best_weights))
+            _write_history(run, course.history)
+            _write_summaries(run / "tensorboard", entry)
+        _log.info("event=epoch %s", " ".join(f"{name}={value:.5g}" for name, value in entry.items()))
+        if listener is not None:
+            listener(entry)
+    card = course.card(indices[: len(training.data.train)])
+    return Trained(card, course.best_weights, tuple(course.history), course.best)
+
+
+class _Course:
+    """A training on its way, from the first epoch or from a checkpoint."""
+
+    def __init__(self, training: Training, before: Checkpoint | None) -> None:
+        self.training = training
+        keras.utils.set_random_seed(training.optimisation.seed)
+        if training.optimisation.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.validation = load_images(training.data.validation, training)
+        self.images = self._training_images()
+        self.labels = labels_of(training.data.train, training) if self.images is None else self.images
+        self.flux_range = _flux_range(self.labels, self.validation)
+        self.network = compiled_network(training, self._n_steps(), self.flux_range)
+        self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
+        self.history: list[Mapping[str, float]] = list(before.history) if before else []
+        self.best_weights: Mapping[str, Float32Array] = dict(before.best) if before else {}
+        if before:
+            restore(self.network, before.state)
+
+    @property
+    def best(self) -> Mapping[str, float]:
+        """The best epoch's entry."""
+        return max(self.history, key=self._score)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all epochs are done, or none has been better for too long."""
+        return is_over([self._score(entry) for entry in self.history], self.training.optimisation)
+
+    def advance(self) -> Mapping[str, float]:
+        """Train for one epoch, judge the network, and keep its weights if they are the best."""
+        epoch = len(self.history)
+        with damage_told(*self.training.data.train):
+            fitted = self.network.fit(self._epoch(epoch), epochs=1, shuffle=False, verbose=0)
+        entry = {"epoch": float(epoch), "train_loss": float(fitted.history["loss"][0])} | self._judged()
+        self.history.append(entry)
+        if not np.isfinite(entry["train_loss"]):
+            raise InputError(
+                f"the loss of epoch {epoch} is not finite: the training has failed. Lower [optimisation] learning_rate, "
+                "and name another folder in [output] run."
+            )
+        if self.best is entry or not self.best_weights:
+            self.best_weights = get_weights(self.network)
+        return entry
+
+    def card(self, indices: Sequence[RecordIndex]) -> ModelCard:
+        """The card of the model with the best weights."""
+        model, index = self.training.model, indices[0]
+        return ModelCard(
+            key=model.key,
+            class_names=model.class_names,
+            pixel_scale_arcsec=index.pixel_scale_arcsec,
+            band=index.band,
+            redshift_range=(min(_redshifts(one)[0] for one in indices), max(_redshifts(one)[1] for one in indices)),
+            stretch=self.training.images.stretch,
+            softening=self.training.images.softening,
+            architecture=self.training.network,
+            origin=model.weights_origin,
+            citation=model.citation,
+            weights_digest=_NO_DIGEST,
+            domain=Domain(unit=index.unit, sky_rms=_domain(self.labels.sky_rms)),
+            notes=self._notes(indices),
+            also_for=model.also_for,
+            contamination=self._contamination_scale() if model.task == CONTAMINATION_TASK else None,
+        )
+
+    def _training_images(self) -> Images | None:
+        if not self.training.data.in_memory:
+            return None
+        return load_images(self.training.data.train, self.training, as_seen=not self.training.augmentation.changes_pixels)
+
+    def _n_steps(self) -> int:
+        n = len(self.images) if self.images else sum(index.n for index in check_records(self.training.data.train, self.training))
+        steps = n // self.training.optimisation.batch_size
+        if steps < 1:
+            raise InputError(f"there are {n} images to train on, fewer than a batch. Lower [optimisation] batch_size.")
+        return steps * self.training.optimisation.epochs
+
+    def _epoch(self, epoch: int) -> Any:
+        if self.images is None:
+            return streamed_epoch(self.training.data.train, self.training, epoch)
+        return epoch_of(self.images, self.training, epoch)
+
+    def _judged(self) -> dict[str, float]:
+        draws = self._draws(get_weights(self.network))
+        return scores(self.training.model.task, draws, self.validation.targets, self.flux_range)
+
+    def _draws(self, weights: Mapping[str, Float32Array]) -> Float32Array:
+        features = self.trunk.predict(self.validation.images, batch_size=_PREDICT_AT_ONCE, verbose=0)
+        head = Head.of(self._bare_card(), weights)
+        return sample(head, np.asarray(features, np.float32))
+
+    def _bare_card(self) -> ModelCard:
+        """A card for the head, which asks it for the network's shape and the key of its masks."""
+        model = self.training.model
+        return ModelCard(
+            key=model.key,
+            class_names=model.class_names,
+            pixel_scale_arcsec=1.0,
+            band="",
+            redshift_range=(0.0, 1.0),
+            stretch=self.training.images.stretch,
+            softening=self.training.images.softening,
+            architecture=self.training.network,
+            origin=model.weights_origin,
+            citation="",
+            weights_digest=_NO_DIGEST,
+        )
+
+    def _contamination_scale(self) -> ContaminationScale:
+        settings = self.training.contamination
+        set_weights(self.network, self.best_weights)
+        draws = self._draws(self.best_weights)
+        widths = interval_scales(draws, self.validation.targets, settings.scatter_limit, self.flux_range)
+        return ContaminationScale(settings.truth, self.flux_range, settings.scatter_limit, *widths)
+
+    def _score(self, entry: Mapping[str, float]) -> float:
+        value = entry[SCORES[self.training.model.task]]
+        return value if np.isfinite(value) else -np.inf
+
+    def _notes(self, indices: Sequence[RecordIndex]) -> str:
+        digests = ", ".join(index.digest[:12] for index in indices)
+        simulated = " surveyflow's own simulations:" if self.training.model.origin == "simulated" else ""
+        told = f"Trained on{simulated} {sum(index.n for index in indices)} images, records {digests}."
+        return f"{told} {self.training.model.notes}".strip()
+
+
+def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
+    """Whether a training with these scores, one an epoch, has come to its end: all epochs are done, or patience is."""
+    patience = optimisation.patience
+    since_best = len(history) - 1 - int(np.argmax(history)) if history else 0
+    return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
+
+
+def compiled_network(training: Training, n_steps: int, flux_range: float) -> keras.Model:
+    """A network, its loss and its optimiser, on all GPUs that there are."""
+    optimisation = training.optimisation
+    with _strategy():
+        network = build_network(
+            training.network,
+            dtype="mixed_bfloat16" if optimisation.mixed_precision else "float32",
+            batch_norm_momentum=optimisation.batch_norm_momentum,
+        )
+        network.compile(
+            keras.optimizers.Adam(_schedule(optimisation, n_steps), clipnorm=optimisation.clip_norm),
+            loss=_loss(training, flux_range),
+            jit_compile=optimisation.xla,
+        )
+    return network
+
+
+def _strategy() -> AbstractContextManager[Any]:
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        scope: AbstractContextManager[Any] = tf.distribute.MirroredStrategy().scope()
+        return scope
+    return nullcontext()
+
+
+def _schedule(optimisation: OptimisationTable, n_steps: int) -> Any:
+    """The learning rate: rises linearly, then falls to 0 as a cosine."""
+    warmup = round(optimisation.warmup * n_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        optimisation.learning_rate / max(warmup, 1) if warmup else optimisation.learning_rate,
+        max(n_steps - warmup, 1),
+        warmup_target=optimisation.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _loss(training: Training, flux_range: float) -> keras.losses.Loss:
+    if training.model.task == MERGER_TASK:
+        return keras.losses.BinaryCrossentropy()
+    return TwoPartLoss(flux_range, training.contamination.scatter_limit)
+
+
+def _flux_range(*sets: Labels) -> float:
+    """A little more than the largest arcsinh of a flux in units of noise; 1 where fluxes are no target."""
+    largest = [np.nanmax(one.targets[:, 3]) for one in sets if one.targets.shape[1] > 3]
+    return float(np.ceil(max(largest) / _FLUX_STEP) * _FLUX_STEP) if largest and np.isfinite(max(largest)) else 1.0
+
+
+def _domain(sky_rms: Float32Array) -> tuple[float, float]:
+    """Range of the noise that the model may be trusted with: that of nearly all training images."""
+    low, high = np.nanquantile(sky_rms, _DOMAIN_QUANTILES)
+    return float(f"{low:.3g}"), float(f"{high:.3g}")
+
+
+def _redshifts(index: RecordIndex) -> tuple[float, float]:
+    low, high = index.settings["redshifts"]
+    return float(low), float(high)
+
+
+def _digest(training: Training, indices: Sequence[RecordIndex]) -> str:
+    """Of everything that can change the weights."""
+    told = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
+    told |= {"key": list(astuple(training.model.key)), "in_memory": training.data.in_memory}
+    told |= {"shuffle_buffer": None if training.data.in_memory else training.data.shuffle_buffer}
+    told |= {"task": training.model.task, "records": [index.digest for index in indices], "n_train": len(training.data.train)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _write_history(run: Path, history: Sequence[Mapping[str, float]]) -> None:
+    write_over(run / HISTORY, (json.dumps(history, indent=1) + "\n").encode())
+
+
+def _write_summaries(folder: Path, entry: Mapping[str, float]) -> None:
+    """Numbers of an epoch for TensorBoard."""
+    writer = tf.summary.create_file_writer(str(folder))
+    with writer.as_default():
+        for name, value in entry.items():
+            if name != "epoch":
+                tf.summary.scalar(name, value, step=int(entry["epoch"]))
+    writer.close()

@@ -1,0 +1,227 @@
+"""How do records reach the network? Read, prepared as a catalog's cutouts are, shuffled, batched, changed and fetched ahead.
+
+What an epoch holds depends on the seed and its number alone, so a training that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from surveyflow.errors import InputError
+from surveyflow.models.engines.framing import framed
+from surveyflow.settings.training import Training
+from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.stretch import prepare
+from surveyflow.training.fitting.augmentation import moved, spoiled
+from surveyflow.training.fitting.targets import targets_of
+from surveyflow.training.records.record_index import RecordIndex, read_index
+from surveyflow.training.records.shards import damage_told, record_dataset
+from surveyflow.values.arrays import BoolArray, Float32Array
+
+READ_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is known of images, and measured on them.
+
+    Parameters
+    ----------
+    targets
+        (n, n_targets) float32; see `surveyflow.training.fitting.targets`.
+    sky_rms
+        (n,) float32: sky rms measured on each stamp, e-/s.
+    """
+
+    targets: Float32Array
+    sky_rms: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Images(Labels):
+    """Images in memory with what the network should answer.
+
+    Parameters
+    ----------
+    images
+        (n, side, side, channels) float32 as the network sees them, or (n, size, size) stamps as they were simulated.
+    """
+
+    images: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def check_records(folders: Sequence[Path], training: Training) -> list[RecordIndex]:
+    """Read the records' indices, and see that a model of this kind can learn from them.
+
+    Raises
+    ------
+    RecordError
+        If a set is incomplete.
+    InputError
+        If the records are of another instrument or size, or of different pixel scales.
+    """
+    indices = [read_index(folder) for folder in folders]
+    for folder, index in zip(folders, indices, strict=True):
+        if index.instrument != training.model.instrument:
+            raise InputError(
+                f"{folder} holds images of {index.instrument}, but the model is of {training.model.instrument}. "
+                f"Name records of its instrument, or correct [model] instrument."
+            )
+        if index.size != training.architecture.input_size:
+            raise InputError(
+                f"{folder} holds images of {index.size} pixels a side, but the network takes {training.architecture.input_size}. "
+                f"Simulate stamps of that size, or correct [architecture] input_size."
+            )
+        if (index.band, index.pixel_scale_arcsec, index.unit) != (
+            indices[0].band,
+            indices[0].pixel_scale_arcsec,
+            indices[0].unit,
+        ):
+            raise InputError(f"{folder} differs from {folders[0]} in band, pixel scale or unit. Train on records of one kind.")
+    return indices
+
+
+def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = True) -> Images:
+    """Read whole sets of records into memory.
+
+    Parameters
+    ----------
+    folders
+        The sets.
+    training
+        How images are prepared, and what is learned.
+    as_seen
+        Whether images are prepared; else they are left as simulated.
+
+    Raises
+    ------
+    RecordError
+        If a set is incomplete, or a shard is damaged, which is named.
+    """
+    with damage_told(*folders):
+        parts = [_part(columns, training, as_seen) for folder in folders for columns in _read(folder)]
+    return Images(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms", "images")))
+
+
+def labels_of(folders: Sequence[Path], training: Training) -> Labels:
+    """Read what is known of whole sets of records, and keep no image; parameters and errors as in `load_images`."""
+    with damage_told(*folders):
+        parts = [_labels(columns, training) for folder in folders for columns in _read(folder)]
+    return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms")))
+
+
+def epoch_of(images: Images, training: Training, epoch: int) -> Any:
+    """One epoch's batches of images in memory: a ``tf.data.Dataset`` of (images, targets).
+
+    Parameters
+    ----------
+    images
+        As `load_images` read them; prepared unless their pixels are to be changed.
+    training
+        Batch size, seed and augmentation.
+    epoch
+        Its number, from 0.
+    """
+    size, seed = training.optimisation.batch_size, training.optimisation.seed
+    order = np.random.default_rng([seed, epoch]).permutation(len(images))
+
+    def choose(rows: Any) -> tuple[Float32Array, Float32Array]:
+        return images.images[rows], images.targets[rows]
+
+    batches = tf.data.Dataset.from_tensor_slices(order).batch(size, drop_remainder=True)
+    chosen = batches.map(lambda rows: tuple(tf.numpy_function(choose, [rows], (tf.float32, tf.float32))))
+    return _changed(chosen, training, epoch)
+
+
+def streamed_epoch(folders: Sequence[Path], training: Training, epoch: int) -> Any:
+    """One epoch's batches, read from disk: a ``tf.data.Dataset`` of (images, targets).
+
+    Iterate over it within `surveyflow.training.records.shards.damage_told`.
+    """
+    optimisation = training.optimisation
+    seed = int(np.random.default_rng([optimisation.seed, epoch]).integers(2**31))
+    sizes = [read_index(folder).n for folder in folders]
+    records = tf.data.Dataset.sample_from_datasets(
+        [record_dataset(folder) for folder in folders],
+        weights=[float(n) for n in sizes],
+        seed=seed,
+        stop_on_empty_dataset=False,
+    )
+    shuffled = records.shuffle(training.data.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+    batches = shuffled.batch(optimisation.batch_size, drop_remainder=True)
+    as_seen = not training.augmentation.changes_pixels
+    chosen = batches.map(lambda columns: _in_numpy(columns, training, as_seen), num_parallel_calls=tf.data.AUTOTUNE)
+    n_batches = sum(sizes) // optimisation.batch_size
+    return _changed(chosen, training, epoch).apply(tf.data.experimental.assert_cardinality(n_batches))
+
+
+def _read(folder: Path) -> Iterator[dict[str, Any]]:
+    for columns in record_dataset(folder).batch(READ_AT_ONCE).prefetch(2):
+        yield {name: values.numpy() for name, values in columns.items()}
+
+
+def _part(columns: dict[str, Any], training: Training, as_seen: bool) -> Images:
+    labels, pixels = _labels(columns, training), columns["image"]
+    return Images(labels.targets, labels.sky_rms, _as_seen(pixels, training) if as_seen else pixels)
+
+
+def _labels(columns: dict[str, Any], training: Training) -> Labels:
+    pixels = columns["image"]
+    rms = sky_rms(pixels, _valid(pixels))
+    return Labels(targets_of(training.model.task, columns, rms, training.contamination.truth), rms)
+
+
+def _as_seen(pixels: Float32Array, training: Training) -> Float32Array:
+    prepared = prepare(pixels, _valid(pixels), training.images.stretch, training.images.softening)
+    return np.ascontiguousarray(framed(prepared, training.network))
+
+
+def _valid(pixels: Float32Array) -> BoolArray:
+    has_data: BoolArray = np.isfinite(pixels) & (pixels != 0)
+    return has_data
+
+
+def _in_numpy(columns: dict[str, Any], training: Training, as_seen: bool) -> tuple[Any, Any]:
+    """A batch of records as (images, targets) within a ``tf.data`` pipeline."""
+    names = [name for name, values in columns.items() if values.dtype != tf.string]
+
+    def convert(*values: Any) -> tuple[Float32Array, Float32Array]:
+        part = _part(dict(zip(names, values, strict=True)), training, as_seen)
+        return part.images, part.targets
+
+    images, targets = tf.numpy_function(convert, [columns[name] for name in names], (tf.float32, tf.float32))
+    return images, targets
+
+
+def _changed(batches: Any, training: Training, epoch: int) -> Any:
+    """Batches whose pixels are spoiled, if that is asked for, and then moved; each by its own random numbers."""
+    settings, n = training.augmentation, training.optimisation.batch_size
+    size, side, channels = training.architecture.input_size, training.network.map_sizes[0], training.network.n_channels
+    n_targets = len(targets_names(training))
+
+    def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
+        images, targets = batch
+        seed = tf.stack([tf.constant(training.optimisation.seed, tf.int32), tf.cast(step, tf.int32)])
+        seeds = tf.random.split(tf.random.experimental.stateless_fold_in(seed, epoch), 2)
+        if settings.changes_pixels:
+            images = spoiled(tf.ensure_shape(images, (n, size, size)), settings, seeds[0])
+            images = tf.numpy_function(lambda pixels: _as_seen(pixels, training), [images], tf.float32)
+        images = moved(tf.ensure_shape(images, (n, side, side, channels)), settings, seeds[1])
+        return tf.ensure_shape(images, (n, side, side, channels)), tf.ensure_shape(targets, (n, n_targets))
+
+    changed = batches.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return changed.prefetch(tf.data.AUTOTUNE)
+
+
+def targets_names(training: Training) -> tuple[str, ...]:
+    """What the columns of the targets are."""
+    return tuple(name for name in training.model.class_names if not name.endswith("_scatter"))

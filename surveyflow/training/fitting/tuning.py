@@ -1,0 +1,412 @@
+"""Which settings train the best network? Found by trying some, and choosing the next by how the earlier ones did.
+
+The search is Optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Every trial stands in a journal in the search's
+folder before it begins, and its result when it ends: a search that was stopped goes on where it was. The sampler is seeded anew
+for each batch of trials from the search's seed and the batch's first number, so that a search that is stopped between batches, or
+in one, proposes what an undisturbed one would have proposed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from surveyflow.errors import InputError
+from surveyflow.files.durable import write_over
+from surveyflow.settings.toml_text import toml_text
+from surveyflow.settings.training import OBJECTIVES, SpaceTable, Training
+from surveyflow.sites.opening import Profile, open_executor
+from surveyflow.training.records.record_index import read_index
+from surveyflow.values.jobs import Executor, Job
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+FACTORY = "surveyflow.training.fitting.trial_worker:TrialWorker"
+"""How an executor finds who trains."""
+BEST_FILE = "best.toml"
+"""In the search's folder: the training file of the best trial."""
+JOURNAL = "trials.journal"
+"""In the search's folder: every trial, as Optuna writes it."""
+VERB = "trial"
+"""What a worker is asked to do; it returns the objective."""
+
+_CHOICES = ("filters", "kernel_sizes", "dense")
+_RANGES = ("dropout", "learning_rate")
+_STUDY = "search"
+_IDENTITY = "identity"
+_ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """What one trial trains with.
+
+    Parameters
+    ----------
+    filters, kernel_sizes, dense
+        Of the architecture.
+    dropout
+        Rate of the Monte Carlo dropout.
+    learning_rate
+        Its highest.
+    """
+
+    filters: tuple[int, ...]
+    kernel_sizes: tuple[int, ...]
+    dense: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Self:
+        """Settings as they come with a job, whose lists may have been tuples."""
+        return cls(**dict(told) | {name: tuple(told[name]) for name in _CHOICES})
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What is searched.
+
+    Parameters
+    ----------
+    filters, kernel_sizes, dense
+        Choices, at least one of each; filters and kernel sizes of one length.
+    dropout
+        Lowest and highest, within [0, 1).
+    learning_rate
+        Lowest and highest, above 0; searched by its logarithm.
+    """
+
+    filters: tuple[tuple[int, ...], ...]
+    kernel_sizes: tuple[tuple[int, ...], ...]
+    dense: tuple[tuple[int, ...], ...]
+    dropout: tuple[float, float]
+    learning_rate: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if not (self.filters and self.kernel_sizes and self.dense):
+            raise ValueError("filters, kernel_sizes and dense must each have at least one choice")
+        lengths = {len(choice) for choice in (*self.filters, *self.kernel_sizes)}
+        if len(lengths) != 1:
+            raise ValueError(f"filters and kernel_sizes must be of one number of blocks, not of {sorted(lengths)}")
+        if not 0 <= self.dropout[0] <= self.dropout[1] < 1:
+            raise ValueError(f"dropout must be a range within [0, 1), not {self.dropout}")
+        if not 0 < self.learning_rate[0] <= self.learning_rate[1]:
+            raise ValueError(f"learning_rate must be a range above 0, not {self.learning_rate}")
+
+    @classmethod
+    def of(cls, table: SpaceTable) -> Self:
+        """The space that a training file describes."""
+        return cls(**table.model_dump())
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A search for good settings.
+
+    Parameters
+    ----------
+    space
+        What is searched.
+    trials
+        How many settings are tried, in all.
+    at_once
+        How many are proposed, and tried, together: as many as there are workers.
+    seed
+        Of the proposals.
+    conditions
+        Whatever else decides a trial's result (objective, epochs, data), as JSON's plain values: trials of other conditions
+        cannot be compared.
+    """
+
+    space: SearchSpace
+    trials: int
+    at_once: int
+    seed: int
+    conditions: Mapping[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all that decides which trials are made and what they give; not over how many there are."""
+        told = {"space": asdict(self.space), "at_once": self.at_once, "seed": self.seed, "conditions": dict(self.conditions)}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A trial that has ended.
+
+    Parameters
+    ----------
+    number
+        From 0.
+    settings
+        What was tried; None if the search was killed while it was proposed.
+    objective
+        What it reached; None if it failed.
+    error
+        Why it failed; None if it did not.
+    """
+
+    number: int
+    settings: TrialSettings | None
+    objective: float | None
+    error: str | None = None
+
+
+def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None) -> list[Trial]:
+    """Try settings until there are as many trials as wanted; those of an earlier search in the folder count.
+
+    Parameters
+    ----------
+    wanted
+        The search.
+    folder
+        Where its journal is; made where it does not exist.
+    executor
+        Does jobs of the verb ``trial``, whose payload holds ``number`` and ``settings`` and which return the objective.
+    told
+        Called with each trial as it ends.
+
+    Returns
+    -------
+    Every trial, by number.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a search of other settings, Optuna is not installed, or every trial failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    study = _study(folder, wanted)
+    while batch := _unfinished(study) or _proposed(study, wanted):
+        _try(study, batch, executor, told)
+    trials = _trials(study)
+    if all(trial.objective is None for trial in trials):
+        first = trials[0].error if trials else "no trial was asked for"
+        raise InputError(f"{folder}: no trial succeeded; the first: {first}. Correct the settings, and name another folder.")
+    return trials
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A search that has come to its end.
+
+    Parameters
+    ----------
+    trials
+        Every trial, by number.
+    best
+        The best of them.
+    file
+        The training file with its settings.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    file: Path
+
+
+def search_of(training: Training) -> Search:
+    """The search that a training file describes.
+
+    Raises
+    ------
+    InputError
+        If it has no ``[tuning]``, or its records cannot be used.
+    """
+    table = training.tuning
+    if table is None:
+        raise InputError("the training file has no [tuning]. Add the table, with `folder`, `epochs` and `seed`.")
+    kept = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
+    records = [read_index(folder).digest for folder in (*training.data.train, *training.data.validation)]
+    conditions = kept | {"objective": objective_of(training), "epochs": table.epochs, "records": records}
+    return Search(SearchSpace.of(table.space), table.trials, table.at_once, table.seed, conditions)
+
+
+def objective_of(training: Training) -> str:
+    """Name of the validation score that a search makes large."""
+    named = training.tuning and training.tuning.objective
+    return named or OBJECTIVES[training.model.task][0]
+
+
+def with_settings(training: Training, settings: TrialSettings) -> Training:
+    """The training file, but for what a trial tried.
+
+    Raises
+    ------
+    ValueError
+        If the settings describe no network.
+    """
+    shape = {"filters": settings.filters, "kernel_sizes": settings.kernel_sizes, "dense": settings.dense}
+    changed = training.model_copy(
+        update={
+            "architecture": training.architecture.model_copy(update=shape | {"dropout": settings.dropout}),
+            "optimisation": training.optimisation.model_copy(update={"learning_rate": settings.learning_rate}),
+        }
+    )
+    changed.network  # noqa: B018 - raises where there is none
+    return changed
+
+
+def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial], None] = lambda _: None) -> Tuned:
+    """Search as a training file says, and write what was best as a training file of its own.
+
+    Parameters
+    ----------
+    training
+        The training file, as it was read.
+    file
+        Its path, which workers read, too.
+    profile
+        Where trials run.
+    told
+        Called with each trial as it ends.
+
+    Returns
+    -------
+    Every trial, and the path of the best one's training file; that of the journal's folder is ``best.toml``.
+
+    Raises
+    ------
+    InputError
+        As `search_of` and `search`.
+    """
+    wanted = search_of(training)
+    folder = training.tuning.folder if training.tuning else file.parent
+    with open_executor(profile, FACTORY, {"file": str(file.absolute())}) as executor:
+        trials = search(wanted, folder, executor, told)
+    settings = best(trials).settings
+    path = folder / BEST_FILE
+    if settings is not None:
+        write_over(path, best_document(training, settings, folder).encode())
+    return Tuned(tuple(trials), best(trials), path)
+
+
+def best_document(training: Training, settings: TrialSettings, folder: Path) -> str:
+    """A training file with a trial's settings, ready to train, in TOML; its paths are absolute."""
+    output = training.output.model_copy(update={"run": folder / "best-run"})
+    chosen = with_settings(training, settings).model_copy(update={"output": output})
+    return toml_text(chosen.model_dump(mode="json", exclude_none=True, exclude={"tuning"}))
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """The trial with the highest objective, the first of equals; at least one must have succeeded."""
+    succeeded = [trial for trial in trials if trial.objective is not None]
+    return max(succeeded, key=lambda trial: (trial.objective or 0.0, -trial.number))
+
+
+def _study(folder: Path, wanted: Search) -> Study:
+    """The folder's study, which must be of the search that is wanted."""
+    optuna = _optuna()
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
+    study: Study = optuna.create_study(study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True)
+    known = study.user_attrs.get(_IDENTITY)
+    if known is None:
+        study.set_user_attr(_IDENTITY, wanted.identity)
+    elif known != wanted.identity:
+        raise InputError(
+            f"{folder} holds a search with other settings than now: space, seed, at_once, objective, epochs or data differ. "
+            "Name another folder, or put the settings back; only the number of trials may grow."
+        )
+    return study
+
+
+def _unfinished(study: Study) -> list[FrozenTrial]:
+    """Trials that were begun and never ended: their searcher was killed."""
+    optuna = _optuna()
+    return list(study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]))
+
+
+def _proposed(study: Study, wanted: Search) -> list[FrozenTrial]:
+    """The next batch of settings; empty once there are enough."""
+    optuna = _optuna()
+    first = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=_batch_seed(wanted.seed, first))
+    distributions = _distributions(wanted.space)
+    numbers = range(first, min(first + wanted.at_once, wanted.trials))
+    for _ in numbers:
+        study.ask(distributions)
+    return _unfinished(study)
+
+
+def _batch_seed(seed: int, first: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {first}".encode()).digest()[:4], "little")
+
+
+def _try(study: Study, batch: Sequence[FrozenTrial], executor: Executor, told: Callable[[Trial], None]) -> None:
+    """Try a batch, and write down how each of its trials ended."""
+    jobs = {f"trial-{trial.number:04d}": trial for trial in batch if _settings_known(trial)}
+    for trial in batch:
+        if not _settings_known(trial):
+            _end(study, trial.number, "the search was killed while this trial was proposed")
+    for result in executor.run([_job(name, trial) for name, trial in jobs.items()]):
+        number = jobs[result.job.name].number
+        _end(study, number, result.error, result.value)
+        told(_ended(study, study.get_trials(deepcopy=False)[number]))
+    if left := _unfinished(study):
+        raise InputError(f"trial {left[0].number} could not be run: the workers are gone, or the disk is full. Run again.")
+
+
+def _settings_known(trial: FrozenTrial) -> bool:
+    return {*_CHOICES, *_RANGES} <= set(trial.params)
+
+
+def _end(study: Study, number: int, error: str | None, objective: float | None = None) -> None:
+    """Write down what a trial reached, or why it failed; a result that is no number is a failure, too."""
+    optuna = _optuna()
+    if error is None and objective is not None and math.isfinite(objective):
+        study.tell(number, float(objective))
+        return
+    reason = error or f"the objective was {objective}"
+    study.set_user_attr(f"{_ERROR}-{number}", reason)
+    study.tell(number, state=optuna.trial.TrialState.FAIL)
+
+
+def _job(name: str, trial: FrozenTrial) -> Job:
+    return Job(name, VERB, {"number": trial.number, "settings": asdict(_settings(trial.params))})
+
+
+def _trials(study: Study) -> list[Trial]:
+    return [_ended(study, trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _ended(study: Study, trial: FrozenTrial) -> Trial:
+    settings = _settings(trial.params) if _settings_known(trial) else None
+    return Trial(trial.number, settings, trial.value, study.user_attrs.get(f"{_ERROR}-{trial.number}"))
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    of = _optuna().distributions
+    choices = {name: of.CategoricalDistribution([_word(choice) for choice in getattr(space, name)]) for name in _CHOICES}
+    return choices | {
+        "dropout": of.FloatDistribution(*space.dropout),
+        "learning_rate": of.FloatDistribution(*space.learning_rate, log=True),
+    }
+
+
+def _word(numbers: Sequence[int]) -> str:
+    """A choice as the journal holds it: ``16-32-64``."""
+    return "-".join(map(str, numbers))
+
+
+def _settings(params: Mapping[str, Any]) -> TrialSettings:
+    choices = {name: tuple(map(int, params[name].split("-"))) for name in _CHOICES}
+    return TrialSettings(**choices, dropout=params["dropout"], learning_rate=params["learning_rate"])
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise InputError("The search needs Optuna, which is not installed: pip install 'surveyflow[train]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

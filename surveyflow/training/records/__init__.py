@@ -1,0 +1,1 @@
+"""Training examples: simulated or read, kept as TFRecord shards."""

@@ -1,0 +1,127 @@
+"""How is one example made? From the settings and its index, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from surveyflow.inputs.background import describe_background, draw_patch, open_background
+from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.inputs.stamps import Stamps, describe_stamps, electrons_per_unit, open_stamps
+from surveyflow.settings.simulation import SimulationTable, StampsTable
+from surveyflow.simulate.contamination import TRUTHS
+from surveyflow.simulate.examples import Example, example_of
+from surveyflow.simulate.resampling import resampled
+from surveyflow.simulate.scenes import STAMP_MARGIN_PIX, Patch, Stamp, stamp, stamp_of_image
+from surveyflow.values.arrays import Float32Array
+
+RECIPE_VERSION = 1
+"""Changes whenever the same settings would give other pixels."""
+
+_PATCHES, _PLACES = 1, 2
+"""Part the random numbers of patches, and of places in a pixel, from all others."""
+
+
+def draw_examples(simulation: SimulationTable, indices: Iterable[int]) -> list[Example]:
+    """Make the examples of these indices.
+
+    Raises
+    ------
+    InputError
+        When galsim, photutils or h5py, of the extra ``train``, are needed and not installed, or stamps cannot be used.
+    MosaicError
+        When the background cannot be used.
+    """
+    with _real_sky(simulation) as sky:
+        return [example_of(index, _stamp(simulation, index, sky)) for index in indices]
+
+
+def prepare(simulation: SimulationTable) -> None:
+    """See that examples can be made, before any process is started.
+
+    Raises
+    ------
+    InputError, MosaicError
+        As `draw_examples`.
+    """
+    draw_examples(simulation, [simulation.first])
+
+
+def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
+    """Everything that makes the examples, as JSON has it, and nothing that does not: no folders, no number of processes."""
+    stated = simulation.model_dump(mode="json", exclude=_PATHS, exclude_none=True)
+    depth = {"sky_rms": simulation.depth.sky_rms, "exposure_s": simulation.depth.exposure_s}
+    settings = stated | depth | {"redshifts": list(simulation.redshift_range), "truths": list(TRUTHS)}
+    if simulation.stamps is not None:
+        settings["stamps"] |= {"files": describe_stamps(simulation.stamps)}
+    if simulation.background is not None:
+        with open_background(simulation.background, simulation.band) as mosaic:
+            settings["background"] = describe_background(mosaic)
+    return settings | {"recipe_version": RECIPE_VERSION}
+
+
+_PATHS: Any = {"output": True, "stamps": {"path", "labels"}, "background": True}
+
+
+def _stamp(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Stamp:
+    if simulation.stamps is not None:
+        return _stamp_of_library(simulation, simulation.stamps, index, sky)
+    return stamp(
+        simulation.seed,
+        index,
+        simulation.band,
+        simulation.depth,
+        size=simulation.size,
+        recipe=simulation.recipe.recipe(),
+        neighbours=simulation.neighbours,
+        magnitudes=simulation.magnitudes,
+        redshifts=simulation.redshift_range,
+        depth_range=simulation.depth_range,
+        patch=_patch(simulation, index, sky),
+    )
+
+
+def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: int, sky: Mosaic | None) -> Stamp:
+    library = _library(table)
+    number = index % len(library.kinds)
+    return stamp_of_image(
+        simulation.seed,
+        index,
+        _on_the_bands_pixels(library.image(number), table, simulation, index),
+        kind=library.kinds[number],
+        redshift=float(library.redshifts[number]),
+        band=simulation.band,
+        depth=simulation.depth,
+        neighbours=simulation.neighbours,
+        depth_range=simulation.depth_range,
+        patch=_patch(simulation, index, sky),
+    )
+
+
+def _on_the_bands_pixels(image: Float32Array, table: StampsTable, simulation: SimulationTable, index: int) -> Float32Array:
+    """In e-/s, with the stamp's margin; the centre falls anywhere in its pixel."""
+    band, side = simulation.band, simulation.size + 2 * STAMP_MARGIN_PIX
+    electrons = np.float32(electrons_per_unit(table.unit, table.pixel_scale_arcsec, band))
+    y, x = side // 2 - np.random.default_rng([simulation.seed, index, _PLACES]).random(2)
+    return resampled(image * electrons, table.pixel_scale_arcsec, band.pixel_scale_arcsec, side, (float(y), float(x)))
+
+
+def _patch(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Patch | None:
+    if sky is None:
+        return None
+    rng = np.random.default_rng([simulation.seed, index, _PATCHES])
+    return draw_patch(sky, rng, simulation.size, simulation.depth.exposure_s)
+
+
+def _real_sky(simulation: SimulationTable) -> AbstractContextManager[Mosaic | None]:
+    return open_background(simulation.background, simulation.band) if simulation.background else nullcontext()
+
+
+# A process draws of one library at a time.
+@lru_cache(maxsize=1)
+def _library(table: StampsTable) -> Stamps:
+    return open_stamps(table)

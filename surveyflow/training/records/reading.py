@@ -1,0 +1,67 @@
+"""How stamps and their truth come out of records, in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surveyflow.sky.noise import sky_rms
+from surveyflow.training.records.labelled import LabelledStamps
+from surveyflow.training.records.shards import damage_told, read_index, record_dataset
+from surveyflow.values.arrays import Float64Array
+
+_BATCH = 256
+
+
+def read_stamps(folder: Path, truth: str, at_most: int | None = None) -> LabelledStamps:
+    """Read the stamps of a folder of records, the first ones if not all of them.
+
+    Parameters
+    ----------
+    folder
+        Of a complete set of records.
+    truth
+        Variant of the contamination truth: ``sky_sigma`` or ``self_sigma``.
+    at_most
+        How many; all of them if left out.
+
+    Raises
+    ------
+    RecordError
+        If the set is incomplete, or a shard is damaged.
+    """
+    index = read_index(folder)
+    batches = record_dataset(folder).take(index.n if at_most is None else at_most).batch(_BATCH)
+    with damage_told(folder):
+        parts = list(batches.as_numpy_iterator())
+    return _stamps({name: np.concatenate([part[name] for part in parts]) for name in _wanted(truth)}, truth, index)
+
+
+def _wanted(truth: str) -> tuple[str, ...]:
+    return ("image", "id", "label", "magnitude_ab", "redshift", "sky_rms", f"coverage_pct_{truth}", f"flux_pp_{truth}")
+
+
+def _stamps(columns: dict[str, Any], truth: str, index: Any) -> LabelledStamps:
+    pixels = columns["image"].astype(np.float32, copy=False)
+    return LabelledStamps(
+        field=index.field,
+        instrument=index.instrument,
+        digest=index.digest,
+        pixels=pixels,
+        source_id=columns["id"].astype(np.int64),
+        is_post_merger=columns["label"] == 1,
+        magnitude_ab=columns["magnitude_ab"].astype(np.float64),
+        redshift=columns["redshift"].astype(np.float64),
+        sky_rms=_depth(columns["sky_rms"].astype(np.float64), pixels),
+        coverage_pct=columns[f"coverage_pct_{truth}"].astype(np.float64),
+        flux_pp=columns[f"flux_pp_{truth}"].astype(np.float64),
+    )
+
+
+def _depth(simulated: Float64Array, pixels: Any) -> Float64Array:
+    """The sky rms that was simulated; where that is not known, as in patches of a mosaic, what is measured."""
+    if np.isfinite(simulated).all():
+        return simulated
+    return np.where(np.isfinite(simulated), simulated, sky_rms(pixels, np.isfinite(pixels) & (pixels != 0)))

@@ -1,0 +1,237 @@
+"""Which files make up a set of records, and is each whole? ``index.json`` tells, and what the records were made from.
+
+A folder of records holds shards, ``part-00000-of-00012.tfrecord``, and ``index.json``, which lists each shard once it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from surveyflow.errors import InputError, Problem, RecordError
+from surveyflow.files.durable import write_over
+
+INDEX_NAME = "index.json"
+FORMAT_VERSION = 1
+
+_AGAIN = "Run `surveyflow simulate` again with the file that made these records: it makes what is missing."
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of records.
+
+    Parameters
+    ----------
+    name
+        Of the file in the folder.
+    n
+        Number of records in it.
+    bytes
+        Its size.
+    sha256
+        Of its content, hexadecimal.
+    """
+
+    name: str
+    n: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordIndex:
+    """What a folder of records holds.
+
+    Parameters
+    ----------
+    settings
+        Everything that made the records, as JSON has it.
+    digest
+        SHA-256 of the settings, hexadecimal; each record holds its first 12 digits.
+    field, instrument, band
+        What was simulated.
+    pixel_scale_arcsec, size, unit
+        Of the images.
+    n, n_shards
+        Records and shards of the whole set.
+    shards
+        Those that are written, in order; all of them in a set that is complete.
+    version
+        Of this form.
+    """
+
+    settings: Mapping[str, Any]
+    digest: str
+    field: str
+    instrument: str
+    band: str
+    pixel_scale_arcsec: float
+    size: int
+    unit: str
+    n: int
+    n_shards: int
+    shards: tuple[Shard, ...] = ()
+    version: int = FORMAT_VERSION
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is written."""
+        return len(self.shards) == self.n_shards
+
+    @property
+    def provenance(self) -> str:
+        """What each record holds of the digest."""
+        return self.digest[:12]
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256, hexadecimal, of settings, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def shard_name(number: int, n_shards: int) -> str:
+    """Name of a shard's file; numbers start at 0."""
+    return f"part-{number:05d}-of-{n_shards:05d}.tfrecord"
+
+
+def write_index(folder: Path, index: RecordIndex) -> None:
+    """Write ``index.json`` in one step.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_over(folder / INDEX_NAME, (json.dumps(asdict(index), indent=1) + "\n").encode())
+
+
+def find_index(folder: Path) -> RecordIndex | None:
+    """Read the index of a folder, complete or not; None where there is none.
+
+    Raises
+    ------
+    RecordError
+        If the file is not an index of this form.
+    """
+    file = folder / INDEX_NAME
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["version"] != FORMAT_VERSION:
+            raise RecordError(f"{file} has version {found['version']}, expected {FORMAT_VERSION}. Use the surveyflow it is for.")
+        return RecordIndex(**found | {"shards": tuple(Shard(**shard) for shard in found["shards"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{file} is no index of training records ({error}). Remove the folder, and simulate again.") from error
+
+
+def read_index(folder: str | Path) -> RecordIndex:
+    """Read the index of a complete set of records.
+
+    Raises
+    ------
+    RecordError
+        If there is none, or it is not an index of this form, or shards are missing from it.
+    """
+    folder = Path(folder)
+    index = find_index(folder)
+    if index is None:
+        raise RecordError(
+            f"{folder} holds no {INDEX_NAME}, so no training records. Name a folder that `surveyflow simulate` made."
+        )
+    if not index.complete:
+        raise RecordError(f"{folder} holds {len(index.shards)} of {index.n_shards} shards: the simulation was stopped. {_AGAIN}")
+    return index
+
+
+def check_shards(folder: str | Path, *, contents: bool = True) -> RecordIndex:
+    """Check every shard against the index.
+
+    Parameters
+    ----------
+    folder
+        Of the records.
+    contents
+        Whether to read them all; sizes alone are compared otherwise.
+
+    Returns
+    -------
+    The index.
+
+    Raises
+    ------
+    RecordError
+        With every shard that is missing, cut short, or not the one that was written.
+    """
+    index = read_index(folder)
+    problems = list(_problems(Path(folder), index.shards, contents))
+    if problems:
+        raise RecordError("\n".join(str(problem) for problem in problems))
+    return index
+
+
+def whole_shards(folder: Path, shards: Sequence[Shard]) -> tuple[Shard, ...]:
+    """Those that lie in the folder as they were written."""
+    return tuple(shard for shard in shards if _problem(folder, shard, contents=True) is None)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _problems(folder: Path, shards: Sequence[Shard], contents: bool) -> Iterator[Problem]:
+    for shard in shards:
+        if problem := _problem(folder, shard, contents):
+            yield problem
+
+
+def _problem(folder: Path, shard: Shard, contents: bool) -> Problem | None:
+    path = folder / shard.name
+    try:
+        size = path.stat().st_size
+        if size != shard.bytes:
+            told = f"has {size} bytes, expected {shard.bytes}: it was cut short, or belongs to other records."
+            return Problem(str(path), told, _AGAIN)
+        if contents and file_sha256(path) != shard.sha256:
+            return Problem(str(path), "is not the file that was written: its SHA-256 is another one.", _AGAIN)
+    except OSError as error:
+        return Problem(str(path), f"cannot be read: {error.strerror}.", _AGAIN)
+    return None
+
+
+def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, RecordIndex]) -> None:
+    """See that no set of stamps serves both to learn from and to judge by.
+
+    A drawn galaxy depends on its seed and number alone, whatever its depth and neighbours are; which of a user's own galaxies is
+    taken, on its number alone.
+
+    Raises
+    ------
+    InputError
+        If two sets are the same, or hold the same simulated galaxies.
+    """
+    for folder, index in judged.items():
+        for other, other_index in learned.items():
+            if index.digest == other_index.digest or _galaxies(index) & _galaxies(other_index):
+                raise InputError(
+                    f"{folder} holds galaxies that {other} holds, too: a network would be judged by what it has learned. "
+                    "Simulate records with another seed; of galaxies of your own, with other files or another `first`."
+                )
+
+
+def _galaxies(index: RecordIndex) -> set[tuple[str, int]]:
+    """Each galaxy, by what it was drawn from and its number; empty where the settings do not tell."""
+    settings = index.settings
+    if not {"seed", "first", "n"} <= settings.keys():
+        return set()
+    source = json.dumps(settings["stamps"]["files"] if "stamps" in settings else settings["seed"])
+    return {(source, number) for number in range(settings["first"], settings["first"] + settings["n"])}

@@ -1,0 +1,165 @@
+"""How are training examples kept? As TFRecord shards of ``tf.train.Example``, which carry checksums of their own.
+
+Features: ``image`` (bytes: little-endian float32, row by row, e-/s), ``size``, ``id``, ``label`` (int64; 1 is a post-merger),
+``magnitude_ab``, ``radius_arcsec``, ``redshift``, ``sky_rms`` (float; NaN where unknown), for each variant of the truth
+``coverage_pct_*``, ``flux_pp_*``, ``n_pix_*`` (float; coverage NaN where the galaxy's mask is empty), and ``provenance`` (bytes).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from surveyflow.errors import RecordError
+from surveyflow.files.durable import explained
+from surveyflow.simulate.contamination import TRUTHS
+from surveyflow.simulate.examples import Example
+from surveyflow.training.records.record_index import RecordIndex, Shard, check_shards, file_sha256, read_index
+
+__all__ = ["RecordIndex", "Shard", "check_shards", "damage_told", "parse_example", "read_index", "record_dataset", "shard_paths"]
+
+WHOLE_NUMBERS = ("size", "id", "label")
+NUMBERS = (
+    *("magnitude_ab", "radius_arcsec", "redshift", "sky_rms"),
+    *(f"{quantity}_{truth}" for truth in TRUTHS for quantity in ("coverage_pct", "flux_pp", "n_pix")),
+)
+TEXTS = ("image", "provenance")
+_PARALLEL_SHARDS = 4
+
+
+def serialised(example: Example, provenance: str) -> bytes:
+    """An example as one record; the same example gives the same bytes."""
+    features = {name: tf.train.Feature(float_list=tf.train.FloatList(value=[value])) for name, value in _numbers(example).items()}
+    whole = {"size": example.pixels.shape[0], "id": example.example_id, "label": example.label}
+    features |= {name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value])) for name, value in whole.items()}
+    texts = {"image": example.pixels.astype("<f4").tobytes(), "provenance": provenance.encode()}
+    features |= {name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])) for name, value in texts.items()}
+    record = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(record.SerializeToString(deterministic=True))
+
+
+def write_shard(path: Path, records: Iterable[bytes]) -> Shard:
+    """Write one shard under a temporary name, and give it its own once it is whole on disk.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    n_records = 0
+    with explained(path):
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for record in records:
+                writer.write(record)
+                n_records += 1
+        _settle(temporary)
+        shard = Shard(path.name, n_records, temporary.stat().st_size, file_sha256(temporary))
+        temporary.replace(path)
+    return shard
+
+
+def shard_paths(folder: str | Path) -> list[str]:
+    """The shards of a complete set, in order, each as large as it was written.
+
+    Raises
+    ------
+    RecordError
+        If the set is incomplete, or a shard is missing or cut short.
+    """
+    return [str(Path(folder) / shard.name) for shard in check_shards(folder, contents=False).shards]
+
+
+def record_dataset(folder: str | Path, *, parallel_shards: int = _PARALLEL_SHARDS) -> Any:
+    """The records of a folder as a ``tf.data.Dataset`` of parsed examples, in an order that is always the same.
+
+    Parameters
+    ----------
+    folder
+        Of a complete set.
+    parallel_shards
+        Number of shards to read at once, record by record from each.
+
+    Returns
+    -------
+    Of dictionaries: ``image`` (size, size) float32, ``provenance`` text, all else numbers, as the module tells. Iterate over it
+    within `damage_told`, which names a shard whose content is damaged.
+
+    Raises
+    ------
+    RecordError
+        If the set is incomplete, or a shard is missing or cut short.
+    """
+    index = read_index(folder)
+    shards = tf.data.Dataset.from_tensor_slices(shard_paths(folder))
+    records = shards.interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=2**22),
+        cycle_length=parallel_shards,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return records.map(lambda record: _own_example(record, index), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _own_example(record: Any, index: RecordIndex) -> dict[str, Any]:
+    """A record's tensors; one of another set, in a shard as large as ours, is an error, which `damage_told` puts in words."""
+    example = parse_example(record, index.size)
+    with tf.control_dependencies([tf.debugging.assert_equal(example["provenance"], index.provenance)]):
+        return example | {"image": tf.identity(example["image"])}
+
+
+def parse_example(record: Any, size: int) -> dict[str, Any]:
+    """One record's tensors, the image (size, size) float32; for use in ``tf.data`` pipelines of one's own."""
+    kinds = dict.fromkeys(NUMBERS, tf.float32) | dict.fromkeys(WHOLE_NUMBERS, tf.int64) | dict.fromkeys(TEXTS, tf.string)
+    parsed = tf.io.parse_single_example(record, {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()})
+    image = tf.reshape(tf.io.decode_raw(parsed["image"], tf.float32, little_endian=True), (size, size))
+    return dict(parsed) | {"image": image}
+
+
+@contextmanager
+def damage_told(*folders: str | Path) -> Iterator[None]:
+    """Name the damaged shard where reading records fails in the body.
+
+    Raises
+    ------
+    RecordError
+        In place of TensorFlow's error, with every shard that is not as it was written.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        for folder in folders:
+            check_shards(folder)
+        if isinstance(error, tf.errors.DataLossError):
+            told = ", ".join(str(folder) for folder in folders)
+            raise RecordError(
+                f"a record of {told} could not be read, though every shard is as it was written: {error}"
+            ) from error
+        raise
+
+
+def _numbers(example: Example) -> dict[str, float]:
+    of_the_galaxy = {
+        "magnitude_ab": example.magnitude_ab,
+        "radius_arcsec": example.radius_arcsec,
+        "redshift": example.redshift,
+        "sky_rms": example.sky_rms,
+    }
+    of_truths = {
+        f"{quantity}_{name}": float(value)
+        for name, truth in example.truths.items()
+        for quantity, value in (("coverage_pct", truth.coverage_pct), ("flux_pp", truth.flux_pp), ("n_pix", truth.n_pix))
+    }
+    return {name: float(np.float32(value)) for name, value in (of_the_galaxy | of_truths).items()}
+
+
+def _settle(path: Path) -> None:
+    """See a file's content to disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

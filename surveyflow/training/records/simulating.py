@@ -1,0 +1,225 @@
+"""How is a set of records simulated? In parallel, shard by shard; what is whole already is kept.
+
+Processes draw blocks of examples; this one writes them, in order, so that the same file gives the same shards whatever the number
+of processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from surveyflow.errors import RecordError
+from surveyflow.files.durable import explained
+from surveyflow.settings.simulation import SimulationTable
+from surveyflow.simulate.examples import Example
+from surveyflow.training.records.drawing import draw_examples, prepare, simulation_settings
+from surveyflow.training.records.record_index import (
+    RecordIndex,
+    Shard,
+    find_index,
+    settings_digest,
+    shard_name,
+    whole_shards,
+    write_index,
+)
+
+_log = logging.getLogger(__name__)
+
+UNIT = "electron/s"
+BLOCK = 32
+"""Examples that a process draws at a time."""
+
+_BLOCKS_AHEAD = 3
+_BYTES_BESIDE_THE_IMAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationProgress:
+    """How far a simulation has come.
+
+    Parameters
+    ----------
+    done, total
+        Examples of this run: drawn and written, and to be.
+    kept
+        Examples in shards that were whole already.
+    """
+
+    done: int
+    total: int
+    kept: int
+
+
+Listener = Callable[[SimulationProgress], None]
+
+
+def simulate(simulation: SimulationTable, *, n_processes: int | None = None, listener: Listener | None = None) -> RecordIndex:
+    """Write a set of records, or what is missing of it.
+
+    Parameters
+    ----------
+    simulation
+        What to simulate, and where to write it.
+    n_processes
+        Processes that draw; as many as there are cores if left out. With 1, this one draws.
+    listener
+        Called before the first example and after every block.
+
+    Returns
+    -------
+    The index of the complete set.
+
+    Raises
+    ------
+    InputError
+        When galsim, photutils or h5py, of the extra ``train``, are needed and not installed; when stamps or the background's
+        mosaic cannot be used.
+    RecordError
+        When the folder holds records of other settings.
+    OutputError
+        When the folder cannot be written, or its disk is full.
+    """
+    prepare(simulation)
+    folder = simulation.output
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    index = _resumed(folder, _planned(simulation))
+    missing = [number for number in range(index.n_shards) if shard_name(number, index.n_shards) not in _names(index)]
+    kept = sum(shard.n for shard in index.shards)
+    told = _Teller(listener, index.n - kept, kept)
+    with _drawn_blocks(simulation, [_indices(simulation, number, index.n_shards) for number in missing], n_processes) as blocks:
+        for number, examples in zip(missing, blocks, strict=True):
+            shard = _write(folder / shard_name(number, index.n_shards), map(told.passing, examples), index.provenance)
+            index = replace(index, shards=tuple(sorted((*index.shards, shard), key=lambda each: each.name)))
+            write_index(folder, index)
+            _log.info("shard=%s n=%d bytes=%d", shard.name, shard.n, shard.bytes)
+    return index
+
+
+def _planned(simulation: SimulationTable) -> RecordIndex:
+    settings = simulation_settings(simulation)
+    bytes_a_record = 4 * simulation.size**2 + _BYTES_BESIDE_THE_IMAGE
+    return RecordIndex(
+        settings=settings,
+        digest=settings_digest(settings),
+        field=simulation.field,
+        instrument=simulation.instrument,
+        band=simulation.band.name,
+        pixel_scale_arcsec=simulation.band.pixel_scale_arcsec,
+        size=simulation.size,
+        unit=UNIT,
+        n=simulation.n,
+        n_shards=min(max(round(simulation.n * bytes_a_record / (simulation.shard_mb * 1e6)), 1), simulation.n),
+    )
+
+
+def _resumed(folder: Path, planned: RecordIndex) -> RecordIndex:
+    """The plan, with the shards that are whole already."""
+    found = find_index(folder)
+    if found is None:
+        write_index(folder, planned)
+        return planned
+    if found.digest != planned.digest:
+        raise RecordError(
+            f"{folder} holds records of other settings ({', '.join(_differing(planned.settings, found.settings))}). "
+            f"Name another `output`, or remove the folder."
+        )
+    return replace(planned, shards=whole_shards(folder, found.shards))
+
+
+def _differing(settings: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
+    return [key for key in {**settings, **others} if settings.get(key) != others.get(key)]
+
+
+def _names(index: RecordIndex) -> set[str]:
+    return {shard.name for shard in index.shards}
+
+
+def _indices(simulation: SimulationTable, number: int, n_shards: int) -> range:
+    """The examples of a shard; sizes differ by one at most."""
+    edges = [simulation.first + simulation.n * edge // n_shards for edge in (number, number + 1)]
+    return range(*edges)
+
+
+def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
+    # TensorFlow takes seconds to import: not before there is something to write.
+    from surveyflow.training.records.shards import serialised, write_shard
+
+    return write_shard(path, (serialised(example, provenance) for example in examples))
+
+
+class _Teller:
+    """Counts examples as they pass, and tells the listener of every block."""
+
+    def __init__(self, listener: Listener | None, total: int, kept: int) -> None:
+        self._listener = listener
+        self._done, self._total, self._kept = 0, total, kept
+        self._tell()
+
+    def passing(self, example: Example) -> Example:
+        self._done += 1
+        if self._done % BLOCK == 0 or self._done == self._total:
+            self._tell()
+        return example
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener(SimulationProgress(self._done, self._total, self._kept))
+
+
+@contextmanager
+def _drawn_blocks(
+    simulation: SimulationTable, shards: list[range], n_processes: int | None
+) -> Iterator[Iterator[Iterator[Example]]]:
+    """The examples of each shard, drawn ahead of their use by other processes."""
+    n_processes = n_processes or os.cpu_count() or 1
+    draw = partial(draw_examples, simulation)
+    blocks = [shard[start : start + BLOCK] for shard in shards for start in range(0, len(shard), BLOCK)]
+    if n_processes == 1 or len(blocks) <= 1:
+        yield _by_shard(map(draw, blocks), shards)
+        return
+    pool = ProcessPoolExecutor(min(n_processes, len(blocks)), mp_context=get_context("spawn"), initializer=_attach_to_parent)
+    try:
+        yield _by_shard(_ahead(pool, draw, blocks, _BLOCKS_AHEAD * n_processes), shards)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _by_shard(blocks: Iterator[list[Example]], shards: list[range]) -> Iterator[Iterator[Example]]:
+    examples = (example for block in blocks for example in block)
+    return ((next(examples) for _ in shard) for shard in shards)
+
+
+def _ahead(pool: Executor, draw: Callable[[range], list[Example]], blocks: list[range], n_ahead: int) -> Iterator[list[Example]]:
+    """Blocks in order, with so many drawn or waiting; no more, so that memory holds."""
+    coming = iter(blocks)
+    waiting = deque(pool.submit(draw, block) for block in islice(coming, n_ahead))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(pool.submit(draw, block) for block in islice(coming, 1))
+
+
+def _attach_to_parent() -> None:
+    """Leave interrupts to the process that writes, and end with it even where it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

@@ -1,0 +1,171 @@
+"""Rectangles of pixels and the images inside them.
+
+Images are ``[y, x]``, 0-based, with integer coordinates at pixel centres; boxes are half-open. FITS's 1-based, x-first
+world ends in ``surveyflow.inputs.mosaics``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Box:
+    """A half-open rectangle of pixels: rows ``y0 <= y < y1``, columns ``x0 <= x < x1``. It may reach outside an image."""
+
+    y0: int
+    y1: int
+    x0: int
+    x1: int
+
+    def __post_init__(self) -> None:
+        if self.y1 < self.y0 or self.x1 < self.x0:
+            raise ValueError(f"a box must not be inside out: {self}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.y1 - self.y0, self.x1 - self.x0
+
+    def grown(self, margin: int) -> Box:
+        """The box with ``margin`` more pixels on each side."""
+        return Box(self.y0 - margin, self.y1 + margin, self.x0 - margin, self.x1 + margin)
+
+    def clipped(self, shape: tuple[int, int]) -> Box:
+        """The part inside an image of this shape; empty where there is none."""
+        y0, x0 = min(max(self.y0, 0), shape[0]), min(max(self.x0, 0), shape[1])
+        y1, x1 = max(min(self.y1, shape[0]), y0), max(min(self.x1, shape[1]), x0)
+        return Box(y0, y1, x0, x1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One core of a mosaic's grid, with the window that holds every cutout centred in it.
+
+    Parameters
+    ----------
+    row, column
+        Place in the grid.
+    core
+        The pixels whose sources this tile owns; the cores of a mosaic partition it.
+    window
+        The core and half a cutout around it, clipped to the mosaic.
+    """
+
+    row: int
+    column: int
+    core: Box
+    window: Box
+
+    @property
+    def name(self) -> str:
+        """``y003x014``."""
+        return f"y{self.row:03d}x{self.column:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of a mosaic, in memory.
+
+    Parameters
+    ----------
+    pixels
+        (height, width) float32, native byte order, exactly as in the file (e-/s in CANDELS); NaN and 0 included.
+    valid
+        (height, width) bool. True where the pixel holds data: finite and, with a weight map, of finite positive weight;
+        without one, not exactly 0.
+    weight
+        (height, width) float32, or None where the mosaic has no weight map.
+    origin_yx
+        Row and column of ``pixels[0, 0]`` in the mosaic.
+    mosaic_shape
+        Rows and columns of the whole mosaic.
+    """
+
+    pixels: Float32Array
+    valid: BoolArray
+    weight: Float32Array | None
+    origin_yx: tuple[int, int]
+    mosaic_shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 2 or self.pixels.dtype != np.float32 or not self.pixels.dtype.isnative:
+            raise ValueError(f"pixels must be 2-D native float32, not {self.pixels.ndim}-D {self.pixels.dtype}")
+        for name, other in (("valid", self.valid), ("weight", self.weight)):
+            if other is not None and other.shape != self.pixels.shape:
+                raise ValueError(f"{name} has shape {other.shape}, pixels {self.pixels.shape}")
+
+    @property
+    def box(self) -> Box:
+        """Where the window lies in the mosaic."""
+        y0, x0 = self.origin_yx
+        return Box(y0, y0 + self.pixels.shape[0], x0, x0 + self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class CutoutStack:
+    """Square cutouts around sources, at their true offsets.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32 in the mosaic's unit; 0 where there is no data.
+    valid
+        (n, size, size) bool; True where the pixel holds data.
+    weight_median
+        (n,) float32: median weight over the valid pixels; NaN without a weight map or without valid pixels.
+    centre_valid
+        (n,) bool: whether the pixel that holds the source's centre holds data.
+    beyond_edge
+        (n,) bool: whether the cutout reaches beyond the mosaic.
+    """
+
+    pixels: Float32Array
+    valid: BoolArray
+    weight_median: Float32Array
+    centre_valid: BoolArray
+    beyond_edge: BoolArray
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[1] != self.pixels.shape[2]:
+            raise ValueError(f"pixels must have shape (n, size, size), not {self.pixels.shape}")
+        if self.valid.shape != self.pixels.shape:
+            raise ValueError(f"valid has shape {self.valid.shape}, pixels {self.pixels.shape}")
+        for name in ("weight_median", "centre_valid", "beyond_edge"):
+            if getattr(self, name).shape != (len(self.pixels),):
+                raise ValueError(f"{name} must have shape ({len(self.pixels)},), not {getattr(self, name).shape}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, rows: Int64Array | BoolArray) -> CutoutStack:
+        """The chosen cutouts, in that order."""
+        return CutoutStack(
+            pixels=self.pixels[rows],
+            valid=self.valid[rows],
+            weight_median=self.weight_median[rows],
+            centre_valid=self.centre_valid[rows],
+            beyond_edge=self.beyond_edge[rows],
+        )
+
+    @property
+    def valid_fraction(self) -> Float32Array:
+        """(n,) float32 in [0, 1]."""
+        fraction: Float32Array = np.mean(self.valid, axis=(1, 2), dtype=np.float32)
+        return fraction
+
+
+class WindowReader(Protocol):
+    """A mosaic that can be read by rectangles."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def read(self, box: Box) -> Window:
+        """Read the part of ``box`` that lies on the mosaic."""
+        ...

@@ -1,0 +1,53 @@
+"""How models are sampled and computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from surveyflow.values.codes import PRECISIONS
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How each galaxy's distribution is drawn.
+
+    Parameters
+    ----------
+    n_draws
+        Monte Carlo dropout draws a source, 1 to 65535 (a histogram bin counts in 16 bits).
+    seed
+        0 to 2**32 - 1.
+    keep_draws
+        Whether every draw of p_pm is written, too.
+    """
+
+    n_draws: int
+    seed: int
+    keep_draws: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_draws <= 65_535:
+            raise ValueError(f"draws must lie between 1 and 65535, not {self.n_draws}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie between 0 and 2**32 - 1, not {self.seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """How models are computed.
+
+    Parameters
+    ----------
+    name
+        ``keras``, ``fft``, or ``auto`` for the fastest engine that is installed where the work is done. Engines agree within
+        1e-5, so the choice does not change a unit's key.
+    precision
+        Of the trunk: ``float32``, ``tf32`` or ``bf16``. It changes the key.
+    """
+
+    name: str = "auto"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")

@@ -1,0 +1,26 @@
+"""Fixtures: one small Dask cluster for all tests of a process."""
+
+from __future__ import annotations
+
+import pytest
+
+from surveyflow.sites.connections import open_cluster
+from surveyflow.sites.profiles import LocalProfile
+
+
+@pytest.fixture(scope="session")
+def started_cluster():
+    with open_cluster(LocalProfile(workers=2)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(started_cluster):
+    """Two workers, back from whatever the test before did to them."""
+    started_cluster.client.wait_for_workers(2, timeout=15)
+    return started_cluster
+
+
+@pytest.fixture
+def client(cluster):
+    return cluster.client

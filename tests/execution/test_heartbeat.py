@@ -1,0 +1,103 @@
+"""A worker says what it is at, in files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+
+import pytest
+
+from surveyflow.execution import gpus
+from surveyflow.execution.heartbeat import Heart
+from surveyflow.execution.worker_logs import POOL_VARIABLE
+from surveyflow.output.heartbeats import read_heartbeats, worker_log_path
+from surveyflow.values.jobs import Job
+
+UNIT, OTHER = Job("EGS/F814W/y000x001", "unit", {}), Job("EGS/F814W/y000x002", "unit", {})
+
+
+@pytest.fixture
+def heart(tmp_path, monkeypatch):
+    monkeypatch.setenv(POOL_VARIABLE, "gpu")
+    (tmp_path / "workers").mkdir()
+    heart = Heart(tmp_path, interval_s=0.05)
+    yield heart
+    heart.stop()
+
+
+def beat_when(root, is_there):
+    deadline = time.monotonic() + 15
+    while not (found := [beat for beat in read_heartbeats(root, since=0) if is_there(beat)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found[0]
+
+
+def test_a_worker_that_waits_says_so(heart, tmp_path):
+    beat = beat_when(tmp_path, lambda beat: not beat.job)
+    assert (beat.worker, beat.pool, beat.job_since, beat.done, beat.failed) == (heart.worker, "gpu", None, 0, 0)
+    assert beat.memory_mb > 1
+
+
+def test_of_two_jobs_the_longer_is_told(heart, tmp_path):
+    with heart.during(UNIT), heart.during(OTHER):
+        beat = beat_when(tmp_path, lambda beat: beat.job)
+    assert beat.job == UNIT.name
+    assert beat_when(tmp_path, lambda beat: beat.done == 2).job == ""
+
+
+def test_what_failed_is_counted_and_logged(heart, tmp_path):
+    with pytest.raises(ValueError, match="the sky fell"), heart.during(UNIT):
+        raise ValueError("the sky fell")
+    assert beat_when(tmp_path, lambda beat: beat.failed).done == 0
+    events = [json.loads(line) for line in worker_log_path(tmp_path, heart.worker).read_text().splitlines()]
+    assert [event["level"] for event in events] == ["INFO", "WARNING"]
+    assert events[0]["message"] == f"worker={heart.worker} pool=gpu begins"
+    assert events[1]["message"].startswith("job=EGS/F814W/y000x001 verb=unit seconds=0.0")
+    assert events[1]["message"].endswith("failed: the sky fell")
+
+
+def test_a_worker_that_ends_takes_its_heartbeat_away_and_leaves_its_log(tmp_path):
+    level = logging.getLogger("surveyflow").level
+    heart = Heart(tmp_path, interval_s=0.05)
+    beat_when(tmp_path, lambda beat: True)
+    heart.stop()
+    assert [path.name for path in (tmp_path / "workers").iterdir()] == [f"{heart.worker}.jsonl"]
+    assert logging.getLogger("surveyflow").level == level
+
+
+def test_a_folder_that_cannot_be_written_stops_no_worker(tmp_path):
+    (tmp_path / "workers").write_text("a file")
+    heart = Heart(tmp_path, interval_s=0.01)
+    with heart.during(UNIT):
+        time.sleep(0.05)
+    heart.stop()
+
+
+def fake_nvidia_smi(folder, monkeypatch, answer):
+    """Put a FAKE nvidia-smi on the path, which says what it is told to and writes down what it was asked."""
+    program = folder / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\n# A fake, for tests.\nprintf "%s\\n" "$*" > "{folder}/asked"\nprintf "{answer}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_gpus_are_asked_how_busy_they_are(tmp_path, monkeypatch):
+    fake_nvidia_smi(tmp_path, monkeypatch, "1, NVIDIA A100, 87, 4000, 40000\\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpus.gpu_use() == (gpus.GpuUse("1 NVIDIA A100", 87.0, 4000.0, 40000.0),)
+    assert "--id=1" in (tmp_path / "asked").read_text()
+
+
+def test_a_gpu_of_which_the_driver_knows_nothing_is_left_out(tmp_path, monkeypatch):
+    fake_nvidia_smi(tmp_path, monkeypatch, "0, NVIDIA A100, [N/A], [N/A], 40000\\n")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus.gpu_use() == ()
+
+
+def test_a_worker_without_gpus_asks_nobody(tmp_path, monkeypatch):
+    fake_nvidia_smi(tmp_path, monkeypatch, "0, NVIDIA A100, 1, 1, 1\\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus.gpu_use() == ()
+    assert not (tmp_path / "asked").exists()

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import tblib.pickling_support
+
+from surveyflow import errors
+from surveyflow.errors import ModelError
+from surveyflow.execution.jobs import Outcome, WorkerSpec, describe, do_job, forget_workers
+from surveyflow.values.jobs import Job, JobResult
+
+FAKE = WorkerSpec.of("fakes:make_fake_worker", {})
+
+
+@pytest.fixture(autouse=True)
+def no_worker_is_left_over():
+    forget_workers()
+    yield
+    forget_workers()
+
+
+def test_the_value_comes_back_under_the_jobs_name():
+    job = Job("nine", "square", {"number": 9})
+
+    assert do_job(FAKE, job).result(job) == JobResult(job, value=81)
+
+
+def test_an_exception_becomes_type_message_and_place():
+    outcome = do_job(FAKE, Job("bad", "raise_value_error", {"message": "redshift is negative"}))
+
+    assert outcome.value is None
+    assert not outcome.fatal
+    assert outcome.error.startswith("ValueError: redshift is negative (fakes.py:")
+    assert outcome.error.endswith("in _raise_value_error)")
+
+
+def test_our_own_errors_finish_their_sentence_themselves():
+    assert do_job(FAKE, Job("bad", "raise_model_error", {})).error == "ModelError: card.toml: no such model"
+
+
+def test_a_full_disk_is_fatal():
+    outcome = do_job(FAKE, Job("full", "fill_disk", {}))
+
+    assert outcome.fatal
+    assert "no space left" in outcome.error
+
+
+@pytest.mark.parametrize("verb", ["raise_unpicklable", "return_unpicklable"])
+def test_what_cannot_be_pickled_comes_back_as_words(verb):
+    outcome = pickle.loads(pickle.dumps(do_job(FAKE, Job("odd", verb, {}))))
+
+    assert outcome.error
+    assert not outcome.fatal
+
+
+def test_a_worker_is_made_once_for_each_factory_and_context():
+    census = Job("census", "census", {})
+    other = WorkerSpec.of("fakes:make_fake_worker", {"seed": 1})
+
+    results = [do_job(spec, census).result(census).value for spec in (FAKE, FAKE, other, FAKE)]
+
+    assert [n_jobs for _, _, n_jobs in results] == [1, 2, 1, 3]
+
+
+def test_two_jobs_of_a_process_are_done_at_a_time_and_the_others_wait(tmp_path):
+    spec = WorkerSpec.of("fakes:make_fake_worker", {"diary": str(tmp_path)})
+    jobs = [Job(f"nap{number}", "company", {"seconds": 0.05}) for number in range(6)]
+
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda job: do_job(spec, job).result(job), jobs))
+
+    assert max(result.value for result in results) == 2
+
+
+def test_a_worker_refuses_loudly_what_it_does_not_hold():
+    job = Job("cosmos", "square", {"number": 3}, place="COSMOS/F814W")
+
+    refused = do_job(FAKE, job, held={"EGS/F814W", "GDS/F814W"})
+
+    assert refused.fatal
+    assert "was asked for the models of COSMOS/F814W, but holds EGS/F814W, GDS/F814W only" in refused.error
+    assert 'routing = "any"' in refused.error
+
+
+def test_a_worker_that_holds_a_place_does_its_jobs_and_those_of_no_place():
+    at_home = Job("egs", "square", {"number": 3}, place="EGS/F814W")
+    anywhere = Job("settled", "square", {"number": 2})
+
+    assert [do_job(FAKE, job, held={"EGS/F814W"}).result(job).value for job in (at_home, anywhere)] == [9, 4]
+
+
+def test_a_device_without_memory_means_that_its_process_is_spent():
+    outcome = do_job(FAKE, Job("big", "exhaust_device", {}))
+
+    assert outcome.spent
+    assert not outcome.fatal
+    assert outcome.error.startswith("DeviceMemoryError: ")
+
+
+def test_a_worker_in_use_is_not_closed_to_make_room_for_others(tmp_path):
+    specs = [WorkerSpec.of("fakes:make_fake_worker", {"diary": str(tmp_path), "seed": seed}) for seed in range(4)]
+    began = tmp_path / "long"
+
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(do_job, specs[0], Job("long", "is_open_after", {"seconds": 0.2}))
+        while not began.exists():
+            time.sleep(0.005)
+        for spec in specs[1:]:
+            do_job(spec, Job("square", "square", {"number": 1}))
+        job = Job("long", "is_open_after", {})
+
+    assert long.result().result(job).value is True
+
+
+def test_context_order_does_not_make_another_worker():
+    assert WorkerSpec.of("a:b", {"x": 1, "y": 2}) == WorkerSpec.of("a:b", {"y": 2, "x": 1})
+
+
+@pytest.mark.parametrize("factory", ["fakes", "fakes:", ":make", "fakes.make", "fakes:make worker"])
+def test_a_factory_is_a_module_and_a_name(factory):
+    with pytest.raises(ValueError, match="is named 'package"):
+        WorkerSpec.of(factory, {})
+
+
+def test_a_context_holds_plain_values_only():
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        WorkerSpec.of("a:b", {"open": object()})
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("no_such_package.worker:make", "No module named 'no_such_package'"),
+        ("fakes:make_nothing", "no attribute 'make_nothing'"),
+        ("fakes:make_no_worker", "ModelError: store/: not found"),
+    ],
+)
+def test_a_worker_that_cannot_be_made_is_fatal_and_says_why_and_where(factory, said):
+    outcome = do_job(WorkerSpec.of(factory, {}), Job("any", "square", {"number": 1}))
+
+    assert outcome.fatal
+    assert outcome.error.startswith(f"ClusterError: {factory} ")
+    assert said in outcome.error
+    assert f"process {os.getpid()}" in outcome.error
+
+
+def every_error():
+    return [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.SurveyflowError)]
+
+
+@pytest.mark.parametrize("kind", every_error())
+def test_every_error_survives_the_pickling_that_dask_installs(kind):
+    tblib.pickling_support.install()
+    argument = [errors.Problem("workflow.toml", "is odd.", "Correct it.")] if kind is errors.WorkflowError else "is odd"
+
+    copy = pickle.loads(pickle.dumps(kind(argument)))
+
+    assert (type(copy), str(copy)) == (kind, str(kind(argument)))
+
+
+def test_an_exception_without_a_message_is_named():
+    assert describe(KeyError()) == "KeyError"
+    assert describe(ModelError("no card")) == "ModelError: no card"
+
+
+def test_a_message_of_many_lines_becomes_one():
+    assert describe(ModelError("no card\n  in store/")) == "ModelError: no card in store/"
+
+
+def test_an_outcome_without_a_value_has_none():
+    job = Job("none", "square", {})
+
+    assert Outcome(error="lost", fatal=True).result(job) == JobResult(job, None, "lost", True)
+
+
+def test_jobs_serial_runs_and_profiles_need_no_dask():
+    modules = "surveyflow.sites.opening, surveyflow.execution.serial"
+    code = f"import sys, {modules}; print(sorted({{'dask', 'distributed'}} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"

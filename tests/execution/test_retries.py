@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surveyflow.execution.retries import Attempt, Attempts
+from surveyflow.values.jobs import Job
+
+
+def make_jobs(n):
+    return [Job(f"job{number}", "square", {}) for number in range(n)]
+
+
+def test_jobs_go_out_in_the_order_given():
+    jobs = make_jobs(3)
+    attempts = Attempts(jobs, max_deaths=3)
+
+    assert [attempts.next(n).job for n in range(3)] == jobs
+    assert attempts.next(3) is None
+
+
+def test_a_job_whose_worker_died_goes_again_before_the_rest():
+    attempts = Attempts(make_jobs(3), max_deaths=3)
+    first = attempts.next(0)
+
+    assert attempts.survive(first, 1)
+    assert attempts.next(0) == Attempt(first.job, deaths=1)
+
+
+def test_a_suspect_waits_until_nothing_else_runs():
+    attempts = Attempts(make_jobs(2), max_deaths=3)
+    suspect, other = attempts.next(0), attempts.next(1)
+    attempts.survive(suspect, 1)
+    suspect = attempts.next(1)
+    attempts.survive(suspect, 1)
+
+    assert attempts.next(1) is None, other
+    assert attempts.next(0) == Attempt(suspect.job, deaths=2, alone=True)
+
+
+def test_deaths_in_company_condemn_nobody_however_many():
+    attempts = Attempts(make_jobs(1), max_deaths=3)
+
+    assert attempts.survive(attempts.next(0), 50)
+    assert attempts.next(0).alone
+
+
+def test_a_single_death_cannot_be_enough():
+    with pytest.raises(ValueError, match="at least 2"):
+        Attempts(make_jobs(1), max_deaths=1)
+
+
+def test_a_place_without_room_holds_nobody_else_up():
+    jobs = [Job(name, "unit", {}, place) for name, place in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
+    attempts = Attempts(jobs, max_deaths=3)
+
+    def without_egs(place):
+        return place != "EGS"
+
+    assert [attempts.next(n, without_egs) for n in range(3)] == [Attempt(jobs[2]), Attempt(jobs[3]), None]
+    assert attempts.places == {"EGS"}
+    assert [attempts.next(n).job.name for n in range(2)] == ["e1", "e2"]
+    assert not attempts
+
+
+def test_a_job_that_goes_again_waits_for_its_place_too():
+    lost, other = Job("e1", "unit", {}, "EGS"), Job("g1", "unit", {}, "GDS")
+    attempts = Attempts([lost, other], max_deaths=3)
+    attempts.survive(attempts.next(0), 1)
+
+    assert attempts.next(0, lambda place: place == "GDS").job == other
+    assert attempts.next(1).job == lost
+
+
+@given(data=st.data(), n_jobs=st.integers(1, 12), window=st.integers(1, 5), max_deaths=st.integers(2, 4))
+def test_every_killer_is_given_up_and_every_innocent_job_ends_whoever_dies_with_whom(data, n_jobs, window, max_deaths):
+    jobs = make_jobs(n_jobs)
+    killers = data.draw(st.sets(st.sampled_from([job.name for job in jobs])))
+    attempts = Attempts(jobs, max_deaths)
+    in_flight, done, given_up = [], [], []
+
+    def fill():
+        while len(in_flight) < window and (attempt := attempts.next(len(in_flight))):
+            in_flight.append(attempt)
+        return bool(in_flight)
+
+    while fill():
+        ended = in_flight.pop(data.draw(st.integers(0, len(in_flight) - 1)))
+        if ended.job.name not in killers:
+            done.append(ended.job)
+            continue
+        n_fellows = data.draw(st.integers(0, len(in_flight)))
+        victims = [ended, *(in_flight.pop() for _ in range(n_fellows))]
+        given_up.extend(victim.job for victim in victims if not attempts.survive(victim, 1))
+
+    assert {job.name for job in given_up} == killers
+    assert sorted(job.name for job in done + given_up) == sorted(job.name for job in jobs)

@@ -1,0 +1,75 @@
+"""Whether a job that has begun still gets on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+from surveyflow.execution.watchdog import EXIT_CODE, beat, turn, watched
+from surveyflow.execution.worker_logs import VERDICT
+
+PROLOGUE = "import threading, time\nfrom surveyflow.execution.watchdog import beat, turn, watched\n"
+
+
+def in_a_process(code):
+    return subprocess.run([sys.executable, "-c", PROLOGUE + code], capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_a_silent_job_ends_its_process_which_says_where_it_hangs():
+    ended = in_a_process("def stuck():\n    time.sleep(60)\nwith watched('EGS/F814W/y000x001', 0.2):\n    stuck()")
+
+    assert ended.returncode == EXIT_CODE
+    assert ended.stderr.splitlines()[-1] == (
+        f"{VERDICT} EGS/F814W/y000x001 has shown no sign of life for 0.2 s, in stuck (<string>:4)"
+    )
+    assert "most recent call first" in ended.stderr
+
+
+def test_a_job_that_hangs_while_its_worker_is_made_ends_its_process():
+    ended = in_a_process(
+        "from surveyflow.execution.jobs import WorkerSpec, do_job\nfrom surveyflow.types import Job\n"
+        "do_job(WorkerSpec('time:sleep', '60', 0.2), Job('EGS/F814W/y000x001', 'unit', {}))"
+    )
+    assert ended.returncode == EXIT_CODE, ended.stderr
+    assert "EGS/F814W/y000x001" in ended.stderr
+
+
+def test_a_silent_job_is_seen_beside_one_that_gets_on():
+    ended = in_a_process(
+        "def get_on():\n"
+        "    with watched('lively', 0.5):\n"
+        "        while True:\n"
+        "            time.sleep(0.05)\n"
+        "            beat()\n"
+        "threading.Thread(target=get_on, daemon=True).start()\n"
+        "with watched('silent', 0.5):\n"
+        "    time.sleep(60)"
+    )
+
+    assert ended.returncode == EXIT_CODE
+    assert f"{VERDICT} silent has" in ended.stderr
+
+
+def test_signs_of_life_keep_a_long_job_alive():
+    ended = in_a_process("with watched('long', 2):\n    for _ in range(12):\n        time.sleep(0.3)\n        beat()")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_waiting_for_a_turn_is_no_silence_and_neither_is_what_comes_after_the_job():
+    ended = in_a_process(
+        "lock = threading.Lock()\n"
+        "lock.acquire()\n"
+        "threading.Timer(3, lock.release).start()\n"
+        "with watched('patient', 1.5), turn(lock):\n"
+        "    pass\n"
+        "time.sleep(3)"
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_nobody_watches_where_no_limit_is_set():
+    with watched("unwatched", None), turn(threading.Lock()):
+        beat()

@@ -1,0 +1,38 @@
+"""Paths are parted from extensions, and a missing file's message helps to find it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from surveyflow.files.paths import absent, problem_of_file, split_extension
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "extension"),
+    [
+        ("a/egs.fits[SCI]", "a/egs.fits", "SCI"),
+        ("egs.fits[ 1 ]", "egs.fits", "1"),
+        ("egs.fits", "egs.fits", None),
+        ("a[1]/egs.fits", "a[1]/egs.fits", None),
+        ("a[1]/egs.fits[SCI]", "a[1]/egs.fits", "SCI"),
+        ("egs.fits[]", "egs.fits[]", None),
+        ("[SCI]", "[SCI]", None),
+    ],
+)
+def test_the_extension_is_what_the_last_brackets_hold(path, file, extension):
+    assert split_extension(path) == split_extension(Path(path)) == (Path(file), extension)
+
+
+def test_a_file_that_can_be_read_has_no_problem(tmp_path):
+    (tmp_path / "egs.fits").touch()
+    assert problem_of_file(tmp_path / "egs.fits") is None
+
+
+def test_a_missing_file_is_told_with_the_nearest_folder_and_similar_names(tmp_path):
+    (tmp_path / "mosaics").mkdir()
+    what, remedy = absent(tmp_path / "mosiacs" / "egs.fits")
+    assert what == f"{tmp_path}/mosiacs/egs.fits does not exist; the nearest folder that does is {tmp_path}."
+    assert remedy == "Did you mean mosaics?"
+    assert absent(tmp_path / "unlike.any")[1] == "Correct the path, or put the file there."

@@ -1,0 +1,290 @@
+"""From a mosaic's window to catalog rows, with a labelled fake in the model's place."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from surveyflow.measuring import unit as process
+from surveyflow.measuring.source_keys import source_keys
+from surveyflow.measuring.unit import UnitTask, process_unit, settled_rows
+from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.sky.tiling import tile
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale, physical_draws, predictive_noise
+from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.values.codes import Flag, Status, WeightsOrigin
+from surveyflow.values.images import Box, Window
+from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.sources import UnitSources
+
+SIZE = 16
+CARD = ModelCard(
+    key=ModelKey("merger", "EGS", "F814W"),
+    class_names=("post_merger", "star_forming"),
+    pixel_scale_arcsec=0.03,
+    band="F814W",
+    redshift_range=(0.5, 1.5),
+    stretch=Stretch.ASINH_MINMAX,
+    softening=1e-3,
+    architecture=Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(1,)),
+    origin=WeightsOrigin.UNTRAINED,
+    citation="",
+    weights_digest="ab" * 32,
+    domain=Domain(unit="electron/s", sky_rms=(1e-4, 1e-1)),
+)
+
+CONTAMINATION_CARD = replace(
+    CARD,
+    key=ModelKey("contamination", "EGS", "F814W"),
+    class_names=CONTAMINATION_OUTPUTS,
+    architecture=replace(CARD.architecture, n_outputs=6),
+    weights_digest="cd" * 32,
+    domain=Domain(),
+    contamination=ContaminationScale("sky_sigma", flux_range=8.0),
+)
+
+
+@dataclass(frozen=True)
+class ArrayMosaic:
+    """A mosaic in memory."""
+
+    pixels: np.ndarray
+    weight: np.ndarray | None = None
+
+    @property
+    def shape(self):
+        return self.pixels.shape
+
+    def read(self, box: Box) -> Window:
+        part = box.clipped(self.shape)
+        rows, columns = slice(part.y0, part.y1), slice(part.x0, part.x1)
+        pixels = self.pixels[rows, columns]
+        weight = None if self.weight is None else self.weight[rows, columns]
+        valid = np.isfinite(pixels) & (pixels != 0 if weight is None else weight > 0)
+        return Window(pixels, valid, weight, (part.y0, part.x0), self.shape)
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """Not a network: its feature is the mean of the prepared cutout, its draws are that mean, spread by the source's key."""
+
+    card: ModelCard = CARD
+
+    def features(self, cutouts):
+        return cutouts.mean(axis=(1, 2), keepdims=True)[..., 0]
+
+    def draw(self, features, source_keys, n_draws, seed):
+        n_outputs = len(self.card.class_names)
+        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, n_outputs)) for key in source_keys]
+        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
+        return draws.astype(np.float32)
+
+
+def sky(shape=(100, 120), seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 1e-3, shape).astype(np.float32)
+
+
+def sources(x_pix, y_pix, redshift=1.0) -> UnitSources:
+    n_sources = len(x_pix)
+    return UnitSources(
+        field="EGS",
+        instrument=np.full(n_sources, "F814W"),
+        source_id=np.arange(n_sources) + 1,
+        ra_deg=np.linspace(214.0, 214.1, n_sources),
+        dec_deg=np.linspace(52.0, 52.1, n_sources),
+        redshift=np.full(n_sources, redshift),
+        x_pix=np.asarray(x_pix, float),
+        y_pix=np.asarray(y_pix, float),
+        status=np.full(n_sources, ""),
+        flags=np.zeros(n_sources, np.int32),
+    )
+
+
+def task(of: UnitSources, shape=(100, 120), mosaic_unit="electron/s", keep_draws=False, mosaic_filter="F814W") -> UnitTask:
+    sampling = SamplingSettings(n_draws=20, seed=7, keep_draws=keep_draws)
+    return UnitTask("k" * 64, of, tile(shape, 4096, SIZE, 0, 0), mosaic_unit, mosaic_filter, sampling, min_valid_fraction=0.5)
+
+
+def rows_by_id(table):
+    return {row["source_id"]: row for row in table.to_pylist()}
+
+
+def test_rows_hold_what_the_model_said_of_the_prepared_cutout():
+    mosaic = ArrayMosaic(sky())
+    rows = rows_by_id(process_unit(task(sources([50.2], [40.7])), mosaic, FakeModel()).rows)
+    pixels = mosaic.pixels[33:49, 43:59]
+    prepared = prepare(pixels[None], np.ones_like(pixels, bool)[None], CARD.stretch, CARD.softening)
+    key = int.from_bytes(hashlib.sha256(b"EGS\x001").digest()[:8], "little")
+    spread = np.random.default_rng([7, key]).random((20, 2))
+    draws = 0.5 * prepared.mean() + 0.5 * spread
+    assert rows[1]["p_pm_mean"] == pytest.approx(draws[:, 0].mean(), abs=1e-6)
+    assert rows[1]["p_sf_mean"] == pytest.approx(draws[:, 1].mean(), abs=1e-6)
+    assert rows[1]["f_pm"] == pytest.approx((draws[:, 0] > draws[:, 1]).mean())
+    assert (rows[1]["status"], rows[1]["flags"], rows[1]["n_draws"], rows[1]["seed"]) == ("ok", 0, 20, 7)
+    assert rows[1]["model_id"] == "merger/EGS/F814W@abababababab"
+    assert rows[1]["weights_origin"] == "untrained"
+
+
+def test_class_columns_follow_the_card_not_their_place():
+    swapped = FakeModel(replace(CARD, class_names=("star_forming", "post_merger")))
+    of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
+    as_published, as_swapped = (process_unit(of, mosaic, model).rows for model in (FakeModel(), swapped))
+    assert as_published["p_pm_mean"] == as_swapped["p_sf_mean"]
+    assert as_published["p_sf_mean"] == as_swapped["p_pm_mean"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_rows_do_not_depend_on_the_batch(batch_size):
+    rng = np.random.default_rng(3)
+    of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
+    assert process_unit(of, mosaic, FakeModel(), batch_size).rows == process_unit(of, mosaic, FakeModel(), 4).rows
+
+
+def test_source_without_coverage_or_with_too_little_of_it_has_a_status_and_no_results():
+    weight = np.ones((100, 120), np.float32)
+    weight[:, 60:] = 0
+    table = process_unit(task(sources([70.0, 58.0, 50.0], [40.0, 40.0, 40.0])), ArrayMosaic(sky(), weight), FakeModel()).rows
+    rows = rows_by_id(table)
+    assert [rows[i]["status"] for i in (1, 2, 3)] == [Status.NO_COVERAGE, Status.OK, Status.OK]
+    assert [rows[i]["flags"] & Flag.PARTIAL_COVERAGE for i in (1, 2, 3)] == [2, 2, 0]
+    assert rows[1]["p_pm_mean"] is None
+    assert rows[1]["model_id"] is None
+    assert rows[3]["weight_median"] == 1.0
+    weight[:, 40:58] = 0
+    rows = rows_by_id(process_unit(task(sources([58.0], [40.0])), ArrayMosaic(sky(), weight), FakeModel()).rows)
+    assert rows[1]["status"] == Status.BAD_PIXELS
+    assert rows[1]["valid_fraction"] == pytest.approx(2 / 16)
+
+
+def test_source_at_the_edge_is_padded_at_its_true_offset_and_flagged():
+    rows = rows_by_id(process_unit(task(sources([2.0], [50.0])), ArrayMosaic(sky()), FakeModel()).rows)
+    assert rows[1]["status"] == "ok"
+    assert rows[1]["flags"] == Flag.EDGE | Flag.PARTIAL_COVERAGE
+    assert rows[1]["valid_fraction"] == pytest.approx(10 / 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"mosaic_unit": "adu"}, Flag.UNIT_DOMAIN),
+        ({"mosaic_unit": None}, Flag.UNIT_DOMAIN),
+        ({"mosaic_filter": "F606W"}, Flag.BAND_DOMAIN),
+        ({"scale": 1000.0}, Flag.NOISE_DOMAIN),
+        ({"redshift": 1.6}, Flag.REDSHIFT_DOMAIN),
+    ],
+)
+def test_what_lies_outside_the_training_domain_is_flagged(change, flag):
+    mosaic = ArrayMosaic(sky() * np.float32(change.get("scale", 1.0)))
+    image = {name: value for name, value in change.items() if name.startswith("mosaic_")}
+    of = task(sources([50.0], [40.0], change.get("redshift", 1.0)), **image)
+    rows = rows_by_id(process_unit(of, mosaic, FakeModel()).rows)
+    assert rows[1]["flags"] == flag | Flag.OUT_OF_DOMAIN
+    assert rows[1]["status"] == "ok"
+
+
+def test_constant_image_is_flagged():
+    mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
+    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), mosaic, FakeModel()).rows)
+    assert rows[1]["flags"] & Flag.CONSTANT_IMAGE
+
+
+def test_draws_are_kept_when_asked_for():
+    of = task(sources([50.0, -5.0], [40.0, 40.0]), keep_draws=True)
+    result = process_unit(of, ArrayMosaic(sky()), FakeModel())
+    assert result.draws.column_names == ["field", "source_id", "p_pm"]
+    kept = np.array(result.draws["p_pm"].to_pylist())
+    assert kept.shape == (1, 20)
+    assert rows_by_id(result.rows)[1]["p_pm_mean"] == pytest.approx(kept[0].mean(), abs=1e-6)
+    assert process_unit(task(of.sources), ArrayMosaic(sky()), FakeModel()).draws is None
+
+
+def test_settled_sources_keep_their_status_and_a_failed_units_sources_get_theirs():
+    some = replace(sources([1.0, 2.0], [1.0, 2.0]), status=np.array(["no_redshift", ""]))
+    rows = rows_by_id(settled_rows(some, None, Status.FAILED))
+    assert [rows[i]["status"] for i in (1, 2)] == ["no_redshift", "failed"]
+
+
+def test_source_keys_differ_between_fields_and_sources():
+    keys = np.concatenate([source_keys(field, np.arange(1000)) for field in ("EGS", "COSMOS")])
+    assert len(np.unique(keys)) == 2000
+
+
+def contamination_of(table):
+    """Rows by id, of the contamination columns only."""
+    names = [
+        name for name in table.column_names if name.startswith(("p_contaminated", "coverage_pct", "flux_pp", "contamination"))
+    ]
+    return rows_by_id(table.select(["source_id", *names]))
+
+
+def test_contamination_is_what_its_model_draws_from_the_same_cutout():
+    mosaic, position = ArrayMosaic(sky()), sources([50.2], [40.7])
+    table = process_unit(task(position), mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    found = contamination_of(table)[1]
+    pixels = mosaic.pixels[33:49, 43:59][None]
+    valid = np.ones_like(pixels, bool)
+    outputs = FakeModel(CONTAMINATION_CARD).draw(
+        FakeModel().features(prepare(pixels, valid, CARD.stretch, CARD.softening)),
+        keys := source_keys("EGS", np.array([1])),
+        20,
+        7,
+    )
+    noise = predictive_noise(keys, 20, 7, 0xCDCDCDCD)
+    draws = physical_draws(outputs, sky_rms(pixels, valid), CONTAMINATION_CARD.contamination, *noise)
+    assert found["p_contaminated_mean"] == pytest.approx(outputs[..., 0].mean(), abs=1e-6)
+    assert found["coverage_pct_mean"] == pytest.approx(draws.coverage_pct.mean(), rel=1e-5)
+    assert found["coverage_pct_q84"] == pytest.approx(np.quantile(draws.coverage_pct, 0.84), rel=1e-5)
+    assert found["flux_pp_q50"] == pytest.approx(np.quantile(draws.flux_pp, 0.5), rel=1e-5)
+    assert found["contamination_model_id"] == "contamination/EGS/F814W@cdcdcdcdcdcd"
+
+
+def test_mergers_do_not_depend_on_the_contamination_model_and_its_columns_are_null_without_it():
+    of, mosaic = task(sources([50.0, -5.0], [40.0, 40.0])), ArrayMosaic(sky())
+    alone = process_unit(of, mosaic, FakeModel()).rows
+    beside = process_unit(of, mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    contamination = list(contamination_of(alone)[1])[1:]
+    assert alone.drop_columns(contamination) == beside.drop_columns(contamination)
+    assert all(value is None for name in contamination for value in alone[name].to_pylist())
+    rows = contamination_of(beside)
+    assert None not in rows[1].values()
+    assert {rows[2][name] for name in contamination} == {None}
+
+
+@pytest.mark.parametrize("draws_at_once", [1, 50, 10**6])
+def test_contamination_does_not_depend_on_the_batch_nor_on_how_many_draws_are_turned_at_once(monkeypatch, draws_at_once):
+    rng = np.random.default_rng(3)
+    of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
+    models = {"model": FakeModel(), "contamination": FakeModel(CONTAMINATION_CARD)}
+    expected = process_unit(of, mosaic, **models).rows
+    monkeypatch.setattr(process, "DRAWS_AT_ONCE", draws_at_once)
+    assert process_unit(of, mosaic, **models, batch_size=4).rows == expected
+
+
+def test_order_of_the_contamination_outputs_follows_the_card():
+    turned = replace(CONTAMINATION_CARD, class_names=CONTAMINATION_OUTPUTS[::-1])
+    of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
+    rows = [
+        contamination_of(process_unit(of, mosaic, FakeModel(), contamination=FakeModel(card)).rows)[1]
+        for card in (CONTAMINATION_CARD, turned)
+    ]
+    assert rows[0]["p_contaminated_mean"] != rows[1]["p_contaminated_mean"]
+    outputs = FakeModel(turned).draw(np.zeros((1, 1), np.float32), source_keys("EGS", np.array([1])), 20, 7)
+    assert rows[1]["p_contaminated_std"] == pytest.approx(outputs[..., 5].std(), rel=1e-4)
+
+
+def test_contamination_is_null_where_the_sky_has_no_measurable_noise():
+    mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
+    table = process_unit(task(sources([50.0], [40.0])), mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    row = rows_by_id(table)[1]
+    assert (row["status"], row["contamination_model_id"], row["flux_pp_mean"]) == ("ok", None, None)
+    assert row["flags"] & Flag.CONSTANT_IMAGE
+
+
+def test_what_lies_outside_the_domain_of_the_contamination_model_is_flagged_too():
+    strict = FakeModel(replace(CONTAMINATION_CARD, domain=Domain("electron/s", (0.5, 0.6))))
+    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), ArrayMosaic(sky()), FakeModel(), contamination=strict).rows)
+    assert rows[1]["flags"] == Flag.NOISE_DOMAIN | Flag.OUT_OF_DOMAIN

@@ -1,0 +1,170 @@
+"""A worker between two units: one is computed while the other is read, models give way, and a full device is told."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+
+from stubs import TINY, StubModel
+from surveyflow.errors import DeviceMemoryError
+from surveyflow.execution.serial import SerialExecutor
+from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.measuring.worker import SurveyWorker
+from surveyflow.models.store import read_card
+from surveyflow.output.run_folders import RunFolder
+from surveyflow.runs.decide import make_plan, work_by_place
+from surveyflow.runs.execute import carry_out
+from surveyflow.runs.preflight import open_survey
+from surveyflow.runs.progress import Reporter
+from surveyflow.settings.workflow import load_workflow
+from worlds import write_untrained_models
+
+pytestmark = pytest.mark.timeout(90)
+
+WAIT_S = 30
+
+
+class Noted:
+    """An executor that does nothing but note what it was to do."""
+
+    def run(self, jobs):
+        self.jobs = list(jobs)
+        return iter(())
+
+
+@pytest.fixture
+def survey(mini_survey):
+    write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, TINY)
+    return mini_survey
+
+
+@pytest.fixture
+def context(survey):
+    return {"root": str(survey.folder / "catalog"), "engine": "auto", "precision": "float32"}
+
+
+@pytest.fixture
+def jobs(survey, context):
+    """The jobs of a run's units."""
+    noted, folder = Noted(), RunFolder(survey.folder / "catalog", "noted")
+    folder.create("")
+    with open_survey(load_workflow(survey.workflow)) as opened, closing(SerialExecutor("stubs:StubWorker", context)) as serial:
+        plan = make_plan(opened, serial, Reporter([]))
+        carry_out(opened, plan, noted, folder, Reporter([]))
+    return noted.jobs
+
+
+def with_pixels(jobs):
+    return [job for job in jobs if job.place]
+
+
+def test_jobs_say_which_models_they_need_and_how_much_work_they_are(survey, jobs):
+    by_place = {}
+    for job in jobs:
+        by_place[job.place] = by_place.get(job.place, 0) + job.n_sources
+    settled = by_place.pop("")
+
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        assert by_place == work_by_place(opened)
+        assert sum(by_place.values()) + settled == opened.n_sources
+
+
+def test_work_that_is_done_counts_no_longer(survey, context, jobs):
+    first = max(with_pixels(jobs), key=lambda job: job.n_sources)
+    with closing(SerialExecutor("stubs:StubWorker", context)) as serial, open_survey(load_workflow(survey.workflow)) as opened:
+        before = work_by_place(opened)
+        list(serial.run([first]))
+        after = work_by_place(opened)
+
+    assert before[first.place] - after.get(first.place, 0) == first.n_sources
+
+
+@dataclass
+class Turns:
+    """What happened when, among units that are read and computed."""
+
+    n_read: int = 0
+    both_are_read: threading.Event = field(default_factory=threading.Event)
+    device: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    was_read_meanwhile: list[bool] = field(default_factory=list)
+    was_alone: list[bool] = field(default_factory=list)
+
+    def note_reading(self):
+        self.n_read += 1
+        if self.n_read == 2:
+            self.both_are_read.set()
+
+    def compute(self):
+        """Take until the other unit is read."""
+        self.was_alone.append(self.device.acquire(blocking=False))
+        self.was_read_meanwhile.append(self.both_are_read.wait(WAIT_S))
+        self.device.release()
+
+
+@dataclass(frozen=True)
+class Patient(StubModel):
+    """Computes no batch before another window has been read."""
+
+    turns: Turns
+
+    def features(self, cutouts):
+        self.turns.compute()
+        return super().features(cutouts)
+
+
+def test_a_unit_is_read_while_another_is_computed_and_never_two_are(jobs, context, monkeypatch):
+    turns, read = Turns(), Mosaic.read
+
+    def noted(mosaic, box):
+        window = read(mosaic, box)
+        turns.note_reading()
+        return window
+
+    monkeypatch.setattr(Mosaic, "read", noted)
+    monkeypatch.setattr(SurveyWorker, "_load", lambda _, folder: Patient(read_card(folder), turns))
+    first, second = with_pixels(jobs)[:2]
+    with closing(SurveyWorker(context)) as worker, ThreadPoolExecutor(2) as pool:
+        receipts = list(pool.map(worker.do, [first, second]))
+
+    assert turns.was_read_meanwhile == [True, True]
+    assert turns.was_alone == [True, True]
+    assert [receipt.name for receipt in receipts] == [first.name, second.name]
+
+
+class Full(StubModel):
+    """Stands for an engine that has halved its batch down to one cutout, in vain."""
+
+    def features(self, cutouts):
+        raise ResourceExhaustedError("OOM when allocating tensor")
+
+
+class ResourceExhaustedError(Exception):
+    """What TensorFlow calls it."""
+
+
+def test_a_full_device_is_told_apart_from_other_trouble(jobs, context, monkeypatch):
+    monkeypatch.setattr(SurveyWorker, "_load", lambda _, folder: Full(read_card(folder)))
+
+    with closing(SurveyWorker(context)) as worker, pytest.raises(DeviceMemoryError, match="even for the smallest batch: OOM"):
+        worker.do(with_pixels(jobs)[0])
+
+
+def test_a_worker_keeps_no_more_models_than_it_may(jobs, context, monkeypatch):
+    loaded = []
+
+    def load(_, folder):
+        loaded.append(folder)
+        return StubModel(read_card(folder))
+
+    monkeypatch.setattr(SurveyWorker, "_load", load)
+    of_each_place = list({job.place: job for job in with_pixels(jobs)}.values())
+    assert len(of_each_place) >= 2
+    with closing(SurveyWorker(context | {"models_in_memory": 1})) as worker:
+        for job in [*of_each_place[:2], *of_each_place[:2], of_each_place[1]]:
+            worker.do(job)
+
+    assert len(loaded) == 4

@@ -1,0 +1,49 @@
+"""What an engine needs is known without importing a framework."""
+
+from __future__ import annotations
+
+import pytest
+
+from surveyflow.models.engines import choice as sampler
+from surveyflow.models.engines.choice import engine_problem, keras_backend
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """A machine with no configuration of Keras, on which the test says what is installed."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    packages: set[str] = set()
+    monkeypatch.setattr(sampler, "find_spec", lambda name: name if name in packages else None)
+    return packages
+
+
+def test_keras_on_tensorflow_is_what_is_asked_for_by_default(installed):
+    assert engine_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'")
+    installed.update({"keras", "jax"})
+    assert engine_problem().startswith("tensorflow not installed")
+    installed.add("tensorflow")
+    assert engine_problem() is None
+
+
+def test_keras_on_jax_needs_no_tensorflow(installed, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    installed.update({"keras", "jax"})
+    assert engine_problem() is None
+
+
+def test_a_backend_that_is_chosen_must_be_there(installed, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    installed.update({"keras", "tensorflow"})
+    assert engine_problem() == "jax not installed, but Keras is told to use jax; install it, or set KERAS_BACKEND"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [('{"backend": "jax"}', "jax"), ("{}", "tensorflow"), ("[]", "tensorflow"), ("not json", "tensorflow")],
+)
+def test_keras_own_configuration_counts_after_the_environment(installed, monkeypatch, tmp_path, content, expected):
+    (tmp_path / "keras.json").write_text(content)
+    assert keras_backend() == expected
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert keras_backend() == "torch"

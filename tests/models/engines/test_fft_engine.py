@@ -1,0 +1,292 @@
+"""The FFT engine answers as the reference in float64 does, to the last bit the same in any company, and imports no framework."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from networks import KEY, card, images, random_weights, reference_features, write_small_model
+from surveyflow.errors import ModelError
+from surveyflow.measuring.sampling import SummarisingModel
+from surveyflow.models.engines.choice import load_model
+from surveyflow.models.engines.fft_engine import FftModel
+from surveyflow.models.engines.head import Head
+from surveyflow.models.engines.native_library import InstructionSet, absence, usable_instruction_sets
+from surveyflow.models.store import ModelStore
+from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.stats.posterior import summarise
+from surveyflow.tasks.card import Architecture, Model
+
+pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
+
+INSTRUCTION_SETS = () if absence() else usable_instruction_sets()
+SMALL = Architecture(input_size=40, filters=(5, 17), kernel_sizes=(5, 3), dense=(20, 12))
+every_instruction_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS, ids=lambda one: one.name)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SURVEYFLOW_CACHE", str(tmp_path_factory.getbasetemp() / "spectra"))
+
+
+def model_of(architecture=SMALL, seed=0, **options):
+    digest = hashlib.sha256(repr((architecture, seed)).encode()).hexdigest()  # its own masks, and file of spectra
+    return FftModel(card(architecture, weights_digest=digest), random_weights(architecture, seed), **options)
+
+
+def keys_of(n):
+    return np.random.default_rng(3).integers(0, 2**64, n, dtype=np.uint64)
+
+
+def assert_features_are_exact(model, cutouts, architecture, seed=0):
+    expected = np.array([reference_features(cutout, random_weights(architecture, seed), architecture) for cutout in cutouts])
+    error = np.abs(model.features(cutouts) - expected).max(axis=1)
+    assert (error <= 2e-6 * np.abs(expected).max(axis=1)).all()
+
+
+@st.composite
+def architectures(draw):
+    """Networks of one to three blocks, any widths, odd kernels and just enough input, or somewhat more."""
+    kernels = tuple(draw(st.lists(st.sampled_from([1, 3, 5, 7]), min_size=1, max_size=3)))
+    filters = tuple(draw(st.integers(1, 20)) for _ in kernels)
+    least = 1
+    for kernel in reversed(kernels):
+        least = 2 * least + 2 * (kernel - 1)
+    size = least + draw(st.integers(0, 12))
+    # One feature alone may be 0 by chance; the largest of several is not.
+    dense = (draw(st.integers(12, 40)), *draw(st.lists(st.integers(1, 40), max_size=2)))
+    rate = draw(st.sampled_from([0.5, 0.0, 0.3]))
+    return Architecture(size, filters, kernels, dense, rate, n_outputs=draw(st.integers(1, 5)))
+
+
+def test_the_engine_is_a_model():
+    model = model_of()
+    assert isinstance(model, Model)
+    features = model.features(images(3, size=40))
+    draws = model.draw(features, keys_of(3), n_draws=7, seed=0)
+    assert (features.shape, features.dtype) == ((3, 20), np.float32)
+    assert (draws.shape, draws.dtype) == ((3, 7, 2), np.float32)
+
+
+@settings(deadline=None, max_examples=25, derandomize=True)  # see the next test: one in a thousand narrow ones is ill-conditioned
+@given(architecture=architectures(), seed=st.integers(0, 99))
+def test_any_network_s_features_equal_the_reference(architecture, seed):
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(architecture, seed, instruction_set=instruction_set)
+        assert_features_are_exact(model, images(2, size=architecture.input_size, seed=seed), architecture, seed)
+
+
+@every_instruction_set
+def test_an_ill_conditioned_network_s_features_are_as_exact_as_direct_convolution_in_float32(instruction_set):
+    architecture, seed = Architecture(72, (4, 4, 3), (7, 1, 7), (21,)), 46  # the worst of 800 random ones of 1 to 4 channels
+    weights, cutouts = random_weights(architecture, seed), images(6, size=72, seed=seed)
+    expected = np.array([reference_features(cutout, weights, architecture) for cutout in cutouts])
+    direct = np.array([reference_features(cutout, weights, architecture, np.float32) for cutout in cutouts])
+    found = model_of(architecture, seed, instruction_set=instruction_set).features(cutouts)
+    assert np.abs(found - expected).mean() <= 2 * np.abs(direct - expected).mean()
+
+
+@pytest.mark.parametrize("size", [46, 47, 75, 110])
+def test_several_tiles_give_what_one_would(size):
+    architecture = Architecture(input_size=size, filters=(3, 4), kernel_sizes=(7, 5), dense=(9,))
+    for instruction_set in INSTRUCTION_SETS:
+        assert_features_are_exact(model_of(architecture, instruction_set=instruction_set), images(1, size=size), architecture)
+
+
+@every_instruction_set
+@pytest.mark.parametrize("stretch", Stretch)
+def test_features_of_stretched_images_equal_the_reference(instruction_set, stretch):
+    raw = np.random.default_rng(5).normal(scale=1e-3, size=(4, 40, 40)).astype(np.float32)
+    raw[1, 20, 20] = 50
+    raw[2] = 0.25
+    prepared = prepare(raw, np.ones(raw.shape, dtype=bool), stretch, 1e-3)
+    assert_features_are_exact(model_of(instruction_set=instruction_set), prepared, SMALL)
+
+
+@every_instruction_set
+@pytest.mark.parametrize("scale", [1e-40, 1e-6, 1.0, 1e6])
+def test_features_of_faint_and_bright_images_equal_the_reference(instruction_set, scale):
+    cutouts = (scale * images(3, size=40)).astype(np.float32)
+    cutouts[2] = scale
+    assert_features_are_exact(model_of(instruction_set=instruction_set), cutouts, SMALL)
+
+
+@pytest.fixture(scope="module")
+def company():
+    """257 cutouts, and what each set of instructions makes of them on one thread."""
+    cutouts, keys = images(257, size=40), keys_of(257)
+    alone = {}
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(instruction_set=instruction_set, n_threads=1)
+        features = model.features(cutouts)
+        alone[instruction_set] = (
+            features,
+            model.draw(features, keys, 200, seed=4),
+            model.summarise(features, keys, 200, 4, (1, 0)),
+        )
+    return cutouts, keys, alone
+
+
+@every_instruction_set
+@settings(deadline=None, max_examples=15)
+@given(n=st.integers(1, 257), order=st.integers(0, 2**32 - 1), n_threads=st.integers(1, 4), n_draws=st.integers(1, 200))
+@example(n=1, order=0, n_threads=4, n_draws=1)
+@example(n=257, order=0, n_threads=3, n_draws=64)
+@pytest.mark.timeout(60)
+def test_any_batch_order_and_threads_give_the_same_bits(company, instruction_set, n, order, n_threads, n_draws):
+    cutouts, keys, alone = company
+    features, draws, summary = alone[instruction_set]
+    rows = np.random.default_rng(order).permutation(257)[:n]
+    model = model_of(instruction_set=instruction_set, n_threads=n_threads)
+    np.testing.assert_array_equal(model.features(cutouts[rows]), features[rows])
+    np.testing.assert_array_equal(model.draw(features[rows], keys[rows], n_draws, seed=4), draws[rows, :n_draws])
+    for name, values in model.summarise(features[rows], keys[rows], 200, 4, (1, 0)).columns().items():
+        np.testing.assert_array_equal(values, summary.columns()[name][rows], err_msg=name)
+
+
+@settings(deadline=None, max_examples=40)
+@given(architecture=architectures(), seed=st.integers(0, 2**32 - 1), n_draws=st.integers(1, 150))
+def test_draws_equal_the_numpy_head(architecture, seed, n_draws):
+    weights = random_weights(architecture)
+    features = np.random.default_rng(seed).normal(size=(3, architecture.dense[0])).astype(np.float32)
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(architecture, instruction_set=instruction_set)
+        expected = Head.of(model.card, weights).draw(features, keys_of(3), n_draws, seed)
+        np.testing.assert_allclose(model.draw(features, keys_of(3), n_draws, seed), expected, atol=1e-6, rtol=0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_draws=st.integers(1, 70) | st.sampled_from([1000, 4097]),
+    scale=st.sampled_from([0.0, 1e-6, 0.1, 1.0, 10.0, 1e4]),  # from draws that are all the same to saturated ones
+    rate=st.sampled_from([0.5, 0.3]),
+)
+def test_the_summary_is_that_of_the_draws(seed, n_draws, scale, rate):
+    architecture = Architecture(input_size=40, filters=(5,), kernel_sizes=(5,), dense=(20, 12), dropout=rate, n_outputs=3)
+    features = (scale * np.random.default_rng(seed).normal(size=(4, 20))).astype(np.float32)
+    for instruction_set in INSTRUCTION_SETS:
+        model = model_of(architecture, instruction_set=instruction_set)
+        expected = summarise(model.draw(features, keys_of(4), n_draws, seed)[..., [2, 0]]).columns()
+        for name, values in model.summarise(features, keys_of(4), n_draws, seed, (2, 0)).columns().items():
+            if name.endswith(("_mean", "_std")):  # sums, in another order
+                np.testing.assert_array_max_ulp(values, expected[name], maxulp=1)
+            else:
+                np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def test_what_cannot_be_summarised_is_refused():
+    model, features = model_of(), np.ones((3, 20), np.float32)
+    assert isinstance(model, SummarisingModel)
+    with pytest.raises(ValueError, match=r"outputs \(0, 2\) were asked for, but merger/EGS/F814W has 2"):
+        model.summarise(features, keys_of(3), 10, 0, (0, 2))
+    with pytest.raises(ValueError, match="1 to 65535 draws can be summarised, not 65536"):
+        model.summarise(features, keys_of(3), 65_536, 0, (0, 1))
+    features[1, 3] = np.nan
+    with pytest.raises(ValueError, match="output 0 of source 1 ranges from nan to nan"):
+        model.summarise(features, keys_of(3), 10, 0, (0, 1))
+
+
+@every_instruction_set
+def test_saturated_outputs_stay_in_the_unit_interval(instruction_set):
+    features = np.array([[3e4], [-3e4], [1e30]], np.float32) * np.ones((3, 20), np.float32)
+    draws = model_of(instruction_set=instruction_set).draw(features, keys_of(3), 50, seed=0)
+    assert ((draws >= 0) & (draws <= 1)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_not_finite_spoils_its_own_features_alone_in_both_engines(keras, tmp_path, value):
+    write_small_model(tmp_path, SMALL)
+    cutouts = images(5, size=40)
+    finite = cutouts.copy()
+    cutouts[1, 8, 8] = cutouts[3, 39, 0] = value
+    models = [load_model(ModelStore(tmp_path).folder(KEY), "keras"), *(model_of(instruction_set=one) for one in INSTRUCTION_SETS)]
+    for model in models:
+        features = model.features(cutouts)
+        assert np.isnan(features[[1, 3]]).all()
+        np.testing.assert_array_equal(features[[0, 2, 4]], model.features(finite)[[0, 2, 4]])
+
+
+def test_features_that_are_not_finite_give_no_draws():
+    features = np.ones((4, 20), np.float32)
+    features[[1, 2], 5] = np.nan, np.inf
+    features[3, 5] = -np.inf  # below 0, like any other: the ReLU makes it 0
+    draws = model_of().draw(features, keys_of(4), 30, seed=0)
+    np.testing.assert_array_equal(np.isnan(draws).all(axis=(1, 2)), [False, True, True, False])
+    np.testing.assert_array_equal(np.isnan(draws).any(axis=(1, 2)), [False, True, True, False])
+
+
+def test_no_cutouts_give_no_features():
+    model = model_of()
+    assert model.features(images(0, size=40)).shape == (0, 20)
+    assert model.draw(model.features(images(0, size=40)), keys_of(0), 3, seed=0).shape == (0, 3, 2)
+
+
+def test_cutouts_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(2, 48, 48\), but the network takes \(n, 40, 40\)"):
+        model_of().features(images(2, size=48))
+
+
+def test_features_and_keys_must_belong_together():
+    with pytest.raises(ValueError, match=r"features have shape \(2, 20\), but there are 3 keys"):
+        model_of().draw(np.ones((2, 20), np.float32), keys_of(3), 1, seed=0)
+
+
+def test_cutouts_in_any_order_of_memory_are_understood():
+    cutouts = images(4, size=40)
+    np.testing.assert_array_equal(model_of().features(np.asfortranarray(cutouts)), model_of().features(cutouts))
+    np.testing.assert_array_equal(model_of().features(cutouts[::2]), model_of().features(cutouts)[::2])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_other_precisions_are_refused(precision):
+    with pytest.raises(ModelError, match=rf"computes in float32, not in {precision}\. Use engine = 'keras'"):
+        model_of(precision=precision)
+
+
+def test_a_network_that_is_too_large_is_refused():
+    with pytest.raises(ModelError, match=r"needs a transform of at least 300 points; 256 are possible\. Use engine = 'keras'"):
+        model_of(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,), dense=(4,)))
+
+
+def test_one_processor_has_sets_that_agree():
+    cutouts = images(4, size=40)
+    features = [model_of(instruction_set=one).features(cutouts) for one in INSTRUCTION_SETS]
+    scale = np.abs(features[0]).max()
+    for other in features[1:]:
+        np.testing.assert_allclose(other, features[0], atol=2e-6 * scale)
+    assert InstructionSet.PORTABLE in INSTRUCTION_SETS
+
+
+_WORKER = """
+import re, sys, time
+start = time.process_time()
+import numpy as np
+from surveyflow.models.sampler import load_model
+model = load_model(sys.argv[1], "fft")
+print(time.process_time() - start)
+draws = model.draw(model.features(np.zeros((8, 128, 128), np.float32)), np.arange(8, dtype=np.uint64), 1000, 0)
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024)
+print(sum(name in sys.modules for name in ("tensorflow", "keras", "jax", "torch", "dask")))
+"""
+
+
+def test_a_worker_starts_at_once_and_small_and_without_a_framework(tmp_path):
+    write_small_model(tmp_path, Architecture())
+    folder = ModelStore(tmp_path).folder(KEY)
+    load_model(folder, "fft")  # the first worker of all writes the spectra
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _WORKER, str(folder)], capture_output=True, text=True, env=environment, check=True
+    )
+    start_cpu_s, peak_memory_mib, n_frameworks = map(float, done.stdout.split())
+    assert n_frameworks == 0
+    assert peak_memory_mib < 300
+    assert start_cpu_s < 3  # under 1 where nothing else runs

@@ -1,0 +1,220 @@
+"""Spectra are those of the kernels, written once, and never read from a file that does not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from networks import card, random_weights
+from surveyflow.models.engines.choice import keras_backend
+from surveyflow.models.engines.fft_tiling import convolutions, tilings
+from surveyflow.models.engines.spectra import cache_folder, open_spectra, spectrum
+from surveyflow.tasks.card import Architecture
+
+NETWORK = Architecture(input_size=30, filters=(3, 20), kernel_sizes=(5, 3), dense=(4,))
+CARD = card(NETWORK)
+WEIGHTS = random_weights(NETWORK)
+
+
+def spectra_in(*folders, of=CARD, weights=WEIGHTS, weights_file=None):
+    return open_spectra(of, weights, folders, weights_file)
+
+
+def files_in(folder):
+    return sorted(folder.iterdir())
+
+
+def test_a_spectrum_is_the_conjugate_transform_by_its_definition():
+    layer, tiling = convolutions(NETWORK)[3], tilings(NETWORK)[3]
+    kernel = WEIGHTS["conv.3.kernel"].astype(np.float64)
+    values = spectrum(WEIGHTS["conv.3.kernel"], layer, tiling)
+    y, x = np.mgrid[:3, :3]
+    for kx, ky, in_channel, out_channel in [(0, 0, 0, 0), (3, 5, 7, 2), (tiling.points // 2, 1, 19, 19)]:
+        wave = np.exp(2j * np.pi * (kx * x + ky * y) / tiling.points) / (2 * tiling.points**2)
+        expected = (kernel[:, :, in_channel, out_channel] * wave).sum()
+        group, place = divmod(out_channel, 16)
+        found = values[kx, ky, group, in_channel, :, place]
+        np.testing.assert_allclose(found, [expected.real, expected.imag], rtol=2e-7, atol=1e-9)
+
+
+def test_padding_channels_are_0():
+    values = spectrum(WEIGHTS["conv.2.kernel"], convolutions(NETWORK)[2], tilings(NETWORK)[2])
+    assert values.shape[2:] == (2, 16, 2, 16)
+    assert not values[..., 3:, :, :].any()
+    assert not values[:, :, 1, :, :, 4:].any()
+
+
+def test_spectra_are_written_once_and_then_mapped(tmp_path):
+    first = spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    written = file.stat().st_mtime_ns
+    again = spectra_in(tmp_path)
+    assert file.stat().st_mtime_ns == written
+    for one, other in zip(first, again, strict=True):
+        assert isinstance(other, np.memmap)
+        assert not other.flags.writeable
+        assert other.ctypes.data % 4096 == 0
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "empty", "another byte", "another header"])
+def test_a_damaged_file_is_written_again(tmp_path, damage):
+    expected = [np.array(values) for values in spectra_in(tmp_path)]
+    (file,) = files_in(tmp_path)
+    content = bytearray(file.read_bytes())
+    content[10_000] ^= damage == "another byte"
+    content[20] ^= damage == "another header"
+    file.write_bytes(content[: {"shorter": -100, "empty": 0}.get(damage, len(content))])
+    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert files_in(tmp_path) == [file]
+
+
+def test_another_model_has_another_file(tmp_path):
+    spectra_in(tmp_path)
+    other = random_weights(NETWORK, seed=1)
+    found = spectra_in(tmp_path, of=card(NETWORK, weights_digest="f" * 64), weights=other)
+    assert len(files_in(tmp_path)) == 2
+    np.testing.assert_array_equal(found[1], spectrum(other["conv.1.kernel"], convolutions(NETWORK)[1], tilings(NETWORK)[1]))
+
+
+def test_a_store_that_cannot_be_written_leaves_it_to_the_cache(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    spectra_in(blocked / "model", tmp_path / "cache")
+    assert len(files_in(tmp_path / "cache")) == 1
+
+
+def test_where_nothing_can_be_written_spectra_are_kept_in_memory(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    for one, other in zip(spectra_in(blocked / "model"), spectra_in(tmp_path), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("SURVEYFLOW_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("SURVEYFLOW_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "surveyflow"
+    monkeypatch.setenv("SURVEYFLOW_CACHE", "")
+    assert cache_folder() == tmp_path / "surveyflow"
+
+
+def test_a_user_without_a_home_has_a_cache_below_the_temporary_files(homeless, tmp_path):
+    assert cache_folder() == Path(tempfile.gettempdir(), f"surveyflow-{os.geteuid()}")
+
+
+def test_a_user_without_a_home_has_a_framework(homeless, monkeypatch):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert keras_backend() == "tensorflow"
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """Pretends that this user has no home."""
+
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    for variable in ("SURVEYFLOW_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def pretend_owner(monkeypatch, owners):
+    """Pretends that files belong to others: by name's ending, a user id."""
+    real = os.fstat
+
+    def fstat(descriptor):
+        status = list(real(descriptor))
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        status[stat.ST_UID] = next((uid for end, uid in owners.items() if name.endswith(end)), status[stat.ST_UID])
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+def forge(file):
+    """Change a number, and seal the file again, as somebody would who wants other results."""
+    content = bytearray(file.read_bytes()[:-32])
+    content[-4096:-4092] = b"evil"
+    file.write_bytes(bytes(content) + hashlib.sha256(content).digest())
+
+
+def test_a_file_of_a_stranger_is_not_used(monkeypatch, tmp_path, caplog):
+    expected = [np.array(values) for values in spectra_in(tmp_path)]
+    forge(files_in(tmp_path)[0])
+    pretend_owner(monkeypatch, {".bin": os.geteuid() + 4711})
+    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "event=spectra_distrusted" in caplog.text
+
+
+def test_a_file_that_everybody_may_write_is_written_again(tmp_path):
+    expected = [np.array(values) for values in spectra_in(tmp_path)]
+    (file,) = files_in(tmp_path)
+    forge(file)
+    file.chmod(0o666)
+    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert files_in(tmp_path) == [file]
+    assert not file.stat().st_mode & stat.S_IWOTH
+
+
+@pytest.mark.parametrize("owner", ["root", "the weights' owner"])
+def test_a_file_of_root_or_of_the_weights_owner_is_used(monkeypatch, tmp_path, owner):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    written = file.stat().st_mtime_ns
+    weights_file = tmp_path / "weights.safetensors"
+    weights_file.touch()
+    if os.geteuid() == 0:  # or else the weights' owner is root, who is trusted anyway
+        for path in (file, weights_file):
+            os.chown(path, 4712, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    pretend_owner(monkeypatch, {".bin": 0} if owner == "root" else {})
+    found = spectra_in(tmp_path, weights_file=weights_file if owner != "root" else None)
+    assert isinstance(found[0], np.memmap)
+    assert file.stat().st_mtime_ns == written
+
+
+def test_a_new_file_is_not_for_everybody_to_write(tmp_path):
+    before = os.umask(0)
+    try:
+        spectra_in(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(files_in(tmp_path)[0].stat().st_mode) == 0o644
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_files_place_does_not_make_one_wait(tmp_path):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    file.unlink()
+    os.mkfifo(file)
+    spectra_in(tmp_path)
+    assert file.is_file()
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
+    old, new = (tmp_path / f".spectra-{'0' * 16}-v1.bin.{digit * 32}" for digit in "ab")
+    other = tmp_path / ".spectra-notes.bin.txt"
+    for file in (old, new, other):
+        file.touch()
+    for file in (old, other):
+        os.utime(file, (time.time() - 90_000,) * 2)
+    spectra_in(tmp_path)
+    assert not old.exists()
+    assert new.exists()
+    assert other.exists()

@@ -1,0 +1,154 @@
+import json
+import os
+import shutil
+
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+
+from catalog_rows import make_rows
+from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.errors import CatalogNotFound
+from surveyflow.releases.publish import publish
+from surveyflow.releases.revisions import find, latest, list_revisions, open_catalog, point_latest_at, read_catalog, read_manifest
+
+ROWS = make_rows(40)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    root = tmp_path_factory.mktemp("catalogs")
+    for release, n_rows, minute in (("v1.0", 10, 10), ("v1.0", 20, 20), ("v1.1", 30, 15), ("v1.0", 40, 40)):
+        created = f"2026-11-22T13:{minute}:00+00:00"
+        publish(root, release, [], ROWS.slice(0, n_rows), {"survey": "mini", "created": created})
+    return root
+
+
+@pytest.fixture
+def root(published, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(published, tmp_path / "root", symlinks=True)
+
+
+def test_revisions_are_listed_by_release_and_number(published):
+    assert [revision.name for revision in list_revisions(published)] == ["v1.0-r1", "v1.0-r2", "v1.0-r3", "v1.1-r1"]
+
+
+def test_the_tenth_revision_follows_the_ninth(root):
+    for number in (9, 10):
+        shutil.copytree(root / "releases" / "v1.0-r1", root / "releases" / f"v1.0-r{number}")
+    assert [revision.name for revision in list_revisions(root)][-3:] == ["v1.0-r9", "v1.0-r10", "v1.1-r1"]
+    assert find(root, "v1.0").name == "v1.0-r10"
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "n_rows"),
+    [("latest", "v1.0-r3", 40), ("v1.0", "v1.0-r3", 40), ("v1.0-r2", "v1.0-r2", 20), ("v1.1", "v1.1-r1", 30)],
+)
+def test_a_revision_is_found_by_word_release_or_name(published, asked, name, n_rows):
+    revision = find(published, asked)
+    assert (revision.name, revision.n_rows) == (name, n_rows)
+    assert open_catalog(published, asked).count_rows() == n_rows
+    assert sum(revision.status_counts.values()) == n_rows
+
+
+def test_an_unknown_revision_is_answered_with_those_there_are(published):
+    with pytest.raises(CatalogNotFound, match=r"no release or revision v2.*It has v1\.0-r1, v1\.0-r2, v1\.0-r3, v1\.1-r1"):
+        find(published, "v2")
+
+
+def test_a_folder_without_catalog_is_named_with_what_to_do(tmp_path):
+    assert latest(tmp_path) is None
+    assert list_revisions(tmp_path) == []
+    with pytest.raises(CatalogNotFound, match=rf"{tmp_path} holds no catalog.* Name the output folder") as missing:
+        open_catalog(tmp_path)
+    assert isinstance(missing.value, FileNotFoundError)
+    assert missing.value.exit_code == 2
+
+
+def test_a_link_to_a_removed_revision_is_explained_with_the_command_that_mends_it(root, monkeypatch):
+    shutil.rmtree(root / "releases" / "v1.0-r3")
+    with pytest.raises(CatalogNotFound, match=r"points to v1\.0-r3.* ln -sfn releases/v1\.0-r2") as broken:
+        latest(root)
+    command = str(broken.value).split("Point it at one: ")[1].rstrip(".")
+    monkeypatch.chdir(root)
+    os.system(command)
+    assert latest(root).name == "v1.0-r2"
+
+
+def test_a_link_to_the_only_revision_after_its_removal_says_so(root):
+    shutil.rmtree(root / "releases")
+    with pytest.raises(CatalogNotFound, match=r"There are none\. Remove it, and run again"):
+        open_catalog(root)
+
+
+def test_without_a_link_latest_is_not_guessed(root):
+    (root / "latest").unlink()
+    assert latest(root) is None
+    with pytest.raises(CatalogNotFound, match="no release or revision latest"):
+        find(root)
+
+
+def test_unfinished_and_foreign_folders_are_no_revisions(root):
+    for name in (".building-v1.0-r9", "v1.0-r8", "notes", "v1.0-rx"):
+        (root / "releases" / name).mkdir()
+    assert len(list_revisions(root)) == 4
+
+
+def test_readers_can_be_sent_back_to_an_older_revision(root):
+    point_latest_at(root, "v1.0-r1")
+    assert latest(root).name == "v1.0-r1"
+    assert len(read_catalog(root)) == 10
+    with pytest.raises(CatalogNotFound):
+        point_latest_at(root, "v1.0-r7")
+    assert latest(root).name == "v1.0-r1"
+
+
+def test_a_folder_without_manifest_is_no_revision(tmp_path):
+    with pytest.raises(CatalogNotFound, match=r"no manifest\.json"):
+        read_manifest(tmp_path)
+
+
+def test_the_dataset_has_the_catalog_s_columns_and_nothing_of_its_folders(published):
+    dataset = open_catalog(str(published))
+    assert dataset.schema.equals(CATALOG_SCHEMA)
+    assert dataset.to_table().equals(ROWS)
+
+
+def test_files_that_are_not_part_of_the_catalog_are_not_read(root):
+    (root / "releases" / "v1.0-r3" / "dataset" / "notes.txt").write_text("x")
+    shutil.copy(
+        next(root.glob("releases/v1.0-r1/dataset/**/*.parquet")), root / "releases" / "v1.0-r3" / "dataset" / "stray.parquet"
+    )
+    assert open_catalog(root).count_rows() == 40
+
+
+def test_pandas_reads_the_catalog_in_the_order_of_the_sky(published):
+    frame = read_catalog(published)
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame.columns) == CATALOG_SCHEMA.names
+    assert frame["_healpix_29"].is_monotonic_increasing
+    assert frame["p_pm_mean"].isna().sum() == ROWS["p_pm_mean"].null_count
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        (pc.field("status") == "ok") & (pc.field("p_pm_mean") > 0.5),
+        [("status", "==", "ok"), ("p_pm_mean", ">", 0.5)],
+        [[("status", "==", "ok"), ("p_pm_mean", ">", 0.5)]],
+    ],
+    ids=["expression", "list", "list of lists"],
+)
+def test_rows_and_columns_can_be_chosen(published, condition):
+    frame = read_catalog(published, ["source_id", "p_pm_mean"], condition)
+    everything = ROWS.to_pandas()
+    expected = everything[(everything.status == "ok") & (everything.p_pm_mean > 0.5)]
+    assert 0 < len(frame) < 40
+    assert list(frame.columns) == ["source_id", "p_pm_mean"]
+    assert frame["source_id"].tolist() == expected["source_id"].tolist()
+
+
+def test_a_revision_knows_its_rows_without_reading_them(root):
+    manifest = json.loads((root / "releases" / "v1.1-r1" / "manifest.json").read_text())
+    assert find(root, "v1.1").status_counts == manifest["status"]

@@ -1,0 +1,56 @@
+"""A published revision that is not as it was published is recognised, and every fault is named."""
+
+import pytest
+
+from catalog_rows import make_rows
+from surveyflow.errors import CatalogError
+from surveyflow.releases.publish import publish
+from surveyflow.releases.verify import check_revision
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    return publish(tmp_path, "v1", [], make_rows(50), {}).path
+
+
+def overwrite(path, content):
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_sound_revision_passes_and_says_how_many_files_it_has(folder):
+    assert check_revision(folder) == sum(path.is_file() for path in folder.rglob("*")) - 1
+
+
+def test_every_damaged_and_missing_file_is_named(folder):
+    overwrite(folder / "hats.properties", b"")
+    (folder / "skymap.fits").unlink()
+    with pytest.raises(CatalogError) as caught:
+        check_revision(folder)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert any("hats.properties has SHA-256" in line for line in lines)
+    assert any("skymap.fits has SHA-256 none" in line for line in lines)
+
+
+def test_a_flipped_bit_in_a_table_is_found(folder):
+    path = next((folder / "dataset").rglob("*.parquet"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    overwrite(path, bytes(content))
+    with pytest.raises(CatalogError, match=f"{path.name} has SHA-256 .* Publish again, or take another revision"):
+        check_revision(folder)
+
+
+def test_a_file_that_was_added_is_named(folder):
+    (folder / "dataset" / "notes.parquet").write_text("")
+    with pytest.raises(CatalogError, match=r"notes.parquet is not in the manifest: remove it"):
+        check_revision(folder)
+
+
+def test_a_manifest_that_counts_other_rows_is_found(folder):
+    manifest = (folder / "manifest.json").read_text()
+    overwrite(folder / "manifest.json", manifest.replace('"ok": ', '"ok": 1').encode())
+    with pytest.raises(CatalogError, match=r"holds rows .* expected"):
+        check_revision(folder)

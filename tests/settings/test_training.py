@@ -1,0 +1,108 @@
+import pytest
+
+from surveyflow.errors import WorkflowError
+from surveyflow.settings.training import load_training
+from surveyflow.sky.stretch import Stretch
+from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.card import Architecture, ModelKey
+from training_sets import training_text
+
+
+def load(folder, text):
+    file = folder / "train.toml"
+    file.write_text(text)
+    return load_training(file)
+
+
+def test_a_training_file_names_model_records_and_network(tmp_path):
+    training = load(tmp_path, training_text())
+    assert training.model.key == ModelKey("merger", "COSMOS", "F814W")
+    assert training.data.train == (tmp_path / "train",)
+    assert training.images.stretch is Stretch.ASINH_NOISE
+    assert training.network.map_sizes[0] == 12
+    assert training.network.n_outputs == 2
+
+
+def test_without_a_shape_the_network_is_the_published_one(tmp_path):
+    text = training_text()
+    begin, end = text.index("[architecture]"), text.index("[optimisation]")
+    assert load(tmp_path, text[:begin] + text[end:]).network == Architecture()
+
+
+def test_a_contamination_network_has_its_outputs(tmp_path):
+    training = load(tmp_path, training_text("contamination"))
+    assert training.network.n_outputs == len(CONTAMINATION_OUTPUTS)
+    assert training.model.class_names == CONTAMINATION_OUTPUTS
+
+
+def test_several_sets_of_records_may_be_named(tmp_path):
+    training = load(tmp_path, training_text().replace('train = "train"', 'train = ["one", "two"]'))
+    assert training.data.train == (tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("found", "instead", "message"),
+    [
+        ("epochs = 3", "epocs = 3", r"\[optimisation\] epocs: is not a key that surveyflow knows. Did you mean `epochs`"),
+        ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs: found 0, expected no number outside 1"),
+        ('"asinh_noise"', '"log"', r"expected one of asinh_minmax, .*asinh_noise"),
+        ("kernel_sizes = [3]", "kernel_sizes = [4]", r"\[architecture\]: describes no network: kernel sizes must be odd"),
+        ("filters = [4]", "filters = 4", r"\[architecture\] filters: found 4, expected a list"),
+        ("seed = 5", "seed = 5\nxla = true", r"exclude each other. State `deterministic = false`"),
+        ('origin = "simulated"', 'origin = "ferreira2022"', r"\[model\] origin"),
+        ("[output]", "[augmentation]\ngain = 2.0\n[output]", r"\[augmentation\] gain: found 2.0, expected two numbers"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path, found, instead, message):
+    text = training_text()
+    assert found in text
+    with pytest.raises(WorkflowError, match=message):
+        load(tmp_path, text.replace(found, instead))
+
+
+def test_noise_is_not_raised_under_the_truth_of_contamination(tmp_path):
+    text = training_text("contamination", extra="[augmentation]\ndepth = 2.0")
+    with pytest.raises(WorkflowError, match="simulate records with `depth_range`"):
+        load(tmp_path, text)
+
+
+TUNING = '[tuning]\nfolder = "search"\nepochs = 2\nseed = 5\n'
+EVALUATION = '[evaluation]\ntest = "test"\nreport = "report"\n'
+
+
+def test_a_search_and_a_judgement_may_stand_in_the_same_file(tmp_path):
+    training = load(tmp_path, training_text(extra=TUNING + EVALUATION))
+    assert training.tuning.folder == tmp_path / "search"
+    assert training.evaluation.test == (tmp_path / "test",)
+
+
+@pytest.mark.parametrize(
+    ("table", "found", "instead", "message"),
+    [
+        (TUNING, 'folder = "search"\n', "", r"\[tuning\] folder: is missing"),
+        (TUNING, "epochs = 2", "epoch = 2", r"\[tuning\] epoch: is not a key that surveyflow knows. Did you mean `epochs`"),
+        (TUNING, "seed = 5", "seed = -1", r"\[tuning\] seed: found -1, expected no number outside 0"),
+        (TUNING, "seed = 5", 'seed = 5\nobjective = "r2"', r"\[tuning\].*r2"),
+        (
+            TUNING,
+            "seed = 5",
+            "seed = 5\n[tuning.space]\nfilters = [8, 16]",
+            r"filters: found the list \[8, 16\], expected a list of lists",
+        ),
+        (
+            TUNING,
+            "seed = 5",
+            "seed = 5\n[tuning.space]\nfilters = [[8, 16]]\nkernel_sizes = [[7, 5, 3]]",
+            r"\[tuning.space\].* of 2 and 3 blocks, expected one number",
+        ),
+        (TUNING, "seed = 5", "seed = 5\n[tuning.space]\ndropout = [0.6, 0.1]", r"\[tuning.space\] dropout: found \[0.6, 0.1\]"),
+        (EVALUATION, 'report = "report"\n', "", r"\[evaluation\] report: is missing"),
+        (EVALUATION, 'test = "test"', "test = 5", r"\[evaluation\] test: found 5"),
+        (EVALUATION, 'test = "test"', 'test = "test"\ndraws = 0', r"\[evaluation\] draws: found 0, expected no number outside 1"),
+        (EVALUATION, 'test = "test"', 'test = "test"\nbaseline_stamps = 5', r"\[evaluation\] baseline_stamps: found 5"),
+    ],
+)
+def test_what_is_wrong_in_a_search_or_a_judgement_is_told_too(tmp_path, table, found, instead, message):
+    assert found in table
+    with pytest.raises(WorkflowError, match=message):
+        load(tmp_path, training_text(extra=table.replace(found, instead)))

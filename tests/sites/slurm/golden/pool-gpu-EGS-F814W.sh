@@ -1,0 +1,70 @@
+#!/bin/bash
+#SBATCH --job-name=surveyflow-candels-v1.0-gpu-EGS-F814W
+#SBATCH --partition=gpu
+#SBATCH --account=astro
+#SBATCH --qos=preemptible
+#SBATCH --nodes=1
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=65536M
+#SBATCH --time=0-04:00:00
+#SBATCH --output=/project/surveyflow/candels-v1.0-51ab6a80/logs/gpu-EGS-F814W-%A_%a.log
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --constraint=a100-80
+#SBATCH --exclude=node[7-9]
+#SBATCH --array=1-3
+#SBATCH --signal=B:USR1@60
+#SBATCH --gres=gpu:a100:1
+
+folder=/project/surveyflow/candels-v1.0-51ab6a80
+module load cuda/12.4
+source /project/venv/bin/activate
+export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
+export DASK_DISTRIBUTED__COMM__TLS__CA_FILE=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__SCHEDULER__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__SCHEDULER__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__COMM__TLS__WORKER__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
+export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
+export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
+export SURVEYFLOW_WORKER_LOGS=/project/surveyflow/candels-v1.0-51ab6a80/logs
+export SURVEYFLOW_POOL=gpu-EGS-F814W
+export OMP_NUM_THREADS=8
+export OPENBLAS_NUM_THREADS=8
+export MKL_NUM_THREADS=8
+export TF_NUM_INTRAOP_THREADS=8
+export TF_NUM_INTEROP_THREADS=1
+export TF_CPP_MIN_LOG_LEVEL=2
+export TF_FORCE_GPU_ALLOW_GROWTH=true
+
+head_is_there() {
+    [ ! -e "$folder/finished" ] || return 1
+    local jobs
+    jobs=$(squeue --me --noheader --format=%F) || return 0  # nobody can tell just now
+    grep -qx "$(cat "$folder/head.id")" <<<"$jobs"
+}
+again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }
+leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }
+worker=
+trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew
+head_is_there || exit 0
+until [ -s "$folder/scheduler.json" ]; do head_is_there || exit 0; sleep 2; done
+/project/venv/bin/python -m dask worker --scheduler-file "$folder/scheduler.json" \
+    --interface ib0 --protocol tls --dashboard-address 127.0.0.1:0 \
+    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \
+    --nworkers 1 --nthreads 2 --memory-limit 0 \
+    --resources model:EGS/F814W=2 \
+    --lifetime 12600s --lifetime-stagger 1200s --death-timeout 60s \
+    --local-directory "$TMPDIR" --preload surveyflow.execution.worker_process &
+worker=$!
+began=$SECONDS
+wait "$worker"
+code=$?
+if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt 60 ] && [ "${SLURM_RESTART_COUNT:-0}" -ge 20 ]; then
+    echo "no worker lives here: this one ended at once, after 20 before it; see above why"
+    exit "$code"
+fi
+again
+exit "$code"

@@ -1,0 +1,186 @@
+"""What is submitted to Slurm, letter by letter."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from surveyflow.errors import ClusterError, ProfileError
+from surveyflow.sites.opening import open_executor
+from surveyflow.sites.profiles import AddressProfile, load_profile
+from surveyflow.sites.slurm.pools import route_pools
+from surveyflow.sites.slurm.profile import SlurmProfile
+from surveyflow.sites.slurm.scripts import RunCommand, render
+
+GOLDEN = Path(__file__).parent / "golden"
+WORK = {"EGS/F814W": 6000, "UDS/F125W_F160W": 2000}
+COMMAND = RunCommand(Path("/survey/workflow.toml"), "candels-v1.0")
+
+SITE = """\
+kind = "slurm"
+interface = "ib0"
+worker_wait_s = 7200
+routing = "auto"
+
+[directories]
+shared = "/project/surveyflow"
+node_local = "$TMPDIR"
+
+[environment]
+prologue = ["module load cuda/12.4", "source /project/venv/bin/activate"]
+python = "/project/venv/bin/python"
+
+[head]
+partition = "long"
+account = "astro"
+cores = 2
+memory = "8 GiB"
+walltime = "2-00:00:00"
+
+[pools.gpu]
+partition = "gpu"
+account = "astro"
+qos = "preemptible"
+gres = "gpu:a100:1"
+jobs = 4
+cores = 8
+memory = "64 GiB"
+walltime = "04:00:00"
+lifetime = "03:30:00"
+stagger = "00:20:00"
+options = ["--constraint=a100-80", "--exclude=node[7-9]"]
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text=SITE):
+        path = tmp_path / "site.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_profile(path)
+
+    return load
+
+
+def routed(profile):
+    return route_pools(profile, WORK)[0]
+
+
+@pytest.mark.parametrize("name", ["head.sh", "pool-gpu-EGS-F814W.sh", "pool-gpu-UDS-F125W_F160W.sh", "driver.toml"])
+def test_what_is_submitted_is_known_letter_by_letter(load, name):
+    """To accept a change: write the new text to tests/sites/slurm/golden, and read the difference."""
+    submission = render(routed(load()), COMMAND)
+
+    assert submission.folder == Path("/project/surveyflow/candels-v1.0-51ab6a80")
+    assert submission.files[name] == (GOLDEN / name).read_text()
+
+
+def test_rendering_shows_every_file_and_where_it_goes(load):
+    submission = render(load(), COMMAND)
+
+    for name, text in submission.files.items():
+        assert f"# ==> {submission.folder / name}\n{text}" in str(submission)
+
+
+def test_each_pool_is_one_array_of_jobs(load):
+    pools = SITE[SITE.index("[pools.gpu]") :].replace("[pools.gpu]", "[pools.small]").replace("jobs = 4", "jobs = 9")
+
+    submission = render(load(f"{SITE}\n{pools}"), COMMAND)
+
+    assert submission.pools == {"gpu": "pool-gpu.sh", "small": "pool-small.sh"}
+    assert "#SBATCH --array=1-9\n" in submission.files["pool-small.sh"]
+
+
+@pytest.mark.parametrize("text", [SITE, SITE.replace('"ib0"', '"ib0"\ntls = false')])
+def test_every_script_is_a_shell_script(load, text):
+    for name, script in render(load(text), COMMAND).files.items():
+        if name.endswith(".sh"):
+            subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_without_tls_nothing_speaks_of_certificates(load):
+    submission = render(load(SITE.replace('"ib0"', '"ib0"\ntls = false')), COMMAND)
+
+    assert submission.certificates is None
+    assert "TLS" not in str(submission)
+    assert "certificates" not in str(submission)
+    assert "--protocol tcp" in submission.files["head.sh"]
+
+
+def test_the_driver_runs_with_a_profile_that_loads(load, tmp_path):
+    path = tmp_path / "driver.toml"
+    path.write_text(render(load(), COMMAND).files["driver.toml"])
+
+    driver = load_profile(path)
+
+    assert isinstance(driver, AddressProfile)
+    assert driver.scheduler_file == Path("/project/surveyflow/candels-v1.0-51ab6a80/scheduler.json")
+    assert driver.certificates == driver.scheduler_file.with_name("certificates")
+    assert driver.worker_wait_s == 7200
+
+
+def test_names_and_paths_cannot_break_out_of_a_script(load):
+    nasty = RunCommand(Path("/survey/$(touch gone); 'x' \n.toml"), "; rm -rf ~\n#SBATCH --x", ("--precision", "`id`"))
+    script = render(load(), nasty).files["head.sh"]
+    arguments = script.partition(" -m surveyflow ")[2].partition(' >"$folder/')[0]
+
+    spoken = subprocess.run(["bash", "-c", f"printf '%s\\0' {arguments}"], capture_output=True, text=True, check=True)
+
+    assert spoken.stdout.split("\0")[1] == str(nasty.workflow)
+    assert spoken.stdout.split("\0")[-3:-1] == ["--precision", "`id`"]
+    assert "\n#SBATCH --x" not in script
+
+
+def test_workflows_of_one_name_have_folders_of_their_own(load):
+    other = replace(COMMAND, workflow=Path("/other/workflow.toml"))
+
+    assert render(load(), COMMAND).folder != render(load(), other).folder
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('lifetime = "03:30:00"', 'lifetime = "03:45:00"', "make 14760 s, more than the walltime's 14400 s"),
+        ('stagger = "00:20:00"', 'stagger = "03:29:59"', "more than the walltime"),
+        ('lifetime = "03:30:00"', 'lifetime = "00:20:00"', "stagger must be shorter than lifetime"),
+        ("worker_wait_s = 7200", "worker_wait_s = 172800", "must be 172500 or less, 300 s under the head's walltime"),
+        ('lifetime = "03:30:00"', "", "pools.gpu.lifetime: Field required"),
+        ('walltime = "04:00:00"', 'walltime = "4h"', 'write a time as Slurm does, "HH:MM:SS"'),
+        ('walltime = "2-00:00:00"', 'walltime = "00:05:00"', "head: Value error, walltime must be 0:10:00 or more"),
+        ('"gpu:a100:1"', '"gpu:a100:4"', "a worker uses one GPU: ask for 1, not 4"),
+        ('"gpu:a100:1"', '"gpu:2"', "a worker uses one GPU: ask for 1, not 2"),
+        ('partition = "gpu"', 'partitoin = "gpu"', "pools.gpu.partitoin: is not a key"),
+        ('partition = "gpu"', 'partitoin = "gpu"', "Did you mean 'partition'?"),
+        ('partition = "gpu"', 'partition = "gpu\\n#SBATCH --uid=0"', "pools.gpu.partition: String should match pattern"),
+        ('"module load cuda/12.4"', '"module load\\nrm x"', "environment.prologue.0: String should match pattern"),
+        ('"/project/surveyflow"', '"/project/my surveys"', "no spaces"),
+        ('"$TMPDIR"', '"$(id)"', "directories.node_local: String should match pattern"),
+        ('interface = "ib0"', "", "interface: Field required"),
+        ("[pools.gpu]", "[pools.'a b']", "pools.a b"),
+        ("jobs = 4", 'jobs = 4\nmodels = ["EGS"]', "pools.gpu.models.0: String should match pattern"),
+        ("jobs = 4", 'jobs = 4\nmodel = ["EGS/F814W"]', "Did you mean 'models'?"),
+        ('routing = "auto"', 'routing = "pined"', "routing: Input should be 'auto', 'pinned' or 'any'; found 'pined'."),
+        (SITE[SITE.index("[pools.gpu]") :], "[pools]", "at least 1 item"),
+    ],
+)
+def test_a_profile_that_cannot_work_is_refused(load, before, after, said):
+    assert before in SITE
+
+    with pytest.raises(ProfileError) as caught:
+        load(SITE.replace(before, after))
+
+    assert said in str(caught.value)
+
+
+def test_longest_lifetime_just_fits(load):
+    profile = load(SITE.replace('lifetime = "03:30:00"', 'lifetime = "03:39:00"'))
+
+    assert isinstance(profile, SlurmProfile)
+
+
+def test_a_slurm_profile_is_not_for_running_here(load):
+    with pytest.raises(ClusterError, match="surveyflow slurm submit"):
+        open_executor(load(), "fakes:make_fake_worker", {}).__enter__()

@@ -1,0 +1,282 @@
+"""Batch jobs on a real Slurm: whatever happens to them, the catalog is that of an undisturbed local run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import pandas as pd
+import psutil
+import pytest
+from distributed import Client
+
+from slurm_machine import missing_programs, running_slurm, wait_until
+from stubs import TINY
+from surveyflow.errors import ClusterError
+from surveyflow.releases.publish import read_catalog
+from surveyflow.runs.preflight import open_survey
+from surveyflow.runs.render_jobs import prepare_submission
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.opening import open_executor
+from surveyflow.sites.profiles import SerialProfile, load_profile
+from surveyflow.sites.slurm.submit import submit
+from worlds import MiniSurvey, copied, write_untrained_models
+
+TESTS = Path(__file__).parents[2]
+LOOPBACK = {"127.0.0.1", "::1"}
+MISSING = missing_programs() or ([] if os.geteuid() == 0 else ["root"])
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(MISSING), reason=f"a Slurm of our own needs {', '.join(MISSING)}"),
+]
+
+PROFILE = """\
+kind = "slurm"
+interface = "lo"
+worker_wait_s = 60
+routing = "{routing}"
+
+[directories]
+shared = "{shared}"
+
+[environment]
+prologue = ["export PYTHONPATH={site}:{tests}:{root}:$PYTHONPATH", "export SURVEYFLOW_TEST_PACE={pace}"]
+python = "{python}"
+
+[head]
+memory = "1 GiB"
+walltime = "00:20:00"
+
+[pools.cpu]
+jobs = 1
+memory = "1 GiB"
+walltime = "00:10:00"
+lifetime = "{lifetime}"
+
+[pools.gpu]
+jobs = 2
+gres = "gpu:hst:1"
+memory = "1 GiB"
+walltime = "00:10:00"
+lifetime = "{lifetime}"
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    with running_slurm(tmp_path_factory.mktemp("slurm")) as machine, pytest.MonkeyPatch.context() as patch:
+        for name, value in machine.environment.items():
+            patch.setenv(name, value)
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    survey = MiniSurvey(tmp_path_factory.mktemp("world"))
+    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
+    return survey
+
+
+@pytest.fixture(scope="module")
+def expected(world, tmp_path_factory):
+    """The catalog of a local run."""
+    local = copied(world, tmp_path_factory.mktemp("local"))
+    with open_survey(load_workflow(local.workflow)) as opened:
+        run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
+    return table(local)
+
+
+def table(survey) -> pd.DataFrame:
+    return read_catalog(survey.folder / "catalog").sort_values(["field", "source_id"]).reset_index(drop=True)
+
+
+class Batch:
+    """One survey that is run as batch jobs."""
+
+    def __init__(self, slurm, survey, folder, *, pace_s=0.0, lifetime="00:08:00", routing="any"):
+        self.slurm, self.survey = slurm, survey
+        profile = folder / "slurm.toml"
+        profile.write_text(
+            PROFILE.format(
+                shared=folder / "shared",
+                site=TESTS / "slurm_site",
+                tests=TESTS,
+                root=TESTS.parent,
+                pace=pace_s,
+                python=sys.executable,
+                lifetime=lifetime,
+                routing=routing,
+            )
+        )
+        self.submission = prepare_submission(survey.workflow, profile)
+
+    def submit(self):
+        """Submit as from a fresh shell: jobs inherit what the local clusters of other tests set in this process."""
+        theirs = [name for name in os.environ if name.startswith(("DASK_", "__DASK", "SURVEYFLOW_"))]
+        with patch.dict(os.environ):
+            for name in theirs:
+                del os.environ[name]
+            self.jobs = submit(self.submission)
+
+    @property
+    def folder(self):
+        return self.submission.folder
+
+    def n_receipts(self):
+        return len(list((self.survey.folder / "catalog/units").glob("*/*.json")))
+
+    def process(self, *words):
+        """The one process of this submission whose command line holds these words."""
+        found = [process for process in psutil.process_iter() if self._is_ours(process, words)]
+        assert len(found) == 1, found
+        return found[0]
+
+    def _is_ours(self, process, words):
+        try:
+            line = process.cmdline()
+        except psutil.Error:
+            return False
+        return all(word in line for word in words) and any(str(self.folder) in part for part in line)
+
+    def listening_addresses(self):
+        """Where the scheduler, the workers, their nannies and dashboards listen."""
+        ours = [process for process in psutil.process_iter() if self._is_ours(process, ["dask"])]
+        family = {each for process in ours for each in [process, *process.children(recursive=True)]}
+        connections = [at for process in family for at in process.net_connections("inet")]
+        return {at.laddr.ip for at in connections if at.status == psutil.CONN_LISTEN}
+
+    def wait_for(self, condition, what, timeout_s=240):
+        try:
+            wait_until(condition, timeout_s, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.slurm.jobs()}\n{self.logs()}") from None
+
+    def wait_for_units(self, number):
+        self.wait_for(lambda: self.n_receipts() >= number, f"{number} units are done")
+
+    def wait_for_end(self):
+        self.wait_for((self.folder / "finished").exists, "the driver has ended")
+        self.wait_for(lambda: not self.slurm.jobs(), "the queue is empty")
+        assert (self.folder / "finished").read_text() == "0\n", self.logs()
+
+    def logs(self):
+        return "\n".join(f"==> {path.name}\n{path.read_text()[-3000:]}" for path in sorted((self.folder / "logs").iterdir()))
+
+    def run_log(self):
+        return "".join(path.read_text() for path in (self.survey.folder / "catalog/runs").glob("*/log.jsonl"))
+
+    def result(self):
+        return json.loads((self.folder / "result.json").read_text())
+
+
+@pytest.fixture
+def batch(slurm, world, tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(Batch(slurm, copied(world, tmp_path / "survey"), tmp_path, **options))
+        made[-1].submit()
+        return made[-1]
+
+    yield make
+    for each in made:
+        slurm.ask("scancel", "--quiet", each.jobs.head, *each.jobs.pools.values())
+        wait_until(lambda: not slurm.jobs(), 30, "the queue is empty")
+
+
+def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strangers(batch, expected):
+    running = batch(pace_s=0.5)
+    running.wait_for_units(1)
+
+    addresses = running.listening_addresses()
+    assert addresses
+    assert addresses <= LOOPBACK
+    address = json.loads((running.folder / "scheduler.json").read_text())["address"]
+    assert address.startswith("tls://127.0.0.1:")
+    with pytest.raises((OSError, TypeError)):
+        Client(address, timeout=2, set_as_default=False)
+    driver = load_profile(running.folder / "driver.toml")
+    with open_executor(driver, "fakes:make_fake_worker", {}):
+        pass
+
+    running.wait_for_end()
+    pd.testing.assert_frame_equal(table(running.survey), expected)
+
+
+def test_pinned_pools_do_their_own_units_only_and_publish_the_same(batch, expected):
+    running = batch(pace_s=0.3, routing="pinned")
+    places = {place for script in running.submission.pools.values() for place in resources_in(running.folder / script)}
+    holders = [name for name in running.submission.pools if name.startswith("gpu-")]
+
+    running.wait_for_end()
+
+    assert places == {f"{field}/{instrument}" for field, instrument in measured(expected)}
+    assert len(holders) == 2
+    pd.testing.assert_frame_equal(table(running.survey), expected)
+    assert "routing pinned: the profile says so" in running.run_log()
+
+
+def resources_in(script):
+    (words,) = re.findall(r"--resources (\S+)", script.read_text())
+    return {word.removeprefix("model:").partition("=")[0] for word in words.split(",")}
+
+
+def measured(rows):
+    ok = rows[rows.status.isin(["ok", "bad_pixels", "no_coverage"])]
+    return set(zip(ok.field, ok.instrument, strict=True))
+
+
+def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head_lose_nothing(batch, expected):
+    running = batch(pace_s=2.5, lifetime="00:00:12")
+    running.wait_for_units(1)
+    gpu = running.jobs.pools["gpu"]
+
+    running.slurm.ask("scancel", f"{gpu}_1")
+    running.slurm.ask("scontrol", "requeue", f"{gpu}_2")
+    running.wait_for_units(3)
+    running.process("-m", "surveyflow", "run").kill()
+    running.wait_for_units(5)
+    running.slurm.ask("scontrol", "requeue", running.jobs.head)
+
+    running.wait_for_end()
+    pd.testing.assert_frame_equal(table(running.survey), expected)
+    assert running.result()["units"]["kept"] >= 5
+    (cpu,) = (running.folder / "logs").glob("cpu-*.log")
+    assert "Start Nanny" in cpu.read_text().partition("worker-lifetime-reached")[2]
+
+
+def test_a_failed_node_and_a_cancelled_submission_lose_nothing_and_two_never_run_side_by_side(batch, slurm, expected):
+    running = batch(pace_s=0.8)
+    running.wait_for_units(1)
+    slurm.fail_node("n2")
+    running.wait_for_units(3)
+    slurm.start_node("n2")
+
+    with pytest.raises(ClusterError, match="has jobs in the queue"):
+        running.submit()
+    slurm.ask("scancel", running.jobs.head)
+    running.wait_for(lambda: not slurm.jobs(), "the workers have left, too")
+    running.submit()
+
+    running.wait_for_end()
+    pd.testing.assert_frame_equal(table(running.survey), expected)
+    assert running.result()["units"]["kept"] >= 3
+
+
+def test_a_demand_that_slurm_refuses_leaves_no_job_behind(slurm, world, tmp_path):
+    asked = Batch(slurm, copied(world, tmp_path / "survey"), tmp_path)
+    pool = asked.submission.files["pool-gpu.sh"].replace("gpu:hst:1", "gpu:hst:7")
+    files = dict(asked.submission.files) | {"pool-gpu.sh": pool}
+
+    with pytest.raises(ClusterError, match="Slurm refused sbatch"):
+        submit(replace(asked.submission, files=files))
+
+    assert slurm.jobs() == []

@@ -1,0 +1,161 @@
+"""The scripts of head and pools, with programs that do what a test wants in the place of Slurm's, Dask's and surveyflow's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.slurm.scripts import RunCommand, render
+
+PROFILE = """\
+kind = "slurm"
+interface = "lo"
+[directories]
+shared = "shared"
+[environment]
+python = "{python}"
+[head]
+memory = "1 GiB"
+walltime = "01:00:00"
+[pools.cpu]
+jobs = 2
+memory = "1 GiB"
+walltime = "01:00:00"
+lifetime = "00:50:00"
+"""
+
+PYTHON = """\
+#!/bin/bash
+folder="{folder}"
+case "$*" in
+    *"dask scheduler"*) {scheduler} ;;
+    *"dask worker"*) echo x >>"$folder/workers"; {worker} ;;
+    *"surveyflow run"*) echo x >>"$folder/tries"; try=$(wc -l <"$folder/tries"); {driver} ;;
+esac
+"""
+
+NOTING = '#!/bin/bash\necho "$(basename "$0") $*" >>"{folder}/asked"\n'
+LISTENING = 'echo x >"$folder/scheduler.json"; '
+WAITING = f"{LISTENING} exec sleep 20"
+
+
+@pytest.fixture
+def submission(tmp_path):
+    """Everything in place, as after ``sbatch``; the programs note what they are asked in ``asked``."""
+    (tmp_path / "site.toml").write_text(PROFILE.format(python=tmp_path / "python"))
+    made = render(load_profile(tmp_path / "site.toml"), RunCommand(tmp_path / "workflow.toml", "test"))
+    made.folder.mkdir(parents=True)
+    for name, text in {"head.id": "16\n", "pools.id": "17\n18\n", **made.files}.items():
+        (made.folder / name).write_text(text)
+    for name in ("scontrol", "scancel"):
+        write_program(tmp_path / name, NOTING.format(folder=made.folder))
+    return made
+
+
+def run_script(submission, tmp_path, name, restarts=0, **deeds):
+    """Run a script with programs that do as told, and return its exit code."""
+    deeds = {"scheduler": WAITING, "worker": "exit 0", "driver": "exit 0"} | deeds
+    write_program(tmp_path / "python", PYTHON.format(folder=submission.folder, **deeds))
+    variables = {"SLURM_JOB_NAME": "test", "SLURM_JOB_ID": "16", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "2"}
+    environment = os.environ | variables | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_RESTART_COUNT": str(restarts)}
+    return subprocess.run(["bash", submission.folder / name], env=environment, timeout=15, check=False).returncode
+
+
+@pytest.fixture
+def head(submission, tmp_path):
+    """Run the head: its exit code, what ``finished`` says, tries of the driver, and what Slurm was asked."""
+
+    def run(driver, scheduler=WAITING, restarts=0):
+        code = run_script(submission, tmp_path, "head.sh", restarts, driver=driver, scheduler=scheduler)
+        finished, tries, asked = (read(submission.folder / name) for name in ("finished", "tries", "asked"))
+        return code, finished, len(tries.split()), asked
+
+    return run
+
+
+@pytest.fixture
+def worker(submission, tmp_path):
+    """Run a pool's job while these jobs are in the queue: its exit code, workers started, and what Slurm was asked."""
+
+    def run(queue, worker="exit 0"):
+        write_program(tmp_path / "squeue", f"#!/bin/bash\n{queue}\n")
+        (submission.folder / "scheduler.json").write_text("x")
+        code = run_script(submission, tmp_path, "pool-cpu.sh", worker=worker)
+        return code, len(read(submission.folder / "workers").split()), read(submission.folder / "asked")
+
+    return run
+
+
+def write_program(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
+def test_a_driver_that_comes_to_an_end_ends_it_all(head, code):
+    assert head(f"exit {code}") == (code, f"{code}\n", 1, "scancel --quiet 17 18\n")
+
+
+def test_a_driver_that_is_killed_is_started_again_where_it_was(head):
+    assert head('[ "$try" = 3 ] || kill -KILL $$') == (0, "0\n", 3, "scancel --quiet 17 18\n")
+
+
+def test_a_driver_that_is_always_killed_is_given_up(head):
+    assert head("kill -KILL $$") == (137, "137\n", 20, "scancel --quiet 17 18\n")
+
+
+def test_a_scheduler_that_dies_sends_the_head_back_into_the_queue(head):
+    assert head("exec sleep 5", scheduler=f"{LISTENING} sleep 0.7; exit 0") == (0, "", 1, "scontrol requeue 16\n")
+
+
+def test_a_scheduler_that_dies_again_and_again_is_given_up(head):
+    found = head("exec sleep 5", scheduler=f"{LISTENING} sleep 0.7; exit 0", restarts=20)
+
+    assert found == (1, "1\n", 1, "scancel --quiet 17 18\n")
+
+
+def test_a_scheduler_that_cannot_start_ends_the_head(head):
+    code, finished, tries, _ = head("exit 0", scheduler="exit 1")
+
+    assert (code, finished, tries) == (1, "", 0)
+
+
+def test_walltime_sends_the_head_back_into_the_queue(head):
+    assert head("kill -USR1 $PPID; exec sleep 5") == (0, "", 1, "scontrol requeue 16\n")
+
+
+HEAD_IS_THERE = "echo 9; echo 16; echo 17"
+HEAD_IS_GONE = "echo 9; echo 161; echo 17"
+
+
+@pytest.mark.parametrize("code", [0, 1, 137])
+def test_a_worker_that_ends_goes_back_into_the_queue_while_the_head_is_there(worker, code):
+    assert worker(HEAD_IS_THERE, f"exit {code}") == (code, 1, "scontrol requeue 17_2\n")
+
+
+def test_a_worker_that_ends_at_once_again_and_again_is_given_up(submission, tmp_path):
+    (submission.folder / "scheduler.json").write_text("{}")
+    write_program(tmp_path / "squeue", "#!/bin/bash\necho 16\n")
+    for restarts, asked in ((19, True), (20, False)):
+        (submission.folder / "asked").unlink(missing_ok=True)
+        assert run_script(submission, tmp_path, "pool-cpu.sh", restarts, worker="exit 3") == 3
+        assert (submission.folder / "asked").exists() == asked
+
+
+def test_a_worker_whose_head_has_gone_does_not_start(worker):
+    assert worker(HEAD_IS_GONE) == (0, 0, "")
+
+
+def test_a_worker_that_ends_with_the_run_stays_away(worker, submission):
+    assert worker(HEAD_IS_THERE, f'echo 0 >"{submission.folder}/finished"') == (0, 1, "")
+
+
+def test_a_silent_slurm_is_not_taken_for_a_head_that_has_gone(worker):
+    assert worker("exit 1") == (0, 1, "scontrol requeue 17_2\n")

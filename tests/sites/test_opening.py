@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import LocalCluster
+
+from surveyflow.errors import ClusterError
+from surveyflow.execution.serial import SerialExecutor
+from surveyflow.sites import connections
+from surveyflow.sites.opening import open_executor
+from surveyflow.sites.profiles import AddressProfile, LocalProfile, SerialProfile
+from surveyflow.values.jobs import Job
+
+FACTORY = "fakes:make_fake_worker"
+LOOPBACK = {"127.0.0.1", "::1"}
+
+DRIVER = """
+import sys
+from surveyflow.flow.clusters import open_executor
+from surveyflow.flow.profiles import LocalProfile
+from surveyflow.types import Job
+
+if __name__ == "__main__":
+    try:
+        with open_executor(LocalProfile(workers=2), "fakes:make_fake_worker", {}) as executor:
+            for result in executor.run([Job("quick", "sleep", {"seconds": 0}), Job("long", "sleep", {"seconds": 60})]):
+                print(result.job.name, flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def listening_addresses(process):
+    return {at.laddr.ip for at in process.net_connections() if at.status == psutil.CONN_LISTEN}
+
+
+def listeners(process):
+    return {child.pid: listening_addresses(child) for child in [process, *process.children(recursive=True)]}
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """Start a program that runs a long job on two workers, as the leader of a process group of its own."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, script],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout.readline() == "quick\n"
+        yield process
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_serial_means_this_process():
+    with open_executor(SerialProfile(), FACTORY, {}) as executor:
+        (result,) = executor.run([Job("census", "census", {})])
+
+    assert isinstance(executor, SerialExecutor)
+    assert result.value[0] == os.getpid()
+
+
+def test_a_users_client_is_used_and_stays_open(client):
+    with open_executor(SerialProfile(), FACTORY, {}, client=client) as executor:
+        (result,) = executor.run([Job("nine", "square", {"number": 9})])
+
+    assert result.value == 81
+    assert client.submit(sum, [1, 2]).result() == 3
+
+
+@pytest.mark.timeout(60)
+def test_a_local_cluster_is_private_frugal_and_gone_afterwards(monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    before = dict(os.environ)
+    me = psutil.Process()
+    earlier = set(me.children(recursive=True))
+
+    with open_executor(LocalProfile(workers=2, scratch=tmp_path), FACTORY, {}) as executor:
+        results = {
+            result.job.name: result for result in executor.run([Job("environment", "environment", {}), Job("say", "say", {})])
+        }
+        started = [child for child in me.children(recursive=True) if child not in earlier]
+        addresses = set().union(*listeners(me).values())
+        scratch = list(tmp_path.iterdir())
+
+    environment = results["environment"].value
+    assert {name: environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")} == {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TF_NUM_INTRAOP_THREADS": "1",
+    }
+    assert addresses
+    assert addresses <= LOOPBACK
+    assert len(started) >= 2
+    assert scratch
+    assert list(tmp_path.iterdir()) == []
+    workers = [child for child in started if child.is_running() and "resource_tracker" not in " ".join(child.cmdline())]
+    assert workers == []
+    assert dict(os.environ) == before
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.timeout(60)
+def test_control_c_in_a_terminal_closes_the_cluster_quietly(driver):
+    workers = psutil.Process(driver.pid).children(recursive=True)
+
+    os.killpg(driver.pid, signal.SIGINT)
+
+    out, err = driver.communicate(timeout=20)
+    assert (driver.returncode, out, err) == (130, "", "")
+    assert_gone(workers)
+
+
+@pytest.mark.timeout(60)
+def test_workers_end_when_their_driver_is_killed(driver):
+    workers = psutil.Process(driver.pid).children(recursive=True)
+
+    driver.kill()
+
+    assert_gone(workers)
+
+
+def assert_gone(processes):
+    deadline = time.monotonic() + 10
+    while alive := [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < deadline, f"still running: {alive}"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(60)
+def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, tmp_path):
+    scheduler_file = tmp_path / "scheduler.json"
+    client.write_scheduler_file(scheduler_file)
+
+    for profile in (AddressProfile(address=client.scheduler.address), AddressProfile(scheduler_file=scheduler_file)):
+        with open_executor(profile, FACTORY, {}) as executor:
+            (result,) = executor.run([Job("nine", "square", {"number": 9})])
+        assert result.value == 81
+
+    assert client.submit(sum, [1, 2]).result() == 3
+
+
+def test_a_silent_address_is_told():
+    profile = AddressProfile(address="tcp://127.0.0.1:9", connect_timeout_s=0.2)
+
+    with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.2 s"):
+        open_executor(profile, FACTORY, {}).__enter__()
+
+
+def test_a_missing_scheduler_file_is_told(tmp_path):
+    profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json")
+
+    with pytest.raises(ClusterError, match="there is no scheduler file"):
+        open_executor(profile, FACTORY, {}).__enter__()
+
+
+@pytest.fixture
+def deserted_cluster():
+    with LocalCluster(n_workers=0, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster:
+        yield cluster
+
+
+def test_a_cluster_without_workers_is_told(deserted_cluster, monkeypatch, caplog):
+    monkeypatch.setattr(connections, "_PATIENCE_S", 0.1)
+    profile = AddressProfile(address=deserted_cluster.scheduler_address, worker_wait_s=0.3)
+
+    with pytest.raises(ClusterError, match=r"has had no worker for 0\.3 s"):
+        open_executor(profile, FACTORY, {}).__enter__()
+    assert "has no worker yet; waiting for one, for up to 0.3 s" in caplog.text
+
+
+class FlakyStart:
+    """Stands in LocalCluster's place: a worker dies during the first few starts."""
+
+    def __init__(self, n_failures):
+        self.failures = iter([RuntimeError("Nanny failed to start.")] * n_failures)
+
+    def __call__(self, **settings):
+        for failure in self.failures:
+            raise failure
+        return LocalCluster(**settings)
+
+
+def test_a_cluster_that_loses_a_worker_as_it_starts_is_started_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS - 1))
+    with open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}) as executor:
+        (result,) = executor.run([Job("one", "square", {"number": 3})])
+    assert result.value == 9
+
+
+def test_workers_keep_no_profile_of_their_calls_which_would_grow_for_an_hour(tmp_path):
+    with connections.open_cluster(LocalProfile(workers=1, scratch=tmp_path)) as cluster:
+        cluster.client.wait_for_workers(1)
+        cluster.client.submit(time.sleep, 1.5).result()
+        (kept,) = cluster.client.run(lambda dask_worker: len(dask_worker.profile_history)).values()
+        assert kept == 0
+
+
+def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS))
+    told = r"could not be started in 3 attempts: Nanny failed to start\. .* --profile serial"
+    with pytest.raises(ClusterError, match=told), open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(180)
+def test_a_script_that_every_worker_would_run_again_is_told(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from surveyflow.sites.connections import open_cluster\nfrom surveyflow.sites.profiles import LocalProfile\n"
+        "with open_cluster(LocalProfile(workers=1)):\n    print('started')\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=170)
+    assert done.returncode != 0
+    assert "started" not in done.stdout
+    assert "would start a cluster of its own" in done.stderr
+    assert done.stderr.rstrip().endswith('under `if __name__ == "__main__":`?')

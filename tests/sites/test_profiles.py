@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from surveyflow.errors import ProfileError
+from surveyflow.sites.profiles import LocalGpuProfile, LocalProfile, SerialProfile, load_profile
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "site.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_serial_local_and_local_gpu_need_no_file():
+    assert load_profile("local-gpu") == LocalGpuProfile()
+    assert load_profile("serial") == SerialProfile()
+    assert load_profile("local") == LocalProfile()
+
+
+def test_a_file_says_what_differs_from_the_defaults(write):
+    path = write('kind = "local"\nworkers = 4\nmemory = "6 GiB"\nworker_wait_s = 5\n')
+
+    assert load_profile(path) == LocalProfile(workers=4, memory=6 * 2**30, worker_wait_s=5.0)
+
+
+def test_paths_are_relative_to_the_profile(write, monkeypatch):
+    path = write('kind = "address"\nscheduler_file = "run/scheduler.json"\n')
+    monkeypatch.chdir("/")
+
+    assert load_profile(path).scheduler_file == path.parent / "run/scheduler.json"
+
+
+def test_a_tilde_is_the_users_home(write, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    assert load_profile(write('kind = "local"\nscratch = "~/scratch"\n')).scratch == tmp_path / "home/scratch"
+
+
+def test_a_profile_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_profile("local").workers = 3
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "deploy/profiles").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_profile_of_the_repository_loads(path):
+    assert load_profile(path).kind == path.stem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('kind = "local"\nworker = 3\n', "worker: is not a key of 'local' profiles. Did you mean 'workers'?"),
+        ('kind = "address"\naddress = "tcp://h:1"\nworkers = 3\n', "workers: is not a key of 'address' profiles."),
+        ('kind = "locaal"\n', "kind: 'locaal' is unknown. Did you mean 'local'?"),
+        ("workers = 3\n", "kind: is missing. Set it to one of serial, local, local-gpu, address, slurm, kubernetes."),
+        ('kind = "local"\nworkers = "many"\n', "workers: Input should be a valid integer; found 'many'."),
+        ('kind = "local"\nworkers = true\n', "workers: Input should be a valid integer; found True."),
+        ('kind = "local"\nworkers = 0\n', "workers: Input should be greater than or equal to 1; found 0."),
+        ('kind = "local"\nmemory = "plenty"\n', "memory: could not parse value and unit from byte string; found 'plenty'."),
+        ('kind = "local"\nmax_deaths = 1\n', "max_deaths: Input should be greater than or equal to 2; found 1."),
+        ('kind = "local"\nworker_wait_s = inf\n', "worker_wait_s: Input should be a finite number; found inf."),
+        ('kind = "local-gpu"\ngpus = []\n', "gpus: Tuple should have at least 1 item"),
+        ('kind = "local-gpu"\nworkers = 2\n', "workers: is not a key of 'local-gpu' profiles."),
+        ('kind = "address"\n', "give either address or scheduler_file"),
+        ('kind = "address"\naddress = "tcp://h:1"\nscheduler_file = "s.json"\n', "give either address or scheduler_file"),
+        ('kind = "local\n', "is not TOML"),
+    ],
+)
+def test_a_broken_profile_says_what_is_wrong_and_where(write, text, said):
+    path = write(text)
+
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+
+    assert said in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(write):
+    with pytest.raises(ProfileError) as caught:
+        load_profile(write('kind = "local"\nworker = 3\nmax_deaths = 1\ndashbord = "x"\n'))
+
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_a_missing_profile_is_told_with_the_nearest_name():
+    with pytest.raises(ProfileError, match=r"there is no profile locl\. Did you mean 'local'"):
+        load_profile("locl")
+
+
+def test_a_folder_is_no_profile(tmp_path):
+    with pytest.raises(ProfileError, match="cannot be read: Is a directory"):
+        load_profile(tmp_path)

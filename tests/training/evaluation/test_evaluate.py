@@ -1,0 +1,91 @@
+"""One document for everything that was found out, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labelled_stamps import CornerModel, NucleusModel, contamination_card, labelled, merger_card
+from surveyflow.errors import InputError
+from surveyflow.report.evaluation_page import write_evaluation_page
+from surveyflow.report.evaluation_tables import as_text, evaluation_tables
+from surveyflow.training.evaluation.evaluate import EvaluationRecords, evaluate_model, plain
+from surveyflow.values.sampling import SamplingSettings
+
+pytestmark = pytest.mark.timeout(120)
+
+SAMPLING = SamplingSettings(n_draws=20, seed=7)
+RECORDS = EvaluationRecords(test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")])
+MERGERS, CONTAMINATION = NucleusModel(merger_card()), CornerModel(contamination_card())
+
+
+def read(folder, truth, at_most):
+    stamps = labelled(150, seed=9, neighbours=False) if folder.name == "clean" else labelled(200, seed=int(folder.name))
+    return stamps.take(slice(at_most))
+
+
+@cache
+def document(task):
+    options = {"baseline_stamps": 150, "command": "surveyflow evaluate train.toml"}
+    if task == "merger":
+        return evaluate_model(MERGERS, RECORDS, read, SAMPLING, contamination_model=CONTAMINATION, **options)
+    return evaluate_model(CONTAMINATION, RECORDS, read, SAMPLING, **options)
+
+
+@pytest.mark.parametrize("task", ["merger", "contamination"])
+def test_the_document_says_what_was_judged_with_what(task):
+    found = json.loads(json.dumps(document(task), allow_nan=False))
+    assert found["task"] == task
+    assert found["model"]["origin"] == "simulated"
+    assert found["sampling"] == {"draws": 20, "seed": 7}
+    assert found["records"]["test"] == [{"field": "COSMOS", "digest": "000000000003", "n": 200}]
+    assert found["records"]["training"][0]["n"] == 150
+    assert found["command"] == "surveyflow evaluate train.toml"
+
+
+def test_cutting_on_predicted_contamination_keeps_the_same_shares_as_on_the_true_one():
+    cuts = document("merger")["merger"]["cuts"]
+    kept = {by: [cut["network"]["n"] for cut in cuts if cut["by"] == by] for by in ("true", "predicted")}
+    assert kept["true"] == kept["predicted"]
+
+
+@pytest.mark.parametrize("task", ["merger", "contamination"])
+def test_tables_have_a_text_in_every_cell(task):
+    tables = evaluation_tables(document(task))
+    assert len(tables) >= 6
+    for table in tables:
+        assert all(len(row) == len(table.columns) and all(row) for row in table.rows)
+        assert "None" not in as_text(table)
+        assert "nan" not in as_text(table)
+
+
+@pytest.mark.parametrize("task", ["merger", "contamination"])
+def test_the_page_needs_nothing_else_and_every_figure_is_signed(task, tmp_path):
+    page = tmp_path / "evaluation.html"
+    write_evaluation_page(document(task), page)
+    text = page.read_text()
+    assert not re.search(r'(src|href)="(?!#|data:)', text)
+    assert text.count("weights: simulated") == text.count("<svg") >= 2
+    assert "trained on surveyflow&#39;s own simulations" in text
+    assert "surveyflow evaluate train.toml" in text
+
+
+def test_the_same_document_makes_the_same_page(tmp_path):
+    for name in ("a", "b"):
+        write_evaluation_page(document("merger"), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_records_of_another_instrument_or_size_are_refused():
+    other = NucleusModel(merger_card(key=type(MERGERS.card.key)("merger", "COSMOS", "F125W_F160W")))
+    with pytest.raises(InputError, match="is of F125W_F160W, but records are of F814W"):
+        evaluate_model(other, RECORDS, read, SAMPLING, baseline_stamps=10)
+
+
+def test_what_is_not_finite_becomes_null():
+    assert plain({"a": np.array([1.0, np.nan]), "b": (np.float32(0.5), float("inf"))}) == {"a": [1.0, None], "b": [0.5, None]}

@@ -1,0 +1,141 @@
+"""What reaches the network is what a catalog's cutouts are made of, in an order that depends on seed and epoch alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from surveyflow.errors import InputError, RecordError
+from surveyflow.models.engines.framing import framed
+from surveyflow.settings.training import AugmentationTable
+from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.training.fitting.augmentation import moved, spoiled
+from surveyflow.training.fitting.pipeline import check_records, epoch_of, labels_of, load_images, streamed_epoch
+from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+STILL = "[augmentation]\norientations = false"
+
+
+def batches(dataset):
+    return [(images.numpy(), targets.numpy()) for images, targets in dataset]
+
+
+def sorted_rows(dataset):
+    rows = np.concatenate([images.reshape(len(images), -1) for images, _ in batches(dataset)])
+    return rows[np.lexsort(rows.T[:5])]
+
+
+def test_images_are_prepared_as_a_catalogs_cutouts(tmp_path):
+    training = write_training(tmp_path)
+    images = load_images(training.data.train, training)
+    assert len(images) == 64
+    pixels = np.stack([stamp(number).pixels for number in range(64)])
+    expected = framed(prepare(pixels, pixels != 0, Stretch.ASINH_NOISE, 1.0), training.network)
+    order = np.lexsort(expected.reshape(64, -1).T[:5])
+    found = images.images[np.lexsort(images.images.reshape(64, -1).T[:5])]
+    np.testing.assert_array_equal(found, expected[order])
+
+
+def test_an_epoch_depends_on_its_number_and_the_seed_alone(tmp_path):
+    training = write_training(tmp_path)
+    images = load_images(training.data.train, training)
+    first, again, next_one = (batches(epoch_of(images, training, epoch)) for epoch in (0, 0, 1))
+    assert len(first) == 4
+    assert all(a[0].tobytes() == b[0].tobytes() for a, b in zip(first, again, strict=True))
+    assert first[0][0].tobytes() != next_one[0][0].tobytes()
+
+
+def test_what_is_known_of_images_is_the_same_without_them(tmp_path):
+    training = write_training(tmp_path)
+    found, expected = labels_of(training.data.train, training), load_images(training.data.train, training)
+    np.testing.assert_array_equal(found.targets, expected.targets)
+    np.testing.assert_array_equal(found.sky_rms, expected.sky_rms)
+
+
+def test_from_disk_come_the_images_that_are_in_memory(tmp_path):
+    training = write_training(tmp_path, extra=STILL)
+    in_memory = sorted_rows(epoch_of(load_images(training.data.train, training), training, 0))
+    from_disk = sorted_rows(streamed_epoch(training.data.train, training, 0))
+    np.testing.assert_array_equal(in_memory, from_disk)
+
+
+def test_pixels_are_spoiled_before_they_are_stretched(tmp_path):
+    training = write_training(tmp_path, extra=STILL + "\nhot_pixel_chance = 1.0\ngain = [0.5, 2.0]")
+    raw = load_images(training.data.train, training, as_seen=False)
+    assert raw.images.shape == (64, SIZE, SIZE)
+    plain = load_images(training.data.train, training)
+    found = sorted_rows(epoch_of(raw, training, 0))
+    assert found.max() > 1.5  # arcsinh(1 / 0.001) / 4, the least of a hot pixel in the mean of four
+    assert np.median(found) == pytest.approx(np.median(plain.images), abs=0.05)
+
+
+def test_records_of_another_kind_are_refused(tmp_path):
+    training = write_training(tmp_path)
+    other = write_records(tmp_path / "other", 4, instrument="F125W_F160W")
+    with pytest.raises(InputError, match=r"other holds images of F125W_F160W, but the model is of F814W"):
+        check_records([other], training)
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    training = write_training(tmp_path)
+    shard = sorted(training.data.train[0].glob("*.tfrecord"))[1]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(RecordError, match=r"part-00001-of-00002\.tfrecord"):
+        load_images(training.data.train, training)
+
+
+def noise(n=6):
+    return tf.constant(np.random.default_rng(4).normal(scale=SKY_RMS, size=(n, 64, 64)), tf.float32)
+
+
+def spoil(seed=(1, 2), **settings):
+    return spoiled(noise(), AugmentationTable(**settings), tf.constant(seed, tf.int32)).numpy()
+
+
+def test_one_gain_for_each_image_within_its_range():
+    factors = (spoil(gain=(0.5, 2.0)) / noise().numpy()).reshape(6, -1)
+    assert np.ptp(factors, axis=1).max() < 1e-5
+    assert len(np.unique(factors[:, 0].round(4))) == 6
+    assert ((factors > 0.499) & (factors < 2.001)).all()
+
+
+def test_noise_is_raised_up_to_its_factor():
+    raised = spoil(depth=3.0).std(axis=(1, 2)) / SKY_RMS
+    assert ((raised > 0.95) & (raised < 3.2)).all()
+    assert np.ptp(raised) > 0.3
+
+
+def test_one_pixel_becomes_hot():
+    change = spoil(hot_pixel_chance=1.0) - noise().numpy()
+    assert ((change > 0.9).sum(axis=(1, 2)) == 1).all()
+    assert (np.count_nonzero(abs(change) > 1e-6, axis=(1, 2)) == 1).all()
+
+
+def test_a_strip_of_twenty_rows_loses_its_data():
+    empty = (spoil(strip_chance=1.0) == 0).all(axis=2)
+    assert (empty.sum(axis=1) == 20).all()
+    assert ((np.diff(empty.astype(int), axis=1) == 1).sum(axis=1) + empty[:, 0] == 1).all()
+
+
+def test_orientations_are_the_eight_of_a_square():
+    image = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    eight = {np.rot90(side, turns).tobytes() for side in (image[0, ..., 0], image[0, ..., 0].T) for turns in range(4)}
+    seen = {moved(tf.constant(image), AugmentationTable(), tf.constant([7, i]))[0, ..., 0].numpy().tobytes() for i in range(80)}
+    assert seen == eight
+
+
+def test_small_moves_shift_whole_pixels_and_turn_little():
+    image = np.zeros((1, 21, 21, 2), np.float32)
+    image[0, 10, 10] = 1
+    settings = AugmentationTable(orientations=False, shift_pix=2)
+    places = set()
+    for i in range(60):
+        shifted = moved(tf.constant(image), settings, tf.constant([3, i])).numpy()
+        assert shifted.sum() == pytest.approx(2, abs=1e-4)
+        places.add(tuple(np.argwhere(shifted[0, ..., 0] > 0.99)[0] - 10))
+    assert {y for y, _ in places} == {x for _, x in places} == {-2, -1, 0, 1, 2}
+    turned = moved(tf.constant(image), AugmentationTable(orientations=False, rotation_deg=10.0), tf.constant([3, 1])).numpy()
+    assert turned[0, 10, 10, 0] > 0.9

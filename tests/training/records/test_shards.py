@@ -1,0 +1,239 @@
+"""Records: what is written comes back, and what is damaged is named."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from surveyflow.errors import InputError, OutputError, RecordError
+from surveyflow.settings.simulation import SimulationTable
+from surveyflow.simulate.contamination import Contamination
+from surveyflow.simulate.examples import Example
+from surveyflow.training.records import simulating
+from surveyflow.training.records.record_index import (
+    RecordIndex,
+    check_apart,
+    find_index,
+    read_index,
+    settings_digest,
+    write_index,
+)
+from surveyflow.training.records.shards import check_shards, damage_told, record_dataset, serialised, write_shard
+from surveyflow.training.records.simulating import simulate
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+N_EXAMPLES, N_SHARDS = 7, 3
+
+
+def example(number=3):
+    truths = {"sky_sigma": Contamination(math.nan, 0.25, 40), "self_sigma": Contamination(12.5, 0.0, 1)}
+    pixels = np.random.default_rng(number).normal(size=(16, 16)).astype(np.float32)
+    return Example(number, pixels, 1, 22.5, 0.4, math.nan, 0.0007, truths)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records") / "set"
+    megabytes = N_EXAMPLES / N_SHARDS * 0.066
+    settings = {"field": "COSMOS", "instrument": "F814W", "n": N_EXAMPLES, "first": 100, "seed": 1, "shard_mb": megabytes}
+    simulation = SimulationTable(output=folder, **settings)
+    simulate(simulation, n_processes=1)
+    return simulation
+
+
+@pytest.fixture
+def records(simulated, tmp_path):
+    """A copy of the records, to be damaged at will."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for file in simulated.output.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def read(folder):
+    with damage_told(folder):
+        return [{name: value.numpy() for name, value in record.items()} for record in record_dataset(folder)]
+
+
+def test_an_example_comes_back_from_its_record(tmp_path):
+    path = tmp_path / "one.tfrecord"
+    shard = write_shard(path, [serialised(example(), "abc")])
+    assert (shard.n, shard.bytes) == (1, path.stat().st_size)
+    parsed = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(str(path)))).numpy()).features.feature
+    image = np.frombuffer(parsed["image"].bytes_list.value[0], "<f4").reshape(16, 16)
+    np.testing.assert_array_equal(image, example().pixels)
+    assert parsed["label"].int64_list.value[0] == 1
+    assert parsed["provenance"].bytes_list.value[0] == b"abc"
+    assert math.isnan(parsed["coverage_pct_sky_sigma"].float_list.value[0])
+    assert parsed["coverage_pct_self_sigma"].float_list.value[0] == 12.5
+
+
+def test_the_same_example_gives_the_same_bytes():
+    assert serialised(example(), "abc") == serialised(example(), "abc") != serialised(example(4), "abc")
+
+
+def test_a_set_is_read_whole_and_once(simulated):
+    found = read(simulated.output)
+    assert sorted(record["id"] for record in found) == list(range(100, 100 + N_EXAMPLES))
+    assert {record["label"] for record in found} <= {0, 1}
+    assert {record["image"].shape for record in found} == {(128, 128)}
+    index = read_index(simulated.output)
+    assert len(index.shards) == N_SHARDS
+    assert {record["provenance"].decode() for record in found} == {index.provenance}
+    assert all(record["sky_rms"] == np.float32(0.000721) for record in found)
+
+
+def test_the_index_says_what_made_the_records(simulated):
+    index = json.loads((simulated.output / "index.json").read_text())
+    assert index["settings"]["seed"] == 1
+    assert index["settings"]["truths"] == ["sky_sigma", "self_sigma"]
+    assert (index["field"], index["instrument"], index["band"], index["unit"]) == ("COSMOS", "F814W", "F814W", "electron/s")
+    assert index["pixel_scale_arcsec"] == 0.03
+    assert "output" not in index["settings"]
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def bit_flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def foreign(path):
+    write_shard(path, [serialised(example(), "foreign")])
+
+
+def foreign_of_equal_size(path):
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    provenance = tf.train.Example.FromString(records[0]).features.feature["provenance"].bytes_list.value[0]
+    write_shard(path, [record.replace(provenance, provenance[::-1]) for record in records])
+
+
+def removed(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncated, bit_flipped, foreign, foreign_of_equal_size, removed])
+def test_a_damaged_shard_is_named_with_what_to_do(records, damage):
+    damage(records / "part-00001-of-00003.tfrecord")
+    for reading in (check_shards, read):
+        with pytest.raises(RecordError, match=r"part-00001-of-00003\.tfrecord: .*simulate` again"):
+            reading(records)
+
+
+@pytest.mark.parametrize("damage", [truncated, bit_flipped, foreign, foreign_of_equal_size, removed])
+def test_simulating_again_makes_what_is_damaged_and_nothing_else(records, simulated, damage):
+    name = "part-00001-of-00003.tfrecord"
+    untouched = (records / "part-00000-of-00003.tfrecord").stat().st_mtime_ns
+    damage(records / name)
+    told = []
+    simulate(simulated.model_copy(update={"output": records}), n_processes=1, listener=told.append)
+    assert (records / name).read_bytes() == (simulated.output / name).read_bytes()
+    assert (records / "part-00000-of-00003.tfrecord").stat().st_mtime_ns == untouched
+    assert told[0].kept + told[0].total == N_EXAMPLES
+    assert 0 < told[-1].done == told[-1].total < N_EXAMPLES
+
+
+def test_several_processes_write_what_one_writes(simulated, tmp_path):
+    simulate(simulated.model_copy(update={"output": tmp_path}), n_processes=2)
+    for file in simulated.output.iterdir():
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def killed_after(n_writes):
+    """Writes the index so many times; the next time, all stops."""
+    left = iter(range(n_writes))
+
+    def write(folder, index):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write_index(folder, index)
+
+    return write
+
+
+def test_a_set_that_was_stopped_is_finished_by_the_next_run(simulated, tmp_path, monkeypatch):
+    simulation = simulated.model_copy(update={"output": tmp_path / "set"})
+    monkeypatch.setattr(simulating, "write_index", killed_after(2))
+    with pytest.raises(KeyboardInterrupt):
+        simulate(simulation, n_processes=1)
+    monkeypatch.undo()
+    with pytest.raises(RecordError, match=r"holds 1 of 3 shards.*again"):
+        read_index(simulation.output)
+    simulate(simulation, n_processes=1)
+    for file in simulated.output.iterdir():
+        assert (simulation.output / file.name).read_bytes() == file.read_bytes(), file.name
+    assert not list(simulation.output.glob(".*"))
+
+
+def test_records_of_other_settings_are_not_mixed_in(records, simulated):
+    other = simulated.model_copy(update={"output": records, "seed": 2})
+    with pytest.raises(RecordError, match=r"other settings \(seed\).*another `output`"):
+        simulate(other, n_processes=1)
+
+
+def test_a_folder_without_records_is_refused(tmp_path):
+    with pytest.raises(RecordError, match="no training records"):
+        record_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1, "n": 3, "shards": []}', "\xff"])
+def test_an_index_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "index.json").write_text(content, encoding="latin-1")
+    with pytest.raises(RecordError, match="is no index"):
+        find_index(tmp_path)
+
+
+def test_an_index_of_another_version_is_refused(records):
+    write_index(records, replace(read_index(records), version=2))
+    with pytest.raises(RecordError, match="version 2, expected 1"):
+        read_index(records)
+
+
+def test_a_folder_that_cannot_be_made_is_told(simulated, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        simulate(simulated.model_copy(update={"output": tmp_path / "file" / "set"}), n_processes=1)
+
+
+def index_with(**settings):
+    given = {"seed": 1, "first": 0, "n": 10} | settings
+    return RecordIndex(given, settings_digest(given), "COSMOS", "F814W", "F814W", 0.03, 32, "electron/s", given["n"], 1)
+
+
+OWN, OTHERS = {"files": [["mergers.h5", 7]]}, {"files": [["discs.h5", 7]]}
+
+
+@pytest.mark.parametrize(
+    ("learned", "judged", "apart"),
+    [
+        ({"stamps": OWN}, {"stamps": OWN, "seed": 2}, False),  # the same galaxies in another place and noise
+        ({"stamps": OWN}, {"stamps": OWN, "first": 10}, True),
+        ({"stamps": OWN}, {"stamps": OTHERS}, True),
+        ({"stamps": OWN}, {}, True),
+    ],
+)
+def test_galaxies_of_one_s_own_are_known_by_file_and_number(learned, judged, apart):
+    with nullcontext() if apart else pytest.raises(InputError, match=r"with other files or another `first`"):
+        check_apart({Path("train"): index_with(**learned)}, {Path("test"): index_with(**judged)})
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"),
+    [({}, False), ({"neighbours": False}, False), ({"first": 9}, False), ({"first": 10}, True), ({"seed": 2}, True)],
+)
+def test_galaxies_are_not_judged_by_that_were_learned_from(other, apart):
+    with nullcontext() if apart else pytest.raises(InputError, match=r"test holds galaxies that train holds, too.*another seed"):
+        check_apart({Path("train"): index_with()}, {Path("test"): index_with(**other)})
