@@ -1,7 +1,8 @@
 """What a contamination network says of a galaxy, in percent and in flux.
 
-A network answers in six numbers between 0 and 1, `CONTAMINATION_OUTPUTS`. Two are probabilities: that a neighbour lies on the galaxy, and that there is a neighbour at all. The others are location and scatter of how much of it, given
-that it is there, on scales on which the truth is about normal:
+A network answers in six numbers between 0 and 1, `CONTAMINATION_OUTPUTS`. Two are probabilities: that a neighbour lies on the
+galaxy, and that there is a neighbour at all. The others are location and scatter of how much of it, given that it is there, on
+scales on which the truth is about normal:
 
 ====================  =====================================================
 coverage (%)          ``log1p(coverage) / log(101)``
