@@ -14,9 +14,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from surveyflow.simulate.contamination import contamination
-from surveyflow.simulate.headers import DEPTHS, INSTRUMENTS
-from surveyflow.simulate.scenes import stamp
+from surveyflow.simulation.contamination import contamination
+from surveyflow.simulation.headers import DEPTHS, INSTRUMENTS
+from surveyflow.simulation.scenes import stamp
 
 
 def rate(work: Callable[[int], Any], n: int) -> float:

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import InputError
-from surveyflow.fractions.matrices import read_matrices
-from surveyflow.fractions.measured import Population, Question, measure_population
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.measuring.worker import FACTORY
+from surveyflow.merger_fractions.matrices import read_matrices
+from surveyflow.merger_fractions.measured import Population, Question, measure_population
 from surveyflow.models.store import ModelStore, read_card, read_weights
 from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
@@ -44,7 +44,7 @@ from surveyflow.values.sampling import EngineChoice
 
 if TYPE_CHECKING:
     from surveyflow.models.legacy.parity import ParityReport
-    from surveyflow.simulate.survey import SurveySpec
+    from surveyflow.simulation.survey import SurveySpec
     from surveyflow.training.evaluation.evaluate import Evaluated
     from surveyflow.training.fitting.fit import Trained
     from surveyflow.training.fitting.tuning import Trial, Tuned
@@ -366,7 +366,7 @@ def report(root: str | Path, *, release: str = "latest", output: str | Path | No
     -------
     The page's path.
     """
-    from surveyflow.report.page import write_report
+    from surveyflow.reports.page import write_report
 
     revision = find(Path(root), release)
     page = Path(output) if output is not None else Path(root) / "reports" / f"{revision.name}.html"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from surveyflow.simulate.survey import SimulatedSurvey
+from surveyflow.simulation.survey import SimulatedSurvey
 from worlds import MiniSurvey, copied
 
 pytest_plugins = ["clusters"]

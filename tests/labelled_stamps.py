@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import expit
 
 from networks import card
-from surveyflow.simulate.contamination import Contamination
-from surveyflow.simulate.examples import Example
+from surveyflow.simulation.contamination import Contamination
+from surveyflow.simulation.examples import Example
 from surveyflow.sky.stretch import Stretch
 from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey

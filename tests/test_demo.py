@@ -8,7 +8,7 @@ import pytest
 import surveyflow
 from surveyflow import api
 from surveyflow.errors import InputError, ModelError
-from surveyflow.simulate.survey import SurveySpec
+from surveyflow.simulation.survey import SurveySpec
 from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture
 from worlds import edit_workflow, write_untrained_models
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from surveyflow.settings.training import Training, load_training
-from surveyflow.simulate.contamination import Contamination
-from surveyflow.simulate.examples import Example
+from surveyflow.simulation.contamination import Contamination
+from surveyflow.simulation.examples import Example
 from surveyflow.training.records.record_index import RecordIndex, settings_digest, shard_name, write_index
 from surveyflow.training.records.shards import serialised, write_shard
 

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from surveyflow.models.store import ModelStore, write_models, write_untrained
-from surveyflow.simulate.survey import SimulatedSurvey, SurveySpec, write_survey
+from surveyflow.simulation.survey import SimulatedSurvey, SurveySpec, write_survey
 from surveyflow.sky.stretch import Stretch
 from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
 from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture, Domain, ModelCard, ModelKey

@@ -13,7 +13,7 @@ import typer
 from surveyflow.errors import InputError
 
 if TYPE_CHECKING:
-    from surveyflow.fractions.measured import FractionBin, Population
+    from surveyflow.merger_fractions.measured import FractionBin, Population
 
 
 class RuleName(StrEnum):

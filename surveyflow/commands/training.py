@@ -90,7 +90,7 @@ def evaluate(
 ) -> None:
     """Judge a trained model on records that it never saw, beside a baseline: numbers, tables and a page."""
     from surveyflow import api
-    from surveyflow.report.evaluation_tables import as_text, evaluation_tables
+    from surveyflow.reports.evaluation_tables import as_text, evaluation_tables
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     evaluated = api.evaluate(file, engine=engine)

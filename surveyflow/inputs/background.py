@@ -13,8 +13,8 @@ import numpy as np
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.settings.simulation import BackgroundTable
-from surveyflow.simulate.observe import Band, Depth
-from surveyflow.simulate.scenes import Patch, oriented
+from surveyflow.simulation.observe import Band, Depth
+from surveyflow.simulation.scenes import Patch, oriented
 from surveyflow.sky.noise import sky_rms
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box

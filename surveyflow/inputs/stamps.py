@@ -16,7 +16,7 @@ from surveyflow.errors import InputError
 from surveyflow.inputs.fits_images import open_image
 from surveyflow.inputs.tables import Column, read_columns
 from surveyflow.settings.simulation import StampsTable
-from surveyflow.simulate.observe import Band
+from surveyflow.simulation.observe import Band
 from surveyflow.values.arrays import Float32Array, Float64Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 from surveyflow.values.images import Box

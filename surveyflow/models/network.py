@@ -2,7 +2,7 @@
 
 ::
 
-    input (side, side, channels)                          cutouts as `surveyflow.models.engines.framing.framed` leaves them
+    input (side, side, channels)                          cutouts as `surveyflow.models.framing.framed` leaves them
     ConvBlock 0, 1, 2     2 x (Conv2D without padding -> ReLU -> BatchNormalization), 2x2 max-pooling between the blocks
     GlobalAveragePooling
     Dense                 -> features: all up to here is deterministic at inference, and is called the trunk

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from surveyflow.models.engines.framing import framed
+from surveyflow.models.framing import framed
 from surveyflow.models.weights import Weights
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.tasks.card import Architecture

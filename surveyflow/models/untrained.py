@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from surveyflow.models.engines.framing import framed
+from surveyflow.models.framing import framed
 from surveyflow.models.weights import weight_shapes
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.arrays import Float32Array, Float64Array

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.store import ModelStore
-from surveyflow.simulate.survey import SurveySpec, write_survey
+from surveyflow.simulation.survey import SurveySpec, write_survey
 
-PACKAGED_MODELS = Path(__file__).parent / "packaged_models"
+PACKAGED_MODELS = Path(__file__).parents[1] / "packaged_models"
 """A store of small networks, trained on surveyflow's own simulations: their cards say so, and name the fields that they serve."""
 
 

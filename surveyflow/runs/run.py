@@ -22,7 +22,7 @@ from surveyflow.output.run_folders import Progress, RunFolder, new_run_id
 from surveyflow.output.units import sweep
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
-from surveyflow.report.page import write_report
+from surveyflow.reports.page import write_report
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Outcome, carry_out
 from surveyflow.runs.manifest import describe_run

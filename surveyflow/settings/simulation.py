@@ -12,11 +12,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from surveyflow.settings.reader import AnyPath, FilePath, PresentPath, Range, SettingsTable, load_settings, refuse, within
-from surveyflow.simulate.galaxies import Recipe
-from surveyflow.simulate.headers import DEPTHS, INSTRUMENTS
-from surveyflow.simulate.observe import PSF_SIZE_PIX, Band, Depth
-from surveyflow.simulate.outcomes import ROUTING
-from surveyflow.simulate.scenes import STAMP_MARGIN_PIX, TARGET_MAGNITUDES
+from surveyflow.simulation.galaxies import Recipe
+from surveyflow.simulation.headers import DEPTHS, INSTRUMENTS
+from surveyflow.simulation.observe import PSF_SIZE_PIX, Band, Depth
+from surveyflow.simulation.outcomes import ROUTING
+from surveyflow.simulation.scenes import STAMP_MARGIN_PIX, TARGET_MAGNITUDES
 
 
 class StampsTable(SettingsTable):

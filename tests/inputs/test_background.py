@@ -10,7 +10,7 @@ from mosaic_files import write_image
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.background import describe_background, draw_patch, open_background
 from surveyflow.settings.simulation import BackgroundTable
-from surveyflow.simulate.observe import F160W, F814W, sky_noise
+from surveyflow.simulation.observe import F160W, F814W, sky_noise
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from astropy.io import fits
 from surveyflow.errors import InputError, MosaicError
 from surveyflow.inputs.stamps import describe_stamps, electrons_per_unit, open_stamps
 from surveyflow.settings.simulation import StampsTable
-from surveyflow.simulate.observe import F160W, F814W
+from surveyflow.simulation.observe import F160W, F814W
 
 SETTINGS = {"pixel_scale_arcsec": 0.01, "unit": "nJy"}
 

@@ -18,7 +18,6 @@ from surveyflow.models.engines.fft_tiling import (
     padded,
     tilings,
 )
-from surveyflow.models.engines.framing import framed, without_answer
 from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.native_library import (
     ConvolutionSpec,
@@ -35,6 +34,7 @@ from surveyflow.models.engines.native_library import (
     usable_instruction_sets,
 )
 from surveyflow.models.engines.spectra import cache_folder, open_spectra
+from surveyflow.models.framing import framed, without_answer
 from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
 from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary

@@ -12,9 +12,9 @@ import numpy as np
 from surveyflow.models.engines.batches import is_out_of_memory, probe_batch_size
 from surveyflow.models.engines.choice import Precision
 from surveyflow.models.engines.device_head import DeviceHead
-from surveyflow.models.engines.framing import framed, without_answer
 from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.precision import products_in
+from surveyflow.models.framing import framed, without_answer
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard

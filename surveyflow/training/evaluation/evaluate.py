@@ -18,7 +18,7 @@ from surveyflow.errors import InputError
 from surveyflow.files.durable import make_folder, write_over
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
-from surveyflow.report.evaluation_page import write_evaluation_page
+from surveyflow.reports.evaluation_page import write_evaluation_page
 from surveyflow.settings.training import Training
 from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard
 from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline

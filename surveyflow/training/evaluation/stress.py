@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from surveyflow.simulate.observe import sky_noise
+from surveyflow.simulation.observe import sky_noise
 from surveyflow.training.records.labelled import LabelledStamps
 
 HOT_PIXEL = 5.0

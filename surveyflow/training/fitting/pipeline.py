@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from surveyflow.errors import InputError
-from surveyflow.models.engines.framing import framed
+from surveyflow.models.framing import framed
 from surveyflow.settings.training import Training
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare

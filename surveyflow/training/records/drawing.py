@@ -13,10 +13,10 @@ from surveyflow.inputs.background import describe_background, draw_patch, open_b
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.inputs.stamps import Stamps, describe_stamps, electrons_per_unit, open_stamps
 from surveyflow.settings.simulation import SimulationTable, StampsTable
-from surveyflow.simulate.contamination import TRUTHS
-from surveyflow.simulate.examples import Example, example_of
-from surveyflow.simulate.resampling import resampled
-from surveyflow.simulate.scenes import STAMP_MARGIN_PIX, Patch, Stamp, stamp, stamp_of_image
+from surveyflow.simulation.contamination import TRUTHS
+from surveyflow.simulation.examples import Example, example_of
+from surveyflow.simulation.resampling import resampled
+from surveyflow.simulation.scenes import STAMP_MARGIN_PIX, Patch, Stamp, stamp, stamp_of_image
 from surveyflow.values.arrays import Float32Array
 
 RECIPE_VERSION = 1

@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from surveyflow.errors import RecordError
 from surveyflow.files.durable import explained
-from surveyflow.simulate.contamination import TRUTHS
-from surveyflow.simulate.examples import Example
+from surveyflow.simulation.contamination import TRUTHS
+from surveyflow.simulation.examples import Example
 from surveyflow.training.records.record_index import RecordIndex, Shard, check_shards, file_sha256, read_index
 
 __all__ = ["RecordIndex", "Shard", "check_shards", "damage_told", "parse_example", "read_index", "record_dataset", "shard_paths"]

@@ -24,7 +24,7 @@ from typing import Any
 from surveyflow.errors import RecordError
 from surveyflow.files.durable import explained
 from surveyflow.settings.simulation import SimulationTable
-from surveyflow.simulate.examples import Example
+from surveyflow.simulation.examples import Example
 from surveyflow.training.records.drawing import draw_examples, prepare, simulation_settings
 from surveyflow.training.records.record_index import (
     RecordIndex,

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from surveyflow.errors import InputError, RecordError
-from surveyflow.models.engines.framing import framed
+from surveyflow.models.framing import framed
 from surveyflow.settings.training import AugmentationTable
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.training.fitting.augmentation import moved, spoiled

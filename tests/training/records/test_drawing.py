@@ -10,8 +10,8 @@ import pytest
 from mosaic_files import write_image
 from surveyflow.inputs.stamps import electrons_per_unit
 from surveyflow.settings.simulation import BackgroundTable, SimulationTable, StampsTable
-from surveyflow.simulate.observe import F814W, sky_noise
-from surveyflow.simulate.scenes import draw_background, paint
+from surveyflow.simulation.observe import F814W, sky_noise
+from surveyflow.simulation.scenes import draw_background, paint
 from surveyflow.training.records.drawing import draw_examples, simulation_settings
 
 SETTINGS = {"field": "COSMOS", "instrument": "F814W", "n": 4, "seed": 1}

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from surveyflow.errors import InputError, OutputError, RecordError
 from surveyflow.settings.simulation import SimulationTable
-from surveyflow.simulate.contamination import Contamination
-from surveyflow.simulate.examples import Example
+from surveyflow.simulation.contamination import Contamination
+from surveyflow.simulation.examples import Example
 from surveyflow.training.records import simulating
 from surveyflow.training.records.record_index import (
     RecordIndex,

@@ -1,0 +1,119 @@
+"""How good is a model? One HTML page, made from an evaluation's document alone, that needs no other file and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from surveyflow.reports import evaluation_figures, figures, words
+from surveyflow.reports.evaluation_tables import QUANTITY_WORDS, evaluation_tables, percent, samples
+from surveyflow.reports.page import Panel, origin_words, package_text, page_template, toml_lines, write_whole
+
+_QUANTITY_LABELS = QUANTITY_WORDS | {"magnitude_ab": "magnitude (AB)", "coverage_pct": "true coverage by neighbours"}
+
+
+def write_evaluation_page(evaluation: Mapping[str, Any], output: Path) -> None:
+    """Write an evaluation as one self-contained HTML file; the same document gives the same bytes.
+
+    Parameters
+    ----------
+    evaluation
+        The document that ``evaluation.json`` holds.
+    output
+        The file to write, replaced as a whole if it exists. Its folder must exist.
+
+    Raises
+    ------
+    OSError
+        If the page cannot be written.
+    """
+    with figures.house_style():
+        page = page_template("evaluation.html.j2").render(_contents(evaluation))
+    write_whole(output, page)
+
+
+def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    draw = {"merger": _merger_panels, "contamination": _contamination_panels}[evaluation["task"]]
+    origin = evaluation["model"]["origin"]
+    return {
+        "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
+        "evaluation": evaluation,
+        "warnings": words.warnings_about({origin}),
+        "origin_words": origin_words(origin),
+        "facts": _facts(evaluation),
+        "tables": evaluation_tables(evaluation),
+        "panels": list(draw(evaluation[evaluation["task"]], origin)),
+        "settings": "\n".join(toml_lines({name: evaluation[name] for name in ("model", "sampling", "records")})),
+    }
+
+
+def _facts(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    if evaluation["task"] == "merger":
+        scores = {who: evaluation["merger"]["pooled"][who] for who in ("network", "baseline")}
+        return {
+            "accuracy": f"{percent(scores['network']['accuracy'])} %",
+            "the baseline's": f"{percent(scores['baseline']['accuracy'])} %",
+            "Upsilon": f"{percent(scores['network']['upsilon'])} %",
+            "test stamps": f"{scores['network']['n']:,}",
+        }
+    scores = evaluation["contamination"]["scores"]
+    return {
+        "AUC, any neighbour on the galaxy": f"{scores['areas']['contaminated']:.3f}",
+        "the baseline's": f"{scores['baseline_areas']['contaminated']:.3f}",
+        "R\u00b2 of flux_pp": f"{scores['regressions']['flux_pp']['r2']:.2f}",
+        "test stamps": f"{scores['n']:,}",
+    }
+
+
+def _merger_panels(merger: Mapping[str, Any], origin: str) -> Iterator[Panel]:
+    for index, (name, judged) in enumerate(samples(merger)):
+        scores = judged["network"]
+        caption = f"{scores['n']:,} stamps, accuracy {percent(scores['accuracy'])} %, Upsilon {percent(scores['upsilon'])} %."
+        figure = evaluation_figures.confusion_figure(scores["confusion"], origin)
+        yield _panel(figure, f"confusion-{index}", f"Confusion matrix: {name}", f"Rows are the truth. {caption}")
+    yield _reliability_panel(merger, origin)
+    for quantity, bins in groupby(merger["bins"], key=lambda one: one["quantity"]):
+        figure = evaluation_figures.bins_figure(list(bins), _QUANTITY_LABELS[quantity], origin)
+        caption = "Error bars are binomial standard errors."
+        yield _panel(figure, f"bins-{quantity}", f"By {QUANTITY_WORDS[quantity]}", caption)
+    yield _cuts_panel(merger, origin)
+
+
+def _reliability_panel(merger: Mapping[str, Any], origin: str) -> Panel:
+    names = {"mean of p_pm": "mean", "f_pm": "votes", "baseline": "baseline"}
+    calibrations = {label: merger[f"calibration_of_{name}"] for label, name in names.items()}
+    figure = evaluation_figures.reliability_figure(calibrations, origin)
+    caption = f"Dashed: right. Chance alone gives the mean of p_pm an error of {merger['calibration_of_mean']['perfect']:.3f}."
+    return _panel(figure, "reliability", "Reliability", caption)
+
+
+def _cuts_panel(merger: Mapping[str, Any], origin: str) -> Panel:
+    cuts = {by: list(of_order) for by, of_order in groupby(merger["cuts"], key=lambda cut: cut["by"])}
+    clean = merger["clean"] and merger["clean"]["network"]["accuracy"]
+    figure = evaluation_figures.cuts_figure(cuts, clean, origin)
+    caption = (
+        "Accuracy of the galaxies that a cut keeps, ordered by true coverage and, with a contamination model, by what it says."
+    )
+    return _panel(figure, "cuts", "A cut in contamination", caption)
+
+
+def _contamination_panels(contamination: Mapping[str, Any], origin: str) -> Iterator[Panel]:
+    regressions = contamination["scores"]["regressions"]
+    quantities = {
+        "coverage": ("log1p(coverage in percent)", "Contaminated galaxies", regressions["coverage"]),
+        "flux": ("arcsinh(flux_pp / sky rms)", "Stamps with a neighbour", regressions["flux_pp_of_neighbours"]),
+    }
+    for name, (label, whose, scores) in quantities.items():
+        figure = evaluation_figures.truth_figure(contamination[f"{name}_points"], label, origin)
+        caption = f"{whose}, {scores['n']:,} in all, R\u00b2 {scores['r2']:.2f}. Dashed: right."
+        yield _panel(figure, name, f"Estimated over true {label}", caption)
+
+
+def _panel(figure: Figure, name: str, title: str, caption: str) -> Panel:
+    svg = Markup(figures.as_svg(figure, name))  # noqa: S704 -- drawn here
+    return Panel(svg=svg, title=title, caption=caption, alt=f"{title}. {caption}")

@@ -1,0 +1,310 @@
+"""What did a run find? One HTML page, made from a published revision alone, that needs no other file and no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+from markupsafe import Markup
+
+from surveyflow.releases.publish import read_manifest
+from surveyflow.reports import figures, summary, words
+from surveyflow.reports.pictures import Pictures, cut_pictures
+from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
+from surveyflow.values.codes import Status, WeightsOrigin
+
+MAX_FAILED_UNITS = 100
+"""More failed units than this are counted, not listed: the manifest has them all."""
+MORE_PROBABLE_THAN_NOT = 0.5
+WIDELY_COVERED_PCT = 20
+MAX_PANELS = 20
+"""More maps, or distributions, than this are not drawn, so that the page stays below 10 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One plot with its caption and the text that stands for it where it cannot be seen."""
+
+    svg: Markup
+    title: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One status in one row of the table of counts."""
+
+    status: str
+    n_rows: int
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """The sources of one field and instrument, by status."""
+
+    field: str
+    instrument: str
+    n_rows: int
+    shares: Sequence[Share]
+
+
+@dataclass(frozen=True, slots=True)
+class Galaxy:
+    """One source of the gallery; ``picture`` is a ``data:`` URI, or None where it could not be cut."""
+
+    field: str
+    source_id: int
+    instrument: str
+    redshift: float
+    mean: float
+    low: float
+    high: float
+    picture: str | None
+    sparkline: Markup
+
+
+def write_report(revision_folder: Path, output: Path) -> None:
+    """Write a revision's report as one self-contained HTML file; the same revision gives the same bytes.
+
+    Parameters
+    ----------
+    revision_folder
+        Holds ``manifest.json`` and ``dataset/``. Pictures are cut from the mosaics that the manifest names, as far as
+        they can be reached; the page names those that could not.
+    output
+        The file to write, replaced as a whole if it exists. Its folder must exist.
+
+    Raises
+    ------
+    CatalogNotFound
+        If the folder holds no manifest.
+    CatalogError
+        If the folder holds no dataset.
+    OSError
+        If the page cannot be written.
+    """
+    manifest = read_manifest(revision_folder)
+    with figures.house_style():
+        page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder)))
+    write_whole(output, page)
+
+
+def write_whole(output: Path, text: str) -> None:
+    """Write a text so that a reader finds the old file or the new one, never a part."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(output)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def page_template(name: str) -> jinja2.Template:
+    """Compile one of the templates that lie beside this module."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "bytes": readable_bytes,
+        "date": readable_date,
+        "file_name": lambda path: Path(path).name,
+        "number": "{:,}".format,
+    }
+    return environment.from_string(package_text(name))
+
+
+def package_text(name: str) -> str:
+    """Read a file that lies beside this module."""
+    return resources.files("surveyflow.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any]:
+    """Gather everything that the template shows."""
+    sources = summary.read_sources(dataset)
+    extremes = summary.find_extremes(dataset, sources)
+    size_pix = _cutout_size(manifest["models"])
+    pictures = cut_pictures([*extremes.most, *extremes.least], manifest["inputs"], size_pix)
+    contamination_models = [model for model in manifest["models"] if model["key"].startswith(f"{CONTAMINATION_TASK}/")]
+    merger_models = [model for model in manifest["models"] if model not in contamination_models]
+    origins = {model["origin"] for model in merger_models} | set(sources["weights_origin"].dropna().unique())
+    contamination_origins = {model["origin"] for model in contamination_models}
+    return {
+        "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
+        "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
+        "manifest": manifest,
+        "warnings": words.warnings_about(origins, contamination_origins),
+        "n_ok": int(summary.is_ok(sources).sum()),
+        "status_rows": status_rows(sources),
+        "status_meanings": words.STATUS_MEANINGS,
+        "flags": [(count, words.FLAG_MEANINGS[count.flag]) for count in summary.flag_counts(sources)],
+        "failed_units": manifest["failed_units"][:MAX_FAILED_UNITS],
+        "posterior_panels": posterior_panels(dataset, sources),
+        "votes_panel": votes_panel(sources),
+        "contamination_panels": contamination_panels(sources),
+        "contamination_origins": sorted(map(origin_words, contamination_origins)),
+        "sky_panels": sky_panels(sources),
+        "n_fields": sources["field"].nunique(),
+        "max_points": figures.MAX_POINTS,
+        "most": [_galaxy(row, pictures) for row in extremes.most],
+        "least": [_galaxy(row, pictures) for row in extremes.least],
+        "n_candidates": extremes.n_candidates,
+        "picture_notes": pictures.notes,
+        "cutout_pix": size_pix,
+        "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
+        "workflow": "\n".join(toml_lines(manifest["workflow"])),
+    }
+
+
+def _cutout_size(models: Sequence[Mapping[str, Any]]) -> int:
+    """Side of a picture, pixels: that of the largest cutout that a model saw."""
+    return max((int(model["architecture"]["input_size"]) for model in models), default=Architecture().input_size)
+
+
+def status_rows(sources: pd.DataFrame) -> list[StatusRow]:
+    """Count sources by field, instrument and status, with every status that occurs in every row."""
+    return [_status_row(*entry) for entry in summary.status_counts(sources)]
+
+
+def _status_row(field: str, instrument: str, counts: Mapping[str, int]) -> StatusRow:
+    total = sum(counts.values())
+    return StatusRow(field, instrument, total, [Share(status, n, 100 * n / total) for status, n in counts.items()])
+
+
+def posterior_panels(dataset: ds.Dataset, sources: pd.DataFrame) -> list[Panel]:
+    """Plot the distribution of probabilities of each field and instrument, `MAX_PANELS` at most."""
+    groups = sources[summary.is_ok(sources)].groupby(["field", "instrument"], observed=True)["p_pm_mean"]
+    means = {key: values.to_numpy() for key, values in groups}
+    stacked = list(summary.stacked_posteriors(dataset).items())[:MAX_PANELS]
+    return [_posterior_panel(f"posterior-{index}", *key, counts, means[key]) for index, (key, counts) in enumerate(stacked)]
+
+
+def _posterior_panel(name: str, field: str, instrument: str, counts: np.ndarray, means: np.ndarray) -> Panel:
+    low, median, high = np.quantile(means, [0.16, 0.5, 0.84])
+    caption = f"{_count_of(len(means), 'source')}; median of the means {median:.2f}, central 68\u00a0% {low:.2f} to {high:.2f}."
+    return Panel(
+        svg=Markup(figures.as_svg(figures.posterior_figure(counts, means), name)),  # noqa: S704 -- drawn here
+        title=f"{field} {instrument}",
+        caption=caption,
+        alt=f"Histograms of post-merger probability for {field} {instrument}: all draws of all sources, and means. {caption}",
+    )
+
+
+def votes_panel(sources: pd.DataFrame) -> Panel:
+    """Plot the fraction of draws that vote post-merger over the mean probability."""
+    ok = sources[summary.is_ok(sources)]
+    figure = figures.votes_figure(ok["p_pm_mean"].to_numpy(), ok["f_pm"].to_numpy())
+    caption = f"{_count_of(len(ok), 'source')}. Dashed: equality."
+    return Panel(
+        svg=Markup(figures.as_svg(figure, "votes")),  # noqa: S704 -- drawn here
+        title="All fields and instruments",
+        caption=caption,
+        alt=f"Fraction of draws voting post-merger, f_pm, over mean probability, p_pm_mean, for {caption}",
+    )
+
+
+def contamination_panels(sources: pd.DataFrame) -> list[Panel]:
+    """Plot the contamination of each field and instrument, `MAX_PANELS` at most; none without a contamination model."""
+    measured = sources[sources["p_contaminated_mean"].notna()]
+    groups = measured.groupby(["field", "instrument"], observed=True)
+    rows_by_name = {f"{field} {instrument}": rows for (field, instrument), rows in groups}
+    chosen = sorted(rows_by_name)[:MAX_PANELS]
+    return [_contamination_panel(f"contamination-{index}", title, rows_by_name[title]) for index, title in enumerate(chosen)]
+
+
+def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
+    probability, coverage_pct = rows["p_contaminated_mean"].to_numpy(), rows["coverage_pct_mean"].to_numpy()
+    caption = (
+        f"{_count_of(len(rows), 'source')}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more probably "
+        f"contaminated than not, {100 * np.mean(coverage_pct > WIDELY_COVERED_PCT):.0f}\u00a0% have a mean coverage above "
+        f"{WIDELY_COVERED_PCT}\u00a0%; median of the mean flux {np.median(rows['flux_pp_mean']):.2g} e-/s a pixel."
+    )
+    return Panel(
+        svg=Markup(figures.as_svg(figures.contamination_figure(probability, coverage_pct), name)),  # noqa: S704 -- drawn here
+        title=title,
+        caption=caption,
+        alt=f"Histograms of mean probability of contamination and of mean coverage for {title}. {caption}",
+    )
+
+
+def sky_panels(sources: pd.DataFrame) -> list[Panel]:
+    """Map each field, `MAX_PANELS` at most."""
+    fields = sorted(sources["field"].unique())[:MAX_PANELS]
+    return [_sky_panel(f"sky-{index}", field, sources[sources["field"] == field]) for index, field in enumerate(fields)]
+
+
+def _sky_panel(name: str, field: str, rows: pd.DataFrame) -> Panel:
+    uncovered = rows["status"].isin([Status.NO_COVERAGE.value, Status.OFF_MOSAIC.value]).to_numpy()
+    means = rows["p_pm_mean"].where(rows["status"] == Status.OK.value).to_numpy()
+    figure = figures.sky_figure(rows["ra"].to_numpy(), rows["dec"].to_numpy(), means, uncovered)
+    n_ok = int(np.isfinite(means).sum())
+    caption = f"{_count_of(len(rows), 'source')}, {n_ok:,} with a result, {int(uncovered.sum()):,} outside the footprint."
+    return Panel(
+        svg=Markup(figures.as_svg(figure, name)),  # noqa: S704 -- drawn here
+        title=field,
+        caption=caption,
+        alt=f"Map of {field} in right ascension and declination, coloured by mean post-merger probability. {caption}",
+    )
+
+
+def _galaxy(row: Mapping[str, Any], pictures: Pictures) -> Galaxy:
+    mean, low, high = row["p_pm_mean"], row["p_pm_q16"], row["p_pm_q84"]
+    sparkline = figures.sparkline(np.asarray(row["p_pm_hist"]), mean, low, high)
+    return Galaxy(
+        field=row["field"],
+        source_id=row["source_id"],
+        instrument=row["instrument"],
+        redshift=row["redshift"],
+        mean=mean,
+        low=low,
+        high=high,
+        picture=pictures.by_source.get((row["field"], row["source_id"])),
+        sparkline=Markup(sparkline),  # noqa: S704 -- drawn here from numbers
+    )
+
+
+def origin_words(origin: str) -> str:
+    """Say where weights came from, in words; an origin that this version does not know stands for itself."""
+    return words.ORIGIN_MEANINGS[WeightsOrigin(origin)] if origin in set(WeightsOrigin) else origin
+
+
+def toml_lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Write a nested table as TOML with dotted keys, one value a line; what is None is left out."""
+    for key, value in table.items():
+        name = prefix + (key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key))
+        if isinstance(value, Mapping):
+            yield from toml_lines(value, f"{name}.")
+        elif value is not None:
+            yield f"{name} = {json.dumps(value, ensure_ascii=False)}"
+
+
+def readable_bytes(size: int) -> str:
+    """Write a number of bytes as a reader would: ``8.1 GB``."""
+    for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
+        if size >= 10**power:
+            return f"{size / 10**power:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def readable_date(iso: str) -> str:
+    """Write an ISO 8601 time as a reader would: ``22 November 2026, 13:05 UTC``."""
+    time = datetime.fromisoformat(iso)
+    return f"{time.day} {time:%B %Y, %H:%M} {time.tzname() or 'UTC'}"
+
+
+def _count_of(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

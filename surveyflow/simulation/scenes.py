@@ -1,0 +1,378 @@
+"""What lies on a piece of sky? Galaxies and stars by magnitude and size, their neighbours, and stamps of single galaxies.
+
+Positions are in arcsec from the lower left corner of an image, so that every instrument finds them at the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+from astropy.cosmology import FlatLambdaCDM
+from scipy.special import gammainc, gammaincinv
+
+from surveyflow.simulation.galaxies import STAR, Galaxy, Recipe, draw_galaxy, draw_plain_galaxy, draw_star, render
+from surveyflow.simulation.observe import F160W, F814W, Band, Depth, blur, shot_noise, sky_noise
+from surveyflow.simulation.profiles import Grid
+from surveyflow.simulation.resampling import half_light_radius
+from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
+
+TARGET_MAGNITUDES = (20.0, 24.0)
+NEIGHBOUR_CHANCE = 0.35
+BACKGROUND_PER_ARCSEC2 = 0.068
+"""Objects of 20 to 26.5 mag, which is 1 on a stamp of 3.84 arcsec and 4 on one of 7.68 arcsec."""
+
+REDSHIFT_SHAPE, REDSHIFT_SCALE = 3.0, 0.45
+"""Of the gamma distribution of redshifts: median 1.2, a tenth below 0.5, a few in a hundred beyond 3."""
+
+STAMP_MARGIN_PIX = 8
+"""Pixels that a stamp is wider on each side while it is drawn."""
+
+_BACKGROUND_MAGNITUDES = (20.0, 26.5)
+_STAR_CHANCE = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class SkyObject:
+    """A galaxy or star in its place.
+
+    Parameters
+    ----------
+    galaxy
+        What it looks like.
+    x_arcsec, y_arcsec
+        Centre, from the image's lower left corner.
+    magnitudes
+        AB magnitude by band name.
+    """
+
+    galaxy: Galaxy
+    x_arcsec: float
+    y_arcsec: float
+    magnitudes: Mapping[str, float]
+
+    def pixel(self, band: Band) -> tuple[float, float]:
+        """Row and column of the centre, 0-based, integers at pixel centres."""
+        scale = band.pixel_scale_arcsec
+        return self.y_arcsec / scale - 0.5, self.x_arcsec / scale - 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A galaxy as a network sees it, and what only a simulation knows of it.
+
+    Parameters
+    ----------
+    kind
+        ``star_forming`` or ``post_merger``.
+    magnitude_ab, radius_arcsec, redshift
+        Of the galaxy; NaN where unknown.
+    depth
+        The noise that was added.
+    galaxy, neighbours
+        (size, size) float32, e-/s: the two parts of the sky, behind the PSF and without noise; neighbours are a patch of real
+        sky, with its noise, where one was used.
+    pixels
+        (size, size) float32, e-/s: both, with photon and sky noise.
+    """
+
+    kind: str
+    magnitude_ab: float
+    radius_arcsec: float
+    redshift: float
+    depth: Depth
+    galaxy: Float32Array
+    neighbours: Float32Array
+    pixels: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What a galaxy is put on.
+
+    Parameters
+    ----------
+    pixels
+        (size, size) float32, e-/s.
+    depth
+        Its noise.
+    """
+
+    pixels: Float32Array
+    depth: Depth
+
+
+def stamp(
+    seed: int,
+    index: int,
+    band: Band,
+    depth: Depth,
+    *,
+    size: int = 128,
+    recipe: Recipe | None = None,
+    neighbours: bool = True,
+    magnitudes: tuple[float, float] = TARGET_MAGNITUDES,
+    redshifts: tuple[float, float] = (0.5, 1.5),
+    depth_range: tuple[float, float] = (1.0, 1.0),
+    patch: Patch | None = None,
+) -> Stamp:
+    """Simulate one galaxy; it depends on nothing but the arguments.
+
+    Parameters
+    ----------
+    seed, index
+        Name the stamp; stamps of different index are independent.
+    band, depth
+        Instrument and noise.
+    size
+        Side, pixels. The galaxy's centre lies at most one pixel before ``size // 2`` along each axis, anywhere, as in the
+        cutouts of real sources.
+    recipe
+        How far the two kinds lie apart.
+    neighbours
+        Whether there are any; without them, all else is the same.
+    magnitudes, redshifts
+        Ranges to draw from. Redshifts have the same distribution for both kinds; further away, galaxies look smaller as the
+        angular diameter distance has it.
+    depth_range
+        Range of the factor on the sky's rms; the exposure time follows, as that of a sky-limited image.
+    patch
+        Real sky in the place of neighbours and sky noise; its own depth counts then.
+    """
+    rng = np.random.default_rng([seed, index])
+    kind = (STAR_FORMING, POST_MERGER)[rng.integers(2)]
+    redshift, depth = _draw_redshift(rng, redshifts), _draw_depth(rng, depth, depth_range)
+    x, y = (size // 2 + STAMP_MARGIN_PIX + 0.5 - rng.random(2)) * band.pixel_scale_arcsec
+    shrinking = angular_size(redshift) / angular_size(sum(redshifts) / 2)
+    target = draw_target(rng, kind, (float(x), float(y)), band, recipe=recipe, magnitudes=magnitudes, size_factor=shrinking)
+    others = draw_surroundings(rng, target, size, band)
+    galaxy = behind_the_psf([target], size, band)
+    sky = behind_the_psf(others if neighbours else [], size, band)
+    about = kind, target.magnitudes[band.name], target.galaxy.radius_arcsec, redshift
+    return _finished(rng, about, galaxy, patch or Patch(sky, depth), noisy=patch is not None)
+
+
+def stamp_of_image(
+    seed: int,
+    index: int,
+    image: Float32Array,
+    *,
+    kind: str,
+    redshift: float,
+    band: Band,
+    depth: Depth,
+    neighbours: bool = True,
+    depth_range: tuple[float, float] = (1.0, 1.0),
+    patch: Patch | None = None,
+) -> Stamp:
+    """Observe a galaxy that somebody else made; it depends on nothing but the arguments.
+
+    Parameters
+    ----------
+    seed, index
+        Name the stamp; stamps of different index differ in orientation (one of eight), neighbours and noise.
+    image
+        (side, side) float32, e-/s: noiseless, without PSF, ``STAMP_MARGIN_PIX`` pixels wider on each side than the stamp.
+    kind, redshift
+        Of the galaxy; the redshift is NaN where unknown.
+    band, depth, neighbours, depth_range, patch
+        As for `stamp`.
+    """
+    rng = np.random.default_rng([seed, index])
+    size = len(image) - 2 * STAMP_MARGIN_PIX
+    depth, image = _draw_depth(rng, depth, depth_range), oriented(rng, image)
+    radius = half_light_radius(image) * band.pixel_scale_arcsec
+    middle = (size // 2 + STAMP_MARGIN_PIX + 0.5) * band.pixel_scale_arcsec
+    others = [*neighbours_around(rng, middle, middle, radius), *_draw_sky(rng, size, band)]
+    inner = slice(STAMP_MARGIN_PIX, -STAMP_MARGIN_PIX)
+    sky = behind_the_psf(others if neighbours else [], size, band)
+    about = kind, band.magnitude(float(image.sum(dtype=np.float64))), radius, redshift
+    return _finished(rng, about, blur(image, band)[inner, inner], patch or Patch(sky, depth), noisy=patch is not None)
+
+
+def oriented(rng: np.random.Generator, image: Float32Array) -> Float32Array:
+    """The image in one of its eight orientations."""
+    turned = np.rot90(image, int(rng.integers(4)))
+    return np.ascontiguousarray(turned[:, ::-1] if rng.integers(2) else turned)
+
+
+def _finished(
+    rng: np.random.Generator, about: tuple[str, float, float, float], galaxy: Float32Array, sky: Patch, *, noisy: bool
+) -> Stamp:
+    """A stamp of a galaxy on a sky, which has its noise already or needs it."""
+    if noisy:
+        pixels = galaxy + sky.pixels + shot_noise(rng, galaxy, sky.depth.exposure_s)
+    else:
+        pixels = observed(rng, galaxy, sky.pixels, sky.depth)
+    return Stamp(*about, sky.depth, galaxy, sky.pixels, pixels)
+
+
+def draw_surroundings(rng: np.random.Generator, target: SkyObject, size: int, band: Band) -> list[SkyObject]:
+    """All that lies around a stamp's galaxy: what overlaps it, and the background, margin included."""
+    return [*draw_neighbours(rng, target), *_draw_sky(rng, size, band)]
+
+
+def behind_the_psf(objects: Sequence[SkyObject], size: int, band: Band) -> Float32Array:
+    """Draw objects on a stamp, (size, size) float32, e-/s; places are those of a stamp with its margin."""
+    if not objects:
+        return np.zeros((size, size), np.float32)
+    side = size + 2 * STAMP_MARGIN_PIX
+    inner = slice(STAMP_MARGIN_PIX, -STAMP_MARGIN_PIX)
+    return blur(paint(objects, band, (side, side)), band)[inner, inner]
+
+
+def observed(rng: np.random.Generator, galaxy: Float32Array, neighbours: Float32Array, depth: Depth) -> Float32Array:
+    """Add both parts of a sky, and their noise; (rows, columns) float32, e-/s."""
+    sky = galaxy + neighbours
+    return sky + sky_noise(rng, sky.shape, depth.sky_rms) + shot_noise(rng, sky, depth.exposure_s)
+
+
+def angular_size(redshift: float) -> float:
+    """Angle under which a length is seen, in units of that at redshift 1 (flat, H0 = 70 km/s/Mpc, matter density 0.3)."""
+    redshifts, sizes = _angular_sizes()
+    return float(np.interp(redshift, redshifts, sizes))
+
+
+def _draw_sky(rng: np.random.Generator, size: int, band: Band) -> list[SkyObject]:
+    width = (size + 2 * STAMP_MARGIN_PIX) * band.pixel_scale_arcsec
+    return draw_background(rng, width, width)
+
+
+def _draw_redshift(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """As deep as CANDELS sees galaxies, within the limits."""
+    low, high = gammainc(REDSHIFT_SHAPE, np.asarray(limits) / REDSHIFT_SCALE)
+    return float(REDSHIFT_SCALE * gammaincinv(REDSHIFT_SHAPE, rng.uniform(low, high)))
+
+
+def _draw_depth(rng: np.random.Generator, depth: Depth, limits: tuple[float, float]) -> Depth:
+    factor = float(np.exp(rng.uniform(*np.log(limits))))
+    return Depth(depth.sky_rms * factor, depth.exposure_s / factor**2)
+
+
+@lru_cache(maxsize=1)
+def _angular_sizes() -> tuple[Float64Array, Float64Array]:
+    redshifts = np.linspace(0.05, 10, 400)
+    distances = FlatLambdaCDM(H0=70, Om0=0.3).angular_diameter_distance(np.append(redshifts, 1.0)).value
+    return redshifts, np.asarray(distances[-1] / distances[:-1], np.float64)
+
+
+def draw_target(
+    rng: np.random.Generator,
+    kind: str,
+    place_xy_arcsec: tuple[float, float],
+    band: Band,
+    *,
+    fainter: Mapping[str, float] | None = None,
+    recipe: Recipe | None = None,
+    magnitudes: tuple[float, float] = TARGET_MAGNITUDES,
+    size_factor: float = 1.0,
+) -> SkyObject:
+    """Draw a galaxy, or star, that a catalog would list.
+
+    Parameters
+    ----------
+    kind
+        ``star_forming``, ``post_merger`` or ``star``.
+    place_xy_arcsec
+        Its centre, from the image's lower left corner, x first.
+    band
+        Where its magnitude is drawn, with counts rising as 10^(0.15 m), and its size after it.
+    fainter
+        How much fainter it is in other bands than in ``band``, mag, by band name.
+    recipe
+        How far the two kinds lie apart.
+    magnitudes
+        Range of its magnitude.
+    size_factor
+        On its size, which is 0.2 to 1.2 arcsec before.
+    """
+    magnitude = draw_magnitude(rng, 0.15, magnitudes)
+    radius = size_factor * float(np.clip(0.45 * 10 ** (-0.07 * (magnitude - 22.5) + 0.2 * rng.normal()), 0.2, 1.2))
+    galaxy = draw_star() if kind == STAR else draw_galaxy(rng, kind, radius, recipe)
+    by_band = {band.name: magnitude} | {name: magnitude + colour for name, colour in (fainter or {}).items()}
+    return SkyObject(galaxy, *place_xy_arcsec, MappingProxyType(by_band))
+
+
+def draw_neighbours(rng: np.random.Generator, target: SkyObject) -> list[SkyObject]:
+    """With a chance of 0.35, one object that overlaps the target: within 0.6 to 2.5 of its radii."""
+    return neighbours_around(rng, target.x_arcsec, target.y_arcsec, target.galaxy.radius_arcsec)
+
+
+def neighbours_around(rng: np.random.Generator, x_arcsec: float, y_arcsec: float, radius_arcsec: float) -> list[SkyObject]:
+    """`draw_neighbours` of a galaxy of this place and radius."""
+    if rng.random() >= NEIGHBOUR_CHANCE:
+        return []
+    distance, angle = max(radius_arcsec, 0.2) * rng.uniform(0.6, 2.5), rng.uniform(0, 2 * np.pi)
+    x, y = x_arcsec + distance * np.cos(angle), y_arcsec + distance * np.sin(angle)
+    return [_background_object(rng, float(x), float(y), (20.5, 25.5))]
+
+
+def draw_background(rng: np.random.Generator, width_arcsec: float, height_arcsec: float) -> list[SkyObject]:
+    """Featureless galaxies and a few stars, anywhere on the image."""
+    number = rng.poisson(BACKGROUND_PER_ARCSEC2 * width_arcsec * height_arcsec)
+    places = rng.uniform((0, 0), (width_arcsec, height_arcsec), (number, 2))
+    return [_background_object(rng, float(x), float(y), _BACKGROUND_MAGNITUDES) for x, y in places]
+
+
+def draw_magnitude(rng: np.random.Generator, slope: float, limits: tuple[float, float]) -> float:
+    """Draw from counts that rise as ``10 ** (slope * magnitude)`` between the limits."""
+    bright, faint = 10 ** (slope * np.asarray(limits))
+    return float(np.log10(rng.uniform(bright, faint)) / slope)
+
+
+def paint(objects: Iterable[SkyObject], band: Band, shape: tuple[int, int], margin: int = 0) -> Float32Array:
+    """Draw objects on one image, without PSF or noise.
+
+    Parameters
+    ----------
+    objects
+        What to draw; parts beyond the image are left out.
+    band
+        Pixel scale, magnitudes and zero point.
+    shape
+        Rows and columns.
+    margin
+        Pixels to add on each side of the image, of the sky around it.
+
+    Returns
+    -------
+    (rows + 2 margin, columns + 2 margin) float32, e-/s.
+    """
+    canvas = np.zeros((shape[0] + 2 * margin, shape[1] + 2 * margin), np.float32)
+    for sky_object in objects:
+        _paint_one(canvas, sky_object, band, margin)
+    return canvas
+
+
+def _paint_one(canvas: Float32Array, sky_object: SkyObject, band: Band, margin: int) -> None:
+    row, column = (centre + margin for centre in sky_object.pixel(band))
+    reach = _reach_pix(sky_object.galaxy, band)
+    rows, columns = _around(row, reach, canvas.shape[0]), _around(column, reach, canvas.shape[1])
+    if min(rows.stop - rows.start, columns.stop - columns.start) < 2:
+        return
+    part = canvas[rows, columns]
+    grid = Grid.around(row - rows.start, column - columns.start, part.shape, band.pixel_scale_arcsec)
+    part += render(sky_object.galaxy, band.flux(sky_object.magnitudes[band.name]), grid)
+
+
+def _reach_pix(galaxy: Galaxy, band: Band) -> int:
+    """Half the side of the square that holds all of a galaxy that matters: its tails end within 7 radii."""
+    return int(np.clip(np.ceil(7 * galaxy.radius_arcsec / band.pixel_scale_arcsec), 4, 400))
+
+
+def _around(centre: float, reach: int, length: int) -> slice:
+    middle = round(centre)
+    return slice(int(np.clip(middle - reach, 0, length)), int(np.clip(middle + reach + 1, 0, length)))
+
+
+def _background_object(rng: np.random.Generator, x: float, y: float, limits: tuple[float, float]) -> SkyObject:
+    magnitude = draw_magnitude(rng, 0.3, limits)
+    magnitudes = MappingProxyType({F814W.name: magnitude, F160W.name: magnitude})
+    if rng.random() < _STAR_CHANCE:
+        return SkyObject(draw_star(), x, y, magnitudes)
+    radius = float(np.clip(0.3 * 10 ** (-0.09 * (magnitude - 24) + 0.2 * rng.normal()), 0.06, 1.2))
+    return SkyObject(draw_plain_galaxy(rng, radius), x, y, magnitudes)
