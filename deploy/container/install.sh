@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install surveyflow from this checkout with the versions of its lock file: install.sh CHECKOUT cpu|gpu
-# The lock is made for tensorflow-cpu; for GPUs the same version of tensorflow takes its place. Needs a C++ compiler.
+# The lock file names tensorflow-cpu; for GPUs it is replaced by the same version of tensorflow. A C++ compiler is needed.
 set -eu
 
 checkout="$1"
