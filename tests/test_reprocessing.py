@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 from astropy.table import Table, vstack
 
+from other_schemas import DUMMY, catalog_with
 from stubs import TINY
 from surveyflow import api
+from surveyflow.catalog.columns import COLUMNS
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.files.durable import file_digest
 from surveyflow.planning.plan import Decision
@@ -203,3 +205,26 @@ def test_pixels_that_changed_behind_the_files_back_are_found_by_reading_again(su
     trusting, reading = (api.plan(survey.workflow, profile="serial", reread=reread) for reread in (False, True))
     assert trusting.counts["do"] == 0
     assert [(unit.name, unit.reason) for unit in reading.having(Decision.DO)] == [(CHANGED_TILE, "science pixels changed")]
+
+
+def test_units_of_another_schema_are_computed_again_and_the_revisions_remain_comparable(survey):
+    root = survey.folder / "catalog"
+    first = run(survey)
+    before = table(survey)
+    with catalog_with((*COLUMNS, DUMMY)) as version:
+        assert {(unit.decision, unit.reason) for unit in plan(survey).units} == {(Decision.DO, "catalog schema changed")}
+        again = run(survey)
+        assert again.units == first.units
+        assert read_manifest(again.path)["schema_version"] == version
+        assert plan(survey).counts["do"] == 0
+
+        pd.testing.assert_frame_equal(table(survey, "demo-r1"), before)
+        pd.testing.assert_frame_equal(table(survey).drop(columns=["dummy", "unit_key"]), before.drop(columns="unit_key"))
+        found = compare(root, "demo-r1", "demo-r2")
+        assert found.columns.added == ("dummy",)
+        assert (found.changes.n_changed, found.changes.n_recomputed) == (0, len(before))
+        for revision in (first, again):
+            check_revision(revision.path)
+        assert roll_back(root).after.name == "demo-r1"
+
+    assert {unit.reason for unit in plan(survey).units} == {"nothing it depends on has changed"}

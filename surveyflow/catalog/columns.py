@@ -21,8 +21,8 @@ class Null(Enum):
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
     UNLESS_CONTAMINATION = "if status is not ok, no contamination model was used, or the cutout has no measurable sky noise"
-    NO_REDSHIFT = "if the source list gives no redshift"
-    NO_INSTRUMENT = "if the redshift is unknown or outside every range"
+    NOT_LISTED = "if the source list gives none"
+    NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
     NO_CUTOUT = "if no cutout was made"
     NO_WEIGHT = "if no cutout was made, or the mosaic has no weight map"
@@ -96,8 +96,8 @@ _SOURCE = (
     CatalogColumn("source_id", LONG, "meta.id;meta.main", "Identifier in the field's source list; unique within the field."),
     CatalogColumn("ra", DOUBLE, "pos.eq.ra;meta.main", "Right ascension, ICRS.", unit="deg"),
     CatalogColumn("dec", DOUBLE, "pos.eq.dec;meta.main", "Declination, ICRS.", unit="deg"),
-    CatalogColumn("redshift", DOUBLE, "src.redshift", "Redshift in the source list.", Null.NO_REDSHIFT, ""),
-    CatalogColumn("instrument", STRING, "meta.id;instr", "Instrument that the redshift leads to.", Null.NO_INSTRUMENT),
+    CatalogColumn("redshift", DOUBLE, "src.redshift", "Redshift in the source list.", Null.NOT_LISTED, ""),
+    CatalogColumn("instrument", STRING, "meta.id;instr", "Instrument that [routing] chooses for the source.", Null.NO_INSTRUMENT),
     CatalogColumn("status", STRING, "meta.code.status", "What became of the source: ok, or why there is no result."),
     CatalogColumn("flags", INT, "meta.code.qual", "Bit mask of what to know before the row is used."),
 )

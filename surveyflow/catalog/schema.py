@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,28 @@ from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.values.arrays import BoolArray
 from surveyflow.values.codes import Status
 
-__all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "build_rows", "check_rows"]
+__all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER"]
+__all__ += ["build_rows", "check_declared", "check_rows", "schema_version"]
 
-SCHEMA_VERSION = 1
-"""Part of every unit's key, so that rows of another version are not reused."""
+
+def schema_version(columns: Sequence[CatalogColumn]) -> str:
+    """Identify a schema by its columns: their names, types, units, null rules and order, not their descriptions.
+
+    Parameters
+    ----------
+    columns
+        The schema's columns, in order.
+
+    Returns
+    -------
+    The first 12 hexadecimal digits of a SHA-256.
+    """
+    facts = [(column.name, str(column.type), column.unit, column.null.name) for column in columns]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+SCHEMA_VERSION = schema_version(COLUMNS)
+"""Version of the catalog's schema: part of every unit's key, so that rows of another schema are never reused."""
 
 CATALOG_SCHEMA: pa.Schema = pa.schema([column.field for column in COLUMNS])
 
@@ -65,8 +85,7 @@ def check_rows(table: pa.Table) -> None:
         If the schema is not `CATALOG_SCHEMA`, a status is unknown, or a column is null where it must not be or not null
         where it must be.
     """
-    if not table.schema.equals(CATALOG_SCHEMA):
-        raise ValueError(f"rows must have the catalog's schema, not {table.schema.to_string(show_schema_metadata=False)}")
+    check_declared(table, CATALOG_SCHEMA)
     status = table["status"].to_numpy(zero_copy_only=False)
     strange = {str(word) for word in status} - set(Status)
     if strange:
@@ -75,12 +94,41 @@ def check_rows(table: pa.Table) -> None:
         _check_nulls(column, table[column.name], status == Status.OK)
 
 
+def check_declared(table: pa.Table, schema: pa.Schema) -> None:
+    """Check rows of any version of the schema as far as Arrow can state it.
+
+    Parameters
+    ----------
+    table
+        The rows.
+    schema
+        The schema that they must have.
+
+    Raises
+    ------
+    ValueError
+        If names, types or order of the columns differ, or a column holds nulls that its field does not allow.
+    """
+    if not table.schema.equals(schema):
+        raise ValueError(f"rows must have the catalog's schema, not {table.schema.to_string(show_schema_metadata=False)}")
+    for field in schema:
+        if not field.nullable:
+            _refuse(field.name, Null.NEVER, np.asarray(pc.is_null(table[field.name])))
+
+
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
     null = _null_rows(values)
-    rules = {Null.NEVER: null, Null.UNLESS_OK: null == ok, Null.UNLESS_CONTAMINATION: ~null & ~ok}
-    breaks = np.flatnonzero(rules.get(column.null, False))
-    if len(breaks):
-        raise ValueError(f"{column.name} is null {column.null.value}: {len(breaks)} rows break that, the first is {breaks[0]}")
+    if column.null is Null.UNLESS_OK:
+        _refuse(column.name, column.null, null == ok)
+    elif column.null is Null.UNLESS_CONTAMINATION:
+        _refuse(column.name, column.null, ~null & ~ok)
+
+
+def _refuse(name: str, rule: Null, breaks: BoolArray) -> None:
+    """Raise an error if any row of a column breaks its rule."""
+    rows = np.flatnonzero(breaks)
+    if len(rows):
+        raise ValueError(f"{name} is null {rule.value}: {len(rows)} rows break that, the first is {rows[0]}")
 
 
 def _null_rows(values: pa.ChunkedArray) -> BoolArray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from surveyflow.releases.comparison import Difference, SourceName
+    from surveyflow.releases.comparison import Columns, Difference, SourceName
     from surveyflow.releases.inventory import Holding
     from surveyflow.releases.pruning import Pruning
     from surveyflow.releases.verify import Verdict
@@ -150,8 +150,15 @@ def _print_difference(difference: Difference) -> None:
     for name, shift in found["shifts"].items():
         if shift["rows"]:
             typer.echo(f"{name:10} {shift['rows']:8d}  {_shift(shift)}")
+    if any(found["schema"].values()):
+        typer.echo(f"schema     {_schema_changes(difference.columns)}")
     if found["columns"]:
         typer.echo(f"columns    {', '.join(f'{name} {count}' for name, count in found['columns'].items())}")
+
+
+def _schema_changes(columns: Columns) -> str:
+    kinds = {"only after": columns.added, "only before": columns.removed, "of another type": columns.retyped}
+    return "not compared: " + "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names)
 
 
 def _named(sources: tuple[SourceName, ...], n_sources: int) -> str:

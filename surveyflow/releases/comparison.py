@@ -1,5 +1,7 @@
 """How two revisions of a catalog differ: rows added, removed and changed, and by how much the results moved.
 
+Revisions of different schemas are compared in the columns that both have; the others are named.
+
 A region of the sky is in memory at a time, and the keys of the rows that only one revision has there. Files that are equal are
 not read.
 """
@@ -18,8 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
-from surveyflow.catalog.schema import CATALOG_SCHEMA
-from surveyflow.releases.revisions import Revision, find, open_catalog, read_manifest
+from surveyflow.releases.revisions import Revision, declared_schema, find, open_catalog, read_manifest
 from surveyflow.stats.shifts import Shifts
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.codes import Status
@@ -30,12 +31,46 @@ SOURCES_NAMED = 20
 SHIFTED_COLUMNS = ("f_pm", "p_pm_mean")
 
 _KEY = ["field", "source_id"]
-_NO_KEYS = CATALOG_SCHEMA.empty_table().select(_KEY)
 _PROVENANCE = {"unit_key"}
 """Changes whenever a unit is done again, also where its results are the same."""
 
 SourceName = tuple[str, int]
 """Field and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How the columns of two revisions differ.
+
+    Parameters
+    ----------
+    shared
+        Columns of the same name and type, in the later revision's order: what is compared.
+    added, removed
+        Columns that only the later, or only the earlier, revision has.
+    retyped
+        Columns that both have, but with different types.
+    """
+
+    shared: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    retyped: tuple[str, ...]
+
+    @classmethod
+    def between(cls, old: pa.Schema, new: pa.Schema) -> Columns:
+        """Compare two schemas."""
+        both = [name for name in new.names if name in old.names]
+        return cls(
+            shared=tuple(name for name in both if new.field(name).type == old.field(name).type),
+            added=tuple(name for name in new.names if name not in old.names),
+            removed=tuple(name for name in old.names if name not in new.names),
+            retyped=tuple(name for name in both if new.field(name).type != old.field(name).type),
+        )
+
+    def as_json(self) -> dict[str, list[str]]:
+        """Columns that cannot be compared, as JSON can hold them."""
+        return {"added": list(self.added), "removed": list(self.removed), "retyped": list(self.retyped)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +102,8 @@ class Changes:
 
     @classmethod
     def between(cls, old: pa.Table, new: pa.Table) -> Changes:
-        """Compare tables of the same sources in the same order."""
-        differs = {name: _differs(old[name], new[name]) for name in CATALOG_SCHEMA.names}
+        """Compare tables of the same columns and sources in the same order."""
+        differs = {name: _differs(old[name], new[name]) for name in new.column_names}
         changed = np.any([rows for name, rows in differs.items() if name not in _PROVENANCE], axis=0)
         status = [table["status"].filter(differs["status"]).to_pylist() for table in (old, new)]
         return cls(
@@ -77,7 +112,9 @@ class Changes:
             first=_first(new.filter(changed)),
             columns=Counter({name: int((rows & changed).sum()) for name, rows in differs.items()}),
             transitions=Counter(zip(*status, strict=True)),
-            shifts={name: _shifts(old, new, name, differs[name]) for name in SHIFTED_COLUMNS},
+            shifts={
+                name: _shifts(old, new, name, differs[name]) if name in differs else Shifts.none() for name in SHIFTED_COLUMNS
+            },
         )
 
     def __or__(self, other: Changes) -> Changes:
@@ -100,6 +137,8 @@ class Difference:
     ----------
     before, after
         The revisions.
+    columns
+        How their columns differ.
     changes
         What changed in sources that both have.
     n_added, n_removed
@@ -110,6 +149,7 @@ class Difference:
 
     before: Revision
     after: Revision
+    columns: Columns
     changes: Changes
     n_added: int
     n_removed: int
@@ -118,7 +158,7 @@ class Difference:
 
     @property
     def n_unchanged(self) -> int:
-        """Rows that are the same in every column."""
+        """Rows that are the same in every shared column."""
         return self.after.n_rows - self.n_added - self.changes.n_changed - self.changes.n_recomputed
 
     def as_json(self) -> dict[str, Any]:
@@ -135,7 +175,8 @@ class Difference:
                 "unchanged": self.n_unchanged,
             },
             "sources": {"added": self.added, "removed": self.removed, "changed": changes.first},
-            "columns": {name: changes.columns[name] for name in CATALOG_SCHEMA.names if changes.columns[name]},
+            "schema": self.columns.as_json(),
+            "columns": {name: changes.columns[name] for name in self.columns.shared if changes.columns[name]},
             "status": [{"before": one, "after": two, "rows": n} for (one, two), n in sorted(changes.transitions.items())],
             "shifts": {name: shifts.summary() for name, shifts in changes.shifts.items()},
         }
@@ -158,17 +199,20 @@ def compare(root: Path | str, before: str, after: str) -> Difference:
     """
     root = Path(root)
     revisions = find(root, before), find(root, after)
-    changes, gone, come = Changes(), [_NO_KEYS], [_NO_KEYS]
-    for old, new in (map(_read, files) for files in _regions(*revisions)):
+    schemas = [declared_schema(revision.path) for revision in revisions]
+    columns = Columns.between(*schemas)
+    empty = [pa.schema([schema.field(name) for name in columns.shared]).empty_table() for schema in schemas]
+    changes, gone, come = Changes(), [empty[0].select(_KEY)], [empty[1].select(_KEY)]
+    for old, new in (map(_read, files, empty) for files in _regions(*revisions)):
         old_rows, new_rows = _matches(old, new)
         changes |= Changes.between(old.take(old_rows), new.take(new_rows))
         gone.append(_keys_without(old, old_rows))
         come.append(_keys_without(new, new_rows))
     old_keys, new_keys = pa.concat_tables(gone), pa.concat_tables(come)
     old_rows, new_rows = _matches(old_keys, new_keys)
-    changes |= _changes_of_moved(root, revisions, old_keys.take(old_rows))
+    changes |= _changes_of_moved(root, revisions, columns.shared, old_keys.take(old_rows))
     removed, added = _keys_without(old_keys, old_rows), _keys_without(new_keys, new_rows)
-    return Difference(*revisions, changes, len(added), len(removed), _first(added), _first(removed))
+    return Difference(*revisions, columns, changes, len(added), len(removed), _first(added), _first(removed))
 
 
 def _regions(old: Revision, new: Revision) -> Iterator[tuple[list[Path], list[Path]]]:
@@ -196,8 +240,10 @@ def _grouped(cells: Sequence[tuple[Partition, int]]) -> Iterator[list[tuple[Part
         yield group
 
 
-def _read(paths: Sequence[Path]) -> pa.Table:
-    return pa.concat_tables([CATALOG_SCHEMA.empty_table(), *(pq.read_table(path, partitioning=None) for path in paths)])
+def _read(paths: Sequence[Path], empty: pa.Table) -> pa.Table:
+    """The rows of files, in the columns of an empty table."""
+    tables = (pq.read_table(path, columns=empty.column_names, partitioning=None) for path in paths)
+    return pa.concat_tables([empty, *(table.select(empty.column_names) for table in tables)])
 
 
 def _matches(old: pa.Table, new: pa.Table) -> tuple[Int64Array, Int64Array]:
@@ -217,11 +263,11 @@ def _keys_without(table: pa.Table, rows: Int64Array) -> pa.Table:
     return table.select(_KEY).filter(keep).replace_schema_metadata(None)
 
 
-def _changes_of_moved(root: Path, revisions: Sequence[Revision], keys: pa.Table) -> Changes:
+def _changes_of_moved(root: Path, revisions: Sequence[Revision], columns: Sequence[str], keys: pa.Table) -> Changes:
     """What changed in sources that moved from one region to another."""
     if not len(keys):
         return Changes()
-    old, new = (_rows_of(root, revision.name, keys) for revision in revisions)
+    old, new = (_rows_of(root, revision.name, columns, keys) for revision in revisions)
     old_rows, new_rows = _matches(old, new)
     return Changes.between(old.take(old_rows), new.take(new_rows))
 
@@ -241,9 +287,10 @@ def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> BoolArray:
     return np.asarray(pc.or_(values, pc.xor(pc.is_null(old), pc.is_null(new))))
 
 
-def _rows_of(root: Path, revision: str, keys: pa.Table) -> pa.Table:
-    """A revision's rows of some sources."""
-    candidates = open_catalog(root, revision).to_table(filter=pc.field("source_id").isin(keys["source_id"].combine_chunks()))
+def _rows_of(root: Path, revision: str, columns: Sequence[str], keys: pa.Table) -> pa.Table:
+    """Some columns of a revision's rows of some sources."""
+    wanted = pc.field("source_id").isin(keys["source_id"].combine_chunks())
+    candidates = open_catalog(root, revision).to_table(columns=list(columns), filter=wanted)
     return candidates.take(_matches(candidates, keys)[0])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -169,6 +170,17 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def declared_schema(revision_folder: Path) -> pa.Schema:
+    """Read the schema that a revision was published with, which need not be today's.
+
+    Parameters
+    ----------
+    revision_folder
+        A revision's folder.
+    """
+    return pq.read_schema(revision_folder / "dataset" / "_common_metadata")
+
+
 def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     """Open a published catalog, without reading it.
 
@@ -196,8 +208,9 @@ def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     """
     folder = find(Path(root), release).path.resolve()
     files = [str(folder / partition.path) for partition in read_partitions(folder)]
-    schema = pq.read_schema(folder / "dataset" / "_common_metadata")
-    return ds.FileSystemDataset.from_paths(files, schema=schema, format=ds.ParquetFileFormat(), filesystem=LocalFileSystem())
+    return ds.FileSystemDataset.from_paths(
+        files, schema=declared_schema(folder), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem()
+    )
 
 
 def read_catalog(

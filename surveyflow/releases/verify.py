@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +15,17 @@ import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import SORT_ORDER, check_rows
+from surveyflow.catalog.schema import SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
-from surveyflow.releases.revisions import MANIFEST, read_manifest
+from surveyflow.releases.revisions import MANIFEST, declared_schema, read_manifest
 from surveyflow.values.arrays import Int64Array
 
 _POSITIONS_CHECKED = 1_000
 """Rows of a partition whose cell is computed again."""
 
 
-def check_catalog(folder: Path, status_counts: Mapping[str, int]) -> None:
+def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None] = check_rows) -> None:
     """Check a HATS catalog of surveyflow's against the rows that it must have.
 
     Parameters
@@ -32,6 +34,8 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int]) -> None:
         The catalog's folder.
     status_counts
         Expected rows by status.
+    check
+        Raises a ValueError about rows that break the schema or its rules; those of today's schema by default.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int]) -> None:
     ids: dict[str, list[Int64Array]] = {}
     for partition in read_partitions(folder):
         rows = _read(folder / partition.path)
-        _check_partition(folder / partition.path, partition, rows)
+        _check_partition(folder / partition.path, partition, rows, check)
         found.update(rows["status"].to_pylist())
         for field, source_id in _ids_by_field(rows).items():
             ids.setdefault(field, []).append(source_id)
@@ -76,6 +80,8 @@ def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
 def check_revision(folder: Path) -> int:
     """Check that a published revision is as it was published: its files, their content, and no file besides.
 
+    The rows of a revision of another schema are checked against the schema that stands in the revision itself.
+
     Parameters
     ----------
     folder
@@ -98,8 +104,15 @@ def check_revision(folder: Path) -> int:
     strangers = sorted(present - set(digests) - {MANIFEST})
     if strangers:
         raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
-    check_catalog(folder, manifest["status"])
+    check_catalog(folder, manifest["status"], _check_for(folder, manifest))
     return len(digests)
+
+
+def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table], None]:
+    """The check of a revision's rows: today's rules, or what a revision of another schema declares."""
+    if manifest.get("schema_version") == SCHEMA_VERSION:
+        return check_rows
+    return partial(check_declared, schema=declared_schema(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +165,9 @@ def _read(path: Path) -> pa.Table:
         raise CatalogError(f"{path} cannot be read back: {error}") from error
 
 
-def _check_partition(path: Path, partition: Partition, rows: pa.Table) -> None:
+def _check_partition(path: Path, partition: Partition, rows: pa.Table, check: Callable[[pa.Table], None]) -> None:
     try:
-        check_rows(rows)
+        check(rows)
     except ValueError as error:
         raise CatalogError(f"{path}: {error}") from error
     cells = rows["_healpix_29"].to_numpy()

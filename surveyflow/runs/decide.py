@@ -104,11 +104,11 @@ def _units(survey: Survey) -> Iterator[WorkUnit]:
 
 def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: str) -> dict[str, str]:
     if unit.instrument is None:
-        return key_parts(unit, schema_version=str(SCHEMA_VERSION))
+        return key_parts(unit, schema_version=SCHEMA_VERSION)
     opened = survey.fields[unit.field]
     return key_parts(
         unit,
-        schema_version=str(SCHEMA_VERSION),
+        schema_version=SCHEMA_VERSION,
         pixel_digests=digests,
         mosaic_unit=opened.mosaics[unit.instrument].unit,
         mosaic_filter=opened.mosaics[unit.instrument].filter,

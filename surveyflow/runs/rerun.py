@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.errors import Problem, WorkflowError
 from surveyflow.output.units import read_receipt
 from surveyflow.planning.keys import what_changed
@@ -24,7 +25,7 @@ Manifest = Mapping[str, Any]
 
 
 def check_inputs(manifest: Manifest, survey: Survey) -> None:
-    """Compare what can be compared before any pixel is read: sizes, digests of source lists, DATASUM, models and their cards.
+    """Compare what can be compared before any pixel is read: schema, sizes, digests, DATASUM, models and their cards.
 
     Parameters
     ----------
@@ -38,7 +39,12 @@ def check_inputs(manifest: Manifest, survey: Survey) -> None:
     WorkflowError
         With everything that is not as it was.
     """
-    _refuse([*_file_problems(manifest, describe_inputs(survey)), *_model_problems(manifest, survey)], manifest, survey)
+    problems = [
+        *_schema_problems(manifest),
+        *_file_problems(manifest, describe_inputs(survey)),
+        *_model_problems(manifest, survey),
+    ]
+    _refuse(problems, manifest, survey)
     for package, now in package_versions().items():
         if (then := manifest.get("versions", {}).get(package)) != now:
             logger.warning("%s is %s here and was %s in %s: last digits may differ", package, now, then, manifest["revision"])
@@ -69,6 +75,12 @@ def _refuse(problems: list[str], manifest: Manifest, survey: Survey) -> None:
     if problems:
         where = f"{survey.workflow.path.name}: {manifest['revision']} cannot be made again"
         raise WorkflowError([Problem(where, f"{problem}.", _REMEDY) for problem in problems])
+
+
+def _schema_problems(manifest: Manifest) -> Iterator[str]:
+    if (then := manifest["schema_version"]) != SCHEMA_VERSION:
+        release = manifest["surveyflow_version"]
+        yield f"its columns are those of schema {then}, here they are {SCHEMA_VERSION}; use surveyflow {release} as it was then"
 
 
 def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterator[str]:

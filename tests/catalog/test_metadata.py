@@ -15,7 +15,7 @@ from catalog_rows import make_rows
 from surveyflow.catalog.columns import COLUMNS
 from surveyflow.catalog.metadata import RowFacts, described_schema
 from surveyflow.catalog.parquet import parquet_bytes
-from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 
 ROWS = pa.concat_tables([make_rows(40, origin="simulated"), make_rows(40, field="GOODS_NORTH", origin="untrained")])
 
@@ -65,7 +65,7 @@ def test_the_votable_has_a_field_for_every_column_and_no_data(path):
 
 def test_plain_metadata_name_the_weights_and_the_schema(path):
     assert json.loads(pq.read_schema(path).metadata[b"surveyflow"]) == {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "weights_origin": ["simulated", "untrained"],
     }
 

@@ -1,6 +1,7 @@
 """Two revisions that differ in known ways, whatever the partitions: the difference says exactly that."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ import pyarrow.compute as pc
 import pytest
 
 from catalog_rows import make_rows
+from other_schemas import DUMMY, catalog_with
 from surveyflow.catalog import hats
+from surveyflow.catalog.columns import COLUMNS
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.releases import publish as releases
@@ -150,3 +153,21 @@ def test_difference_agrees_with_pandas_for_random_changes(tmp_path):
     changed = (frames[0]["flags"][both] != frames[1]["flags"][both]).sum()
     assert counts(found) == NOTHING | {"added": 25, "removed": 200 - len(both), "changed": changed}
     assert found.n_unchanged == len(both) - changed
+
+
+def test_revisions_of_different_schemas_are_compared_in_the_columns_that_both_have(tmp_path):
+    ids = ok_ids(ROWS)
+    publish(tmp_path, "v1", [], ROWS, {})
+    columns = [column if column.name != "n_draws" else replace(column, type=pa.int64()) for column in COLUMNS]
+    columns = [*(column for column in columns if column.name != "vote_entropy"), DUMMY]
+    changed = moved(put(ROWS, "seed", ids[:4], 8), ids[9], 215.0).drop_columns(["vote_entropy"])
+    with catalog_with(columns):
+        schema = pa.schema([column.field for column in columns])
+        publish(tmp_path, "v1", [], changed.append_column(DUMMY.field, pa.array(np.arange(150.0))).cast(schema), {})
+        found = compare(tmp_path, "v1-r1", "v1-r2")
+        back = compare(tmp_path, "v1-r2", "v1-r1")
+
+    assert found.as_json()["schema"] == {"added": ["dummy"], "removed": ["vote_entropy"], "retyped": ["n_draws"]}
+    assert back.as_json()["schema"] == {"added": ["vote_entropy"], "removed": ["dummy"], "retyped": ["n_draws"]}
+    assert counts(found) == counts(back) == NOTHING | {"changed": 5}
+    assert found.as_json()["columns"] == {"_healpix_29": 1, "ra": 1, "seed": 4}

@@ -1,10 +1,16 @@
 """A published revision that is not as it was published is recognised, and every fault is named."""
 
+import json
+
 import pytest
 
 from catalog_rows import make_rows
+from other_schemas import DUMMY, catalog_with
+from surveyflow.catalog.columns import COLUMNS
+from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.errors import CatalogError
 from surveyflow.releases.publish import publish
+from surveyflow.releases.revisions import read_manifest
 from surveyflow.releases.verify import check_revision
 
 
@@ -54,3 +60,22 @@ def test_a_manifest_that_counts_other_rows_is_found(folder):
     overwrite(folder / "manifest.json", manifest.replace('"ok": ', '"ok": 1').encode())
     with pytest.raises(CatalogError, match=r"holds rows .* expected"):
         check_revision(folder)
+
+
+def test_a_revision_of_another_schema_is_checked_by_the_schema_that_it_declares(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    with catalog_with((*COLUMNS, DUMMY)) as version:
+        other = publish(tmp_path, "v1", [], make_rows(50), {}).path
+        assert read_manifest(other)["schema_version"] == version
+    assert check_revision(other) > 0
+
+    manifest = (other / "manifest.json").read_text()
+    overwrite(other / "manifest.json", manifest.replace(version, SCHEMA_VERSION).encode())
+    with pytest.raises(CatalogError, match="must have the catalog's schema"):
+        check_revision(other)
+
+
+def test_a_revision_with_the_version_1_of_earlier_releases_is_checked(folder):
+    manifest = json.loads((folder / "manifest.json").read_bytes()) | {"schema_version": 1}
+    overwrite(folder / "manifest.json", json.dumps(manifest).encode())
+    assert check_revision(folder) > 0

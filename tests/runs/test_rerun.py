@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from stubs import TINY
 from surveyflow import api
+from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.errors import WorkflowError
 from surveyflow.files.durable import file_digest
 from surveyflow.models.store import ModelStore
@@ -193,3 +194,9 @@ def test_another_precision_is_told_with_the_option_that_restores_it(world):
     manifest = json.loads((world / "manifest.json").read_text())
     (world / "manifest.json").write_text(json.dumps(manifest | {"precision": "bf16"}))
     assert "would be computed in float32, then in bf16; add --precision bf16" in refusal(world)
+
+
+def test_a_manifest_of_another_schema_is_refused_with_the_release_that_made_it(world):
+    manifest = json.loads((world / "manifest.json").read_text()) | {"schema_version": 1, "surveyflow_version": "0.1.0"}
+    (world / "manifest.json").write_text(json.dumps(manifest))
+    assert f"of schema 1, here they are {SCHEMA_VERSION}; use surveyflow 0.1.0" in refusal(world)
