@@ -37,8 +37,8 @@ from surveyflow.runs.stretch_check import StretchCheck, check_stretches
 from surveyflow.settings.workflow import Output, is_manifest, load_workflow, read_manifest_file
 from surveyflow.sites.opening import Profile, load_profile, open_executor
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.stats.fractions import ClassRule
 from surveyflow.tasks.card import Model, ModelCard, ModelKey
+from surveyflow.values.codes import ClassRule, EngineName, Precision
 from surveyflow.values.images import CutoutStack
 from surveyflow.values.sampling import EngineChoice
 
@@ -200,7 +200,7 @@ def plan(
     *,
     release: str | None = None,
     profile: str | Path | None = None,
-    precision: str = "float32",
+    precision: str = Precision.FLOAT32,
     reread: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Plan:
@@ -213,7 +213,7 @@ def plan(
     profile
         Name or path of the profile that says where to read them; the built-in ``local`` if left out.
     precision
-        Of the models' trunks: ``float32``, ``tf32`` or ``bf16``.
+        Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
     reread
         Read every pixel, whatever is remembered of files that seem unchanged.
     listeners
@@ -228,7 +228,7 @@ def plan(
         if reread:
             forget_digests(survey.workflow.output.root)
         executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
-        planned = make_plan(survey, executor, Reporter(listeners), precision)
+        planned = make_plan(survey, executor, Reporter(listeners), Precision(precision))
         if original is not None:
             check_plan(original, survey, planned)
         return planned
@@ -241,8 +241,8 @@ def run(
     output: str | Path | None = None,
     profile: str | Path | None = None,
     client: Any = None,
-    engine: str = "auto",
-    precision: str = "float32",
+    engine: str = EngineName.AUTO,
+    precision: str = Precision.FLOAT32,
     reread: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
@@ -259,9 +259,9 @@ def run(
     client
         A ``distributed.Client`` to use instead of the profile's cluster; it is not closed.
     engine
-        ``keras``, ``fft``, or ``auto`` for the fastest one on each worker.
+        Name of an engine: see `surveyflow.values.codes.EngineName`.
     precision
-        Of the models' trunks: ``float32``; on GPUs also ``tf32`` and ``bf16``, faster and less precise.
+        Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
     reread
         Read every pixel, whatever is remembered of files that seem unchanged.
     listeners
@@ -280,7 +280,7 @@ def run(
     """
     chosen = load_profile(profile or "local")
     with _opened(workflow, release, output) as (survey, original):
-        choice = EngineChoice(engine, precision)
+        choice = EngineChoice(EngineName(engine), Precision(precision))
         check_engine(choice, survey.cards.values())
         if reread:
             forget_digests(survey.workflow.output.root)
@@ -293,7 +293,7 @@ def demo(
     spec: SurveySpec | None = None,
     models: str | Path | None = None,
     profile: str | Path | None = None,
-    engine: str = "auto",
+    engine: str = EngineName.AUTO,
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
     """Simulate a small survey and run it, with models that were trained on such simulations.
@@ -409,8 +409,7 @@ def fractions(
         Which galaxies to count: an expression such as ``"field == 'EGS' and flags & OUT_OF_DOMAIN == 0"``, or a
         `pyarrow.compute.Expression`. Only rows with a result are counted.
     rule
-        When a galaxy counts as post-merger: ``mean_output`` if its mean p_pm exceeds its mean p_sf (the authors' rule),
-        ``majority_vote`` if f_pm exceeds 0.5.
+        When a galaxy counts as post-merger: see `surveyflow.values.codes.ClassRule`.
     matrix
         Confusion matrices to correct with: a TOML file, or ``ferreira2022`` for the published ones; none if left out.
     max_coverage_pct, max_flux_pp, max_p_contaminated
@@ -433,8 +432,6 @@ def fractions(
     >>> found = fractions("catalogs/candels", edges=[0.5, 1, 1.5, 2, 3], matrix="ferreira2022")  # doctest: +SKIP
     >>> [(item.low, item.corrected) for item in found.bins]  # doctest: +SKIP
     """
-    if rule not in list(ClassRule):
-        raise InputError(f"there is no rule {rule!r}. Use {' or '.join(ClassRule)}.")
     cuts = {"coverage_pct_mean": max_coverage_pct, "flux_pp_mean": max_flux_pp, "p_contaminated_mean": max_p_contaminated}
     limits = {column: limit for column, limit in cuts.items() if limit is not None}
     question = Question(edges, bins, where, ClassRule(rule), limits, confidence)
@@ -479,7 +476,7 @@ def cutouts(
         return cut_from_mosaic(opened, x_pix, y_pix, size)
 
 
-def load_model(path: str | Path, engine: str = "auto") -> Model:
+def load_model(path: str | Path, engine: str = EngineName.AUTO) -> Model:
     """Load a model's folder for sampling.
 
     Parameters
@@ -487,7 +484,7 @@ def load_model(path: str | Path, engine: str = "auto") -> Model:
     path
         Folder with ``card.toml`` and ``weights.safetensors``.
     engine
-        ``auto``, ``keras`` or ``fft``.
+        Name of an engine: see `surveyflow.values.codes.EngineName`.
 
     Raises
     ------
@@ -713,7 +710,7 @@ def train(
     return train_model(load_training(training), overwrite=overwrite, listener=listener)
 
 
-def evaluate(training: str | Path, *, engine: str = "auto") -> Evaluated:
+def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluated:
     """Judge a trained model on records that it never saw, beside a gradient-boosted tree.
 
     Parameters
@@ -778,7 +775,7 @@ def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
 
 @contextmanager
 def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
-    context = {"root": str(survey.workflow.output.root), "engine": "auto", "precision": "float32"}
+    context = {"root": str(survey.workflow.output.root), "engine": EngineName.AUTO, "precision": Precision.FLOAT32}
     with open_executor(profile, FACTORY, context) as executor:
         yield executor
 

@@ -5,25 +5,12 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from collections.abc import Iterable
-from enum import Enum
 
 from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn
 from surveyflow.catalog.schema import SCHEMA_VERSION
-from surveyflow.values.codes import Flag, Status
-
-_STATUS_MEANINGS = {
-    Status.OK: "measured; the only status with results",
-    Status.NO_REDSHIFT: "the source list gives no redshift, so no model could be chosen",
-    Status.NO_MODEL: "the redshift lies outside every range, or the store has no model of this field and instrument",
-    Status.OFF_MOSAIC: "the pixel that holds the centre lies outside the image",
-    Status.NO_COVERAGE: "the pixel that holds the centre has weight 0; without a weight map, it is 0 or NaN",
-    Status.BAD_PIXELS: "fewer valid pixels in the cutout than `[quality] min_valid_fraction` asks for",
-    Status.FAILED: "the work unit failed; the manifest's `failed_units` says why",
-}
+from surveyflow.values.codes import Flag, Status, WeightsOrigin
 
 _TEMPLATE = """\
 # The catalog
@@ -56,6 +43,10 @@ independent outputs whose sum is not 1. Results with `weights_origin` other than
 
 {flags}
 
+## Weights' origins
+
+{origins}
+
 ## Files of a revision
 
 | file | content |
@@ -84,8 +75,9 @@ def reference_page() -> str:
     return _TEMPLATE.format(
         version=SCHEMA_VERSION,
         columns=_table(("column", "type", "unit", "UCD", "meaning", "null"), map(_column_row, COLUMNS)),
-        statuses=_table(("status", "meaning"), ((f"`{status}`", _STATUS_MEANINGS[status]) for status in Status)),
-        flags=_table(("bit", "name", "meaning"), _flag_rows()),
+        statuses=_table(("status", "meaning"), ((f"`{status}`", status.meaning) for status in Status)),
+        flags=_table(("bit", "name", "meaning"), ((str(flag.value), f"`{flag.name}`", flag.meaning) for flag in Flag)),
+        origins=_table(("origin", "meaning"), ((f"`{origin}`", origin.meaning) for origin in WeightsOrigin)),
     )
 
 
@@ -93,17 +85,6 @@ def _column_row(column: CatalogColumn) -> tuple[str, ...]:
     kind = "50 uint16" if column.type == HISTOGRAM else str(column.type)
     unit = "1" if column.unit == "" else column.unit or ""
     return f"`{column.name}`", kind, unit, column.ucd, column.description, column.null.value
-
-
-def _flag_rows() -> list[tuple[str, ...]]:
-    meanings = _member_docstrings(Flag)
-    return [(str(flag.value), f"`{flag.name}`", meanings[str(flag.name)]) for flag in Flag]
-
-
-def _member_docstrings(enum: type[Enum]) -> dict[str, str]:
-    """The string literals below an enumeration's members, by name: Python itself forgets them."""
-    pairs = re.findall(r'^    (\w+) = [^\n]*\n    """(.*?)"""', inspect.getsource(enum), flags=re.MULTILINE | re.DOTALL)
-    return {name: " ".join(text.split()).replace("``", "`") for name, text in pairs}
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

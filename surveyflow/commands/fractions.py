@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,16 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from surveyflow.errors import InputError
+from surveyflow.values.codes import ClassRule
 
 if TYPE_CHECKING:
     from surveyflow.merger_fractions.measured import FractionBin, Population
-
-
-class RuleName(StrEnum):
-    """The rules that can be asked for."""
-
-    MEAN_OUTPUT = "mean_output"
-    MAJORITY_VOTE = "majority_vote"
 
 
 def fractions(
@@ -34,7 +27,9 @@ def fractions(
             help="Which galaxies to count, such as \"field == 'EGS' and flags & OUT_OF_DOMAIN == 0\".", show_default=False
         ),
     ] = None,
-    rule: Annotated[RuleName, typer.Option(help="What counts as post-merger.")] = RuleName.MEAN_OUTPUT,
+    rule: Annotated[
+        ClassRule, typer.Option(help=f"What counts as post-merger. {ClassRule.explained()}.")
+    ] = ClassRule.MEAN_OUTPUT,
     matrix: Annotated[
         str | None, typer.Option(help="Confusion matrices: a TOML file, or ferreira2022.", show_default=False)
     ] = None,
@@ -55,7 +50,7 @@ def fractions(
         edges=_numbers(edges, "--edges"),
         bins=bins,
         where=where,
-        rule=rule.value,
+        rule=rule,
         matrix=matrix,
         max_coverage_pct=max_coverage_pct,
         max_flux_pp=max_flux_pp,

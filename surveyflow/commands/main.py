@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +34,9 @@ from surveyflow.commands import (
 from surveyflow.commands import (
     training as training_commands,
 )
+from surveyflow.commands.options import EngineOption, PrecisionOption
 from surveyflow.errors import SurveyflowError
+from surveyflow.values.codes import EngineName, Precision
 
 if TYPE_CHECKING:
     from surveyflow.api import SurveyStatus
@@ -64,22 +65,6 @@ app.command()(training_commands.tune)
 app.command()(training_commands.evaluate)
 
 
-class EngineName(StrEnum):
-    """The engines that can be asked for."""
-
-    AUTO = "auto"
-    KERAS = "keras"
-    FFT = "fft"
-
-
-class PrecisionName(StrEnum):
-    """The precisions that can be asked for."""
-
-    FLOAT32 = "float32"
-    TF32 = "tf32"
-    BF16 = "bf16"
-
-
 WorkflowFile = Annotated[
     Path,
     typer.Argument(help="Workflow file (TOML), or a revision's manifest.json.", metavar="WORKFLOW", show_default=False),
@@ -92,10 +77,6 @@ ReleaseOption = Annotated[
 OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
 ProfileOption = Annotated[str, typer.Option(help="Where to run: local, local-gpu, serial, or a profile file (TOML).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-EngineOption = Annotated[EngineName, typer.Option(help="What computes the networks; auto: the fastest on each worker.")]
-PrecisionOption = Annotated[
-    PrecisionName, typer.Option(help="Of the networks' trunks; tf32 and bf16 are faster on GPUs, and less precise.")
-]
 RereadOption = Annotated[
     bool, typer.Option("--reread", help="Read every pixel, whatever is remembered of files that seem unchanged.")
 ]
@@ -137,7 +118,7 @@ def demo(
 
     typer.echo(f"Simulating a survey and running it in {folder}", err=True)
     with progress_listener() as listener:
-        result = api.demo(folder, profile=profile, engine=engine.value, listeners=[listener])
+        result = api.demo(folder, profile=profile, engine=engine, listeners=[listener])
     if as_json:
         _print_json(result.as_json())
     else:
@@ -171,7 +152,7 @@ def plan(
     workflow: WorkflowFile,
     release: ReleaseOption = None,
     profile: ProfileOption = "local",
-    precision: PrecisionOption = PrecisionName.FLOAT32,
+    precision: PrecisionOption = Precision.FLOAT32,
     reread: RereadOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -181,9 +162,7 @@ def plan(
 
     chosen, told = _choose(workflow, release)
     with progress_listener() as listener:
-        planned = api.plan(
-            workflow, release=chosen, profile=profile, precision=precision.value, reread=reread, listeners=[listener]
-        )
+        planned = api.plan(workflow, release=chosen, profile=profile, precision=precision, reread=reread, listeners=[listener])
     if as_json:
         _print_json({"counts": planned.counts, "units": planned.as_json()} | told)
     else:
@@ -197,7 +176,7 @@ def run(
     output: OutputOption = None,
     profile: ProfileOption = "local",
     engine: EngineOption = EngineName.AUTO,
-    precision: PrecisionOption = PrecisionName.FLOAT32,
+    precision: PrecisionOption = Precision.FLOAT32,
     reread: RereadOption = False,
     if_changed: IfChangedOption = False,
     as_json: JsonOption = False,
@@ -213,8 +192,8 @@ def run(
             release=chosen,
             output=output,
             profile=profile,
-            engine=engine.value,
-            precision=precision.value,
+            engine=engine,
+            precision=precision,
             reread=reread,
             listeners=[listener],
         )

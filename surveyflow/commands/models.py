@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from surveyflow.sky.stretch import Stretch
+from surveyflow.values.codes import WeightsOrigin
 
 if TYPE_CHECKING:
     from surveyflow.runs.stretch_check import StretchCheck
@@ -20,25 +22,6 @@ StoreFolder = Annotated[Path, typer.Argument(help="Folder of a model store.", me
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-class StretchName(StrEnum):
-    """The stretches that can be asked for."""
-
-    ASINH_MINMAX = "asinh_minmax"
-    MINMAX = "minmax"
-    LINEAR = "linear"
-    LOG_MINMAX = "log_minmax"
-    ASINH_NOISE = "asinh_noise"
-
-
-class OriginName(StrEnum):
-    """The origins that can be claimed."""
-
-    FERREIRA2022 = "ferreira2022"
-    SIMULATED = "simulated"
-    USER = "user"
-    UNTRAINED = "untrained"
-
-
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
@@ -47,8 +30,14 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 def import_models(
     folder: Annotated[Path, typer.Argument(help="Folder with SavedModels, here or below.", metavar="DIR", show_default=False)],
     store: Annotated[Path, typer.Option(help="Model store to write to.", show_default=False)],
-    stretch: Annotated[StretchName, typer.Option(help="How the training images were stretched.", show_default=False)],
-    softening: Annotated[float, typer.Option(help="Softening of the stretch, in the images' unit.")] = 1.0,
+    stretch: Annotated[
+        Stretch,
+        typer.Option(
+            help=f"How the training images were stretched; s: the softening, rms: the cutout's sky rms. {Stretch.explained()}.",
+            show_default=False,
+        ),
+    ],
+    softening: Annotated[float, typer.Option(help="Softening of the stretch, in the images' unit or the sky rms.")] = 1.0,
     task: Annotated[str | None, typer.Option(help="Task, if not merger.")] = None,
     field: Annotated[str | None, typer.Option(help="Field, if the folders do not say it.")] = None,
     instrument: Annotated[str | None, typer.Option(help="Instrument, if the folders do not say it.")] = None,
@@ -65,7 +54,8 @@ def import_models(
         tuple[float, float] | None, typer.Option(help="Low and high sky rms, in that unit, if not the instrument's.")
     ] = None,
     origin: Annotated[
-        OriginName | None, typer.Option(help="Your word on where the weights came from, if not what the files' digests say.")
+        WeightsOrigin | None,
+        typer.Option(help=f"Where the weights came from, if not what the files' digests say. {WeightsOrigin.explained()}."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models that are there.")] = False,
     run_original: Annotated[
@@ -85,11 +75,11 @@ def import_models(
         "redshift_range": redshift_range,
         "class_names": _names(class_names),
         "domain": _domain(unit, sky_rms),
-        "origin": origin and origin.value,
+        "origin": origin,
     }
     card = {name: value for name, value in given.items() if value is not None}
     imported = api.import_models(
-        folder, store, stretch=stretch.value, softening=softening, overwrite=overwrite, run_original=run_original, **card
+        folder, store, stretch=stretch, softening=softening, overwrite=overwrite, run_original=run_original, **card
     )
     if as_json:
         _print_json([{"model": one.card.model_id, "parity": one.parity and asdict(one.parity)} for one in imported])
@@ -114,9 +104,9 @@ def list_models(store: StoreFolder, as_json: JsonOption = False) -> None:
         return
     for key, card in cards.items():
         low, high = card.redshift_range
-        where = f"{card.pixel_scale_arcsec:g} arcsec/pixel  z {low:g}-{high:g}  {card.stretch.value} ({card.softening:g})"
+        where = f"{card.pixel_scale_arcsec:g} arcsec/pixel  z {low:g}-{high:g}  {card.stretch} ({card.softening:g})"
         lent = "" if key == card.key else f"  lent by {card.key}"
-        typer.echo(f"{key!s:32} {card.origin.value:12} {where}  {card.weights_digest[:12]}{lent}")
+        typer.echo(f"{key!s:32} {card.origin:12} {where}  {card.weights_digest[:12]}{lent}")
 
 
 @app.command()
@@ -173,9 +163,9 @@ def _print_check(one: StretchCheck) -> None:
     typer.echo(f"  {'stretch':14} {'softening':>10} {'mean':>8} {'variance':>9} {'distance':>9}")
     for line in one.verdict.evidence:
         numbers = f"{line.softening:10g} {line.mean_distance:8.2f} {line.variance_distance:9.2f} {line.distance:9.2f}"
-        typer.echo(f"  {line.stretch.value:14} {numbers}")
+        typer.echo(f"  {line.stretch:14} {numbers}")
     typer.echo(f"  {one.verdict}")
-    said = f"{one.card.stretch.value}, softening {one.card.softening:g}"
+    said = f"{one.card.stretch}, softening {one.card.softening:g}"
     typer.echo(f"  Its card says {said}: {'agrees' if one.agrees else 'DOES NOT AGREE; import it again with the right one'}.")
 
 

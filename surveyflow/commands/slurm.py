@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from surveyflow.commands.options import PrecisionOption
+from surveyflow.values.codes import Precision
 
 app = typer.Typer(
     name="slurm",
@@ -18,17 +20,8 @@ app = typer.Typer(
 )
 
 
-class PrecisionName(StrEnum):
-    """The precisions that can be asked for."""
-
-    FLOAT32 = "float32"
-    TF32 = "tf32"
-    BF16 = "bf16"
-
-
 WorkflowFile = Annotated[Path, typer.Argument(help="Workflow file (TOML).", metavar="WORKFLOW", show_default=False)]
 ProfileOption = Annotated[Path, typer.Option(help="Profile file (TOML) of kind slurm.", show_default=False)]
-PrecisionOption = Annotated[PrecisionName, typer.Option(help="Of the networks' trunks, as in surveyflow run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -36,13 +29,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def render(
     workflow: WorkflowFile,
     profile: ProfileOption,
-    precision: PrecisionOption = PrecisionName.FLOAT32,
+    precision: PrecisionOption = Precision.FLOAT32,
     as_json: JsonOption = False,
 ) -> None:
     """Print exactly what would be submitted, and change nothing."""
     from surveyflow.runs.render_jobs import prepare_submission
 
-    submission = prepare_submission(workflow, profile, precision=precision.value)
+    submission = prepare_submission(workflow, profile, precision=precision)
     if as_json:
         typer.echo(json.dumps({"folder": str(submission.folder), "files": dict(submission.files)}))
     else:
@@ -53,7 +46,7 @@ def render(
 def submit(
     workflow: WorkflowFile,
     profile: ProfileOption,
-    precision: PrecisionOption = PrecisionName.FLOAT32,
+    precision: PrecisionOption = Precision.FLOAT32,
     as_json: JsonOption = False,
 ) -> None:
     """Check the workflow, and put its jobs into the queue; submitted again, they continue where they were."""
@@ -61,7 +54,7 @@ def submit(
     from surveyflow.runs.render_jobs import prepare_submission
     from surveyflow.sites.slurm.submit import submit as submit_jobs
 
-    submission = prepare_submission(workflow, profile, precision=precision.value)
+    submission = prepare_submission(workflow, profile, precision=precision)
     api.validate(workflow)
     jobs = submit_jobs(submission)
     if as_json:

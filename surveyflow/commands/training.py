@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surveyflow.commands.options import EngineOption
+from surveyflow.values.codes import EngineName
+
 if TYPE_CHECKING:
     from surveyflow.training.fitting.tuning import Trial
     from surveyflow.training.records.record_index import RecordIndex
@@ -85,7 +88,7 @@ def _told(entry: Mapping[str, float]) -> str:
 
 def evaluate(
     file: Annotated[Path, typer.Argument(help="Training file (TOML) with [evaluation].", metavar="C", show_default=False)],
-    engine: Annotated[str, typer.Option(help="What computes the networks: auto, keras or fft.")] = "auto",
+    engine: EngineOption = EngineName.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a trained model on records that it never saw, beside a baseline: numbers, tables and a page."""

@@ -24,12 +24,13 @@ from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.cache import ModelCache
-from surveyflow.models.engines.choice import Precision, load_model
+from surveyflow.models.engines.choice import load_model
 from surveyflow.output.units import write_unit
 from surveyflow.output.worklists import read_worklist
 from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.images import Box, Window
 from surveyflow.values.jobs import Job, Receipt
 from surveyflow.values.sampling import EngineChoice, SamplingSettings
@@ -53,7 +54,7 @@ class SurveyWorker:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._root = Path(context["root"])
-        self._engine = EngineChoice(context["engine"], context["precision"])
+        self._engine = EngineChoice(EngineName(context["engine"]), Precision(context["precision"]))
         self._mosaics: dict[tuple[str, str | None, str | None], Mosaic] = {}
         self._models = ModelCache(self._load, context.get("models_in_memory", MODELS_IN_MEMORY))
         self._reading, self._computing = threading.Lock(), threading.Lock()
@@ -148,7 +149,7 @@ class SurveyWorker:
         return self._mosaics[name]
 
     def _load(self, folder: Path) -> Model:
-        return load_model(folder, self._engine.name, precision=cast("Precision", self._engine.precision))
+        return load_model(folder, self._engine.name, precision=self._engine.precision)
 
 
 @dataclass(slots=True)

@@ -25,8 +25,8 @@ from pydantic_core import ErrorDetails
 
 from surveyflow.errors import InputError, Problem
 from surveyflow.files.paths import problem_of_file
-from surveyflow.stats.fractions import ClassRule, ConfusionMatrix
-from surveyflow.values.codes import WeightsOrigin
+from surveyflow.stats.fractions import ConfusionMatrix
+from surveyflow.values.codes import ClassRule, WeightsOrigin
 
 FERREIRA2022 = "ferreira2022"
 """Name of the published matrices, instead of a file's path."""

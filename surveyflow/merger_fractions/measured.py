@@ -15,9 +15,7 @@ import pyarrow.dataset as ds
 from surveyflow.catalog.selection import column_named, parse_selection
 from surveyflow.errors import InputError
 from surveyflow.merger_fractions.matrices import ClassifierTests
-from surveyflow.reports.words import warnings_about
 from surveyflow.stats.fractions import (
-    ClassRule,
     ConfusionMatrix,
     called_post_merger,
     corrected_drawn_std,
@@ -29,7 +27,7 @@ from surveyflow.stats.fractions import (
     purity,
 )
 from surveyflow.values.arrays import Float64Array, Int64Array
-from surveyflow.values.codes import Flag, Status
+from surveyflow.values.codes import ClassRule, Flag, Status, warnings_about
 
 _WHAT_IT_IS_NOT = (
     "This is not a merger fraction: the networks know post-mergers and star-forming galaxies only, so ellipticals, stars and "

@@ -103,7 +103,7 @@ def stretch_evidence(
     cutouts
         At least a few dozen, of galaxies like those of the training, in the training's unit and at its scale.
     softenings
-        To try, in the cutouts' unit, or, for ``asinh_noise``, in units of their noise. ``minmax`` needs none, and is tried once.
+        To try, in what `surveyflow.sky.stretch.Softening` says for each stretch.
     architecture
         Of the network; None where it looks at every pixel.
 
@@ -120,7 +120,7 @@ def stretch_evidence(
     """
     if not len(cutouts) or not softenings:
         raise ValueError(f"there must be cutouts and softenings to compare, not {len(cutouts)} and {len(softenings)}")
-    trials = [(stretch, s) for stretch in Stretch for s in (softenings[:1] if stretch is Stretch.MINMAX else softenings)]
+    trials = [(stretch, s) for stretch in Stretch for s in (softenings if stretch.softened else softenings[:1])]
     evidence = sorted((_evidence(weights, cutouts, *trial, architecture) for trial in trials), key=lambda one: one.distance)
     return StretchVerdict(tuple(evidence), _is_clear(evidence))
 

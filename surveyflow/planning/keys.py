@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import WorkUnit
 from surveyflow.tasks.card import ModelCard
+from surveyflow.values.codes import Precision
 from surveyflow.values.sampling import SamplingSettings
 
 WHAT_CHANGED = {
@@ -46,7 +47,7 @@ def key_parts(
     contamination: ModelCard | None = None,
     sampling: SamplingSettings | None = None,
     min_valid_fraction: float | None = None,
-    precision: str = "float32",
+    precision: Precision = Precision.FLOAT32,
 ) -> dict[str, str]:
     """Digest everything that can change a unit's rows, and nothing that cannot.
 

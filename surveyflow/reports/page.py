@@ -20,10 +20,10 @@ import pyarrow.dataset as ds
 from markupsafe import Markup
 
 from surveyflow.releases.publish import read_manifest
-from surveyflow.reports import figures, summary, words
+from surveyflow.reports import figures, summary
 from surveyflow.reports.pictures import Pictures, cut_pictures
 from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
-from surveyflow.values.codes import Status, WeightsOrigin
+from surveyflow.values.codes import Status, WeightsOrigin, warnings_about
 
 MAX_FAILED_UNITS = 100
 """More failed units than this are counted, not listed: the manifest has them all."""
@@ -147,11 +147,11 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
-        "warnings": words.warnings_about(origins, contamination_origins),
+        "warnings": warnings_about(origins, contamination_origins),
         "n_ok": int(summary.is_ok(sources).sum()),
         "status_rows": status_rows(sources),
-        "status_meanings": words.STATUS_MEANINGS,
-        "flags": [(count, words.FLAG_MEANINGS[count.flag]) for count in summary.flag_counts(sources)],
+        "status_meanings": {status.value: status.meaning for status in Status},
+        "flags": summary.flag_counts(sources),
         "failed_units": manifest["failed_units"][:MAX_FAILED_UNITS],
         "posterior_panels": posterior_panels(dataset, sources),
         "votes_panel": votes_panel(sources),
@@ -279,7 +279,7 @@ def _galaxy(row: Mapping[str, Any], pictures: Pictures) -> Galaxy:
 
 def origin_words(origin: str) -> str:
     """Say where weights came from, in words; an origin that this version does not know stands for itself."""
-    return words.ORIGIN_MEANINGS[WeightsOrigin(origin)] if origin in set(WeightsOrigin) else origin
+    return WeightsOrigin(origin).meaning if origin in set(WeightsOrigin) else origin
 
 
 def toml_lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -22,10 +22,11 @@ from surveyflow.runs.execute import LateExecutor
 from surveyflow.runs.pixel_digests import remembered_digests, window_digests
 from surveyflow.runs.preflight import Survey
 from surveyflow.runs.progress import Reporter
+from surveyflow.values.codes import Precision
 from surveyflow.values.jobs import Receipt
 
 
-def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precision: str = "float32") -> Plan:
+def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:
     """Decide for every unit of a survey what is to be done.
 
     Parameters
@@ -49,7 +50,7 @@ def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precis
     return decide(keyed, finished, published, _source_changes(root, pending, published))
 
 
-def work_by_place(survey: Survey, precision: str = "float32") -> dict[str, int]:
+def work_by_place(survey: Survey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:
     """Count the sources to do of each field and instrument, as far as it is known without reading pixels.
 
     Parameters
@@ -102,7 +103,7 @@ def _units(survey: Survey) -> Iterator[WorkUnit]:
         yield from units_of_field(placed, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
 
 
-def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: str) -> dict[str, str]:
+def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:
     if unit.instrument is None:
         return key_parts(unit, schema_version=SCHEMA_VERSION)
     opened = survey.fields[unit.field]

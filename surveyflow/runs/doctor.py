@@ -16,12 +16,14 @@ import psutil
 from surveyflow.execution.gpus import gpu_use
 from surveyflow.execution.routing import places_in
 from surveyflow.execution.worker_logs import POOL_VARIABLE
-from surveyflow.models.engines.choice import choose_engine, engine_problem
+from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
+from surveyflow.models.engines.keras_installation import keras_problem
 from surveyflow.runs.manifest import package_versions
 from surveyflow.sites.inspection import Answer, ask_workers
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import Architecture
+from surveyflow.values.codes import EngineName
 
 LEAST_MEMORY_GB = 4.0
 LEAST_SCRATCH_GB = 2.0
@@ -182,8 +184,8 @@ def _packages() -> Check:
 
 def _engine() -> Check:
     engine, reason = choose_engine(Architecture())
-    problem = engine_problem()
-    if engine == "keras" and problem:
+    problem = keras_problem()
+    if engine is EngineName.KERAS and problem:
         return Check("engine", f"none: {problem}; and without a framework: {reason}", good=False)
     return Check("engine", f"{engine}, for the published network: {reason}", good=True)
 

@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
 from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.measuring.domain import band_differs
-from surveyflow.models.engines.choice import Precision, obstacle
+from surveyflow.models.engines.choice import obstacle
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import place
 from surveyflow.planning.units import units_of_field
@@ -23,7 +23,7 @@ from surveyflow.runs.unchanged_inputs import input_states
 from surveyflow.settings.workflow import FieldInputs, Workflow
 from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
 from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, ModelCard, ModelKey
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING, EngineName
 from surveyflow.values.sampling import EngineChoice
 from surveyflow.values.sources import SourceList
 
@@ -289,10 +289,10 @@ def check_engine(choice: EngineChoice, cards: Iterable[ModelCard]) -> None:
     Raises
     ------
     ModelError
-        If the engine cannot be used for one of them, or with ``auto`` none can; or if there is no such engine.
+        If the engine cannot be used for one of them, or with ``auto`` none can.
     """
     for card in cards:
-        problem = obstacle(choice.name, card.architecture, cast("Precision", choice.precision))
+        problem = obstacle(choice.name, card.architecture, choice.precision)
         if problem:
-            failing = "No engine can" if choice.name == "auto" else f"The engine {choice.name!r} cannot"
+            failing = "No engine can" if choice.name == EngineName.AUTO else f"The engine '{choice.name}' cannot"
             raise ModelError(f"{failing} run {card.key} in {choice.precision} here: {problem}.")

@@ -18,9 +18,10 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.slurm.pools import route_pools
 from surveyflow.sites.slurm.profile import SlurmProfile
 from surveyflow.sites.slurm.scripts import RunCommand, Submission, render
+from surveyflow.values.codes import Precision
 
 
-def prepare_submission(workflow: Path, profile: Path, *, precision: str = "float32") -> Submission:
+def prepare_submission(workflow: Path, profile: Path, *, precision: Precision = Precision.FLOAT32) -> Submission:
     """Write everything that would be submitted, as text; nothing is changed.
 
     Parameters
@@ -43,7 +44,7 @@ def prepare_submission(workflow: Path, profile: Path, *, precision: str = "float
     if not isinstance(site, SlurmProfile):
         raise ProfileError(f"{profile}: is of kind {site.kind!r}, expected 'slurm'. Start from deploy/profiles/slurm.toml.")
     loaded = load_workflow(workflow)
-    options = ("--precision", precision) if precision != "float32" else ()
+    options = ("--precision", precision) if precision != Precision.FLOAT32 else ()
     command = RunCommand(workflow.absolute(), f"{loaded.survey.name}-{loaded.survey.release}", options)
     if site.routing is Routing.ANY:
         return render(site, command)

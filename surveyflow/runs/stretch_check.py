@@ -13,7 +13,6 @@ from surveyflow.models.store import ModelStore
 from surveyflow.planning.positions import place
 from surveyflow.runs.preflight import FieldSurvey, Survey
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.images import CutoutStack
 
@@ -41,9 +40,9 @@ class StretchCheck:
     @property
     def agrees(self) -> bool:
         """Whether the card's stretch and softening are among those that agree with the network."""
-        # A softening means nothing to minmax.
-        candidates = {(one.stretch, one.stretch is Stretch.MINMAX or one.softening) for one in self.verdict.candidates}
-        return (self.card.stretch, self.card.stretch is Stretch.MINMAX or self.card.softening) in candidates
+        stretch, softening = self.card.stretch, self.card.softening
+        alike = (one for one in self.verdict.candidates if one.stretch is stretch)
+        return any(one.softening == softening or not stretch.softened for one in alike)
 
 
 def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float], seed: int = 0) -> Iterator[StretchCheck]:

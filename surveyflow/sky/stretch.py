@@ -6,43 +6,90 @@ on the exponent range of float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable
+from enum import Enum
 
 import numpy as np
 
 from surveyflow.sky.noise import sky_rms
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
-
-
-class Stretch(StrEnum):
-    """How a cutout's pixels are brought to the range that a network was trained on."""
-
-    ASINH_MINMAX = "asinh_minmax"
-    MINMAX = "minmax"
-    LINEAR = "linear"
-    LOG_MINMAX = "log_minmax"
-    ASINH_NOISE = "asinh_noise"
-
+from surveyflow.values.codes import Code
 
 _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+def _asinh(x: Float64Array, softening: float) -> Float64Array:
+    return np.zeros_like(x) if x.min() == x.max() else np.arcsinh(x / softening)
+
+
+def _asinh_minmax(x: Float64Array, softening: float) -> Float64Array:
+    return _minmax(np.arcsinh(x / softening))
+
+
+def _minmax(x: Float64Array, _: float = 1.0) -> Float64Array:
+    lowest, highest = x.min(), x.max()
+    return (x - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(x)
+
+
+def _linear(x: Float64Array, softening: float) -> Float64Array:
+    if x.min() == x.max():
+        return np.zeros_like(x)
+    return np.clip(x / softening, -_MOST, _MOST)
+
+
+def _log_minmax(x: Float64Array, softening: float) -> Float64Array:
+    return _minmax(np.log10(np.maximum(x, softening)))
+
+
+class Softening(Enum):
+    """What the softening of a stretch is measured in."""
+
+    IN_FLUX = "the images' unit"
+    IN_NOISE = "the cutout's sky rms"
+    WITHOUT_EFFECT = "nothing: it has no effect"
+
+
+class Stretch(Code):
+    """How a cutout's pixels are brought to the range that a network was trained on.
+
+    A stretch is defined by its line here alone. In the meanings, ``x`` are the valid pixels of a cutout, ``s`` is the softening,
+    ``rms`` is `surveyflow.sky.noise.sky_rms` of the cutout, and ``minmax(y) = (y - min(y)) / (max(y) - min(y))``.
+
+    Attributes
+    ----------
+    formula
+        (n,) float64 valid pixels of one cutout and its softening in their unit -> (n,) float64; all 0 where they are equal.
+    softening
+        What the softening is measured in.
+    """
+
+    def __init__(
+        self,
+        value: str,
+        meaning: str = "",
+        formula: Callable[[Float64Array, float], Float64Array] = _minmax,
+        softening: Softening = Softening.IN_FLUX,
+    ) -> None:
+        super().__init__(value, meaning)
+        self.formula = formula
+        self.softening = softening
+
+    ASINH_MINMAX = "asinh_minmax", "minmax(arcsinh(x / s))", _asinh_minmax
+    MINMAX = "minmax", "minmax(x)", _minmax, Softening.WITHOUT_EFFECT
+    LINEAR = "linear", "x / s", _linear
+    LOG_MINMAX = "log_minmax", "minmax(log10(max(x, s)))", _log_minmax
+    ASINH_NOISE = "asinh_noise", "arcsinh(x / (s * rms))", _asinh, Softening.IN_NOISE
+
+    @property
+    def softened(self) -> bool:
+        """Whether the softening has an effect."""
+        return self.softening is not Softening.WITHOUT_EFFECT
 
 
 def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening: float) -> Float32Array:
     """Stretch cutouts as a model's card says.
 
-    With ``s`` for the softening, ``minmax(y) = (y - min(y)) / (max(y) - min(y))`` over the valid pixels, and ``rms`` for
-    `surveyflow.sky.noise.sky_rms` of the cutout:
-
-    ============  ===============================
-    asinh_minmax  ``minmax(arcsinh(x / s))``
-    minmax        ``minmax(x)``
-    linear        ``x / s``
-    log_minmax    ``minmax(log10(max(x, s)))``
-    asinh_noise   ``arcsinh(x / (s * rms))``
-    ============  ===============================
-
-    Invalid pixels become 0, and so does all of a cutout whose stretched valid pixels are equal, or whose ``rms`` is needed and
+    Invalid pixels become 0, and so does all of a cutout whose stretched valid pixels are equal, or whose sky rms is needed and
     is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax`` and ``asinh_noise``.
 
     Parameters
@@ -52,9 +99,9 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     valid
         (n, size, size) bool; where it is True, pixels must be finite.
     stretch
-        Which formula.
+        Which formula: see `Stretch`.
     softening
-        In the pixels' unit, or, for ``asinh_noise``, a number; a positive normal float32.
+        In what `Softening` says for this stretch; a positive normal float32.
 
     Returns
     -------
@@ -77,49 +124,16 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
         raise ValueError(f"valid has shape {valid.shape}, pixels {pixels.shape}")
     if not _LEAST <= softening <= _MOST:
         raise ValueError(f"softening must lie between {_LEAST:.2g} and {_MOST:.2g}, not {softening}")
-    formula = _FORMULAS[stretch]
     scales = softening * _units(pixels, valid, stretch)
     prepared = np.zeros(pixels.shape, dtype=np.float32)
     for target, cutout, has_data, scale in zip(prepared, pixels, valid, scales, strict=True):
         if scale > 0 and has_data.any():
-            target[has_data] = formula(cutout[has_data].astype(np.float64), float(scale))
+            target[has_data] = stretch.formula(cutout[has_data].astype(np.float64), float(scale))
     return prepared
 
 
 def _units(pixels: Float32Array, valid: BoolArray, stretch: Stretch) -> Float64Array:
-    """(n,) what each cutout's softening is counted in; NaN where it cannot be measured."""
-    if stretch is Stretch.ASINH_NOISE:
+    """(n,) what each cutout's softening is measured in, in the pixels' unit; NaN where that is unknown."""
+    if stretch.softening is Softening.IN_NOISE:
         return sky_rms(pixels, valid).astype(np.float64)
     return np.ones(len(pixels))
-
-
-def _asinh(x: Float64Array, softening: float) -> Float64Array:
-    return np.zeros_like(x) if x.min() == x.max() else np.arcsinh(x / softening)
-
-
-def _asinh_minmax(x: Float64Array, softening: float) -> Float64Array:
-    return _minmax(np.arcsinh(x / softening))
-
-
-def _minmax(y: Float64Array) -> Float64Array:
-    lowest, highest = y.min(), y.max()
-    return (y - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(y)
-
-
-def _linear(x: Float64Array, softening: float) -> Float64Array:
-    if x.min() == x.max():
-        return np.zeros_like(x)
-    return np.clip(x / softening, -_MOST, _MOST)
-
-
-def _log_minmax(x: Float64Array, softening: float) -> Float64Array:
-    return _minmax(np.log10(np.maximum(x, softening)))
-
-
-_FORMULAS: Mapping[Stretch, Callable[[Float64Array, float], Float64Array]] = {
-    Stretch.ASINH_MINMAX: _asinh_minmax,
-    Stretch.MINMAX: lambda x, _: _minmax(x),
-    Stretch.LINEAR: _linear,
-    Stretch.LOG_MINMAX: _log_minmax,
-    Stretch.ASINH_NOISE: _asinh,
-}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from astropy.stats import binom_conf_interval
@@ -17,15 +16,7 @@ from numpy.typing import ArrayLike
 
 from surveyflow.stats.metrics import recall
 from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
-
-
-class ClassRule(StrEnum):
-    """When a galaxy counts as post-merger."""
-
-    MEAN_OUTPUT = "mean_output"
-    """The post-merger output exceeds the star-forming one, each averaged over the draws: the rule of the authors' code."""
-    MAJORITY_VOTE = "majority_vote"
-    """The post-merger output exceeds the star-forming one in more than half of the draws."""
+from surveyflow.values.codes import ClassRule
 
 
 @dataclass(frozen=True, slots=True)

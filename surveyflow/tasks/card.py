@@ -149,7 +149,7 @@ class ModelCard:
     redshift_range
         Half-open range [low, high) of the training galaxies.
     stretch, softening
-        Preparation of a cutout; softening in the images' unit, above 0.
+        Preparation of a cutout, see `surveyflow.sky.stretch.Stretch`; the softening is above 0.
     architecture
         Shape of the network.
     origin
@@ -220,7 +220,7 @@ class Model(Protocol):
 
     @property
     def engine(self) -> str:
-        """Name of the engine: ``keras`` or ``fft``."""
+        """Name of the engine: see `surveyflow.values.codes.EngineName`."""
         ...
 
     def features(self, cutouts: Float32Array) -> Float32Array:

@@ -1,57 +1,165 @@
-"""The codes that catalogs, cards and settings use, with their meanings."""
+"""The codes that catalogs, cards, settings and the command line use, each with its meaning beside it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from enum import IntFlag, StrEnum
+from typing import Self
+
+from surveyflow.errors import InputError
 
 POST_MERGER = "post_merger"
 STAR_FORMING = "star_forming"
-PRECISIONS = ("float32", "tf32", "bf16")
 
 
-class Status(StrEnum):
+class Code(StrEnum):
+    """A word of a fixed list, which is stored as it is, with its meaning for readers.
+
+    Looking up a word that is not in the list raises an `InputError` that lists those that are.
+
+    Attributes
+    ----------
+    meaning
+        What the word means, in plain text; a phrase that can follow a colon.
+    """
+
+    def __new__(cls, value: str, *_: object) -> Self:
+        """Make a member from its word."""
+        code = str.__new__(cls, value)
+        code._value_ = value
+        return code
+
+    def __init__(self, value: str, meaning: str = "") -> None:  # noqa: ARG002 - taken by __new__
+        self.meaning = meaning
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower().removesuffix(" name")
+        raise InputError(f"there is no {kind} {value!r}. Choose one of {', '.join(cls)}.")
+
+    @classmethod
+    def explained(cls) -> str:
+        """All words with their meanings, in one line."""
+        return "; ".join(f"{code}: {code.meaning}" for code in cls)
+
+
+class Status(Code):
     """What became of a source. Results are null unless it is ``ok``."""
 
-    OK = "ok"
-    NO_REDSHIFT = "no_redshift"
-    NO_MODEL = "no_model"
-    OFF_MOSAIC = "off_mosaic"
-    NO_COVERAGE = "no_coverage"
-    BAD_PIXELS = "bad_pixels"
-    FAILED = "failed"
+    OK = "ok", "measured; the only status with results"
+    NO_REDSHIFT = "no_redshift", "the source list gives no redshift, so no model could be chosen"
+    NO_MODEL = "no_model", "the redshift lies outside every range, or the store has no model of this field and instrument"
+    OFF_MOSAIC = "off_mosaic", "the pixel that holds the centre lies outside the image"
+    NO_COVERAGE = "no_coverage", "the pixel that holds the centre has weight 0; without a weight map, it is 0 or NaN"
+    BAD_PIXELS = "bad_pixels", "fewer pixels of the cutout hold data than [quality] min_valid_fraction asks for"
+    FAILED = "failed", "the work unit failed; failed_units in the manifest says why, and another run tries it again"
 
 
 class Flag(IntFlag):
-    """Named bits of the ``flags`` column: what to know about a row before it is used."""
+    """Named bits of the ``flags`` column: what to know about a row before it is used.
 
-    EDGE = 1
-    """The cutout reaches beyond the mosaic's edge; what is missing was filled with 0."""
-    PARTIAL_COVERAGE = 2
-    """Some pixels of the cutout hold no data, beyond the mosaic's edge or inside it."""
-    OUT_OF_DOMAIN = 4
-    """At least one of the ``*_DOMAIN`` bits below is set: the model was not trained on images like this one."""
-    UNIT_DOMAIN = 8
-    """The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is."""
-    NOISE_DOMAIN = 16
-    """The cutout's sky rms lies outside the range of the training images."""
-    REDSHIFT_DOMAIN = 32
-    """The redshift lies outside the model card's range."""
-    CONSTANT_IMAGE = 64
-    """The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."""
-    BAND_DOMAIN = 256
-    """The mosaic's FILTER is not that of the training images."""
-    NO_MOSAIC = 128
-    """The workflow names no mosaic of this instrument in this field (status ``off_mosaic``)."""
+    Attributes
+    ----------
+    meaning
+        What a set bit means, in plain text; a sentence.
+    """
+
+    def __new__(cls, value: int, *_: object) -> Self:
+        """Make a member from its bit."""
+        flag = int.__new__(cls, value)
+        flag._value_ = value
+        return flag
+
+    def __init__(self, value: int, meaning: str = "") -> None:  # noqa: ARG002 - taken by __new__
+        self.meaning = meaning
+
+    EDGE = 1, "The cutout reaches beyond the mosaic's edge; what is missing was filled with 0."
+    PARTIAL_COVERAGE = 2, "Some pixels of the cutout hold no data, beyond the mosaic's edge or inside it."
+    OUT_OF_DOMAIN = 4, "At least one of the bits whose names end in _DOMAIN is set: the model was not trained on images like this one."
+    UNIT_DOMAIN = (
+        8,
+        "The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is.",
+    )
+    NOISE_DOMAIN = 16, "The cutout's sky rms lies outside the range of the training images."
+    REDSHIFT_DOMAIN = 32, "The redshift lies outside the model card's range."
+    CONSTANT_IMAGE = 64, "The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."
+    BAND_DOMAIN = 256, "The mosaic's FILTER is not that of the training images."
+    NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 
 
-class WeightsOrigin(StrEnum):
-    """Where a model's weights came from. Only ``ferreira2022`` may be called Ferreira+22."""
+class WeightsOrigin(Code):
+    """Where a model's weights came from. Only ``ferreira2022`` may be called Ferreira+22.
 
-    FERREIRA2022 = "ferreira2022"
-    """The authors' released weights."""
-    SIMULATED = "simulated"
-    """Trained on surveyflow's own simulations."""
-    USER = "user"
-    """Trained by the user, on the user's data."""
-    UNTRAINED = "untrained"
-    """Fixed random numbers: the outputs mean nothing."""
+    Attributes
+    ----------
+    caution
+        What a reader of numbers from such weights is warned of; empty where nothing forbids to quote them.
+    """
+
+    def __init__(self, value: str, meaning: str = "", caution: str = "") -> None:
+        super().__init__(value, meaning)
+        self.caution = caution
+
+    FERREIRA2022 = (
+        "ferreira2022",
+        "the authors' weights (Ferreira+22), known by their files' digests or, if the notes say so, on the importer's word",
+    )
+    SIMULATED = (
+        "simulated",
+        "trained on surveyflow's own simulations",
+        "weights trained on surveyflow's own simulations, not on the training set of a published paper: do not quote them as "
+        "measurements of real galaxies",
+    )
+    USER = "user", "trained by the user, on the user's data"
+    UNTRAINED = (
+        "untrained",
+        "fixed random numbers, so the results mean nothing",
+        "untrained random weights: they mean nothing scientifically",
+    )
+
+
+def warnings_about(origins: Collection[str], contamination: Collection[str] = ()) -> list[str]:
+    """What a reader must know before believing any number, the gravest first; empty where nothing forbids it.
+
+    Parameters
+    ----------
+    origins
+        Where the weights of the merger models came from.
+    contamination
+        Where those of the contamination models came from; a warning about the merger models is not repeated for them.
+    """
+    others = [origin for origin in contamination if origin not in origins]
+    subjects = (("These numbers", origins), ("The contamination columns", others))
+    return [
+        f"{subject} come from {origin.caution}."
+        for subject, found in subjects
+        for origin in reversed(WeightsOrigin)
+        if origin.caution and origin in found
+    ]
+
+
+class EngineName(Code):
+    """The programs that compute networks, and the word for choosing one of them."""
+
+    AUTO = "auto", "the fastest on each worker"
+    KERAS = "keras", "Keras with TensorFlow or JAX, on GPUs and CPUs"
+    FFT = "fft", "native code with Fourier transforms, on CPUs, in float32, without a framework"
+
+
+class Precision(Code):
+    """How exactly a network's trunk is computed. The head is always float32."""
+
+    FLOAT32 = "float32", "24 bits of mantissa"
+    TF32 = "tf32", "10 bits of mantissa in products, faster on NVIDIA GPUs since Ampere"
+    BF16 = "bf16", "7 bits of mantissa, faster still"
+
+
+class ClassRule(Code):
+    """When a galaxy counts as post-merger."""
+
+    MEAN_OUTPUT = (
+        "mean_output",
+        "the post-merger output exceeds the star-forming one, each averaged over the draws, which is the rule of the authors' code",
+    )
+    MAJORITY_VOTE = "majority_vote", "the post-merger output exceeds the star-forming one in more than half of the draws"

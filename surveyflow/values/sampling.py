@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from surveyflow.values.codes import PRECISIONS
+from surveyflow.values.codes import EngineName, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,10 @@ class EngineChoice:
     Parameters
     ----------
     name
-        ``keras``, ``fft``, or ``auto`` for the fastest engine that is installed where the work is done. Engines agree within
-        1e-5, so the choice does not change a unit's key.
+        The engine. Engines agree within 1e-5, so the choice does not change a unit's key.
     precision
-        Of the trunk: ``float32``, ``tf32`` or ``bf16``. It changes the key.
+        Precision of the trunk. It changes the key.
     """
 
-    name: str = "auto"
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+    name: EngineName = EngineName.AUTO
+    precision: Precision = Precision.FLOAT32

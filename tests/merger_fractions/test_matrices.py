@@ -6,8 +6,7 @@ import pytest
 
 from surveyflow.errors import InputError
 from surveyflow.merger_fractions.matrices import read_matrices
-from surveyflow.stats.fractions import ClassRule
-from surveyflow.values.codes import WeightsOrigin
+from surveyflow.values.codes import ClassRule, WeightsOrigin
 
 GOOD = """
 weights_origin = "simulated"

@@ -17,7 +17,7 @@ import surveyflow
 from revisions import RevisionMaker, field_rows
 from surveyflow.commands import main as cli
 from surveyflow.errors import CatalogNotFound, InputError
-from surveyflow.stats.fractions import ClassRule
+from surveyflow.values.codes import ClassRule
 
 EDGES = [0.5, 1.0, 1.5, 2.5]
 MATRICES = """

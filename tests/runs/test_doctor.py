@@ -24,7 +24,7 @@ CARDS = [card(Architecture())]
 
 def test_machine_without_an_engine_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
-    monkeypatch.setattr(fft_engine, "impossible", lambda *_: "the native core was not built")
+    monkeypatch.setattr(fft_engine, "absence", lambda: "it was not built")
     found = {check.name: check for check in checkup.check_machine()}["engine"]
     assert not found.good
     assert "nosuchframework" in found.found
@@ -122,7 +122,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
 def test_a_framework_that_breaks_when_it_is_imported_is_told(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(devices, "engine_problem", lambda: None)
+    monkeypatch.setattr(devices, "keras_problem", lambda: None)
     assert devices.find_framework() == (
         "TensorFlow cannot be imported: ImportError: libcudart.so.12: cannot open shared object file"
     )

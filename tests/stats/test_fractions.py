@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surveyflow.stats.fractions import (
-    ClassRule,
     ConfusionMatrix,
     called_post_merger,
     corrected_drawn_std,
@@ -21,6 +20,7 @@ from surveyflow.stats.fractions import (
     proportion,
     purity,
 )
+from surveyflow.values.codes import ClassRule
 
 EGS = ConfusionMatrix(np.array([[1804, 432], [467, 1981]]))
 UDS = ConfusionMatrix(np.array([[1779, 457], [447, 2001]]))

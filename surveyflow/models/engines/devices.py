@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module
 
-from surveyflow.models.engines.choice import engine_problem, keras_backend
+from surveyflow.models.engines.keras_installation import keras_backend, keras_problem
 
 _ANSWER_S = 180
 
@@ -37,7 +37,7 @@ class Framework:
 
 def find_framework() -> Framework | str:
     """Ask TensorFlow; why there is nothing to tell, in words, where it cannot be asked."""
-    if (problem := engine_problem()) is not None:
+    if (problem := keras_problem()) is not None:
         return problem
     if keras_backend() != "tensorflow":
         return f"Keras is told to use {keras_backend()}, of which only TensorFlow can be asked"

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from surveyflow.errors import ModelError
-from surveyflow.models.engines.choice import Precision
 from surveyflow.models.engines.fft_tiling import (
     LEAST_GAIN,
     Convolution,
@@ -40,14 +39,15 @@ from surveyflow.models.weights import Weights
 from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
 from surveyflow.tasks.card import Architecture, ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.codes import EngineName, Precision
 
 _HIDDEN_BLOCK = 128
 """Widths of hidden layers are padded to multiples of it."""
 
 
-def impossible(architecture: Architecture, precision: Precision = "float32") -> str | None:
+def impossible(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:
     """Why this engine cannot do a network on this machine; None if it can."""
-    if precision != "float32":
+    if precision != Precision.FLOAT32:
         return f"the FFT engine computes in float32, not in {precision}"
     missing = absence()
     if missing:
@@ -56,7 +56,7 @@ def impossible(architecture: Architecture, precision: Precision = "float32") -> 
     return f"the FFT engine cannot do the network: {obstacle}" if obstacle else None
 
 
-def refusal(architecture: Architecture, precision: Precision = "float32") -> str | None:
+def refusal(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:
     """Why this engine would not be chosen for a network on this machine; None if it would."""
     obstacle = impossible(architecture, precision)
     if obstacle:
@@ -100,7 +100,7 @@ class FftModel:
         card: ModelCard,
         weights: Weights,
         *,
-        precision: Precision = "float32",
+        precision: Precision = Precision.FLOAT32,
         batch_size: int | None = None,  # noqa: ARG002 - every engine is offered one
         folder: Path | None = None,
         instruction_set: InstructionSet | None = None,
@@ -126,7 +126,7 @@ class FftModel:
     @property
     def engine(self) -> str:
         """The engine's name."""
-        return "fft"
+        return EngineName.FFT
 
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from surveyflow.models.engines.batches import is_out_of_memory, probe_batch_size
-from surveyflow.models.engines.choice import Precision
 from surveyflow.models.engines.device_head import DeviceHead
 from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.precision import products_in
@@ -19,6 +19,7 @@ from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.codes import EngineName, Precision
 
 _log = logging.getLogger(__name__)
 
@@ -33,19 +34,27 @@ class KerasModel:
     card, weights
         What the model's folder holds.
     precision
-        Of the trunk; models of different precision can share a process. The head's products are always float32.
+        Precision of the trunk; models of different precision can share a process. The head's products are always float32.
     batch_size
         Cutouts that go through the trunk at once; None for 8 on a CPU, and for what a probe finds on a GPU.
+    folder
+        The model's folder; it has no effect.
     """
 
     def __init__(
-        self, card: ModelCard, weights: Weights, *, precision: Precision = "float32", batch_size: int | None = None
+        self,
+        card: ModelCard,
+        weights: Weights,
+        *,
+        precision: Precision = Precision.FLOAT32,
+        batch_size: int | None = None,
+        folder: Path | None = None,  # noqa: ARG002 - every engine is offered one
     ) -> None:
         _share_gpu_memory()
         on_gpu = any(device.lower().startswith(("gpu", "cuda")) for device in keras.distribution.list_devices())
         self._card = card
-        self._tf32 = precision == "tf32"
-        self._trunk = build_trunk(card.architecture, "mixed_bfloat16" if precision == "bf16" else "float32")
+        self._tf32 = precision == Precision.TF32
+        self._trunk = build_trunk(card.architecture, "mixed_bfloat16" if precision == Precision.BF16 else "float32")
         set_weights(self._trunk, weights)
         # XLA is slower than TensorFlow's own CPU kernels; JAX has nothing else.
         self._trunk.compile(jit_compile=keras.backend.backend() == "jax")
@@ -60,7 +69,7 @@ class KerasModel:
     @property
     def engine(self) -> str:
         """The engine's name."""
-        return "keras"
+        return EngineName.KERAS
 
     @property
     def batch_size(self) -> int:

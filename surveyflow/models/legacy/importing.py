@@ -186,7 +186,7 @@ def read_legacy(
     except ModelError:
         raise
     except ValueError as error:
-        raise ModelError(f"{folder}: {error}.") from error
+        raise ModelError(f"{folder}: {str(error).removesuffix('.')}.") from error
 
 
 def _card(folder: Path, architecture: Architecture, values: dict[str, Any]) -> ModelCard:

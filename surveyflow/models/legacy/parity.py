@@ -21,6 +21,7 @@ from surveyflow.models.engines.precision import products_in
 from surveyflow.models.legacy.layers import dense_paths, layer_paths
 from surveyflow.models.legacy.objects import SAVED_MODEL_FILE, VARIABLES_PREFIX, saved_objects, tensorflow
 from surveyflow.values.arrays import Float32Array
+from surveyflow.values.codes import EngineName
 
 PARITY_FILE = "parity.json"
 _N_IMAGES = 4
@@ -78,7 +79,7 @@ def check_parity(saved_model_dir: str | Path, model_folder: str | Path) -> Parit
     ModelError
         If either cannot be loaded.
     """
-    model = load_model(model_folder, engine="keras")
+    model = load_model(model_folder, engine=EngineName.KERAS)
     size = model.card.architecture.input_size
     images = np.random.default_rng(0).uniform(size=(_N_IMAGES, size, size)).astype(np.float32)
     original = _original_features(Path(saved_model_dir).resolve(), images)

@@ -26,6 +26,7 @@ from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
+from surveyflow.values.codes import EngineName
 from surveyflow.values.sampling import SamplingSettings
 
 FORMAT = 1
@@ -81,7 +82,7 @@ class Evaluated:
     page: Path
 
 
-def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> Evaluated:
+def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str = "") -> Evaluated:
     """Judge the model that a training file made, and write numbers and page into its report's folder.
 
     Parameters
@@ -89,7 +90,7 @@ def evaluate(training: Training, *, engine: str = "auto", command: str = "") -> 
     training
         The training file; its ``[evaluation]`` says with which records.
     engine
-        ``auto``, ``keras`` or ``fft``.
+        Name of an engine: see `surveyflow.values.codes.EngineName`.
     command
         What the user typed, for the record.
 

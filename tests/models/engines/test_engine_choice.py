@@ -12,12 +12,12 @@ import pytest
 from numpy._core import _multiarray_umath
 
 from networks import KEY, images, write_small_model
-from surveyflow.errors import ModelError
-from surveyflow.models.engines import choice as sampler
-from surveyflow.models.engines import fft_engine, native_library
+from surveyflow.errors import InputError, ModelError
+from surveyflow.models.engines import choice, fft_engine, native_library
 from surveyflow.models.engines.choice import choose_engine, load_model, obstacle
 from surveyflow.models.store import ModelStore
 from surveyflow.tasks.card import Architecture
+from surveyflow.values.codes import EngineName
 
 needs_core = pytest.mark.skipif(native_library.absence() is not None, reason=f"no native core: {native_library.absence()}")
 SUITED = Architecture(input_size=64, filters=(16, 16), kernel_sizes=(9, 7), dense=(16, 12))
@@ -32,19 +32,19 @@ def no_gpu(monkeypatch):
 @pytest.fixture
 def visible_gpu(monkeypatch):
     """Pretends that there is a GPU."""
-    monkeypatch.setattr(sampler, "_sees_gpu", lambda: True)
+    monkeypatch.setattr(choice, "_sees_gpu", lambda: True)
 
 
 @pytest.fixture
 def usable_keras(monkeypatch):
     """Pretends that Keras is installed."""
-    monkeypatch.setattr(sampler, "engine_problem", lambda: None)
+    monkeypatch.setattr(choice, "keras_problem", lambda: None)
 
 
 @pytest.fixture
 def absent_keras(monkeypatch):
     """Pretends that Keras is not installed."""
-    monkeypatch.setattr(sampler, "engine_problem", lambda: "keras not installed")
+    monkeypatch.setattr(choice, "keras_problem", lambda: "keras not installed")
 
 
 @needs_core
@@ -99,8 +99,8 @@ def test_usable_keras_does_not_help_the_fft_engine(monkeypatch, usable_keras):
 
 
 def test_an_engine_that_does_not_exist_is_refused():
-    with pytest.raises(ModelError, match=r"no engine 'abacus'. Choose one of auto, keras, fft"):
-        obstacle("abacus", Architecture())
+    with pytest.raises(InputError, match=r"no engine 'abacus'. Choose one of auto, keras, fft"):
+        EngineName("abacus")
 
 
 def test_without_the_native_core_keras_is_chosen(monkeypatch, tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from networks import card, random_weights
-from surveyflow.models.engines.choice import keras_backend
 from surveyflow.models.engines.fft_tiling import convolutions, tilings
+from surveyflow.models.engines.keras_installation import keras_backend
 from surveyflow.models.engines.spectra import cache_folder, open_spectra, spectrum
 from surveyflow.tasks.card import Architecture
 

@@ -207,7 +207,7 @@ def test_the_callers_word_on_the_origin_holds_and_is_noted(saved_models, legacy)
     assert card.origin is WeightsOrigin.FERREIRA2022
     assert card.notes == ("from a drawer The origin ferreira2022 is the word of who imported them; the files' digests say user.")
     assert "Ferreira et al. 2022" in card.citation
-    with pytest.raises(ModelError, match="'mine' is not a valid WeightsOrigin"):
+    with pytest.raises(ModelError, match=r"no weights origin 'mine'\. Choose one of ferreira2022, simulated, user, untrained"):
         legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", origin="mine")
 
 
@@ -428,7 +428,7 @@ def test_padded_pooling_is_the_same_only_on_even_maps(saved_models, legacy, lega
 
 
 def test_an_unknown_stretch_is_refused(saved_models, legacy):
-    with pytest.raises(ModelError, match="'sqrt' is not a valid Stretch"):
+    with pytest.raises(ModelError, match=r"no stretch 'sqrt'\. Choose one of asinh_minmax, minmax,"):
         legacy.read_legacy(saved_models[KEYS[0]], stretch="sqrt")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from surveyflow.models.engines import choice as sampler
-from surveyflow.models.engines.choice import engine_problem, keras_backend
+from surveyflow.models.engines import keras_installation
+from surveyflow.models.engines.keras_installation import keras_backend, keras_problem
 
 
 @pytest.fixture
@@ -14,28 +14,28 @@ def installed(monkeypatch, tmp_path):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     packages: set[str] = set()
-    monkeypatch.setattr(sampler, "find_spec", lambda name: name if name in packages else None)
+    monkeypatch.setattr(keras_installation, "find_spec", lambda name: name if name in packages else None)
     return packages
 
 
 def test_keras_on_tensorflow_is_what_is_asked_for_by_default(installed):
-    assert engine_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'")
+    assert keras_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'")
     installed.update({"keras", "jax"})
-    assert engine_problem().startswith("tensorflow not installed")
+    assert keras_problem().startswith("tensorflow not installed")
     installed.add("tensorflow")
-    assert engine_problem() is None
+    assert keras_problem() is None
 
 
 def test_keras_on_jax_needs_no_tensorflow(installed, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     installed.update({"keras", "jax"})
-    assert engine_problem() is None
+    assert keras_problem() is None
 
 
 def test_a_backend_that_is_chosen_must_be_there(installed, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     installed.update({"keras", "tensorflow"})
-    assert engine_problem() == "jax not installed, but Keras is told to use jax; install it, or set KERAS_BACKEND"
+    assert keras_problem() == "jax not installed, but Keras is told to use jax; install it, or set KERAS_BACKEND"
 
 
 @pytest.mark.parametrize(
