@@ -76,7 +76,10 @@ class Flag(IntFlag):
 
     EDGE = 1, "The cutout reaches beyond the mosaic's edge; what is missing was filled with 0."
     PARTIAL_COVERAGE = 2, "Some pixels of the cutout hold no data, beyond the mosaic's edge or inside it."
-    OUT_OF_DOMAIN = 4, "At least one of the bits whose names end in _DOMAIN is set: the model was not trained on images like this one."
+    OUT_OF_DOMAIN = (
+        4,
+        "At least one of the bits whose names end in _DOMAIN is set: the model was not trained on images like this one.",
+    )
     UNIT_DOMAIN = (
         8,
         "The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is.",
@@ -160,6 +163,6 @@ class ClassRule(Code):
 
     MEAN_OUTPUT = (
         "mean_output",
-        "the post-merger output exceeds the star-forming one, each averaged over the draws, which is the rule of the authors' code",
+        "the mean of the post-merger output over the draws exceeds that of the star-forming one, as in the authors' code",
     )
     MAJORITY_VOTE = "majority_vote", "the post-merger output exceeds the star-forming one in more than half of the draws"

@@ -160,7 +160,7 @@ def test_published_matrices_serve_the_authors_weights(tmp_path):
         ({"bins": "field"}, "column of numbers: field holds string"),
         ({"bins": "redshfit"}, "Did you mean redshift?"),
         ({"confidence": 68}, "confidence must lie between"),
-        ({"rule": "p>0.5"}, "Use mean_output or majority_vote"),
+        ({"rule": "p>0.5"}, "Choose one of mean_output, majority_vote"),
         ({"where": "import os"}, "no expression"),
     ],
 )
