@@ -345,7 +345,7 @@ def _print_status(found: SurveyStatus, now: float) -> None:
     typer.echo(f"updated   {found.last_run.updated}")
     if found.at_work:
         typer.echo("state     at work")
-    elif progress.phase in ("done", "stopped"):
+    elif progress.phase.is_last:
         typer.echo("state     ended")
     else:
         typer.echo("state     ended without a word: it was killed. Nothing is lost: run again to continue")

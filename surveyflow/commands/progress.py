@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from surveyflow.output.run_folders import Progress
+from surveyflow.output.run_folders import Phase, Progress
 
 SECONDS_BETWEEN_LINES = 5.0
-WORDS = {"digest": "reading mosaics", "units": "measuring", "publish": "publishing"}
 
 
 @contextmanager
@@ -96,14 +95,14 @@ class PlainLines:
         self._next = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        if progress.phase == "workers":
+        if progress.phase is Phase.WORKERS:
             self._console.print(f"workers: {progress.message}", highlight=False, soft_wrap=True)
-        if progress.phase not in WORDS:
+        if progress.phase is Phase.WORKERS or progress.phase.is_last:
             return
         at_an_end = progress.done in {0, progress.total}
         if at_an_end or self._clock() >= self._next:
             self._next = self._clock() + SECONDS_BETWEEN_LINES
-            self._console.print(f"{WORDS[progress.phase]}: {progress.describe()}", highlight=False, soft_wrap=True)
+            self._console.print(f"{progress.phase.meaning}: {progress.describe()}", highlight=False, soft_wrap=True)
 
 
 class _Bar:
@@ -114,10 +113,10 @@ class _Bar:
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, progress: Progress) -> None:
-        if progress.phase == "workers":
+        if progress.phase is Phase.WORKERS:
             self._bars.console.print(f"workers: {progress.message}", highlight=False, soft_wrap=True)
-        if progress.phase not in WORDS:
+        if progress.phase is Phase.WORKERS or progress.phase.is_last:
             return
         if progress.phase not in self._tasks:
-            self._tasks[progress.phase] = self._bars.add_task(WORDS[progress.phase], total=progress.total or None, told="")
+            self._tasks[progress.phase] = self._bars.add_task(progress.phase.meaning, total=progress.total or None, told="")
         self._bars.update(self._tasks[progress.phase], completed=progress.done, told=progress.describe())

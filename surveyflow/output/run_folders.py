@@ -11,14 +11,39 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from surveyflow.files.durable import explained
+from surveyflow.values.codes import Code
 
 _TAIL_BYTES = 65_536
 """Of a progress file: many times a line."""
 
-Phase = Literal["digest", "workers", "units", "publish", "done", "stopped"]
+
+class Phase(Code):
+    """What a run is doing.
+
+    Attributes
+    ----------
+    counted
+        What is counted in this phase; empty where nothing is.
+    """
+
+    def __init__(self, value: str, meaning: str = "", counted: str = "") -> None:
+        super().__init__(value, meaning)
+        self.counted = counted
+
+    DIGEST = "digest", "reading mosaics", "windows"
+    WORKERS = "workers", "finding workers"
+    UNITS = "units", "measuring", "units"
+    PUBLISH = "publish", "publishing"
+    DONE = "done", "ended"
+    STOPPED = "stopped", "stopped by an error"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the run has ended."""
+        return self in (Phase.DONE, Phase.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +53,7 @@ class Progress:
     Parameters
     ----------
     phase
-        ``digest`` (reading mosaics to see what changed), ``workers`` (how units find workers, or which are waited for),
-        ``units``, ``publish``, ``done`` or ``stopped``.
+        What the run is doing.
     done, total
         Jobs of this phase that have ended, and all of them.
     cutouts_done, cutouts_total
@@ -39,7 +63,8 @@ class Progress:
     seconds
         Since the phase began.
     message
-        What ended last: a unit's name, or the error of one that failed. Of ``workers``, what there is to know.
+        What ended last: a unit's name, or the error of one that failed. In phase ``workers``, how units find workers, or which
+        workers the run waits for.
     """
 
     phase: Phase
@@ -66,9 +91,9 @@ class Progress:
 
     def describe(self) -> str:
         """Say it in one line: ``3/12 units, 420 cutouts, 61/s, 00:01:20 left``."""
-        if self.phase not in ("digest", "units"):
+        if not self.phase.counted:
             return f"{self.phase} {self.message}".strip()
-        words = [f"{self.done}/{self.total} {'windows' if self.phase == 'digest' else 'units'}"]
+        words = [f"{self.done}/{self.total} {self.phase.counted}"]
         if self.cutouts_done:
             words += [f"{self.cutouts_done} cutouts", f"{self.cutouts_per_second:.0f}/s"]
         if self.seconds_left:
@@ -214,7 +239,7 @@ def last_run(root: Path) -> RunStatus | None:
         entry = _last_line(folder / "progress.jsonl")
         if entry is not None:
             updated = entry.pop("time")
-            return RunStatus(folder.name, updated, Progress(**entry), _dashboard(folder))
+            return RunStatus(folder.name, updated, Progress(**entry | {"phase": Phase(entry["phase"])}), _dashboard(folder))
     return None
 
 

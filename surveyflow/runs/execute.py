@@ -11,7 +11,7 @@ from typing import Any
 from surveyflow.errors import OutputError
 from surveyflow.measuring.orders import mosaic_payload, tile_to_json
 from surveyflow.models.store import ModelStore
-from surveyflow.output.run_folders import RunFolder
+from surveyflow.output.run_folders import Phase, RunFolder
 from surveyflow.output.units import read_receipt
 from surveyflow.output.worklists import write_worklist
 from surveyflow.planning.plan import Decision, Plan
@@ -138,7 +138,7 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
     ]
     sizes = {planned.name: planned.n_sources for planned, _ in todo}
     done, failures = [], {}
-    for result in reporter.follow("units", jobs, executor.run(jobs), sizes):
+    for result in reporter.follow(Phase.UNITS, jobs, executor.run(jobs), sizes):
         _log(result)
         if result.error is None:
             done.append(result.value)

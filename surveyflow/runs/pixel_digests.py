@@ -11,6 +11,7 @@ from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import box_to_json, mosaic_payload
 from surveyflow.output.digest_cache import DigestCache
+from surveyflow.output.run_folders import Phase
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.execute import LateExecutor
 from surveyflow.runs.preflight import Survey
@@ -65,7 +66,7 @@ def window_digests(
         return known
     saved = time.monotonic()
     try:
-        for result in reporter.follow("digest", jobs, executor.run(jobs)):
+        for result in reporter.follow(Phase.DIGEST, jobs, executor.run(jobs)):
             if result.error is not None:
                 raise MosaicError(f"The pixels of {result.job.name} could not be read: {result.error}")
             window = windows[result.job.name]

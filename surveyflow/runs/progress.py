@@ -30,7 +30,7 @@ class Reporter:
 
     def tell_of_workers(self, message: str) -> None:
         """Pass on what an operator should know of the workers."""
-        self.tell(Progress("workers", message=message))
+        self.tell(Progress(Phase.WORKERS, message=message))
 
     def follow(
         self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None

@@ -18,7 +18,7 @@ from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.heartbeats import sweep_heartbeats
 from surveyflow.output.lock import RunLock
-from surveyflow.output.run_folders import Progress, RunFolder, new_run_id
+from surveyflow.output.run_folders import Phase, Progress, RunFolder, new_run_id
 from surveyflow.output.units import sweep
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
@@ -202,9 +202,9 @@ def _reporting_the_end(reporter: Reporter) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reporter.tell(Progress("stopped", message=str(error) or type(error).__name__))
+        reporter.tell(Progress(Phase.STOPPED, message=str(error) or type(error).__name__))
         raise
-    reporter.tell(Progress("done"))
+    reporter.tell(Progress(Phase.DONE))
 
 
 def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
@@ -247,7 +247,7 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
             f"None of the {len(outcome.failures)} units could be finished, so nothing was published. "
             f"The first to fail was {name}: {error}"
         )
-    run.reporter.tell(Progress("publish", message=run.survey.workflow.survey.release))
+    run.reporter.tell(Progress(Phase.PUBLISH, message=run.survey.workflow.survey.release))
     revision = _publish(run, outcome)
     return _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
 
