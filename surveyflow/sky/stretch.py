@@ -46,7 +46,7 @@ class Softening(Enum):
 
     IN_FLUX = "the images' unit"
     IN_NOISE = "the cutout's sky rms"
-    WITHOUT_EFFECT = "nothing: it has no effect"
+    WITHOUT_EFFECT = "no unit: it has no effect"
 
 
 class Stretch(Code):

@@ -106,7 +106,7 @@ class WeightsOrigin(Code):
 
     FERREIRA2022 = (
         "ferreira2022",
-        "the authors' weights (Ferreira+22), known by their files' digests or, if the notes say so, on the importer's word",
+        "the authors' weights (Ferreira+22), recognised by their files' digests, or declared so at import as the notes then say",
     )
     SIMULATED = (
         "simulated",

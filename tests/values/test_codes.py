@@ -39,9 +39,14 @@ def test_a_file_of_settings_may_hold_the_word_itself_only():
         Table.model_validate_json('{"stretch": "sqrt"}', strict=True)
 
 
-@pytest.mark.parametrize("code", [*Stretch, *WeightsOrigin])
-def test_the_reference_of_cards_gives_every_code_with_its_meaning(code):
-    assert f"| `{code}` | {code.meaning} |" in MODELS_PAGE
+@pytest.mark.parametrize("origin", WeightsOrigin)
+def test_the_reference_of_cards_gives_every_origin_with_its_meaning(origin):
+    assert f"| `{origin}` | {origin.meaning} |" in MODELS_PAGE
+
+
+@pytest.mark.parametrize("stretch", Stretch)
+def test_the_reference_of_cards_gives_every_stretch_with_its_formula_and_the_unit_of_its_softening(stretch):
+    assert f"| `{stretch}` | {stretch.meaning} | {stretch.softening.value} |" in MODELS_PAGE
 
 
 def test_only_the_authors_weights_are_called_ferreira22():
