@@ -205,7 +205,7 @@ def test_models_that_take_other_cutouts_cannot_be_used_together(mergers_only):
 @needs_native_core
 def test_a_contamination_model_is_verified_and_loaded_like_any_other(survey):
     folder = survey.folder / "models" / "contamination" / "F814W" / "EGS"
-    assert api.verified_card(folder).contamination.truth == "sky_sigma"
+    assert api.show_models(folder).contamination.truth == "sky_sigma"
     model = surveyflow.load_model(folder, engine="fft")
     draws = model.draw(model.features(np.zeros((1, 128, 128), np.float32)), np.array([7], np.uint64), 5, 1)
     assert draws.shape == (1, 5, 6)

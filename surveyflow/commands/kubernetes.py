@@ -21,17 +21,16 @@ def render(
     profile: Annotated[Path, typer.Option(help="Profile file (TOML) of kind kubernetes.", show_default=False)],
 ) -> None:
     """Print the manifests for kubectl apply, and change nothing."""
-    from surveyflow.runs.render_jobs import prepare_manifests
+    from surveyflow import api
 
-    typer.echo(prepare_manifests(workflow, profile), nl=False)
+    typer.echo(api.render_kubernetes(workflow, profile), nl=False)
 
 
 @app.command()
 def certificates(
     folder: Annotated[Path, typer.Argument(help="Folder to write them to.", metavar="DIR", show_default=False)],
 ) -> None:
-    """Make a new key and certificate, for a Secret by which client, scheduler and workers know each other."""
-    from surveyflow.sites.certificates import write_certificates
+    """Make a new key and certificate for a Secret; client, scheduler and workers accept only holders of it."""
+    from surveyflow import api
 
-    write_certificates(folder)
-    typer.echo(folder)
+    typer.echo(api.kubernetes_certificates(folder))

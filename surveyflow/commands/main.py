@@ -1,49 +1,17 @@
-"""The command line: verbs, what they print, and exit codes."""
+"""The command line: its options, its verbs, and exit codes."""
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from surveyflow import __version__
-from surveyflow.commands import (
-    fractions as fraction_commands,
-)
-from surveyflow.commands import (
-    kubernetes as kubernetes_commands,
-)
-from surveyflow.commands import (
-    models as model_commands,
-)
-from surveyflow.commands import (
-    releases as release_commands,
-)
-from surveyflow.commands import (
-    slurm as slurm_commands,
-)
-from surveyflow.commands import (
-    training as training_commands,
-)
-from surveyflow.commands.options import EngineOption, PrecisionOption
+from surveyflow.commands import catalogs, kubernetes, models, releases, runs, slurm, training
 from surveyflow.errors import SurveyflowError
-from surveyflow.values.codes import EngineName, Precision
-
-if TYPE_CHECKING:
-    from surveyflow.api import SurveyStatus
-    from surveyflow.output.heartbeats import GpuUse, Heartbeat
-    from surveyflow.planning.plan import Plan
-    from surveyflow.runs.doctor import Check, WorkerCheckup
-    from surveyflow.runs.run import RunResult
 
 app = typer.Typer(
     name="surveyflow",
@@ -54,33 +22,23 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(model_commands.app)
-app.add_typer(release_commands.app)
-app.add_typer(slurm_commands.app)
-app.add_typer(kubernetes_commands.app)
-app.command()(fraction_commands.fractions)
-app.command()(training_commands.simulate)
-app.command()(training_commands.train)
-app.command()(training_commands.tune)
-app.command()(training_commands.evaluate)
-
-
-WorkflowFile = Annotated[
-    Path,
-    typer.Argument(help="Workflow file (TOML), or a revision's manifest.json.", metavar="WORKFLOW", show_default=False),
-]
-OutputRoot = Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)]
-ReleaseOption = Annotated[
-    str | None,
-    typer.Option(help="Release to use instead of the workflow's; latest: the newest complete one.", metavar="NAME|latest"),
-]
-OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
-ProfileOption = Annotated[str, typer.Option(help="Where to run: local, local-gpu, serial, or a profile file (TOML).")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-RereadOption = Annotated[
-    bool, typer.Option("--reread", help="Read every pixel, whatever is remembered of files that seem unchanged.")
-]
-IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: say nothing if nothing has changed.")]
+for verb in (
+    runs.demo,
+    runs.validate,
+    runs.plan,
+    runs.run,
+    runs.status,
+    runs.doctor,
+    catalogs.report,
+    catalogs.fractions,
+    training.simulate,
+    training.train,
+    training.tune,
+    training.evaluate,
+):
+    app.command()(verb)
+for group in (models, releases, slurm, kubernetes):
+    app.add_typer(group.app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -103,168 +61,6 @@ def options(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)
     if debug:
         logging.getLogger("surveyflow").setLevel(logging.DEBUG)
-
-
-@app.command()
-def demo(
-    folder: Annotated[Path, typer.Argument(help="New folder for the demo.", metavar="DIR")] = Path("surveyflow-demo"),
-    profile: ProfileOption = "local",
-    engine: EngineOption = EngineName.AUTO,
-    as_json: JsonOption = False,
-) -> None:
-    """Simulate a small survey, run it, and show the catalog and the report."""
-    from surveyflow import api
-    from surveyflow.commands.progress import progress_listener
-
-    typer.echo(f"Simulating a survey and running it in {folder}", err=True)
-    with progress_listener() as listener:
-        result = api.demo(folder, profile=profile, engine=engine, listeners=[listener])
-    if as_json:
-        _print_json(result.as_json())
-    else:
-        _print_run(result)
-        typer.echo(f"workflow  {folder / 'workflow.toml'}")
-    raise typer.Exit(result.exit_code)
-
-
-@app.command()
-def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: JsonOption = False) -> None:
-    """Check a workflow and all that it names, without changing anything."""
-    from surveyflow import api
-
-    chosen, told = _choose(workflow, release)
-    valid = api.validate(workflow, release=chosen)
-    if as_json:
-        _print_json(asdict(valid) | told)
-        return
-    typer.echo(f"{workflow} is valid: survey {valid.name}, release {valid.release}")
-    for name, count in valid.sources.items():
-        typer.echo(f"  {name}: {count} sources")
-    for name, (rows, columns) in valid.mosaics.items():
-        models = valid.models.get(name, "none"), valid.contamination_models.get(name, "no contamination model")
-        typer.echo(f"  {name}: {columns} x {rows} pixels, model {models[0]}, {models[1]}")
-    for warning in valid.warnings:
-        typer.echo(f"  note: {warning}")
-
-
-@app.command()
-def plan(
-    workflow: WorkflowFile,
-    release: ReleaseOption = None,
-    profile: ProfileOption = "local",
-    precision: PrecisionOption = Precision.FLOAT32,
-    reread: RereadOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what a run would do, and why."""
-    from surveyflow import api
-    from surveyflow.commands.progress import progress_listener
-
-    chosen, told = _choose(workflow, release)
-    with progress_listener() as listener:
-        planned = api.plan(workflow, release=chosen, profile=profile, precision=precision, reread=reread, listeners=[listener])
-    if as_json:
-        _print_json({"counts": planned.counts, "units": planned.as_json()} | told)
-    else:
-        _print_plan(planned)
-
-
-@app.command()
-def run(
-    workflow: WorkflowFile,
-    release: ReleaseOption = None,
-    output: OutputOption = None,
-    profile: ProfileOption = "local",
-    engine: EngineOption = EngineName.AUTO,
-    precision: PrecisionOption = Precision.FLOAT32,
-    reread: RereadOption = False,
-    if_changed: IfChangedOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Turn a survey into a published catalog; what has been done before is kept. A manifest's tables are made again."""
-    from surveyflow import api
-    from surveyflow.commands.progress import progress_listener
-
-    chosen, told = _choose(workflow, release)
-    with progress_listener() as listener:
-        result = api.run(
-            workflow,
-            release=chosen,
-            output=output,
-            profile=profile,
-            engine=engine,
-            precision=precision,
-            reread=reread,
-            listeners=[listener],
-        )
-    if as_json:
-        _print_json(result.as_json() | told)
-    elif result.published or not if_changed:
-        _print_run(result)
-    raise typer.Exit(result.exit_code)
-
-
-@app.command()
-def status(root: OutputRoot, as_json: JsonOption = False) -> None:
-    """Say what is published, how far the newest run has come, and what its workers are at; from files alone."""
-    from surveyflow import api
-
-    found = api.status(root)
-    if as_json:
-        _print_json(found.as_json(time.time()))
-    else:
-        _print_status(found, time.time())
-
-
-@app.command()
-def report(
-    root: OutputRoot,
-    release: Annotated[str, typer.Option(help="latest, a release or a revision.")] = "latest",
-    output: Annotated[Path | None, typer.Option(help="Path of the page.", show_default="ROOT/reports/REVISION.html")] = None,
-) -> None:
-    """Write the report page of a published revision."""
-    from surveyflow import api
-
-    typer.echo(api.report(root, release=release, output=output))
-
-
-@app.command()
-def doctor(
-    profile: Annotated[
-        str | None,
-        typer.Option(help="Look where this profile's workers run, and compare them with this machine.", show_default=False),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what this machine, or a profile's workers, offer, and what is missing."""
-    from surveyflow.runs.doctor import check_machine, check_workers
-
-    if profile is None:
-        checks = check_machine()
-        if as_json:
-            _print_json([asdict(check) for check in checks])
-        else:
-            _print_checks(checks)
-        return
-    found = check_workers(profile)
-    if as_json:
-        _print_json([asdict(worker) for worker in found])
-    else:
-        _print_workers(found)
-
-
-def _print_checks(checks: Iterable[Check]) -> None:
-    for check in checks:
-        typer.echo(f"{'ok  ' if check.good else 'note'} {check.name:12} {check.found}")
-
-
-def _print_workers(found: Sequence[WorkerCheckup]) -> None:
-    for worker in found:
-        typer.echo(" ".join(filter(None, ["worker", worker.worker, worker.host and f"on {worker.host}", worker.pool])))
-        _print_checks(worker.checks)
-    troubled = [worker.worker for worker in found if not worker.good]
-    if troubled:
-        typer.echo(f"WARNING: {len(troubled)} of {len(found)} workers need a look: {', '.join(troubled)}", err=True)
 
 
 def main() -> None:
@@ -294,90 +90,3 @@ def _explain(error: SurveyflowError) -> None:
     typer.echo(f"{len(lines)} problems:", err=True)
     for line in lines:
         typer.echo(f"  - {line}", err=True)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, default=str))
-
-
-def _choose(workflow: Path, release: str | None) -> tuple[str | None, dict[str, Any]]:
-    """Find the release that ``latest`` means, say what was skipped, and return what ``--json`` says of it."""
-    if release != "latest":
-        return release, {}
-    from surveyflow import api
-
-    choice = api.find_release(workflow)
-    for skipped in choice.skipped:
-        typer.echo(str(skipped), err=True)
-    return choice.release, {"discovery": choice.as_json()}
-
-
-def _print_run(result: RunResult) -> None:
-    if not result.published:
-        typer.echo(f"Nothing has changed since {result.revision}.")
-    units = ", ".join(f"{count} {name}" for name, count in result.units.items())
-    typer.echo(f"revision  {result.revision}")
-    typer.echo(f"units     {units}")
-    typer.echo(f"rows      {result.rows} ({', '.join(f'{count} {name}' for name, count in result.status.items())})")
-    if result.flags:
-        typer.echo(f"flags     {', '.join(f'{count} {name}' for name, count in result.flags.items())}")
-    typer.echo(f"weights   {', '.join(result.weights_origin) or 'none'}")
-    typer.echo(f"catalog   {result.path}")
-    page = result.path / "report.html"
-    typer.echo(f"report    {page if page.exists() else 'could not be made: surveyflow report ROOT says why'}")
-    for name, error in result.failed_units.items():
-        typer.echo(f"failed    {name}: {error}")
-
-
-def _print_plan(planned: Plan) -> None:
-    for unit in planned.units:
-        typer.echo(f"{unit.decision.value:5} {unit.name:40} {unit.n_sources:7d} sources  {unit.reason}")
-    typer.echo(", ".join(f"{count} to {name}" for name, count in planned.counts.items()))
-
-
-def _print_status(found: SurveyStatus, now: float) -> None:
-    if found.published is None:
-        typer.echo("published nothing yet")
-    else:
-        typer.echo(f"published {found.published.name}: {found.published.n_rows} rows in {found.published.path}")
-    progress = found.last_run.progress
-    typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
-    typer.echo(f"updated   {found.last_run.updated}")
-    if found.at_work:
-        typer.echo("state     at work")
-    elif progress.phase.is_last:
-        typer.echo("state     ended")
-    else:
-        typer.echo("state     ended without a word: it was killed. Nothing is lost: run again to continue")
-    if found.last_run.dashboard and found.at_work:
-        typer.echo(f"dashboard {found.last_run.dashboard}")
-    for pool, beats in _by_pool(found.workers).items():
-        _print_pool(pool, beats, now)
-
-
-def _by_pool(workers: Iterable[Heartbeat]) -> dict[str, list[Heartbeat]]:
-    pools: dict[str, list[Heartbeat]] = {}
-    for beat in workers:
-        pools.setdefault(beat.pool, []).append(beat)
-    return pools
-
-
-def _print_pool(pool: str, beats: list[Heartbeat], now: float) -> None:
-    silent = [beat for beat in beats if beat.is_silent(now)]
-    busy = sum(bool(beat.job) for beat in beats if beat not in silent)
-    done, failed = sum(beat.done for beat in beats), sum(beat.failed for beat in beats)
-    typer.echo(f"pool      {pool}: {len(beats) - len(silent)} workers, {busy} busy, {done} jobs done, {failed} failed")
-    for beat in beats:
-        typer.echo(f"  {beat.worker}: {_doing(beat, now)}, {beat.memory_mb:.0f} MB{''.join(map(_gpu, beat.gpus))}")
-
-
-def _doing(beat: Heartbeat, now: float) -> str:
-    if beat.is_silent(now):
-        return f"silent for {timedelta(seconds=round(now - beat.time))}; the last it was at was {beat.job or 'nothing'}"
-    if beat.job_since is None:
-        return "waits"
-    return f"{beat.job} for {timedelta(seconds=max(0, round(now - beat.job_since)))}"
-
-
-def _gpu(use: GpuUse) -> str:
-    return f", GPU {use.name}: {use.busy_percent:.0f} % busy, {use.memory_mb:.0f} of {use.memory_total_mb:.0f} MB"

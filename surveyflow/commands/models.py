@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surveyflow.commands.options import JsonOption, print_json
 from surveyflow.sky.stretch import Stretch
 from surveyflow.values.codes import WeightsOrigin
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(name="models", help="Import, list, show and check models.", no_args_is_help=True, rich_markup_mode=None)
 
 StoreFolder = Annotated[Path, typer.Argument(help="Folder of a model store.", metavar="STORE", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
@@ -28,7 +27,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 @app.command("import")
 def import_models(
-    folder: Annotated[Path, typer.Argument(help="Folder with SavedModels, here or below.", metavar="DIR", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder with SavedModels, at any depth.", metavar="DIR", show_default=False)],
     store: Annotated[Path, typer.Option(help="Model store to write to.", show_default=False)],
     stretch: Annotated[
         Stretch,
@@ -39,15 +38,15 @@ def import_models(
     ],
     softening: Annotated[float, typer.Option(help="Softening of the stretch, in the images' unit or the sky rms.")] = 1.0,
     task: Annotated[str | None, typer.Option(help="Task, if not merger.")] = None,
-    field: Annotated[str | None, typer.Option(help="Field, if the folders do not say it.")] = None,
-    instrument: Annotated[str | None, typer.Option(help="Instrument, if the folders do not say it.")] = None,
+    field: Annotated[str | None, typer.Option(help="Field, if the folders' names do not give it.")] = None,
+    instrument: Annotated[str | None, typer.Option(help="Instrument, if the folders' names do not give it.")] = None,
     band: Annotated[str | None, typer.Option(help="Filter of the training images, if not the instrument's.")] = None,
     pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, if not the instrument's.")] = None,
     redshift_range: Annotated[
         tuple[float, float] | None, typer.Option(help="Low and high redshift, if not the instrument's.")
     ] = None,
     class_names: Annotated[
-        str | None, typer.Option(help="Outputs in column order, with commas between; post_merger,star_forming if left out.")
+        str | None, typer.Option(help="Outputs in column order, separated by commas; post_merger,star_forming if left out.")
     ] = None,
     unit: Annotated[str | None, typer.Option(help="BUNIT of the training images, if not the instrument's.")] = None,
     sky_rms: Annotated[
@@ -59,11 +58,15 @@ def import_models(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models that are there.")] = False,
     run_original: Annotated[
-        bool, typer.Option("--run-original", help="Also run each file's own graph and compare features. It is code.")
+        bool,
+        typer.Option(
+            "--run-original",
+            help="Also run each file's own graph and compare features. A graph is code: only for files that you trust.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the authors' SavedModels into a store; only their variables are read."""
+    """Import the authors' SavedModels into a store; only their variables are read."""
     from surveyflow import api
 
     given = {
@@ -82,12 +85,12 @@ def import_models(
         folder, store, stretch=stretch, softening=softening, overwrite=overwrite, run_original=run_original, **card
     )
     if as_json:
-        _print_json([{"model": one.card.model_id, "parity": one.parity and asdict(one.parity)} for one in imported])
+        print_json([{"model": one.card.model_id, "parity": one.parity and asdict(one.parity)} for one in imported])
         return
     for one in imported:
         differs = "" if one.parity is None else f"  features within {one.parity.relative_difference:.1e} of the original"
         typer.echo(f"imported {one.card.model_id}{differs}")
-    typer.echo("The stretch is your word, not the files': see surveyflow models check.")
+    typer.echo("The files do not say which stretch is right: check yours with surveyflow models check.")
     if not all(one.parity is None or one.parity.passed for one in imported):
         typer.echo("Error: features differ from the original's by more than the tolerance; see parity.json.", err=True)
         raise typer.Exit(1)
@@ -100,7 +103,7 @@ def list_models(store: StoreFolder, as_json: JsonOption = False) -> None:
 
     cards = api.list_models(store)
     if as_json:
-        _print_json({str(key): _card_as_json(card) for key, card in cards.items()})
+        print_json({str(key): _card_as_json(card) for key, card in cards.items()})
         return
     for key, card in cards.items():
         low, high = card.redshift_range
@@ -114,12 +117,12 @@ def show(
     folder: Annotated[Path, typer.Argument(help="A model's folder.", metavar="MODEL", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a model's card, its weights' digest verified."""
+    """Show a model's card, after checking its weights' digest."""
     from surveyflow import api
 
-    card = api.verified_card(folder)
+    card = api.show_models(folder)
     if as_json:
-        _print_json(_card_as_json(card))
+        print_json(_card_as_json(card))
     else:
         typer.echo((folder / "card.toml").read_text().rstrip())
 
@@ -132,12 +135,12 @@ def check(
     softening: Annotated[list[float] | None, typer.Option(help="To try beside the card's; may be repeated.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find which stretch the models were trained with: their first normalisation remembers it."""
+    """Find which stretch the models were trained with, from the statistics that their first batch normalisation holds."""
     from surveyflow import api
 
     checks = api.check_models(store, workflow, n_cutouts=cutouts, softenings=softening or [1.0])
     if as_json:
-        _print_json([_check_as_json(one) for one in checks])
+        print_json([_check_as_json(one) for one in checks])
     else:
         for one in checks:
             _print_check(one)
@@ -183,7 +186,3 @@ def _check_as_json(one: StretchCheck) -> dict[str, Any]:
 
 def _card_as_json(card: ModelCard) -> dict[str, Any]:
     return asdict(card) | {"key": str(card.key), "model_id": card.model_id}
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, default=str))

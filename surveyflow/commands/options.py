@@ -1,12 +1,31 @@
-"""Options that several verbs of the command line take."""
+"""Arguments and options that several verbs of the command line take."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from surveyflow.values.codes import EngineName, Precision
 
+WorkflowFile = Annotated[
+    Path,
+    typer.Argument(help="Workflow file (TOML), or a revision's manifest.json.", metavar="WORKFLOW", show_default=False),
+]
+OutputRoot = Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)]
+ReleaseOption = Annotated[
+    str | None,
+    typer.Option(help="Release to use instead of the workflow's; latest: the newest complete one.", metavar="NAME|latest"),
+]
+RevisionOption = Annotated[str, typer.Option(help="latest, a release or a revision.")]
+ProfileOption = Annotated[str, typer.Option(help="Where to run: local, local-gpu, serial, or a profile file (TOML).")]
 EngineOption = Annotated[EngineName, typer.Option(help=f"What computes the networks. {EngineName.explained()}.")]
 PrecisionOption = Annotated[Precision, typer.Option(help=f"Precision of the networks' trunks. {Precision.explained()}.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON; what JSON does not know is printed as text."""
+    typer.echo(json.dumps(value, default=str))

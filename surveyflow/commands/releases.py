@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surveyflow.commands.options import JsonOption, OutputRoot, print_json
+
 if TYPE_CHECKING:
     from surveyflow.releases.comparison import Columns, Difference, SourceName
-    from surveyflow.releases.inventory import Holding
+    from surveyflow.releases.inventory import Inventory, StoredRevision
     from surveyflow.releases.pruning import Pruning
     from surveyflow.releases.verify import Verdict
 
@@ -22,26 +22,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-OutputRoot = Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
 
 @app.command("list")
 def list_releases(root: OutputRoot, as_json: JsonOption = False) -> None:
     """List the revisions, the oldest first; an asterisk marks the one that readers get. Damaged ones come last."""
-    from surveyflow.releases.inventory import take_inventory
-    from surveyflow.releases.revisions import readable_revisions
+    from surveyflow import api
 
-    holdings = take_inventory(root)
-    _, damaged = readable_revisions(root)
+    inventory = api.list_releases(root)
     if as_json:
-        about_damaged = [{"revision": name, "latest": False, "damage": damage} for name, damage in damaged.items()]
-        _print_json([holding.as_json() for holding in holdings] + about_damaged)
-        return
-    for holding in holdings:
-        typer.echo(_holding_line(holding))
-    for name, damage in damaged.items():
-        typer.echo(f"  {name:16} DAMAGED: {damage}")
+        print_json(inventory.as_json())
+    else:
+        _print_inventory(inventory)
 
 
 @app.command()
@@ -52,11 +43,11 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Say how two revisions differ: rows added, removed and changed, and by how much the results moved."""
-    from surveyflow.releases.comparison import compare
+    from surveyflow import api
 
-    difference = compare(root, before, after)
+    difference = api.diff_releases(root, before, after)
     if as_json:
-        _print_json(difference.as_json())
+        print_json(difference.as_json())
     else:
         _print_difference(difference)
 
@@ -68,13 +59,11 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Read revisions back and check files, digests, schema, order, counts and that no source occurs twice."""
-    from surveyflow.releases.revisions import find, revision_names
-    from surveyflow.releases.verify import judge
+    from surveyflow import api
 
-    names = [find(root, release).name] if release is not None else revision_names(root) or [find(root).name]
-    verdicts = [judge(root / "releases" / name) for name in names]
+    verdicts = api.verify_releases(root, release)
     if as_json:
-        _print_json([asdict(verdict) for verdict in verdicts])
+        print_json([asdict(verdict) for verdict in verdicts])
     else:
         _print_verdicts(verdicts)
     raise typer.Exit(int(any(verdict.problems for verdict in verdicts)))
@@ -89,18 +78,16 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Give readers an earlier revision again, after checking it; nothing is removed."""
-    from surveyflow.releases.rollback import roll_back
+    from surveyflow import api
 
-    done = roll_back(root, to)
+    done = api.rollback_releases(root, to)
     if as_json:
-        _print_json({"before": done.before, "after": done.after.name, "rows": done.after.n_rows})
+        print_json({"before": done.before, "after": done.after.name, "rows": done.after.n_rows})
         return
     typer.echo(
         f"latest is now {done.after.name} ({done.after.n_rows} rows); it was {done.before or 'nothing'}, which was not removed."
     )
-    typer.echo(
-        "The next run publishes what its workflow and inputs say, whatever was rolled back: mend those, or stop its schedule."
-    )
+    typer.echo("The next run publishes again what its workflow and inputs give: correct those, or stop its schedule.")
 
 
 @app.command()
@@ -111,26 +98,28 @@ def prune(
     as_json: JsonOption = False,
 ) -> None:
     """Remove old revisions, and results that neither a kept revision nor an unfinished run needs."""
-    from surveyflow.releases.pruning import plan_pruning
-    from surveyflow.releases.pruning import prune as carry_out
+    from surveyflow import api
 
-    pruning = carry_out(root, keep) if apply else plan_pruning(root, keep)
+    pruning = api.prune_releases(root, keep=keep, apply=apply)
     if as_json:
-        _print_json(pruning.as_json() | {"applied": apply})
+        print_json(pruning.as_json() | {"applied": apply})
     else:
         _print_pruning(pruning, apply)
 
 
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value))
+def _print_inventory(inventory: Inventory) -> None:
+    for stored in inventory.revisions:
+        typer.echo(_revision_line(stored))
+    for name, damage in inventory.damaged.items():
+        typer.echo(f"  {name:16} DAMAGED: {damage}")
 
 
-def _holding_line(holding: Holding) -> str:
-    revision = holding.revision
+def _revision_line(stored: StoredRevision) -> str:
+    revision = stored.revision
     counts = ", ".join(f"{count} {status}" for status, count in revision.status_counts.items())
-    size = f"{holding.n_bytes / 1e6:.1f} MB, {holding.n_new_bytes / 1e6:.1f} MB of it new"
+    size = f"{stored.n_bytes / 1e6:.1f} MB, {stored.n_new_bytes / 1e6:.1f} MB of it new"
     return (
-        f"{'*' if holding.is_latest else ' '} {revision.name:16} {revision.created:25} {revision.n_rows} rows ({counts})  {size}"
+        f"{'*' if stored.is_latest else ' '} {revision.name:16} {revision.created:25} {revision.n_rows} rows ({counts})  {size}"
     )
 
 

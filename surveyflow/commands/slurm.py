@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from surveyflow.commands.options import PrecisionOption
+from surveyflow.commands.options import JsonOption, PrecisionOption, print_json
 from surveyflow.values.codes import Precision
 
 app = typer.Typer(
@@ -22,7 +21,6 @@ app = typer.Typer(
 
 WorkflowFile = Annotated[Path, typer.Argument(help="Workflow file (TOML).", metavar="WORKFLOW", show_default=False)]
 ProfileOption = Annotated[Path, typer.Option(help="Profile file (TOML) of kind slurm.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 @app.command()
@@ -33,11 +31,11 @@ def render(
     as_json: JsonOption = False,
 ) -> None:
     """Print exactly what would be submitted, and change nothing."""
-    from surveyflow.runs.render_jobs import prepare_submission
+    from surveyflow import api
 
-    submission = prepare_submission(workflow, profile, precision=precision)
+    submission = api.render_slurm(workflow, profile, precision=precision)
     if as_json:
-        typer.echo(json.dumps({"folder": str(submission.folder), "files": dict(submission.files)}))
+        print_json({"folder": str(submission.folder), "files": dict(submission.files)})
     else:
         typer.echo(str(submission), nl=False)
 
@@ -51,18 +49,14 @@ def submit(
 ) -> None:
     """Check the workflow, and put its jobs into the queue; submitted again, they continue where they were."""
     from surveyflow import api
-    from surveyflow.runs.render_jobs import prepare_submission
-    from surveyflow.sites.slurm.submit import submit as submit_jobs
 
-    submission = prepare_submission(workflow, profile, precision=precision)
-    api.validate(workflow)
-    jobs = submit_jobs(submission)
+    jobs = api.submit_slurm(workflow, profile, precision=precision)
     if as_json:
-        typer.echo(json.dumps({"folder": str(submission.folder)} | asdict(jobs)))
+        print_json(asdict(jobs))
         return
     typer.echo(f"head    {jobs.head}  scheduler and driver")
     for name, job in jobs.pools.items():
         typer.echo(f"pool    {job}  {name}")
-    if submission.routing:
-        typer.echo(submission.routing)
-    typer.echo(f"folder  {submission.folder}  logs, certificates, result.json in the end")
+    if jobs.routing:
+        typer.echo(jobs.routing)
+    typer.echo(f"folder  {jobs.folder}  logs, certificates, and in the end result.json")

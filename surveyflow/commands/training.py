@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow.commands.options import EngineOption
+from surveyflow.commands.options import EngineOption, JsonOption, print_json
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:
@@ -19,17 +18,16 @@ if TYPE_CHECKING:
     from surveyflow.training.records.record_index import RecordIndex
 
 SimulationFile = Annotated[Path, typer.Argument(help="Simulation file (TOML).", metavar="C", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def simulate(
     file: SimulationFile,
     processes: Annotated[
-        int | None, typer.Option(help="Processes that draw.", min=1, show_default="as many as there are cores")
+        int | None, typer.Option(help="Number of processes that simulate.", min=1, show_default="as many as there are cores")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate galaxies with known truth as records to train on; what is whole already is kept."""
+    """Simulate galaxies with known truth as records to train on; complete files are kept."""
     from surveyflow import api
     from surveyflow.commands.progress import counting_listener
     from surveyflow.settings.simulation import load_simulation
@@ -38,9 +36,9 @@ def simulate(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     simulation = load_simulation(file)
     with counting_listener("simulating") as count:
-        index = api.simulate_records(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
+        index = api.simulate(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
     if as_json:
-        typer.echo(json.dumps(_summary(simulation.output, index)))
+        print_json(_summary(simulation.output, index))
     else:
         _print_records(simulation.output, index)
 
@@ -61,7 +59,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another model of the same key.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on records and write it into its store; one that was stopped goes on where it was."""
+    """Train a model on records and write it into its store; a stopped training continues where it was."""
     from surveyflow import api
     from surveyflow.settings.training import load_training
 
@@ -70,7 +68,7 @@ def train(
     trained = api.train(file, overwrite=overwrite, listener=_tell_epoch)
     if as_json:
         told = {"model": trained.card.model_id, "store": str(training.output.store), "best": dict(trained.best)}
-        typer.echo(json.dumps(told | {"history": [dict(entry) for entry in trained.history]}))
+        print_json(told | {"history": [dict(entry) for entry in trained.history]})
     else:
         typer.echo(f"model     {trained.card.model_id}")
         typer.echo(f"store     {training.output.store}")
@@ -98,7 +96,7 @@ def evaluate(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     evaluated = api.evaluate(file, engine=engine)
     if as_json:
-        typer.echo(json.dumps(evaluated.document))
+        print_json(evaluated.document)
         return
     for table in evaluation_tables(evaluated.document):
         typer.echo(as_text(table) + "\n")
@@ -113,14 +111,14 @@ def tune(
     profile: Annotated[str, typer.Option(help="Where trials run: name or path of a profile.")] = "serial",
     as_json: JsonOption = False,
 ) -> None:
-    """Search for settings that train a better model; a search that was stopped goes on where it was."""
+    """Search for settings that train a better model; a stopped search continues where it was."""
     from surveyflow import api
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     tuned = api.tune(file, profile=profile, listener=lambda trial: typer.echo(_trial_told(trial), err=True))
     if as_json:
         trials = [asdict(trial) for trial in tuned.trials]
-        typer.echo(json.dumps({"trials": trials, "best": tuned.best.number, "file": str(tuned.file)}))
+        print_json({"trials": trials, "best": tuned.best.number, "file": str(tuned.file)})
         return
     for trial in tuned.trials:
         typer.echo(_trial_told(trial))

@@ -49,11 +49,6 @@ class Check:
     good: bool
 
 
-def check_machine() -> list[Check]:
-    """Look at everything that a run on this machine depends on."""
-    return [_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch()]
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a worker found where it runs.
@@ -97,6 +92,12 @@ class WorkerCheckup:
     def good(self) -> bool:
         """Whether a run needs nothing more of any of it."""
         return all(check.good for check in self.checks)
+
+
+def check_this_machine() -> WorkerCheckup:
+    """Look at everything that a run on this machine depends on."""
+    checks = (_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
+    return WorkerCheckup("this machine", platform.node(), "", checks)
 
 
 def check_workers(profile: str | Path) -> list[WorkerCheckup]:

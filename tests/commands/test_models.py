@@ -51,7 +51,7 @@ def test_show_refuses_weights_that_are_not_the_cards(store):
     folder = store.folder(KEY)
     shutil.copy(store.folder(ModelKey("merger", "COSMOS", "F814W")) / "weights.safetensors", folder)
     with pytest.raises(ModelError, match="weights"):
-        api.verified_card(folder)
+        api.show_models(folder)
 
 
 @pytest.fixture(scope="module")

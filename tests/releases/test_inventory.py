@@ -71,7 +71,7 @@ def test_without_hard_links_revisions_are_copied(tmp_path, monkeypatch):
 def test_an_inventory_tells_new_from_shared_and_marks_the_latest(tmp_path):
     for _ in range(2):
         publish_rows(tmp_path, 300)
-    first, second = take_inventory(tmp_path)
+    first, second = take_inventory(tmp_path).revisions
     assert first.n_new_bytes == first.n_bytes
     shared = sum(path.stat().st_size for path in second.revision.path.rglob("*") if path.is_file() and path.stat().st_nlink > 1)
     assert second.n_new_bytes == second.n_bytes - shared

@@ -25,7 +25,7 @@ CARDS = [card(Architecture())]
 def test_machine_without_an_engine_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
     monkeypatch.setattr(fft_engine, "absence", lambda: "it was not built")
-    found = {check.name: check for check in checkup.check_machine()}["engine"]
+    found = {check.name: check for check in checkup.check_this_machine().checks}["engine"]
     assert not found.good
     assert "nosuchframework" in found.found
     assert "not built" in found.found
@@ -38,7 +38,7 @@ def test_machine_without_a_framework_runs_the_native_core(monkeypatch):
         pytest.skip("the native core was not built here")
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = {check.name: check for check in checkup.check_machine()}["engine"]
+    found = {check.name: check for check in checkup.check_this_machine().checks}["engine"]
     assert found.good
     assert found.found.startswith("fft")
     preflight.check_engine(EngineChoice(), CARDS)
@@ -64,7 +64,7 @@ def test_every_network_of_a_survey_is_looked_at(monkeypatch):
 
 def test_machine_without_galsim_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr(checkup, "find_spec", lambda _: None)
-    found = {check.name: check for check in checkup.check_machine()}["simulation"]
+    found = {check.name: check for check in checkup.check_this_machine().checks}["simulation"]
     assert not found.good
     assert "surveyflow[simulate]" in found.found
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from surveyflow.errors import ClusterError
 from surveyflow.sites.certificates import write_certificates
@@ -28,10 +29,16 @@ class SubmittedJobs:
         Number of the job of scheduler and driver.
     pools
         Numbers of the arrays of workers, by the pools' names.
+    folder
+        Folder of the submission: scripts, logs, certificates, and in the end ``result.json``.
+    routing
+        How units find workers and why, in words; empty if every worker does every unit.
     """
 
     head: str
     pools: Mapping[str, str]
+    folder: Path
+    routing: str = ""
 
 
 def submit(submission: Submission) -> SubmittedJobs:
@@ -54,7 +61,7 @@ def submit(submission: Submission) -> SubmittedJobs:
         (submission.folder / HEAD_ID).write_text(f"{head}\n")
         (submission.folder / POOL_IDS).write_text("".join(f"{pool}\n" for pool in pools))
         _ask("scontrol", "release", head)
-    return SubmittedJobs(head, dict(zip(submission.pools, pools, strict=True)))
+    return SubmittedJobs(head, dict(zip(submission.pools, pools, strict=True)), submission.folder, submission.routing)
 
 
 def _check_free(submission: Submission) -> None:

@@ -1,14 +1,14 @@
-"""The command line's verb for fractions of post-mergers."""
+"""The command line's verbs for published catalogs: report, fractions."""
 
 from __future__ import annotations
 
-import json
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from surveyflow.commands.options import JsonOption, OutputRoot, RevisionOption, print_json
 from surveyflow.errors import InputError
 from surveyflow.values.codes import ClassRule
 
@@ -16,8 +16,19 @@ if TYPE_CHECKING:
     from surveyflow.merger_fractions.measured import FractionBin, Population
 
 
+def report(
+    root: OutputRoot,
+    release: RevisionOption = "latest",
+    output: Annotated[Path | None, typer.Option(help="Path of the page.", show_default="ROOT/reports/REVISION.html")] = None,
+) -> None:
+    """Write the report page of a published revision."""
+    from surveyflow import api
+
+    typer.echo(api.report(root, release=release, output=output))
+
+
 def fractions(
-    root: Annotated[Path, typer.Argument(help="Output folder of a workflow.", metavar="ROOT", show_default=False)],
+    root: OutputRoot,
     *,
     bins: Annotated[str, typer.Option(help="Column that is binned; z is the redshift.")] = "z",
     edges: Annotated[str, typer.Option(help="Edges of the bins, separated by commas; bins are half-open.", show_default=False)],
@@ -39,10 +50,10 @@ def fractions(
     max_flux_pp: Annotated[float | None, typer.Option(help="Largest flux_pp_mean, e-/s/pixel.", show_default=False)] = None,
     max_p_contaminated: Annotated[float | None, typer.Option(help="Largest p_contaminated_mean.", show_default=False)] = None,
     confidence: Annotated[float, typer.Option(help="Probability that an interval holds the truth.")] = 0.6827,
-    release: Annotated[str, typer.Option(help="latest, a release or a revision.")] = "latest",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    release: RevisionOption = "latest",
+    as_json: JsonOption = False,
 ) -> None:
-    """Measure the fraction of galaxies called post-merger, in bins; this is no merger fraction, and the output says why."""
+    """Measure the fraction of galaxies called post-merger, in bins. This is not a merger fraction; the output says why."""
     from surveyflow import api
 
     found = api.fractions(
@@ -59,7 +70,7 @@ def fractions(
         release=release,
     )
     if as_json:
-        typer.echo(json.dumps(found.as_json()))
+        print_json(found.as_json())
     else:
         _print_fractions(found)
 

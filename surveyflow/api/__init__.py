@@ -1,0 +1,47 @@
+"""The functions of the package, one for each verb of the command line, which is a thin layer over them."""
+
+from __future__ import annotations
+
+from surveyflow.api.catalogs import cutouts, fractions, open_catalog, open_draws, read_catalog, report
+from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
+from surveyflow.api.models import check_models, import_legacy, import_models, list_models, load_model, show_models
+from surveyflow.api.releases import diff_releases, list_releases, prune_releases, rollback_releases, verify_releases
+from surveyflow.api.runs import demo, doctor, find_release, plan, run, status, validate
+from surveyflow.api.slurm import render_slurm, submit_slurm
+from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
+
+__all__ = [
+    "check_models",
+    "cutouts",
+    "demo",
+    "diff_releases",
+    "doctor",
+    "evaluate",
+    "find_release",
+    "fractions",
+    "import_legacy",
+    "import_models",
+    "kubernetes_certificates",
+    "list_models",
+    "list_releases",
+    "load_model",
+    "open_catalog",
+    "open_draws",
+    "plan",
+    "prune_releases",
+    "read_catalog",
+    "render_kubernetes",
+    "render_slurm",
+    "report",
+    "rollback_releases",
+    "run",
+    "show_models",
+    "simulate",
+    "simulate_records",
+    "status",
+    "submit_slurm",
+    "train",
+    "tune",
+    "validate",
+    "verify_releases",
+]

@@ -1,0 +1,151 @@
+"""Functions on published catalogs: open, read, report, fractions; and cutouts of a mosaic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike
+
+from surveyflow.inputs.mosaics import open_mosaic
+from surveyflow.merger_fractions.matrices import read_matrices
+from surveyflow.merger_fractions.measured import Population, Question, measure_population
+from surveyflow.releases.draws import open_draws
+from surveyflow.releases.revisions import find, open_catalog, read_catalog
+from surveyflow.sky.scattered import cut_from_mosaic
+from surveyflow.values.codes import ClassRule
+from surveyflow.values.images import CutoutStack
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "report"]
+
+
+def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:
+    """Write the report page of a published revision anew.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        ``latest``, a release or a revision.
+    output
+        The page's path; ``ROOT/reports/<revision>.html`` if left out.
+
+    Returns
+    -------
+    The page's path.
+    """
+    from surveyflow.reports.page import write_report
+
+    revision = find(Path(root), release)
+    page = Path(output) if output is not None else Path(root) / "reports" / f"{revision.name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_report(revision.path, page)
+    return page
+
+
+def fractions(
+    root: str | Path,
+    *,
+    edges: Sequence[float],
+    bins: str = "redshift",
+    where: str | pc.Expression | None = None,
+    rule: str = ClassRule.MEAN_OUTPUT,
+    matrix: str | Path | None = None,
+    max_coverage_pct: float | None = None,
+    max_flux_pp: float | None = None,
+    max_p_contaminated: float | None = None,
+    confidence: float = 0.6827,
+    release: str = "latest",
+) -> Population:
+    """Measure the fraction of galaxies called post-merger, in bins.
+
+    What the number is not: the fraction of mergers. The networks know post-mergers and star-forming galaxies only; ellipticals,
+    stars and pairs are counted as one of the two, and the published rates are for asymmetric galaxies, so a fraction of all
+    catalogued sources is not the quantity of Ferreira et al. (2022): select. Tests are balanced; where post-mergers are rare,
+    most galaxies called so are not, so give a matrix. Results of weights of another origin than ``ferreira2022`` are not those
+    of the paper, and those of ``untrained`` weights mean nothing. The notes of the result say which of this applies.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    edges
+        Edges of the bins, increasing; bins are half-open, [low, high).
+    bins
+        The numeric column that they are of; ``z`` stands for ``redshift``.
+    where
+        Which galaxies to count: an expression such as ``"field == 'EGS' and flags & OUT_OF_DOMAIN == 0"``, or a
+        `pyarrow.compute.Expression`. Only rows with a result are counted.
+    rule
+        When a galaxy counts as post-merger: see `surveyflow.values.codes.ClassRule`.
+    matrix
+        Confusion matrices to correct with: a TOML file, or ``ferreira2022`` for the published ones; none if left out.
+    max_coverage_pct, max_flux_pp, max_p_contaminated
+        Contamination cuts: the largest ``coverage_pct_mean`` (percent), ``flux_pp_mean`` (e-/s/pixel) and
+        ``p_contaminated_mean`` that count.
+    confidence
+        Probability that an interval holds the truth, in (0, 1); the default is one standard deviation of a normal.
+    release
+        ``latest``, a release or a revision.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    InputError
+        If bins, selection, cuts or matrix cannot be used with this catalog; matrices of other weights are refused.
+
+    Examples
+    --------
+    >>> found = fractions("catalogs/candels", edges=[0.5, 1, 1.5, 2, 3], matrix="ferreira2022")  # doctest: +SKIP
+    >>> [(item.low, item.corrected) for item in found.bins]  # doctest: +SKIP
+    """
+    cuts = {"coverage_pct_mean": max_coverage_pct, "flux_pp_mean": max_flux_pp, "p_contaminated_mean": max_p_contaminated}
+    limits = {column: limit for column, limit in cuts.items() if limit is not None}
+    question = Question(edges, bins, where, ClassRule(rule), limits, confidence)
+    tests = read_matrices(matrix) if matrix is not None else None
+    revision = find(Path(root), release)
+    return measure_population(open_catalog(root, revision.name), revision.name, question, tests)
+
+
+def cutouts(
+    mosaic: str | Path, ra_deg: ArrayLike, dec_deg: ArrayLike, size: int = 128, *, weight: str | Path | None = None
+) -> CutoutStack:
+    """Cut squares around positions out of a mosaic.
+
+    Parameters
+    ----------
+    mosaic
+        FITS image, with the extension in brackets if it is not the only one: ``image.fits[SCI]``.
+    ra_deg, dec_deg
+        (n,) positions, degrees.
+    size
+        Side of the cutouts, pixels.
+    weight
+        Weight map; without one, pixels that are 0 or NaN count as empty.
+
+    Returns
+    -------
+    Cutouts in native pixel orientation, at their true offsets: what lies beyond the mosaic is 0 and not valid.
+
+    Raises
+    ------
+    MosaicError
+        If the image cannot be used.
+
+    Examples
+    --------
+    >>> stack = cutouts("egs_f814w_sci.fits", [214.82, 214.83], [52.78, 52.79])  # doctest: +SKIP
+    >>> stack.pixels.shape  # doctest: +SKIP
+    (2, 128, 128)
+    """
+    with open_mosaic(mosaic, weight) as opened:
+        x_pix, y_pix = opened.to_pixels(np.atleast_1d(np.asarray(ra_deg, float)), np.atleast_1d(np.asarray(dec_deg, float)))
+        return cut_from_mosaic(opened, x_pix, y_pix, size)

@@ -1,0 +1,185 @@
+"""Functions on models: load, import, list, show, check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surveyflow.models.store import ModelStore, read_card, read_weights
+from surveyflow.runs.preflight import open_survey
+from surveyflow.runs.stretch_check import StretchCheck, check_stretches
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.tasks.card import Model, ModelCard, ModelKey
+from surveyflow.values.codes import EngineName
+
+if TYPE_CHECKING:
+    from surveyflow.models.legacy.parity import ParityReport
+
+
+def load_model(path: str | Path, engine: str = EngineName.AUTO) -> Model:
+    """Load a model's folder for sampling.
+
+    Parameters
+    ----------
+    path
+        Folder with ``card.toml`` and ``weights.safetensors``.
+    engine
+        Name of an engine: see `surveyflow.values.codes.EngineName`.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a sound model, or the engine is not installed.
+    """
+    from surveyflow.models.engines.choice import load_model as load
+
+    return load(Path(path), engine=engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A model that was imported.
+
+    Parameters
+    ----------
+    card
+        Its card.
+    parity
+        How its features compare with the original's; None unless the original was run.
+    """
+
+    card: ModelCard
+    parity: ParityReport | None
+
+
+def import_legacy(
+    saved_model_dir: str | Path, store: str | Path, *, stretch: str, softening: float = 1.0, **card: Any
+) -> ModelCard:
+    """Import one of the authors' SavedModels into a store; only its variables are read, and nothing in it is run.
+
+    Parameters
+    ----------
+    saved_model_dir
+        Folder with ``saved_model.pb``.
+    store
+        The model store; it is made if it does not exist.
+    stretch, softening
+        How the training images were prepared, which the release does not say.
+    **card
+        What the card says instead of what the folders' names give: ``field``, ``instrument``, ``pixel_scale_arcsec``, ...
+
+    Raises
+    ------
+    ModelError
+        If the files cannot be used.
+    """
+    from surveyflow.models.legacy import importing as legacy
+
+    return legacy.import_legacy(saved_model_dir, store, stretch=stretch, softening=softening, **card)
+
+
+def import_models(
+    folder: str | Path,
+    store: str | Path,
+    *,
+    stretch: str,
+    softening: float = 1.0,
+    overwrite: bool = False,
+    run_original: bool = False,
+    **card: Any,
+) -> list[Imported]:
+    """Import every SavedModel below a folder into a store; none is written unless all can be.
+
+    Parameters
+    ----------
+    folder
+        Searched for SavedModels, at any depth.
+    store, stretch, softening
+        As in `import_legacy`.
+    overwrite
+        Whether models that are there are replaced.
+    run_original
+        Whether to run each file's own graph, too, and compare features. A graph is code: only for files that you trust.
+    **card
+        As in `import_legacy`, for all of them.
+
+    Raises
+    ------
+    ModelError
+        If any of them cannot be used; all problems are reported.
+    """
+    from surveyflow.models.legacy import importing as legacy
+    from surveyflow.models.legacy.parity import check_parity
+
+    found = legacy.find_saved_models(folder)
+    cards = legacy.import_all(found, store, stretch=stretch, softening=softening, overwrite=overwrite, **card)
+    models = ModelStore(Path(store))
+    return [
+        Imported(new, check_parity(original, models.folder(new.key)) if run_original else None)
+        for original, new in zip(found, cards, strict=True)
+    ]
+
+
+def list_models(store: str | Path) -> dict[ModelKey, ModelCard]:
+    """Find every model of a store.
+
+    Parameters
+    ----------
+    store
+        The model store.
+
+    Raises
+    ------
+    ModelError
+        If there is no store, or a card cannot be used.
+    """
+    return ModelStore(Path(store)).cards()
+
+
+def show_models(folder: str | Path) -> ModelCard:
+    """Read a model's card, after checking that its weights are those that the card names.
+
+    Parameters
+    ----------
+    folder
+        The model's folder.
+
+    Raises
+    ------
+    ModelError
+        If card or weights cannot be used.
+    """
+    card = read_card(Path(folder))
+    read_weights(Path(folder), card)
+    return card
+
+
+def check_models(
+    store: str | Path, workflow: str | Path, *, n_cutouts: int = 200, softenings: Sequence[float] = (1.0,)
+) -> list[StretchCheck]:
+    """Find which stretch the models of a store remember, with real cutouts of a workflow's sources.
+
+    Parameters
+    ----------
+    store
+        The model store, instead of the one that the workflow names.
+    workflow
+        Path of a workflow file.
+    n_cutouts
+        Cutouts to look at for each model.
+    softenings
+        To try beside the card's, in the mosaics' unit.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used.
+    InputError
+        If a model has too few sources.
+    """
+    read = load_workflow(Path(workflow))
+    models = read.models.model_copy(update={"store": Path(store).absolute()})
+    with open_survey(read.model_copy(update={"models": models})) as survey:
+        return list(check_stretches(survey, n_cutouts, softenings))

@@ -1,0 +1,120 @@
+"""Functions on published revisions: list, diff, verify, rollback, prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from surveyflow.releases.comparison import Difference, compare
+from surveyflow.releases.inventory import Inventory, take_inventory
+from surveyflow.releases.pruning import Pruning, plan_pruning, prune
+from surveyflow.releases.revisions import LATEST, find, revision_names
+from surveyflow.releases.rollback import Rollback, roll_back
+from surveyflow.releases.verify import Verdict, judge
+
+
+def list_releases(root: str | Path) -> Inventory:
+    """List the published revisions of an output folder, and the space that each takes.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    CatalogNotFound
+        If nothing was published there, or ``latest`` points to nothing.
+    CatalogError
+        If the manifest of the revision that ``latest`` names is damaged.
+    """
+    return take_inventory(Path(root))
+
+
+def diff_releases(root: str | Path, before: str, after: str = LATEST) -> Difference:
+    """Compare two revisions: rows added, removed and changed, and by how much the results moved.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    before, after
+        The earlier and the later one: ``latest``, a release or a revision.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    CatalogError
+        If a revision is damaged.
+    """
+    return compare(Path(root), before, after)
+
+
+def verify_releases(root: str | Path, release: str | None = None) -> list[Verdict]:
+    """Read revisions back and check files, digests, schema, order, counts, and that no source occurs twice.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        ``latest``, a release or a revision; every revision if None.
+
+    Returns
+    -------
+    A verdict for each revision; it holds the problems found.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    """
+    root = Path(root)
+    names = [find(root, release).name] if release is not None else revision_names(root) or [find(root).name]
+    return [judge(root / "releases" / name) for name in names]
+
+
+def rollback_releases(root: str | Path, to: str | None = None) -> Rollback:
+    """Give readers an earlier revision again, after checking it; nothing is removed.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    to
+        A release or a revision; the one published before the present one if None.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    InputError
+        If ``latest`` names it already.
+    LockHeld
+        If a run works on the folder.
+    CatalogError
+        If the revision was changed or damaged since it was published.
+    """
+    return roll_back(Path(root), to)
+
+
+def prune_releases(root: str | Path, *, keep: int = 3, apply: bool = False) -> Pruning:
+    """Remove old revisions, and results that neither a kept revision nor an unfinished run needs.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    keep
+        Number of revisions to keep, the newest first, at least 1; the latest is always kept.
+    apply
+        Whether to remove anything; otherwise the result says what would be removed.
+
+    Raises
+    ------
+    CatalogNotFound
+        If nothing was published there.
+    LockHeld
+        If a run works on the folder.
+    """
+    return prune(Path(root), keep) if apply else plan_pruning(Path(root), keep)

@@ -1,0 +1,358 @@
+"""Functions on surveys and their runs: validate, plan, run, demo, status, doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surveyflow.errors import InputError
+from surveyflow.inputs.discovery import ReleaseChoice
+from surveyflow.measuring.worker import FACTORY
+from surveyflow.output.digest_cache import forget_digests
+from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
+from surveyflow.output.lock import lock_holder
+from surveyflow.output.run_folders import RunStatus, last_run
+from surveyflow.planning.plan import Plan
+from surveyflow.releases.publish import Revision, latest
+from surveyflow.runs.decide import make_plan
+from surveyflow.runs.execute import LateExecutor
+from surveyflow.runs.newest_release import choose_release
+from surveyflow.runs.preflight import Survey, check_engine, open_survey
+from surveyflow.runs.progress import Listener, Reporter
+from surveyflow.runs.rerun import check_inputs, check_plan
+from surveyflow.runs.run import RunResult, run_survey
+from surveyflow.settings.workflow import Output, is_manifest, load_workflow, read_manifest_file
+from surveyflow.sites.opening import Profile, load_profile, open_executor
+from surveyflow.tasks.card import ModelCard
+from surveyflow.values.codes import EngineName, Precision
+from surveyflow.values.sampling import EngineChoice
+
+if TYPE_CHECKING:
+    from surveyflow.runs.doctor import WorkerCheckup
+    from surveyflow.simulation.survey import SurveySpec
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSurvey:
+    """What a workflow names, found fit to use.
+
+    Parameters
+    ----------
+    name, release
+        Of the survey.
+    sources
+        Number of sources by field.
+    mosaics
+        Rows and columns of the mosaics by ``FIELD/INSTRUMENT``.
+    models
+        Ids of the merger models by ``FIELD/INSTRUMENT``.
+    contamination_models
+        Ids of the contamination models by ``FIELD/INSTRUMENT``.
+    warnings
+        What should be known, though it stops nothing.
+    """
+
+    name: str
+    release: str
+    sources: dict[str, int]
+    mosaics: dict[str, tuple[int, int]]
+    models: dict[str, str]
+    contamination_models: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyStatus:
+    """What is known of an output folder.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    published
+        Its latest revision; None before the first.
+    last_run
+        What its newest run reported last.
+    at_work
+        Whether that run still holds the folder; a run that neither is at work nor has ended was killed.
+    workers
+        What its workers last said of themselves; those that have ended in order are not among them.
+    """
+
+    root: Path
+    published: Revision | None
+    last_run: RunStatus
+    at_work: bool
+    workers: tuple[Heartbeat, ...] = ()
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """The object that ``status --json`` prints.
+
+        Parameters
+        ----------
+        now
+            The time, seconds since 1970: workers that have not written for long are ``silent``.
+        """
+        progress = self.last_run.progress
+        rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
+        workers = [asdict(beat) | {"silent": beat.is_silent(now)} for beat in self.workers]
+        return asdict(self) | {"rates": rates, "workers": workers}
+
+
+def find_release(workflow: str | Path) -> ReleaseChoice:
+    """Find the newest release of which every file that a workflow names is there, complete and at rest.
+
+    Parameters
+    ----------
+    workflow
+        Path of a workflow file with ``{release}`` in its paths.
+
+    Returns
+    -------
+    Its name, and what is newer and was skipped, with the reasons.
+
+    Raises
+    ------
+    WorkflowError
+        If there is none; it holds every reason.
+    """
+    return choose_release(Path(workflow))
+
+
+def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey:
+    """Check a workflow and everything that it names, without changing anything.
+
+    Parameters
+    ----------
+    workflow
+        Path of the workflow file, or of a published revision's ``manifest.json``.
+    release
+        Name of the release, in the place of the workflow's own; ``latest`` for the newest complete one.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used; it holds every problem found.
+    """
+    with _opened(workflow, release) as (survey, _):
+        fields = survey.fields
+        return ValidSurvey(
+            name=survey.workflow.survey.name,
+            release=survey.workflow.survey.release,
+            sources={name: len(field.sources) for name, field in fields.items()},
+            mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
+            models=_model_ids({name: field.cards for name, field in fields.items()}),
+            contamination_models=_model_ids({name: field.contamination_cards for name, field in fields.items()}),
+            warnings=survey.warnings + survey.notices,
+        )
+
+
+def plan(
+    workflow: str | Path,
+    *,
+    release: str | None = None,
+    profile: str | Path | None = None,
+    precision: str = Precision.FLOAT32,
+    reread: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> Plan:
+    """Say what a run would do, and why; pixels that were never read before are read.
+
+    Parameters
+    ----------
+    workflow, release
+        As in `validate`.
+    profile
+        Name or path of the profile that says where to read them; the built-in ``local`` if left out.
+    precision
+        Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
+    reread
+        Read every pixel, whatever is remembered of files that seem unchanged.
+    listeners
+        Called with every `Progress`.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used.
+    """
+    with _opened(workflow, release) as (survey, original), ExitStack() as stack:
+        if reread:
+            forget_digests(survey.workflow.output.root)
+        executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
+        planned = make_plan(survey, executor, Reporter(listeners), Precision(precision))
+        if original is not None:
+            check_plan(original, survey, planned)
+        return planned
+
+
+def run(
+    workflow: str | Path,
+    *,
+    release: str | None = None,
+    output: str | Path | None = None,
+    profile: str | Path | None = None,
+    client: Any = None,
+    engine: str = EngineName.AUTO,
+    precision: str = Precision.FLOAT32,
+    reread: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> RunResult:
+    """Turn a survey into a published catalog; what has been done before is kept.
+
+    Parameters
+    ----------
+    workflow, release
+        As in `validate`. A manifest is run only if its tables can be made again: its inputs and models must be as they were.
+    output
+        Folder for the results, in the place of the workflow's own.
+    profile
+        Name or path of the profile that says where to run; the built-in ``local`` if left out.
+    client
+        A ``distributed.Client`` to use instead of the profile's cluster; it is not closed.
+    engine
+        Name of an engine: see `surveyflow.values.codes.EngineName`.
+    precision
+        Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
+    reread
+        Read every pixel, whatever is remembered of files that seem unchanged.
+    listeners
+        Called with every `Progress`.
+
+    Raises
+    ------
+    WorkflowError
+        If anything cannot be used; nothing was changed.
+    ModelError
+        If the engine cannot run the models on this machine; nothing was changed.
+    InputsChanged
+        If a file changed while it was read; nothing was published.
+    LockHeld
+        If another run works on the same output.
+    """
+    chosen = load_profile(profile or "local")
+    with _opened(workflow, release, output) as (survey, original):
+        choice = EngineChoice(EngineName(engine), Precision(precision))
+        check_engine(choice, survey.cards.values())
+        if reread:
+            forget_digests(survey.workflow.output.root)
+        return run_survey(survey, chosen, client=client, engine=choice, listeners=listeners, original=original)
+
+
+def demo(
+    folder: str | Path,
+    *,
+    spec: SurveySpec | None = None,
+    models: str | Path | None = None,
+    profile: str | Path | None = None,
+    engine: str = EngineName.AUTO,
+    listeners: Sequence[Listener] = (),
+) -> RunResult:
+    """Simulate a small survey and run it, with models that were trained on such simulations.
+
+    Parameters
+    ----------
+    folder
+        Where to put it: absent, empty, or an earlier demo's.
+    spec
+        Size and seed of the survey.
+    models
+        A model store to use instead of the package's own.
+    profile, engine, listeners
+        As in `run`.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something else.
+    """
+    from surveyflow.runs.demo import PACKAGED_MODELS, make_demonstration
+
+    folder = Path(folder)
+    workflow = folder / "workflow.toml"
+    if not workflow.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} exists and holds no demo. Name a new folder: surveyflow demo DIR.")
+        make_demonstration(folder, spec, Path(models or PACKAGED_MODELS))
+    return run(workflow, profile=profile, engine=engine, listeners=listeners)
+
+
+def doctor(profile: str | Path | None = None) -> list[WorkerCheckup]:
+    """Find what this machine or a profile's workers offer, and what is missing.
+
+    Parameters
+    ----------
+    profile
+        Name or path of a profile whose workers are checked and compared with this machine; None for this machine alone.
+
+    Returns
+    -------
+    One entry for each worker, or a single one for this machine.
+
+    Raises
+    ------
+    ProfileError
+        If there is no such profile, or it cannot be used.
+    ClusterError
+        If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
+    """
+    from surveyflow.runs.doctor import check_this_machine, check_workers
+
+    return [check_this_machine()] if profile is None else check_workers(profile)
+
+
+def status(root: str | Path) -> SurveyStatus:
+    """Say what is published in an output folder, how far its newest run has come, and what its workers do.
+
+    All of it is read from files, so any machine that sees the folder can ask.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    InputError
+        If it holds no runs.
+    """
+    root = Path(root)
+    newest = last_run(root)
+    if newest is None:
+        raise InputError(f"{root} holds no runs: expected the [output] root of a workflow that was run.")
+    holder = lock_holder(root)
+    at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
+    workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers))
+
+
+def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
+    """Model ids by ``FIELD/INSTRUMENT``, of cards by field and instrument."""
+    return {f"{name}/{instrument}": card.model_id for name, own in cards.items() for instrument, card in own.items()}
+
+
+@contextmanager
+def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
+    context = {"root": str(survey.workflow.output.root), "engine": EngineName.AUTO, "precision": Precision.FLOAT32}
+    with open_executor(profile, FACTORY, context) as executor:
+        yield executor
+
+
+@contextmanager
+def _opened(
+    workflow: str | Path, release: str | None = None, output: str | Path | None = None
+) -> Iterator[tuple[Survey, dict[str, Any] | None]]:
+    """The inputs, open and checked, with the manifest if they are to make a revision again."""
+    file = Path(workflow)
+    name = choose_release(file).release if release == "latest" else release
+    loaded = load_workflow(file, name)
+    if output is not None:
+        loaded = loaded.model_copy(update={"output": Output(root=Path(output).absolute())})
+    original = read_manifest_file(file) if is_manifest(file) else None
+    with open_survey(loaded) as survey:
+        if original is not None:
+            check_inputs(original, survey)
+        yield survey, original

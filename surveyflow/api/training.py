@@ -1,0 +1,146 @@
+"""Functions that make a model: simulate, train, evaluate, tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surveyflow.sites.opening import load_profile
+from surveyflow.values.codes import EngineName
+
+if TYPE_CHECKING:
+    from surveyflow.training.evaluation.evaluate import Evaluated
+    from surveyflow.training.fitting.fit import Trained
+    from surveyflow.training.fitting.tuning import Trial, Tuned
+    from surveyflow.training.records.record_index import RecordIndex
+    from surveyflow.training.records.simulating import SimulationProgress
+
+
+def simulate(
+    simulation: str | Path,
+    *,
+    n_processes: int | None = None,
+    listener: Callable[[SimulationProgress], None] | None = None,
+) -> RecordIndex:
+    """Simulate galaxies with known truth as records to train on; complete shards are kept.
+
+    Parameters
+    ----------
+    simulation
+        A simulation file (TOML).
+    n_processes
+        Processes that simulate; as many as there are cores if None. More than one need a script whose work stands under
+        ``if __name__ == "__main__":``.
+    listener
+        Told how many images are done.
+
+    Returns
+    -------
+    The records' index: size, unit, digest and checksums of the shards, which lie in the file's ``[simulation] output``.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    InputError
+        If what it names cannot, or the folder holds other records.
+    """
+    from surveyflow.settings.simulation import load_simulation
+    from surveyflow.training.records.simulating import simulate as simulate_records
+
+    return simulate_records(load_simulation(simulation), n_processes=n_processes, listener=listener)
+
+
+simulate_records = simulate
+"""Another name of `simulate`."""
+
+
+def train(
+    training: str | Path, *, overwrite: bool = False, listener: Callable[[Mapping[str, float]], None] | None = None
+) -> Trained:
+    """Train a model on records and write it into its store; a stopped training continues where it was.
+
+    Parameters
+    ----------
+    training
+        A training file (TOML).
+    overwrite
+        Whether another model of the same key is replaced.
+    listener
+        Called with each epoch's entry of the history.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    InputError
+        If records and model do not belong together, records to learn from and to judge by overlap, or the run's folder holds
+        another training.
+    RecordError
+        If records are incomplete or damaged.
+    ModelError
+        If the store holds another model of the key.
+    """
+    from surveyflow.settings.training import load_training
+    from surveyflow.training.fitting.fit import train as train_model
+
+    return train_model(load_training(training), overwrite=overwrite, listener=listener)
+
+
+def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluated:
+    """Judge a trained model on records that it never saw, beside a gradient-boosted tree.
+
+    Parameters
+    ----------
+    training
+        A training file (TOML) with ``[evaluation]``.
+    engine
+        As in `run`.
+
+    Returns
+    -------
+    The numbers as they were written, and the paths of numbers and page.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    InputError
+        If model and records do not belong together, or the records were learned from.
+    ModelError
+        If the model is missing or cannot be used.
+    RecordError
+        If records are incomplete or damaged.
+    """
+    from surveyflow.settings.training import load_training
+    from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
+
+    return evaluate_training(load_training(training), engine=engine, command=f"surveyflow evaluate {training}")
+
+
+def tune(training: str | Path, *, profile: str | Path = "serial", listener: Callable[[Trial], None] = lambda _: None) -> Tuned:
+    """Search for settings that train a better model; a stopped search continues where it was.
+
+    Parameters
+    ----------
+    training
+        A training file (TOML) with ``[tuning]``.
+    profile
+        Where trials run; name or path of a profile.
+    listener
+        Called with each trial as it ends.
+
+    Raises
+    ------
+    WorkflowError
+        If the file cannot be used.
+    ProfileError
+        If the profile cannot be used.
+    InputError
+        If its folder holds another search.
+    """
+    from surveyflow.settings.training import load_training
+    from surveyflow.training.fitting.tuning import tune as tune_training
+
+    return tune_training(load_training(training), Path(training), load_profile(profile), listener)
