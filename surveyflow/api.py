@@ -29,7 +29,7 @@ from surveyflow.releases.publish import Revision, find, latest, open_catalog, re
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor
 from surveyflow.runs.newest_release import choose_release
-from surveyflow.runs.preflight import Survey, check_engine, open_survey
+from surveyflow.runs.preflight import OpenedSurvey, check_engine, open_survey
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.run import RunResult, run_survey
@@ -777,7 +777,7 @@ def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
 
 
 @contextmanager
-def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
+def _executor(survey: OpenedSurvey, profile: Profile) -> Iterator[Any]:
     context = {"root": str(survey.workflow.output.root), "engine": "auto", "precision": "float32"}
     with open_executor(profile, FACTORY, context) as executor:
         yield executor
@@ -786,7 +786,7 @@ def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
 @contextmanager
 def _opened(
     workflow: str | Path, release: str | None = None, output: str | Path | None = None
-) -> Iterator[tuple[Survey, dict[str, Any] | None]]:
+) -> Iterator[tuple[OpenedSurvey, dict[str, Any] | None]]:
     """The inputs, open and checked, with the manifest if they are to make a revision again."""
     file = Path(workflow)
     name = choose_release(file).release if release == "latest" else release

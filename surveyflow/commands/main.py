@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from surveyflow.api import SurveyStatus
     from surveyflow.output.heartbeats import GpuUse, Heartbeat
     from surveyflow.planning.plan import Plan
-    from surveyflow.runs.doctor import Check, WorkerCheckup
+    from surveyflow.runs.doctor import Check, WorkerReport
     from surveyflow.runs.run import RunResult
 
 app = typer.Typer(
@@ -279,7 +279,7 @@ def _print_checks(checks: Iterable[Check]) -> None:
         typer.echo(f"{'ok  ' if check.good else 'note'} {check.name:12} {check.found}")
 
 
-def _print_workers(found: Sequence[WorkerCheckup]) -> None:
+def _print_workers(found: Sequence[WorkerReport]) -> None:
     for worker in found:
         typer.echo(" ".join(filter(None, ["worker", worker.worker, worker.host and f"on {worker.host}", worker.pool])))
         _print_checks(worker.checks)

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from surveyflow.releases.comparison import Columns, Difference, SourceName
-    from surveyflow.releases.inventory import Holding
+    from surveyflow.releases.inventory import StoredRevision
     from surveyflow.releases.pruning import Pruning
     from surveyflow.releases.verify import Verdict
 
@@ -32,14 +32,14 @@ def list_releases(root: OutputRoot, as_json: JsonOption = False) -> None:
     from surveyflow.releases.inventory import take_inventory
     from surveyflow.releases.revisions import readable_revisions
 
-    holdings = take_inventory(root)
+    stored = take_inventory(root)
     _, damaged = readable_revisions(root)
     if as_json:
         about_damaged = [{"revision": name, "latest": False, "damage": damage} for name, damage in damaged.items()]
-        _print_json([holding.as_json() for holding in holdings] + about_damaged)
+        _print_json([revision.as_json() for revision in stored] + about_damaged)
         return
-    for holding in holdings:
-        typer.echo(_holding_line(holding))
+    for revision in stored:
+        typer.echo(_revision_line(revision))
     for name, damage in damaged.items():
         typer.echo(f"  {name:16} DAMAGED: {damage}")
 
@@ -125,12 +125,12 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value))
 
 
-def _holding_line(holding: Holding) -> str:
-    revision = holding.revision
+def _revision_line(stored: StoredRevision) -> str:
+    revision = stored.revision
     counts = ", ".join(f"{count} {status}" for status, count in revision.status_counts.items())
-    size = f"{holding.n_bytes / 1e6:.1f} MB, {holding.n_new_bytes / 1e6:.1f} MB of it new"
+    size = f"{stored.n_bytes / 1e6:.1f} MB, {stored.n_new_bytes / 1e6:.1f} MB of it new"
     return (
-        f"{'*' if holding.is_latest else ' '} {revision.name:16} {revision.created:25} {revision.n_rows} rows ({counts})  {size}"
+        f"{'*' if stored.is_latest else ' '} {revision.name:16} {revision.created:25} {revision.n_rows} rows ({counts})  {size}"
     )
 
 

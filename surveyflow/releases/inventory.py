@@ -11,7 +11,7 @@ from surveyflow.releases.revisions import Revision, latest, readable_revisions
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class StoredRevision:
     """A revision and its size.
 
     Parameters
@@ -32,7 +32,7 @@ class Holding:
     n_new_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """The holding as JSON can hold it."""
+        """The revision and its size as JSON can hold it."""
         return {
             "revision": self.revision.name,
             "latest": self.is_latest,
@@ -45,7 +45,7 @@ class Holding:
         }
 
 
-def take_inventory(root: Path) -> list[Holding]:
+def take_inventory(root: Path) -> list[StoredRevision]:
     """List the revisions whose manifests are sound, in the order of their publication.
 
     Parameters
@@ -62,14 +62,14 @@ def take_inventory(root: Path) -> list[Holding]:
     """
     current = latest(root)
     seen: set[tuple[int, int]] = set()
-    holdings = []
+    stored = []
     revisions, damaged = readable_revisions(root)
     for revision in revisions:
         states = [path.stat() for path in revision.path.rglob("*") if path.is_file()]
         new = [state for state in states if (state.st_dev, state.st_ino) not in seen]
         seen.update((state.st_dev, state.st_ino) for state in states)
         sizes = sum(state.st_size for state in states), sum(state.st_size for state in new)
-        holdings.append(Holding(revision, current is not None and revision.name == current.name, *sizes))
-    if not holdings and not damaged:
+        stored.append(StoredRevision(revision, current is not None and revision.name == current.name, *sizes))
+    if not stored and not damaged:
         raise CatalogNotFound(f"{root} holds no revisions. Name the output folder of a finished run.")
-    return holdings
+    return stored
