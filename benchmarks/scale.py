@@ -30,7 +30,7 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from surveyflow.execution.jobs import Outcome, WorkerSpec
+from surveyflow.execution.jobs import JobOutcome, WorkerSpec
 from surveyflow.runs.decide import published_receipts
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
@@ -217,7 +217,7 @@ def _messages(root):
         "surveyflow.measuring.worker:SurveyWorker", {"root": str(root), "engine": "auto", "precision": "float32"}
     )
     asked = pickle.dumps((spec, Job(receipt.name, "unit", payload)))
-    return {"asked_bytes": len(asked), "answered_bytes": len(pickle.dumps(Outcome(pickle.dumps(receipt))))}
+    return {"asked_bytes": len(asked), "answered_bytes": len(pickle.dumps(JobOutcome(pickle.dumps(receipt))))}
 
 
 def draw(curve, path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import DeviceMemoryError, ModelError, OutputError
-from surveyflow.execution.watchdog import beat
+from surveyflow.execution.watchdog import report_progress
 from surveyflow.values.jobs import Job
 
 
@@ -89,7 +89,7 @@ class FakeWorker:
         """Take long, but show signs of life."""
         for _ in range(job.payload["steps"]):
             time.sleep(job.payload["seconds"])
-            beat()
+            report_progress()
         return job.name
 
     def _is_tired(self, job: Job) -> bool:

@@ -20,7 +20,7 @@ from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor
 from surveyflow.runs.newest_release import choose_release
-from surveyflow.runs.preflight import Survey, check_engine, open_survey
+from surveyflow.runs.preflight import OpenedSurvey, check_engine, open_survey
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.run import RunResult, run_survey
@@ -31,7 +31,7 @@ from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.sampling import EngineChoice
 
 if TYPE_CHECKING:
-    from surveyflow.runs.doctor import WorkerCheckup
+    from surveyflow.runs.doctor import WorkerReport
     from surveyflow.simulation.survey import SurveySpec
 
 
@@ -280,7 +280,7 @@ def demo(
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
 
 
-def doctor(profile: str | Path | None = None) -> list[WorkerCheckup]:
+def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
     """Find what this machine or a profile's workers offer, and what is missing.
 
     Parameters
@@ -335,7 +335,7 @@ def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
 
 
 @contextmanager
-def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
+def _executor(survey: OpenedSurvey, profile: Profile) -> Iterator[Any]:
     context = {"root": str(survey.workflow.output.root), "engine": EngineName.AUTO, "precision": Precision.FLOAT32}
     with open_executor(profile, FACTORY, context) as executor:
         yield executor
@@ -344,7 +344,7 @@ def _executor(survey: Survey, profile: Profile) -> Iterator[Any]:
 @contextmanager
 def _opened(
     workflow: str | Path, release: str | None = None, output: str | Path | None = None
-) -> Iterator[tuple[Survey, dict[str, Any] | None]]:
+) -> Iterator[tuple[OpenedSurvey, dict[str, Any] | None]]:
     """The inputs, open and checked, with the manifest if they are to make a revision again."""
     file = Path(workflow)
     name = choose_release(file).release if release == "latest" else release

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from surveyflow.api.runs import SurveyStatus
     from surveyflow.output.heartbeats import GpuUse, Heartbeat
     from surveyflow.planning.plan import Plan
-    from surveyflow.runs.doctor import Check, WorkerCheckup
+    from surveyflow.runs.doctor import Check, WorkerReport
     from surveyflow.runs.run import RunResult
 
 OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
@@ -246,7 +246,7 @@ def _gpu(use: GpuUse) -> str:
     return f", GPU {use.name}: {use.busy_percent:.0f} % busy, {use.memory_mb:.0f} of {use.memory_total_mb:.0f} MB"
 
 
-def _print_machine(machine: WorkerCheckup, as_json: bool) -> None:
+def _print_machine(machine: WorkerReport, as_json: bool) -> None:
     if as_json:
         print_json([asdict(check) for check in machine.checks])
     else:
@@ -258,7 +258,7 @@ def _print_checks(checks: Iterable[Check]) -> None:
         typer.echo(f"{'ok  ' if check.good else 'note'} {check.name:12} {check.found}")
 
 
-def _print_workers(found: Sequence[WorkerCheckup]) -> None:
+def _print_workers(found: Sequence[WorkerReport]) -> None:
     for worker in found:
         typer.echo(" ".join(filter(None, ["worker", worker.worker, worker.host and f"on {worker.host}", worker.pool])))
         _print_checks(worker.checks)

@@ -1,1 +1,1 @@
-"""Jobs on workers: in this process or on a Dask cluster."""
+"""Execution of jobs: in this process or on a Dask cluster."""

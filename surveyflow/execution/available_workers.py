@@ -1,4 +1,4 @@
-"""Which workers there are, and what they hold."""
+"""The workers that are running, and the models that each is pinned to."""
 
 from __future__ import annotations
 
@@ -9,66 +9,66 @@ from typing import Any
 
 from distributed import Client
 
-from surveyflow.execution.routing import places_in
+from surveyflow.execution.routing import model_groups_in
 
-LOOK_AGAIN_S = 1.0
-"""How long an answer of the scheduler is believed: it is asked for at every job."""
+REFRESH_S = 1.0
+"""How long an answer of the scheduler is used before it is asked again, seconds: every job needs one."""
 
 
-def held_by_worker(client: Client) -> tuple[frozenset[str], ...]:
-    """The places that each running worker declares to hold; empty where the scheduler is out of reach."""
+def pinned_by_worker(client: Client) -> tuple[frozenset[str], ...]:
+    """The model groups that each running worker declares; empty if the scheduler does not answer."""
     try:
         workers: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
-    except OSError:  # if it stays so, Dask cancels what is in flight
+    except OSError:  # if it never answers again, Dask cancels every pending future
         return ()
-    return tuple(places_in(worker["resources"]) for worker in workers.values() if worker["status"] == "running")
+    return tuple(model_groups_in(worker["resources"]) for worker in workers.values() if worker["status"] == "running")
 
 
-class Crew:
-    """The workers of a cluster, by what they may do.
+class AvailableWorkers:
+    """The number of workers that may do the jobs of each model group.
 
     Parameters
     ----------
-    look
-        Says what each worker holds: `held_by_worker`.
+    ask
+        Returns the model groups that each running worker is pinned to: `pinned_by_worker`.
     pinned
-        Whether a job goes only to workers that hold its place's models.
+        Whether a job goes only to workers that are pinned to its model group.
     clock
         Seconds, monotonic.
     """
 
     def __init__(
-        self, look: Callable[[], Collection[frozenset[str]]], *, pinned: bool, clock: Callable[[], float] = time.monotonic
+        self, ask: Callable[[], Collection[frozenset[str]]], *, pinned: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._look = look
+        self._ask = ask
         self._pinned = pinned
         self._clock = clock
         self._began = clock()
         self._asked_at = float("-inf")
-        self._held: Collection[frozenset[str]] = ()
-        self._sizes: Counter[str] = Counter()
+        self._answer: Collection[frozenset[str]] = ()
+        self._counts: Counter[str] = Counter()
         self._seen_at: dict[str, float] = {}
 
     @property
-    def offer(self) -> Counter[str]:
-        """Workers of each place that is held by any."""
-        return Counter(place for places in self._held for place in places)
+    def by_model_group(self) -> Counter[str]:
+        """Number of workers pinned to each model group that has any."""
+        return Counter(group for groups in self._answer for group in groups)
 
-    def size(self, place: str = "") -> int:
-        """Count the workers that may do a place's jobs, as of a second ago at most; all of them, if no place is named."""
-        if self._clock() - self._asked_at > LOOK_AGAIN_S:
-            self._ask()
-        return self._sizes[place if self._pinned else ""]
+    def count(self, model_group: str = "") -> int:
+        """Count the workers that may do a model group's jobs, as of `REFRESH_S` ago at most; all workers if it is empty."""
+        if self._clock() - self._asked_at > REFRESH_S:
+            self._refresh()
+        return self._counts[model_group if self._pinned else ""]
 
-    def waited_s(self, place: str) -> float:
-        """Seconds since there was a worker that may do a place's jobs, or since this crew was made; 0 while there is one."""
-        if self.size(place):
+    def absent_s(self, model_group: str) -> float:
+        """Seconds since the last worker for this model group was seen, or since the start without any; 0 while there is one."""
+        if self.count(model_group):
             return 0.0
-        return self._clock() - self._seen_at.get(place if self._pinned else "", self._began)
+        return self._clock() - self._seen_at.get(model_group if self._pinned else "", self._began)
 
-    def _ask(self) -> None:
-        self._held = self._look()
+    def _refresh(self) -> None:
+        self._answer = self._ask()
         self._asked_at = self._clock()
-        self._sizes = self.offer
-        self._sizes[""] = len(self._held)
-        self._seen_at |= dict.fromkeys((place for place, size in self._sizes.items() if size), self._asked_at)
+        self._counts = self.by_model_group
+        self._counts[""] = len(self._answer)
+        self._seen_at |= dict.fromkeys((group for group, number in self._counts.items() if number), self._asked_at)

@@ -1,4 +1,4 @@
-"""A Dask cluster that work can be sent to."""
+"""A Dask cluster that jobs can be sent to."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 
 from distributed import Client
 
-from surveyflow.execution.pinned_models import OwnWorkers
+from surveyflow.execution.pinned_models import LocalWorkers
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster that can be worked with.
+    """A connection to a running Dask cluster.
 
     Parameters
     ----------
     client
-        Connected to it.
+        Connected to its scheduler.
     logs
-        Folder of the workers' logs (`surveyflow.execution.worker_logs`); None where only the cluster's owner knows.
-    own_workers
-        The workers, where it is ours to say what they hold.
+        Folder of the workers' logs (`surveyflow.execution.worker_logs`); None if this machine cannot read them.
+    local_workers
+        The workers, if this process started them and so decides which models each is pinned to; None otherwise.
     """
 
     client: Client
     logs: Path | None = None
-    own_workers: OwnWorkers | None = None
+    local_workers: LocalWorkers | None = None

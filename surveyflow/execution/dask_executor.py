@@ -1,7 +1,7 @@
-"""How jobs are run on a Dask cluster, and their results handed out as they come.
+"""An executor that runs jobs on a Dask cluster and yields their results as they come.
 
-Jobs in flight, not jobs in all, decide how much memory the driver and the scheduler need: Dask holds at most a few jobs a
-worker, and forgets each as soon as its result is here.
+The memory that driver and scheduler need depends on the number of submitted jobs, not on the number of all jobs: Dask holds at
+most a few jobs a worker, and forgets each as soon as its result has arrived.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from surveyflow.execution.available_workers import LOOK_AGAIN_S, Crew, held_by_worker
+from surveyflow.execution.available_workers import REFRESH_S, AvailableWorkers, pinned_by_worker
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.jobs import WorkerSpec, listed
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.execution.retries import Attempt, Attempts
 from surveyflow.execution.routing import Route, Routing, choose, declared, demand, follow
-from surveyflow.execution.submissions import Deaths, Flights
-from surveyflow.execution.worker_logs import last_words
+from surveyflow.execution.submissions import Submissions, WorkerDeaths
+from surveyflow.execution.worker_logs import why_ended
 from surveyflow.values.jobs import Job, JobResult
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 5.0
-"""A worker that starts anew is back by then, and not worth a word."""
+"""How long workers may be missing before it is reported, seconds: one that restarts is back by then."""
 
 _DEFAULTS = ClusterProfile()
 
@@ -35,8 +35,8 @@ _DEFAULTS = ClusterProfile()
 class DaskExecutor:
     """Runs jobs on the workers of a Dask cluster.
 
-    A job whose worker dies is run again on another. When ``max_deaths`` workers died with it, the last of them with nothing
-    else running, its result says so and the rest goes on.
+    A job whose worker dies is run again on another. When ``max_deaths`` workers have died with it, and the last of them ran
+    nothing else, the job fails with that reason and the other jobs continue.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class DaskExecutor:
         As for `surveyflow.execution.serial.SerialExecutor`. Each worker process makes its own worker object, once.
     limits
         How jobs are routed, how many each worker holds, and when something is given up.
-    tell
-        Called with what an operator should know, in words: how jobs are routed and why, and which workers are waited for.
+    on_message
+        Called with sentences for an operator: how jobs are routed and why, and which workers are missing.
     """
 
     def __init__(
@@ -57,59 +57,60 @@ class DaskExecutor:
         context: Mapping[str, Any],
         limits: ClusterProfile = _DEFAULTS,
         *,
-        tell: Callable[[str], None] = lambda _: None,
+        on_message: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
         self._spec = WorkerSpec.of(factory, context, limits.unit_silence_s)
         self._limits = limits
-        self._tell = tell
+        self._on_message = on_message
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job as it ends; a fatal one is the last.
 
-        Jobs start in the order given, as far as there are workers that may do them. Leaving the iteration early takes back
-        those that have not started.
+        Jobs start in the order given, as far as there are workers that may do them. Leaving the iteration early cancels those
+        that have not started.
         """
         route = self._route(jobs)
-        flights = Flights(self._cluster.client, self._spec, pinned=route.pinned)
-        crew = Crew(partial(held_by_worker, self._cluster.client), pinned=route.pinned)
-        run = _Run(Attempts(jobs, self._limits.max_deaths), flights, crew, self._limits, self._cluster.logs, self._say)
+        submissions = Submissions(self._cluster.client, self._spec, pinned=route.pinned)
+        workers = AvailableWorkers(partial(pinned_by_worker, self._cluster.client), pinned=route.pinned)
+        attempts = Attempts(jobs, self._limits.max_deaths)
+        run = _Run(attempts, submissions, workers, self._limits, self._cluster.logs, self._report)
         try:
             for result in run.results():
                 yield result
                 if result.fatal:
                     return
         finally:
-            flights.recall()
+            submissions.cancel()
 
     @property
     def dashboard(self) -> str | None:
-        """Address of Dask's dashboard; None where the cluster has none."""
+        """Address of Dask's dashboard; None if the cluster has none."""
         try:
             return str(self._cluster.client.dashboard_link or "") or None
-        except KeyError:  # Dask's way of saying so
+        except KeyError:  # raised by Dask for a cluster without a dashboard
             return None
 
     def close(self) -> None:
-        """Do nothing: the cluster belongs to whoever opened it."""
+        """Do nothing: whoever opened the cluster closes it."""
 
     def _route(self, jobs: Sequence[Job]) -> Route:
-        """Decide where jobs go and, where the workers are our own, have them hold what they need for it."""
+        """Decide where jobs go and, if this process started the workers, pin them to the models that this takes."""
         work = demand(jobs)
         if not work:
             return Route(Routing.ANY, "no job needs a model")
-        workers = self._cluster.own_workers
+        workers = self._cluster.local_workers
         if workers is None:
-            route = follow(self._limits.routing, held_by_worker(self._cluster.client))
+            route = follow(self._limits.routing, pinned_by_worker(self._cluster.client))
         else:
             route = choose(self._limits.routing, work, workers.count, on_gpu=workers.on_gpu)
-            workers.assign(route.holdings)
-        self._say(str(route))
+            workers.pin(route.pinned_models)
+        self._report(str(route))
         return route
 
-    def _say(self, message: str) -> None:
+    def _report(self, message: str) -> None:
         logger.info("cluster: %s", message)
-        self._tell(message)
+        self._on_message(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,75 +118,80 @@ class _Run:
     """One pass over a list of jobs."""
 
     attempts: Attempts
-    flights: Flights
-    crew: Crew
+    submissions: Submissions
+    workers: AvailableWorkers
     limits: ClusterProfile
     logs: Path | None
-    say: Callable[[str], None]
-    missed: set[str] = field(default_factory=set)
+    report: Callable[[str], None]
+    reported_missing: set[str] = field(default_factory=set)
 
     def results(self) -> Iterator[JobResult]:
-        """Yield results as they come, until nothing is left to do."""
-        while self._fill():
-            yield from self._complaints()
-            landed = self.flights.land(LOOK_AGAIN_S)
-            if landed is None:
+        """Yield results as they come, until no job is left."""
+        while self._submit():
+            yield from self._check_workers()
+            ended = self.submissions.next_ended(REFRESH_S)
+            if ended is None:
                 continue
-            if isinstance(landed[1], Deaths):
-                yield from self._bury(landed[0], landed[1])
+            attempt, outcome = ended
+            if isinstance(outcome, WorkerDeaths):
+                yield from self._retry_or_give_up(attempt, outcome)
             else:
-                yield landed[1].result(landed[0].job)
+                yield outcome.result(attempt.job)
 
-    def _fill(self) -> bool:
-        """Submit while there is room; False when all is done."""
-        while not self.flights.wants_to_be_alone and (attempt := self.attempts.next(len(self.flights), self._has_room)):
-            self.flights.start(attempt)
-        return len(self.flights) > 0 or bool(self.attempts)
+    def _submit(self) -> bool:
+        """Submit attempts while workers have room; False when all jobs have ended."""
+        while not self.submissions.one_runs_alone and (attempt := self.attempts.next(len(self.submissions), self._has_room)):
+            self.submissions.submit(attempt)
+        return len(self.submissions) > 0 or bool(self.attempts)
 
-    def _has_room(self, place: str) -> bool:
-        """Whether a worker that may do a place's jobs holds fewer than it should."""
-        most = self.limits.jobs_per_worker
-        return len(self.flights) < most * self.crew.size() and self.flights.count(place) < most * self.crew.size(place)
+    def _has_room(self, model_group: str) -> bool:
+        """Whether a worker that may do a model group's jobs holds fewer than ``jobs_per_worker``."""
+        most, workers = self.limits.jobs_per_worker, self.workers
+        return len(self.submissions) < most * workers.count() and self.submissions.count(model_group) < most * workers.count(
+            model_group
+        )
 
-    def _complaints(self) -> Iterator[JobResult]:
-        """Say which workers are missing, and give the run up when they have been for too long."""
-        needed = self.attempts.places | self.flights.places
-        waited = {place: seconds for place in needed if (seconds := self.crew.waited_s(place)) > 0}
-        late = {place for place, seconds in waited.items() if seconds > PATIENCE_S}
-        if late - self.missed:
-            self.say(f"waiting up to {self.limits.worker_wait_s:g} s: {self._what_is_missing(late)}")
-        self.missed.clear()
-        self.missed.update(late)
-        lost = {place for place, seconds in waited.items() if seconds > self.limits.worker_wait_s}
+    def _check_workers(self) -> Iterator[JobResult]:
+        """Report which workers are missing, and give up the run if they have been missing for too long."""
+        needed = self.attempts.model_groups | self.submissions.model_groups
+        absent_s = {group: seconds for group in needed if (seconds := self.workers.absent_s(group)) > 0}
+        missing = {group for group, seconds in absent_s.items() if seconds > PATIENCE_S}
+        if missing - self.reported_missing:
+            self.report(f"waiting up to {self.limits.worker_wait_s:g} s: {self._what_is_missing(missing)}")
+        self.reported_missing.clear()
+        self.reported_missing.update(missing)
+        lost = {group for group, seconds in absent_s.items() if seconds > self.limits.worker_wait_s}
         if lost:
             yield JobResult(self._job_of(min(lost)), error=self._why_given_up(lost), fatal=True)
 
-    def _why_given_up(self, places: Collection[str]) -> str:
+    def _why_given_up(self, model_groups: Collection[str]) -> str:
         after = f"after {self.limits.worker_wait_s:g} s (worker_wait_s in the profile)"
-        if not self.crew.size():
-            return f"{self._what_is_missing(places)} {after}; see the workers' logs for why they ended"
+        if not self.workers.count():
+            return f"{self._what_is_missing(model_groups)} {after}; see the workers' logs for why they ended"
         return (
-            f"{self._what_is_missing(places)} {after}. Start workers that hold them: name them in models of a pool of the "
-            f"profile, or use dask worker --resources {declared([min(places)])}; "
+            f"{self._what_is_missing(model_groups)} {after}. Start workers that hold them: name them in models of a pool of the "
+            f"profile, or use dask worker --resources {declared([min(model_groups)])}; "
             'or let every worker do every unit: routing = "any" in the profile.'
         )
 
-    def _what_is_missing(self, places: Collection[str]) -> str:
-        """Compare demand and offer, in words."""
-        if not self.crew.size():
+    def _what_is_missing(self, model_groups: Collection[str]) -> str:
+        """Compare the models that jobs need with those that workers are pinned to, in words."""
+        if not self.workers.count():
             return "no worker is there"
-        offer = [f"{place} ({n_workers})" for place, n_workers in self.crew.offer.items()]
-        return f"no worker holds the models of {listed(places)}; those there ({self.crew.size()}) hold {listed(offer)}"
+        present = [f"{group} ({number})" for group, number in self.workers.by_model_group.items()]
+        return (
+            f"no worker holds the models of {listed(model_groups)}; those running ({self.workers.count()}) hold {listed(present)}"
+        )
 
-    def _job_of(self, place: str) -> Job:
+    def _job_of(self, model_group: str) -> Job:
         """A job that waits for a worker."""
-        return next(job for job in chain(self.attempts.waiting(), self.flights.jobs()) if job.place == place)
+        return next(job for job in chain(self.attempts.waiting(), self.submissions.jobs()) if job.model_group == model_group)
 
-    def _bury(self, attempt: Attempt, deaths: Deaths) -> Iterator[JobResult]:
-        """Put an attempt whose worker died back in line, or give its job up."""
+    def _retry_or_give_up(self, attempt: Attempt, deaths: WorkerDeaths) -> Iterator[JobResult]:
+        """Queue an attempt whose worker died once more, or yield the failure of its job."""
         total = attempt.deaths + deaths.count
         logger.warning("job=%s worker=%s deaths=%d the worker died", attempt.job.name, deaths.last_worker, total)
-        if not self.attempts.survive(attempt, deaths.count):
-            words = last_words(self.logs, deaths.last_worker) if self.logs else ""
+        if not self.attempts.retry(attempt, deaths.count):
+            reason = why_ended(self.logs, deaths.last_worker) if self.logs else ""
             what = f"{total} workers died with it, the last at {deaths.last_worker}: killed, out of memory or crashed"
-            yield JobResult(attempt.job, error=f"{what}; it wrote: {words}" if words else what)
+            yield JobResult(attempt.job, error=f"{what}; it wrote: {reason}" if reason else what)

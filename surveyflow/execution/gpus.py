@@ -1,4 +1,4 @@
-"""Which GPUs this machine offers."""
+"""The GPUs of this machine and their use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def gpu_use() -> tuple[GpuUse, ...]:
-    """Ask the driver how busy the GPUs are that this process may use; empty where there is none, or no driver to ask."""
+    """Ask the driver for the use of the GPUs that this process may use; empty without a GPU or driver."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed == "" or shutil.which("nvidia-smi") is None:
         return ()
@@ -43,7 +43,7 @@ def gpu_use() -> tuple[GpuUse, ...]:
 
 
 def _use(values: list[str]) -> GpuUse | None:
-    """Read one line of the driver's; None where it does not know, as of parts of a GPU."""
+    """Read one line of the driver's answer; None if it has no numbers, as for a part of a GPU."""
     with suppress(ValueError):
         index, name, busy, used, total = (value.strip() for value in values)
         return GpuUse(f"{index} {name}", float(busy), float(used), float(total))

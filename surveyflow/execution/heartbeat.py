@@ -1,4 +1,4 @@
-"""How a worker lets others know that it is at work, and at what: by files in the output folder."""
+"""The heartbeat of a worker: a file in the output folder that says what it is doing, and its log."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from surveyflow.values.jobs import Job
 logger = logging.getLogger(__name__)
 
 
-class Heart:
-    """Writes a heartbeat every few seconds, and an event for every job, until it is stopped; several jobs may overlap.
+class HeartbeatWriter:
+    """Writes a worker's heartbeat every few seconds and logs each of its jobs, until it is stopped; jobs may overlap.
 
     Parameters
     ----------
@@ -40,17 +40,17 @@ class Heart:
         self._started = time.time()
         self._jobs: dict[int, tuple[str, float]] = {}
         self._done = self._failed = 0
-        self._counting = threading.Lock()
+        self._count_lock = threading.Lock()
         self._stopped = threading.Event()
         self._process = psutil.Process()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._write_until_stopped, name="heartbeat", daemon=True)
         self._log = JsonLog(self._log_path())
         logger.info("worker=%s pool=%s begins", self.worker, _pool())
         self._thread.start()
 
     @contextmanager
     def during(self, job: Job) -> Iterator[None]:
-        """Say, while the block lasts, that the worker is at ``job``; and afterwards how it ended."""
+        """Name ``job`` in the heartbeat while the block lasts, and log how it ended."""
         start = time.time()
         self._jobs[id(job)] = (job.name, start)
         try:
@@ -66,7 +66,7 @@ class Heart:
             del self._jobs[id(job)]
 
     def stop(self) -> None:
-        """Write no more, and take the heartbeat away; the log stays."""
+        """Stop writing and remove the heartbeat; the log stays."""
         self._stopped.set()
         self._thread.join()
         with suppress(OSError):
@@ -76,23 +76,23 @@ class Heart:
 
     def _log_path(self) -> Path:
         path = worker_log_path(self._root, self.worker)
-        with suppress(OSError):  # then there is no log; a plan does not make the output folder
+        with suppress(OSError):  # without the folder there is no log: a plan does not make the output folder
             path.parent.mkdir(exist_ok=True)
         return path
 
     def _count(self, *, done: int = 0, failed: int = 0) -> None:
-        with self._counting:
+        with self._count_lock:
             self._done += done
             self._failed += failed
 
-    def _beat(self) -> None:
+    def _write_until_stopped(self) -> None:
         while True:
-            with suppress(OSError):  # a full disk is told by who has results to write
-                write_heartbeat(self._root, self._say())
+            with suppress(OSError):  # a full disk is reported when results are written
+                write_heartbeat(self._root, self._current())
             if self._stopped.wait(self._interval_s):
                 return
 
-    def _say(self) -> Heartbeat:
+    def _current(self) -> Heartbeat:
         job, since = min(self._jobs.copy().values(), key=lambda entry: entry[1], default=("", None))
         return Heartbeat(
             worker=self.worker,

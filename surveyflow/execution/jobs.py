@@ -1,7 +1,7 @@
-"""What happens to a job on the worker that does it.
+"""Doing one job inside a worker process.
 
-This is all that runs inside a worker process before the caller's own code: find the worker object, let it do the job, and
-turn whatever comes of it into a small value that always survives the way back. It knows nothing of Dask.
+This is all that runs in a worker process before the caller's own code: it finds the worker object, has it do the job, and turns
+the result or the error into a small value that can always be sent back. It does not use Dask.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from surveyflow.values.jobs import Job, JobResult, Worker
 logger = logging.getLogger(__name__)
 
 MOST_WORKERS = 2
-"""Two runs may share a cluster; the models of a third would only fill its memory."""
+"""Worker objects that a process keeps: two runs may share a cluster; the models of a third would only fill its memory."""
 
 JOBS_AT_A_TIME = 2
-"""Jobs that a process does at a time: one computes while another reads or writes."""
+"""Jobs that a process does at the same time: one computes while another reads or writes."""
 
 _WORKERS: dict[WorkerSpec, Worker] = {}
-_BUSY: Counter[WorkerSpec] = Counter()
-_CHANGING = threading.Lock()
-_PLACES = threading.BoundedSemaphore(JOBS_AT_A_TIME)
+_N_JOBS: Counter[WorkerSpec] = Counter()
+_LOCK = threading.Lock()
+_SLOTS = threading.BoundedSemaphore(JOBS_AT_A_TIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class WorkerSpec:
     context
         The callable's only argument, as JSON.
     silence_s
-        A job that shows no sign of life for so long, seconds, ends its process; never if None.
+        If a job makes no progress for so long, seconds, its process ends; no limit if None.
     """
 
     factory: str
@@ -97,8 +97,8 @@ class WorkerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a job, on its way back from the worker.
+class JobOutcome:
+    """The result or the error of a job, as the worker sends it back.
 
     Parameters
     ----------
@@ -107,27 +107,27 @@ class Outcome:
     error
         What went wrong; None after success.
     fatal
-        Whether no other job would fare better.
-    spent
-        Whether this process can do no more, but another may do even this job.
+        Whether every other job would fail, too.
+    needs_restart
+        Whether this process must be restarted; the job itself may succeed in another.
     """
 
     value: bytes | None = None
     error: str | None = None
     fatal: bool = False
-    spent: bool = False
+    needs_restart: bool = False
 
     def result(self, job: Job) -> JobResult:
-        """Say it of ``job``."""
+        """The result of ``job``, with its value unpickled."""
         value = None if self.value is None else pickle.loads(self.value)  # noqa: S301 - made by do_job, within the same run
         return JobResult(job, value, self.error, self.fatal)
 
 
-def do_job(spec: WorkerSpec, job: Job, held: Collection[str] | None = None) -> Outcome:
+def do_job(spec: WorkerSpec, job: Job, pinned_to: Collection[str] | None = None) -> JobOutcome:
     """Do one job with this process's worker, which is made on first use.
 
-    Never raises: an exception may not survive pickling, so it is put in words here. Of several jobs of a process, two are done
-    at a time.
+    It never raises: some exceptions cannot be pickled, so each is turned into a sentence here. A process does two jobs at the
+    same time; further ones wait.
 
     Parameters
     ----------
@@ -135,45 +135,45 @@ def do_job(spec: WorkerSpec, job: Job, held: Collection[str] | None = None) -> O
         How the worker is made.
     job
         What to do.
-    held
-        The places whose models this process may load; any, if None.
+    pinned_to
+        The model groups whose models this process may load; any, if None.
     """
-    with _PLACES:
+    with _SLOTS:
         try:
-            _check_held(job, held)
-            with watched(job.name, spec.silence_s), _at_work(spec) as worker:
-                return Outcome(value=pickle.dumps(worker.do(job)))
+            _check_pinned(job, pinned_to)
+            with watched(job.name, spec.silence_s), _worker_in_use(spec) as worker:
+                return JobOutcome(value=pickle.dumps(worker.do(job)))
         except Exception as error:
             logger.info("job=%s verb=%s failed", job.name, job.verb, exc_info=True)
-            return Outcome(
+            return JobOutcome(
                 error=describe(error),
                 fatal=isinstance(error, (OutputError, ClusterError)),
-                spent=isinstance(error, DeviceMemoryError),
+                needs_restart=isinstance(error, DeviceMemoryError),
             )
 
 
-def _check_held(job: Job, held: Collection[str] | None) -> None:
-    if held is not None and job.place and job.place not in held:
+def _check_pinned(job: Job, pinned_to: Collection[str] | None) -> None:
+    if pinned_to is not None and job.model_group and job.model_group not in pinned_to:
         raise ClusterError(
-            f"{_here()} was asked for the models of {job.place}, but holds {listed(held)} only. "
+            f"{_here()} was asked for the models of {job.model_group}, but holds {listed(pinned_to)} only. "
             'Start it with these models, or set routing = "any" in the profile.'
         )
 
 
 def listed(names: Collection[str]) -> str:
-    """Name things in a line, sorted; ``none`` where there are none."""
+    """The names, sorted and separated by commas; ``none`` without any."""
     return ", ".join(sorted(names)) or "none"
 
 
-def forget_workers() -> None:
-    """Close this process's workers, and so let go of their models and open mosaics."""
-    with _CHANGING:
+def close_workers() -> None:
+    """Close this process's workers, and with them their models and open mosaics."""
+    with _LOCK:
         while _WORKERS:
             _WORKERS.popitem()[1].close()
 
 
 def describe(error: BaseException) -> str:
-    """Put an exception in one line: type, message and, where it is none of ours, the place that raised it."""
+    """Describe an exception in one line: its type, its message and, unless it is surveyflow's own, the line that raised it."""
     message = " ".join(str(error).split())
     line = f"{type(error).__name__}: {message}" if message else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
@@ -183,25 +183,25 @@ def describe(error: BaseException) -> str:
 
 
 @contextmanager
-def _at_work(spec: WorkerSpec) -> Iterator[Worker]:
-    """The worker of this process, made on first use; the idle one that is unused for longest gives way."""
-    with _CHANGING:
+def _worker_in_use(spec: WorkerSpec) -> Iterator[Worker]:
+    """The worker of this process, made on first use; if there are too many, the one that was idle for longest is closed."""
+    with _LOCK:
         worker = _WORKERS.pop(spec, None) or spec.make()
         _WORKERS[spec] = worker
-        _BUSY[spec] += 1
-        _retire()
+        _N_JOBS[spec] += 1
+        _close_idle()
     try:
         yield worker
     finally:
-        with _CHANGING:
-            _BUSY[spec] -= 1
+        with _LOCK:
+            _N_JOBS[spec] -= 1
 
 
-def _retire() -> None:
-    idle = [spec for spec in _WORKERS if not _BUSY[spec]]
+def _close_idle() -> None:
+    idle = [spec for spec in _WORKERS if not _N_JOBS[spec]]
     for spec in idle[: max(0, len(_WORKERS) - MOST_WORKERS)]:
         _WORKERS.pop(spec).close()
-        del _BUSY[spec]
+        del _N_JOBS[spec]
 
 
 def _here() -> str:

@@ -1,4 +1,4 @@
-"""What profiles of every kind are made of: their kinds of value, and what all clusters have in common."""
+"""The settings that all kinds of cluster have in common, and the types of values in profiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from surveyflow.execution.routing import Routing
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Place = Annotated[str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$")]
+ModelGroup = Annotated[str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$")]
 """A field and an instrument: ``EGS/F814W``."""
 
 
@@ -23,12 +23,12 @@ AbsolutePath = Annotated[Path, AfterValidator(_anchored)]
 """A path relative to the profile's file; ``~`` is the user's home."""
 
 UNPROFILED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
-"""Environment of Dask's programs. Its profiler keeps a tree of calls for each of the last 3,600 seconds, in every process: memory
-that grows for an hour, by 0.2 MB a second."""
+"""Environment of Dask's programs, without its profiler: that keeps a tree of calls for each of the last 3,600 seconds in every
+process, so that memory grows for an hour, by 0.2 MB a second."""
 
 
 class Part(BaseModel):
-    """A table of a profile: it cannot be changed, and has no other keys."""
+    """A table of a profile: immutable, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,19 +40,19 @@ class ClusterProfile(Part):
     ----------
     routing
         ``pinned`` if a unit goes only to workers that hold the models of its field and instrument, ``any`` if every worker does
-        every unit, ``auto`` for what ends sooner by the plan's counts (`surveyflow.execution.routing`).
+        every unit, ``auto`` for whichever ends sooner by the number of sources (`surveyflow.execution.routing`).
     models_in_memory
-        How many models a worker keeps ready; the one unused for longest gives way.
+        How many models a worker keeps ready; for another, it drops the one that was unused for longest.
     jobs_per_worker
-        How many jobs each worker holds at a time: one that computes and one that reads or writes meanwhile, and those ready to
+        How many jobs each worker holds at the same time: one that computes, one that reads or writes meanwhile, and those that
         follow.
     max_deaths
         Workers that may die with a job before it is given up, at least 2.
     worker_wait_s
-        How long to wait for a first worker of each kind that is needed, and to go on without any, seconds.
+        How long to wait until a worker for each needed model group appears, and how long to continue without one, seconds.
     unit_silence_s
-        A job that shows no sign of life for so long, seconds, though its worker lives, is taken back: its worker starts anew.
-        Signs of life are its steps: a model loaded, a batch of 256 sources computed.
+        If a job makes no progress for so long, seconds, although its worker runs, the worker restarts and the job goes elsewhere.
+        Progress is a model that was loaded or a batch of 256 sources that was computed.
     """
 
     routing: Routing = Routing.AUTO

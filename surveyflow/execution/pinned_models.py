@@ -1,6 +1,6 @@
-"""How the workers of a local cluster learn what they hold, however often they are started again.
+"""The models that each worker of a local cluster is pinned to, also after it restarts.
 
-The driver writes it to a file before it tells those that run; a worker that starts reads the file.
+The driver writes them to a file before it changes the running workers; a worker that starts reads the file.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path
 from distributed import Client, Worker
 
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
-from surveyflow.execution.routing import Holdings, places_in, resource
+from surveyflow.execution.routing import PinnedModels, model_groups_in, resource
 
-HOLDINGS_VARIABLE = "SURVEYFLOW_HOLDINGS"
-"""Environment variable that tells a worker process where the file is."""
+PINNED_MODELS_VARIABLE = "SURVEYFLOW_PINNED_MODELS"
+"""Environment variable with the path of the file, set for each worker process."""
 
 
 @dataclass(frozen=True, slots=True)
-class OwnWorkers:
-    """The workers of a local cluster, who hold what they are told to.
+class LocalWorkers:
+    """The workers of a local cluster, which can be pinned to models.
 
     Parameters
     ----------
     client
         Connected to the cluster.
     path
-        The file.
+        The file with the model groups of each worker.
     count
-        How many there are; they are named 0, 1, ...
+        Number of workers; their names are 0, 1, ...
     on_gpu
         Whether they compute on GPUs.
     """
@@ -40,27 +40,27 @@ class OwnWorkers:
     count: int
     on_gpu: bool = False
 
-    def assign(self, holdings: Holdings) -> None:
-        """Say what each worker holds from now on; without holdings, none holds anything."""
-        aside = self.path.with_suffix(".new")
-        aside.write_text(json.dumps(dict(enumerate(holdings))))
-        aside.replace(self.path)
-        self.client.run(_hold, on_error="ignore")
+    def pin(self, pinned_models: PinnedModels) -> None:
+        """Pin each worker to its model groups from now on; an empty tuple frees all workers."""
+        unfinished = self.path.with_suffix(".new")
+        unfinished.write_text(json.dumps(dict(enumerate(pinned_models))))
+        unfinished.replace(self.path)
+        self.client.run(_declare, on_error="ignore")
 
 
-def hold_from_start(worker: Worker) -> None:
-    """Let a worker that has not yet met its scheduler hold what it is to hold."""
-    for name in map(resource, _places_of(worker)):
+def declare_at_start(worker: Worker) -> None:
+    """Declare the model groups of a worker that has not yet registered with its scheduler."""
+    for name in map(resource, _pinned_to(worker)):
         worker.state.total_resources[name] = worker.state.available_resources[name] = JOBS_AT_A_TIME
 
 
-async def _hold(dask_worker: Worker) -> None:
-    """Let a running worker hold what it is to hold, and nothing else."""
-    earlier = {resource(place): 0 for place in places_in(dask_worker.state.total_resources)}
-    await dask_worker.set_resources(**earlier | {resource(place): JOBS_AT_A_TIME for place in _places_of(dask_worker)})
+async def _declare(dask_worker: Worker) -> None:
+    """Declare the model groups of a running worker, in place of earlier ones."""
+    earlier = {resource(group): 0 for group in model_groups_in(dask_worker.state.total_resources)}
+    await dask_worker.set_resources(**earlier | {resource(group): JOBS_AT_A_TIME for group in _pinned_to(dask_worker)})
 
 
-def _places_of(worker: Worker) -> list[str]:
-    """What the file says; batch jobs, which have none, say it on the command line."""
-    path = Path(os.environ.get(HOLDINGS_VARIABLE, ""))
+def _pinned_to(worker: Worker) -> list[str]:
+    """The model groups in the file; batch jobs have no file, they are pinned on the command line."""
+    path = Path(os.environ.get(PINNED_MODELS_VARIABLE, ""))
     return list(json.loads(path.read_text()).get(str(worker.name), ())) if path.is_file() else []

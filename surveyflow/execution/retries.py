@@ -1,7 +1,8 @@
-"""Which job goes next, and when one is given up.
+"""The order in which jobs are submitted, and the number of times one is tried again after its worker died.
 
-A dead worker takes down every job it held, and nobody can tell which of them killed it. So a job that was on dying workers
-more than once too often is kept back until nothing else runs and then tried alone: only a death that is its own condemns it.
+A worker that dies takes all of its jobs with it, and nothing says which of them was the cause. So a job that has been on nearly
+``max_deaths`` dead workers is kept back until nothing else runs, and then tried alone: only if its worker dies again is it given
+up.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from surveyflow.values.jobs import Job
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A job on its way to a worker.
+    """One try at a job.
 
     Parameters
     ----------
     job
         The job.
     deaths
-        Workers that died holding it.
+        Number of workers that died in earlier attempts.
     alone
-        Whether nothing else runs anywhere meanwhile.
+        Whether nothing else runs on the cluster meanwhile.
     """
 
     job: Job
@@ -40,69 +41,69 @@ class Attempts:
     jobs
         What to do.
     max_deaths
-        Workers that may die with a job before it is given up, at least 2: the last of them with that job alone.
+        Number of workers that may die with a job before it is given up, at least 2; the last of them ran that job alone.
     """
 
     def __init__(self, jobs: Iterable[Job], max_deaths: int) -> None:
         if max_deaths < 2:
             raise ValueError(f"max_deaths must be at least 2, not {max_deaths}")
-        self._fresh: dict[str, deque[tuple[int, Job]]] = {}
+        self._new: dict[str, deque[tuple[int, Job]]] = {}
         for number, job in enumerate(jobs):
-            self._fresh.setdefault(job.place, deque()).append((number, job))
-        self._again: list[Attempt] = []
-        self._suspects: list[Attempt] = []
+            self._new.setdefault(job.model_group, deque()).append((number, job))
+        self._retries: list[Attempt] = []
+        self._to_run_alone: list[Attempt] = []
         self._max_deaths = max_deaths
 
     def __bool__(self) -> bool:
-        return bool(self._fresh or self._again or self._suspects)
+        return bool(self._new or self._retries or self._to_run_alone)
 
     @property
-    def places(self) -> set[str]:
-        """The places of the jobs that wait."""
-        return {*self._fresh, *(attempt.job.place for attempt in self._again + self._suspects)}
+    def model_groups(self) -> set[str]:
+        """The model groups of the jobs that wait."""
+        return {*self._new, *(attempt.job.model_group for attempt in self._retries + self._to_run_alone)}
 
     def waiting(self) -> Iterator[Job]:
-        """Jobs that wait, in no order to rely on."""
-        yield from (attempt.job for attempt in self._again + self._suspects)
-        yield from (job for jobs in self._fresh.values() for _, job in jobs)
+        """Yield the jobs that wait, in arbitrary order."""
+        yield from (attempt.job for attempt in self._retries + self._to_run_alone)
+        yield from (job for jobs in self._new.values() for _, job in jobs)
 
-    def next(self, n_in_flight: int, has_room: Callable[[str], bool] = lambda _: True) -> Attempt | None:
-        """Choose what to submit; None where there is nothing, or nothing yet.
+    def next(self, n_submitted: int, has_room: Callable[[str], bool] = lambda _: True) -> Attempt | None:
+        """Choose what to submit next; None if nothing is left, or nothing can be submitted yet.
 
         Parameters
         ----------
-        n_in_flight
-            Attempts that run.
+        n_submitted
+            Number of attempts that were submitted and have not ended.
         has_room
-            Whether a worker for a place's jobs is free.
+            Whether a worker for a model group's jobs is free.
         """
-        if again := _first(self._again, has_room):
-            return again
-        if open_places := [place for place in self._fresh if has_room(place)]:
-            return Attempt(self._pop_fresh(min(open_places, key=lambda place: self._fresh[place][0][0])))
-        if not n_in_flight and (suspect := _first(self._suspects, has_room)):
-            return replace(suspect, alone=True)
+        if attempt := _first(self._retries, has_room):
+            return attempt
+        if with_room := [group for group in self._new if has_room(group)]:
+            return Attempt(self._pop_new(min(with_room, key=lambda group: self._new[group][0][0])))
+        if not n_submitted and (attempt := _first(self._to_run_alone, has_room)):
+            return replace(attempt, alone=True)
         return None
 
-    def survive(self, attempt: Attempt, n_deaths: int) -> bool:
-        """Record that ``n_deaths`` workers died with this attempt; False when its job is to be given up."""
-        worn = Attempt(attempt.job, attempt.deaths + n_deaths)
-        if attempt.alone and worn.deaths >= self._max_deaths:
+    def retry(self, attempt: Attempt, n_deaths: int) -> bool:
+        """Queue an attempt again after ``n_deaths`` workers died with it; False if its job is to be given up."""
+        again = Attempt(attempt.job, attempt.deaths + n_deaths)
+        if attempt.alone and again.deaths >= self._max_deaths:
             return False
-        queue = self._again if worn.deaths < self._max_deaths - 1 else self._suspects
-        queue.append(worn)
+        queue = self._retries if again.deaths < self._max_deaths - 1 else self._to_run_alone
+        queue.append(again)
         return True
 
-    def _pop_fresh(self, place: str) -> Job:
-        _, job = self._fresh[place].popleft()
-        if not self._fresh[place]:
-            del self._fresh[place]
+    def _pop_new(self, model_group: str) -> Job:
+        _, job = self._new[model_group].popleft()
+        if not self._new[model_group]:
+            del self._new[model_group]
         return job
 
 
 def _first(attempts: list[Attempt], has_room: Callable[[str], bool]) -> Attempt | None:
     """Take out the first attempt for which there is room."""
     for number, attempt in enumerate(attempts):
-        if has_room(attempt.job.place):
+        if has_room(attempt.job.model_group):
             return attempts.pop(number)
     return None

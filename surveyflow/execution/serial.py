@@ -1,11 +1,11 @@
-"""How jobs are run without any cluster."""
+"""An executor that runs jobs one after another in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from surveyflow.execution.jobs import WorkerSpec, do_job, forget_workers
+from surveyflow.execution.jobs import WorkerSpec, close_workers, do_job
 from surveyflow.values.jobs import Job, JobResult
 
 
@@ -34,5 +34,5 @@ class SerialExecutor:
                 return
 
     def close(self) -> None:
-        """Let go of the worker, its models and its open mosaics."""
-        forget_workers()
+        """Close the worker, and with it its models and open mosaics."""
+        close_workers()

@@ -1,4 +1,4 @@
-"""What is on its way to the cluster's workers, and how it came back."""
+"""The attempts that were submitted to Dask and have not ended."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from uuid import uuid4
 from distributed import Client, Future, get_worker
 from distributed.scheduler import KilledWorker
 
-from surveyflow.execution.jobs import Outcome, WorkerSpec, describe, do_job
+from surveyflow.execution.jobs import JobOutcome, WorkerSpec, describe, do_job
 from surveyflow.execution.retries import Attempt
-from surveyflow.execution.routing import places_in, resource
+from surveyflow.execution.routing import model_groups_in, resource
 from surveyflow.execution.watchdog import end_process
 from surveyflow.values.jobs import Job
 
 
 @dataclass(frozen=True, slots=True)
-class Deaths:
-    """An attempt did not come back, because its workers died.
+class WorkerDeaths:
+    """The end of an attempt whose workers died.
 
     Parameters
     ----------
     count
-        Workers that died since the attempt was submitted.
+        Number of workers that died since the attempt was submitted.
     last_worker
         Address of the last one.
     """
@@ -34,8 +34,8 @@ class Deaths:
     last_worker: str
 
 
-class Flights:
-    """Attempts that were submitted and have not come back.
+class Submissions:
+    """Attempts that were submitted and have not ended.
 
     Parameters
     ----------
@@ -44,74 +44,74 @@ class Flights:
     spec
         How workers are made.
     pinned
-        Whether a job goes only to workers that hold its place's models.
+        Whether a job goes only to workers that are pinned to its model group.
     """
 
     def __init__(self, client: Client, spec: WorkerSpec, *, pinned: bool = False) -> None:
         self._client = client
         self._spec = spec
         self._pinned = pinned
-        self._by_place: Counter[str] = Counter()
-        self._in_flight: dict[str, tuple[Future, Attempt]] = {}
+        self._counts: Counter[str] = Counter()
+        self._pending: dict[str, tuple[Future, Attempt]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def __len__(self) -> int:
-        return len(self._in_flight)
+        return len(self._pending)
 
     @property
-    def places(self) -> set[str]:
-        """The places of all attempts in flight."""
-        return {place for place, number in self._by_place.items() if number}
+    def model_groups(self) -> set[str]:
+        """The model groups of all submitted attempts."""
+        return {group for group, number in self._counts.items() if number}
 
     @property
-    def wants_to_be_alone(self) -> bool:
-        """Whether the attempt in flight must have no company."""
-        return any(attempt.alone for _, attempt in self._in_flight.values())
+    def one_runs_alone(self) -> bool:
+        """Whether nothing else may be submitted at present."""
+        return any(attempt.alone for _, attempt in self._pending.values())
 
     def jobs(self) -> Iterator[Job]:
-        """Jobs in flight."""
-        return (attempt.job for _, attempt in self._in_flight.values())
+        """The jobs of the submitted attempts."""
+        return (attempt.job for _, attempt in self._pending.values())
 
-    def count(self, place: str) -> int:
-        """Count the attempts of a place."""
-        return self._by_place[place]
+    def count(self, model_group: str) -> int:
+        """Count the submitted attempts of a model group."""
+        return self._counts[model_group]
 
-    def start(self, attempt: Attempt) -> None:
+    def submit(self, attempt: Attempt) -> None:
         """Submit an attempt; Dask chooses among the workers that may do it."""
         job, key = attempt.job, f"{attempt.job.verb}-{uuid4().hex}"
-        needs = {resource(job.place): 1} if self._pinned and job.place else None
+        needs = {resource(job.model_group): 1} if self._pinned and job.model_group else None
         future = self._client.submit(_do_here, self._spec, job, self._pinned, key=key, pure=False, resources=needs)
-        self._in_flight[key] = future, attempt
-        self._by_place[job.place] += 1
+        self._pending[key] = future, attempt
+        self._counts[job.model_group] += 1
         future.add_done_callback(_put_key(self._ended))
 
-    def land(self, timeout_s: float) -> tuple[Attempt, Outcome | Deaths] | None:
-        """Wait for an attempt to come back; None when none does in time."""
+    def next_ended(self, timeout_s: float) -> tuple[Attempt, JobOutcome | WorkerDeaths] | None:
+        """Wait until an attempt ends; None if none does in time."""
         try:
             key = self._ended.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        future, attempt = self._in_flight.pop(key)
-        self._by_place[attempt.job.place] -= 1
+        future, attempt = self._pending.pop(key)
+        self._counts[attempt.job.model_group] -= 1
         try:
             return attempt, _fetch(future)
         finally:
             future.release()
 
-    def recall(self) -> list[Attempt]:
-        """Take back whatever has not come back; what a worker has begun, it finishes for nobody."""
-        attempts = [attempt for _, attempt in self._in_flight.values()]
-        for future, _ in self._in_flight.values():
+    def cancel(self) -> list[Attempt]:
+        """Cancel all attempts that have not started; those that have started run to their end, and their results are dropped."""
+        attempts = [attempt for _, attempt in self._pending.values()]
+        for future, _ in self._pending.values():
             future.release()
-        self._in_flight.clear()
-        self._by_place.clear()
+        self._pending.clear()
+        self._counts.clear()
         return attempts
 
 
-def _do_here(spec: WorkerSpec, job: Job, pinned: bool) -> Outcome:
-    """Do a job on the worker that this runs on; a process that is spent ends, and its worker starts anew."""
-    outcome = do_job(spec, job, places_in(get_worker().state.total_resources) if pinned else None)
-    if outcome.spent:
+def _do_here(spec: WorkerSpec, job: Job, pinned: bool) -> JobOutcome:
+    """Do a job in this worker process, and end the process if it must be restarted."""
+    outcome = do_job(spec, job, model_groups_in(get_worker().state.total_resources) if pinned else None)
+    if outcome.needs_restart:
         end_process(f"{job.name}: {outcome.error}")
     return outcome
 
@@ -120,12 +120,12 @@ def _put_key(ended: queue.SimpleQueue[str]) -> Callable[[Future], None]:
     return lambda future: ended.put(future.key)
 
 
-def _fetch(future: Future) -> Outcome | Deaths:
-    """Read the outcome of an attempt that ended. Jobs never raise, so any other exception is the cluster's own trouble."""
+def _fetch(future: Future) -> JobOutcome | WorkerDeaths:
+    """Read the outcome of an attempt that ended. Jobs never raise, so an exception comes from Dask."""
     try:
-        outcome: Outcome = future.result()
+        outcome: JobOutcome = future.result()
     except KilledWorker as death:
-        return Deaths(death.allowed_failures + 1, death.last_worker.address)
+        return WorkerDeaths(death.allowed_failures + 1, death.last_worker.address)
     except Exception as error:  # noqa: BLE001 - a failure is recorded here, whatever it is
-        return Outcome(error=f"the cluster could not run it: {describe(error)}", fatal=True)
+        return JobOutcome(error=f"the cluster could not run it: {describe(error)}", fatal=True)
     return outcome

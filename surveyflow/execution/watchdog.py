@@ -1,7 +1,8 @@
-"""Whether a job that has begun still gets on; if not, its process says where it hangs, and ends, and its jobs go elsewhere.
+"""A watchdog that ends the process of a job that no longer makes progress.
 
-A job shows signs of life by `beat`, from the thread that does it. The watchman is a thread of the same process. A process that
-hangs altogether, and its watchman with it, shows its scheduler no sign of life, either, and is ended from outside.
+A job reports its progress by `report_progress`, from the thread that does it. The watchdog is another thread of the same process:
+when a job stops, it writes where every thread is and ends the process, and the process's jobs go elsewhere. If the whole process
+hangs, and its watchdog with it, Dask's scheduler misses its heartbeat and ends it from outside.
 """
 
 from __future__ import annotations
@@ -18,94 +19,95 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from surveyflow.execution.worker_logs import VERDICT
+from surveyflow.execution.worker_logs import REASON_PREFIX
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN_S = 0.5
+INTERVAL_S = 0.5
+"""Seconds between two looks at the jobs of a process."""
 EXIT_CODE = 70
-"""What a process ends with that gives itself up."""
+"""Exit code of a process that ends itself."""
 
 
 @dataclass(slots=True)
-class _Pulse:
-    """When a thread's job was last alive, and for how long it may be silent; None while it waits for its turn."""
+class _WatchedJob:
+    """The job of a thread: the time of its last progress, and how long it may make none; no time while it waits for a lock."""
 
     name: str
     silence_s: float
-    at: float | None
+    progress_at: float | None
 
 
-_PULSES: dict[int, _Pulse] = {}
+_WATCHED: dict[int, _WatchedJob] = {}
 _STARTING = threading.Lock()
-_watchman: threading.Thread | None = None
+_watchdog: threading.Thread | None = None
 
 
 @contextmanager
 def watched(name: str, silence_s: float | None) -> Iterator[None]:
-    """Have the calling thread's job watched.
+    """Watch the job of the calling thread while the block lasts.
 
     Parameters
     ----------
     name
         The job's name.
     silence_s
-        Without a sign of life for so long, seconds, the process ends; never if None.
+        The process ends if the job reports no progress for so long, seconds; no limit if None.
     """
     if silence_s is None:
         yield
         return
-    _PULSES[threading.get_ident()] = _Pulse(name, silence_s, time.monotonic())
-    _start_watchman()
+    _WATCHED[threading.get_ident()] = _WatchedJob(name, silence_s, time.monotonic())
+    _start_watchdog()
     try:
         yield
     finally:
-        _PULSES.pop(threading.get_ident(), None)
+        _WATCHED.pop(threading.get_ident(), None)
 
 
-def beat() -> None:
-    """Show that the calling thread's job gets on; without effect where nobody watches."""
-    if pulse := _PULSES.get(threading.get_ident()):
-        pulse.at = time.monotonic()
+def report_progress() -> None:
+    """Report that the job of the calling thread makes progress; without effect if it is not watched."""
+    if job := _WATCHED.get(threading.get_ident()):
+        job.progress_at = time.monotonic()
 
 
 @contextmanager
-def turn(lock: threading.Lock) -> Iterator[None]:
-    """Hold a lock; the wait for it is no silence."""
-    pulse = _PULSES.get(threading.get_ident())
-    if pulse:
-        pulse.at = None
+def locked(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock while the block lasts; the time spent waiting for it doesn't count."""
+    job = _WATCHED.get(threading.get_ident())
+    if job:
+        job.progress_at = None
     with lock:
-        beat()
+        report_progress()
         yield
 
 
 def end_process(reason: str) -> NoReturn:
-    """Write where every thread is, and why this process ends, and end it at once: whoever started it starts another."""
+    """Write where every thread is and why this process ends, and end it at once; whoever started it starts another."""
     logger.critical("process=%d ends: %s", os.getpid(), reason)
     faulthandler.dump_traceback(all_threads=True)
-    sys.stderr.write(f"{VERDICT} {reason}\n")
+    sys.stderr.write(f"{REASON_PREFIX} {reason}\n")
     sys.stderr.flush()
     os._exit(EXIT_CODE)
 
 
-def _start_watchman() -> None:
-    global _watchman  # noqa: PLW0603 - one a process
+def _start_watchdog() -> None:
+    global _watchdog  # noqa: PLW0603 - one a process
     with _STARTING:
-        if _watchman is None:
-            _watchman = threading.Thread(target=_watch, name="surveyflow-watchman", daemon=True)
-            _watchman.start()
+        if _watchdog is None:
+            _watchdog = threading.Thread(target=_watch, name="surveyflow-watchdog", daemon=True)
+            _watchdog.start()
 
 
 def _watch() -> None:
     while True:
-        for thread, pulse in list(_PULSES.items()):
-            if pulse.at is not None and time.monotonic() - pulse.at > pulse.silence_s:
-                end_process(f"{pulse.name} has shown no sign of life for {pulse.silence_s:g} s, {_place_of(thread)}")
-        time.sleep(LOOK_AGAIN_S)
+        for thread, job in list(_WATCHED.items()):
+            if job.progress_at is not None and time.monotonic() - job.progress_at > job.silence_s:
+                end_process(f"{job.name} has shown no sign of life for {job.silence_s:g} s, {_line_of(thread)}")
+        time.sleep(INTERVAL_S)
 
 
-def _place_of(thread: int) -> str:
+def _line_of(thread: int) -> str:
     frame = sys._current_frames().get(thread)  # noqa: SLF001 - documented, and there is no other way
     if frame is None:
         return "and is gone"

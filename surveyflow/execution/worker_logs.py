@@ -1,4 +1,4 @@
-"""Where a worker of a local cluster writes, and what it wrote last."""
+"""The log file of each worker process, and the reason that it gives for the process's end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 FOLDER_VARIABLE = "SURVEYFLOW_WORKER_LOGS"
-"""Environment variable that tells a worker process the folder of the logs."""
+"""Environment variable with the folder of the logs, set for each worker process."""
 
 POOL_VARIABLE = "SURVEYFLOW_POOL"
-"""Environment variable that tells a worker process the name of its pool."""
+"""Environment variable with the name of a worker's pool."""
 
-VERDICT = "This process gives itself up:"
-"""How the line begins in which a process says why it ends itself."""
+REASON_PREFIX = "This process ends itself:"
+"""First words of the line in which a process says why it ends itself."""
 
 _N_LINES = 5
 _TAIL_BYTES = 20_000
@@ -24,16 +24,16 @@ def log_path(folder: Path, address: str) -> Path:
     return folder / f"worker-{re.sub(r'[^0-9A-Za-z.]+', '-', address)}.log"
 
 
-def last_words(folder: Path, address: str) -> str:
-    """Quote, in one line, why a worker ended itself, how it crashed, or else the last lines it wrote; empty without any."""
+def why_ended(folder: Path, address: str) -> str:
+    """Quote a worker's log in one line: its own reason, the traceback of a crash, or else its last lines; empty without one."""
     try:
         tail = log_path(folder, address).read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     except FileNotFoundError:
         return ""
-    verdict = tail.rfind(VERDICT)
-    if verdict >= 0:
-        return _in_one_line(tail[verdict:].splitlines()[:1])
-    crash = tail.rfind(_CRASH)  # Python's own account, innermost call first
+    reason = tail.rfind(REASON_PREFIX)
+    if reason >= 0:
+        return _in_one_line(tail[reason:].splitlines()[:1])
+    crash = tail.rfind(_CRASH)  # Python's own traceback, innermost call first
     if crash >= 0:
         return _in_one_line(tail[crash:].splitlines()[: _N_LINES + 1])
     return _in_one_line(tail.splitlines()[-_N_LINES:])

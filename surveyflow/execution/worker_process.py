@@ -1,6 +1,6 @@
-"""How a worker process of a local cluster behaves: deaf to control-C, silent on the terminal, gone at once when told to stop.
+"""The preload of worker processes: they ignore control-C, write to a log instead of the terminal, and stop at once when told to.
 
-Dask loads this module into each worker as a preload.
+Dask imports this module in each worker as it starts (``--preload``).
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from pathlib import Path
 from distributed import Worker
 
 from surveyflow.execution.gpus import GPUS_VARIABLE
-from surveyflow.execution.pinned_models import hold_from_start
+from surveyflow.execution.pinned_models import declare_at_start
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, log_path
 
 
 def dask_setup(worker: Worker) -> None:
-    """Arrange it, as the worker starts.
+    """Set up this process as the worker starts.
 
-    A terminal sends control-C to the driver and its workers alike; the driver alone decides what it means. And an interpreter
-    that has imported TensorFlow needs some 3 s to take itself apart, for nothing: what matters was written and synced.
+    A terminal sends control-C to the driver and to its workers; only the driver acts on it. And an interpreter that has imported
+    TensorFlow takes some 3 s to shut down, which are wasted: results were written and synced before.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _write_to(log_path(Path(os.environ[FOLDER_VARIABLE]), worker.address))
     _take_gpu(worker.name)
-    hold_from_start(worker)
-    atexit.register(_leave)
+    declare_at_start(worker)
+    atexit.register(_exit_at_once)
 
 
 def _take_gpu(name: object) -> None:
-    """See one GPU only: nothing has looked for GPUs yet, since TensorFlow is imported with the first job."""
+    """Make one GPU visible: nothing has looked for GPUs yet, since TensorFlow is imported with the first job."""
     if gpus := os.environ.get(GPUS_VARIABLE):
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus.split(",")[int(str(name))]
 
 
 def _write_to(path: Path) -> None:
-    """Send all that this process says to a file, C++ libraries and the traceback of a crash included."""
+    """Redirect the output of this process to a file, with that of C++ libraries and the traceback of a crash."""
     sys.stdout.flush()
     sys.stderr.flush()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def _write_to(path: Path) -> None:
     faulthandler.enable(all_threads=False)
 
 
-def _leave() -> None:
+def _exit_at_once() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

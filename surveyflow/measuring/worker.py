@@ -1,6 +1,6 @@
-"""A worker: does the jobs of a run, and keeps models and open mosaics between them.
+"""The worker, which does the jobs of a run and keeps models and mosaics open between them.
 
-Two jobs may be under way, in a thread each: one computes while the other reads or writes.
+It may do two jobs at the same time, each in a thread of its own: one computes while the other reads or writes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from surveyflow.errors import DeviceMemoryError
-from surveyflow.execution.heartbeat import Heart
-from surveyflow.execution.watchdog import beat, turn
+from surveyflow.execution.heartbeat import HeartbeatWriter
+from surveyflow.execution.watchdog import locked, report_progress
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.measuring.orders import check_unchanged, is_as_planned, tile_from_json
 from surveyflow.measuring.sampling import SummarisingModel
@@ -58,7 +58,7 @@ class SurveyWorker:
         self._mosaics: dict[tuple[str, str | None, str | None], Mosaic] = {}
         self._models = ModelCache(self._load, context.get("models_in_memory", MODELS_IN_MEMORY))
         self._reading, self._computing = threading.Lock(), threading.Lock()
-        self._heart = Heart(self._root)
+        self._heartbeat = HeartbeatWriter(self._root)
 
     def do(self, job: Job) -> Any:
         """Do one job.
@@ -72,18 +72,18 @@ class SurveyWorker:
         -------
         The digests of a window by name, or the receipt of a unit.
         """
-        with self._heart.during(job):
+        with self._heartbeat.during(job):
             return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
 
     def close(self) -> None:
-        """Let go of models and mosaics."""
+        """Close mosaics, drop models and stop the heartbeat."""
         while self._mosaics:
             self._mosaics.popitem()[1].close()
         self._models.clear()
-        self._heart.stop()
+        self._heartbeat.stop()
 
     def _digest(self, payload: Mapping[str, Any]) -> Mapping[str, str]:
-        with turn(self._reading):
+        with locked(self._reading):
             digests = self._mosaic(payload).digests(Box(*payload["box"]))
         check_unchanged(payload)
         return digests
@@ -111,12 +111,12 @@ class SurveyWorker:
 
     def _measured(self, payload: Mapping[str, Any], clock: _Stopwatch) -> tuple[UnitRows, str]:
         """A unit's rows, and the names of the engines that computed them."""
-        with turn(self._reading), clock.running():
+        with locked(self._reading), clock.running():
             task, window = self._read(payload)
-        with turn(self._computing), clock.running(), _enough_memory():
+        with locked(self._computing), clock.running(), _enough_memory():
             models = self._models_of(payload)
-            beat()
-            merger, *beside = map(_beating, models)
+            report_progress()
+            merger, *beside = map(_reporting, models)
             rows = process_unit(task, window, merger, contamination=beside[0] if beside else None)
             return rows, "+".join(sorted({model.engine for model in models}))
 
@@ -154,7 +154,7 @@ class SurveyWorker:
 
 @dataclass(slots=True)
 class _Stopwatch:
-    """Adds up the seconds in which a job was worked on; not those in which it waited for its turn."""
+    """Adds up the seconds spent on a job, without those that it waited for a lock."""
 
     seconds: float = 0.0
 
@@ -184,8 +184,8 @@ class _ReadWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Beating:
-    """A model whose every batch is a sign of life of the job that uses it."""
+class _ReportingModel:
+    """A model that reports progress to the watchdog after every batch."""
 
     model: Model
 
@@ -199,34 +199,34 @@ class _Beating:
 
     def features(self, cutouts: Float32Array) -> Float32Array:
         features = self.model.features(cutouts)
-        beat()
+        report_progress()
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
         draws = self.model.draw(features, source_keys, n_draws, seed)
-        beat()
+        report_progress()
         return draws
 
 
 @dataclass(frozen=True, slots=True)
-class _BeatingSummariser(_Beating):
-    """The same of a model that summarises its draws as it makes them."""
+class _ReportingSummariser(_ReportingModel):
+    """The same for a model that summarises its draws as it makes them."""
 
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
     ) -> PosteriorSummary:
         summary = cast("SummarisingModel", self.model).summarise(features, source_keys, n_draws, seed, outputs)
-        beat()
+        report_progress()
         return summary
 
 
-def _beating(model: Model) -> Model:
-    return _BeatingSummariser(model) if isinstance(model, SummarisingModel) else _Beating(model)
+def _reporting(model: Model) -> Model:
+    return _ReportingSummariser(model) if isinstance(model, SummarisingModel) else _ReportingModel(model)
 
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """Have a process start anew whose device has no memory left: engines have tried smaller batches before they complain."""
+    """Restart a process whose device has no memory left; engines have tried smaller batches by then."""
     try:
         yield
     except Exception as error:

@@ -1,7 +1,7 @@
-"""What the workers of an output folder are at: ``ROOT/workers/HOST-PROCESS.json``, written by each every few seconds.
+"""Heartbeats of the workers of an output folder: ``ROOT/workers/HOST-PROCESS.json``, written by each every few seconds.
 
-Whoever sees the folder sees them, a login node for example. Beside it lies the worker's log, ``HOST-PROCESS.jsonl``, one event
-a line. Neither belongs to one run: a worker may serve several, one after the other.
+Every machine that sees the folder can read them, a login node for example. The worker's log lies beside it,
+``HOST-PROCESS.jsonl``, one event a line. Neither belongs to one run: a worker may serve several, one after another.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ INTERVAL_S = 10.0
 """Seconds between two heartbeats."""
 
 SILENT_AFTER_S = 60.0
-"""A worker that has not written for so long, seconds, is no longer at work, or its machine is in trouble."""
+"""A worker that has not written for so long, seconds, has stopped, or its machine has a problem."""
 
 _KEPT_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """How busy a GPU is.
+    """Use of a GPU.
 
     Parameters
     ----------
     name
-        Number and kind, as its driver calls it.
+        Number and type, as the driver reports them.
     busy_percent
-        Part of the last moment in which it computed.
+        Percentage of the last sampling period in which it computed.
     memory_mb, memory_total_mb
-        In use by whomever, and there.
+        Memory in use by all programs, and memory in all, MB.
     """
 
     name: str
@@ -44,22 +44,22 @@ class GpuUse:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a worker last said of itself.
+    """The last report of a worker.
 
     Parameters
     ----------
     worker
         Host and process, ``HOST-PROCESS``.
     pool
-        What it is one of, such as a batch system's pool; ``local`` where nobody said.
+        Its pool, such as one of a batch system; ``local`` without one.
     time, started
-        When it said so, and when it began, seconds since 1970 by its own clock.
+        Time of the report and of the worker's start, seconds since 1970 by its own clock.
     job, job_since
-        What it is at, and since when; empty and None where it waits.
+        Its present job and when that began; empty and None if it waits.
     done, failed
-        Jobs that it has ended since it began.
+        Number of jobs that it finished, and that failed, since it began.
     memory_mb
-        Resident.
+        Resident memory, MB.
     gpus
         The GPUs that it may use.
     """
@@ -90,18 +90,18 @@ def worker_log_path(root: Path, worker: str) -> Path:
     return root / "workers" / f"{worker}.jsonl"
 
 
-def write_heartbeat(root: Path, beat: Heartbeat) -> None:
-    """Replace a worker's heartbeat, so that a reader sees a whole one.
+def write_heartbeat(root: Path, heartbeat: Heartbeat) -> None:
+    """Replace a worker's heartbeat, so that a reader never sees half of one.
 
     Raises
     ------
     OSError
         If the file cannot be written.
     """
-    path = heartbeat_path(root, beat.worker)
+    path = heartbeat_path(root, heartbeat.worker)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(asdict(beat)), encoding="utf-8")
+    unfinished.write_text(json.dumps(asdict(heartbeat)), encoding="utf-8")
     unfinished.replace(path)
 
 
@@ -110,8 +110,8 @@ def read_heartbeats(root: Path, since: float) -> list[Heartbeat]:
     found = []
     for path in sorted((root / "workers").glob("*.json")):
         with suppress(OSError, ValueError, TypeError, AttributeError):  # gone by now, or of another version
-            found.append(_beat(json.loads(path.read_text(encoding="utf-8"))))
-    return [beat for beat in found if beat.time >= since]
+            found.append(_from_json(json.loads(path.read_text(encoding="utf-8"))))
+    return [heartbeat for heartbeat in found if heartbeat.time >= since]
 
 
 def sweep_heartbeats(root: Path) -> None:
@@ -123,7 +123,7 @@ def sweep_heartbeats(root: Path) -> None:
                 path.unlink()
 
 
-def _beat(entry: dict[str, Any]) -> Heartbeat:
+def _from_json(entry: dict[str, Any]) -> Heartbeat:
     known = {item.name for item in fields(Heartbeat)}
     gpus = tuple(GpuUse(**gpu) for gpu in entry.get("gpus", ()))
     return Heartbeat(**{key: value for key, value in entry.items() if key in known} | {"gpus": gpus})

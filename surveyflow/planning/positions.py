@@ -1,4 +1,4 @@
-"""The place of each source on its mosaic, and the status of the sources that need no pixels."""
+"""The position of each source on its mosaic, and the status of the sources that need no pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from surveyflow.planning.instruments import route
+from surveyflow.planning.instruments import choose_instruments
 from surveyflow.sky.tiling import owning_tiles
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.codes import Flag, Status
@@ -26,19 +26,19 @@ class PixelMap(Protocol):
     def to_pixels(self, ra_deg: Float64Array, dec_deg: Float64Array) -> tuple[Float64Array, Float64Array]: ...
 
 
-def place(
+def locate_sources(
     sources: SourceList,
-    routing: Mapping[str, tuple[float, float]],
+    redshift_ranges: Mapping[str, tuple[float, float]],
     mosaics: Mapping[str, PixelMap],
     modelled: Collection[str],
 ) -> UnitSources:
-    """Settle every source as far as it can be without looking at pixels.
+    """Choose the instrument of every source, locate it on that mosaic, and settle its status if that takes no pixels.
 
     Parameters
     ----------
     sources
         The sources of one field.
-    routing
+    redshift_ranges
         Half-open redshift range of each instrument.
     mosaics
         The field's mosaics by instrument.
@@ -49,7 +49,7 @@ def place(
     -------
     The same sources in the same order, with instrument, position and flags, and with a status unless pixels decide it.
     """
-    instrument = route(sources.redshift, routing)
+    instrument = choose_instruments(sources.redshift, redshift_ranges)
     x_pix, y_pix = (np.full(len(sources), np.nan) for _ in range(2))
     status = np.full(len(sources), "", dtype="U16")
     flags = np.zeros(len(sources), dtype=np.int32)

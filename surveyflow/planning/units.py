@@ -44,29 +44,29 @@ class WorkUnit:
         return self.sources.field
 
     @property
-    def place(self) -> str:
+    def model_group(self) -> str:
         """Field and instrument whose models it needs: ``EGS/F814W``; empty for a batch without pixels."""
         return f"{self.field}/{self.instrument}" if self.instrument else ""
 
 
 def units_of_field(
-    placed: UnitSources, mosaics: Mapping[str, PixelMap], cards: Mapping[str, ModelCard], core_size: int
+    located: UnitSources, mosaics: Mapping[str, PixelMap], cards: Mapping[str, ModelCard], core_size: int
 ) -> list[WorkUnit]:
-    """Divide a field's placed sources into work units; every source is in exactly one.
+    """Divide a field's located sources into work units; every source is in exactly one.
 
     Parameters
     ----------
-    placed
-        What `place` returned.
+    located
+        What `locate_sources` returned.
     mosaics, cards
         The field's mosaics and merger models by instrument.
     core_size
         Side of a tile's core, pixels.
     """
-    placed = placed.take(np.argsort(placed.source_id, kind="stable"))
-    units = _settled_units(placed.take(placed.status != ""))
-    for name in np.unique(placed.instrument[placed.status == ""]):
-        sources = placed.take((placed.status == "") & (placed.instrument == name))
+    located = located.take(np.argsort(located.source_id, kind="stable"))
+    units = _settled_units(located.take(located.status != ""))
+    for name in np.unique(located.instrument[located.status == ""]):
+        sources = located.take((located.status == "") & (located.instrument == name))
         cutout_size = cards[name].architecture.input_size
         units += _tile_units(sources, str(name), mosaics[name].shape, core_size, cutout_size)
     return units

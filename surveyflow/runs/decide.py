@@ -14,19 +14,19 @@ from surveyflow.measuring.unit import ALGORITHM_VERSION
 from surveyflow.output.units import read_receipt, read_unit
 from surveyflow.planning.keys import key_parts, unit_key
 from surveyflow.planning.plan import Plan, decide
-from surveyflow.planning.positions import place
+from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.planning.units import WorkUnit, units_of_field
 from surveyflow.releases.publish import latest, read_manifest
 from surveyflow.runs.execute import LateExecutor
 from surveyflow.runs.pixel_digests import remembered_digests, window_digests
-from surveyflow.runs.preflight import Survey
+from surveyflow.runs.preflight import OpenedSurvey
 from surveyflow.runs.progress import Reporter
 from surveyflow.values.codes import Precision
 from surveyflow.values.jobs import Receipt
 
 
-def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:
+def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:
     """Decide for every unit of a survey what is to be done.
 
     Parameters
@@ -50,8 +50,8 @@ def make_plan(survey: Survey, executor: LateExecutor, reporter: Reporter, precis
     return decide(keyed, finished, published, _source_changes(root, pending, published))
 
 
-def work_by_place(survey: Survey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:
-    """Count the sources to do of each field and instrument, as far as it is known without reading pixels.
+def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:
+    """Count the sources to do of each model group, as far as it is known without reading pixels.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def work_by_place(survey: Survey, precision: Precision = Precision.FLOAT32) -> d
     for unit in units:
         known = digests.get(unit.name)
         if known is None or read_receipt(root, unit_key(_parts(survey, unit, known, precision))) is None:
-            work[unit.place] += len(unit.sources)
+            work[unit.model_group] += len(unit.sources)
     return dict(work)
 
 
@@ -97,13 +97,13 @@ def _source_changes(
     return changes
 
 
-def _units(survey: Survey) -> Iterator[WorkUnit]:
+def _units(survey: OpenedSurvey) -> Iterator[WorkUnit]:
     for opened in survey.fields.values():
-        placed = place(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
-        yield from units_of_field(placed, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
+        located = locate_sources(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
+        yield from units_of_field(located, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
 
 
-def _parts(survey: Survey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:
+def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:
     if unit.instrument is None:
         return key_parts(unit, schema_version=SCHEMA_VERSION)
     opened = survey.fields[unit.field]

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from surveyflow.execution.gpus import gpu_use
-from surveyflow.execution.routing import places_in
+from surveyflow.execution.routing import model_groups_in
 from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
@@ -50,7 +50,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class WorkerFindings:
     """What a worker found where it runs.
 
     Parameters
@@ -70,7 +70,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerCheckup:
+class WorkerReport:
     """What was found at one worker.
 
     Parameters
@@ -78,7 +78,7 @@ class WorkerCheckup:
     worker
         Its address.
     host, pool
-        As in `Look`.
+        As in `WorkerFindings`.
     checks
         What was looked at, the comparison with this machine first.
     """
@@ -94,13 +94,13 @@ class WorkerCheckup:
         return all(check.good for check in self.checks)
 
 
-def check_this_machine() -> WorkerCheckup:
+def check_this_machine() -> WorkerReport:
     """Look at everything that a run on this machine depends on."""
     checks = (_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
-    return WorkerCheckup("this machine", platform.node(), "", checks)
+    return WorkerReport("this machine", platform.node(), "", checks)
 
 
-def check_workers(profile: str | Path) -> list[WorkerCheckup]:
+def check_workers(profile: str | Path) -> list[WorkerReport]:
     """Let every worker of a profile look at what it has, and compare it with this machine.
 
     Parameters
@@ -116,13 +116,13 @@ def check_workers(profile: str | Path) -> list[WorkerCheckup]:
         If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
     """
     here = package_versions()
-    return [_checkup(answer, here) for answer in ask_workers(load_profile(profile), look)]
+    return [_worker_report(answer, here) for answer in ask_workers(load_profile(profile), look_at_worker)]
 
 
-def look() -> Look:
+def look_at_worker() -> WorkerFindings:
     """Look at everything that a worker in this process depends on."""
     checks = (_platform(), *_devices(), _engine(), _processors(), _memory(), _scratch())
-    return Look(platform.node(), os.environ.get(POOL_VARIABLE, ""), package_versions(), checks)
+    return WorkerFindings(platform.node(), os.environ.get(POOL_VARIABLE, ""), package_versions(), checks)
 
 
 def compare_versions(there: Mapping[str, str], here: Mapping[str, str]) -> Check:
@@ -140,13 +140,13 @@ def compare_versions(there: Mapping[str, str], here: Mapping[str, str]) -> Check
     return Check("versions", f"DIFFER from this machine's: {differing}. Give the workers the same environment.", good=False)
 
 
-def _checkup(answer: Answer, here: Mapping[str, str]) -> WorkerCheckup:
+def _worker_report(answer: Answer, here: Mapping[str, str]) -> WorkerReport:
     if answer.value is None:
         what = f"could not look: {answer.error}. Does it have the environment in which this command was started?"
-        return WorkerCheckup(answer.worker, "", "", (Check("worker", what, good=False), _clock(answer)))
-    found: Look = answer.value
+        return WorkerReport(answer.worker, "", "", (Check("worker", what, good=False), _clock(answer)))
+    found: WorkerFindings = answer.value
     compared = (compare_versions(found.versions, here), _clock(answer), _offer(answer.resources))
-    return WorkerCheckup(answer.worker, found.host, found.pool, compared + found.checks)
+    return WorkerReport(answer.worker, found.host, found.pool, compared + found.checks)
 
 
 def _clock(answer: Answer) -> Check:
@@ -157,7 +157,7 @@ def _clock(answer: Answer) -> Check:
 
 
 def _offer(resources: Mapping[str, float]) -> Check:
-    models = sorted(places_in(resources))
+    models = sorted(model_groups_in(resources))
     return Check("models", f"holds {', '.join(models)}" if models else "takes units of any model", good=True)
 
 

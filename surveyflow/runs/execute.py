@@ -16,7 +16,7 @@ from surveyflow.output.units import read_receipt
 from surveyflow.output.worklists import write_worklist
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
-from surveyflow.runs.preflight import Survey
+from surveyflow.runs.preflight import OpenedSurvey
 from surveyflow.runs.progress import Reporter
 from surveyflow.runs.unchanged_inputs import check_constant
 from surveyflow.tasks.card import ModelCard
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PlanOutcome:
     """What became of a plan's units.
 
     Parameters
@@ -94,7 +94,7 @@ class LateExecutor:
             yield result
 
 
-def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> Outcome:
+def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> PlanOutcome:
     """Do the units that a plan asks for.
 
     Parameters
@@ -131,7 +131,7 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
                 "worklist": str(folder.worklist),
                 "number": number,
             },
-            place=unit.place,
+            model_group=unit.model_group,
             n_sources=planned.n_sources,
         )
         for number, (planned, unit) in enumerate(todo)
@@ -147,10 +147,10 @@ def carry_out(survey: Survey, plan: Plan, executor: LateExecutor, folder: RunFol
             check_constant(survey.files)
     root = survey.workflow.output.root
     kept = [receipt for planned in plan.having(Decision.KEEP) if (receipt := read_receipt(root, planned.key))]
-    return Outcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])
+    return PlanOutcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])
 
 
-def _unit_payload(survey: Survey, unit: WorkUnit) -> dict[str, Any]:
+def _unit_payload(survey: OpenedSurvey, unit: WorkUnit) -> dict[str, Any]:
     if unit.instrument is None or unit.tile is None:
         return {"tile": None}
     opened = survey.fields[unit.field]

@@ -17,14 +17,14 @@ from surveyflow.files.durable import file_digest
 from surveyflow.files.paths import split_extension
 from surveyflow.inputs.mosaics import release_cards
 from surveyflow.planning.plan import Plan
-from surveyflow.runs.execute import Outcome
-from surveyflow.runs.preflight import FieldSurvey, Survey
+from surveyflow.runs.execute import PlanOutcome
+from surveyflow.runs.preflight import OpenedField, OpenedSurvey
 from surveyflow.tasks.card import ModelCard
 
 REPORTED_PACKAGES = ("astropy", "dask", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu")
 
 
-def describe_run(survey: Survey, plan: Plan, outcome: Outcome, run_id: str, wall_seconds: float) -> dict[str, Any]:
+def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id: str, wall_seconds: float) -> dict[str, Any]:
     """Gather what a manifest holds; publishing adds the revision's name, rows, status counts and checksums.
 
     Parameters
@@ -61,7 +61,7 @@ def describe_run(survey: Survey, plan: Plan, outcome: Outcome, run_id: str, wall
     }
 
 
-def describe_inputs(survey: Survey, plan: Plan | None = None) -> list[dict[str, Any]]:
+def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict[str, Any]]:
     """Describe every input file: field, instrument, kind, path, size, time of change, digest and release cards.
 
     Parameters
@@ -113,7 +113,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _describe_list(survey: Survey, name: str) -> dict[str, Any]:
+def _describe_list(survey: OpenedSurvey, name: str) -> dict[str, Any]:
     spec = survey.workflow.fields[name].sources.path
     file = split_extension(spec)[0]
     status = file.stat()
@@ -130,7 +130,7 @@ def _describe_list(survey: Survey, name: str) -> dict[str, Any]:
     }
 
 
-def _describe_mosaics(name: str, opened: FieldSurvey, plan: Plan | None) -> Iterator[dict[str, Any]]:
+def _describe_mosaics(name: str, opened: OpenedField, plan: Plan | None) -> Iterator[dict[str, Any]]:
     for instrument, mosaic in opened.mosaics.items():
         for kind, image in mosaic.images.items():
             entry = {

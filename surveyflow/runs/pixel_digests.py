@@ -14,7 +14,7 @@ from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.execute import LateExecutor
-from surveyflow.runs.preflight import Survey
+from surveyflow.runs.preflight import OpenedSurvey
 from surveyflow.runs.progress import Reporter
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job
@@ -39,7 +39,7 @@ class _Window:
 
 
 def window_digests(
-    survey: Survey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter
+    survey: OpenedSurvey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter
 ) -> dict[str, Mapping[str, str]]:
     """Digest every tile's window, by unit name: ``science`` and ``weight``.
 
@@ -80,7 +80,7 @@ def window_digests(
     return known
 
 
-def remembered_digests(survey: Survey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
+def remembered_digests(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
     """Digests of the tiles' windows, by unit name, as far as they are in the cache.
 
     Parameters
@@ -98,7 +98,7 @@ def _save(windows: Iterable[_Window]) -> None:
         cache.save()
 
 
-def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:
+def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
     caches: dict[tuple[str, str], DigestCache] = {}
     windows = []
     for unit in units:
@@ -106,10 +106,10 @@ def _windows(survey: Survey, units: Sequence[WorkUnit]) -> list[_Window]:
             continue
         opened = survey.fields[unit.field]
         mosaic = opened.mosaics[unit.instrument]
-        place = (unit.field, unit.instrument)
-        if place not in caches:
-            caches[place] = DigestCache(survey.workflow.output.root, _identity(mosaic))
-        windows.append(_Window(unit.name, unit.tile.window, mosaic, opened.stated_units[unit.instrument], caches[place]))
+        mosaic_name = (unit.field, unit.instrument)
+        if mosaic_name not in caches:
+            caches[mosaic_name] = DigestCache(survey.workflow.output.root, _identity(mosaic))
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, opened.stated_units[unit.instrument], caches[mosaic_name]))
     return windows
 
 

@@ -17,7 +17,7 @@ from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.measuring.domain import band_differs
 from surveyflow.models.engines.choice import obstacle
 from surveyflow.models.store import ModelStore, read_weights
-from surveyflow.planning.positions import place
+from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
 from surveyflow.runs.unchanged_inputs import input_states
 from surveyflow.settings.workflow import FieldInputs, Workflow
@@ -36,7 +36,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class FieldSurvey:
+class OpenedField:
     """One field, opened and checked.
 
     Parameters
@@ -66,7 +66,7 @@ class FieldSurvey:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class OpenedSurvey:
     """A workflow whose inputs have all been opened and checked.
 
     Parameters
@@ -82,7 +82,7 @@ class Survey:
     """
 
     workflow: Workflow
-    fields: Mapping[str, FieldSurvey]
+    fields: Mapping[str, OpenedField]
     warnings: tuple[str, ...]
     files: tuple[FileState, ...]
 
@@ -125,7 +125,7 @@ class _Problems:
 
 
 @contextmanager
-def open_survey(workflow: Workflow) -> Iterator[Survey]:
+def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
     """Open and check everything that a workflow names.
 
     Parameters
@@ -148,7 +148,7 @@ def open_survey(workflow: Workflow) -> Iterator[Survey]:
         problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
         if problems.found:
             raise WorkflowError(problems.found)
-        survey = Survey(workflow, opened, tuple(_warnings(workflow, opened)), files)
+        survey = OpenedSurvey(workflow, opened, tuple(_warnings(workflow, opened)), files)
         for warning in survey.warnings:
             logger.warning(warning)
         yield survey
@@ -208,7 +208,7 @@ def _check_class_names(store: ModelStore, key: ModelKey, card: ModelCard, expect
 
 def _open_field(
     name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
-) -> FieldSurvey | None:
+) -> OpenedField | None:
     sources = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
     own_cards, contamination_cards = (
         {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)}
@@ -225,10 +225,10 @@ def _open_field(
             if card is not None:
                 problems.catch(table, partial(check_pixel_scale, mosaic, card))
     stated_units = {instrument: spec.unit for instrument, spec in inputs.mosaics.items()}
-    return FieldSurvey(sources, mosaics, own_cards, contamination_cards, stated_units) if sources is not None else None
+    return OpenedField(sources, mosaics, own_cards, contamination_cards, stated_units) if sources is not None else None
 
 
-def _check_output(root: Path, fields: Mapping[str, FieldSurvey]) -> None:
+def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
     """Refuse a disk that is too full to hold the catalog."""
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     needed = BYTES_PER_ROW * sum(len(field.sources) for field in fields.values())
@@ -240,11 +240,11 @@ def _check_output(root: Path, fields: Mapping[str, FieldSurvey]) -> None:
         )
 
 
-def _warnings(workflow: Workflow, fields: Mapping[str, FieldSurvey]) -> Iterator[str]:
+def _warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator[str]:
     for name, field in fields.items():
-        placed = place(field.sources, workflow.routing, field.mosaics, field.cards)
+        located = locate_sources(field.sources, workflow.routing, field.mosaics, field.cards)
         for instrument in workflow.routing:
-            n_sources = int((placed.instrument == instrument).sum())
+            n_sources = int((located.instrument == instrument).sum())
             if n_sources and instrument not in field.cards:
                 yield (
                     f"{name}: {n_sources} sources are routed to {instrument}, but {workflow.models.store} holds no model "
@@ -258,7 +258,7 @@ def _warnings(workflow: Workflow, fields: Mapping[str, FieldSurvey]) -> Iterator
         for instrument, mosaic in field.mosaics.items():
             cards = [card for used_for, card in field.all_cards if used_for == instrument]
             yield from dict.fromkeys(text for card in cards for text in _mosaic_warnings(f"{name}/{instrument}", mosaic, card))
-        if not units_of_field(placed, field.mosaics, field.cards, workflow.tiling.core_size):
+        if not units_of_field(located, field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
 
 

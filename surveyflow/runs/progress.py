@@ -1,4 +1,4 @@
-"""Who is told how far a run has come."""
+"""The progress of a run, reported to its listeners."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Listener = Callable[[Progress], None]
 
 
 class Reporter:
-    """Tells listeners how far each phase has come.
+    """Reports the progress of each phase to listeners.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ class Reporter:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self.listeners = list(listeners)
 
-    def tell(self, progress: Progress) -> None:
+    def report(self, progress: Progress) -> None:
         """Pass on one event."""
         for listener in self.listeners:
             listener(progress)
 
-    def tell_of_workers(self, message: str) -> None:
-        """Pass on what an operator should know of the workers."""
-        self.tell(Progress(Phase.WORKERS, message=message))
+    def report_workers(self, message: str) -> None:
+        """Pass on a sentence about the workers."""
+        self.report(Progress(Phase.WORKERS, message=message))
 
     def follow(
         self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None
@@ -51,11 +51,11 @@ class Reporter:
         sizes = cutouts or {}
         start, cutouts_done, failed = time.monotonic(), 0, 0
         total = sum(sizes.values())
-        self.tell(Progress(phase, total=len(jobs), cutouts_total=total))
+        self.report(Progress(phase, total=len(jobs), cutouts_total=total))
         for done, result in enumerate(results, start=1):
             failed += result.error is not None
             cutouts_done += sizes.get(result.job.name, 0)
             message = result.error or result.job.name
             seconds = time.monotonic() - start
-            self.tell(Progress(phase, done, len(jobs), cutouts_done, total, failed, seconds, message))
+            self.report(Progress(phase, done, len(jobs), cutouts_done, total, failed, seconds, message))
             yield result

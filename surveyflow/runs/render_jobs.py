@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from surveyflow.errors import ProfileError
 from surveyflow.execution.jobs import listed
 from surveyflow.execution.routing import Routing
-from surveyflow.runs.decide import work_by_place
+from surveyflow.runs.decide import work_by_model_group
 from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.kubernetes.manifests import PodRun, render_manifests
@@ -49,7 +49,7 @@ def prepare_submission(workflow: Path, profile: Path, *, precision: Precision = 
     if site.routing is Routing.ANY:
         return render(site, command)
     with open_survey(loaded) as survey:
-        routed, route = route_pools(site, work_by_place(survey, precision))
+        routed, route = route_pools(site, work_by_model_group(survey, precision))
     return replace(render(routed, command), routing=str(route))
 
 
@@ -82,19 +82,19 @@ def prepare_manifests(workflow: Path, profile: Path) -> str:
             f"correct [volume] here in {profile}."
         )
     loaded = load_workflow(workflow)
-    _check_places(
+    _check_model_groups(
         site, {f"{name}/{instrument}" for name, field in loaded.fields.items() for instrument in field.mosaics}, profile
     )
     survey = loaded.survey
-    place = PurePosixPath(site.volume.path, workflow.absolute().relative_to(here))
-    return render_manifests(site, PodRun(place, f"{survey.name}-{survey.release}"))
+    on_volume = PurePosixPath(site.volume.path, workflow.absolute().relative_to(here))
+    return render_manifests(site, PodRun(on_volume, f"{survey.name}-{survey.release}"))
 
 
-def _check_places(site: KubernetesProfile, places: Collection[str], profile: Path) -> None:
-    """Compare what pools hold with what the workflow has, before pods wait for work that cannot come."""
-    offered = {place for pool in site.pools.values() for place in pool.models}
-    if offered and (unknown := offered - set(places) or set(places) - offered):
+def _check_model_groups(site: KubernetesProfile, model_groups: Collection[str], profile: Path) -> None:
+    """Compare the models of the pools with those of the workflow, before pods wait for units that never come."""
+    offered = {group for pool in site.pools.values() for group in pool.models}
+    if offered and (unknown := offered - set(model_groups) or set(model_groups) - offered):
         raise ProfileError(
-            f"{profile}: the pools hold the models of {listed(offered)}, but the workflow has {listed(places)}. "
+            f"{profile}: the pools hold the models of {listed(offered)}, but the workflow has {listed(model_groups)}. "
             f"Correct models of the pools: {listed(unknown)}."
         )

@@ -13,7 +13,7 @@ from surveyflow.output.units import read_receipt
 from surveyflow.planning.keys import what_changed
 from surveyflow.planning.plan import Plan, PlannedUnit
 from surveyflow.runs.manifest import describe_inputs, describe_model, package_versions, precision_of
-from surveyflow.runs.preflight import Survey
+from surveyflow.runs.preflight import OpenedSurvey
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _MOST_UNITS = 5
 Manifest = Mapping[str, Any]
 
 
-def check_inputs(manifest: Manifest, survey: Survey) -> None:
+def check_inputs(manifest: Manifest, survey: OpenedSurvey) -> None:
     """Compare what can be compared before any pixel is read: schema, sizes, digests, DATASUM, models and their cards.
 
     Parameters
@@ -50,7 +50,7 @@ def check_inputs(manifest: Manifest, survey: Survey) -> None:
             logger.warning("%s is %s here and was %s in %s: last digits may differ", package, now, then, manifest["revision"])
 
 
-def check_plan(manifest: Manifest, survey: Survey, plan: Plan) -> None:
+def check_plan(manifest: Manifest, survey: OpenedSurvey, plan: Plan) -> None:
     """Compare the pixels' digests and every unit's key, which holds all that its rows depend on.
 
     Parameters
@@ -71,7 +71,7 @@ def check_plan(manifest: Manifest, survey: Survey, plan: Plan) -> None:
     _refuse(problems or list(_unit_problems(manifest, survey, plan)), manifest, survey)
 
 
-def _refuse(problems: list[str], manifest: Manifest, survey: Survey) -> None:
+def _refuse(problems: list[str], manifest: Manifest, survey: OpenedSurvey) -> None:
     if problems:
         where = f"{survey.workflow.path.name}: {manifest['revision']} cannot be made again"
         raise WorkflowError([Problem(where, f"{problem}.", _REMEDY) for problem in problems])
@@ -84,9 +84,9 @@ def _schema_problems(manifest: Manifest) -> Iterator[str]:
 
 
 def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterator[str]:
-    before = {_place(entry): entry for entry in manifest["inputs"]}
+    before = {_input(entry): entry for entry in manifest["inputs"]}
     for entry in present:
-        then = before.get(_place(entry), {})
+        then = before.get(_input(entry), {})
         what = f"{entry['field']} {entry['instrument'] or ''} {entry['kind']}".replace("  ", " ")
         if entry["size"] != then.get("size", entry["size"]):
             yield f"{what}: {entry['path']} has {entry['size']:,} bytes, then {then['size']:,}"
@@ -96,7 +96,7 @@ def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterato
             yield f"{what}: {entry['path']} has the DATASUM {sums[0]}, then {sums[1]}"
 
 
-def _place(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+def _input(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     return entry["field"], entry["instrument"], entry["kind"]
 
 
@@ -104,7 +104,7 @@ def _datasum(entry: Mapping[str, Any]) -> Any:
     return entry.get("cards", {}).get("DATASUM")
 
 
-def _model_problems(manifest: Manifest, survey: Survey) -> Iterator[str]:
+def _model_problems(manifest: Manifest, survey: OpenedSurvey) -> Iterator[str]:
     before = {entry["key"]: entry for entry in manifest["models"]}
     present = {str(key): json.loads(json.dumps(describe_model(card))) for key, card in survey.cards.items()}
     for key in sorted(before.keys() | present.keys()):
@@ -122,7 +122,7 @@ def _differing(before: Mapping[str, Any], present: Mapping[str, Any]) -> list[st
     return [name for name, value in present.items() if name not in _WORDS_ONLY and value != before.get(name)]
 
 
-def _unit_problems(manifest: Manifest, survey: Survey, plan: Plan) -> Iterator[str]:
+def _unit_problems(manifest: Manifest, survey: OpenedSurvey, plan: Plan) -> Iterator[str]:
     keys = {unit["name"]: unit["key"] for unit in manifest["unit_keys"]}
     failed = {unit["name"] for unit in manifest["failed_units"]}
     planned = {unit.name: unit for unit in plan.units if unit.unit}
@@ -135,7 +135,7 @@ def _unit_problems(manifest: Manifest, survey: Survey, plan: Plan) -> Iterator[s
         yield f"{len(gone)} units of then have no source now, the first {gone[0]}"
 
 
-def _why(survey: Survey, key: str | None, unit: PlannedUnit) -> str:
+def _why(survey: OpenedSurvey, key: str | None, unit: PlannedUnit) -> str:
     if key is None:
         return "there was no such unit then"
     receipt = read_receipt(survey.workflow.output.root, key)

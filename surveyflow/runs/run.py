@@ -24,10 +24,10 @@ from surveyflow.planning.plan import Decision, Plan
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.reports.page import write_report
 from surveyflow.runs.decide import make_plan
-from surveyflow.runs.execute import LateExecutor, Outcome, carry_out
+from surveyflow.runs.execute import LateExecutor, PlanOutcome, carry_out
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.notify import notify
-from surveyflow.runs.preflight import Survey
+from surveyflow.runs.preflight import OpenedSurvey
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_plan
 from surveyflow.runs.unchanged_inputs import check_constant
@@ -101,7 +101,7 @@ class RunResult:
 
 
 def run_survey(
-    survey: Survey,
+    survey: OpenedSurvey,
     profile: Profile,
     *,
     client: Any = None,
@@ -158,7 +158,9 @@ def run_survey(
             context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
             executor = LateExecutor(
                 stack,
-                lambda: _noted(open_executor(profile, factory, context, client=client, tell=reporter.tell_of_workers), folder),
+                lambda: _noted(
+                    open_executor(profile, factory, context, client=client, on_message=reporter.report_workers), folder
+                ),
             )
             with _reporting_the_end(reporter):
                 plan = make_plan(survey, executor, reporter, engine.precision)
@@ -202,12 +204,12 @@ def _reporting_the_end(reporter: Reporter) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reporter.tell(Progress(Phase.STOPPED, message=str(error) or type(error).__name__))
+        reporter.report(Progress(Phase.STOPPED, message=str(error) or type(error).__name__))
         raise
-    reporter.tell(Progress(Phase.DONE))
+    reporter.report(Progress(Phase.DONE))
 
 
-def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
+def _already_published(survey: OpenedSurvey, plan: Plan) -> RunResult | None:
     """The result of a run that finds everything published; None if there is anything to publish."""
     root = survey.workflow.output.root
     revision = latest(root)
@@ -217,7 +219,7 @@ def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
     same_units = {unit["key"] for unit in published["unit_keys"]} == {planned.key for planned in plan.units}
     if not same_units or published["release"] != survey.workflow.survey.release:
         return None
-    units = Outcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(plan.units)}
+    units = PlanOutcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(plan.units)}
     return _result(root, revision, units, published=False)
 
 
@@ -225,7 +227,7 @@ def _already_published(survey: Survey, plan: Plan) -> RunResult | None:
 class _Run:
     """A run whose plan is made."""
 
-    survey: Survey
+    survey: OpenedSurvey
     plan: Plan
     folder: RunFolder
     reporter: Reporter
@@ -247,12 +249,12 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
             f"None of the {len(outcome.failures)} units could be finished, so nothing was published. "
             f"The first to fail was {name}: {error}"
         )
-    run.reporter.tell(Progress(Phase.PUBLISH, message=run.survey.workflow.survey.release))
+    run.reporter.report(Progress(Phase.PUBLISH, message=run.survey.workflow.survey.release))
     revision = _publish(run, outcome)
     return _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
 
 
-def _publish(run: _Run, outcome: Outcome) -> Revision:
+def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
     check_constant(run.survey.files)  # the manifest's digests of source lists are of these files, too
     return publish(
@@ -276,7 +278,7 @@ def _notify(settings: Publish, result: RunResult) -> None:
         notify(settings.notify, facts, settings.notify_timeout_s)
 
 
-def _failed_rows(plan: Plan, outcome: Outcome) -> pa.Table | None:
+def _failed_rows(plan: Plan, outcome: PlanOutcome) -> pa.Table | None:
     """Rows of the sources whose units failed: they stay in the catalog, without results."""
     failed = [planned.unit.sources for planned in plan.units if planned.unit and planned.name in outcome.failures]
     return pa.concat_tables([settled_rows(sources, None, Status.FAILED) for sources in failed]) if failed else None

@@ -10,8 +10,8 @@ import numpy as np
 from surveyflow.errors import InputError
 from surveyflow.models.normalisation import StretchVerdict, stretch_evidence
 from surveyflow.models.store import ModelStore
-from surveyflow.planning.positions import place
-from surveyflow.runs.preflight import FieldSurvey, Survey
+from surveyflow.planning.positions import locate_sources
+from surveyflow.runs.preflight import OpenedField, OpenedSurvey
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.images import CutoutStack
@@ -45,7 +45,7 @@ class StretchCheck:
         return any(one.softening == softening or not stretch.softened for one in alike)
 
 
-def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float], seed: int = 0) -> Iterator[StretchCheck]:
+def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[float], seed: int = 0) -> Iterator[StretchCheck]:
     """Run real cutouts through the first convolution of every model of a survey, under each stretch.
 
     Parameters
@@ -78,9 +78,11 @@ def check_stretches(survey: Survey, n_cutouts: int, softenings: Sequence[float],
             yield StretchCheck(card, len(stack), stretch_evidence(weights, stack, trials, card.architecture))
 
 
-def _real_cutouts(survey: Survey, opened: FieldSurvey, instrument: str, n_cutouts: int, rng: np.random.Generator) -> CutoutStack:
-    placed = place(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
-    members = placed.take((placed.instrument == instrument) & (placed.status == ""))
+def _real_cutouts(
+    survey: OpenedSurvey, opened: OpenedField, instrument: str, n_cutouts: int, rng: np.random.Generator
+) -> CutoutStack:
+    located = locate_sources(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
+    members = located.take((located.instrument == instrument) & (located.status == ""))
     # Some of the chosen will not be wholly covered.
     chosen = members.take(rng.permutation(len(members))[: 2 * n_cutouts])
     size = opened.cards[instrument].architecture.input_size

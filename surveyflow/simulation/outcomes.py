@@ -22,8 +22,8 @@ _CUTOUT_SIZE = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What must become of a source.
+class ExpectedOutcome:
+    """The result that a source must have.
 
     Parameters
     ----------
@@ -43,7 +43,9 @@ class Outcome:
     valid_fraction: float = np.nan
 
 
-def expected_outcome(redshift: float, pixels: Mapping[str, tuple[float, float]], valid: Mapping[str, BoolArray]) -> Outcome:
+def expected_outcome(
+    redshift: float, pixels: Mapping[str, tuple[float, float]], valid: Mapping[str, BoolArray]
+) -> ExpectedOutcome:
     """Apply the contract's rules.
 
     Parameters
@@ -56,23 +58,23 @@ def expected_outcome(redshift: float, pixels: Mapping[str, tuple[float, float]],
         Which pixels of the mosaic hold data, by instrument.
     """
     if np.isnan(redshift):
-        return Outcome(None, Status.NO_REDSHIFT)
+        return ExpectedOutcome(None, Status.NO_REDSHIFT)
     instrument = next((name for name, (low, high) in ROUTING.items() if low <= redshift < high), None)
     if instrument is None:
-        return Outcome(None, Status.NO_MODEL)
+        return ExpectedOutcome(None, Status.NO_MODEL)
     return _on_mosaic(instrument, *pixels[instrument], valid[instrument])
 
 
-def _on_mosaic(instrument: str, y_pix: float, x_pix: float, valid: BoolArray) -> Outcome:
+def _on_mosaic(instrument: str, y_pix: float, x_pix: float, valid: BoolArray) -> ExpectedOutcome:
     row, column = int(np.floor(y_pix + 0.5)), int(np.floor(x_pix + 0.5))
     if not (0 <= row < valid.shape[0] and 0 <= column < valid.shape[1]):
-        return Outcome(instrument, Status.OFF_MOSAIC)
+        return ExpectedOutcome(instrument, Status.OFF_MOSAIC)
     top, left = int(np.ceil(y_pix - _CUTOUT_SIZE / 2)), int(np.ceil(x_pix - _CUTOUT_SIZE / 2))
     bottom, right = top + _CUTOUT_SIZE, left + _CUTOUT_SIZE
     beyond = top < 0 or left < 0 or bottom > valid.shape[0] or right > valid.shape[1]
     fraction = float(valid[max(top, 0) : bottom, max(left, 0) : right].sum() / _CUTOUT_SIZE**2)
     flags = (Flag.EDGE if beyond else _NO_FLAG) | (Flag.PARTIAL_COVERAGE if fraction < 1 else _NO_FLAG)
     if not valid[row, column]:
-        return Outcome(instrument, Status.NO_COVERAGE, flags, fraction)
+        return ExpectedOutcome(instrument, Status.NO_COVERAGE, flags, fraction)
     status = Status.OK if fraction >= LEAST_VALID_FRACTION else Status.BAD_PIXELS
-    return Outcome(instrument, status, flags, fraction)
+    return ExpectedOutcome(instrument, status, flags, fraction)

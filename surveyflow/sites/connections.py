@@ -21,11 +21,11 @@ from surveyflow.errors import ClusterError
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.gpus import GPUS_VARIABLE, visible_gpus
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
-from surveyflow.execution.pinned_models import HOLDINGS_VARIABLE, OwnWorkers
+from surveyflow.execution.pinned_models import PINNED_MODELS_VARIABLE, LocalWorkers
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE
 from surveyflow.sites.certificates import security
 from surveyflow.sites.local.scratch import scratch_folder
-from surveyflow.sites.profiles import AddressProfile, LocalGpuProfile, LocalProfile, OwnCluster
+from surveyflow.sites.profiles import AddressProfile, LocalClusterProfile, LocalGpuProfile, LocalProfile
 
 logger = logging.getLogger(__name__)
 STARTS = 3
@@ -64,7 +64,10 @@ def open_cluster(profile: LocalProfile | LocalGpuProfile | AddressProfile) -> Ab
 
 @contextmanager
 def _start_here(
-    profile: OwnCluster, n_workers: int, variables: Mapping[str, str] = MappingProxyType({}), known_by: Security | None = None
+    profile: LocalClusterProfile,
+    n_workers: int,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    known_by: Security | None = None,
 ) -> Iterator[Cluster]:
     """Start worker processes that nobody outside this machine can reach."""
     with (
@@ -76,20 +79,22 @@ def _start_here(
         Client(cluster, set_as_default=False) as client,
     ):
         logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
-        yield Cluster(client, scratch, OwnWorkers(client, _holdings(scratch), n_workers, on_gpu=GPUS_VARIABLE in variables))
+        yield Cluster(
+            client, scratch, LocalWorkers(client, _pinned_models(scratch), n_workers, on_gpu=GPUS_VARIABLE in variables)
+        )
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
 
 
 def _paths(scratch: Path) -> dict[str, str]:
-    return {FOLDER_VARIABLE: str(scratch), HOLDINGS_VARIABLE: str(_holdings(scratch))}
+    return {FOLDER_VARIABLE: str(scratch), PINNED_MODELS_VARIABLE: str(_pinned_models(scratch))}
 
 
-def _holdings(scratch: Path) -> Path:
-    return scratch / "holdings.json"
+def _pinned_models(scratch: Path) -> Path:
+    return scratch / "pinned_models.json"
 
 
-def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by: Security | None) -> LocalCluster:
+def _local_cluster(profile: LocalClusterProfile, n_workers: int, scratch: Path, known_by: Security | None) -> LocalCluster:
     """Start worker processes; Dask gives up the whole cluster if one of them dies meanwhile, so try again."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(
@@ -120,7 +125,7 @@ def _local_cluster(profile: OwnCluster, n_workers: int, scratch: Path, known_by:
     ) from failure
 
 
-def _local_settings(profile: OwnCluster) -> dict[str, Any]:
+def _local_settings(profile: LocalClusterProfile) -> dict[str, Any]:
     """Dask's settings for a cluster of our own.
 
     Deaths are counted by our own side, so Dask is to report each one. A worker that was lost comes back by its nanny, again and

@@ -32,7 +32,7 @@ def open_executor(
     context: Mapping[str, Any],
     *,
     client: Client | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Executor]:
     """Open what a profile describes, and close it afterwards, whatever happens in between.
 
@@ -45,8 +45,8 @@ def open_executor(
     client
         A Dask client to use instead of the profile's cluster; it stays open. Its workers should have two threads each: one job
         of a process computes while another reads or writes, and more wait.
-    tell
-        Called with what an operator should know, in words: see `surveyflow.execution.dask_executor.DaskExecutor`.
+    on_message
+        Called with sentences for an operator: see `surveyflow.execution.dask_executor.DaskExecutor`.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def open_executor(
     if client is not None:
         from surveyflow.execution.cluster import Cluster
 
-        yield _on_dask(profile, factory, context, Cluster(client), tell)
+        yield _on_dask(profile, factory, context, Cluster(client), on_message)
     elif isinstance(profile, SerialProfile):
         with closing(SerialExecutor(factory, context)) as executor:
             yield executor
@@ -68,13 +68,13 @@ def open_executor(
         from surveyflow.sites.connections import open_cluster
 
         with open_cluster(profile) as cluster:
-            yield _on_dask(profile, factory, context, cluster, tell)
+            yield _on_dask(profile, factory, context, cluster, on_message)
 
 
 def _on_dask(
-    profile: Profile, factory: str, context: Mapping[str, Any], cluster: Cluster, tell: Callable[[str], None]
+    profile: Profile, factory: str, context: Mapping[str, Any], cluster: Cluster, on_message: Callable[[str], None]
 ) -> Executor:
     from surveyflow.execution.dask_executor import DaskExecutor
 
     limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
-    return DaskExecutor(cluster, factory, {"models_in_memory": limits.models_in_memory, **context}, limits, tell=tell)
+    return DaskExecutor(cluster, factory, {"models_in_memory": limits.models_in_memory, **context}, limits, on_message=on_message)

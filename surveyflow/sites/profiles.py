@@ -28,7 +28,7 @@ class SerialProfile(Part):
     kind: Literal["serial"] = "serial"
 
 
-class OwnCluster(ClusterProfile):
+class LocalClusterProfile(ClusterProfile):
     """What clusters on this machine have in common; they are gone when the run ends.
 
     Parameters
@@ -51,7 +51,7 @@ class OwnCluster(ClusterProfile):
     silence_s: Seconds = 300.0
 
 
-class LocalProfile(OwnCluster):
+class LocalProfile(LocalClusterProfile):
     """Worker processes of one thread each on this machine.
 
     Parameters
@@ -64,7 +64,7 @@ class LocalProfile(OwnCluster):
     workers: Count | None = None
 
 
-class LocalGpuProfile(OwnCluster):
+class LocalGpuProfile(LocalClusterProfile):
     """A worker process for each GPU of this machine.
 
     Parameters

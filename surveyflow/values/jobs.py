@@ -57,16 +57,16 @@ class Job:
         What it is called.
     verb, payload
         What the worker is to do, and with what: JSON's plain values.
-    place
+    model_group
         Field and instrument whose models it needs, ``EGS/F814W``; empty if it needs none.
     n_sources
-        How much work it is beside others.
+        Number of its sources: its share of the work.
     """
 
     name: str
     verb: str
     payload: Mapping[str, Any]
-    place: str = ""
+    model_group: str = ""
     n_sources: int = 1
 
 

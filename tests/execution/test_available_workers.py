@@ -1,10 +1,10 @@
-"""Which workers there are, and what they hold."""
+"""Counts of the running workers, by the models that they are pinned to."""
 
 from __future__ import annotations
 
 import pytest
 
-from surveyflow.execution.available_workers import LOOK_AGAIN_S, Crew
+from surveyflow.execution.available_workers import REFRESH_S, AvailableWorkers
 
 EGS, GDS = "EGS/F814W", "GDS/F814W"
 
@@ -17,37 +17,37 @@ class Cluster:
         self.now = 100.0
         self.n_asked = 0
 
-    def look(self):
+    def ask(self):
         self.n_asked += 1
         return self.workers
 
-    def crew(self, *, pinned):
-        return Crew(self.look, pinned=pinned, clock=lambda: self.now)
+    def start(self, *, pinned):
+        return AvailableWorkers(self.ask, pinned=pinned, clock=lambda: self.now)
 
     def wait(self, seconds):
         self.now += seconds
 
 
-def test_pinned_jobs_count_the_workers_that_hold_their_place():
-    crew = Cluster({EGS}, {EGS, GDS}, set()).crew(pinned=True)
+def test_pinned_jobs_count_the_workers_of_their_model_group():
+    workers = Cluster({EGS}, {EGS, GDS}, set()).start(pinned=True)
 
-    assert [crew.size(place) for place in (EGS, GDS, "UDS/F814W", "")] == [2, 1, 0, 3]
-    assert crew.offer == {EGS: 2, GDS: 1}
+    assert [workers.count(group) for group in (EGS, GDS, "UDS/F814W", "")] == [2, 1, 0, 3]
+    assert workers.by_model_group == {EGS: 2, GDS: 1}
 
 
 def test_others_count_every_worker():
-    crew = Cluster({EGS}, set()).crew(pinned=False)
+    workers = Cluster({EGS}, set()).start(pinned=False)
 
-    assert [crew.size(place) for place in (EGS, GDS, "")] == [2, 2, 2]
+    assert [workers.count(group) for group in (EGS, GDS, "")] == [2, 2, 2]
 
 
 def test_the_scheduler_is_asked_once_in_a_while():
     cluster = Cluster({EGS})
-    crew = cluster.crew(pinned=True)
+    workers = cluster.start(pinned=True)
     for _ in range(50):
-        crew.size(EGS)
-    cluster.wait(LOOK_AGAIN_S + 0.1)
-    crew.size(EGS)
+        workers.count(EGS)
+    cluster.wait(REFRESH_S + 0.1)
+    workers.count(EGS)
 
     assert cluster.n_asked == 2
 
@@ -55,22 +55,22 @@ def test_the_scheduler_is_asked_once_in_a_while():
 @pytest.mark.parametrize("pinned", [True, False])
 def test_waiting_begins_when_the_last_worker_was_seen(pinned):
     cluster = Cluster({EGS})
-    crew = cluster.crew(pinned=pinned)
+    workers = cluster.start(pinned=pinned)
     cluster.wait(50)
-    assert crew.waited_s(EGS) == 0
+    assert workers.absent_s(EGS) == 0
 
     cluster.workers = []
     cluster.wait(7)
-    assert crew.waited_s(EGS) == 7
+    assert workers.absent_s(EGS) == 7
 
     cluster.workers = [frozenset({EGS})]
     cluster.wait(2)
-    assert crew.waited_s(EGS) == 0
+    assert workers.absent_s(EGS) == 0
 
 
 def test_waiting_for_those_that_never_came_begins_with_the_run():
     cluster = Cluster({EGS})
-    crew = cluster.crew(pinned=True)
+    workers = cluster.start(pinned=True)
     cluster.wait(9)
 
-    assert crew.waited_s(GDS) == 9
+    assert workers.absent_s(GDS) == 9

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from surveyflow.execution import gpus
-from surveyflow.execution.heartbeat import Heart
+from surveyflow.execution.heartbeat import HeartbeatWriter
 from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.output.heartbeats import read_heartbeats, worker_log_path
 from surveyflow.values.jobs import Job
@@ -18,12 +18,12 @@ UNIT, OTHER = Job("EGS/F814W/y000x001", "unit", {}), Job("EGS/F814W/y000x002", "
 
 
 @pytest.fixture
-def heart(tmp_path, monkeypatch):
+def heartbeat(tmp_path, monkeypatch):
     monkeypatch.setenv(POOL_VARIABLE, "gpu")
     (tmp_path / "workers").mkdir()
-    heart = Heart(tmp_path, interval_s=0.05)
-    yield heart
-    heart.stop()
+    heartbeat = HeartbeatWriter(tmp_path, interval_s=0.05)
+    yield heartbeat
+    heartbeat.stop()
 
 
 def beat_when(root, is_there):
@@ -34,45 +34,45 @@ def beat_when(root, is_there):
     return found[0]
 
 
-def test_a_worker_that_waits_says_so(heart, tmp_path):
+def test_a_worker_that_waits_says_so(heartbeat, tmp_path):
     beat = beat_when(tmp_path, lambda beat: not beat.job)
-    assert (beat.worker, beat.pool, beat.job_since, beat.done, beat.failed) == (heart.worker, "gpu", None, 0, 0)
+    assert (beat.worker, beat.pool, beat.job_since, beat.done, beat.failed) == (heartbeat.worker, "gpu", None, 0, 0)
     assert beat.memory_mb > 1
 
 
-def test_of_two_jobs_the_longer_is_told(heart, tmp_path):
-    with heart.during(UNIT), heart.during(OTHER):
+def test_of_two_jobs_the_longer_is_told(heartbeat, tmp_path):
+    with heartbeat.during(UNIT), heartbeat.during(OTHER):
         beat = beat_when(tmp_path, lambda beat: beat.job)
     assert beat.job == UNIT.name
     assert beat_when(tmp_path, lambda beat: beat.done == 2).job == ""
 
 
-def test_what_failed_is_counted_and_logged(heart, tmp_path):
-    with pytest.raises(ValueError, match="the sky fell"), heart.during(UNIT):
+def test_what_failed_is_counted_and_logged(heartbeat, tmp_path):
+    with pytest.raises(ValueError, match="the sky fell"), heartbeat.during(UNIT):
         raise ValueError("the sky fell")
     assert beat_when(tmp_path, lambda beat: beat.failed).done == 0
-    events = [json.loads(line) for line in worker_log_path(tmp_path, heart.worker).read_text().splitlines()]
+    events = [json.loads(line) for line in worker_log_path(tmp_path, heartbeat.worker).read_text().splitlines()]
     assert [event["level"] for event in events] == ["INFO", "WARNING"]
-    assert events[0]["message"] == f"worker={heart.worker} pool=gpu begins"
+    assert events[0]["message"] == f"worker={heartbeat.worker} pool=gpu begins"
     assert events[1]["message"].startswith("job=EGS/F814W/y000x001 verb=unit seconds=0.0")
     assert events[1]["message"].endswith("failed: the sky fell")
 
 
 def test_a_worker_that_ends_takes_its_heartbeat_away_and_leaves_its_log(tmp_path):
     level = logging.getLogger("surveyflow").level
-    heart = Heart(tmp_path, interval_s=0.05)
+    heartbeat = HeartbeatWriter(tmp_path, interval_s=0.05)
     beat_when(tmp_path, lambda beat: True)
-    heart.stop()
-    assert [path.name for path in (tmp_path / "workers").iterdir()] == [f"{heart.worker}.jsonl"]
+    heartbeat.stop()
+    assert [path.name for path in (tmp_path / "workers").iterdir()] == [f"{heartbeat.worker}.jsonl"]
     assert logging.getLogger("surveyflow").level == level
 
 
 def test_a_folder_that_cannot_be_written_stops_no_worker(tmp_path):
     (tmp_path / "workers").write_text("a file")
-    heart = Heart(tmp_path, interval_s=0.01)
-    with heart.during(UNIT):
+    heartbeat = HeartbeatWriter(tmp_path, interval_s=0.01)
+    with heartbeat.during(UNIT):
         time.sleep(0.05)
-    heart.stop()
+    heartbeat.stop()
 
 
 def fake_nvidia_smi(folder, monkeypatch, answer):

@@ -13,7 +13,7 @@ import tblib.pickling_support
 
 from surveyflow import errors
 from surveyflow.errors import ModelError
-from surveyflow.execution.jobs import Outcome, WorkerSpec, describe, do_job, forget_workers
+from surveyflow.execution.jobs import JobOutcome, WorkerSpec, close_workers, describe, do_job
 from surveyflow.values.jobs import Job, JobResult
 
 FAKE = WorkerSpec.of("fakes:make_fake_worker", {})
@@ -21,9 +21,9 @@ FAKE = WorkerSpec.of("fakes:make_fake_worker", {})
 
 @pytest.fixture(autouse=True)
 def no_worker_is_left_over():
-    forget_workers()
+    close_workers()
     yield
-    forget_workers()
+    close_workers()
 
 
 def test_the_value_comes_back_under_the_jobs_name():
@@ -80,26 +80,26 @@ def test_two_jobs_of_a_process_are_done_at_a_time_and_the_others_wait(tmp_path):
 
 
 def test_a_worker_refuses_loudly_what_it_does_not_hold():
-    job = Job("cosmos", "square", {"number": 3}, place="COSMOS/F814W")
+    job = Job("cosmos", "square", {"number": 3}, model_group="COSMOS/F814W")
 
-    refused = do_job(FAKE, job, held={"EGS/F814W", "GDS/F814W"})
+    refused = do_job(FAKE, job, pinned_to={"EGS/F814W", "GDS/F814W"})
 
     assert refused.fatal
     assert "was asked for the models of COSMOS/F814W, but holds EGS/F814W, GDS/F814W only" in refused.error
     assert 'routing = "any"' in refused.error
 
 
-def test_a_worker_that_holds_a_place_does_its_jobs_and_those_of_no_place():
-    at_home = Job("egs", "square", {"number": 3}, place="EGS/F814W")
+def test_a_worker_that_holds_a_model_group_does_its_jobs_and_those_of_none():
+    at_home = Job("egs", "square", {"number": 3}, model_group="EGS/F814W")
     anywhere = Job("settled", "square", {"number": 2})
 
-    assert [do_job(FAKE, job, held={"EGS/F814W"}).result(job).value for job in (at_home, anywhere)] == [9, 4]
+    assert [do_job(FAKE, job, pinned_to={"EGS/F814W"}).result(job).value for job in (at_home, anywhere)] == [9, 4]
 
 
-def test_a_device_without_memory_means_that_its_process_is_spent():
+def test_a_device_without_memory_means_that_its_process_must_be_restarted():
     outcome = do_job(FAKE, Job("big", "exhaust_device", {}))
 
-    assert outcome.spent
+    assert outcome.needs_restart
     assert not outcome.fatal
     assert outcome.error.startswith("DeviceMemoryError: ")
 
@@ -177,7 +177,7 @@ def test_a_message_of_many_lines_becomes_one():
 def test_an_outcome_without_a_value_has_none():
     job = Job("none", "square", {})
 
-    assert Outcome(error="lost", fatal=True).result(job) == JobResult(job, None, "lost", True)
+    assert JobOutcome(error="lost", fatal=True).result(job) == JobResult(job, None, "lost", True)
 
 
 def test_jobs_serial_runs_and_profiles_need_no_dask():

@@ -21,7 +21,7 @@ from surveyflow.execution.jobs import WorkerSpec
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.execution.retries import Attempt
 from surveyflow.execution.routing import Routing
-from surveyflow.execution.submissions import Flights
+from surveyflow.execution.submissions import Submissions
 from surveyflow.sites.connections import open_cluster
 from surveyflow.sites.profiles import LocalProfile
 from surveyflow.values.jobs import Job
@@ -32,12 +32,12 @@ EGS, GDS = "EGS/F814W", "GDS/F814W"
 pytestmark = pytest.mark.timeout(90)
 
 
-def units(place, n, verb="process", **payload):
-    return [Job(f"{place.partition('/')[0]}{number}", verb, {"seconds": 0.02} | payload, place) for number in range(n)]
+def units(group, n, verb="process", **payload):
+    return [Job(f"{group.partition('/')[0]}{number}", verb, {"seconds": 0.02} | payload, group) for number in range(n)]
 
 
-def processes(results, place):
-    return {result.value for result in results if result.job.place == place}
+def processes(results, group):
+    return {result.value for result in results if result.job.model_group == group}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def run(cluster, tmp_path):
     """Run jobs on two workers of our own, and keep what was told."""
 
     def run(jobs, **limits):
-        executor = DaskExecutor(cluster, FACTORY, {"diary": str(tmp_path)}, ClusterProfile(**limits), tell=run.told.append)
+        executor = DaskExecutor(cluster, FACTORY, {"diary": str(tmp_path)}, ClusterProfile(**limits), on_message=run.told.append)
         return list(executor.run(jobs))
 
     run.told = []
@@ -136,11 +136,11 @@ class Elsewhere:
         self.client = client
         self.workers = []
 
-    def start_worker(self, place):
+    def start_worker(self, group):
         options = ["--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--host", "127.0.0.1", "--no-nanny"]
         command = [sys.executable, "-m", "dask", "worker", self.client.scheduler.address, *options]
         process = subprocess.Popen(
-            [*command, "--resources", f"model:{place}=2"],
+            [*command, "--resources", f"model:{group}=2"],
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -150,7 +150,7 @@ class Elsewhere:
 
     def run(self, jobs, told=None, **limits):
         executor = DaskExecutor(
-            Cluster(self.client), FACTORY, {}, ClusterProfile(**limits), tell=(told if told is not None else []).append
+            Cluster(self.client), FACTORY, {}, ClusterProfile(**limits), on_message=(told if told is not None else []).append
         )
         return executor.run(jobs)
 
@@ -192,11 +192,11 @@ def test_workers_that_declare_models_get_their_units_only(elsewhere):
 def test_a_wrong_pool_is_told_with_what_is_missing_what_is_offered_and_what_to_change(elsewhere):
     results = list(elsewhere.run([*units(EGS, 3), *units(GDS, 3)], worker_wait_s=0.5))
 
-    assert [result.job.place for result in results if result.error is None].count(EGS) == len(results) - 1
+    assert [result.job.model_group for result in results if result.error is None].count(EGS) == len(results) - 1
     assert results[-1].fatal
-    assert results[-1].job.place == GDS
+    assert results[-1].job.model_group == GDS
     assert results[-1].error.startswith(
-        "no worker holds the models of GDS/F814W; those there (1) hold EGS/F814W (1) after 0.5 s (worker_wait_s in the profile)"
+        "no worker holds the models of GDS/F814W; those running (1) hold EGS/F814W (1) after 0.5 s (worker_wait_s in the profile)"
     )
     assert "models of a pool" in results[-1].error
     assert "dask worker --resources model:GDS/F814W=2" in results[-1].error
@@ -217,17 +217,17 @@ def test_the_profile_may_let_every_worker_do_every_unit(elsewhere):
 
 def test_a_unit_on_the_wrong_worker_is_refused_there(elsewhere):
     """Nothing should ever send it there; if something does, no result is made of it."""
-    flights = Flights(elsewhere.client, WorkerSpec.of(FACTORY, {}), pinned=True)
+    submissions = Submissions(elsewhere.client, WorkerSpec.of(FACTORY, {}), pinned=True)
     job = Job("stray", "square", {"number": 3}, GDS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("surveyflow.execution.submissions.resource", lambda _: f"model:{EGS}")
-        flights.start(Attempt(job))
-    landed = None
-    while landed is None:
-        landed = flights.land(10)
+        submissions.submit(Attempt(job))
+    ended = None
+    while ended is None:
+        ended = submissions.next_ended(10)
 
-    assert landed[1].fatal
-    assert "was asked for the models of GDS/F814W, but holds EGS/F814W only" in landed[1].error
+    assert ended[1].fatal
+    assert "was asked for the models of GDS/F814W, but holds EGS/F814W only" in ended[1].error
 
 
 def test_a_late_pool_is_waited_for_while_others_work_and_said_so(monkeypatch):
@@ -235,21 +235,21 @@ def test_a_late_pool_is_waited_for_while_others_work_and_said_so(monkeypatch):
     told, done = [], []
     with somewhere_else() as late:
         for result in late.run([*units(GDS, 3), *units(EGS, 3)], told, worker_wait_s=60):
-            done.append(result.job.place)
+            done.append(result.job.model_group)
             if len(done) == 3:  # late enough to be missed
                 threading.Timer(3, late.start_worker, [GDS]).start()
 
     assert done == [EGS] * 3 + [GDS] * 3
-    assert "waiting up to 60 s: no worker holds the models of GDS/F814W; those there (1) hold EGS/F814W (1)" in told
+    assert "waiting up to 60 s: no worker holds the models of GDS/F814W; those running (1) hold EGS/F814W (1)" in told
 
 
 def test_what_workers_hold_survives_as_plain_text(cluster):
-    cluster.own_workers.assign(((EGS,), (EGS, GDS)))
+    cluster.local_workers.pin(((EGS,), (EGS, GDS)))
     resources = [worker["resources"] for worker in cluster.client.scheduler_info(n_workers=-1)["workers"].values()]
 
-    assert json.loads(cluster.own_workers.path.read_text()) == {"0": [EGS], "1": [EGS, GDS]}
+    assert json.loads(cluster.local_workers.path.read_text()) == {"0": [EGS], "1": [EGS, GDS]}
     assert sorted(len([name for name, amount in each.items() if amount]) for each in resources) == [1, 2]
-    cluster.own_workers.assign(())
+    cluster.local_workers.pin(())
 
 
 def test_routings_are_written_as_words():

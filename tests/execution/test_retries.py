@@ -24,16 +24,16 @@ def test_a_job_whose_worker_died_goes_again_before_the_rest():
     attempts = Attempts(make_jobs(3), max_deaths=3)
     first = attempts.next(0)
 
-    assert attempts.survive(first, 1)
+    assert attempts.retry(first, 1)
     assert attempts.next(0) == Attempt(first.job, deaths=1)
 
 
 def test_a_suspect_waits_until_nothing_else_runs():
     attempts = Attempts(make_jobs(2), max_deaths=3)
     suspect, other = attempts.next(0), attempts.next(1)
-    attempts.survive(suspect, 1)
+    attempts.retry(suspect, 1)
     suspect = attempts.next(1)
-    attempts.survive(suspect, 1)
+    attempts.retry(suspect, 1)
 
     assert attempts.next(1) is None, other
     assert attempts.next(0) == Attempt(suspect.job, deaths=2, alone=True)
@@ -42,7 +42,7 @@ def test_a_suspect_waits_until_nothing_else_runs():
 def test_deaths_in_company_condemn_nobody_however_many():
     attempts = Attempts(make_jobs(1), max_deaths=3)
 
-    assert attempts.survive(attempts.next(0), 50)
+    assert attempts.retry(attempts.next(0), 50)
     assert attempts.next(0).alone
 
 
@@ -51,25 +51,25 @@ def test_a_single_death_cannot_be_enough():
         Attempts(make_jobs(1), max_deaths=1)
 
 
-def test_a_place_without_room_holds_nobody_else_up():
-    jobs = [Job(name, "unit", {}, place) for name, place in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
+def test_a_model_group_without_room_holds_nobody_else_up():
+    jobs = [Job(name, "unit", {}, group) for name, group in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
     attempts = Attempts(jobs, max_deaths=3)
 
-    def without_egs(place):
-        return place != "EGS"
+    def without_egs(group):
+        return group != "EGS"
 
     assert [attempts.next(n, without_egs) for n in range(3)] == [Attempt(jobs[2]), Attempt(jobs[3]), None]
-    assert attempts.places == {"EGS"}
+    assert attempts.model_groups == {"EGS"}
     assert [attempts.next(n).job.name for n in range(2)] == ["e1", "e2"]
     assert not attempts
 
 
-def test_a_job_that_goes_again_waits_for_its_place_too():
+def test_a_job_that_goes_again_waits_for_its_model_group_too():
     lost, other = Job("e1", "unit", {}, "EGS"), Job("g1", "unit", {}, "GDS")
     attempts = Attempts([lost, other], max_deaths=3)
-    attempts.survive(attempts.next(0), 1)
+    attempts.retry(attempts.next(0), 1)
 
-    assert attempts.next(0, lambda place: place == "GDS").job == other
+    assert attempts.next(0, lambda group: group == "GDS").job == other
     assert attempts.next(1).job == lost
 
 
@@ -92,7 +92,7 @@ def test_every_killer_is_given_up_and_every_innocent_job_ends_whoever_dies_with_
             continue
         n_fellows = data.draw(st.integers(0, len(in_flight)))
         victims = [ended, *(in_flight.pop() for _ in range(n_fellows))]
-        given_up.extend(victim.job for victim in victims if not attempts.survive(victim, 1))
+        given_up.extend(victim.job for victim in victims if not attempts.retry(victim, 1))
 
     assert {job.name for job in given_up} == killers
     assert sorted(job.name for job in done + given_up) == sorted(job.name for job in jobs)

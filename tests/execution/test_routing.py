@@ -1,4 +1,4 @@
-"""Which worker may do which job."""
+"""The choice of the workers that may do each job."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from surveyflow.execution.routing import (
     choose,
     demand,
     follow,
-    places_in,
+    model_groups_in,
     resource,
 )
 from surveyflow.values.jobs import Job
 
-PLACES = ["EGS/F814W", "GDS/F814W", "COSMOS/F814W", "UDS/F125W_F160W", "GDN/F814W"]
-WORK = st.dictionaries(st.sampled_from(PLACES), st.integers(1, 100_000), min_size=1)
+GROUPS = ["EGS/F814W", "GDS/F814W", "COSMOS/F814W", "UDS/F125W_F160W", "GDN/F814W"]
+WORK = st.dictionaries(st.sampled_from(GROUPS), st.integers(1, 100_000), min_size=1)
 
 
-def test_demand_counts_the_sources_of_each_place_and_no_others():
+def test_demand_counts_the_sources_of_each_model_group_and_no_others():
     jobs = [
         Job("a", "unit", {}, "EGS/F814W", 30),
         Job("b", "unit", {}, "GDS/F814W", 5),
@@ -37,50 +37,50 @@ def test_demand_counts_the_sources_of_each_place_and_no_others():
     assert demand(jobs) == {"EGS/F814W": 42, "GDS/F814W": 5}
 
 
-def test_a_worker_declares_its_places_as_resources():
+def test_a_worker_declares_its_model_groups_as_resources():
     resources = {resource("EGS/F814W"): 2.0, resource("GDS/F814W"): 0.0, "GPU": 1.0}
 
     assert resource("EGS/F814W") == "model:EGS/F814W"
-    assert places_in(resources) == {"EGS/F814W"}
+    assert model_groups_in(resources) == {"EGS/F814W"}
 
 
-@pytest.mark.parametrize("place", ["EGS/F814W", "deep field, 2/F125W=F160W", "50%/x"])
-def test_no_name_of_a_field_can_end_a_resource_on_a_command_line(place):
-    assert not set(resource(place)) & set(" ,=")
-    assert places_in({resource(place): 1.0}) == {place}
+@pytest.mark.parametrize("group", ["EGS/F814W", "deep field, 2/F125W=F160W", "50%/x"])
+def test_no_name_of_a_field_can_end_a_resource_on_a_command_line(group):
+    assert not set(resource(group)) & set(" ,=")
+    assert model_groups_in({resource(group): 1.0}) == {group}
 
 
 def test_workers_are_given_in_proportion_to_the_work():
-    crews = Counter(place for (place,) in allot({"EGS/F814W": 6000, "GDS/F814W": 3000, "UDS/F814W": 1000}, 10))
+    workers = Counter(group for (group,) in allot({"EGS/F814W": 6000, "GDS/F814W": 3000, "UDS/F814W": 1000}, 10))
 
-    assert crews == {"EGS/F814W": 6, "GDS/F814W": 3, "UDS/F814W": 1}
+    assert workers == {"EGS/F814W": 6, "GDS/F814W": 3, "UDS/F814W": 1}
 
 
-def test_fewer_workers_than_places_hold_several_of_about_equal_work():
+def test_fewer_workers_than_model_groups_hold_several_of_about_equal_work():
     held = allot({"EGS/F814W": 500, "GDS/F814W": 400, "UDS/F814W": 300, "GDN/F814W": 200}, 2)
 
     assert sorted(map(sorted, held)) == [["EGS/F814W", "GDN/F814W"], ["GDS/F814W", "UDS/F814W"]]
 
 
 @given(work=WORK, n_workers=st.integers(1, 40))
-def test_every_place_is_held_and_no_worker_is_idle_where_there_is_a_place_for_it(work, n_workers):
-    holdings = allot(work, n_workers)
+def test_every_model_group_is_held_and_no_worker_is_idle(work, n_workers):
+    pinned_models = allot(work, n_workers)
 
-    assert len(holdings) == n_workers
-    assert {place for places in holdings for place in places} == set(work)
-    assert all(holdings)
-    assert sum(work.values()) / n_workers <= busiest_share(work, holdings) <= sum(work.values())
+    assert len(pinned_models) == n_workers
+    assert {group for groups in pinned_models for group in groups} == set(work)
+    assert all(pinned_models)
+    assert sum(work.values()) / n_workers <= busiest_share(work, pinned_models) <= sum(work.values())
 
 
 @given(work=WORK, n_workers=st.integers(1, 40), on_gpu=st.booleans())
 def test_auto_takes_what_ends_sooner(work, n_workers, on_gpu):
     route = choose(Routing.AUTO, work, n_workers, on_gpu=on_gpu)
-    holdings, loading = allot(work, n_workers), LOADING_ON_GPU if on_gpu else LOADING_ON_CPU
-    pinned = busiest_share(work, holdings) + max(map(len, holdings)) * loading
+    pinned_models, loading = allot(work, n_workers), LOADING_ON_GPU if on_gpu else LOADING_ON_CPU
+    pinned = busiest_share(work, pinned_models) + max(map(len, pinned_models)) * loading
     shared = -(-sum(work.values()) // n_workers) + len(work) * loading
 
     assert route.pinned == (pinned < shared)
-    assert route.holdings == (holdings if route.pinned else ())
+    assert route.pinned_models == (pinned_models if route.pinned else ())
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_auto_takes_what_ends_sooner(work, n_workers, on_gpu):
     [
         ({"EGS/F814W": 5000, "GDS/F814W": 5000}, 4, Routing.PINNED, "pinned, the busiest worker would measure 2,500 sources"),
         ({"EGS/F814W": 5000, "GDS/F814W": 4000}, 2, Routing.ANY, "otherwise each measures 4,500 with those of 2"),
-        ({"EGS/F814W": 5000}, 4, Routing.ANY, "with the models of 1 place"),
-        ({"EGS/F814W": 5000, "GDS/F814W": 5000}, 1, Routing.ANY, "with the models of 2 places"),
+        ({"EGS/F814W": 5000}, 4, Routing.ANY, "with the models of 1 model group"),
+        ({"EGS/F814W": 5000, "GDS/F814W": 5000}, 1, Routing.ANY, "with the models of 2 model groups"),
     ],
 )
 def test_auto_tells_its_reason_in_numbers(work, n_workers, chosen, why):
@@ -111,7 +111,7 @@ def test_what_the_profile_says_is_done(wanted):
     route = choose(wanted, {"EGS/F814W": 10, "GDS/F814W": 10}, 3)
 
     assert (route.routing, route.reason) == (wanted, "the profile says so")
-    assert bool(route.holdings) == route.pinned
+    assert bool(route.pinned_models) == route.pinned
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import threading
 
-from surveyflow.execution.watchdog import EXIT_CODE, beat, turn, watched
-from surveyflow.execution.worker_logs import VERDICT
+from surveyflow.execution.watchdog import EXIT_CODE, locked, report_progress, watched
+from surveyflow.execution.worker_logs import REASON_PREFIX
 
-PROLOGUE = "import threading, time\nfrom surveyflow.execution.watchdog import beat, turn, watched\n"
+PROLOGUE = "import threading, time\nfrom surveyflow.execution.watchdog import locked, report_progress, watched\n"
 
 
 def in_a_process(code):
@@ -21,14 +21,14 @@ def test_a_silent_job_ends_its_process_which_says_where_it_hangs():
 
     assert ended.returncode == EXIT_CODE
     assert ended.stderr.splitlines()[-1] == (
-        f"{VERDICT} EGS/F814W/y000x001 has shown no sign of life for 0.2 s, in stuck (<string>:4)"
+        f"{REASON_PREFIX} EGS/F814W/y000x001 has shown no sign of life for 0.2 s, in stuck (<string>:4)"
     )
     assert "most recent call first" in ended.stderr
 
 
 def test_a_job_that_hangs_while_its_worker_is_made_ends_its_process():
     ended = in_a_process(
-        "from surveyflow.execution.jobs import WorkerSpec, do_job\nfrom surveyflow.types import Job\n"
+        "from surveyflow.execution.jobs import WorkerSpec, do_job\nfrom surveyflow.values.jobs import Job\n"
         "do_job(WorkerSpec('time:sleep', '60', 0.2), Job('EGS/F814W/y000x001', 'unit', {}))"
     )
     assert ended.returncode == EXIT_CODE, ended.stderr
@@ -41,18 +41,18 @@ def test_a_silent_job_is_seen_beside_one_that_gets_on():
         "    with watched('lively', 0.5):\n"
         "        while True:\n"
         "            time.sleep(0.05)\n"
-        "            beat()\n"
+        "            report_progress()\n"
         "threading.Thread(target=get_on, daemon=True).start()\n"
         "with watched('silent', 0.5):\n"
         "    time.sleep(60)"
     )
 
     assert ended.returncode == EXIT_CODE
-    assert f"{VERDICT} silent has" in ended.stderr
+    assert f"{REASON_PREFIX} silent has" in ended.stderr
 
 
 def test_signs_of_life_keep_a_long_job_alive():
-    ended = in_a_process("with watched('long', 2):\n    for _ in range(12):\n        time.sleep(0.3)\n        beat()")
+    ended = in_a_process("with watched('long', 2):\n    for _ in range(12):\n        time.sleep(0.3)\n        report_progress()")
 
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -62,7 +62,7 @@ def test_waiting_for_a_turn_is_no_silence_and_neither_is_what_comes_after_the_jo
         "lock = threading.Lock()\n"
         "lock.acquire()\n"
         "threading.Timer(3, lock.release).start()\n"
-        "with watched('patient', 1.5), turn(lock):\n"
+        "with watched('patient', 1.5), locked(lock):\n"
         "    pass\n"
         "time.sleep(3)"
     )
@@ -71,5 +71,5 @@ def test_waiting_for_a_turn_is_no_silence_and_neither_is_what_comes_after_the_jo
 
 
 def test_nobody_watches_where_no_limit_is_set():
-    with watched("unwatched", None), turn(threading.Lock()):
-        beat()
+    with watched("unwatched", None), locked(threading.Lock()):
+        report_progress()

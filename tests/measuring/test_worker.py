@@ -16,7 +16,7 @@ from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
 from surveyflow.output.run_folders import RunFolder
-from surveyflow.runs.decide import make_plan, work_by_place
+from surveyflow.runs.decide import make_plan, work_by_model_group
 from surveyflow.runs.execute import carry_out
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
@@ -59,28 +59,28 @@ def jobs(survey, context):
 
 
 def with_pixels(jobs):
-    return [job for job in jobs if job.place]
+    return [job for job in jobs if job.model_group]
 
 
 def test_jobs_say_which_models_they_need_and_how_much_work_they_are(survey, jobs):
-    by_place = {}
+    by_group = {}
     for job in jobs:
-        by_place[job.place] = by_place.get(job.place, 0) + job.n_sources
-    settled = by_place.pop("")
+        by_group[job.model_group] = by_group.get(job.model_group, 0) + job.n_sources
+    settled = by_group.pop("")
 
     with open_survey(load_workflow(survey.workflow)) as opened:
-        assert by_place == work_by_place(opened)
-        assert sum(by_place.values()) + settled == opened.n_sources
+        assert by_group == work_by_model_group(opened)
+        assert sum(by_group.values()) + settled == opened.n_sources
 
 
 def test_work_that_is_done_counts_no_longer(survey, context, jobs):
     first = max(with_pixels(jobs), key=lambda job: job.n_sources)
     with closing(SerialExecutor("stubs:StubWorker", context)) as serial, open_survey(load_workflow(survey.workflow)) as opened:
-        before = work_by_place(opened)
+        before = work_by_model_group(opened)
         list(serial.run([first]))
-        after = work_by_place(opened)
+        after = work_by_model_group(opened)
 
-    assert before[first.place] - after.get(first.place, 0) == first.n_sources
+    assert before[first.model_group] - after.get(first.model_group, 0) == first.n_sources
 
 
 @dataclass
@@ -161,10 +161,10 @@ def test_a_worker_keeps_no_more_models_than_it_may(jobs, context, monkeypatch):
         return StubModel(read_card(folder))
 
     monkeypatch.setattr(SurveyWorker, "_load", load)
-    of_each_place = list({job.place: job for job in with_pixels(jobs)}.values())
-    assert len(of_each_place) >= 2
+    of_each_group = list({job.model_group: job for job in with_pixels(jobs)}.values())
+    assert len(of_each_group) >= 2
     with closing(SurveyWorker(context | {"models_in_memory": 1})) as worker:
-        for job in [*of_each_place[:2], *of_each_place[:2], of_each_place[1]]:
+        for job in [*of_each_group[:2], *of_each_group[:2], of_each_group[1]]:
             worker.do(job)
 
     assert len(loaded) == 4

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveyflow.planning.instruments import route
+from surveyflow.planning.instruments import choose_instruments
 from surveyflow.planning.keys import key_parts, unit_key
 from surveyflow.planning.plan import Decision, Plan, decide
-from surveyflow.planning.positions import place
+from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import units_of_field
 from surveyflow.sky.stretch import Stretch
@@ -71,7 +71,7 @@ def card(instrument: str = "F814W", **changes) -> ModelCard:
 def units(sources: SourceList, core_size: int = 256):
     mosaics = {name: FlatMap() for name in ROUTING}
     cards = {name: card(name) for name in ROUTING}
-    return units_of_field(place(sources, ROUTING, mosaics, cards), mosaics, cards, core_size)
+    return units_of_field(locate_sources(sources, ROUTING, mosaics, cards), mosaics, cards, core_size)
 
 
 def parts(unit, **changes):
@@ -95,34 +95,34 @@ def receipt_of(unit, unit_parts) -> Receipt:
     [(0.5, "F814W"), (1.4999999, "F814W"), (1.5, "F125W_F160W"), (3.0, ""), (0.49, ""), (np.nan, ""), (0.0, "")],
 )
 def test_redshift_ranges_are_half_open(redshift, instrument):
-    assert route(np.array([redshift]), ROUTING)[0] == instrument
+    assert choose_instruments(np.array([redshift]), ROUTING)[0] == instrument
 
 
 def test_unknown_redshift_is_told_from_a_redshift_in_no_range():
     sources = replace(source_list(3), redshift=np.array([np.nan, 3.5, 1.0]))
-    placed = place(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"})
-    assert placed.status.tolist() == [Status.NO_REDSHIFT, Status.NO_MODEL, ""]
+    located = locate_sources(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"})
+    assert located.status.tolist() == [Status.NO_REDSHIFT, Status.NO_MODEL, ""]
 
 
 def test_source_of_an_instrument_without_model_has_no_model():
     sources = replace(source_list(2), redshift=np.array([1.0, 2.0]))
-    placed = place(sources, ROUTING, {name: FlatMap() for name in ROUTING}, {"F814W"})
-    assert placed.status.tolist() == ["", Status.NO_MODEL]
-    assert placed.instrument.tolist() == ["F814W", "F125W_F160W"]
+    located = locate_sources(sources, ROUTING, {name: FlatMap() for name in ROUTING}, {"F814W"})
+    assert located.status.tolist() == ["", Status.NO_MODEL]
+    assert located.instrument.tolist() == ["F814W", "F125W_F160W"]
 
 
 def test_source_of_an_instrument_without_mosaic_is_off_mosaic_and_flagged():
     sources = replace(source_list(1), redshift=np.array([2.0]))
-    placed = place(sources, ROUTING, {"F814W": FlatMap()}, set(ROUTING))
-    assert placed.status.tolist() == [Status.OFF_MOSAIC]
-    assert placed.flags[0] == Flag.NO_MOSAIC
-    assert np.isnan(placed.x_pix[0])
+    located = locate_sources(sources, ROUTING, {"F814W": FlatMap()}, set(ROUTING))
+    assert located.status.tolist() == [Status.OFF_MOSAIC]
+    assert located.flags[0] == Flag.NO_MOSAIC
+    assert np.isnan(located.x_pix[0])
 
 
 @pytest.mark.parametrize(("x_deg", "status"), [(-0.00501, "off_mosaic"), (-0.00499, ""), (7.99499, ""), (7.99501, "off_mosaic")])
 def test_source_is_off_mosaic_when_its_centre_pixel_is(x_deg, status):
     sources = replace(source_list(1), redshift=np.array([1.0]), ra_deg=np.array([x_deg]), dec_deg=np.array([5.0]))
-    assert place(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"}).status[0] == status
+    assert locate_sources(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"}).status[0] == status
 
 
 @given(seed=st.integers(0, 1000), core_size=st.sampled_from([128, 256, 1024]))
@@ -264,4 +264,4 @@ def test_units_of_one_mosaic_follow_each_other_the_mosaic_with_the_largest_first
 
 
 def test_the_place_of_a_unit_names_the_models_it_needs():
-    assert {unit.place for unit in units(source_list(60))} == {"EGS/F814W", "EGS/F125W_F160W", ""}
+    assert {unit.model_group for unit in units(source_list(60))} == {"EGS/F814W", "EGS/F125W_F160W", ""}

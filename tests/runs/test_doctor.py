@@ -13,8 +13,7 @@ from surveyflow.models.engines import choice as sampler
 from surveyflow.models.engines import devices, fft_engine
 from surveyflow.models.engines.devices import Framework
 from surveyflow.output.heartbeats import GpuUse
-from surveyflow.runs import doctor as checkup
-from surveyflow.runs import preflight
+from surveyflow.runs import doctor, preflight
 from surveyflow.sites.inspection import Answer
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.sampling import EngineChoice
@@ -25,7 +24,7 @@ CARDS = [card(Architecture())]
 def test_machine_without_an_engine_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
     monkeypatch.setattr(fft_engine, "absence", lambda: "it was not built")
-    found = {check.name: check for check in checkup.check_this_machine().checks}["engine"]
+    found = {check.name: check for check in doctor.check_this_machine().checks}["engine"]
     assert not found.good
     assert "nosuchframework" in found.found
     assert "not built" in found.found
@@ -38,7 +37,7 @@ def test_machine_without_a_framework_runs_the_native_core(monkeypatch):
         pytest.skip("the native core was not built here")
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = {check.name: check for check in checkup.check_this_machine().checks}["engine"]
+    found = {check.name: check for check in doctor.check_this_machine().checks}["engine"]
     assert found.good
     assert found.found.startswith("fft")
     preflight.check_engine(EngineChoice(), CARDS)
@@ -63,8 +62,8 @@ def test_every_network_of_a_survey_is_looked_at(monkeypatch):
 
 
 def test_machine_without_galsim_is_told_what_to_install(monkeypatch):
-    monkeypatch.setattr(checkup, "find_spec", lambda _: None)
-    found = {check.name: check for check in checkup.check_this_machine().checks}["simulation"]
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    found = {check.name: check for check in doctor.check_this_machine().checks}["simulation"]
     assert not found.good
     assert "surveyflow[simulate]" in found.found
 
@@ -74,7 +73,7 @@ HERE = {"python": "3.11.7", "surveyflow": "0.1.0", "tensorflow-cpu": "2.21.0"}
 
 def test_workers_with_other_packages_are_told_loudly():
     there = {"python": "3.11.7", "surveyflow": "0.1.0", "tensorflow": "2.20.0"}
-    found = checkup.compare_versions(there, HERE)
+    found = doctor.compare_versions(there, HERE)
     assert not found.good
     assert "DIFFER" in found.found
     assert "tensorflow 2.20.0 there, absent here" in found.found
@@ -83,37 +82,37 @@ def test_workers_with_other_packages_are_told_loudly():
 
 
 def test_workers_with_the_same_packages_are_told_so():
-    assert checkup.compare_versions(HERE, HERE) == checkup.Check(
+    assert doctor.compare_versions(HERE, HERE) == doctor.Check(
         "versions", "equal to this machine's: python 3.11.7, surveyflow 0.1.0, tensorflow-cpu 2.21.0", good=True
     )
 
 
-LOOK = checkup.Look("node1", "gpu", HERE, (checkup.Check("memory", "64.0 GB available", good=True),))
+FINDINGS = doctor.WorkerFindings("node1", "gpu", HERE, (doctor.Check("memory", "64.0 GB available", good=True),))
 
 
 @pytest.mark.parametrize(("ahead_s", "error_s", "good"), [(0.2, 0.01, True), (-30.0, 0.01, False), (2.0, 1.5, True)])
 def test_a_worker_whose_clock_is_wrong_is_told(ahead_s, error_s, good):
-    found = checkup._checkup(Answer("tls://node1:7", LOOK, None, ahead_s, error_s), HERE)
+    found = doctor._worker_report(Answer("tls://node1:7", FINDINGS, None, ahead_s, error_s), HERE)
     (clock,) = [check for check in found.checks if check.name == "clock"]
     assert (clock.good, "set both clocks" in clock.found) == (good, not good)
     assert found.good == good
 
 
 def test_the_models_that_a_worker_holds_are_told():
-    found = checkup._checkup(Answer("tls://node1:7", LOOK, resources={"model:EGS/F814W": 1.0, "GPU": 1.0}), HERE)
-    assert checkup.Check("models", "holds EGS/F814W", good=True) in found.checks
+    found = doctor._worker_report(Answer("tls://node1:7", FINDINGS, resources={"model:EGS/F814W": 1.0, "GPU": 1.0}), HERE)
+    assert doctor.Check("models", "holds EGS/F814W", good=True) in found.checks
 
 
 def test_a_worker_that_cannot_look_is_told_why():
-    found = checkup._checkup(Answer("tls://node1:7", None, "ModuleNotFoundError: No module named 'surveyflow'"), HERE)
+    found = doctor._worker_report(Answer("tls://node1:7", None, "ModuleNotFoundError: No module named 'surveyflow'"), HERE)
     assert not found.good
     assert "No module named 'surveyflow'" in found.checks[0].found
 
 
 def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
-    monkeypatch.setattr(checkup, "gpu_use", lambda: (GpuUse("0 NVIDIA A100", 0.0, 1_000.0, 40_000.0),))
-    monkeypatch.setattr(checkup, "find_framework", lambda: Framework("tensorflow 2.21.0", "CPUs", ()))
-    gpu, framework = checkup._devices()
+    monkeypatch.setattr(doctor, "gpu_use", lambda: (GpuUse("0 NVIDIA A100", 0.0, 1_000.0, 40_000.0),))
+    monkeypatch.setattr(doctor, "find_framework", lambda: Framework("tensorflow 2.21.0", "CPUs", ()))
+    gpu, framework = doctor._devices()
     assert gpu.found == "0 NVIDIA A100, 39000 of 40000 MB free"
     assert not framework.good
     assert "built for CPUs, sees no GPU; there are GPUs, but it cannot use them" in framework.found
@@ -133,7 +132,7 @@ def test_a_framework_that_breaks_when_it_is_imported_is_told(monkeypatch, tmp_pa
 def test_doctor_looks_where_the_workers_run(tmp_path, capsys):
     profile = tmp_path / "site.toml"
     profile.write_text('kind = "local"\nworkers = 1\n')
-    (found,) = checkup.check_workers(profile)
+    (found,) = doctor.check_workers(profile)
     checks = {check.name: check for check in found.checks}
     assert found.worker.startswith("tcp://127.0.0.1:")
     assert checks["versions"].good
@@ -145,11 +144,11 @@ def test_doctor_looks_where_the_workers_run(tmp_path, capsys):
 
 
 def test_a_serial_profile_is_looked_at_here(monkeypatch):
-    monkeypatch.setattr(checkup, "find_framework", lambda: "not installed")
-    (found,) = checkup.check_workers("serial")
+    monkeypatch.setattr(doctor, "find_framework", lambda: "not installed")
+    (found,) = doctor.check_workers("serial")
     assert found.worker == "this process"
 
 
 def test_batch_jobs_are_looked_at_while_they_run():
     with pytest.raises(ClusterError, match=r"--profile FOLDER/driver\.toml"):
-        checkup.check_workers(Path(__file__).parents[2] / "deploy" / "profiles" / "slurm.toml")
+        doctor.check_workers(Path(__file__).parents[2] / "deploy" / "profiles" / "slurm.toml")

@@ -23,9 +23,9 @@ LOOPBACK = {"127.0.0.1", "::1"}
 
 DRIVER = """
 import sys
-from surveyflow.flow.clusters import open_executor
-from surveyflow.flow.profiles import LocalProfile
-from surveyflow.types import Job
+from surveyflow.sites.opening import open_executor
+from surveyflow.sites.profiles import LocalProfile
+from surveyflow.values.jobs import Job
 
 if __name__ == "__main__":
     try:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, Part, Place, Seconds
+from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Part, Seconds
 from surveyflow.execution.routing import Routing
 
 
@@ -61,7 +61,7 @@ class PodPool(Resources):
     gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 0
     node_selector: dict[Label, str] = Field(default_factory=dict)
     tolerations: tuple[Label, ...] = ()
-    models: tuple[Place, ...] = ()
+    models: tuple[ModelGroup, ...] = ()
 
 
 class Volume(Part):

@@ -20,7 +20,7 @@ def route_pools(profile: SlurmProfile, work: Mapping[str, int]) -> tuple[SlurmPr
     profile
         What the site's Slurm is asked for.
     work
-        Sources to do of each field and instrument.
+        Number of sources of each model group.
 
     Returns
     -------
@@ -61,18 +61,18 @@ def _divided(pools: Mapping[str, Pool], work: Mapping[str, int]) -> dict[str, Po
 
 def _parts(name: str, pool: Pool, work: Mapping[str, int]) -> dict[str, Pool]:
     parts = Counter(allot(work, pool.jobs))
-    names = [places[0] if len(places) == 1 else str(number) for number, places in enumerate(parts, start=1)]
+    names = [groups[0] if len(groups) == 1 else str(number) for number, groups in enumerate(parts, start=1)]
     return {
-        f"{name}-{re.sub('[^A-Za-z0-9_]+', '-', part)}": pool.model_copy(update={"jobs": n_jobs, "models": places})
-        for part, (places, n_jobs) in zip(names, parts.items(), strict=True)
+        f"{name}-{re.sub('[^A-Za-z0-9_]+', '-', part)}": pool.model_copy(update={"jobs": n_jobs, "models": groups})
+        for part, (groups, n_jobs) in zip(names, parts.items(), strict=True)
     }
 
 
 def _check_offer(pools: Mapping[str, Pool], work: Mapping[str, int]) -> None:
     """Compare demand and offer before anything waits in a queue."""
-    offered = {place for pool in pools.values() for place in pool.models}
+    offered = {group for pool in pools.values() for group in pool.models}
     if missing := work.keys() - offered:
-        demanded = listed([f"{place} ({work[place]:,} sources)" for place in missing])
+        demanded = listed([f"{group} ({work[group]:,} sources)" for group in missing])
         first = next(iter(pools))
         raise ProfileError(
             f"no pool holds the models of {demanded}; the pools hold {listed(offered)}. Add them to a pool, such as "

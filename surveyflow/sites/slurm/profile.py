@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, Part, Place, Seconds
+from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Part, Seconds
 from surveyflow.execution.routing import Routing
 
 LEAVE_S = 60
@@ -94,7 +94,7 @@ class Pool(Allocation):
     gres: Word | None = None
     lifetime: Time
     stagger: Time = timedelta(0)
-    models: tuple[Place, ...] = ()
+    models: tuple[ModelGroup, ...] = ()
 
     @model_validator(mode="after")
     def _leaves_in_time(self) -> Pool:

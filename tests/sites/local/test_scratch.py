@@ -7,7 +7,7 @@ from surveyflow.sites.local.scratch import scratch_folder
 HOLD = """
 import sys, time
 from pathlib import Path
-from surveyflow.flow.scratch import scratch_folder
+from surveyflow.sites.local.scratch import scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "worker.log").write_text("hello")
     print(folder, flush=True)

@@ -213,12 +213,12 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
 
 def test_pinned_pools_do_their_own_units_only_and_publish_the_same(batch, expected):
     running = batch(pace_s=0.3, routing="pinned")
-    places = {place for script in running.submission.pools.values() for place in resources_in(running.folder / script)}
+    groups = {group for script in running.submission.pools.values() for group in resources_in(running.folder / script)}
     holders = [name for name in running.submission.pools if name.startswith("gpu-")]
 
     running.wait_for_end()
 
-    assert places == {f"{field}/{instrument}" for field, instrument in measured(expected)}
+    assert groups == {f"{field}/{instrument}" for field, instrument in measured(expected)}
     assert len(holders) == 2
     pd.testing.assert_frame_equal(table(running.survey), expected)
     assert "routing pinned: the profile says so" in running.run_log()
