@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from surveyflow.reports import evaluation_figures, figures, words
+from surveyflow.reports import evaluation_figures, figures
 from surveyflow.reports.evaluation_tables import QUANTITY_WORDS, evaluation_tables, percent, samples
 from surveyflow.reports.page import Panel, origin_words, package_text, page_template, toml_lines, write_whole
+from surveyflow.values.codes import warnings_about
 
 _QUANTITY_LABELS = QUANTITY_WORDS | {"magnitude_ab": "magnitude (AB)", "coverage_pct": "true coverage by neighbours"}
 
@@ -43,7 +44,7 @@ def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "evaluation": evaluation,
-        "warnings": words.warnings_about({origin}),
+        "warnings": warnings_about({origin}),
         "origin_words": origin_words(origin),
         "facts": _facts(evaluation),
         "tables": evaluation_tables(evaluation),
