@@ -8,24 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.values.arrays import Float64Array
+from surveyflow.values.codes import Status
+from surveyflow.values.sources import SourceList
+
+STATUS_IF_UNKNOWN = Status.NO_REDSHIFT
+"""Status of the sources for which the value that chooses the instrument is unknown."""
 
 
-def route(redshift: Float64Array, routing: Mapping[str, tuple[float, float]]) -> NDArray[np.str_]:
-    """Choose the instrument for each redshift.
+def routing_values(sources: SourceList) -> Float64Array:
+    """The values that choose the instrument: (n,) float64; NaN where unknown."""
+    return sources.redshift
+
+
+def route(values: Float64Array, routing: Mapping[str, tuple[float, float]]) -> NDArray[np.str_]:
+    """Choose the instrument for each value.
 
     Parameters
     ----------
-    redshift
-        (n,) float64; NaN where unknown.
+    values
+        (n,) float64, as `routing_values` gives them; NaN where unknown.
     routing
-        Half-open, disjoint redshift range [low, high) of each instrument.
+        Half-open, disjoint range [low, high) of each instrument.
 
     Returns
     -------
-    (n,) str; ``""`` where the redshift is unknown or in no range.
+    (n,) str; ``""`` where the value is unknown or in no range.
     """
     width = max(map(len, routing), default=1)
-    instrument = np.full(len(redshift), "", dtype=f"U{width}")
+    instrument = np.full(len(values), "", dtype=f"U{width}")
     for name, (low, high) in routing.items():
-        instrument[(redshift >= low) & (redshift < high)] = name
+        instrument[(values >= low) & (values < high)] = name
     return instrument

@@ -189,10 +189,10 @@ def test_changes_of_sources_are_told_in_numbers_and_positions_only_where_they_ar
     def planned(changes, **settings):
         return decide([(fewer, parts(fewer, **settings))], set(), {unit.name: done}, {unit.name: changes}).units[0]
 
-    one = planned(SourceChanges(added=0, removed=1, moved=0, redshifts=0, placed=0), min_valid_fraction=0.6)
+    one = planned(SourceChanges(added=0, removed=1, moved=0, values={"redshift": 0}, placed=0), min_valid_fraction=0.6)
     assert one.reason == "1 source removed, quality settings changed"
     assert one.changed == ("sources", "positions", "quality")
-    two = planned(SourceChanges(added=3, removed=1, moved=2, redshifts=1, placed=2))
+    two = planned(SourceChanges(added=3, removed=1, moved=2, values={"redshift": 1}, placed=2))
     assert two.reason == (
         "3 sources added, 1 source removed, 2 sources moved, 1 redshift changed, source positions on the mosaic changed"
     )
