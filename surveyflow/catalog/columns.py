@@ -13,6 +13,7 @@ from enum import Enum
 import pyarrow as pa
 
 from surveyflow.stats.posterior import HISTOGRAM_BINS, QUANTILES
+from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn
 
 
 class Null(Enum):
@@ -90,13 +91,16 @@ def _statistics(quantity: CatalogColumn, keys: Sequence[str]) -> tuple[CatalogCo
     )
 
 
+def _listed(column: SourceColumn) -> CatalogColumn:
+    """A column that is taken from the source list as it is."""
+    kind, null = pa.from_numpy_dtype(column.dtype), Null.NEVER if column.required else Null.NOT_LISTED
+    return CatalogColumn(column.catalog_name, kind, column.ucd, column.description, null, column.unit)
+
+
 _SOURCE = (
     CatalogColumn("_healpix_29", LONG, "pos.healpix", "HEALPix cell of order 29, nested scheme, ICRS. Rows are sorted by it."),
     CatalogColumn("field", STRING, "meta.id.part", "Name of the field, as in the workflow."),
-    CatalogColumn("source_id", LONG, "meta.id;meta.main", "Identifier in the field's source list; unique within the field."),
-    CatalogColumn("ra", DOUBLE, "pos.eq.ra;meta.main", "Right ascension, ICRS.", unit="deg"),
-    CatalogColumn("dec", DOUBLE, "pos.eq.dec;meta.main", "Declination, ICRS.", unit="deg"),
-    CatalogColumn("redshift", DOUBLE, "src.redshift", "Redshift in the source list.", Null.NOT_LISTED, ""),
+    *map(_listed, SOURCE_COLUMNS.values()),
     CatalogColumn("instrument", STRING, "meta.id;instr", "Instrument that [routing] chooses for the source.", Null.NO_INSTRUMENT),
     CatalogColumn("status", STRING, "meta.code.status", "What became of the source: ok, or why there is no result."),
     CatalogColumn("flags", INT, "meta.code.qual", "Bit mask of what to know before the row is used."),

@@ -1,11 +1,11 @@
-"""Which sources a field's list holds: their ids, positions and redshifts.
+"""The sources that a field's list holds: the columns that `SourceList` declares, checked.
 
 What a list must be:
 
 - **ids** are whole numbers that fit into 64 bits, unique within the field. Text is refused, and so are floating-point ids that
   are not whole or too large for their type to tell from their neighbours.
-- **positions** are ICRS degrees, 0 <= ra < 360 and -90 <= dec <= 90, none missing. A unit that the file tells must be degrees;
-  hours that no unit tells of cannot be noticed (the sources then fall off the mosaics).
+- **positions** are ICRS degrees, none missing. If the file states a unit, it must be degrees; hours without a unit cannot be
+  noticed (the sources then fall off the mosaics).
 - **redshifts** that are NaN, masked, empty, or -90 and below (the sentinels -99, -999) are unknown. Down to -0.01 a negative
   redshift is kept, since stars and near galaxies approach us; between that and -90 it has no meaning and is refused, because a
   sentinel such as -1 is the list's own and must not be guessed.
@@ -24,11 +24,8 @@ from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
 from surveyflow.inputs.tables import Column, read_columns
 from surveyflow.settings.workflow import SourceListSpec
-from surveyflow.values.arrays import BoolArray, Float64Array
-from surveyflow.values.sources import SourceList
-
-UNKNOWN_REDSHIFT = -90.0
-LOWEST_REDSHIFT = -0.01
+from surveyflow.values.arrays import BoolArray
+from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList
 
 _N_SHOWN = 10
 
@@ -56,56 +53,64 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
         With every problem of the file: it cannot be read, lacks a column or has no rows; ids that are not unique whole
         numbers; positions that are missing or out of range; text where numbers belong.
     """
-    names = spec.columns
-    columns = read_columns(spec.path, {name for name in names.model_dump().values() if name is not None})
-    redshift = columns[names.redshift] if names.redshift is not None else None
-    if not len(columns[names.id].values):
+    names = spec.columns.named()
+    columns = read_columns(spec.path, set(names.values()))
+    listed = {name: columns[of_list] for name, of_list in names.items()}
+    n_sources = len(listed["source_id"].values)
+    if not n_sources:
         raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
-    problems = [
-        *_problems_of_ids(columns[names.id]),
-        *_problems_of_position(columns[names.ra], 0.0, np.nextafter(360.0, 0.0), "[0, 360)"),
-        *_problems_of_position(columns[names.dec], -90.0, 90.0, "[-90, 90]"),
-        *(_problems_of_redshift(redshift) if redshift is not None else ()),
-    ]
+    problems = [problem for name, column in listed.items() for problem in _problems(column, SOURCE_COLUMNS[name])]
     if problems:
         file = split_extension(spec.path)[0]
         raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
-    _warn(columns, spec, field)
-    return SourceList(
-        field=field,
-        source_id=columns[names.id].values.astype(np.int64),
-        ra_deg=columns[names.ra].values.astype(np.float64),
-        dec_deg=columns[names.dec].values.astype(np.float64),
-        redshift=_redshift(redshift, len(columns[names.id].values)),
-    )
+    _warn(listed, spec, field)
+    values = {name: _values(listed.get(name), declared, n_sources) for name, declared in SOURCE_COLUMNS.items()}
+    return SourceList(field=field, **values)
 
 
-def _warn(columns: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
-    if spec.columns.redshift is None:
-        _log.warning("no redshift column field=%s file=%s: every source is no_redshift", field, spec.path)
-    for name in (spec.columns.ra, spec.columns.dec):
-        if columns[name].values.dtype.itemsize < 8 and columns[name].values.dtype.kind == "f":
+def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
+    for name, declared in SOURCE_COLUMNS.items():
+        column = listed.get(name)
+        if column is None:
+            _log.warning("no %s column field=%s file=%s: it is unknown for every source", declared.key, field, spec.path)
+        elif declared.unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":
             _log.warning(
-                "positions of 32 bits field=%s file=%s column=%s: they are off by up to 0.05 arcsec", field, spec.path, name
+                "positions of 32 bits field=%s file=%s column=%s: they are off by up to 0.05 arcsec",
+                field,
+                spec.path,
+                column.name,
             )
 
 
-def _redshift(column: Column | None, n_sources: int) -> Float64Array:
+def _values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:
+    """A column's values in its declared type, NaN where they are unknown."""
     if column is None:
         return np.full(n_sources, np.nan)
-    redshift = column.values.astype(np.float64)
-    redshift[column.missing | (redshift <= UNKNOWN_REDSHIFT)] = np.nan
-    return redshift
+    values = column.values.astype(declared.dtype)
+    if not declared.required:
+        values[column.missing | _is_sentinel(values, declared)] = np.nan
+    return values
+
+
+def _is_sentinel(values: NDArray[Any], declared: SourceColumn) -> BoolArray:
+    """(n,) bool: which numbers stand for an unknown value."""
+    return np.zeros(len(values), bool) if declared.unknown_up_to is None else values <= declared.unknown_up_to
+
+
+def _problems(column: Column, declared: SourceColumn) -> Iterator[str]:
+    if problem := _not_numbers(column, declared.remedy):
+        yield problem
+    elif declared is SOURCE_COLUMNS["source_id"]:
+        yield from _problems_of_ids(column)
+    else:
+        yield from _problems_of_values(column, declared)
 
 
 def _problems_of_ids(column: Column) -> Iterator[str]:
-    if problem := _not_numbers(column, "Number the sources in a column of their own."):
-        yield problem
-        return
     whole, exact = _whole_numbers(column.values)
     absent = column.missing | ~whole
     if absent.any():
-        yield _rows(column, absent, "is missing or no whole number", "Give each source an id.")
+        yield _rows(column, absent, "is missing or not a whole number", "Give each source an id.")
     elif not exact.all():
         remedy = f"Store them as 64-bit integers, not {column.values.dtype}, and below 2^63."
         yield _rows(column, ~exact, "is too large to be told from its neighbours", remedy)
@@ -132,28 +137,24 @@ def _repeated(column: Column) -> str | None:
     return f"column {column.name}: {count}: {', '.join(shown)}{more}. Keep one row a source; ids are unique within a field."
 
 
-def _problems_of_position(column: Column, low: float, high: float, range_words: str) -> Iterator[str]:
-    if problem := _not_numbers(column, "Write positions in decimal degrees."):
-        yield problem
-        return
-    if column.unit and not column.unit.strip().lower().startswith("deg"):
-        yield f"column {column.name}: its unit is {column.unit!r}, expected degrees. Convert the column, or correct its unit."
-    outside = column.missing | ~((column.values >= low) & (column.values <= high))
+def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]:
+    if declared.unit and column.unit and not column.unit.strip().lower().startswith(declared.unit):
+        yield f"column {column.name}: its unit is {column.unit!r}, expected {declared.unit!r}. Convert it, or correct its unit."
+    values = column.values.astype(declared.dtype)
+    if declared.required:
+        outside = column.missing | ~declared.allowed.holds(values)
+        what = f"is missing or not in {declared.allowed} {declared.unit or ''}".rstrip()
+        remedy = "Correct these values, or remove their rows; if most rows are listed, are names exchanged in `columns`?"
+    else:
+        outside = ~(column.missing | np.isnan(values) | _is_sentinel(values, declared) | declared.allowed.holds(values))
+        what = f"is not a {declared.key}, expected {declared.allowed}{_sentinels(declared)}"
+        remedy = f"Write {'NaN' if declared.unknown_up_to is None else '-99 or NaN'} where the {declared.key} is unknown."
     if outside.any():
-        what = f"is missing or not in {range_words} degrees"
-        remedy = "Correct these positions, or remove their rows; if most rows are listed, are ra and dec exchanged in `columns`?"
         yield _rows(column, outside, what, remedy)
 
 
-def _problems_of_redshift(column: Column) -> Iterator[str]:
-    if problem := _not_numbers(column, "Write numbers, and leave unknown redshifts empty."):
-        yield problem
-        return
-    redshift = column.values.astype(np.float64)
-    meaningless = ((redshift > UNKNOWN_REDSHIFT) & (redshift < LOWEST_REDSHIFT)) | (redshift == np.inf)
-    if (meaningless & ~column.missing).any():
-        what = f"is no redshift (below {LOWEST_REDSHIFT}, above {UNKNOWN_REDSHIFT}, or infinite)"
-        yield _rows(column, meaningless & ~column.missing, what, "Write -99 or NaN where the redshift is unknown.")
+def _sentinels(declared: SourceColumn) -> str:
+    return "" if declared.unknown_up_to is None else f", or {declared.unknown_up_to:g} and below where it is unknown"
 
 
 def _not_numbers(column: Column, remedy: str) -> str | None:

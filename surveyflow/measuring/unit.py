@@ -33,7 +33,7 @@ from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array, UInt64
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.sampling import SamplingSettings
-from surveyflow.values.sources import UnitSources
+from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
 ALGORITHM_VERSION = "1"
 """Part of every unit's key: raised when a release of surveyflow measures otherwise, so that no earlier result is kept."""
@@ -282,10 +282,7 @@ def _identity(sources: UnitSources) -> dict[str, Any]:
     return {
         "_healpix_29": healpix_29(sources.ra_deg, sources.dec_deg),
         "field": np.full(len(sources), sources.field),
-        "source_id": sources.source_id,
-        "ra": sources.ra_deg,
-        "dec": sources.dec_deg,
-        "redshift": sources.redshift,
+        **{SOURCE_COLUMNS[name].catalog_name: values for name, values in sources.columns.items()},
         "instrument": [name or None for name in sources.instrument.tolist()],
         "x_pix": sources.x_pix,
         "y_pix": sources.y_pix,

@@ -6,22 +6,18 @@ A job then carries the path and a number, never the sources themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from surveyflow.files.durable import explained
-from surveyflow.values.sources import UnitSources
+from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
 _TYPES = {
     "field": pa.string(),
     "instrument": pa.string(),
-    "source_id": pa.int64(),
-    "ra_deg": pa.float64(),
-    "dec_deg": pa.float64(),
-    "redshift": pa.float64(),
+    **{name: pa.from_numpy_dtype(column.dtype) for name, column in SOURCE_COLUMNS.items()},
     "x_pix": pa.float64(),
     "y_pix": pa.float64(),
     "status": pa.string(),
@@ -64,6 +60,5 @@ def read_worklist(path: Path, number: int) -> UnitSources:
 
 
 def _batch(sources: UnitSources) -> pa.RecordBatch:
-    columns = {item.name: getattr(sources, item.name) for item in fields(sources)}
-    columns["field"] = np.full(len(sources), sources.field)
+    columns = {name: getattr(sources, name) for name in _TYPES} | {"field": np.full(len(sources), sources.field)}
     return pa.record_batch({name: pa.array(columns[name], kind) for name, kind in _TYPES.items()}, schema=_SCHEMA)

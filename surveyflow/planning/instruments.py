@@ -8,24 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.values.arrays import Float64Array
+from surveyflow.values.codes import Status
+from surveyflow.values.sources import SourceList
+
+STATUS_IF_UNKNOWN = Status.NO_REDSHIFT
+"""Status of the sources for which the value that chooses the instrument is unknown."""
 
 
-def choose_instruments(redshift: Float64Array, redshift_ranges: Mapping[str, tuple[float, float]]) -> NDArray[np.str_]:
-    """Choose the instrument for each redshift.
+def deciding_values(sources: SourceList) -> Float64Array:
+    """The values that choose the instrument: (n,) float64; NaN where unknown."""
+    return sources.redshift
+
+
+def choose_instruments(values: Float64Array, ranges: Mapping[str, tuple[float, float]]) -> NDArray[np.str_]:
+    """Choose the instrument for each value.
 
     Parameters
     ----------
-    redshift
-        (n,) float64; NaN where unknown.
-    redshift_ranges
-        Half-open, disjoint redshift range [low, high) of each instrument.
+    values
+        (n,) float64, as `deciding_values` gives them; NaN where unknown.
+    ranges
+        Half-open, disjoint range [low, high) of each instrument.
 
     Returns
     -------
-    (n,) str; ``""`` where the redshift is unknown or in no range.
+    (n,) str; ``""`` where the value is unknown or in no range.
     """
-    width = max(map(len, redshift_ranges), default=1)
-    instrument = np.full(len(redshift), "", dtype=f"U{width}")
-    for name, (low, high) in redshift_ranges.items():
-        instrument[(redshift >= low) & (redshift < high)] = name
+    width = max(map(len, ranges), default=1)
+    instrument = np.full(len(values), "", dtype=f"U{width}")
+    for name, (low, high) in ranges.items():
+        instrument[(values >= low) & (values < high)] = name
     return instrument

@@ -75,9 +75,7 @@ def key_parts(
     sources = unit.sources
     parts = {
         "schema": schema_version,
-        "sources": _digest(
-            sources.field, sources.instrument, sources.source_id, sources.ra_deg, sources.dec_deg, sources.redshift
-        ),
+        "sources": _digest(sources.field, sources.instrument, *sources.columns.values()),
         "positions": _digest(sources.x_pix, sources.y_pix, sources.status, sources.flags),
     }
     if unit.tile is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -81,7 +81,7 @@ class Plan:
                 "key": planned.key,
                 "sources": planned.n_sources,
                 "changed": list(planned.changed),
-                "source_changes": None if planned.source_changes is None else asdict(planned.source_changes),
+                "source_changes": None if planned.source_changes is None else planned.source_changes.as_json(),
             }
             for planned in self.units
         ]

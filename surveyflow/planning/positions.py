@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from surveyflow.planning.instruments import choose_instruments
+from surveyflow.planning.instruments import STATUS_IF_UNKNOWN, choose_instruments, deciding_values
 from surveyflow.sky.tiling import owning_tiles
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.codes import Flag, Status
@@ -28,7 +28,7 @@ class PixelMap(Protocol):
 
 def locate_sources(
     sources: SourceList,
-    redshift_ranges: Mapping[str, tuple[float, float]],
+    ranges: Mapping[str, tuple[float, float]],
     mosaics: Mapping[str, PixelMap],
     modelled: Collection[str],
 ) -> UnitSources:
@@ -38,8 +38,8 @@ def locate_sources(
     ----------
     sources
         The sources of one field.
-    redshift_ranges
-        Half-open redshift range of each instrument.
+    ranges
+        Half-open range of each instrument.
     mosaics
         The field's mosaics by instrument.
     modelled
@@ -49,7 +49,8 @@ def locate_sources(
     -------
     The same sources in the same order, with instrument, position and flags, and with a status unless pixels decide it.
     """
-    instrument = choose_instruments(sources.redshift, redshift_ranges)
+    values = deciding_values(sources)
+    instrument = choose_instruments(values, ranges)
     x_pix, y_pix = (np.full(len(sources), np.nan) for _ in range(2))
     status = np.full(len(sources), "", dtype="U16")
     flags = np.zeros(len(sources), dtype=np.int32)
@@ -65,14 +66,11 @@ def locate_sources(
         if name not in modelled:
             status[rows] = Status.NO_MODEL
     status[instrument == ""] = Status.NO_MODEL
-    status[np.isnan(sources.redshift)] = Status.NO_REDSHIFT
+    status[np.isnan(values)] = STATUS_IF_UNKNOWN
     return UnitSources(
         field=sources.field,
+        **sources.columns,
         instrument=instrument,
-        source_id=sources.source_id,
-        ra_deg=sources.ra_deg,
-        dec_deg=sources.dec_deg,
-        redshift=sources.redshift,
         x_pix=x_pix,
         y_pix=y_pix,
         status=status,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from surveyflow.values.arrays import BoolArray, Float64Array
-from surveyflow.values.sources import UnitSources
+from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
-COMPARED_COLUMNS = ["source_id", "ra", "dec", "redshift", "x_pix", "y_pix", "status"]
+COMPARED_COLUMNS = [*(column.catalog_name for column in SOURCE_COLUMNS.values()), "x_pix", "y_pix", "status"]
 """Columns of the earlier rows that `compare_sources` needs."""
+
+_VALUES = {name: column for name, column in SOURCE_COLUMNS.items() if name not in {"source_id", "ra_deg", "dec_deg"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class SourceChanges:
         Sources that only the later, or only the earlier, unit has.
     moved
         Sources whose sky position changed.
-    redshifts
-        Sources whose redshift changed.
+    values
+        Sources for which a value in the source list changed, by the value's key in the workflow: ``redshift``.
     placed
         Sources at the same sky position whose place on the mosaic, or whose status without looking at pixels, changed.
     """
@@ -34,19 +36,25 @@ class SourceChanges:
     added: int
     removed: int
     moved: int
-    redshifts: int
+    values: Mapping[str, int]
     placed: int
 
     def in_words(self) -> str:
         """``3 sources added, 1 source removed``; empty if the sources themselves are the same."""
         return ", ".join(self._phrases())
 
+    def as_json(self) -> dict[str, int]:
+        """The numbers as JSON can hold them: ``added``, ``removed``, ``moved``, ``redshifts``, ``placed``."""
+        values = {f"{key}s": number for key, number in self.values.items()}
+        return {"added": self.added, "removed": self.removed, "moved": self.moved, **values, "placed": self.placed}
+
     def _phrases(self) -> Iterator[str]:
         for number, what in ((self.added, "added"), (self.removed, "removed"), (self.moved, "moved")):
             if number:
                 yield f"{number} source{'s' * (number > 1)} {what}"
-        if self.redshifts:
-            yield f"{self.redshifts} redshift{'s' * (self.redshifts > 1)} changed"
+        for key, number in self.values.items():
+            if number:
+                yield f"{number} {key}{'s' * (number > 1)} changed"
 
 
 def compare_sources(rows: pa.Table, sources: UnitSources) -> SourceChanges:
@@ -69,7 +77,9 @@ def compare_sources(rows: pa.Table, sources: UnitSources) -> SourceChanges:
         added=len(sources) - len(new),
         removed=len(rows) - len(old),
         moved=int(moved.sum()),
-        redshifts=int(_differs(earlier["redshift"], now.redshift).sum()),
+        values={
+            column.key: int(_differs(earlier[column.catalog_name], getattr(now, name)).sum()) for name, column in _VALUES.items()
+        },
         placed=int((placed & ~moved).sum()),
     )
 

@@ -11,15 +11,16 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
 from pydantic import model_validator as check_model
 from pydantic_core import PydanticCustomError
 
 from surveyflow.files.paths import absent, nearest_folder, problem_of_file, split_extension
 from surveyflow.settings.toml_text import shown
 from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.sources import SOURCE_COLUMNS
 
 WORKFLOW_VERSION = 1
 DEFAULT_DRAWS = 1000
@@ -177,6 +178,9 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_SomeTable = TypeVar("_SomeTable", bound=_Table)
+
+
 class Survey(_Table):
     """``[survey]``: what the catalog is called.
 
@@ -298,28 +302,33 @@ class Publish(_Table):
     )
 
 
+def _with_source_columns(table: type[_SomeTable]) -> type[_SomeTable]:
+    """Add a key for each column that is read from source lists; those of optional columns default to None."""
+    keys: dict[str, Any] = {
+        column.key: (_Text, Field(examples=[column.example]))
+        if column.required
+        else (_Text | None, Field(default=None, examples=[column.example]))
+        for column in SOURCE_COLUMNS.values()
+    }
+    return create_model(table.__name__, __base__=table, __module__=table.__module__, __doc__=table.__doc__, **keys)
+
+
+@_with_source_columns
 class ColumnMap(_Table):
     """``columns``: what the source list calls the columns that are needed; names are case-sensitive.
 
-    Parameters
-    ----------
-    id
-        Whole numbers, unique within the field.
-    ra, dec
-        ICRS degrees.
-    redshift
-        Redshift, or None where the list has none: every source is then ``no_redshift``.
+    Its keys are those of `SOURCE_COLUMNS`: ``id``, ``ra``, ``dec`` and ``redshift``, which may be left out.
     """
 
-    id: _Text = Field(examples=["ID"])
-    ra: _Text = Field(examples=["RA"])
-    dec: _Text = Field(examples=["DEC"])
-    redshift: _Text | None = Field(default=None, examples=["zbest"])
+    def named(self) -> dict[str, str]:
+        """The list's names of the columns that it has, by their names in `SourceList`."""
+        names = self.model_dump()
+        return {name: names[column.key] for name, column in SOURCE_COLUMNS.items() if names[column.key] is not None}
 
     @check_model(mode="after")
     def _check_each_column_is_used_once(self) -> Self:
-        names = [self.id, self.ra, self.dec, self.redshift]
-        if repeated := sorted({name for name in names if name is not None and names.count(name) > 1}):
+        names = list(self.named().values())
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise _refuse(f"the column {', '.join(repeated)} is named more than once.", "Name a column of its own for each.")
         return self
 
@@ -336,7 +345,7 @@ class SourceListSpec(_Table):
     """
 
     path: _FilePath = Field(examples=["cosmos_sources.fits"])
-    columns: ColumnMap = Field(examples=[{"id": "ID", "ra": "RA", "dec": "DEC", "redshift": "zbest"}])
+    columns: ColumnMap = Field(examples=[{column.key: column.example for column in SOURCE_COLUMNS.values()}])
 
 
 class MosaicSpec(_Table):

@@ -1,13 +1,94 @@
-"""Catalogued sources: the list of a field, and the sources of one work unit."""
+"""Catalogued sources: the list of a field, and the sources of one work unit.
+
+The annotations of `SourceList` declare the columns that are read from source lists. The keys of a workflow's ``columns``, the
+reader, work lists, unit keys, plans and the catalog follow from them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Annotated, Any, Self, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.values.arrays import BoolArray, Float64Array, Int32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The numbers from a low end, which is included, to a high end.
+
+    Parameters
+    ----------
+    low, high
+        The ends.
+    closed
+        Whether the high end is included, too.
+    """
+
+    low: float
+    high: float
+    closed: bool = True
+
+    def __str__(self) -> str:
+        return f"[{self.low:g}, {self.high:g}{']' if self.closed else ')'}"
+
+    def holds(self, values: NDArray[Any]) -> BoolArray:
+        """(n,) bool: which values lie inside; NaN does not."""
+        below: BoolArray = values <= self.high if self.closed else values < self.high
+        return (values >= self.low) & below
+
+
+@dataclass(frozen=True, slots=True)
+class SourceColumn:
+    """A column that is read from source lists and stands in the catalog.
+
+    Parameters
+    ----------
+    key
+        What the workflow's ``columns`` calls it.
+    catalog_name
+        What the catalog calls it.
+    ucd, description
+        What the catalog says of it.
+    example
+        What a source list may call it.
+    remedy
+        What to do where the list holds text instead of numbers.
+    dtype
+        Type of its values.
+    unit
+        Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for numbers that are names.
+    allowed
+        The values that have a meaning.
+    unknown_up_to
+        Values up to this one mean that it is unknown, as NaN does: sentinels such as -99; None if there are none.
+    required
+        Whether every list has the column, and every source a value.
+    """
+
+    key: str
+    catalog_name: str
+    ucd: str
+    description: str
+    example: str
+    remedy: str
+    dtype: type[np.int64 | np.float64] = np.float64
+    unit: str | None = None
+    allowed: Interval = Interval(-math.inf, math.inf)
+    unknown_up_to: float | None = None
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dtype is np.int64 and not self.required:
+            raise ValueError(f"{self.key}: whole numbers cannot be unknown, so the column must be required")
+
+
+_DEGREES = "Write positions in decimal degrees."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +108,89 @@ class SourceList:
     """
 
     field: str
-    source_id: Int64Array
-    ra_deg: Float64Array
-    dec_deg: Float64Array
-    redshift: Float64Array
+    source_id: Annotated[
+        Int64Array,
+        SourceColumn(
+            "id",
+            "source_id",
+            "meta.id;meta.main",
+            "Identifier in the field's source list; unique within the field.",
+            "ID",
+            "Number the sources in a column of their own.",
+            dtype=np.int64,
+        ),
+    ]
+    ra_deg: Annotated[
+        Float64Array,
+        SourceColumn(
+            "ra",
+            "ra",
+            "pos.eq.ra;meta.main",
+            "Right ascension, ICRS.",
+            "RA",
+            _DEGREES,
+            unit="deg",
+            allowed=Interval(0, 360, False),
+        ),
+    ]
+    dec_deg: Annotated[
+        Float64Array,
+        SourceColumn(
+            "dec", "dec", "pos.eq.dec;meta.main", "Declination, ICRS.", "DEC", _DEGREES, unit="deg", allowed=Interval(-90, 90)
+        ),
+    ]
+    redshift: Annotated[
+        Float64Array,
+        SourceColumn(
+            "redshift",
+            "redshift",
+            "src.redshift",
+            "Redshift in the source list.",
+            "zbest",
+            "Write numbers, and leave unknown redshifts empty.",
+            unit="",
+            allowed=Interval(-0.01, math.inf, closed=False),
+            unknown_up_to=-90.0,
+            required=False,
+        ),
+    ]
 
     def __post_init__(self) -> None:
-        for name in ("source_id", "ra_deg", "dec_deg", "redshift"):
-            if getattr(self, name).shape != (len(self.source_id),):
-                raise ValueError(f"{name} must have shape ({len(self.source_id)},), not {getattr(self, name).shape}")
+        for name, values in self.columns.items():
+            if values.shape != (len(self.source_id),):
+                raise ValueError(f"{name} must have shape ({len(self.source_id)},), not {values.shape}")
         if len(np.unique(self.source_id)) != len(self.source_id):
             raise ValueError(f"source ids of {self.field} are not unique")
 
     def __len__(self) -> int:
         return len(self.source_id)
 
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What was read from the source list, by the names of `SOURCE_COLUMNS`."""
+        return {name: getattr(self, name) for name in SOURCE_COLUMNS}
+
+
+SOURCE_COLUMNS: Mapping[str, SourceColumn] = MappingProxyType(
+    {
+        name: hint.__metadata__[0]
+        for name, hint in get_type_hints(SourceList, include_extras=True).items()
+        if hasattr(hint, "__metadata__")
+    }
+)
+"""The columns that are read from source lists, by their names in `SourceList`."""
+
 
 @dataclass(frozen=True, slots=True)
-class UnitSources:
+class UnitSources(SourceList):
     """The sources of one work unit, sorted by id.
 
     Parameters
     ----------
-    field, instrument
-        Whose they are; instrument is ``""`` where no instrument was chosen for the row.
-    source_id, ra_deg, dec_deg, redshift
+    field, source_id, ra_deg, dec_deg, redshift
         As in `SourceList`.
+    instrument
+        (n,) str; ``""`` where no instrument was chosen for the row.
     x_pix, y_pix
         (n,) float64, 0-based position in the mosaic; NaN where there is none.
     status
@@ -61,37 +199,20 @@ class UnitSources:
         (n,) int32 of `Flag` bits known so far.
     """
 
-    field: str
     instrument: NDArray[np.str_]
-    source_id: Int64Array
-    ra_deg: Float64Array
-    dec_deg: Float64Array
-    redshift: Float64Array
     x_pix: Float64Array
     y_pix: Float64Array
     status: NDArray[np.str_]
     flags: Int32Array
 
     def __post_init__(self) -> None:
-        columns = ("instrument", "source_id", "ra_deg", "dec_deg", "redshift", "x_pix", "y_pix", "status", "flags")
-        shapes = {getattr(self, name).shape for name in columns}
+        shapes = {values.shape for values in self._arrays().values()}
         if shapes != {(len(self.source_id),)}:
             raise ValueError(f"every column of a unit's sources must have one length, not {shapes}")
 
-    def __len__(self) -> int:
-        return len(self.source_id)
-
-    def take(self, rows: Int64Array | BoolArray) -> UnitSources:
+    def take(self, rows: Int64Array | BoolArray) -> Self:
         """The chosen rows, in that order."""
-        return UnitSources(
-            field=self.field,
-            instrument=self.instrument[rows],
-            source_id=self.source_id[rows],
-            ra_deg=self.ra_deg[rows],
-            dec_deg=self.dec_deg[rows],
-            redshift=self.redshift[rows],
-            x_pix=self.x_pix[rows],
-            y_pix=self.y_pix[rows],
-            status=self.status[rows],
-            flags=self.flags[rows],
-        )
+        return replace(self, **{name: values[rows] for name, values in self._arrays().items()})
+
+    def _arrays(self) -> dict[str, Any]:
+        return {column.name: getattr(self, column.name) for column in fields(self) if column.name != "field"}

@@ -162,7 +162,7 @@ def test_doctor_names_engine_and_versions(surveyflow):
 START = {
     "import surveyflow": "import surveyflow",
     "surveyflow --help": (
-        "import sys; sys.argv[1:] = ['--help']\nfrom surveyflow.commands import main as cli\ntry: cli.main()\nexcept SystemExit: pass"
+        "import sys; sys.argv[1:] = ['--help']\nfrom surveyflow.commands.main import main\ntry: main()\nexcept SystemExit: pass"
     ),
 }
 HEAVY = {"tensorflow", "keras", "dask", "distributed", "matplotlib"}

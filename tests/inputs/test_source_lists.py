@@ -249,8 +249,8 @@ BROKEN_TEXT = {
     "a column twice": (b"ID,RA,RA,DEC,zbest\n1,2,3,4,5\n", ["more than one column RA"]),
     "text ids": (HEADER + b"EGS-1,2,3,4\n", ["column ID: row 1 holds 'EGS-1', expected numbers", "Number the sources"]),
     "text among ids": (HEADER + b"1,2,3,4\ntrue,2,3,4\n", ["column ID: row 2 holds 'true'"]),
-    "ids not whole": (HEADER + b"1,2,3,4\n1.5,2,3,4\n", ["column ID: row 2 (1.5): is missing or no whole number"]),
-    "ids missing": (HEADER + b"1,2,3,4\n,2,3,4\n", ["column ID: row 2 (missing): is missing or no whole number"]),
+    "ids not whole": (HEADER + b"1,2,3,4\n1.5,2,3,4\n", ["column ID: row 2 (1.5): is missing or not a whole number"]),
+    "ids missing": (HEADER + b"1,2,3,4\n,2,3,4\n", ["column ID: row 2 (missing): is missing or not a whole number"]),
     "ids infinite": (HEADER + b"inf,2,3,4\n", ["column ID: row 1 (inf)"]),
     "ids beyond 2^53": (HEADER + b"9007199254740993.0,2,3,4\n", ["too large to be told from its neighbours", "64-bit"]),
     "ids beyond 2^63": (HEADER + b"9223372036854775808,2,3,4\n", ["too large to be told", "2^63"]),
@@ -269,8 +269,8 @@ BROKEN_TEXT = {
         HEADER + b"1,2,3,4\n2,3,4,n.d.\n",
         ["column zbest: row 2 holds 'n.d.'", "leave unknown redshifts empty"],
     ),
-    "redshift of -1": (HEADER + b"1,2,3,-1\n", ["column zbest: row 1 (-1): is no redshift", "Write -99 or NaN"]),
-    "redshift infinite": (HEADER + b"1,2,3,inf\n", ["column zbest: row 1 (inf): is no redshift"]),
+    "redshift of -1": (HEADER + b"1,2,3,-1\n", ["column zbest: row 1 (-1): is not a redshift", "Write -99 or NaN"]),
+    "redshift infinite": (HEADER + b"1,2,3,inf\n", ["column zbest: row 1 (inf): is not a redshift"]),
     "votable cut": (b"<?xml version='1.0'?>\n<VOTABLE version='1.4'><RESOURCE>", ["cannot be read as a table", "truncated"]),
     "parquet cut": (b"PAR1" + bytes(100), ["cannot be read as a table", "truncated"]),
     "ecsv damaged": (b"# %ECSV 1.0\n# ---\n# datatype: [}\nID\n1\n", ["cannot be read as a table"]),
@@ -323,7 +323,7 @@ def test_a_unit_that_is_not_degrees_is_refused(tmp_path, suffix, unit):
     wrong["DEC"].unit = "deg"
     wrong.write(tmp_path / f"list.{suffix}", format="votable" if suffix == "vot" else None)
     message = refusal(tmp_path / f"list.{suffix}")
-    assert f"column RA: its unit is '{unit}', expected degrees" in message
+    assert f"column RA: its unit is '{unit}', expected 'deg'" in message
     assert "DEC" not in message
 
 

@@ -60,12 +60,15 @@ def test_counts_are_those_of_a_comparison_source_by_source(before, after, settle
         added=len(after.keys() - before.keys()),
         removed=len(before.keys() - after.keys()),
         moved=len(moved),
-        redshifts=sum(not same(before[key]["redshift"], after[key]["redshift"]) for key in both),
+        values={"redshift": sum(not same(before[key]["redshift"], after[key]["redshift"]) for key in both)},
         placed=len((shifted | statuses) - moved),
     )
 
 
 def test_changes_are_told_in_words():
-    assert SourceChanges(3, 1, 2, 2, 0).in_words() == "3 sources added, 1 source removed, 2 sources moved, 2 redshifts changed"
-    assert SourceChanges(0, 0, 0, 1, 5).in_words() == "1 redshift changed"
-    assert SourceChanges(0, 0, 0, 0, 5).in_words() == ""
+    assert (
+        SourceChanges(3, 1, 2, {"redshift": 2}, 0).in_words()
+        == "3 sources added, 1 source removed, 2 sources moved, 2 redshifts changed"
+    )
+    assert SourceChanges(0, 0, 0, {"redshift": 1}, 5).in_words() == "1 redshift changed"
+    assert SourceChanges(0, 0, 0, {"redshift": 0}, 5).in_words() == ""
