@@ -1,0 +1,65 @@
+"""Print the modules that a source enters on its way from the source list to its catalog row: traced_run.py WORKFLOW.
+
+A module counts when one of its functions is really called, by the thread that runs the serial profile or by the one that cuts
+ahead, within one of the steps below. What a run does around them (lock, progress, report, publishing) is not the source's way.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import surveyflow
+
+ROOT = Path(surveyflow.__file__).parent
+STEPS = {
+    "inputs.source_lists": "read_source_list",
+    "planning.positions": "locate_sources",
+    "planning.units": "units_of_field",
+    "planning.keys": "key_parts",
+    "planning.plan": "decide",
+    "output.worklists": "write_worklist",
+    "measuring.worker": "do",
+}
+SIDE_THREADS = ("cut",)
+
+entered: dict[str, str] = {}
+inside: Counter[int] = Counter()
+_modules: dict[str, str | None] = {}
+
+
+def module_of(path: str) -> str | None:
+    if path not in _modules:
+        file = Path(path)
+        _modules[path] = ".".join(file.relative_to(ROOT).with_suffix("").parts) if file.is_relative_to(ROOT) else None
+    return _modules[path]
+
+
+def trace(frame: FrameType, event: str, argument: Any) -> None:
+    module, function = module_of(frame.f_code.co_filename), frame.f_code.co_name
+    if module is None or event not in ("call", "return"):
+        return
+    thread = threading.get_ident()
+    is_step = STEPS.get(module) == function
+    inside[thread] += is_step and event == "call"
+    side = threading.current_thread().name.startswith(SIDE_THREADS)
+    if event == "call" and function != "<module>" and (inside[thread] or side):
+        entered.setdefault(module, function)
+    inside[thread] -= is_step and event == "return"
+
+
+def main() -> None:
+    workflow = sys.argv[1]
+    threading.setprofile(trace)
+    sys.setprofile(trace)
+    surveyflow.run(workflow, profile="serial", engine="fft")
+    sys.setprofile(None)
+    print("\n".join(entered))
+
+
+if __name__ == "__main__":
+    main()
