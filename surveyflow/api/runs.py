@@ -226,6 +226,8 @@ def run(
     ------
     WorkflowError
         If anything cannot be used; nothing was changed.
+    InputError
+        If there is no such engine or precision; nothing was changed.
     ModelError
         If the engine cannot run the models on this machine; nothing was changed.
     InputsChanged
@@ -234,8 +236,8 @@ def run(
         If another run works on the same output.
     """
     chosen = load_profile(profile or "local")
+    choice = EngineChoice(EngineName(engine), Precision(precision))
     with _opened(workflow, release, output) as (survey, original):
-        choice = EngineChoice(EngineName(engine), Precision(precision))
         check_engine(choice, survey.cards.values())
         if reread:
             forget_digests(survey.workflow.output.root)
