@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
@@ -139,11 +140,12 @@ def _repeated(column: Column) -> str | None:
 
 def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]:
     if declared.unit and column.unit and not column.unit.strip().lower().startswith(declared.unit):
-        yield f"column {column.name}: its unit is {column.unit!r}, expected {declared.unit!r}. Convert it, or correct its unit."
+        found = f"its unit is {column.unit!r}, expected {_unit_words(declared)}"
+        yield f"column {column.name}: {found}. Convert the column, or correct its unit."
     values = column.values.astype(declared.dtype)
     if declared.required:
         outside = column.missing | ~declared.allowed.holds(values)
-        what = f"is missing or not in {declared.allowed} {declared.unit or ''}".rstrip()
+        what = f"is missing or not in {declared.allowed} {_unit_words(declared)}".rstrip()
         remedy = "Correct these values, or remove their rows; if most rows are listed, are names exchanged in `columns`?"
     else:
         outside = ~(column.missing | np.isnan(values) | _is_sentinel(values, declared) | declared.allowed.holds(values))
@@ -151,6 +153,14 @@ def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]
         remedy = f"Write {'NaN' if declared.unknown_up_to is None else '-99 or NaN'} where the {declared.key} is unknown."
     if outside.any():
         yield _rows(column, outside, what, remedy)
+
+
+def _unit_words(declared: SourceColumn) -> str:
+    """``degrees``: a column's unit in words; empty for a number without one."""
+    if not declared.unit:
+        return ""
+    names = getattr(u.Unit(declared.unit), "long_names", ())  # a compound unit has none
+    return f"{names[0]}s" if names else declared.unit
 
 
 def _sentinels(declared: SourceColumn) -> str:

@@ -323,7 +323,7 @@ def test_a_unit_that_is_not_degrees_is_refused(tmp_path, suffix, unit):
     wrong["DEC"].unit = "deg"
     wrong.write(tmp_path / f"list.{suffix}", format="votable" if suffix == "vot" else None)
     message = refusal(tmp_path / f"list.{suffix}")
-    assert f"column RA: its unit is '{unit}', expected 'deg'" in message
+    assert f"column RA: its unit is '{unit}', expected degrees" in message
     assert "DEC" not in message
 
 
