@@ -1,4 +1,4 @@
-"""Which models the jobs of each pool hold."""
+"""The models that the jobs of each pool are pinned to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from surveyflow.errors import ProfileError
 from surveyflow.execution.jobs import listed
 from surveyflow.execution.routing import Route, Routing, allot, choose
-from surveyflow.sites.slurm.profile import Pool, SlurmProfile
+from surveyflow.sites.slurm.settings import Pool, SlurmSettings
 
 
-def route_pools(profile: SlurmProfile, work: Mapping[str, int]) -> tuple[SlurmProfile, Route]:
+def route_pools(profile: SlurmSettings, work: Mapping[str, int]) -> tuple[SlurmSettings, Route]:
     """Decide how units find workers, and divide the pools accordingly.
 
     Parameters
@@ -42,7 +42,7 @@ def route_pools(profile: SlurmProfile, work: Mapping[str, int]) -> tuple[SlurmPr
     return profile.model_copy(update={"routing": route.routing, "pools": pools}), route
 
 
-def _route(profile: SlurmProfile, work: Mapping[str, int]) -> Route:
+def _route(profile: SlurmSettings, work: Mapping[str, int]) -> Route:
     if any(pool.models for pool in profile.pools.values()):
         return Route(Routing.PINNED, "pools of the profile name models")
     pools = profile.pools.values()

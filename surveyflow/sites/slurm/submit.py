@@ -1,4 +1,4 @@
-"""How a submission gets into Slurm's queue: completely, or not at all."""
+"""The submission of jobs to Slurm: all of them, or none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from surveyflow.errors import ClusterError
 from surveyflow.sites.certificates import write_certificates
-from surveyflow.sites.slurm.scripts import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
+from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +33,23 @@ class SubmittedJobs:
     folder
         Folder of the submission: scripts, logs, certificates, and in the end ``result.json``.
     routing
-        How units find workers and why, in words; empty if every worker does every unit.
+        The routing and the reason for it, in words; empty if every worker does every unit.
     """
 
     head: str
     pools: Mapping[str, str]
     folder: Path
     routing: str = ""
+
+    def __str__(self) -> str:
+        jobs = [f"head    {self.head}  scheduler and driver", *(f"pool    {job}  {name}" for name, job in self.pools.items())]
+        routing = [self.routing] if self.routing else []
+        folder = f"folder  {self.folder}  logs, certificates, and in the end result.json"
+        return "\n".join([*jobs, *routing, folder]) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Its values, with the folder as text."""
+        return asdict(self) | {"folder": str(self.folder)}
 
 
 def submit(submission: Submission) -> SubmittedJobs:
@@ -61,7 +72,8 @@ def submit(submission: Submission) -> SubmittedJobs:
         (submission.folder / HEAD_ID).write_text(f"{head}\n")
         (submission.folder / POOL_IDS).write_text("".join(f"{pool}\n" for pool in pools))
         _ask("scontrol", "release", head)
-    return SubmittedJobs(head, dict(zip(submission.pools, pools, strict=True)), submission.folder, submission.routing)
+    pool_jobs = dict(zip(submission.pools, pools, strict=True))
+    return SubmittedJobs(head, pool_jobs, submission.folder, submission.routing)
 
 
 def _check_free(submission: Submission) -> None:
