@@ -53,7 +53,8 @@ def driver(tmp_path):
     """Start a program that runs a long job on two workers, as the leader of a process group of its own."""
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    tests, inherited = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [tests, inherited]))}
     process = subprocess.Popen(
         [sys.executable, script],
         env=environment,
