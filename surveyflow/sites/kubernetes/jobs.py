@@ -1,8 +1,8 @@
 """The manifests of a run's pods, as text that depends only on the arguments.
 
 A ``DaskJob`` of the Dask operator holds scheduler, driver and the first pool of workers; a ``DaskWorkerGroup`` each further pool.
-They end with the driver. A driver that is killed is started again in its pod, and continues, since a run does what the receipts
-lack; the pod's containers share a process namespace, so that the lock of the one that died is known to be void.
+They end with the driver. A killed driver is started again in its pod and continues, since a run does only what the receipts lack;
+the pod's containers share a process namespace, so that the lock of the one that died is known to be void.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _CERTIFICATES = PurePosixPath("/certificates")
 _DRIVER = PurePosixPath("/driver")
 _SCRATCH = PurePosixPath("/tmp")  # noqa: S108 - the pod's own
 _GRACE_S = 120
-"""Seconds that a driver has to give its lock back when its pod is moved."""
+"""Seconds that a driver has to release its lock when its pod is moved."""
 
 _SIGNALLED = 128
-"""Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
+"""Exit codes from here on mean that a signal ended the driver."""
 
 _DRIVER_SCRIPT = """\
 trap 'kill -TERM $!' TERM
@@ -48,11 +48,11 @@ code=$?
 echo "surveyflow ended with exit code $code" | tee /dev/termination-log
 [ $code -lt {signalled} ] || exit $code
 """
-"""Ends well, whatever the driver's own exit code, unless a signal ended it: then the pod starts it again. The trap ends the first
-wait, too."""
+"""It succeeds whatever the driver's exit code, unless a signal ended the driver: then the pod starts it again. The trap ends the
+first wait, too."""
 
 _MOST_LETTERS = 40
-"""Of a name: Dask's operator adds to it, and Kubernetes ends at 63."""
+"""Of a name: Dask's operator appends to it, and Kubernetes allows 63."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Manifests:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as it is."""
+    """Writes text of several lines in block style."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -124,7 +124,7 @@ def _check_model_groups(profile: KubernetesSettings, run: RunToRender) -> None:
 
 
 def manifests(profile: KubernetesSettings, command: RunCommand) -> list[Manifest]:
-    """Make everything that Kubernetes is given: the driver's profile, the job, and one worker group for each further pool."""
+    """Make all manifests of a run: the driver's profile, the job, and one worker group for each further pool."""
     name = resource_name(command)
     first, *further = profile.pools.items()
     return [
@@ -135,14 +135,14 @@ def manifests(profile: KubernetesSettings, command: RunCommand) -> list[Manifest
 
 
 def render_manifests(profile: KubernetesSettings, command: RunCommand) -> str:
-    """Write the manifests as YAML, with a word on how to use them."""
+    """Write the manifests as YAML, with a comment on how to use them."""
     return _preface(profile) + "".join(
         f"---\n{yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120)}" for manifest in manifests(profile, command)
     )
 
 
 def resource_name(command: RunCommand) -> str:
-    """The same whenever the same workflow is rendered, and different for all others."""
+    """Name a workflow's resources: the same each time, and different from those of all others."""
     digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
     slug = re.sub(r"[^a-z0-9]+", "-", command.name.lower()).strip("-") or "survey"
     return f"{f'surveyflow-{slug}'[: _MOST_LETTERS - 9].rstrip('-')}-{digest}"
@@ -166,7 +166,7 @@ def _metadata(profile: KubernetesSettings, name: str) -> Manifest:
 
 
 def _driver_profile(profile: KubernetesSettings, command: RunCommand, name: str) -> Manifest:
-    """The profile that the driver runs with: the scheduler's service, as any other cluster."""
+    """The driver's profile: it connects to the scheduler's service by kind ``address``."""
     text = toml_text(
         {
             "kind": "address",
@@ -270,7 +270,7 @@ def _workers(profile: KubernetesSettings, command: RunCommand, name: str, pool_n
 def _container(
     profile: KubernetesSettings, name: str, command: Sequence[str], resources: Resources, environment: Mapping[str, str]
 ) -> Manifest:
-    """A container that may do nothing but its work."""
+    """A container without privileges."""
     memory = f"{resources.memory // 2**20}Mi"
     return {
         "name": name,
@@ -337,7 +337,7 @@ def _worker_environment(
 
 
 def _security_environment(profile: KubernetesSettings) -> dict[str, str]:
-    """Where Dask's programs find what they show each other: paths, nothing secret."""
+    """The paths by which Dask's programs find their certificates; nothing in them is secret."""
     if not profile.tls:
         return {}
     certificate, key = str(_CERTIFICATES / CERTIFICATE), str(_CERTIFICATES / KEY)

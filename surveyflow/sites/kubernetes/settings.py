@@ -18,21 +18,21 @@ def _check_absolute(path: PurePosixPath) -> PurePosixPath:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""What Kubernetes takes for a name: small letters, digits and hyphens."""
+"""A name as Kubernetes accepts it: lower-case letters, digits and hyphens."""
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$")]
 Memory = Annotated[ByteSize, Field(ge=2**20)]
 
 
 class Resources(Part):
-    """What one pod asks for.
+    """The resources that one pod requests.
 
     Parameters
     ----------
     cores
         Reserved for it.
     memory
-        Reserved for it; one that takes more is killed.
+        Reserved for it; a pod that uses more is killed.
     """
 
     cores: Count = 1
@@ -51,9 +51,9 @@ class PodPool(Resources):
     node_selector
         Labels of the nodes to take.
     tolerations
-        Taints to put up with, by key; whatever their values and effects.
+        Keys of taints to tolerate, whatever their values and effects.
     models
-        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they get these units and no others.
+        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they do only these units.
         Name them in every pool or in none.
     """
 
@@ -70,7 +70,7 @@ class Volume(Part):
     Parameters
     ----------
     claim
-        Name of its PersistentVolumeClaim, of a kind that many pods may write to.
+        Name of its PersistentVolumeClaim, with an access mode that lets many pods write.
     path
         Where the pods mount it.
     here
@@ -88,24 +88,24 @@ class Volume(Part):
 
 
 class KubernetesSettings(ClusterProfile):
-    """Pods that the Dask operator looks after: scheduler, driver, and workers in pools.
+    """Pods that the Dask operator manages: scheduler, driver, and workers in pools.
 
     Parameters
     ----------
     image
         Container image with surveyflow (``deploy/container``).
     namespace
-        Where to; the user's own where None.
+        Namespace of the pods; the user's default where None.
     user
         Number of the user and group that the pods run as, never 0. It must be able to write to the volume.
     tls
-        Whether client, scheduler and workers know each other by certificates.
+        Whether client, scheduler and workers identify each other by certificates.
     certificates
         Name of the Secret that holds them.
     silence_s
-        A worker that has given no sign of life for so long, seconds, is ended, and its units go elsewhere.
+        A worker that sends no heartbeat for so long, seconds, is ended, and its units go elsewhere.
     volume
-        Where the survey lies.
+        The volume of the survey.
     scheduler, driver
         Their pods.
     pools

@@ -1,8 +1,8 @@
 """The scripts of a run's Slurm jobs, as text that depends only on the arguments.
 
-One job holds Dask's scheduler and the driver (the *head*); an array of jobs for each pool holds the workers. They find each other
-by a file in the submission's folder. A worker whose time is up goes back into the queue while the head is there; the head, when
-its own time is up, goes back and continues, since a run does what the receipts lack.
+One job runs Dask's scheduler and the driver (the *head*); an array of jobs for each pool runs the workers. They find each other
+by a file in the submission's folder. A worker whose time is up goes back into the queue as long as the head is there; the head,
+when its own time is up, goes back and continues, since a run does only what the receipts lack.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "log
 SCHEDULER_FILE, HEAD_ID, POOL_IDS, FINISHED = "scheduler.json", "head.id", "pools.id", "finished"
 
 _WARNING_S = 120
-"""How long before the end of its walltime the head is told."""
+"""Seconds before the end of its walltime at which Slurm signals the head."""
 
 _SIGNALLED = 128
-"""Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
+"""Exit codes from here on mean that a signal ended the driver."""
 
 _AT_ONCE_S = 60
-"""A worker that fails sooner has not worked."""
+"""A worker that fails sooner, seconds, has done no work."""
 
 _MOST_RESTARTS = 20
-"""How often a driver that was killed is started again, and after how many starts of the head a dead scheduler ends it all."""
+"""How often a killed driver is started again, and how often the head may start before a dead scheduler ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Submission:
     Parameters
     ----------
     folder
-        Where its files lie, on the shared file system.
+        Folder of its files, on the shared file system.
     head
-        Name of the script of the head.
+        Name of the head's script.
     pools
-        Names of the scripts of the pools, by the pools' names.
+        Names of the pools' scripts, by the pools' names.
     files
         Text of every file, by name.
     certificates
-        Folder of the certificates that are made for it; None where connections are not encrypted.
+        Folder of its certificates; None if connections are not encrypted.
     routing
         The routing and the reason for it, in words; empty if the profile states it.
     """
@@ -118,7 +118,7 @@ def render(profile: SlurmSettings, command: RunCommand) -> Submission:
 
 
 def _folder_name(command: RunCommand) -> str:
-    """The same whenever the same workflow is submitted, and different for all others."""
+    """Name the folder of a workflow's submission: the same each time, and different from those of all others."""
     digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
     return f"{_slug(command.name)}-{digest}"
 
@@ -128,7 +128,7 @@ def _slug(name: str) -> str:
 
 
 def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
-    """The profile that the driver runs with: the scheduler beside it, as any other cluster."""
+    """The driver's profile: it connects to the scheduler beside it by kind ``address``."""
     return toml_text(
         {
             "kind": "address",
@@ -170,7 +170,7 @@ def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> s
 
 
 def _driver_loop(run: str) -> Iterator[str]:
-    """Run the driver, again where a signal ended it: on the machine where it died, its lock on the output is known to be void."""
+    """Run the driver, again if a signal ended it: on the machine where it died, its lock on the output is known to be void."""
     yield f"for try in {{1..{_MOST_RESTARTS}}}; do"
     yield f"    {run} &"
     yield "    driver=$!"
@@ -233,7 +233,7 @@ def _worker_command(profile: SlurmSettings, pool: Pool) -> Iterator[str]:
 
 
 def _directives(allocation: Allocation, name: str, log: Path) -> str:
-    """The job's demands, as ``sbatch`` reads them."""
+    """The job's resources, as ``sbatch`` reads them."""
     values = {
         "job-name": f"surveyflow-{name}",
         "partition": allocation.partition,
@@ -257,7 +257,7 @@ def _slurm_time(time: timedelta) -> str:
 
 
 def _preparations(profile: SlurmSettings, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """What both kinds of job do first."""
+    """The first lines of both kinds of job."""
     yield ""
     yield f"folder={shlex.quote(str(folder))}"
     yield from profile.environment.prologue
@@ -292,7 +292,7 @@ def _worker_environment(profile: SlurmSettings, folder: Path, name: str, pool: P
 
 
 def _security_environment(profile: SlurmSettings, folder: Path) -> dict[str, str]:
-    """Where Dask's programs find what they show each other: paths, nothing secret."""
+    """The paths by which Dask's programs find their certificates; nothing in them is secret."""
     if not profile.tls:
         return {}
     certificate, key = str(folder / CERTIFICATES / CERTIFICATE), str(folder / CERTIFICATES / KEY)

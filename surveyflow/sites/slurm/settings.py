@@ -47,20 +47,20 @@ PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 
 class Allocation(Part):
-    """What one job asks Slurm for.
+    """The resources that one job requests.
 
     Parameters
     ----------
     partition, account, qos
-        Queue, account and quality of service; the site's own where None.
+        Queue, account and quality of service; the site's defaults where None.
     cores
         Of one node.
     memory
         Of one node; a job that takes more is killed by Slurm.
     walltime
-        After which Slurm ends the job.
+        Time after which Slurm ends the job.
     options
-        More options of ``sbatch``, each as ``"--constraint=a100"``.
+        Further options of ``sbatch``, each as ``"--constraint=a100"``.
     """
 
     partition: Word | None = None
@@ -82,12 +82,12 @@ class Pool(Allocation):
     gres
         Generic resources of each job, such as ``"gpu:a100:1"``. A worker uses one GPU.
     lifetime
-        After which a worker leaves of its own accord, so that Slurm never interrupts it; another takes its place.
+        Time after which a worker leaves by itself, so that Slurm never interrupts it; another takes its place.
     stagger
         By how much lifetimes differ at random, up and down, so that the workers do not leave together.
     models
-        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they get these units and no others.
-        Without any, and with pinned routing, the jobs are shared out by the work there is.
+        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they do only these units.
+        If there are none and routing is pinned, the jobs are divided in proportion to the work.
     """
 
     jobs: Count
@@ -166,15 +166,15 @@ class SlurmSettings(ClusterProfile):
         Network interface by which the nodes reach each other, such as ``ib0``; scheduler and workers listen there and nowhere
         else. ``lo`` where all jobs run on one machine.
     tls
-        Whether client, scheduler and workers know each other by certificates, made anew for each submission.
+        Whether client, scheduler and workers identify each other by certificates, made anew for each submission.
     silence_s
-        A worker that has given no sign of life for so long, seconds, is ended, and its units go elsewhere.
+        A worker that sends no heartbeat for so long, seconds, is ended, and its units go elsewhere.
     dashboard
         Where Dask's dashboard listens on the scheduler's node, ``host:port``; port 0 takes a free one.
     directories
-        Where files lie.
+        Folders for files.
     environment
-        How jobs find surveyflow.
+        How jobs find Python and surveyflow.
     head
         The job of scheduler and driver. When its walltime comes near, it goes back into the queue and continues.
     pools

@@ -27,7 +27,7 @@ class SubmittedJobs:
     Parameters
     ----------
     head
-        Number of the job of scheduler and driver.
+        Number of the head's job.
     pools
         Numbers of the arrays of workers, by the pools' names.
     folder
@@ -77,7 +77,7 @@ def submit(submission: Submission) -> SubmittedJobs:
 
 
 def _check_free(submission: Submission) -> None:
-    """Refuse when jobs of an earlier submission of the same workflow have not ended."""
+    """Refuse while jobs of an earlier submission of the same workflow are in the queue."""
     files = [submission.folder / name for name in (HEAD_ID, POOL_IDS)]
     earlier = {job for file in files if file.exists() for job in file.read_text().split()}
     left = sorted(earlier.intersection(_ask("squeue", "--me", "--noheader", "--format=%F").split()), key=int)
@@ -89,7 +89,7 @@ def _check_free(submission: Submission) -> None:
 
 
 def _write(submission: Submission) -> None:
-    """Put the files in place, and take away what an earlier submission left."""
+    """Write the files, and remove what an earlier submission left."""
     folder = submission.folder
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -104,7 +104,7 @@ def _write(submission: Submission) -> None:
 
 @contextmanager
 def _all_or_nothing() -> Iterator[list[str]]:
-    """Collect job numbers; cancel them if anything goes wrong."""
+    """Collect job numbers; cancel the jobs if anything fails."""
     submitted: list[str] = []
     try:
         yield submitted
@@ -128,7 +128,7 @@ def _ask(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"{' '.join(command)} did not answer within {_ANSWER_S} s. Ask again when Slurm is well.") from error
+        raise ClusterError(f"{' '.join(command)} did not answer within {_ANSWER_S} s. Try again later.") from error
     if done.returncode:
         raise ClusterError(f"Slurm refused {' '.join(command)}: {done.stderr.strip()}. Correct the profile, or ask your site.")
     return done.stdout
