@@ -35,9 +35,8 @@ from surveyflow.runs.decide import published_receipts
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.connections import open_cluster
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import LocalProfile
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.jobs import Job
 from worlds import write_untrained_models
@@ -142,7 +141,7 @@ def measure(folder, n_sources, tiles_a_side, n_workers):
     """Run empty jobs, then the survey, on one cluster."""
     workflow = write_survey(folder, n_sources, tiles_a_side)
     profile = LocalProfile(workers=n_workers)
-    with open_cluster(profile) as cluster:
+    with profile.open_cluster() as cluster:
         empty = _empty_jobs(profile, cluster.client, tiles_a_side**2)
         curve = Curve(cluster.client)
         start = time.perf_counter()

@@ -30,8 +30,7 @@ from surveyflow.models.store import ModelStore
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.connections import open_cluster
-from surveyflow.sites.profiles import LocalProfile
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.tasks.card import Architecture, ModelKey
 from surveyflow.values.sampling import EngineChoice
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
@@ -51,7 +50,7 @@ def measure(folder, n_sources, rounds, engine="auto", architecture=PUBLISHED, si
     alone_s = {1: [], 2: []}
     for number in range(rounds):
         for workers, at_once in cases:
-            with open_cluster(LocalProfile(workers=workers, jobs_per_worker=at_once)) as cluster:
+            with LocalProfile(workers=workers, jobs_per_worker=at_once).open_cluster() as cluster:
                 cluster.client.wait_for_workers(workers)
                 if at_once == 1:
                     alone_s[workers].append(_network_alone_s(cluster.client, model, engine, n_alone))

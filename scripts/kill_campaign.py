@@ -41,9 +41,8 @@ from surveyflow.releases.publish import latest, read_catalog  # noqa: E402
 from surveyflow.runs.preflight import open_survey  # noqa: E402
 from surveyflow.runs.run import run_survey  # noqa: E402
 from surveyflow.settings.workflow import load_workflow  # noqa: E402
-from surveyflow.sites.connections import open_cluster  # noqa: E402
-from surveyflow.sites.opening import load_profile  # noqa: E402
-from surveyflow.sites.profiles import LocalProfile  # noqa: E402
+from surveyflow.sites.local.profile import LocalProfile  # noqa: E402
+from surveyflow.sites.profiles import load_profile  # noqa: E402
 from worlds import (  # noqa: E402
     MiniSurvey,
     edit_workflow,
@@ -225,7 +224,7 @@ def run_campaign(folder: Path, n_kills: int, seed: int, profile: str, victims: s
     """
     with ExitStack() as stack:
         if victims == "workers":
-            cluster = stack.enter_context(open_cluster(LocalProfile(workers=N_WORKERS)))
+            cluster = stack.enter_context(LocalProfile(workers=N_WORKERS).open_cluster())
             campaign: Campaign = WorkerCampaign(folder, profile, seed, cluster.client)
         else:
             campaign = Campaign(folder, profile, seed)

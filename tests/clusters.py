@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from surveyflow.sites.connections import open_cluster
-from surveyflow.sites.profiles import LocalProfile
+from surveyflow.sites.local.profile import LocalProfile
 
 
 @pytest.fixture(scope="session")
 def started_cluster():
-    with open_cluster(LocalProfile(workers=2)) as cluster:
+    with LocalProfile(workers=2).open_cluster() as cluster:
         yield cluster
 
 

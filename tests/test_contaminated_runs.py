@@ -20,7 +20,7 @@ from surveyflow.releases.publish import read_catalog, read_manifest
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import CONTAMINATION_TASK, Domain, ModelKey
 from surveyflow.values.sampling import EngineChoice

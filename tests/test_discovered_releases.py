@@ -17,7 +17,7 @@ from surveyflow import api
 from surveyflow.commands import main as cli
 from surveyflow.releases.publish import list_revisions
 from surveyflow.runs.run import run_survey
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(90)

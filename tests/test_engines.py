@@ -11,7 +11,7 @@ from surveyflow.releases.publish import latest, read_catalog, read_manifest
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
 from surveyflow.values.sampling import EngineChoice
 from worlds import copied, write_untrained_models

@@ -33,7 +33,7 @@ from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.images import Box
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 

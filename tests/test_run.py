@@ -25,7 +25,7 @@ from surveyflow.releases.publish import list_revisions, open_catalog, read_catal
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import ModelKey
 from surveyflow.values.codes import Flag

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from surveyflow.runs.render_jobs import prepare_manifests
+from surveyflow.runs.render_jobs import render_jobs
 from surveyflow.sites.certificates import write_certificates
 
 
@@ -25,7 +25,7 @@ def render_kubernetes(workflow: str | Path, profile: str | Path) -> str:
     ProfileError
         If the profile cannot be used, is of another kind, or its pools do not fit the workflow.
     """
-    return prepare_manifests(Path(workflow), Path(profile))
+    return str(render_jobs(Path(workflow), Path(profile), "kubernetes"))
 
 
 def kubernetes_certificates(folder: str | Path) -> Path:

@@ -25,7 +25,9 @@ from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.run import RunResult, run_survey
 from surveyflow.settings.workflow import Output, is_manifest, load_workflow, read_manifest_file
-from surveyflow.sites.opening import Profile, load_profile, open_executor
+from surveyflow.sites.kind import Profile
+from surveyflow.sites.opening import open_executor
+from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.sampling import EngineChoice

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
-from surveyflow.api.runs import validate
-from surveyflow.runs.render_jobs import prepare_submission
-from surveyflow.sites.slurm.scripts import Submission
-from surveyflow.sites.slurm.submit import SubmittedJobs, submit
+from surveyflow.runs.render_jobs import render_jobs, submit_jobs
+from surveyflow.sites.slurm.jobs import Submission
+from surveyflow.sites.slurm.submit import SubmittedJobs
 from surveyflow.values.codes import Precision
 
 
@@ -30,7 +30,7 @@ def render_slurm(workflow: str | Path, profile: str | Path, *, precision: str = 
     ProfileError
         If the profile cannot be used, is of another kind, or offers no worker for some of the units.
     """
-    return prepare_submission(Path(workflow), Path(profile), precision=Precision(precision))
+    return cast("Submission", render_jobs(Path(workflow), Path(profile), "slurm", precision=Precision(precision)))
 
 
 def submit_slurm(workflow: str | Path, profile: str | Path, *, precision: str = Precision.FLOAT32) -> SubmittedJobs:
@@ -48,6 +48,4 @@ def submit_slurm(workflow: str | Path, profile: str | Path, *, precision: str = 
     ClusterError
         If there is no Slurm, if jobs of this submission are in the queue, or if Slurm refuses one; no job is left behind then.
     """
-    submission = render_slurm(workflow, profile, precision=precision)
-    validate(workflow)
-    return submit(submission)
+    return cast("SubmittedJobs", submit_jobs(Path(workflow), Path(profile), "slurm", precision=Precision(precision)))

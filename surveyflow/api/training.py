@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surveyflow.sites.opening import load_profile
+from surveyflow.sites.profiles import load_profile
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from surveyflow.commands.options import JsonOption, PrecisionOption, print_json
 from surveyflow.values.codes import Precision
+
+if TYPE_CHECKING:
+    from surveyflow.sites.kind import Printed
 
 app = typer.Typer(
     name="slurm",
@@ -33,11 +35,7 @@ def render(
     """Print exactly what would be submitted, and change nothing."""
     from surveyflow import api
 
-    submission = api.render_slurm(workflow, profile, precision=precision)
-    if as_json:
-        print_json({"folder": str(submission.folder), "files": dict(submission.files)})
-    else:
-        typer.echo(str(submission), nl=False)
+    _print(api.render_slurm(workflow, profile, precision=precision), as_json=as_json)
 
 
 @app.command()
@@ -50,13 +48,11 @@ def submit(
     """Check the workflow, and put its jobs into the queue; submitted again, they continue where they were."""
     from surveyflow import api
 
-    jobs = api.submit_slurm(workflow, profile, precision=precision)
+    _print(api.submit_slurm(workflow, profile, precision=precision), as_json=as_json)
+
+
+def _print(result: Printed, *, as_json: bool) -> None:
     if as_json:
-        print_json(asdict(jobs))
-        return
-    typer.echo(f"head    {jobs.head}  scheduler and driver")
-    for name, job in jobs.pools.items():
-        typer.echo(f"pool    {job}  {name}")
-    if jobs.routing:
-        typer.echo(jobs.routing)
-    typer.echo(f"folder  {jobs.folder}  logs, certificates, and in the end result.json")
+        print_json(result.as_json())
+    else:
+        typer.echo(str(result), nl=False)

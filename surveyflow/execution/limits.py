@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 
@@ -61,3 +61,8 @@ class ClusterProfile(Part):
     max_deaths: Annotated[int, Field(strict=True, ge=2)] = 3
     worker_wait_s: Seconds = 300.0
     unit_silence_s: Seconds = 900.0
+
+    @property
+    def limits(self) -> Self:
+        """These settings, as the executor needs them."""
+        return self

@@ -20,7 +20,7 @@ from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
 from surveyflow.models.engines.keras_installation import keras_problem
 from surveyflow.runs.manifest import package_versions
-from surveyflow.sites.inspection import Answer, ask_workers
+from surveyflow.sites.kind import Answer
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.codes import EngineName
@@ -116,7 +116,7 @@ def check_workers(profile: str | Path) -> list[WorkerReport]:
         If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
     """
     here = package_versions()
-    return [_worker_report(answer, here) for answer in ask_workers(load_profile(profile), look_at_worker)]
+    return [_worker_report(answer, here) for answer in load_profile(profile).inspect(look_at_worker)]
 
 
 def look_at_worker() -> WorkerFindings:

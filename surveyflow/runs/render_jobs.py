@@ -1,27 +1,20 @@
-"""What a workflow becomes as batch jobs, or as pods."""
+"""The jobs that a run becomes on a cluster that is used through a queue: rendered as text, and submitted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 
 from surveyflow.errors import ProfileError
-from surveyflow.execution.jobs import listed
-from surveyflow.execution.routing import Routing
 from surveyflow.runs.decide import work_by_model_group
 from surveyflow.runs.preflight import open_survey
-from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.kubernetes.manifests import PodRun, render_manifests
-from surveyflow.sites.kubernetes.profile import KubernetesProfile
+from surveyflow.settings.workflow import Workflow, load_workflow
+from surveyflow.sites.kind import Printed, Profile, RunCommand, RunToRender
 from surveyflow.sites.profiles import load_profile
-from surveyflow.sites.slurm.pools import route_pools
-from surveyflow.sites.slurm.profile import SlurmProfile
-from surveyflow.sites.slurm.scripts import RunCommand, Submission, render
 from surveyflow.values.codes import Precision
 
 
-def prepare_submission(workflow: Path, profile: Path, *, precision: Precision = Precision.FLOAT32) -> Submission:
+def render_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precision = Precision.FLOAT32) -> Printed:
     """Write everything that would be submitted, as text; nothing is changed.
 
     Parameters
@@ -29,72 +22,61 @@ def prepare_submission(workflow: Path, profile: Path, *, precision: Precision = 
     workflow
         The workflow file.
     profile
-        A profile of kind ``slurm``.
+        File of a profile.
+    kind
+        The kind of cluster that the profile must be for.
     precision
         Of the models' trunks, as in `surveyflow.run`.
 
     Raises
     ------
     WorkflowError
-        If the workflow cannot be used or, where workers are to be shared out by the work there is, anything that it names.
+        If the workflow cannot be used or, where workers are shared out by the work there is, anything that it names.
     ProfileError
-        If the profile cannot be used, is of another kind, or offers no worker for some of the units.
+        If the profile cannot be used, is of another kind, or does not suit the workflow.
     """
-    site = load_profile(profile)
-    if not isinstance(site, SlurmProfile):
-        raise ProfileError(f"{profile}: is of kind {site.kind!r}, expected 'slurm'. Start from deploy/profiles/slurm.toml.")
-    loaded = load_workflow(workflow)
-    options = ("--precision", precision) if precision != Precision.FLOAT32 else ()
-    command = RunCommand(workflow.absolute(), f"{loaded.survey.name}-{loaded.survey.release}", options)
-    if site.routing is Routing.ANY:
-        return render(site, command)
-    with open_survey(loaded) as survey:
-        routed, route = route_pools(site, work_by_model_group(survey, precision))
-    return replace(render(routed, command), routing=str(route))
+    site = _load(profile, kind)
+    return site.render(_run(workflow, profile, precision))
 
 
-def prepare_manifests(workflow: Path, profile: Path) -> str:
-    """Write the manifests of a workflow for Kubernetes; nothing is changed.
+def submit_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precision = Precision.FLOAT32) -> Printed:
+    """Check everything that a workflow names, and submit its jobs.
 
     Parameters
     ----------
-    workflow
-        The workflow file, on the profile's volume as this machine sees it.
-    profile
-        A profile of kind ``kubernetes``.
+    workflow, profile, kind, precision
+        As in `render_jobs`.
 
     Raises
     ------
     WorkflowError
-        If the workflow file cannot be used.
+        If the workflow, or anything that it names, cannot be used.
     ProfileError
-        If the profile cannot be used, is of another kind, or the workflow file does not lie on its volume.
+        As in `render_jobs`.
+    ClusterError
+        If the jobs cannot be submitted; none is left behind then.
     """
+    site = _load(profile, kind)
+    run = _run(workflow, profile, precision)
+    with open_survey(load_workflow(workflow)):
+        return site.submit(run)
+
+
+def _load(profile: Path, kind: str) -> Profile:
     site = load_profile(profile)
-    if not isinstance(site, KubernetesProfile):
-        raise ProfileError(
-            f"{profile}: is of kind {site.kind!r}, expected 'kubernetes'. Start from deploy/profiles/kubernetes.toml."
-        )
-    here = site.volume.seen_here
-    if not workflow.absolute().is_relative_to(here):
-        raise ProfileError(
-            f"{workflow.absolute()} does not lie on the profile's volume, which this machine sees at {here}. Move it there, or "
-            f"correct [volume] here in {profile}."
-        )
+    if site.kind != kind:
+        raise ProfileError(f"{profile}: is of kind {site.kind!r}, expected {kind!r}. Start from deploy/profiles/{kind}.toml.")
+    return site
+
+
+def _run(workflow: Path, profile: Path, precision: Precision) -> RunToRender:
     loaded = load_workflow(workflow)
-    _check_model_groups(
-        site, {f"{name}/{instrument}" for name, field in loaded.fields.items() for instrument in field.mosaics}, profile
-    )
-    survey = loaded.survey
-    on_volume = PurePosixPath(site.volume.path, workflow.absolute().relative_to(here))
-    return render_manifests(site, PodRun(on_volume, f"{survey.name}-{survey.release}"))
+    options = ("--precision", precision) if precision != Precision.FLOAT32 else ()
+    command = RunCommand(workflow.absolute(), f"{loaded.survey.name}-{loaded.survey.release}", options)
+    model_groups = {f"{name}/{instrument}" for name, field in loaded.fields.items() for instrument in field.mosaics}
+    return RunToRender(command, profile, frozenset(model_groups), partial(_count_work, loaded, precision))
 
 
-def _check_model_groups(site: KubernetesProfile, model_groups: Collection[str], profile: Path) -> None:
-    """Compare the models of the pools with those of the workflow, before pods wait for units that never come."""
-    offered = {group for pool in site.pools.values() for group in pool.models}
-    if offered and (unknown := offered - set(model_groups) or set(model_groups) - offered):
-        raise ProfileError(
-            f"{profile}: the pools hold the models of {listed(offered)}, but the workflow has {listed(model_groups)}. "
-            f"Correct models of the pools: {listed(unknown)}."
-        )
+def _count_work(workflow: Workflow, precision: Precision) -> dict[str, int]:
+    with open_survey(workflow) as survey:
+        return work_by_model_group(survey, precision)

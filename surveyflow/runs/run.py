@@ -32,7 +32,8 @@ from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_plan
 from surveyflow.runs.unchanged_inputs import check_constant
 from surveyflow.settings.workflow import Publish, to_toml
-from surveyflow.sites.opening import Profile, open_executor
+from surveyflow.sites.kind import Profile
+from surveyflow.sites.opening import open_executor
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.jobs import Executor
 from surveyflow.values.sampling import EngineChoice

@@ -1,1 +1,1 @@
-"""The kinds of cluster: one folder each."""
+"""Sites: the kinds of cluster, one folder each."""

@@ -1,7 +1,7 @@
-"""How client, scheduler and workers of one cluster know each other, and nobody else.
+"""The certificates by which client, scheduler and workers of one cluster identify each other.
 
 An open scheduler runs whatever it is sent, for every user of the machine. So each cluster gets a key and a certificate of its
-own, in a folder that its owner alone can read; who cannot show them is not let in.
+own, in a folder that only its owner can read, and accepts no connection without them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_certificates(folder: Path) -> None:
     Parameters
     ----------
     folder
-        Where to; it is made if absent, and nobody but its owner can look into it afterwards.
+        The folder; it is made if absent, and afterwards only its owner can read it.
     """
     from distributed import Security
 
@@ -39,7 +39,7 @@ def write_certificates(folder: Path) -> None:
 
 
 def security(folder: Path) -> Security:
-    """Read what proves who belongs to a cluster, for any of its roles.
+    """Read the key and certificate of a cluster, for any of its roles.
 
     Raises
     ------
@@ -68,5 +68,5 @@ def _check_private(key: Path) -> None:
         ) from error
     if mode & 0o077:
         raise ClusterError(
-            f"{key} can be read by others (mode {mode & 0o777:03o}). Make a new key: nobody can tell who has this one."
+            f"{key} can be read by others (mode {mode & 0o777:03o}). Make a new key: others may have copied this one."
         )

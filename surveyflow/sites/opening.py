@@ -1,28 +1,17 @@
-"""Which executor a profile means, and how long it lives.
-
-Dask is imported when a cluster is opened, not before: reading a profile and running serially need none of it.
-"""
+"""The executor of a profile, open for as long as a block lasts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from surveyflow.errors import ClusterError
-from surveyflow.execution.limits import ClusterProfile
-from surveyflow.execution.serial import SerialExecutor
-from surveyflow.sites.kubernetes.profile import KubernetesProfile
-from surveyflow.sites.profiles import Profile, SerialProfile, load_profile
-from surveyflow.sites.slurm.profile import SlurmProfile
+from surveyflow.sites.dask_profile import dask_executor
+from surveyflow.sites.kind import Profile
 from surveyflow.values.jobs import Executor
 
 if TYPE_CHECKING:
     from distributed import Client
-
-    from surveyflow.execution.cluster import Cluster
-
-__all__ = ["Profile", "load_profile", "open_executor"]
 
 
 @contextmanager
@@ -34,47 +23,29 @@ def open_executor(
     client: Client | None = None,
     on_message: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Executor]:
-    """Open what a profile describes, and close it afterwards, whatever happens in between.
+    """Open the cluster of a profile, or use a client's.
 
     Parameters
     ----------
     profile
-        From `load_profile`.
+        From `surveyflow.sites.profiles.load_profile`.
     factory, context
         How a worker is made: see `surveyflow.execution.serial.SerialExecutor`.
     client
         A Dask client to use instead of the profile's cluster; it stays open. Its workers should have two threads each: one job
-        of a process computes while another reads or writes, and more wait.
+        of a process computes while another reads or writes, and further ones wait.
     on_message
         Called with sentences for an operator: see `surveyflow.execution.dask_executor.DaskExecutor`.
 
     Raises
     ------
     ClusterError
-        When no scheduler answers, no worker comes, or the profile is for batch jobs.
+        If no scheduler answers, no worker appears, or the profile is for batch jobs.
     """
-    if client is not None:
+    if client is None:
+        with profile.open(factory, context, on_message) as executor:
+            yield executor
+    else:
         from surveyflow.execution.cluster import Cluster
 
-        yield _on_dask(profile, factory, context, Cluster(client), on_message)
-    elif isinstance(profile, SerialProfile):
-        with closing(SerialExecutor(factory, context)) as executor:
-            yield executor
-    elif isinstance(profile, SlurmProfile):
-        raise ClusterError("a profile of kind 'slurm' is for batch jobs. Use it with surveyflow slurm submit.")
-    elif isinstance(profile, KubernetesProfile):
-        raise ClusterError("a profile of kind 'kubernetes' is for pods. Use it with surveyflow kubernetes render.")
-    else:
-        from surveyflow.sites.connections import open_cluster
-
-        with open_cluster(profile) as cluster:
-            yield _on_dask(profile, factory, context, cluster, on_message)
-
-
-def _on_dask(
-    profile: Profile, factory: str, context: Mapping[str, Any], cluster: Cluster, on_message: Callable[[str], None]
-) -> Executor:
-    from surveyflow.execution.dask_executor import DaskExecutor
-
-    limits = profile if isinstance(profile, ClusterProfile) else ClusterProfile()
-    return DaskExecutor(cluster, factory, {"models_in_memory": limits.models_in_memory, **context}, limits, on_message=on_message)
+        yield dask_executor(Cluster(client), profile.limits, factory, context, on_message)

@@ -12,8 +12,7 @@ from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.dask_executor import DaskExecutor
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.execution.serial import SerialExecutor
-from surveyflow.sites.connections import open_cluster
-from surveyflow.sites.profiles import LocalProfile
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.values.jobs import Job
 
 FACTORY = "fakes:make_fake_worker"
@@ -122,7 +121,7 @@ def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, di
 
 @pytest.mark.timeout(90)
 def test_a_job_whose_worker_falls_silent_goes_elsewhere_until_it_is_given_up(diary):
-    with open_cluster(LocalProfile(workers=2, silence_s=1.0)) as cluster:
+    with LocalProfile(workers=2, silence_s=1.0).open_cluster() as cluster:
         executor = DaskExecutor(cluster, FACTORY, {"diary": str(diary)}, ClusterProfile(max_deaths=2))
         done = by_name(executor.run([Job("poison", "freeze", {}), *squares(4)]))
 

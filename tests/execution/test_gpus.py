@@ -8,8 +8,7 @@ import pytest
 from slurm_machine import wait_until
 from surveyflow.errors import ClusterError
 from surveyflow.execution.gpus import visible_gpus
-from surveyflow.sites.connections import open_cluster
-from surveyflow.sites.profiles import LocalGpuProfile
+from surveyflow.sites.local_gpu.profile import LocalGpuProfile
 
 
 @pytest.fixture
@@ -43,14 +42,14 @@ def test_no_gpu_is_told_before_anything_starts(driver_that_names):
     driver_that_names()
 
     with pytest.raises(ClusterError, match="no GPU was found: nvidia-smi names none"):
-        open_cluster(LocalGpuProfile())
+        LocalGpuProfile().open_cluster()
 
 
 def test_hidden_gpus_are_told(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     with pytest.raises(ClusterError, match="CUDA_VISIBLE_DEVICES names none"):
-        open_cluster(LocalGpuProfile())
+        LocalGpuProfile().open_cluster()
 
 
 def look():
@@ -65,7 +64,7 @@ def looks(cluster):
 
 @pytest.mark.timeout(60)
 def test_each_worker_has_a_gpu_of_its_own_also_after_it_died_and_strangers_are_kept_out():
-    with open_cluster(LocalGpuProfile(gpus=("0", "GPU-4f1a"))) as cluster:
+    with LocalGpuProfile(gpus=("0", "GPU-4f1a")).open_cluster() as cluster:
         (victim, gpu, growth), (_, other_gpu, _) = looks(cluster)
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: victim not in {pid for pid, _, _ in looks(cluster)} and len(looks(cluster)) == 2, 30, "it is back")

@@ -22,8 +22,7 @@ from surveyflow.execution.limits import ClusterProfile
 from surveyflow.execution.retries import Attempt
 from surveyflow.execution.routing import Routing
 from surveyflow.execution.submissions import Submissions
-from surveyflow.sites.connections import open_cluster
-from surveyflow.sites.profiles import LocalProfile
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.values.jobs import Job
 
 FACTORY = "fakes:make_fake_worker"
@@ -122,7 +121,7 @@ def test_two_units_overlap_on_a_worker(run):
 @pytest.mark.timeout(60)
 def test_with_one_job_a_worker_nothing_overlaps(tmp_path):
     profile = LocalProfile(workers=1, jobs_per_worker=1)
-    with open_cluster(profile) as cluster:
+    with profile.open_cluster() as cluster:
         jobs = [Job(f"unit{number}", "company", {"seconds": 0.1}) for number in range(4)]
         results = list(DaskExecutor(cluster, FACTORY, {"diary": str(tmp_path)}, profile).run(jobs))
 

@@ -14,7 +14,7 @@ from surveyflow.models.engines import devices, fft_engine
 from surveyflow.models.engines.devices import Framework
 from surveyflow.output.heartbeats import GpuUse
 from surveyflow.runs import doctor, preflight
-from surveyflow.sites.inspection import Answer
+from surveyflow.sites.kind import Answer
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.sampling import EngineChoice
 

@@ -9,7 +9,7 @@ from stubs import TINY
 from surveyflow import api
 from surveyflow.releases.publish import read_manifest
 from surveyflow.runs.run import run_survey
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)

@@ -18,7 +18,7 @@ from surveyflow.files.durable import file_digest
 from surveyflow.models.store import ModelStore
 from surveyflow.releases.publish import list_revisions, read_catalog, read_manifest
 from surveyflow.runs.run import run_survey
-from surveyflow.sites.profiles import SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import MERGER_TASK, ModelKey
 from surveyflow.values.images import Box
 from worlds import MiniSurvey, edit_workflow, perturb_mosaic, write_untrained_models

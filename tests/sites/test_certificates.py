@@ -8,10 +8,10 @@ import pytest
 from distributed import LocalCluster
 
 from surveyflow.errors import ClusterError
+from surveyflow.sites.address.cluster import warn_if_open
+from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.certificates import security, write_certificates
-from surveyflow.sites.connections import warn_of_open_door
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import AddressProfile
 from surveyflow.values.jobs import Job
 
 pytestmark = pytest.mark.timeout(60)
@@ -66,7 +66,7 @@ def test_who_has_the_certificates_is_let_in(address, certificates):
 
 
 def test_who_has_none_is_not(address):
-    with pytest.raises(ClusterError, match=r"lets in only who has its certificates\. Name their folder"):
+    with pytest.raises(ClusterError, match=r"accepts only clients with its certificates\. Name their folder"):
         square(AddressProfile(address=address, connect_timeout_s=2))
 
 
@@ -113,6 +113,6 @@ def test_a_folder_without_certificates_is_told(tmp_path):
     ],
 )
 def test_a_scheduler_that_lets_everybody_in_is_told(address, open_door, caplog):
-    warn_of_open_door(address)
+    warn_if_open(address)
 
     assert [address in record.getMessage() for record in caplog.records] == [True] * open_door

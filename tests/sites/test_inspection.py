@@ -7,8 +7,8 @@ import platform
 
 import pytest
 
-from surveyflow.sites.inspection import ask_workers
-from surveyflow.sites.profiles import AddressProfile, SerialProfile
+from surveyflow.sites.address.profile import AddressProfile
+from surveyflow.sites.serial.profile import SerialProfile
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -18,7 +18,7 @@ def fail():
 
 
 def test_every_worker_answers_for_itself(client):
-    answers = ask_workers(AddressProfile(address=client.scheduler.address), os.getpid)
+    answers = AddressProfile(address=client.scheduler.address).inspect(os.getpid)
     assert sorted(answer.worker for answer in answers) == sorted(client.scheduler_info()["workers"])
     assert len({answer.value for answer in answers} - {os.getpid()}) == 2
     assert all(abs(answer.clock_ahead_s) <= answer.clock_error_s + 0.1 for answer in answers)  # it is the same clock
@@ -26,11 +26,11 @@ def test_every_worker_answers_for_itself(client):
 
 
 def test_what_a_worker_cannot_answer_is_told_in_words(client):
-    answers = ask_workers(AddressProfile(address=client.scheduler.address), fail)
+    answers = AddressProfile(address=client.scheduler.address).inspect(fail)
     assert {answer.value for answer in answers} == {None}
     assert all((answer.error or "").startswith("ValueError: nobody home") for answer in answers)
 
 
 def test_without_workers_this_process_answers():
-    (answer,) = ask_workers(SerialProfile(), platform.node)
+    (answer,) = SerialProfile().inspect(platform.node)
     assert (answer.worker, answer.value) == ("this process", platform.node())

@@ -10,11 +10,14 @@ from pathlib import Path, PurePosixPath
 import psutil
 import pytest
 
-from surveyflow.sites.connections import open_cluster
-from surveyflow.sites.kubernetes.manifests import PodRun, render_manifests
+from surveyflow.sites.kind import RunCommand
+from surveyflow.sites.kubernetes.jobs import render_manifests
+from surveyflow.sites.local.profile import LocalProfile
+from surveyflow.sites.local_gpu.profile import LocalGpuProfile
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import LocalGpuProfile, LocalProfile, SerialProfile, load_profile
-from surveyflow.sites.slurm.scripts import RunCommand, render
+from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.sites.slurm.jobs import render
 from surveyflow.values.jobs import Job
 
 pytestmark = pytest.mark.timeout(240)
@@ -66,7 +69,7 @@ def test_a_serial_run_listens_nowhere():
 def test_what_is_given_to_slurm_or_kubernetes_holds_no_secret():
     scripts = str(render(load_profile(PROFILES / "slurm.toml"), RunCommand(Path("/data/candels.toml"), "candels-v1.0")))
     pods = render_manifests(
-        load_profile(PROFILES / "kubernetes.toml"), PodRun(PurePosixPath("/data/candels/candels.toml"), "candels-v1.0")
+        load_profile(PROFILES / "kubernetes.toml"), RunCommand(PurePosixPath("/data/candels/candels.toml"), "candels-v1.0")
     )
     for text in (scripts, pods):
         assert SECRET.decode() not in text
@@ -75,7 +78,7 @@ def test_what_is_given_to_slurm_or_kubernetes_holds_no_secret():
 
 @pytest.mark.skipif(find_spec("prometheus_client") is None, reason="prometheus-client is not installed")
 def test_scheduler_and_workers_serve_metrics_for_prometheus():
-    with open_cluster(LocalProfile(workers=1)) as cluster:
+    with LocalProfile(workers=1).open_cluster() as cluster:
         (worker,) = cluster.client.scheduler_info()["workers"].values()
         scheduler = cluster.client.dashboard_link.removesuffix("/status")
         for name, base in {"scheduler": scheduler, "worker": f"http://127.0.0.1:{worker['services']['dashboard']}"}.items():

@@ -13,9 +13,12 @@ from distributed import LocalCluster
 
 from surveyflow.errors import ClusterError
 from surveyflow.execution.serial import SerialExecutor
-from surveyflow.sites import connections
+from surveyflow.sites.address import cluster as address
+from surveyflow.sites.address.profile import AddressProfile
+from surveyflow.sites.local import cluster as local
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import AddressProfile, LocalProfile, SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.jobs import Job
 
 FACTORY = "fakes:make_fake_worker"
@@ -24,7 +27,7 @@ LOOPBACK = {"127.0.0.1", "::1"}
 DRIVER = """
 import sys
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import LocalProfile
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.values.jobs import Job
 
 if __name__ == "__main__":
@@ -50,7 +53,8 @@ def driver(tmp_path):
     """Start a program that runs a long job on two workers, as the leader of a process group of its own."""
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    tests, inherited = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [tests, inherited]))}
     process = subprocess.Popen(
         [sys.executable, script],
         env=environment,
@@ -176,7 +180,7 @@ def deserted_cluster():
 
 
 def test_a_cluster_without_workers_is_told(deserted_cluster, monkeypatch, caplog):
-    monkeypatch.setattr(connections, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(address, "_PATIENCE_S", 0.1)
     profile = AddressProfile(address=deserted_cluster.scheduler_address, worker_wait_s=0.3)
 
     with pytest.raises(ClusterError, match=r"has had no worker for 0\.3 s"):
@@ -197,14 +201,14 @@ class FlakyStart:
 
 
 def test_a_cluster_that_loses_a_worker_as_it_starts_is_started_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS - 1))
+    monkeypatch.setattr(local, "LocalCluster", FlakyStart(local.STARTS - 1))
     with open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}) as executor:
         (result,) = executor.run([Job("one", "square", {"number": 3})])
     assert result.value == 9
 
 
 def test_workers_keep_no_profile_of_their_calls_which_would_grow_for_an_hour(tmp_path):
-    with connections.open_cluster(LocalProfile(workers=1, scratch=tmp_path)) as cluster:
+    with LocalProfile(workers=1, scratch=tmp_path).open_cluster() as cluster:
         cluster.client.wait_for_workers(1)
         cluster.client.submit(time.sleep, 1.5).result()
         (kept,) = cluster.client.run(lambda dask_worker: len(dask_worker.profile_history)).values()
@@ -212,7 +216,7 @@ def test_workers_keep_no_profile_of_their_calls_which_would_grow_for_an_hour(tmp
 
 
 def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(connections, "LocalCluster", FlakyStart(connections.STARTS))
+    monkeypatch.setattr(local, "LocalCluster", FlakyStart(local.STARTS))
     told = r"could not be started in 3 attempts: Nanny failed to start\. .* --profile serial"
     with pytest.raises(ClusterError, match=told), open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}):
         pass
@@ -223,8 +227,8 @@ def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
 def test_a_script_that_every_worker_would_run_again_is_told(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
-        "from surveyflow.sites.connections import open_cluster\nfrom surveyflow.sites.profiles import LocalProfile\n"
-        "with open_cluster(LocalProfile(workers=1)):\n    print('started')\n"
+        "from surveyflow.sites.local.profile import LocalProfile\n"
+        "with LocalProfile(workers=1).open_cluster():\n    print('started')\n"
     )
     done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=170)
     assert done.returncode != 0

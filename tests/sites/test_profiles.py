@@ -6,7 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from surveyflow.errors import ProfileError
-from surveyflow.sites.profiles import LocalGpuProfile, LocalProfile, SerialProfile, load_profile
+from surveyflow.sites.local.profile import LocalProfile
+from surveyflow.sites.local_gpu.profile import LocalGpuProfile
+from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.serial.profile import SerialProfile
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -1,1 +1,1 @@
-"""Pods of Kubernetes."""
+"""The kind ``kubernetes``: pods of the Dask operator for Kubernetes."""

@@ -1,139 +1,56 @@
-"""What a Kubernetes cluster is asked for: the profile of kind ``kubernetes``."""
+"""The profile of kind ``kubernetes``."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from pydantic import AfterValidator, ByteSize, Field, StringConstraints, model_validator
+from surveyflow.errors import ClusterError
+from surveyflow.sites.kind import Question, RunToRender
+from surveyflow.sites.kubernetes.settings import KubernetesSettings
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Part, Seconds
-from surveyflow.execution.routing import Routing
-
-
-def _check_absolute(path: PurePosixPath) -> PurePosixPath:
-    if not path.is_absolute():
-        raise ValueError("give the path as the pods see it, from the root: /data/candels")
-    return path
+if TYPE_CHECKING:
+    from surveyflow.sites.kubernetes.jobs import Manifests
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""What Kubernetes takes for a name: small letters, digits and hyphens."""
-PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$")]
-Memory = Annotated[ByteSize, Field(ge=2**20)]
+class KubernetesProfile(KubernetesSettings):
+    """Pods of Kubernetes, with what can be done with them."""
 
+    def open(self, _factory: str, _context: Mapping[str, Any], _on_message: Callable[[str], None]) -> NoReturn:
+        """Refuse: the workers are pods.
 
-class Resources(Part):
-    """What one pod asks for.
+        Raises
+        ------
+        ClusterError
+            Always; it names the command to use.
+        """
+        raise ClusterError("a profile of kind 'kubernetes' is for pods. Use it with surveyflow kubernetes render.")
 
-    Parameters
-    ----------
-    cores
-        Reserved for it.
-    memory
-        Reserved for it; one that takes more is killed.
-    """
+    def inspect(self, _question: Question) -> NoReturn:
+        """Refuse: there are no workers before the pods run.
 
-    cores: Count = 1
-    memory: Memory
+        Raises
+        ------
+        ClusterError
+            Always; it names the command to use.
+        """
+        raise ClusterError(
+            "a profile of kind 'kubernetes' has workers only while its pods run. Look from the driver's: "
+            "kubectl exec NAME-runner -- surveyflow doctor --profile /driver/driver.toml."
+        )
 
+    def render(self, run: RunToRender) -> Manifests:
+        """Write the manifests of a run: see `surveyflow.sites.kind.Profile`."""
+        from surveyflow.sites.kubernetes.jobs import render_run
 
-class PodPool(Resources):
-    """Worker pods of one shape, with one worker each.
+        return render_run(self, run)
 
-    Parameters
-    ----------
-    workers
-        How many.
-    gpus
-        NVIDIA GPUs of each: a worker uses one.
-    node_selector
-        Labels of the nodes to take.
-    tolerations
-        Taints to put up with, by key; whatever their values and effects.
-    models
-        Fields and instruments whose models its workers hold, such as ``"EGS/F814W"``: they get these units and no others.
-        Name them in every pool or in none.
-    """
+    def submit(self, _run: RunToRender) -> NoReturn:
+        """Refuse: kubectl submits the manifests.
 
-    workers: Count
-    gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 0
-    node_selector: dict[Label, str] = Field(default_factory=dict)
-    tolerations: tuple[Label, ...] = ()
-    models: tuple[ModelGroup, ...] = ()
-
-
-class Volume(Part):
-    """The volume that holds workflow, mosaics, models and output; every pod mounts it.
-
-    Parameters
-    ----------
-    claim
-        Name of its PersistentVolumeClaim, of a kind that many pods may write to.
-    path
-        Where the pods mount it.
-    here
-        Where this machine sees it, if elsewhere.
-    """
-
-    claim: Name
-    path: Annotated[PurePosixPath, AfterValidator(_check_absolute)]
-    here: AbsolutePath | None = None
-
-    @property
-    def seen_here(self) -> Path:
-        """Where this machine sees it."""
-        return Path(self.path) if self.here is None else self.here
-
-
-class KubernetesProfile(ClusterProfile):
-    """Pods that the Dask operator looks after: scheduler, driver, and workers in pools.
-
-    Parameters
-    ----------
-    image
-        Container image with surveyflow (``deploy/container``).
-    namespace
-        Where to; the user's own where None.
-    user
-        Number of the user and group that the pods run as, never 0. It must be able to write to the volume.
-    tls
-        Whether client, scheduler and workers know each other by certificates.
-    certificates
-        Name of the Secret that holds them.
-    silence_s
-        A worker that has given no sign of life for so long, seconds, is ended, and its units go elsewhere.
-    volume
-        Where the survey lies.
-    scheduler, driver
-        Their pods.
-    pools
-        Those of the workers, by name; at least one.
-    """
-
-    kind: Literal["kubernetes"] = "kubernetes"
-    worker_wait_s: Seconds = 3_600.0
-    silence_s: Seconds = 300.0
-    image: Annotated[str, StringConstraints(pattern=r"^[^\s\"']+$")]
-    namespace: Name | None = None
-    user: Annotated[int, Field(strict=True, ge=1)] = 1000
-    tls: bool = True
-    certificates: Name = "surveyflow-certificates"
-    volume: Volume
-    scheduler: Resources = Resources(memory=ByteSize(4 * 2**30))
-    driver: Resources = Resources(memory=ByteSize(8 * 2**30))
-    pools: Annotated[dict[PoolName, PodPool], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _holds_models_everywhere_or_nowhere(self) -> Self:
-        naming = [name for name, pool in self.pools.items() if pool.models]
-        without = [name for name in self.pools if name not in naming]
-        if naming and self.routing is Routing.ANY:
-            raise ValueError(f'routing = "any" takes no heed of models, but pools.{naming[0]} names some: remove one of the two')
-        if without and (naming or self.routing is Routing.PINNED):
-            raise ValueError(
-                f'the workers of {" and ".join(without)} would get no units: name models = ["EGS/F814W", ...] in every pool, '
-                'or in none, with routing "auto" or "any"'
-            )
-        return self
+        Raises
+        ------
+        ClusterError
+            Always; it names the command to use.
+        """
+        raise ClusterError("manifests are submitted by kubectl: surveyflow kubernetes render ... | kubectl apply -f -")

@@ -1,1 +1,1 @@
-"""Worker processes on this machine."""
+"""The kind ``local``: worker processes on this machine."""

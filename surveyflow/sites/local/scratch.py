@@ -1,4 +1,4 @@
-"""Where a local cluster keeps its workers' logs and Dask's files, and how the folders of drivers that were killed go away."""
+"""The scratch folder of a local cluster, for its workers' logs and Dask's files; those of killed drivers are removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "surveyflow-"
 
 @contextmanager
 def scratch_folder(parent: Path | None) -> Iterator[Path]:
-    """Make a folder that lives as long as its owner, and remove those whose owners have died.
+    """Make a folder that is removed with its owner, and remove those whose owners have died.
 
     Its owner holds a lock (``flock``) on the folder itself, which ends with the process, however it ends.
 
@@ -40,14 +40,14 @@ def _make_locked(parent: Path) -> tuple[Path, int]:
         with suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():  # another run's sweep may have come between
+            if folder.exists():  # another run may have removed it meanwhile
                 return folder, lock
             os.close(lock)
 
 
 def _sweep(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # of another user, or gone by now
+        with suppress(OSError):  # belongs to another user, or is gone by now
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

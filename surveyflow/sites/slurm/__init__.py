@@ -1,1 +1,1 @@
-"""Batch jobs of Slurm."""
+"""The kind ``slurm``: batch jobs of a Slurm machine."""

@@ -1,4 +1,4 @@
-"""Which models the jobs of each pool hold."""
+"""The models that the jobs of each pool are pinned to."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from collections.abc import Mapping
 from surveyflow.errors import ProfileError
 from surveyflow.execution.jobs import listed
 from surveyflow.execution.routing import Route, Routing, allot, choose
-from surveyflow.sites.slurm.profile import Pool, SlurmProfile
+from surveyflow.sites.slurm.settings import Pool, SlurmSettings
 
 
-def route_pools(profile: SlurmProfile, work: Mapping[str, int]) -> tuple[SlurmProfile, Route]:
-    """Decide how units find workers, and divide the pools accordingly.
+def route_pools(profile: SlurmSettings, work: Mapping[str, int]) -> tuple[SlurmSettings, Route]:
+    """Decide how units are routed, and divide the pools accordingly.
 
     Parameters
     ----------
     profile
-        What the site's Slurm is asked for.
+        The settings.
     work
         Number of sources of each model group.
 
     Returns
     -------
     profile
-        The profile with ``routing`` decided. Where it is ``pinned``, every pool names its models: one that named none has become
-        several, whose jobs are in proportion to the work.
+        The settings with ``routing`` decided. If it is ``pinned``, every pool names its models: one that named none is divided
+        into several, with jobs in proportion to the work.
     route
-        The routing, and why.
+        The routing and its reason.
 
     Raises
     ------
     ProfileError
-        If units would have no worker.
+        If some units would have no worker.
     """
     route = _route(profile, work)
     pools = _divided(profile.pools, work) if route.pinned else profile.pools
@@ -42,7 +42,7 @@ def route_pools(profile: SlurmProfile, work: Mapping[str, int]) -> tuple[SlurmPr
     return profile.model_copy(update={"routing": route.routing, "pools": pools}), route
 
 
-def _route(profile: SlurmProfile, work: Mapping[str, int]) -> Route:
+def _route(profile: SlurmSettings, work: Mapping[str, int]) -> Route:
     if any(pool.models for pool in profile.pools.values()):
         return Route(Routing.PINNED, "pools of the profile name models")
     pools = profile.pools.values()
@@ -52,7 +52,7 @@ def _route(profile: SlurmProfile, work: Mapping[str, int]) -> Route:
 
 
 def _divided(pools: Mapping[str, Pool], work: Mapping[str, int]) -> dict[str, Pool]:
-    """The pools; those that name no models as parts that do."""
+    """The pools, with those that name no models divided into parts that do."""
     divided: dict[str, Pool] = {}
     for name, pool in pools.items():
         divided |= {name: pool} if pool.models or not work else _parts(name, pool, work)
@@ -69,7 +69,7 @@ def _parts(name: str, pool: Pool, work: Mapping[str, int]) -> dict[str, Pool]:
 
 
 def _check_offer(pools: Mapping[str, Pool], work: Mapping[str, int]) -> None:
-    """Compare demand and offer before anything waits in a queue."""
+    """Refuse models that no pool holds, before anything waits in a queue."""
     offered = {group for pool in pools.values() for group in pool.models}
     if missing := work.keys() - offered:
         demanded = listed([f"{group} ({work[group]:,} sources)" for group in missing])

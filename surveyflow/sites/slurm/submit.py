@@ -1,4 +1,4 @@
-"""How a submission gets into Slurm's queue: completely, or not at all."""
+"""The submission of jobs to Slurm: all of them, or none."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from surveyflow.errors import ClusterError
 from surveyflow.sites.certificates import write_certificates
-from surveyflow.sites.slurm.scripts import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
+from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
 
 logger = logging.getLogger(__name__)
 
@@ -26,19 +27,29 @@ class SubmittedJobs:
     Parameters
     ----------
     head
-        Number of the job of scheduler and driver.
+        Number of the head's job.
     pools
         Numbers of the arrays of workers, by the pools' names.
     folder
         Folder of the submission: scripts, logs, certificates, and in the end ``result.json``.
     routing
-        How units find workers and why, in words; empty if every worker does every unit.
+        The routing and the reason for it, in words; empty if every worker does every unit.
     """
 
     head: str
     pools: Mapping[str, str]
     folder: Path
     routing: str = ""
+
+    def __str__(self) -> str:
+        jobs = [f"head    {self.head}  scheduler and driver", *(f"pool    {job}  {name}" for name, job in self.pools.items())]
+        routing = [self.routing] if self.routing else []
+        folder = f"folder  {self.folder}  logs, certificates, and in the end result.json"
+        return "\n".join([*jobs, *routing, folder]) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Its values, with the folder as text."""
+        return asdict(self) | {"folder": str(self.folder)}
 
 
 def submit(submission: Submission) -> SubmittedJobs:
@@ -61,11 +72,12 @@ def submit(submission: Submission) -> SubmittedJobs:
         (submission.folder / HEAD_ID).write_text(f"{head}\n")
         (submission.folder / POOL_IDS).write_text("".join(f"{pool}\n" for pool in pools))
         _ask("scontrol", "release", head)
-    return SubmittedJobs(head, dict(zip(submission.pools, pools, strict=True)), submission.folder, submission.routing)
+    pool_jobs = dict(zip(submission.pools, pools, strict=True))
+    return SubmittedJobs(head, pool_jobs, submission.folder, submission.routing)
 
 
 def _check_free(submission: Submission) -> None:
-    """Refuse when jobs of an earlier submission of the same workflow have not ended."""
+    """Refuse while jobs of an earlier submission of the same workflow are in the queue."""
     files = [submission.folder / name for name in (HEAD_ID, POOL_IDS)]
     earlier = {job for file in files if file.exists() for job in file.read_text().split()}
     left = sorted(earlier.intersection(_ask("squeue", "--me", "--noheader", "--format=%F").split()), key=int)
@@ -77,7 +89,7 @@ def _check_free(submission: Submission) -> None:
 
 
 def _write(submission: Submission) -> None:
-    """Put the files in place, and take away what an earlier submission left."""
+    """Write the files, and remove what an earlier submission left."""
     folder = submission.folder
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -92,7 +104,7 @@ def _write(submission: Submission) -> None:
 
 @contextmanager
 def _all_or_nothing() -> Iterator[list[str]]:
-    """Collect job numbers; cancel them if anything goes wrong."""
+    """Collect job numbers; cancel the jobs if anything fails."""
     submitted: list[str] = []
     try:
         yield submitted
@@ -116,7 +128,7 @@ def _ask(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)  # noqa: S603
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(f"{' '.join(command)} did not answer within {_ANSWER_S} s. Ask again when Slurm is well.") from error
+        raise ClusterError(f"{' '.join(command)} did not answer within {_ANSWER_S} s. Try again later.") from error
     if done.returncode:
         raise ClusterError(f"Slurm refused {' '.join(command)}: {done.stderr.strip()}. Correct the profile, or ask your site.")
     return done.stdout

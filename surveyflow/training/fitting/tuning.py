@@ -20,7 +20,8 @@ from surveyflow.errors import InputError
 from surveyflow.files.durable import write_over
 from surveyflow.settings.toml_text import toml_text
 from surveyflow.settings.training import OBJECTIVES, SpaceTable, Training
-from surveyflow.sites.opening import Profile, open_executor
+from surveyflow.sites.kind import Profile
+from surveyflow.sites.opening import open_executor
 from surveyflow.training.records.record_index import read_index
 from surveyflow.values.jobs import Executor, Job
 

@@ -6,9 +6,10 @@ import pytest
 
 from surveyflow.errors import ProfileError
 from surveyflow.execution.routing import Routing
+from surveyflow.sites.kind import RunCommand
+from surveyflow.sites.slurm.jobs import render
 from surveyflow.sites.slurm.pools import route_pools
 from surveyflow.sites.slurm.profile import SlurmProfile
-from surveyflow.sites.slurm.scripts import RunCommand, render
 
 EGS, GDS, UDS = "EGS/F814W", "GDS/F814W", "UDS/F125W_F160W"
 

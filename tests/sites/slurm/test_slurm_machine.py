@@ -20,11 +20,12 @@ from stubs import TINY
 from surveyflow.errors import ClusterError
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.render_jobs import prepare_submission
+from surveyflow.runs.render_jobs import render_jobs
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import SerialProfile, load_profile
+from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.submit import submit
 from worlds import MiniSurvey, copied, write_untrained_models
 
@@ -116,7 +117,7 @@ class Batch:
                 routing=routing,
             )
         )
-        self.submission = prepare_submission(survey.workflow, profile)
+        self.submission = render_jobs(survey.workflow, profile, "slurm")
 
     def submit(self):
         """Submit as from a fresh shell: jobs inherit what the local clusters of other tests set in this process."""

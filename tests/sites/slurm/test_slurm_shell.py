@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from surveyflow.sites.kind import RunCommand
 from surveyflow.sites.profiles import load_profile
-from surveyflow.sites.slurm.scripts import RunCommand, render
+from surveyflow.sites.slurm.jobs import render
 
 PROFILE = """\
 kind = "slurm"

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from surveyflow.errors import ClusterError
-from surveyflow.sites.slurm.scripts import Submission
+from surveyflow.sites.slurm.jobs import Submission
 from surveyflow.sites.slurm.submit import submit
 
 SBATCH = """\

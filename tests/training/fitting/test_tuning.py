@@ -10,8 +10,8 @@ import pytest
 
 from surveyflow.errors import InputError
 from surveyflow.execution.serial import SerialExecutor
+from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import LocalProfile
 from surveyflow.training.fitting.tuning import Search, SearchSpace, best, search
 from trial_workers import FACTORY
 

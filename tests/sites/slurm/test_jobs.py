@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from surveyflow.errors import ClusterError, ProfileError
+from surveyflow.sites.address.profile import AddressProfile
+from surveyflow.sites.kind import RunCommand
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import AddressProfile, load_profile
+from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.slurm.jobs import render
 from surveyflow.sites.slurm.pools import route_pools
 from surveyflow.sites.slurm.profile import SlurmProfile
-from surveyflow.sites.slurm.scripts import RunCommand, render
 
 GOLDEN = Path(__file__).parent / "golden"
 WORK = {"EGS/F814W": 6000, "UDS/F125W_F160W": 2000}

@@ -12,14 +12,15 @@ import yaml
 
 from surveyflow.errors import ClusterError, ProfileError
 from surveyflow.execution.routing import Routing
-from surveyflow.runs.render_jobs import prepare_manifests
-from surveyflow.sites.kubernetes.manifests import _DRIVER_SCRIPT, PodRun, manifests, render_manifests, resource_name
+from surveyflow.runs.render_jobs import render_jobs
+from surveyflow.sites.kind import RunCommand
+from surveyflow.sites.kubernetes.jobs import _DRIVER_SCRIPT, manifests, render_manifests, resource_name
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 
 SITE = Path(__file__).parents[3] / "deploy" / "profiles" / "kubernetes.toml"
 GOLDEN = Path(__file__).parent / "golden" / "kubernetes.yaml"
-RUN = PodRun(PurePosixPath("/data/candels/workflow.toml"), "candels-v1.0")
+RUN = RunCommand(PurePosixPath("/data/candels/workflow.toml"), "candels-v1.0")
 
 
 def site(tmp_path, changes=()):
@@ -116,7 +117,7 @@ def test_without_tls_nothing_is_said_of_certificates(tmp_path):
 
 @pytest.mark.parametrize("name", ["candels-v1.0", "A very long name of a survey with many words and a release v1.0-r2", "..."])
 def test_names_are_what_kubernetes_takes(name):
-    made = resource_name(PodRun(RUN.workflow, name))
+    made = resource_name(RunCommand(RUN.workflow, name))
     assert len(made) <= 40
     assert made == made.lower()
     assert all(letter.isalnum() or letter == "-" for letter in made)
@@ -156,24 +157,26 @@ def test_pools_that_hold_other_models_than_the_workflow_needs_are_refused(tmp_pa
     (mini_survey.folder / "models").mkdir()
     site(tmp_path, [*pools, volume])
     with pytest.raises(ProfileError, match=r"but the workflow has .*EGS/F814W.* Correct models of the pools: EGS/F815W"):
-        prepare_manifests(mini_survey.workflow, tmp_path / "site.toml")
+        render_jobs(mini_survey.workflow, tmp_path / "site.toml", "kubernetes")
 
 
-def test_a_workflow_outside_the_volume_is_refused(tmp_path):
+def test_a_workflow_outside_the_volume_is_refused(tmp_path, mini_survey):
+    (mini_survey.folder / "models").mkdir()
     site(tmp_path, [('# here = "/mnt/candels"  ', f'here = "{tmp_path}/volume"  ')])
     with pytest.raises(ProfileError, match="does not lie on the profile's volume"):
-        prepare_manifests(tmp_path / "workflow.toml", tmp_path / "site.toml")
+        render_jobs(mini_survey.workflow, tmp_path / "site.toml", "kubernetes")
 
 
 def test_a_workflow_is_named_as_the_pods_see_it(tmp_path, mini_survey):
     site(tmp_path, [('# here = "/mnt/candels"  ', f'here = "{mini_survey.folder}"  ')])
     (mini_survey.folder / "models").mkdir()
-    assert f"/data/candels/{mini_survey.workflow.name}" in prepare_manifests(mini_survey.workflow, tmp_path / "site.toml")
+    rendered = str(render_jobs(mini_survey.workflow, tmp_path / "site.toml", "kubernetes"))
+    assert f"/data/candels/{mini_survey.workflow.name}" in rendered
 
 
 def test_a_profile_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ProfileError, match="expected 'kubernetes'"):
-        prepare_manifests(tmp_path / "workflow.toml", SITE.with_name("local.toml"))
+        render_jobs(tmp_path / "workflow.toml", SITE.with_name("local.toml"), "kubernetes")
 
 
 def test_a_run_with_the_profile_itself_is_refused():

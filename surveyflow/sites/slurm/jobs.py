@@ -1,8 +1,8 @@
-"""What is submitted to Slurm for a workflow: scripts, as text that depends on nothing but the arguments.
+"""The scripts of a run's Slurm jobs, as text that depends only on the arguments.
 
-One job holds Dask's scheduler and the driver (the *head*); an array of jobs for each pool holds the workers. They find each other
-by a file in the submission's folder. A worker whose time is up goes back into the queue while the head is there; the head, when
-its own time is up, goes back and continues, since a run does what the receipts lack.
+One job runs Dask's scheduler and the driver (the *head*); an array of jobs for each pool runs the workers. They find each other
+by a file in the submission's folder. A worker whose time is up goes back into the queue as long as the head is there; the head,
+when its own time is up, goes back and continues, since a run does only what the receipts lack.
 """
 
 from __future__ import annotations
@@ -11,71 +11,55 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
 from surveyflow.execution.limits import UNPROFILED
-from surveyflow.execution.routing import declared
+from surveyflow.execution.routing import Routing, declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.settings.toml_text import toml_text
 from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
-from surveyflow.sites.slurm.profile import LEAVE_S, Allocation, Pool, SlurmProfile
+from surveyflow.sites.kind import RunCommand, RunToRender
+from surveyflow.sites.slurm.pools import route_pools
+from surveyflow.sites.slurm.settings import LEAVE_S, Allocation, Pool, SlurmSettings
 
 CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "logs", "result.json"
 SCHEDULER_FILE, HEAD_ID, POOL_IDS, FINISHED = "scheduler.json", "head.id", "pools.id", "finished"
 
 _WARNING_S = 120
-"""How long before the end of its walltime the head is told."""
+"""Seconds before the end of its walltime at which Slurm signals the head."""
 
 _SIGNALLED = 128
-"""Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
+"""Exit codes from here on mean that a signal ended the driver."""
 
 _AT_ONCE_S = 60
-"""A worker that fails sooner has not worked."""
+"""A worker that fails sooner, seconds, has done no work."""
 
 _MOST_RESTARTS = 20
-"""How often a driver that was killed is started again, and after how many starts of the head a dead scheduler ends it all."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunCommand:
-    """What the driver is to run.
-
-    Parameters
-    ----------
-    workflow
-        Absolute path of the workflow file.
-    name
-        What the jobs are called after ``surveyflow-``.
-    options
-        More arguments of ``surveyflow run``.
-    """
-
-    workflow: Path
-    name: str
-    options: tuple[str, ...] = ()
+"""How often a killed driver is started again, and how often the head may start before a dead scheduler ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Everything that is submitted for one workflow.
+    """Everything that is submitted for one run.
 
     Parameters
     ----------
     folder
-        Where its files lie, on the shared file system.
+        Folder of its files, on the shared file system.
     head
-        Name of the script of the head.
+        Name of the head's script.
     pools
-        Names of the scripts of the pools, by the pools' names.
+        Names of the pools' scripts, by the pools' names.
     files
         Text of every file, by name.
     certificates
-        Folder of the certificates that are made for it; None where connections are not encrypted.
+        Folder of its certificates; None if connections are not encrypted.
     routing
-        How units find workers, and why, in words.
+        The routing and the reason for it, in words; empty if the profile states it.
     """
 
     folder: Path
@@ -86,19 +70,44 @@ class Submission:
     routing: str = ""
 
     def __str__(self) -> str:
-        told = f"# {self.routing}\n\n" if self.routing else ""
-        return told + "\n".join(f"# ==> {self.folder / name}\n{text}" for name, text in self.files.items())
+        routing = f"# {self.routing}\n\n" if self.routing else ""
+        return routing + "\n".join(f"# ==> {self.folder / name}\n{text}" for name, text in self.files.items())
+
+    def as_json(self) -> dict[str, Any]:
+        """The folder, and the text of every file by name."""
+        return {"folder": str(self.folder), "files": dict(self.files)}
 
 
-def render(profile: SlurmProfile, command: RunCommand) -> Submission:
+def render_run(profile: SlurmSettings, run: RunToRender) -> Submission:
+    """Write the scripts of a run, with its pools divided between the models where routing asks for it.
+
+    Parameters
+    ----------
+    profile
+        The settings.
+    run
+        The run; its work is counted only if the routing depends on it.
+
+    Raises
+    ------
+    ProfileError
+        If some units would have no worker.
+    """
+    if profile.routing is Routing.ANY:
+        return render(profile, run.command)
+    routed, route = route_pools(profile, run.count_work())
+    return replace(render(routed, run.command), routing=str(route))
+
+
+def render(profile: SlurmSettings, command: RunCommand) -> Submission:
     """Write the scripts of a submission.
 
     Parameters
     ----------
     profile
-        What the site's Slurm is asked for.
+        The settings.
     command
-        What to run.
+        The command of the driver.
     """
     folder = profile.directories.shared / _folder_name(command)
     scripts = {name: f"pool-{name}.sh" for name in profile.pools}
@@ -109,7 +118,7 @@ def render(profile: SlurmProfile, command: RunCommand) -> Submission:
 
 
 def _folder_name(command: RunCommand) -> str:
-    """The same whenever the same workflow is submitted, and different for all others."""
+    """Name the folder of a workflow's submission: the same each time, and different from those of all others."""
     digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
     return f"{_slug(command.name)}-{digest}"
 
@@ -118,8 +127,8 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "survey"
 
 
-def _driver_profile(profile: SlurmProfile, folder: Path) -> str:
-    """The profile that the driver runs with: the scheduler beside it, as any other cluster."""
+def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
+    """The driver's profile: it connects to the scheduler beside it by kind ``address``."""
     return toml_text(
         {
             "kind": "address",
@@ -136,7 +145,7 @@ def _driver_profile(profile: SlurmProfile, folder: Path) -> str:
     )
 
 
-def _head_script(profile: SlurmProfile, command: RunCommand, folder: Path) -> str:
+def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> str:
     python = profile.environment.python
     run = shlex.join(["run", str(command.workflow), "--profile", str(folder / DRIVER_PROFILE), "--json", *command.options])
     return _script(
@@ -161,7 +170,7 @@ def _head_script(profile: SlurmProfile, command: RunCommand, folder: Path) -> st
 
 
 def _driver_loop(run: str) -> Iterator[str]:
-    """Run the driver, again where a signal ended it: on the machine where it died, its lock on the output is known to be void."""
+    """Run the driver, again if a signal ended it: on the machine where it died, its lock on the output is known to be void."""
     yield f"for try in {{1..{_MOST_RESTARTS}}}; do"
     yield f"    {run} &"
     yield "    driver=$!"
@@ -176,7 +185,7 @@ def _driver_loop(run: str) -> Iterator[str]:
     yield "done"
 
 
-def _pool_script(profile: SlurmProfile, command: RunCommand, folder: Path, name: str, pool: Pool) -> str:
+def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name: str, pool: Pool) -> str:
     return _script(
         _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log"),
         f"#SBATCH --array=1-{pool.jobs}",
@@ -211,7 +220,7 @@ def _pool_script(profile: SlurmProfile, command: RunCommand, folder: Path, name:
     )
 
 
-def _worker_command(profile: SlurmProfile, pool: Pool) -> Iterator[str]:
+def _worker_command(profile: SlurmSettings, pool: Pool) -> Iterator[str]:
     lifetime, stagger = (f"{time.total_seconds():.0f}s" for time in (pool.lifetime, pool.stagger))
     yield f'{profile.environment.python} -m dask worker --scheduler-file "$folder/{SCHEDULER_FILE}" \\'
     yield f"    --interface {profile.interface} --protocol {_protocol(profile)} --dashboard-address 127.0.0.1:0 \\"
@@ -224,7 +233,7 @@ def _worker_command(profile: SlurmProfile, pool: Pool) -> Iterator[str]:
 
 
 def _directives(allocation: Allocation, name: str, log: Path) -> str:
-    """The job's demands, as ``sbatch`` reads them."""
+    """The job's resources, as ``sbatch`` reads them."""
     values = {
         "job-name": f"surveyflow-{name}",
         "partition": allocation.partition,
@@ -247,8 +256,8 @@ def _slurm_time(time: timedelta) -> str:
     return f"{time.days}-{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def _preparations(profile: SlurmProfile, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """What both kinds of job do first."""
+def _preparations(profile: SlurmSettings, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The first lines of both kinds of job."""
     yield ""
     yield f"folder={shlex.quote(str(folder))}"
     yield from profile.environment.prologue
@@ -256,8 +265,8 @@ def _preparations(profile: SlurmProfile, folder: Path, environment: Mapping[str,
         yield f"export {name}={shlex.quote(value)}"
 
 
-def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str]:
-    """Dask's settings for scheduler and driver: see `surveyflow.sites.connections` for why deaths are reported one by one."""
+def _scheduler_environment(profile: SlurmSettings, folder: Path) -> dict[str, str]:
+    """Dask's settings for scheduler and driver: `surveyflow.sites.local.cluster` says why deaths are reported one by one."""
     return _security_environment(profile, folder) | {
         **UNPROFILED,
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
@@ -266,7 +275,7 @@ def _scheduler_environment(profile: SlurmProfile, folder: Path) -> dict[str, str
     }
 
 
-def _worker_environment(profile: SlurmProfile, folder: Path, name: str, pool: Pool) -> dict[str, str]:
+def _worker_environment(profile: SlurmSettings, folder: Path, name: str, pool: Pool) -> dict[str, str]:
     cores = str(pool.cores)
     return _security_environment(profile, folder) | {
         **UNPROFILED,
@@ -282,8 +291,8 @@ def _worker_environment(profile: SlurmProfile, folder: Path, name: str, pool: Po
     }
 
 
-def _security_environment(profile: SlurmProfile, folder: Path) -> dict[str, str]:
-    """Where Dask's programs find what they show each other: paths, nothing secret."""
+def _security_environment(profile: SlurmSettings, folder: Path) -> dict[str, str]:
+    """The paths by which Dask's programs find their certificates; nothing in them is secret."""
     if not profile.tls:
         return {}
     certificate, key = str(folder / CERTIFICATES / CERTIFICATE), str(folder / CERTIFICATES / KEY)
@@ -294,7 +303,7 @@ def _security_environment(profile: SlurmProfile, folder: Path) -> dict[str, str]
     return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
 
 
-def _protocol(profile: SlurmProfile) -> str:
+def _protocol(profile: SlurmSettings) -> str:
     return "tls" if profile.tls else "tcp"
 
 

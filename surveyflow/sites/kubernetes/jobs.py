@@ -1,8 +1,8 @@
-"""What is given to Kubernetes for a workflow: manifests, as text that depends on nothing but the arguments.
+"""The manifests of a run's pods, as text that depends only on the arguments.
 
 A ``DaskJob`` of the Dask operator holds scheduler, driver and the first pool of workers; a ``DaskWorkerGroup`` each further pool.
-They end with the driver. A driver that is killed is started again in its pod, and continues, since a run does what the receipts
-lack; the pod's containers share a process namespace, so that the lock of the one that died is known to be void.
+They end with the driver. A killed driver is started again in its pod and continues, since a run does only what the receipts lack;
+the pod's containers share a process namespace, so that the lock of the one that died is known to be void.
 """
 
 from __future__ import annotations
@@ -11,19 +11,21 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
-from surveyflow.execution.jobs import JOBS_AT_A_TIME
+from surveyflow.errors import ProfileError
+from surveyflow.execution.jobs import JOBS_AT_A_TIME, listed
 from surveyflow.execution.limits import UNPROFILED
 from surveyflow.execution.routing import declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.settings.toml_text import toml_text
 from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
-from surveyflow.sites.kubernetes.profile import KubernetesProfile, PodPool, Resources
+from surveyflow.sites.kind import RunCommand, RunToRender
+from surveyflow.sites.kubernetes.settings import KubernetesSettings, PodPool, Resources
 
 Manifest = dict[str, Any]
 
@@ -33,10 +35,10 @@ _CERTIFICATES = PurePosixPath("/certificates")
 _DRIVER = PurePosixPath("/driver")
 _SCRATCH = PurePosixPath("/tmp")  # noqa: S108 - the pod's own
 _GRACE_S = 120
-"""Seconds that a driver has to give its lock back when its pod is moved."""
+"""Seconds that a driver has to release its lock when its pod is moved."""
 
 _SIGNALLED = 128
-"""Exit codes from here on mean that a signal ended the driver, not that it had come to an end."""
+"""Exit codes from here on mean that a signal ended the driver."""
 
 _DRIVER_SCRIPT = """\
 trap 'kill -TERM $!' TERM
@@ -46,34 +48,35 @@ code=$?
 echo "surveyflow ended with exit code $code" | tee /dev/termination-log
 [ $code -lt {signalled} ] || exit $code
 """
-"""Ends well, whatever the driver's own exit code, unless a signal ended it: then the pod starts it again. The trap ends the first
-wait, too."""
+"""It succeeds whatever the driver's exit code, unless a signal ended the driver: then the pod starts it again. The trap ends the
+first wait, too."""
 
 _MOST_LETTERS = 40
-"""Of a name: Dask's operator adds to it, and Kubernetes ends at 63."""
+"""Of a name: Dask's operator appends to it, and Kubernetes allows 63."""
 
 
 @dataclass(frozen=True, slots=True)
-class PodRun:
-    """What the driver is to run.
+class Manifests:
+    """The manifests of a run.
 
     Parameters
     ----------
-    workflow
-        Path of the workflow file, as the pods see it.
-    name
-        What the resources are called after ``surveyflow-``.
-    options
-        More arguments of ``surveyflow run``.
+    text
+        YAML, for ``kubectl apply``.
     """
 
-    workflow: PurePosixPath
-    name: str
-    options: tuple[str, ...] = ()
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def as_json(self) -> dict[str, Any]:
+        """Every manifest, as Kubernetes takes it."""
+        return {"manifests": list(yaml.safe_load_all(self.text))}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as it is."""
+    """Writes text of several lines in block style."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -83,32 +86,69 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def manifests(profile: KubernetesProfile, run: PodRun) -> list[Manifest]:
-    """Make everything that Kubernetes is given: the driver's profile, the job, and one worker group for each further pool."""
-    name = resource_name(run)
+def render_run(profile: KubernetesSettings, run: RunToRender) -> Manifests:
+    """Write the manifests of a run.
+
+    Parameters
+    ----------
+    profile
+        The settings.
+    run
+        The run; its workflow file lies on the profile's volume.
+
+    Raises
+    ------
+    ProfileError
+        If the workflow file does not lie on the volume, or the pools' models are not those of the workflow.
+    """
+    seen_here = profile.volume.seen_here
+    if not run.command.workflow.is_relative_to(seen_here):
+        raise ProfileError(
+            f"{run.command.workflow} does not lie on the profile's volume, which this machine sees at {seen_here}. Move it "
+            f"there, or correct [volume] here in {run.profile_file}."
+        )
+    _check_model_groups(profile, run)
+    workflow = PurePosixPath(profile.volume.path, run.command.workflow.relative_to(seen_here))
+    return Manifests(render_manifests(profile, replace(run.command, workflow=workflow)))
+
+
+def _check_model_groups(profile: KubernetesSettings, run: RunToRender) -> None:
+    """Compare the models of the pools with those of the workflow, before pods wait for units that never come."""
+    needed = run.model_groups
+    offered = {group for pool in profile.pools.values() for group in pool.models}
+    if offered and (unknown := offered - needed or needed - offered):
+        raise ProfileError(
+            f"{run.profile_file}: the pools hold the models of {listed(offered)}, but the workflow has {listed(needed)}. "
+            f"Correct models of the pools: {listed(unknown)}."
+        )
+
+
+def manifests(profile: KubernetesSettings, command: RunCommand) -> list[Manifest]:
+    """Make all manifests of a run: the driver's profile, the job, and one worker group for each further pool."""
+    name = resource_name(command)
     first, *further = profile.pools.items()
     return [
-        _driver_profile(profile, run, name),
-        _job(profile, run, name, first),
-        *(_worker_group(profile, run, name, pool_name, pool) for pool_name, pool in further),
+        _driver_profile(profile, command, name),
+        _job(profile, command, name, first),
+        *(_worker_group(profile, command, name, pool_name, pool) for pool_name, pool in further),
     ]
 
 
-def render_manifests(profile: KubernetesProfile, run: PodRun) -> str:
-    """Write the manifests as YAML, with a word on how to use them."""
+def render_manifests(profile: KubernetesSettings, command: RunCommand) -> str:
+    """Write the manifests as YAML, with a comment on how to use them."""
     return _preface(profile) + "".join(
-        f"---\n{yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120)}" for manifest in manifests(profile, run)
+        f"---\n{yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120)}" for manifest in manifests(profile, command)
     )
 
 
-def resource_name(run: PodRun) -> str:
-    """The same whenever the same workflow is rendered, and different for all others."""
-    digest = hashlib.sha256(str(run.workflow).encode()).hexdigest()[:8]
-    slug = re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-") or "survey"
+def resource_name(command: RunCommand) -> str:
+    """Name a workflow's resources: the same each time, and different from those of all others."""
+    digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
+    slug = re.sub(r"[^a-z0-9]+", "-", command.name.lower()).strip("-") or "survey"
     return f"{f'surveyflow-{slug}'[: _MOST_LETTERS - 9].rstrip('-')}-{digest}"
 
 
-def _preface(profile: KubernetesProfile) -> str:
+def _preface(profile: KubernetesSettings) -> str:
     namespace = f" --namespace {profile.namespace}" if profile.namespace else ""
     lines = ["# Once: the Dask operator must be there (https://kubernetes.dask.org)."]
     if profile.tls:
@@ -120,19 +160,19 @@ def _preface(profile: KubernetesProfile) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _metadata(profile: KubernetesProfile, name: str) -> Manifest:
+def _metadata(profile: KubernetesSettings, name: str) -> Manifest:
     where = {"namespace": profile.namespace} if profile.namespace else {}
     return {"name": name, **where, "labels": {"app.kubernetes.io/name": "surveyflow"}}
 
 
-def _driver_profile(profile: KubernetesProfile, run: PodRun, name: str) -> Manifest:
-    """The profile that the driver runs with: the scheduler's service, as any other cluster."""
+def _driver_profile(profile: KubernetesSettings, command: RunCommand, name: str) -> Manifest:
+    """The driver's profile: it connects to the scheduler's service by kind ``address``."""
     text = toml_text(
         {
             "kind": "address",
             "address": _address(profile, name),
             "connect_timeout_s": profile.worker_wait_s,
-            "logs": str(_logs(run)),
+            "logs": str(_logs(command)),
             "jobs_per_worker": profile.jobs_per_worker,
             "max_deaths": profile.max_deaths,
             "models_in_memory": profile.models_in_memory,
@@ -149,28 +189,28 @@ def _driver_profile(profile: KubernetesProfile, run: PodRun, name: str) -> Manif
     }
 
 
-def _job(profile: KubernetesProfile, run: PodRun, name: str, first_pool: tuple[str, PodPool]) -> Manifest:
-    cluster = {"scheduler": _scheduler(profile, name), "worker": _workers(profile, run, name, *first_pool)}
+def _job(profile: KubernetesSettings, command: RunCommand, name: str, first_pool: tuple[str, PodPool]) -> Manifest:
+    cluster = {"scheduler": _scheduler(profile, name), "worker": _workers(profile, command, name, *first_pool)}
     return {
         "apiVersion": _GROUP,
         "kind": "DaskJob",
         "metadata": _metadata(profile, name),
-        "spec": {"job": {"spec": _driver_pod(profile, run, name)}, "cluster": {"spec": cluster}},
+        "spec": {"job": {"spec": _driver_pod(profile, command, name)}, "cluster": {"spec": cluster}},
     }
 
 
-def _worker_group(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> Manifest:
+def _worker_group(profile: KubernetesSettings, command: RunCommand, name: str, pool_name: str, pool: PodPool) -> Manifest:
     return {
         "apiVersion": _GROUP,
         "kind": "DaskWorkerGroup",
         "metadata": _metadata(profile, f"{name}-{pool_name}"),
-        "spec": {"cluster": name, "worker": _workers(profile, run, name, pool_name, pool)},
+        "spec": {"cluster": name, "worker": _workers(profile, command, name, pool_name, pool)},
     }
 
 
-def _driver_pod(profile: KubernetesProfile, run: PodRun, name: str) -> Manifest:
-    command = ["surveyflow", "run", str(run.workflow), "--profile", str(_DRIVER / "driver.toml"), "--json", *run.options]
-    script = _DRIVER_SCRIPT.format(command=shlex.join(command), signalled=_SIGNALLED)
+def _driver_pod(profile: KubernetesSettings, command: RunCommand, name: str) -> Manifest:
+    arguments = ["run", str(command.workflow), "--profile", str(_DRIVER / "driver.toml"), "--json", *command.options]
+    script = _DRIVER_SCRIPT.format(command=shlex.join(["surveyflow", *arguments]), signalled=_SIGNALLED)
     container = _container(profile, "job", ["bash", "-c", script], profile.driver, _security_environment(profile))
     container["volumeMounts"].append({"name": "driver", "mountPath": str(_DRIVER), "readOnly": True})
     pod = _pod(profile, [container], "OnFailure")
@@ -178,7 +218,7 @@ def _driver_pod(profile: KubernetesProfile, run: PodRun, name: str) -> Manifest:
     return {**pod, "shareProcessNamespace": True, "terminationGracePeriodSeconds": _GRACE_S}
 
 
-def _scheduler(profile: KubernetesProfile, name: str) -> Manifest:
+def _scheduler(profile: KubernetesSettings, name: str) -> Manifest:
     command = ["dask", "scheduler", "--protocol", _protocol(profile), "--port", str(_PORT)]
     command += ["--dashboard-address", "127.0.0.1:8787"]
     settings = {
@@ -209,14 +249,14 @@ def _service(name: str) -> Manifest:
     }
 
 
-def _workers(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> Manifest:
-    command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--protocol", _protocol(profile)]
-    command += ["--dashboard-address", "127.0.0.1:0", "--nworkers", "1", "--memory-limit", "0"]
-    command += ["--nthreads", str(min(JOBS_AT_A_TIME, profile.jobs_per_worker))]
-    command += ["--local-directory", str(_SCRATCH), "--preload", "surveyflow.execution.worker_process"]
+def _workers(profile: KubernetesSettings, command: RunCommand, name: str, pool_name: str, pool: PodPool) -> Manifest:
+    arguments = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--protocol", _protocol(profile)]
+    arguments += ["--dashboard-address", "127.0.0.1:0", "--nworkers", "1", "--memory-limit", "0"]
+    arguments += ["--nthreads", str(min(JOBS_AT_A_TIME, profile.jobs_per_worker))]
+    arguments += ["--local-directory", str(_SCRATCH), "--preload", "surveyflow.execution.worker_process"]
     if pool.models:
-        command += ["--resources", declared(pool.models)]
-    container = _container(profile, "worker", command, pool, _worker_environment(profile, run, name, pool_name, pool))
+        arguments += ["--resources", declared(pool.models)]
+    container = _container(profile, "worker", arguments, pool, _worker_environment(profile, command, name, pool_name, pool))
     if pool.gpus:
         container["resources"]["limits"]["nvidia.com/gpu"] = str(pool.gpus)
     pod = _pod(profile, [container], "Always")
@@ -228,9 +268,9 @@ def _workers(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str,
 
 
 def _container(
-    profile: KubernetesProfile, name: str, command: Sequence[str], resources: Resources, environment: Mapping[str, str]
+    profile: KubernetesSettings, name: str, command: Sequence[str], resources: Resources, environment: Mapping[str, str]
 ) -> Manifest:
-    """A container that may do nothing but its work."""
+    """A container without privileges."""
     memory = f"{resources.memory // 2**20}Mi"
     return {
         "name": name,
@@ -247,14 +287,14 @@ def _container(
     }
 
 
-def _mounts(profile: KubernetesProfile) -> Iterator[Manifest]:
+def _mounts(profile: KubernetesSettings) -> Iterator[Manifest]:
     yield {"name": "survey", "mountPath": str(profile.volume.path)}
     yield {"name": "scratch", "mountPath": str(_SCRATCH)}
     if profile.tls:
         yield {"name": "certificates", "mountPath": str(_CERTIFICATES), "readOnly": True}
 
 
-def _pod(profile: KubernetesProfile, containers: Sequence[Manifest], restart: str) -> Manifest:
+def _pod(profile: KubernetesSettings, containers: Sequence[Manifest], restart: str) -> Manifest:
     volumes: list[Manifest] = [
         {"name": "survey", "persistentVolumeClaim": {"claimName": profile.volume.claim}},
         {"name": "scratch", "emptyDir": {}},
@@ -277,12 +317,14 @@ def _pod(profile: KubernetesProfile, containers: Sequence[Manifest], restart: st
     }
 
 
-def _worker_environment(profile: KubernetesProfile, run: PodRun, name: str, pool_name: str, pool: PodPool) -> dict[str, str]:
+def _worker_environment(
+    profile: KubernetesSettings, command: RunCommand, name: str, pool_name: str, pool: PodPool
+) -> dict[str, str]:
     cores = str(pool.cores)
     return _security_environment(profile) | {
         **UNPROFILED,
         "DASK_SCHEDULER_ADDRESS": _address(profile, name),
-        FOLDER_VARIABLE: str(_logs(run)),
+        FOLDER_VARIABLE: str(_logs(command)),
         POOL_VARIABLE: pool_name,
         "OMP_NUM_THREADS": cores,
         "OPENBLAS_NUM_THREADS": cores,
@@ -294,8 +336,8 @@ def _worker_environment(profile: KubernetesProfile, run: PodRun, name: str, pool
     }
 
 
-def _security_environment(profile: KubernetesProfile) -> dict[str, str]:
-    """Where Dask's programs find what they show each other: paths, nothing secret."""
+def _security_environment(profile: KubernetesSettings) -> dict[str, str]:
+    """The paths by which Dask's programs find their certificates; nothing in them is secret."""
     if not profile.tls:
         return {}
     certificate, key = str(_CERTIFICATES / CERTIFICATE), str(_CERTIFICATES / KEY)
@@ -306,13 +348,13 @@ def _security_environment(profile: KubernetesProfile) -> dict[str, str]:
     return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
 
 
-def _logs(run: PodRun) -> PurePosixPath:
-    return run.workflow.parent / "worker-logs"
+def _logs(command: RunCommand) -> PurePosixPath:
+    return PurePosixPath(command.workflow.parent, "worker-logs")
 
 
-def _address(profile: KubernetesProfile, name: str) -> str:
+def _address(profile: KubernetesSettings, name: str) -> str:
     return f"{_protocol(profile)}://{name}-scheduler:{_PORT}"
 
 
-def _protocol(profile: KubernetesProfile) -> str:
+def _protocol(profile: KubernetesSettings) -> str:
     return "tls" if profile.tls else "tcp"

@@ -1,0 +1,1 @@
+"""The kind ``address``: a Dask cluster that somebody else runs."""

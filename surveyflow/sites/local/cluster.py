@@ -1,0 +1,184 @@
+"""The start and the end of worker processes on this machine."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import dask.config
+from dask.system import cpu_count
+from distributed import Client, LocalCluster, Security
+
+from surveyflow.errors import ClusterError
+from surveyflow.execution.cluster import Cluster
+from surveyflow.execution.jobs import JOBS_AT_A_TIME
+from surveyflow.execution.pinned_models import PINNED_MODELS_VARIABLE, LocalWorkers
+from surveyflow.execution.worker_logs import FOLDER_VARIABLE
+from surveyflow.sites.local.scratch import scratch_folder
+from surveyflow.sites.local.settings import ThisMachineSettings
+
+logger = logging.getLogger(__name__)
+STARTS = 3
+"""Attempts to start a local cluster."""
+_LOOPBACK = "127.0.0.1"
+_WORKER_ENVIRONMENT = {
+    "MKL_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+}
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    return int(cpu_count())
+
+
+@contextmanager
+def start_workers(
+    profile: ThisMachineSettings,
+    n_workers: int,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    security: Security | None = None,
+    *,
+    on_gpu: bool = False,
+) -> Iterator[Cluster]:
+    """Start worker processes that only this machine can reach, and stop them after the block.
+
+    Parameters
+    ----------
+    profile
+        The settings.
+    n_workers
+        Number of processes.
+    environment
+        Environment variables of the workers, beside those that every worker gets.
+    security
+        Certificates by which driver, scheduler and workers identify each other; None without encryption.
+    on_gpu
+        Whether the workers compute on GPUs.
+
+    Raises
+    ------
+    ClusterError
+        If they cannot be started.
+    """
+    with (
+        scratch_folder(profile.scratch) as scratch,
+        _environment(_WORKER_ENVIRONMENT | _paths(scratch) | dict(environment)),
+        _quiet_dask(),
+        dask.config.set(_dask_settings(profile)),
+        _local_cluster(profile, n_workers, scratch, security) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
+        yield Cluster(client, scratch, LocalWorkers(client, _pinned_models(scratch), n_workers, on_gpu=on_gpu))
+        with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
+            client.wait_for_workers(n_workers, timeout=5)
+
+
+def _paths(scratch: Path) -> dict[str, str]:
+    return {FOLDER_VARIABLE: str(scratch), PINNED_MODELS_VARIABLE: str(_pinned_models(scratch))}
+
+
+def _pinned_models(scratch: Path) -> Path:
+    return scratch / "pinned_models.json"
+
+
+def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path, security: Security | None) -> LocalCluster:
+    """Start worker processes; if one dies meanwhile, Dask gives up the whole cluster, so try again."""
+    _refuse_worker_process()
+    for attempt in range(1, STARTS + 1):
+        try:
+            return LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=min(JOBS_AT_A_TIME, profile.jobs_per_worker),
+                processes=True,
+                host=_LOOPBACK,
+                dashboard_address=profile.dashboard,
+                worker_dashboard_address=f"{_LOOPBACK}:0",
+                memory_limit=profile.memory or 0,
+                local_directory=str(scratch),
+                silence_logs=False,
+                security=security,
+            )
+        except RuntimeError as error:
+            logger.warning("cluster=local start=%d of %d failed: %s", attempt, STARTS, error)
+            failure = error
+    raise ClusterError(
+        f"A local cluster of {n_workers} workers could not be started in {STARTS} attempts: {failure} Is the machine short of "
+        "memory or processes? Give the profile fewer workers, or use --profile serial. If your own script called surveyflow: is "
+        'what it does under `if __name__ == "__main__":`?'
+    ) from failure
+
+
+def _refuse_worker_process() -> None:
+    """Refuse to start workers in a worker that is starting, without end."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            "A worker process that is starting would start a cluster of its own: Python runs the script that began all this once "
+            'more in every worker. Put what the script does under `if __name__ == "__main__":`.'
+        )
+
+
+def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
+    """Dask's settings for a cluster of this process.
+
+    surveyflow counts the deaths of workers, so Dask reports each one. The nanny of a lost worker restarts it, however often; by
+    default the cluster would check some seconds later and close a nanny that is just restarting its worker. Connections to dead
+    workers are given up soon. Results are receipts, so spilling and pausing would save nothing, but would stop workers whose
+    memory-mapped mosaics count as theirs. The profiler is switched off as elsewhere (`surveyflow.execution.limits`).
+    """
+    return {
+        "distributed.comm.timeouts.connect": "10s",
+        "distributed.deploy.lost-worker-timeout": "10000 days",
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
+        "distributed.scheduler.worker-ttl": f"{profile.silence_s}s",
+        "distributed.worker.preload": ["surveyflow.execution.worker_process"],
+        "distributed.worker.profile.enabled": False,
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep Dask's log messages from the terminal while the block lasts; problems come back as results.
+
+    Dask's own setting leaves the handlers in place that the program has set up for all loggers.
+    """
+    dask_logger = logging.getLogger("distributed")
+    before = dask_logger.level
+    dask_logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        dask_logger.setLevel(before)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started meanwhile, then restore the environment.
+
+    Dask's own setting does not override what the user's shell has set, and leaves its variables behind.
+    """
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

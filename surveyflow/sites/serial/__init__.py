@@ -1,0 +1,1 @@
+"""The kind ``serial``: jobs in the process that was started."""
