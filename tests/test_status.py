@@ -26,12 +26,12 @@ def root(tmp_path):
     folder.record(Progress("units", 30, 120, 3_000, 12_000, 2, 60.0, "EGS/F814W/y000x001"))
     now = time.time()
     gpu = GpuUse("0 NVIDIA A100", 87.0, 4_000.0, 40_000.0)
-    for beat in (
+    for heartbeat in (
         Heartbeat("node1-11", "gpu", now, now, "EGS/F814W/y000x002", now - 20, 18, 0, 2_100.0, (gpu,)),
         Heartbeat("node2-12", "gpu", now - 600, now, "UDS/F814W/y003x000", now - 700, 7, 2, 2_000.0),
         Heartbeat("node3-13", "cpu", now, now, "", None, 5, 0, 300.0),
     ):
-        write_heartbeat(tmp_path, beat)
+        write_heartbeat(tmp_path, heartbeat)
     with RunLock(tmp_path, folder.run_id):
         yield tmp_path
 
@@ -68,7 +68,7 @@ def test_status_as_json_says_the_same(root):
 def test_workers_of_an_earlier_run_are_not_told(root):
     old = time.time() - 86_400
     write_heartbeat(root, Heartbeat("node9-9", "cpu", old, old, "", None, 1, 0, 1.0))
-    assert "node9-9" not in [beat.worker for beat in api.status(root).workers]
+    assert "node9-9" not in [heartbeat.worker for heartbeat in api.status(root).workers]
 
 
 def test_a_long_progress_file_is_read_from_its_end(root):

@@ -100,7 +100,7 @@ class SurveyStatus:
         """
         progress = self.last_run.progress
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
-        workers = [asdict(beat) | {"silent": beat.is_silent(now)} for beat in self.workers]
+        workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
         return asdict(self) | {"rates": rates, "workers": workers}
 
 

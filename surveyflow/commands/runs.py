@@ -214,32 +214,34 @@ def _print_status(found: SurveyStatus, now: float) -> None:
         typer.echo("state     ended without a word: it was killed. Nothing is lost: run again to continue")
     if found.last_run.dashboard and found.at_work:
         typer.echo(f"dashboard {found.last_run.dashboard}")
-    for pool, beats in _by_pool(found.workers).items():
-        _print_pool(pool, beats, now)
+    for pool, heartbeats in _by_pool(found.workers).items():
+        _print_pool(pool, heartbeats, now)
 
 
 def _by_pool(workers: Iterable[Heartbeat]) -> dict[str, list[Heartbeat]]:
     pools: dict[str, list[Heartbeat]] = {}
-    for beat in workers:
-        pools.setdefault(beat.pool, []).append(beat)
+    for heartbeat in workers:
+        pools.setdefault(heartbeat.pool, []).append(heartbeat)
     return pools
 
 
-def _print_pool(pool: str, beats: list[Heartbeat], now: float) -> None:
-    silent = [beat for beat in beats if beat.is_silent(now)]
-    busy = sum(bool(beat.job) for beat in beats if beat not in silent)
-    done, failed = sum(beat.done for beat in beats), sum(beat.failed for beat in beats)
-    typer.echo(f"pool      {pool}: {len(beats) - len(silent)} workers, {busy} busy, {done} jobs done, {failed} failed")
-    for beat in beats:
-        typer.echo(f"  {beat.worker}: {_doing(beat, now)}, {beat.memory_mb:.0f} MB{''.join(map(_gpu, beat.gpus))}")
+def _print_pool(pool: str, heartbeats: list[Heartbeat], now: float) -> None:
+    silent = [heartbeat for heartbeat in heartbeats if heartbeat.is_silent(now)]
+    busy = sum(bool(heartbeat.job) for heartbeat in heartbeats if heartbeat not in silent)
+    done, failed = sum(heartbeat.done for heartbeat in heartbeats), sum(heartbeat.failed for heartbeat in heartbeats)
+    typer.echo(f"pool      {pool}: {len(heartbeats) - len(silent)} workers, {busy} busy, {done} jobs done, {failed} failed")
+    for heartbeat in heartbeats:
+        typer.echo(
+            f"  {heartbeat.worker}: {_doing(heartbeat, now)}, {heartbeat.memory_mb:.0f} MB{''.join(map(_gpu, heartbeat.gpus))}"
+        )
 
 
-def _doing(beat: Heartbeat, now: float) -> str:
-    if beat.is_silent(now):
-        return f"silent for {timedelta(seconds=round(now - beat.time))}; the last it was at was {beat.job or 'nothing'}"
-    if beat.job_since is None:
+def _doing(heartbeat: Heartbeat, now: float) -> str:
+    if heartbeat.is_silent(now):
+        return f"silent for {timedelta(seconds=round(now - heartbeat.time))}; the last it was at was {heartbeat.job or 'nothing'}"
+    if heartbeat.job_since is None:
         return "waits"
-    return f"{beat.job} for {timedelta(seconds=max(0, round(now - beat.job_since)))}"
+    return f"{heartbeat.job} for {timedelta(seconds=max(0, round(now - heartbeat.job_since)))}"
 
 
 def _gpu(use: GpuUse) -> str:

@@ -26,31 +26,31 @@ def heartbeat(tmp_path, monkeypatch):
     heartbeat.stop()
 
 
-def beat_when(root, is_there):
+def heartbeat_when(root, is_there):
     deadline = time.monotonic() + 15
-    while not (found := [beat for beat in read_heartbeats(root, since=0) if is_there(beat)]):
+    while not (written := [found for found in read_heartbeats(root, since=0) if is_there(found)]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return found[0]
+    return written[0]
 
 
 def test_a_worker_that_waits_says_so(heartbeat, tmp_path):
-    beat = beat_when(tmp_path, lambda beat: not beat.job)
-    assert (beat.worker, beat.pool, beat.job_since, beat.done, beat.failed) == (heartbeat.worker, "gpu", None, 0, 0)
-    assert beat.memory_mb > 1
+    found = heartbeat_when(tmp_path, lambda found: not found.job)
+    assert (found.worker, found.pool, found.job_since, found.done, found.failed) == (heartbeat.worker, "gpu", None, 0, 0)
+    assert found.memory_mb > 1
 
 
 def test_of_two_jobs_the_longer_is_told(heartbeat, tmp_path):
     with heartbeat.during(UNIT), heartbeat.during(OTHER):
-        beat = beat_when(tmp_path, lambda beat: beat.job)
-    assert beat.job == UNIT.name
-    assert beat_when(tmp_path, lambda beat: beat.done == 2).job == ""
+        found = heartbeat_when(tmp_path, lambda found: found.job)
+    assert found.job == UNIT.name
+    assert heartbeat_when(tmp_path, lambda found: found.done == 2).job == ""
 
 
 def test_what_failed_is_counted_and_logged(heartbeat, tmp_path):
     with pytest.raises(ValueError, match="the sky fell"), heartbeat.during(UNIT):
         raise ValueError("the sky fell")
-    assert beat_when(tmp_path, lambda beat: beat.failed).done == 0
+    assert heartbeat_when(tmp_path, lambda found: found.failed).done == 0
     events = [json.loads(line) for line in worker_log_path(tmp_path, heartbeat.worker).read_text().splitlines()]
     assert [event["level"] for event in events] == ["INFO", "WARNING"]
     assert events[0]["message"] == f"worker={heartbeat.worker} pool=gpu begins"
@@ -61,7 +61,7 @@ def test_what_failed_is_counted_and_logged(heartbeat, tmp_path):
 def test_a_worker_that_ends_takes_its_heartbeat_away_and_leaves_its_log(tmp_path):
     level = logging.getLogger("surveyflow").level
     heartbeat = HeartbeatWriter(tmp_path, interval_s=0.05)
-    beat_when(tmp_path, lambda beat: True)
+    heartbeat_when(tmp_path, lambda found: True)
     heartbeat.stop()
     assert [path.name for path in (tmp_path / "workers").iterdir()] == [f"{heartbeat.worker}.jsonl"]
     assert logging.getLogger("surveyflow").level == level

@@ -21,18 +21,18 @@ from surveyflow.output.heartbeats import (
 
 NOW = 1_800_000_000.0
 GPU = GpuUse("0 NVIDIA A100", 87.0, 4_000.0, 40_000.0)
-BEAT = Heartbeat("node1-77", "gpu", NOW, NOW - 100, "EGS/F814W/y000x001", NOW - 9, 12, 1, 900.0, (GPU,))
+HEARTBEAT = Heartbeat("node1-77", "gpu", NOW, NOW - 100, "EGS/F814W/y000x001", NOW - 9, 12, 1, 900.0, (GPU,))
 
 
 def test_a_heartbeat_is_read_as_it_was_written(tmp_path):
-    write_heartbeat(tmp_path, replace(BEAT, job="an older one", time=NOW - 10))
-    write_heartbeat(tmp_path, BEAT)
-    assert read_heartbeats(tmp_path, since=NOW - 50) == [BEAT]
+    write_heartbeat(tmp_path, replace(HEARTBEAT, job="an older one", time=NOW - 10))
+    write_heartbeat(tmp_path, HEARTBEAT)
+    assert read_heartbeats(tmp_path, since=NOW - 50) == [HEARTBEAT]
     assert [path.name for path in (tmp_path / "workers").iterdir()] == ["node1-77.json"]
 
 
 def test_workers_of_earlier_runs_are_left_out(tmp_path):
-    write_heartbeat(tmp_path, BEAT)
+    write_heartbeat(tmp_path, HEARTBEAT)
     assert read_heartbeats(tmp_path, since=NOW + 1) == []
 
 
@@ -42,26 +42,26 @@ def test_a_folder_without_workers_has_none(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"worker": "node1-77"}'])
 def test_what_cannot_be_read_is_passed_over(tmp_path, text):
-    write_heartbeat(tmp_path, replace(BEAT, worker="node2-5"))
+    write_heartbeat(tmp_path, replace(HEARTBEAT, worker="node2-5"))
     heartbeat_path(tmp_path, "node1-77").write_text(text)
-    assert [beat.worker for beat in read_heartbeats(tmp_path, since=0)] == ["node2-5"]
+    assert [heartbeat.worker for heartbeat in read_heartbeats(tmp_path, since=0)] == ["node2-5"]
 
 
 def test_a_later_version_may_say_more(tmp_path):
-    write_heartbeat(tmp_path, BEAT)
-    path = heartbeat_path(tmp_path, BEAT.worker)
+    write_heartbeat(tmp_path, HEARTBEAT)
+    path = heartbeat_path(tmp_path, HEARTBEAT.worker)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"mood": "fine"}))
-    assert read_heartbeats(tmp_path, since=0) == [BEAT]
+    assert read_heartbeats(tmp_path, since=0) == [HEARTBEAT]
 
 
 def test_a_worker_is_silent_after_a_while():
-    assert not BEAT.is_silent(NOW + SILENT_AFTER_S)
-    assert BEAT.is_silent(NOW + SILENT_AFTER_S + 1)
+    assert not HEARTBEAT.is_silent(NOW + SILENT_AFTER_S)
+    assert HEARTBEAT.is_silent(NOW + SILENT_AFTER_S + 1)
 
 
 def test_what_is_a_week_old_is_swept(tmp_path):
     for worker in ("node1-1", "node1-2"):
-        write_heartbeat(tmp_path, replace(BEAT, worker=worker))
+        write_heartbeat(tmp_path, replace(HEARTBEAT, worker=worker))
         worker_log_path(tmp_path, worker).touch()
     for path in (heartbeat_path(tmp_path, "node1-1"), worker_log_path(tmp_path, "node1-1")):
         os.utime(path, (0, 0))
