@@ -108,6 +108,11 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean `{near[0]}`?" if near else otherwise
 
 
+def line(key: str, value: Any) -> str:
+    """A line of a file, as a message recommends it."""
+    return f"`{tomlkit.dumps({key: value}).strip()}`"
+
+
 def value_at(document: Any, location: Location) -> Any:
     """What stands at a place of the document; None where nothing does."""
     for part in location:
@@ -179,6 +184,8 @@ class Schema:
             case "missing" | "union_tag_not_found" if self._lacks(location):
                 return self.missing(location)
         limit = _LIMITS.get(error["type"])
+        if error["type"] == "string_pattern_mismatch":
+            limit = self._at(location).get("description", limit)
         return self.unfit(location, limit.format(**error["ctx"]) if limit else None)
 
     def _lacks(self, location: Location) -> bool:
@@ -231,7 +238,7 @@ class Schema:
         examples = [*node.get("examples", ()), *self._choices(keys), node.get("default")]
         if self._is_table(keys) or not keys or examples[0] is None:
             return None
-        return f"`{tomlkit.dumps({keys[-1]: examples[0]}).strip()}`"
+        return line(keys[-1], examples[0])
 
     def _is_table(self, location: Location) -> bool:
         node = self._at(location)

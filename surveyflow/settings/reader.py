@@ -144,7 +144,8 @@ def _is_below(location: Location, places: set[Location]) -> bool:
 
 def _problems(found: Iterable[Finding], schema: Schema, document: Document, name: str) -> list[Problem]:
     in_order = sorted(found, key=_Order(document).by(lambda finding: finding.location))
-    problems = [Problem(f"{name}: {schema.heading(each.location)}", each.what, each.remedy) for each in in_order[:MOST_REPORTED]]
+    places = [f"{name}: {schema.heading(each.location)}".removesuffix(": ") for each in in_order[:MOST_REPORTED]]
+    problems = [Problem(place, each.what, each.remedy) for place, each in zip(places, in_order, strict=False)]
     n_more = len(in_order) - MOST_REPORTED
     return problems if n_more <= 0 else [*problems, Problem(name, f"has {n_more} more problems.", "Correct these first.")]
 

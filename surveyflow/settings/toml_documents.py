@@ -36,7 +36,7 @@ def read_bytes(file: Path, most_bytes: int | None = None) -> bytes:
         If there is no such file, it may not be read, or it is larger than ``most_bytes``.
     """
     if problem := problem_of_file(file):
-        raise Unreadable(*problem)
+        raise Unreadable(problem[0].removeprefix(f"{file} "), problem[1])
     with file.open("rb") as stream:
         content = stream.read(-1 if most_bytes is None else most_bytes + 1)
     if most_bytes is not None and len(content) > most_bytes:

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from surveyflow.errors import InputError, WorkflowError
+from networks import card
+from surveyflow.errors import InputError, ModelError, WorkflowError
+from surveyflow.merger_fractions.matrices import read_matrices
+from surveyflow.models.cards import card_from_file, card_to_toml
 from surveyflow.settings.checks import SettingsTable
 from surveyflow.settings.findings import shown
 from surveyflow.settings.reader import MOST_REPORTED, SettingsFile
@@ -36,8 +39,12 @@ class Kind:
         What that raises.
     text
         A good file.
-    table, key, example
-        A whole number that stands in it as ``key = 5``, in a table or at its top (""), and the number that messages recommend.
+    table, key
+        A key that must be there, in a table or at the file's top ("").
+    example
+        How messages recommend it.
+    expected
+        What its value is, in words.
     """
 
     load: Callable[[Path], Any]
@@ -46,6 +53,7 @@ class Kind:
     table: str
     key: str
     example: str
+    expected: str = "a whole number"
 
     @property
     def line(self) -> str:
@@ -80,10 +88,18 @@ instrument = "F814W"
 n = 10
 seed = 5
 """
+MATRICES = """weights_origin = "simulated"
+class_rule = "majority_vote"
+source = "a test"
+[matrices]
+EGS = [[8, 2], [1, 9]]
+"""
 KINDS = {
     "workflow": Kind(load_workflow, WorkflowError, WORKFLOW, "sampling", "seed", "20220523"),
     "simulation": Kind(load_simulation, WorkflowError, SIMULATION, "simulation", "seed", "20220523"),
     "training": Kind(load_training, WorkflowError, training_text(), "optimisation", "seed", "20220523"),
+    "card": Kind(card_from_file, ModelError, card_to_toml(card()), "architecture", "input_size", "128"),
+    "matrices": Kind(read_matrices, InputError, MATRICES, "", "source", '"4,000 simulated galaxies"', "text in quotes"),
 }
 
 
@@ -107,14 +123,22 @@ def write(tmp_path, kind):
 
 @pytest.fixture
 def said(kind, write):
-    """The lines that are reported of a content, with the file's name and the key's in the place of its own."""
+    """The lines that are reported of a content, with one name in the place of every kind's own."""
+
+    names = {
+        f"[{kind.table}] {kind.key}" if kind.table else f"FILE: {kind.key}": "[TABLE] KEY" if kind.table else "FILE: [TABLE] KEY",
+        f"`{kind.key}": "`KEY",
+        kind.example: "5",
+        f"expected {kind.expected}": "expected a value",
+    }
 
     def read(content):
         with pytest.raises(kind.error) as caught:
             kind.load(write(content))
-        place = f"[{kind.table}] {kind.key}" if kind.table else kind.key
-        lines = re.sub(r"(?m)^\S*file\.toml: ", "FILE: ", str(caught.value)).splitlines()
-        return [line.replace(place, "[TABLE] KEY").replace(f"`{kind.key}", "`KEY").replace(kind.example, "5") for line in lines]
+        text = re.sub(r"(?m)^\S*file\.toml: ", "FILE: ", str(caught.value))
+        for name, instead in names.items():
+            text = text.replace(name, instead)
+        return text.splitlines()
 
     return read
 
@@ -124,7 +148,7 @@ def test_a_good_file_is_read(kind, write):
 
 
 def test_a_misspelt_key_is_described_alike(kind, said):
-    lines = said(kind.text.replace(kind.line, f"{kind.key}x = 5\n"))
+    lines = said(kind.text.replace(kind.line, kind.line.replace(kind.key, f"{kind.key}x")))
     assert sorted(lines) == [
         "FILE: [TABLE] KEY: is missing. Add `KEY = 5`.",
         "FILE: [TABLE] KEYx: is not a key that surveyflow knows. Did you mean `KEY`?",
@@ -136,7 +160,6 @@ def test_a_missing_key_is_described_alike(kind, said):
 
 
 WRONG = {
-    '"5"': "the text '5'",
     "5.5": "5.5",
     "true": "true",
     "[5]": "the list [5]",
@@ -149,7 +172,7 @@ WRONG = {
 @pytest.mark.parametrize(("value", "found"), WRONG.items(), ids=[value[:9] for value in WRONG])
 def test_a_value_of_the_wrong_type_is_described_alike(kind, said, value, found):
     lines = said(kind.text.replace(kind.line, f"{kind.key} = {value}\n"))
-    assert lines == [f"FILE: [TABLE] KEY: found {found}, expected a whole number. Write such as `KEY = 5`."]
+    assert lines == [f"FILE: [TABLE] KEY: found {found}, expected a value. Write such as `KEY = 5`."]
 
 
 def test_an_unknown_table_is_described_alike(kind, said):
@@ -195,7 +218,7 @@ def test_a_number_of_thousands_of_digits_is_described_alike(said):
 
 def test_a_file_that_is_not_there_is_described_with_similar_names(kind, write):
     path = write(kind.text)
-    with pytest.raises(kind.error, match=r"fil\.toml does not exist.*Did you mean file\.toml\?"):
+    with pytest.raises(kind.error, match=r"does not exist; the nearest folder .*\. Did you mean file\.toml\?"):
         kind.load(path.with_name("fil.toml"))
 
 

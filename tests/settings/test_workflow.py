@@ -284,7 +284,7 @@ def test_what_is_not_a_workflow_is_told_with_its_line(world, content, words):
 
 def test_a_workflow_that_is_not_there_is_told_with_similar_names(world):
     (world / "candels.toml").write_text(HEALTHY)
-    with pytest.raises(WorkflowError, match=r"candel\.toml does not exist.*Did you mean candels\.toml\?"):
+    with pytest.raises(WorkflowError, match=r"candel\.toml: does not exist.*Did you mean candels\.toml\?"):
         load_workflow(world / "candel.toml")
     with pytest.raises(WorkflowError, match="is a folder, not a file"):
         load_workflow(world)
