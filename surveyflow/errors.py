@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 class SurveyflowError(Exception):
@@ -41,6 +42,11 @@ class InputError(SurveyflowError, ValueError):
     """Something that the user supplied cannot be used; nothing was changed."""
 
     exit_code = 2
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Self:
+        """The error that reports these problems, a line each."""
+        return cls("\n".join(map(str, problems)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,11 @@ class WorkflowError(InputError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(self.problems)
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> Self:
+        """The error that holds these problems."""
+        return cls(problems)
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -123,12 +123,12 @@ def version_of_the_future(folder: Path) -> None:
     replace(folder, "version = 1", "version = 2")
 
 
-@breaks("workflow.toml: [tilling]", "not a key", "Did you mean `tiling`?")
+@breaks("workflow.toml: [tilling]", "not a table", "Did you mean `tiling`?")
 def unknown_table(folder: Path) -> None:
     replace(folder, "[tiling]", "[tilling]")
 
 
-@breaks("workflow.toml: [fields.EGS.sources] columnz", "Did you mean `columns`?")
+@breaks("workflow.toml: [fields.EGS.sources.columnz]", "Did you mean `columns`?")
 def unknown_key(folder: Path) -> None:
     replace(folder, 'columns = { id = "NUMBER"', 'columnz = { id = "NUMBER"')
 
@@ -158,7 +158,7 @@ def ranges_that_overlap(folder: Path) -> None:
     replace(folder, "[0.5, 1.5]", "[0.5, 1.6]")
 
 
-@breaks("workflow.toml: [fields.EGS.F841W]", "not an instrument of [routing]", "Did you mean F814W?")
+@breaks("workflow.toml: [fields.EGS.F841W]", "not an instrument of [routing]", "Did you mean `F814W`?")
 def instrument_without_a_range(folder: Path) -> None:
     replace(folder, "[fields.EGS.F814W]", "[fields.EGS.F841W]")
 

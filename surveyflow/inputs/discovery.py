@@ -23,9 +23,9 @@ from pydantic import ValidationError
 from surveyflow.errors import Problem, WorkflowError
 from surveyflow.files.paths import problem_of_file, split_extension
 from surveyflow.inputs.fits_checksums import damage_of_fits
+from surveyflow.settings.findings import Location
 from surveyflow.settings.workflow import Discovery, is_manifest, read_document
 from surveyflow.settings.workflow_paths import RELEASE, Unresolved, file_named, input_paths, releases_named
-from surveyflow.settings.workflow_problems import Location
 from surveyflow.settings.workflow_tables import problem_of_release
 
 _BEFORE_THE_RELEASE = {"alpha", "beta", "dev", "pre", "rc"}

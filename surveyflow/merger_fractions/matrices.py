@@ -13,18 +13,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema, with_config
 
-from surveyflow.errors import InputError, Problem
+from surveyflow.errors import InputError
 from surveyflow.files.paths import problem_of_file
+from surveyflow.settings.reader import SettingsFile
 from surveyflow.stats.fractions import ConfusionMatrix
 from surveyflow.values.codes import ClassRule, WeightsOrigin
 
@@ -34,6 +33,18 @@ FERREIRA2022 = "ferreira2022"
 _PUBLISHED = Path(__file__).with_name("ferreira2022_matrices.toml")
 
 
+def _matrix(value: Any) -> ConfusionMatrix:
+    try:
+        counts = np.array(value)
+    except ValueError:
+        counts = np.empty(0)
+    return ConfusionMatrix(counts)
+
+
+Matrix = Annotated[ConfusionMatrix, PlainValidator(_matrix), WithJsonSchema({"type": "array"})]
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
 @dataclass(frozen=True, slots=True)
 class ClassifierTests:
     """Confusion matrices, and what they are of.
@@ -52,8 +63,8 @@ class ClassifierTests:
 
     weights_origin: WeightsOrigin
     class_rule: ClassRule
-    source: str
-    matrices: Mapping[str, ConfusionMatrix]
+    source: Annotated[str, Field(min_length=1, examples=["4,000 simulated galaxies"])]
+    matrices: Annotated[Mapping[str, Matrix], Field(min_length=1)]
 
     def name_for(self, field: str, instrument: str) -> str | None:
         """The name of the matrix that holds for a field's galaxies; None where there is none."""
@@ -61,21 +72,7 @@ class ClassifierTests:
         return next((name for name in names if name in self.matrices), None)
 
 
-def _matrix(value: Any) -> ConfusionMatrix:
-    try:
-        counts = np.array(value)
-    except ValueError:
-        counts = np.empty(0)
-    return ConfusionMatrix(counts)
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    weights_origin: WeightsOrigin
-    class_rule: ClassRule
-    source: Annotated[str, Field(min_length=1)]
-    matrices: Annotated[dict[str, Annotated[ConfusionMatrix, BeforeValidator(_matrix)]], Field(min_length=1)]
+_FILE = SettingsFile(TypeAdapter(ClassifierTests), InputError, "docs/how-to/merger-fractions.md")
 
 
 def read_matrices(name_or_path: str | Path) -> ClassifierTests:
@@ -99,34 +96,6 @@ def read_matrices(name_or_path: str | Path) -> ClassifierTests:
     (0.807, 'EGS')
     """
     path = _PUBLISHED if str(name_or_path) == FERREIRA2022 else Path(name_or_path).expanduser().absolute()
-    table = _read(path)
-    try:
-        document = _Document.model_validate(table)
-    except ValidationError as error:
-        raise InputError("\n".join(str(_problem(path, found)) for found in error.errors())) from None
-    return ClassifierTests(document.weights_origin, document.class_rule, document.source, document.matrices)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    problem = problem_of_file(path)
-    if problem is not None:
+    if problem := problem_of_file(path):
         raise InputError(f"confusion matrices: {' '.join(problem)} Or name {FERREIRA2022}, the published ones.")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: is not TOML: {error}. Correct the file.") from error
-
-
-def _problem(path: Path, found: ErrorDetails) -> Problem:
-    """Say one of pydantic's findings in our words."""
-    where = f"{path}: {'.'.join(map(str, found['loc']))}"
-    known = ", ".join(_Document.model_fields)
-    match found["type"]:
-        case "extra_forbidden":
-            return Problem(where, "is not a key of this file.", f"Known keys: {known}.")
-        case "missing":
-            return Problem(where, "is missing.", f"Expected keys: {known}.")
-        case _:
-            return Problem(
-                where, f"{found['msg'].removeprefix('Value error, ')}; found {found['input']!r}.", "Correct the value."
-            )
+    return _FILE.load(path, str(path))

@@ -12,86 +12,110 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from difflib import get_close_matches
-from enum import Enum
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
-from pydantic_core import ErrorDetails
+import tomlkit
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
-from surveyflow.errors import ModelError, Problem
+from surveyflow.errors import ModelError
+from surveyflow.settings.checks import Pair, SettingsTable, of_version
+from surveyflow.settings.findings import Finding, line, value_at
+from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.stats.contamination import ContaminationScale
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
 from surveyflow.values.codes import WeightsOrigin
 
-FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+FolderName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"),
+    Field(description="a name of letters, digits, '_', '.', '+' and '-' that begins with a letter or digit"),
+]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(description="the 64 digits of a SHA-256")]
 
-_REMEDY = "Correct the card; docs/reference/models.md explains every key."
+CARD_VERSION = 1
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _ModelTable(_Table):
-    task: FolderName
-    field: FolderName
-    instrument: FolderName
+class _ModelTable(SettingsTable):
+    task: FolderName = Field(examples=["merger"])
+    field: FolderName = Field(examples=["COSMOS"])
+    instrument: FolderName = Field(examples=["F814W"])
     also_for: tuple[FolderName, ...] = ()
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = Field(examples=[["post_merger", "star_forming"]])
     origin: WeightsOrigin
-    citation: str
+    citation: str = Field(examples=["Ferreira et al. 2022"])
     weights_digest: Digest
     notes: str = ""
 
 
-class _ImagesTable(_Table):
-    band: str
-    pixel_scale_arcsec: float
-    redshift_range: tuple[float, float]
+class _ImagesTable(SettingsTable):
+    band: str = Field(examples=["F814W"])
+    pixel_scale_arcsec: float = Field(examples=[0.03])
+    redshift_range: Pair = Field(examples=[[0.5, 1.5]])
     stretch: Stretch
-    softening: float
+    softening: float = Field(examples=[1.0])
 
 
-class _DomainTable(_Table):
-    unit: str | None = None
-    sky_rms: tuple[float, float] | None = None
-
-
-class _ArchitectureTable(_Table):
-    input_size: int
-    filters: tuple[int, ...]
-    kernel_sizes: tuple[int, ...]
-    dense: tuple[int, ...]
-    dropout: float
-    n_outputs: int
-    batch_norm_epsilon: float
-    crop: int | None = None
-    binning: int = 1
-    asymmetry: bool = False
-
-
-class _ContaminationTable(_Table):
-    truth: str
-    flux_range: float
-    scatter_limit: float
-    interval_scale_coverage: float
-    interval_scale_flux_pp: float
-
-
-class _CardFile(_Table):
-    version: Literal[1]
+class _CardFile(SettingsTable):
+    version: Annotated[int, of_version(CARD_VERSION)] = Field(examples=[CARD_VERSION])
     model: _ModelTable
     images: _ImagesTable
-    domain: _DomainTable = _DomainTable()
-    architecture: _ArchitectureTable
-    contamination: _ContaminationTable | None = None
+    domain: Domain = Domain()
+    architecture: Architecture
+    contamination: ContaminationScale | None = None
+
+    @model_validator(mode="after")
+    def _check_that_tables_agree(self) -> Self:
+        self.card()
+        return self
+
+    def card(self) -> ModelCard:
+        """The card as the models take it."""
+        model = dict(self.model)
+        return ModelCard(
+            key=ModelKey(*(model.pop(name) for name in ("task", "field", "instrument"))),
+            architecture=self.architecture,
+            domain=self.domain,
+            contamination=self.contamination,
+            **model,
+            **dict(self.images),
+        )
+
+
+_ADDED_LATER = {"crop", "binning", "asymmetry"}
+"""Keys that cards need not have, so that those written before can be read."""
+
+
+def _unstated_keys(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """What a card leaves out that has a default in code: a card says everything."""
+    for name, table in {"architecture": Architecture, "contamination": ContaminationScale}.items():
+        stated = value_at(document, (name,))
+        for field in fields(table) if isinstance(stated, Mapping) else ():
+            if field.default is not MISSING and field.name not in {*stated, *_ADDED_LATER}:
+                yield Finding((name, field.name), "is missing.", f"Add {line(field.name, field.default)}.")
+
+
+_FILE = SettingsFile(TypeAdapter(_CardFile), ModelError, "docs/reference/models.md", across=(_unstated_keys,))
+
+
+def card_from_file(file: Path) -> ModelCard:
+    """Read a model's card.
+
+    Parameters
+    ----------
+    file
+        A ``card.toml``.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, is not TOML, or keys are missing, unknown, of the wrong type or impossible; all are reported at
+        once.
+    """
+    return _FILE.load(file.absolute(), str(file)).card()
 
 
 def card_from_toml(text: str, where: str) -> ModelCard:
@@ -107,19 +131,9 @@ def card_from_toml(text: str, where: str) -> ModelCard:
     Raises
     ------
     ModelError
-        If it is not TOML, or keys are missing, unknown, of the wrong type or impossible; all are reported at once.
+        As `card_from_file`.
     """
-    try:
-        tables = tomllib.loads(text)
-        file = _CardFile.model_validate_json(json.dumps(tables, default=str), strict=True)
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"{where}: not valid TOML: {error}. {_REMEDY}") from error
-    except ValidationError as error:
-        raise ModelError("\n".join(str(_problem(details, where)) for details in error.errors())) from error
-    try:
-        return _card(file)
-    except ValueError as error:
-        raise ModelError(f"{where}: {error}. {_REMEDY}") from error
+    return _FILE.check(_FILE.parse(text.encode(), where), Path(where), where).card()
 
 
 def card_to_toml(card: ModelCard) -> str:
@@ -137,61 +151,5 @@ def card_to_toml(card: ModelCard) -> str:
     tables = {"model": model, "images": images, "domain": asdict(card.domain), "architecture": asdict(card.architecture)}
     if card.contamination is not None:
         tables["contamination"] = asdict(card.contamination)
-    return "\n".join(["version = 1", *(_table(name, values) for name, values in tables.items())]) + "\n"
-
-
-def _card(file: _CardFile) -> ModelCard:
-    model = file.model
-    return ModelCard(
-        key=ModelKey(model.task, model.field, model.instrument),
-        also_for=model.also_for,
-        class_names=model.class_names,
-        origin=model.origin,
-        citation=model.citation,
-        weights_digest=model.weights_digest,
-        notes=model.notes,
-        architecture=Architecture(**file.architecture.model_dump()),
-        domain=Domain(**file.domain.model_dump()),
-        contamination=ContaminationScale(**file.contamination.model_dump()) if file.contamination is not None else None,
-        **file.images.model_dump(),
-    )
-
-
-def _problem(details: ErrorDetails, where: str) -> Problem:
-    *tables, key = [str(part) for part in details["loc"]]
-    place = f"{where}: {f'[{tables[0]}] ' if tables else ''}{' '.join([*tables[1:], key])}"
-    if details["type"] == "missing":
-        return Problem(place, "the key is missing.", _REMEDY)
-    if details["type"] == "extra_forbidden":
-        return Problem(place, f"unknown key.{_did_you_mean(key, tables)}", _REMEDY)
-    return Problem(place, f"found {details['input']!r}: {details['msg']}.", _REMEDY)
-
-
-def _did_you_mean(key: str, tables: list[str]) -> str:
-    known = _CardFile.model_fields
-    annotation = known[tables[0]].annotation if tables and tables[0] in known else _CardFile
-    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    names = kinds[0].model_fields if kinds else {}
-    close = get_close_matches(key, names, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _table(name: str, values: Mapping[str, Any]) -> str:
-    return "\n".join([f"\n[{name}]", *_lines(values)])
-
-
-def _lines(values: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{key} = {_value(value)}" for key, value in values.items() if value is not None)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Enum):
-        return _value(value.value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    stated = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    return tomlkit.dumps({"version": CARD_VERSION, **stated})

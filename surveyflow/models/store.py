@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from surveyflow.errors import ModelError, OutputError
-from surveyflow.models.cards import card_from_toml, card_to_toml
+from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, weight_shapes
 from surveyflow.sky.stretch import Stretch
@@ -141,8 +141,7 @@ def read_card(folder: Path) -> ModelCard:
     ModelError
         If there is no card, or it cannot be used; every problem is reported, by key.
     """
-    file = folder / CARD_FILE
-    return card_from_toml(_read(file).decode(errors="replace"), str(file))
+    return card_from_file(folder / CARD_FILE)
 
 
 def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:

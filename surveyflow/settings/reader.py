@@ -1,195 +1,209 @@
-"""How is a file of settings read, and all that is wrong with it told at once? For simulation and training files.
+"""The one reader of settings: every kind of TOML file becomes frozen values, or one error with every problem found.
 
-A file is a tree of tables, each a frozen pydantic model whose fields carry ``examples``; the messages are made from these.
+A kind of file is a `SettingsFile`: the type of what it holds, the class of its error, the page that describes it, and the checks
+that no table can make by itself. What is wrong is said in the same sentences whatever the kind (`surveyflow.settings.findings`)::
+
+    train.toml: [optimisation] epocs: is not a key that surveyflow knows. Did you mean `epochs`?
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, time
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from surveyflow.errors import Problem, WorkflowError
-from surveyflow.files.paths import absent, problem_of_file, split_extension
-from surveyflow.settings.toml_text import shown, toml_value
+from surveyflow.errors import InputError, Problem
+from surveyflow.settings.checks import FileContext
+from surveyflow.settings.findings import Finding, Location, Schema
+from surveyflow.settings.toml_documents import MOST_BYTES, MOST_LEVELS, Unreadable, read_bytes, to_document, to_text, too_deep
 
-_EXPECTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text in quotes",
-    "model_type": "a table",
-    "model_attributes_type": "a table",
-    "dict_type": "a table",
-}
-_FOLDER = "folder"
+MOST_REPORTED = 50
+"""Problems of a file that are reported one by one."""
+
+Values = TypeVar("Values")
+Document = Mapping[str, Any]
 
 
-class SettingsTable(BaseModel):
-    """A table of a file of settings: frozen, with no keys but its own, and no value of another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-_Table = TypeVar("_Table", bound=SettingsTable)
-
-
-def load_settings(path: str | Path, kind: type[_Table]) -> _Table:
-    """Read a file of settings.
+@dataclass(frozen=True, slots=True)
+class SettingsFile(Generic[Values]):
+    """A kind of file of settings.
 
     Parameters
     ----------
-    path
-        A TOML file; paths in it are relative to the folder that it lies in.
-    kind
+    form
         What the whole file is.
-
-    Returns
-    -------
-    Frozen, with absolute paths.
-
-    Raises
-    ------
-    WorkflowError
-        With every problem found.
+    error
+        What is raised, by its ``of``.
+    reference
+        The page that describes the file.
+    across
+        Checks of the raw document, so that other problems do not hide what they find. What stands at a place that they report,
+        or below it, is not reported again.
     """
-    file = Path(path).absolute()
-    document = _read_document(file)
-    try:
-        return kind.model_validate(document, context={_FOLDER: file.parent})
-    except ValidationError as error:
-        problems = [_problem(each, kind, file) for each in error.errors(include_url=False)]
-    raise WorkflowError(problems)
+
+    form: TypeAdapter[Values]
+    error: type[InputError]
+    reference: str
+    across: Sequence[Callable[[Document], Iterator[Finding]]] = ()
+
+    def load(self, file: Path, name: str) -> Values:
+        """Read and check a file.
+
+        Parameters
+        ----------
+        file
+            Its path, absolute; paths in it are relative to its folder.
+        name
+            What messages call it.
+
+        Raises
+        ------
+        InputError
+            The kind's own, with every problem found, in the order of the file.
+        """
+        return self.check(self.read(file, name), file, name)
+
+    def read(self, file: Path, name: str) -> dict[str, Any]:
+        """Read a file as it stands, unchecked.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, is too large or too deep, or is not TOML.
+        """
+        try:
+            return self.parse(read_bytes(file, MOST_BYTES), name)
+        except Unreadable as problem:
+            raise self.error.of([Problem(name, problem.what, problem.remedy)]) from problem
+
+    def parse(self, content: bytes, name: str) -> dict[str, Any]:
+        """Parse a file's content, unchecked.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        try:
+            document = to_document(to_text(content))
+            _check_depth(document)
+        except Unreadable as problem:
+            raise self.error.of([Problem(name, problem.what, problem.remedy)]) from problem
+        return document
+
+    def check(self, document: Document, file: Path, name: str, known: Sequence[Finding] = ()) -> Values:
+        """Turn a document into values.
+
+        Parameters
+        ----------
+        document
+            As `read` gives it.
+        file, name
+            As for `load`.
+        known
+            Problems that were found before.
+
+        Raises
+        ------
+        InputError
+            As `load`.
+        """
+        found = [*known, *(finding for check in self.across for finding in islice(check(document), MOST_REPORTED))]
+        odd = list(islice(_places_of_no_setting(document), MOST_REPORTED))
+        errors: list[ErrorDetails] = []
+        try:
+            values = self.form.validate_json(json.dumps(_plain(document)), context=FileContext(file))
+            if not found and not odd:
+                return values
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_input=False)
+        schema = Schema(self.form.json_schema(), document, self.reference)
+        found += [schema.unfit(location) for location in odd if schema.knows(location)]
+        raise self.error.of(_problems([*found, *_findings(errors, schema, document, found)], schema, document, name))
 
 
-def refuse(what: str, remedy: str) -> PydanticCustomError:
-    """What a check raises: what was found and expected, and what to do."""
-    return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": what, "remedy": remedy})
+def _findings(errors: list[ErrorDetails], schema: Schema, document: Document, told: Sequence[Finding]) -> list[Finding]:
+    """The first of pydantic's errors in words, but for those at a place that is reported already; the others are only counted."""
+    places = {finding.location for finding in told}
+    errors = [error for error in errors if not _is_below(schema.location(error), places)]
+    errors.sort(key=_Order(document).by(schema.location))
+    later = [Finding(schema.location(error), "", "") for error in errors[MOST_REPORTED:]]
+    return [*map(schema.finding, errors[:MOST_REPORTED]), *later]
 
 
-def _to_path(value: Any, info: ValidationInfo) -> Path:
-    if isinstance(value, Path):
-        return value
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise refuse(f"found {shown(value)}, expected a path.", "Write it as text in quotes.")
-    return Path(info.context[_FOLDER] / value) if info.context else Path(value)
+def _is_below(location: Location, places: set[Location]) -> bool:
+    return bool(places) and any(location[:depth] in places for depth in range(1, len(location) + 1))
 
 
-def _check_file(path: Path, info: ValidationInfo) -> Path:
-    if info.context and (problem := problem_of_file(split_extension(path)[0])):
-        raise refuse(*problem)
-    return path
+def _problems(found: Iterable[Finding], schema: Schema, document: Document, name: str) -> list[Problem]:
+    in_order = sorted(found, key=_Order(document).by(lambda finding: finding.location))
+    places = [f"{name}: {schema.heading(each.location)}".removesuffix(": ") for each in in_order[:MOST_REPORTED]]
+    problems = [Problem(place, each.what, each.remedy) for place, each in zip(places, in_order, strict=False)]
+    n_more = len(in_order) - MOST_REPORTED
+    return problems if n_more <= 0 else [*problems, Problem(name, f"has {n_more} more problems.", "Correct these first.")]
 
 
-def _check_present(path: Path, info: ValidationInfo) -> Path:
-    if info.context and not path.exists():
-        raise refuse(*absent(path))
-    return path
+_NOTHING: Document = {}
 
 
-def _to_pair(value: Any) -> Any:
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return tuple(value)
-    raise refuse(f"found {shown(value)}, expected two numbers, [low, high].", "Write such as [0.5, 1.5].")
+class _Order:
+    """Sorts as the file is ordered; a key that is missing comes at its table's end."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._numbers: dict[int, dict[str, int]] = {}
+
+    def by(self, location_of: Callable[[Any], Location]) -> Callable[[Any], list[int]]:
+        """The key to sort things by, each of which is at a location."""
+        return lambda thing: self._place(location_of(thing))
+
+    def _place(self, location: Location) -> list[int]:
+        place: list[int] = []
+        table: Document = self._document
+        for part in location:
+            if id(table) not in self._numbers:
+                self._numbers[id(table)] = {key: n for n, key in enumerate(table)}
+            numbers = self._numbers[id(table)]
+            place.append(part if isinstance(part, int) else numbers.get(part, len(numbers)))
+            value = table.get(part) if isinstance(part, str) else None
+            table = value if isinstance(value, dict) else _NOTHING
+        return place
 
 
-def _check_ordered(value: tuple[float, float]) -> tuple[float, float]:
-    low, high = value
-    if not -float("inf") < low <= high < float("inf"):
-        raise refuse(f"found [{low}, {high}], expected finite low <= high.", "Write the lower number first.")
-    return value
+def _check_depth(document: Document) -> None:
+    values: list[Any] = [document]
+    for _ in range(MOST_LEVELS):
+        inner = [value for value in values if isinstance(value, (dict, list))]
+        values = [item for value in inner for item in (value.values() if isinstance(value, dict) else value)]
+        if not values:
+            return
+    raise too_deep()
 
 
-def within(low: float, high: float) -> AfterValidator:
-    """A check that a number, or both of a range, lie between two, ends included."""
-
-    def check(value: Any) -> Any:
-        numbers = value if isinstance(value, tuple) else (value,)
-        if not all(low <= number <= high for number in numbers):
-            raise refuse(f"found {toml_value(value)}, expected no number outside {low:g} to {high:g}.", "Correct the value.")
-        return value
-
-    return AfterValidator(check)
+def _places_of_no_setting(value: Any, location: Location = ()) -> Iterator[Location]:
+    """Where dates, times and numbers stand that no setting is."""
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _places_of_no_setting(item, (*location, key))
+    elif _is_no_setting(value):
+        yield location
 
 
-AnyPath = Annotated[Path, BeforeValidator(_to_path)]
-"""A path, of something that need not exist."""
-FilePath = Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_file)]
-"""A file that can be read; ``image.fits[SCI]`` names an extension."""
-PresentPath = Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_present)]
-"""A file or folder that exists."""
-Range = Annotated[tuple[float, float], BeforeValidator(_to_pair), AfterValidator(_check_ordered)]
-"""Two finite numbers, the lower first."""
+def _is_no_setting(value: Any) -> bool:
+    return isinstance(value, (date, time)) or (isinstance(value, int) and value.bit_length() > 64)
 
 
-def _read_document(file: Path) -> dict[str, Any]:
-    if problem := problem_of_file(file):
-        raise WorkflowError([Problem(file.name, *problem)])
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        problem = f"is not a text in UTF-8 (byte {error.start}).", "Save it as plain text in UTF-8."
-    except tomllib.TOMLDecodeError as error:
-        problem = f"is not TOML: {error}.", "Correct that line; text stands in quotes, tables in [brackets]."
-    raise WorkflowError([Problem(file.name, *problem)])
-
-
-def _problem(error: ErrorDetails, kind: type[BaseModel], file: Path) -> Problem:
-    location = tuple(str(part) for part in error["loc"] if isinstance(part, str))
-    where = f"{file.name}: {_heading(location, kind)}".rstrip(": ")
-    match error["type"]:
-        case "surveyflow":
-            return Problem(where, error["ctx"]["what"], error["ctx"]["remedy"])
-        case "missing":
-            return Problem(where, "is missing.", f"Add {_example(location, kind)}.")
-        case "extra_forbidden":
-            return Problem(where, "is not a key that surveyflow knows.", _did_you_mean(location, kind))
-    expected = _EXPECTED.get(error["type"], error["msg"])
-    return Problem(where, f"found {shown(error['input'])}, expected {expected}.", f"Write such as {_example(location, kind)}.")
-
-
-def _heading(location: tuple[str, ...], kind: type[BaseModel]) -> str:
-    """``[simulation.recipe] merger_strength``: a place as it is looked for in the file."""
-    n_tables = sum(_table_at(location[: depth + 1], kind) is not None for depth in range(len(location)))
-    table = f"[{'.'.join(location[:n_tables])}]" if n_tables else ""
-    return f"{table} {'.'.join(location[n_tables:])}".strip()
-
-
-def _example(location: tuple[str, ...], kind: type[BaseModel]) -> str:
-    table = _table_at(location[:-1], kind)
-    if table is None or _table_at(location, kind) is not None or location[-1] not in table.model_fields:
-        return f"the table `[{'.'.join(location)}]`"
-    example = (table.model_fields[location[-1]].examples or ["..."])[0]
-    return f"`{location[-1]} = {toml_value(example)}`"
-
-
-def _did_you_mean(location: tuple[str, ...], kind: type[BaseModel]) -> str:
-    table = _table_at(location[:-1], kind)
-    known = list(table.model_fields) if table else []
-    close = get_close_matches(location[-1].lower(), known, n=1)
-    return f"Did you mean `{close[0]}`?" if close else f"Remove it; known here: {', '.join(known)}."
-
-
-def _table_at(location: tuple[str, ...], kind: type[BaseModel]) -> type[BaseModel] | None:
-    """The table at a place of the file; None where there is a value."""
-    for key in location:
-        field = kind.model_fields.get(key)
-        tables = [each for each in _types_in(field.annotation) if issubclass(each, BaseModel)] if field else []
-        if not tables:
-            return None
-        kind = tables[0]
-    return kind
-
-
-def _types_in(annotation: Any) -> list[type]:
-    """The classes that an annotation is made of: ``Table`` of ``Table | None``; none of a mapping's or a list's."""
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return [annotation]
-    if get_origin(annotation) in (dict, list, tuple, Mapping):
-        return []
-    return [found for part in get_args(annotation) for found in _types_in(part)]
+def _plain(value: Any) -> Any:
+    """A value as JSON may hold it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if _is_no_setting(value) else value

@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from surveyflow.settings.reader import AnyPath, FilePath, PresentPath, Range, SettingsTable, load_settings, refuse, within
+from surveyflow.errors import WorkflowError
+from surveyflow.settings.checks import AnyPath, FilePath, PresentPath, Range, SettingsTable, of_version, refuse, within
+from surveyflow.settings.reader import SettingsFile
 from surveyflow.simulation.galaxies import Recipe
 from surveyflow.simulation.headers import DEPTHS, INSTRUMENTS
 from surveyflow.simulation.observe import PSF_SIZE_PIX, Band, Depth
@@ -207,8 +209,11 @@ class Simulation(SettingsTable):
         What to simulate.
     """
 
-    version: Annotated[int, within(SIMULATION_VERSION, SIMULATION_VERSION)] = Field(examples=[SIMULATION_VERSION])
+    version: Annotated[int, of_version(SIMULATION_VERSION)] = Field(examples=[SIMULATION_VERSION])
     simulation: SimulationTable
+
+
+_FILE = SettingsFile(TypeAdapter(Simulation), WorkflowError, "docs/reference/simulation.md")
 
 
 def load_simulation(path: str | Path) -> SimulationTable:
@@ -228,4 +233,5 @@ def load_simulation(path: str | Path) -> SimulationTable:
     WorkflowError
         With every problem found.
     """
-    return load_settings(path, Simulation).simulation
+    file = Path(path).absolute()
+    return _FILE.load(file, file.name).simulation

@@ -6,13 +6,17 @@ holds every problem found. The same file serves ``train``, ``tune`` and ``evalua
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
-from surveyflow.settings.reader import AnyPath, Range, SettingsTable, load_settings, refuse, within
-from surveyflow.settings.toml_text import shown
+from surveyflow.errors import WorkflowError
+from surveyflow.settings.checks import AnyPath, Range, SettingsTable, of_version, refuse, within
+from surveyflow.settings.findings import Finding, shown, value_at
+from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
 from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture, ModelKey
@@ -21,25 +25,10 @@ from surveyflow.values.codes import POST_MERGER, STAR_FORMING, WeightsOrigin
 TRAINING_VERSION = 1
 
 
-def _to_tuple(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    raise refuse(f"found {shown(value)}, expected a list.", "Write such as [8, 16, 32].")
-
-
 def _to_list_of_paths(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def _to_stretch(value: Any) -> Any:
-    if isinstance(value, str) and value in set(Stretch):
-        return Stretch(value)
-    raise refuse(f"found {shown(value)}, expected one of {', '.join(Stretch)}.", "Name one of them.")
-
-
-Wholes = Annotated[tuple[Annotated[int, within(1, 4096)], ...], BeforeValidator(_to_tuple)]
-"""Whole numbers from 1."""
-Names = Annotated[tuple[str, ...], BeforeValidator(_to_tuple)]
 Folders = Annotated[tuple[AnyPath, ...], BeforeValidator(_to_list_of_paths)]
 """One folder, or a list of folders."""
 Chance = Annotated[float, within(0, 1)]
@@ -63,7 +52,7 @@ class ModelTable(SettingsTable):
     task: Literal["merger", "contamination"] = Field(examples=["merger"])
     field: str = Field(examples=["COSMOS"])
     instrument: str = Field(examples=["F814W"])
-    also_for: Names = Field(default=(), examples=[["EGS"]])
+    also_for: tuple[str, ...] = Field(default=(), examples=[["EGS"]])
     origin: Literal["simulated", "user"] = Field(examples=["simulated"])
     citation: str = Field(examples=["surveyflow's simulations"])
     notes: str = Field(default="", examples=["for tests"])
@@ -107,33 +96,30 @@ class DataTable(SettingsTable):
 class ImagesTable(SettingsTable):
     """``[images]``: how cutouts are prepared; see docs/reference/models.md."""
 
-    stretch: Annotated[Stretch, BeforeValidator(_to_stretch)] = Field(examples=["asinh_noise"])
+    stretch: Stretch = Field(examples=["asinh_noise"])
     softening: Annotated[float, within(1e-30, 1e30)] = Field(examples=[1.0])
 
 
-class ArchitectureTable(SettingsTable):
-    """``[architecture]``: the network's shape; the default is the published one."""
+_LARGEST = {"input_size": 1024, "binning": 64, "filters": 4096, "kernel_sizes": 4096, "dense": 4096, "dropout": 0.95}
+_NOT_SET_HERE = {
+    "n_outputs": "follows from the task in [model]",
+    "batch_norm_epsilon": "is the same for every network that is trained",
+}
 
-    input_size: Annotated[int, within(1, 1024)] = Field(default=128, examples=[128])
-    crop: Annotated[int, within(1, 1024)] | None = Field(default=None, examples=[96])
-    binning: Annotated[int, within(1, 64)] = Field(default=1, examples=[2])
-    asymmetry: bool = Field(default=False, examples=[True])
-    filters: Wholes = Field(default=(32, 64, 128), examples=[[8, 16, 32]])
-    kernel_sizes: Wholes = Field(default=(11, 9, 7), examples=[[7, 5, 3]])
-    dense: Wholes = Field(default=(128, 128), examples=[[128, 128]])
-    dropout: Annotated[float, within(0, 0.95)] = Field(default=0.5, examples=[0.5])
 
-    def architecture(self, n_outputs: int) -> Architecture:
-        """The network with so many outputs."""
-        return Architecture(**self.model_dump(), n_outputs=n_outputs)
+def _check_size(architecture: Architecture) -> Architecture:
+    for name, largest in _LARGEST.items():
+        value = getattr(architecture, name)
+        if (max(value) if isinstance(value, tuple) else value) > largest:
+            raise refuse(f"found {name} = {value}, expected no number above {largest}.", "Write a smaller number.")
+    return architecture
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        try:
-            self.architecture(1)
-        except ValueError as error:
-            raise refuse(f"describes no network: {error}.", "Correct the numbers.") from error
-        return self
+
+def _keys_not_set_here(document: Mapping[str, Any]) -> Iterator[Finding]:
+    table = value_at(document, ("architecture",))
+    for key, reason in _NOT_SET_HERE.items():
+        if isinstance(table, Mapping) and key in table:
+            yield Finding(("architecture", key), f"{reason}.", "Remove it.")
 
 
 class AugmentationTable(SettingsTable):
@@ -339,11 +325,11 @@ class Training(SettingsTable):
         Its tables.
     """
 
-    version: Annotated[int, within(TRAINING_VERSION, TRAINING_VERSION)] = Field(examples=[TRAINING_VERSION])
+    version: Annotated[int, of_version(TRAINING_VERSION)] = Field(examples=[TRAINING_VERSION])
     model: ModelTable
     data: DataTable
     images: ImagesTable
-    architecture: ArchitectureTable = ArchitectureTable()
+    architecture: Annotated[Architecture, AfterValidator(_check_size)] = Architecture()
     augmentation: AugmentationTable = AugmentationTable()
     optimisation: OptimisationTable
     contamination: ContaminationTable = ContaminationTable()
@@ -373,7 +359,20 @@ class Training(SettingsTable):
     @property
     def network(self) -> Architecture:
         """The network to train."""
-        return self.architecture.architecture(len(self.model.class_names))
+        return replace(self.architecture, n_outputs=len(self.model.class_names))
+
+    def learning_settings(self) -> dict[str, Any]:
+        """What decides how the network learns, but for its records, as JSON holds it."""
+        tables = {"images", "architecture", "augmentation", "optimisation", "contamination"}
+        return self.model_dump(mode="json", include=tables, exclude={"architecture": set(_NOT_SET_HERE)})
+
+    def document(self) -> dict[str, Any]:
+        """The file without its search, as TOML holds it, with every default written out."""
+        left_out: dict[str, Any] = {"tuning": True, "architecture": set(_NOT_SET_HERE)}
+        return self.model_dump(mode="json", exclude_none=True, exclude=left_out)
+
+
+_FILE = SettingsFile(TypeAdapter(Training), WorkflowError, "docs/reference/training.md", across=(_keys_not_set_here,))
 
 
 def load_training(path: str | Path) -> Training:
@@ -393,4 +392,5 @@ def load_training(path: str | Path) -> Training:
     WorkflowError
         With every problem found.
     """
-    return load_settings(path, Training)
+    file = Path(path).absolute()
+    return _FILE.load(file, file.name)

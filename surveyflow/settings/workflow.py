@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
-import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import tomlkit
+from pydantic import TypeAdapter
 
 from surveyflow.errors import Problem, WorkflowError
-from surveyflow.files.paths import problem_of_file
-from surveyflow.settings.toml_text import toml_text
+from surveyflow.settings.reader import SettingsFile
+from surveyflow.settings.toml_documents import Unreadable, read_bytes, to_text
 from surveyflow.settings.workflow_paths import resolve_paths
-from surveyflow.settings.workflow_problems import Finding, findings_across_tables, findings_of_tables, place_in
+from surveyflow.settings.workflow_problems import images_named_twice, overlapping_ranges, unknown_instruments
 from surveyflow.settings.workflow_tables import (
     ColumnMap,
     Discovery,
     FieldInputs,
-    FileContext,
     Models,
     MosaicSpec,
     Output,
@@ -61,6 +59,14 @@ __all__ = [
 ]
 
 
+_FILE = SettingsFile(
+    TypeAdapter(Workflow),
+    WorkflowError,
+    "docs/reference/workflow.md",
+    across=(overlapping_ranges, unknown_instruments, images_named_twice),
+)
+
+
 def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     """Read and check a workflow file, or the workflow that a published manifest holds.
 
@@ -85,9 +91,9 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     """
     file = Path(path).absolute()
     if is_manifest(file):
-        return _checked(_workflow_of_manifest(file, release), file, [])
+        return _FILE.check(_workflow_of_manifest(file, release), file, file.name)
     document, findings = resolve_paths(_with_release(read_document(file), release), file.parent)
-    return _checked(document, file, findings)
+    return _FILE.check(document, file, file.name, findings)
 
 
 def is_manifest(path: Path) -> bool:
@@ -104,7 +110,9 @@ def read_manifest_file(file: Path) -> dict[str, Any]:
         If it is no manifest of surveyflow's.
     """
     try:
-        manifest = json.loads(_read_text(file))
+        manifest = json.loads(to_text(read_bytes(file)))
+    except Unreadable as error:
+        raise WorkflowError([Problem(file.name, error.what, error.remedy)]) from error
     except json.JSONDecodeError as error:
         problem = f"is not JSON: {error}.", "Name a workflow file, or the manifest.json of a published revision."
         raise WorkflowError([Problem(file.name, *problem)]) from error
@@ -117,7 +125,7 @@ def read_manifest_file(file: Path) -> dict[str, Any]:
 
 def to_toml(workflow: Workflow) -> str:
     """The workflow as a TOML file with every default written out; its paths are absolute where the workflow was loaded."""
-    return toml_text(workflow.model_dump(mode="json", exclude_none=True))
+    return tomlkit.dumps(workflow.model_dump(mode="json", exclude_none=True))
 
 
 def read_document(file: Path) -> dict[str, Any]:
@@ -128,21 +136,7 @@ def read_document(file: Path) -> dict[str, Any]:
     WorkflowError
         If it cannot be read, or is not TOML.
     """
-    try:
-        return tomllib.loads(_read_text(file))
-    except tomllib.TOMLDecodeError as error:
-        problem = f"is not TOML: {error}.", "Correct that line; text stands in quotes, tables in [brackets]."
-    raise WorkflowError([Problem(file.name, *problem)])
-
-
-def _read_text(file: Path) -> str:
-    if problem := problem_of_file(file):
-        raise WorkflowError([Problem(file.name, *problem)])
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        problem = f"is not a text in UTF-8 (byte {error.start}).", "Save it as plain text in UTF-8."
-    raise WorkflowError([Problem(file.name, *problem)])
+    return _FILE.read(file, file.name)
 
 
 def _with_release(document: dict[str, Any], release: str | None) -> dict[str, Any]:
@@ -159,19 +153,4 @@ def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:
     publish = workflow.pop("publish", None)
     if isinstance(publish, dict) and publish.get("notify"):
         logger.warning("%s names a command to run once published, which is left out: only a workflow file starts commands.", file)
-    return workflow
-
-
-def _checked(document: dict[str, Any], file: Path, findings: Sequence[Finding]) -> Workflow:
-    """The document as values; ``findings`` are problems that are known already."""
-    told = {finding.location for finding in findings}
-    found = [*findings, *findings_across_tables(document)]
-    try:
-        workflow = Workflow.model_validate(document, context=FileContext(file))
-    except ValidationError as error:
-        of_tables = findings_of_tables(error.errors(include_url=False), document)
-        found += [finding for finding in of_tables if finding.location not in told]
-    if found:
-        in_order = sorted(found, key=lambda finding: place_in(document, finding.location))
-        raise WorkflowError([finding.problem(file) for finding in in_order])
     return workflow

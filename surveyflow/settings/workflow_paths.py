@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.files.paths import split_extension
-from surveyflow.settings.workflow_problems import IMAGE_ROLES, Finding, Location, table_at
+from surveyflow.settings.findings import Finding, Location, Refused
+from surveyflow.settings.workflow_problems import IMAGE_ROLES, table_at
 
 RELEASE = "{release}"
 
@@ -33,23 +34,8 @@ _TOKENS = re.compile(r"(\{release\}|\*+|\?|\[!?\]?[^\]]*\])")
 _RELEASE_NAME = r"(?P<release>[A-Za-z0-9][A-Za-z0-9._+-]{0,99}?)"
 
 
-class Unresolved(ValueError):
-    """A path names no file, or more than one.
-
-    Parameters
-    ----------
-    what
-        What was found and what was expected.
-    remedy
-        What to do about it.
-    """
-
-    def __init__(self, what: str, remedy: str) -> None:
-        self.what, self.remedy = what, remedy
-        super().__init__(what, remedy)
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.remedy}"
+class Unresolved(Refused):
+    """A path names no file, or more than one."""
 
 
 def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[Finding]]:

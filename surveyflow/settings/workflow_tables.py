@@ -1,6 +1,6 @@
 """What stands in a workflow file: its tables, keys and defaults, and what each value must be.
 
-Every value is checked by itself here, and every path in a file is looked up; ``workflow_problems`` tells in words what is wrong.
+Every value is checked by itself here, and every path in a file is looked up; ``workflow_problems`` compares the tables.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ import math
 import os
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
+from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
 from pydantic import model_validator as check_model
-from pydantic_core import PydanticCustomError
 
-from surveyflow.files.paths import absent, nearest_folder, problem_of_file, split_extension
-from surveyflow.settings.toml_text import shown
+from surveyflow.files.paths import absent, nearest_folder
+from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
+from surveyflow.settings.findings import shown
 from surveyflow.values.sampling import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
@@ -31,86 +30,37 @@ DEFAULT_QUIET_S = 60.0
 DEFAULT_WATCH_S = 1.0
 DEFAULT_NOTIFY_TIMEOUT_S = 60.0
 
-_CORRECT_IT = "Correct the value."
 
-
-@dataclass(frozen=True, slots=True)
-class FileContext:
-    """Tells the checks that they read a file, so that paths are resolved and looked up.
-
-    Parameters
-    ----------
-    workflow
-        The file, absolute.
-    """
-
-    workflow: Path
-
-    def resolve(self, path: str) -> Path:
-        """The path, relative to the file's folder, made absolute."""
-        return self.workflow.parent / path
-
-
-def _refuse(what: str, remedy: str) -> PydanticCustomError:
-    return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": what, "remedy": remedy})
-
-
-def _to_path(value: Any, info: ValidationInfo) -> Path:
-    if isinstance(value, Path):
-        return value
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise _refuse(f"found {shown(value)}, expected a path.", "Write it as text in quotes.")
-    return info.context.resolve(value) if info.context else Path(value)
-
-
-def _check_file(path: Path, info: ValidationInfo) -> Path:
-    if info.context and (problem := problem_of_file(split_extension(path)[0])):
-        raise _refuse(*problem)
-    return path
-
-
-def _check_store(path: Path, info: ValidationInfo) -> Path:
+def _check_store(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     if info.context and not os.path.lexists(path):
         what, remedy = absent(path)
-        raise _refuse(what, f"{remedy} `surveyflow models import` makes a store.")
+        raise refuse(what, f"{remedy} `surveyflow models import` makes a store.")
     if info.context and not path.is_dir():
-        raise _refuse(f"{path} is a file, expected the folder of a model store.", "Name the folder that holds the models.")
+        raise refuse(f"{path} is a file, expected the folder of a model store.", "Name the folder that holds the models.")
     return path
 
 
-def _check_output(path: Path, info: ValidationInfo) -> Path:
+def _check_output(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     if not info.context:
         return path
     present = path if os.path.lexists(path) else nearest_folder(path)
     if not present.is_dir():
-        raise _refuse(f"{present} is a file, so no folder can be made of {path}.", "Name another folder.")
+        raise refuse(f"{present} is a file, so no folder can be made of {path}.", "Name another folder.")
     if not os.access(present, os.W_OK | os.X_OK):
-        raise _refuse(f"{present} may not be written to.", "Name a folder of your own, or ask its owner for permission.")
+        raise refuse(f"{present} may not be written to.", "Name a folder of your own, or ask its owner for permission.")
     return path
-
-
-def _to_range(value: Any) -> Any:
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return tuple(value)
-    raise _refuse(f"found {shown(value)}, expected two redshifts, [low, high).", "Write such as [0.5, 1.5].")
 
 
 def _check_range(value: tuple[float, float]) -> tuple[float, float]:
     low, high = value
     if not (math.isfinite(low) and math.isfinite(high) and 0 <= low < high):
-        raise _refuse(f"found [{low}, {high}], expected finite 0 <= low < high.", "Write such as [0.5, 1.5].")
+        raise refuse(f"found [{low}, {high}], expected finite 0 <= low < high.", "Write such as [0.5, 1.5].")
     return value
-
-
-def _check_version(version: int) -> int:
-    if version != WORKFLOW_VERSION:
-        raise _refuse(f"found {version}, expected {WORKFLOW_VERSION}.", "Write `version = 1`, or use the surveyflow it is for.")
-    return version
 
 
 def _check_release(name: str) -> str:
     if problem := problem_of_release(name):
-        raise _refuse(*problem)
+        raise refuse(*problem)
     return name
 
 
@@ -129,7 +79,7 @@ def problem_of_release(name: str) -> tuple[str, str] | None:
 
 def _check_part_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}", name) or name == "sources":
-        raise _refuse(
+        raise refuse(
             f"the name {shown(name)} cannot be part of a path: expected up to 64 letters, digits, '_', '+' and '-', "
             "beginning with a letter or digit, and not 'sources'.",
             "Rename it, such as GOODS_S.",
@@ -137,51 +87,30 @@ def _check_part_name(name: str) -> str:
     return name
 
 
-def _check_text(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise _refuse(f"found {shown(text)}, expected a text of one line that is not blank.", _CORRECT_IT)
-    return text
-
-
 def _check_command(command: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise _refuse(f"{shown(command)} is no command line: {error}.", "Close every quote.") from error
+        raise refuse(f"{shown(command)} is no command line: {error}.", "Close every quote.") from error
     if not words:
-        raise _refuse(f"found {shown(command)}, expected a command line.", "Name a program, or leave the key out.")
+        raise refuse(f"found {shown(command)}, expected a command line.", "Name a program, or leave the key out.")
     return command
-
-
-def _within(low: float, high: float) -> AfterValidator:
-    def check(value: float) -> float:
-        if not low <= value <= high:
-            raise _refuse(f"found {value}, expected a number from {low} to {high}.", _CORRECT_IT)
-        return value
-
-    return AfterValidator(check)
 
 
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
     if not table:
-        raise _refuse("the table is empty.", "Add at least one entry.")
+        raise refuse("the table is empty.", "Add at least one entry.")
     return table
 
 
-_Text = Annotated[str, AfterValidator(_check_text)]
-_FilePath = Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_file)]
 _PartName = Annotated[str, AfterValidator(_check_part_name)]
-_Range = Annotated[tuple[float, float], BeforeValidator(_to_range), AfterValidator(_check_range)]
+_Redshifts = Annotated[Pair, AfterValidator(_check_range)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+_SomeTable = TypeVar("_SomeTable", bound=SettingsTable)
 
 
-_SomeTable = TypeVar("_SomeTable", bound=_Table)
-
-
-class Survey(_Table):
+class Survey(SettingsTable):
     """``[survey]``: what the catalog is called.
 
     Parameters
@@ -192,11 +121,11 @@ class Survey(_Table):
         Name of the release; its revisions are published as ``<release>-r1``, ``<release>-r2``, ... A folder's name.
     """
 
-    name: _Text = Field(examples=["candels"])
+    name: Line = Field(examples=["candels"])
     release: Annotated[str, AfterValidator(_check_release)] = Field(examples=["v1.0"])
 
 
-class Output(_Table):
+class Output(SettingsTable):
     """``[output]``: where results are kept.
 
     Parameters
@@ -205,10 +134,10 @@ class Output(_Table):
         Folder, made by the run where it does not exist.
     """
 
-    root: Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_output)] = Field(examples=["catalog"])
+    root: Annotated[AnyPath, AfterValidator(_check_output)] = Field(examples=["catalog"])
 
 
-class Models(_Table):
+class Models(SettingsTable):
     """``[models]``: which networks.
 
     Parameters
@@ -217,10 +146,10 @@ class Models(_Table):
         Folder of models, ``STORE/<task>/<instrument>/<FIELD>/``.
     """
 
-    store: Annotated[Path, BeforeValidator(_to_path), AfterValidator(_check_store)] = Field(examples=["models"])
+    store: Annotated[AnyPath, AfterValidator(_check_store)] = Field(examples=["models"])
 
 
-class Sampling(_Table):
+class Sampling(SettingsTable):
     """``[sampling]``: how each galaxy's distribution is drawn.
 
     Parameters
@@ -234,8 +163,8 @@ class Sampling(_Table):
         Whether every draw of p_pm is written, too. False, unless given.
     """
 
-    draws: Annotated[int, _within(1, 65_535)] = Field(default=DEFAULT_DRAWS, examples=[1000])
-    seed: Annotated[int, _within(0, 2**32 - 1)] = Field(examples=[20220523])
+    draws: Annotated[int, within(1, 65_535)] = Field(default=DEFAULT_DRAWS, examples=[1000])
+    seed: Annotated[int, within(0, 2**32 - 1)] = Field(examples=[20220523])
     keep_draws: bool = Field(default=False, examples=[False])
 
     def settings(self) -> SamplingSettings:
@@ -243,7 +172,7 @@ class Sampling(_Table):
         return SamplingSettings(n_draws=self.draws, seed=self.seed, keep_draws=self.keep_draws)
 
 
-class Quality(_Table):
+class Quality(SettingsTable):
     """``[quality]``: what is good enough to be measured.
 
     Parameters
@@ -252,10 +181,10 @@ class Quality(_Table):
         Fraction of a cutout's pixels that must hold data, 0 to 1; a source below it is ``bad_pixels``. 0.5, unless given.
     """
 
-    min_valid_fraction: Annotated[float, _within(0.0, 1.0)] = Field(default=DEFAULT_MIN_VALID_FRACTION, examples=[0.5])
+    min_valid_fraction: Annotated[float, within(0.0, 1.0)] = Field(default=DEFAULT_MIN_VALID_FRACTION, examples=[0.5])
 
 
-class Tiling(_Table):
+class Tiling(SettingsTable):
     """``[tiling]``: how mosaics are parted into work units.
 
     Parameters
@@ -264,10 +193,10 @@ class Tiling(_Table):
         Side of a tile's core, pixels, at least 256. 4096, unless given: a window of 71 MB with as much again for its weights.
     """
 
-    core_size: Annotated[int, _within(SMALLEST_CORE_SIZE, 2**31 - 1)] = Field(default=DEFAULT_CORE_SIZE, examples=[4096])
+    core_size: Annotated[int, within(SMALLEST_CORE_SIZE, 2**31 - 1)] = Field(default=DEFAULT_CORE_SIZE, examples=[4096])
 
 
-class Discovery(_Table):
+class Discovery(SettingsTable):
     """``[discovery]``: when the files of a release count as complete; heeded by ``--release latest`` alone.
 
     Parameters
@@ -280,12 +209,12 @@ class Discovery(_Table):
         Whether the DATASUM and CHECKSUM of FITS files, where present, are compared with their content. True, unless given.
     """
 
-    quiet_s: Annotated[float, _within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
-    watch_s: Annotated[float, _within(0.0, 600.0)] = Field(default=DEFAULT_WATCH_S, examples=[DEFAULT_WATCH_S])
+    quiet_s: Annotated[float, within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
+    watch_s: Annotated[float, within(0.0, 600.0)] = Field(default=DEFAULT_WATCH_S, examples=[DEFAULT_WATCH_S])
     checksums: bool = Field(default=True, examples=[True])
 
 
-class Publish(_Table):
+class Publish(SettingsTable):
     """``[publish]``: what happens when a revision has been published.
 
     Parameters
@@ -297,7 +226,7 @@ class Publish(_Table):
     """
 
     notify: Annotated[str, AfterValidator(_check_command)] | None = Field(default=None, examples=["mail-the-team v1"])
-    notify_timeout_s: Annotated[float, _within(0.1, 86_400.0)] = Field(
+    notify_timeout_s: Annotated[float, within(0.1, 86_400.0)] = Field(
         default=DEFAULT_NOTIFY_TIMEOUT_S, examples=[DEFAULT_NOTIFY_TIMEOUT_S]
     )
 
@@ -305,16 +234,16 @@ class Publish(_Table):
 def _with_source_columns(table: type[_SomeTable]) -> type[_SomeTable]:
     """Add a key for each column that is read from source lists; those of optional columns default to None."""
     keys: dict[str, Any] = {
-        column.key: (_Text, Field(examples=[column.example]))
+        column.key: (Line, Field(examples=[column.example]))
         if column.required
-        else (_Text | None, Field(default=None, examples=[column.example]))
+        else (Line | None, Field(default=None, examples=[column.example]))
         for column in SOURCE_COLUMNS.values()
     }
     return create_model(table.__name__, __base__=table, __module__=table.__module__, __doc__=table.__doc__, **keys)
 
 
 @_with_source_columns
-class ColumnMap(_Table):
+class ColumnMap(SettingsTable):
     """``columns``: what the source list calls the columns that are needed; names are case-sensitive.
 
     Its keys are those of `SOURCE_COLUMNS`: ``id``, ``ra``, ``dec`` and ``redshift``, which may be left out.
@@ -329,11 +258,11 @@ class ColumnMap(_Table):
     def _check_each_column_is_used_once(self) -> Self:
         names = list(self.named().values())
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise _refuse(f"the column {', '.join(repeated)} is named more than once.", "Name a column of its own for each.")
+            raise refuse(f"the column {', '.join(repeated)} is named more than once.", "Name a column of its own for each.")
         return self
 
 
-class SourceListSpec(_Table):
+class SourceListSpec(SettingsTable):
     """``[fields.<FIELD>.sources]``: the list of a field's sources.
 
     Parameters
@@ -344,11 +273,11 @@ class SourceListSpec(_Table):
         Which of its columns are needed.
     """
 
-    path: _FilePath = Field(examples=["cosmos_sources.fits"])
-    columns: ColumnMap = Field(examples=[{column.key: column.example for column in SOURCE_COLUMNS.values()}])
+    path: FilePath = Field(examples=["cosmos_sources.fits"])
+    columns: ColumnMap
 
 
-class MosaicSpec(_Table):
+class MosaicSpec(SettingsTable):
     """``[fields.<FIELD>.<INSTRUMENT>]``: the mosaic of a field in one instrument.
 
     Parameters
@@ -361,12 +290,12 @@ class MosaicSpec(_Table):
         Unit of the image's pixels, for images without BUNIT: ``electron/s``.
     """
 
-    science: _FilePath = Field(examples=["cosmos_f814w_sci.fits"])
-    weight: _FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
-    unit: Annotated[str, AfterValidator(_check_text)] | None = Field(default=None, examples=["electron/s"])
+    science: FilePath = Field(examples=["cosmos_f814w_sci.fits"])
+    weight: FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    unit: Line | None = Field(default=None, examples=["electron/s"])
 
 
-class FieldInputs(_Table):
+class FieldInputs(SettingsTable):
     """``[fields.<FIELD>]``: a source list, and a mosaic for each instrument that saw the field.
 
     Parameters
@@ -380,7 +309,7 @@ class FieldInputs(_Table):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, MosaicSpec]
 
-    sources: SourceListSpec = Field(examples=[{"path": "cosmos_sources.fits", "columns": {"id": "ID", "ra": "RA", "dec": "DEC"}}])
+    sources: SourceListSpec
 
     @property
     def mosaics(self) -> dict[str, MosaicSpec]:
@@ -390,11 +319,11 @@ class FieldInputs(_Table):
     @check_model(mode="after")
     def _check_there_is_a_mosaic(self) -> Self:
         if not self.__pydantic_extra__:
-            raise _refuse("the field has no mosaic.", "Add a table for an instrument, with `science = ...`.")
+            raise refuse("the field has no mosaic.", "Add a table for an instrument, with `science = ...`.")
         return self
 
 
-class Workflow(_Table):
+class Workflow(SettingsTable):
     """A whole workflow; ``docs/reference/workflow.md`` describes the file.
 
     Parameters
@@ -409,23 +338,23 @@ class Workflow(_Table):
         The inputs of each field, by its name.
     """
 
-    version: Annotated[int, AfterValidator(_check_version)] = Field(examples=[WORKFLOW_VERSION])
-    survey: Survey = Field(examples=[{"name": "candels", "release": "v1.0"}])
-    output: Output = Field(examples=[{"root": "catalog"}])
-    models: Models = Field(examples=[{"store": "models"}])
-    sampling: Sampling = Field(examples=[{"seed": 20220523}])
-    routing: Annotated[dict[_PartName, _Range], AfterValidator(_not_empty)] = Field(examples=[{"F814W": [0.5, 1.5]}])
-    quality: Quality = Field(default=Quality(), examples=[{"min_valid_fraction": DEFAULT_MIN_VALID_FRACTION}])
-    tiling: Tiling = Field(default=Tiling(), examples=[{"core_size": DEFAULT_CORE_SIZE}])
-    discovery: Discovery = Field(default=Discovery(), examples=[{"quiet_s": DEFAULT_QUIET_S}])
-    publish: Publish = Field(default=Publish(), examples=[{"notify": "mail-the-team v1"}])
-    fields: Annotated[dict[_PartName, FieldInputs], AfterValidator(_not_empty)] = Field(examples=[{"COSMOS": "..."}])
+    version: Annotated[int, of_version(WORKFLOW_VERSION)] = Field(examples=[WORKFLOW_VERSION])
+    survey: Survey
+    output: Output
+    models: Models
+    sampling: Sampling
+    routing: Annotated[dict[_PartName, _Redshifts], AfterValidator(_not_empty)]
+    quality: Quality = Quality()
+    tiling: Tiling = Tiling()
+    discovery: Discovery = Discovery()
+    publish: Publish = Publish()
+    fields: Annotated[dict[_PartName, FieldInputs], AfterValidator(_not_empty)]
 
     _path: Path = PrivateAttr(default=Path())
 
     def model_post_init(self, context: Any, /) -> None:
         if isinstance(context, FileContext):
-            self._path = context.workflow
+            self._path = context.file
 
     @property
     def path(self) -> Path:

@@ -50,31 +50,44 @@ def changed(old, new):
     return toml.replace(old, new)
 
 
+PAGE = r".*docs/reference/models\.md"
+
+
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        (changed("[images]", "[images"), r"card\.toml: not valid TOML: .*line"),
-        (changed("version = 1", "version = 2"), r"card\.toml: version: found 2: .*1"),
-        (changed("softening = 1.0\n", ""), r"card\.toml: \[images\] softening: the key is missing\."),
-        (changed("stretch =", "strech ="), r"\[images\] strech: unknown key\. Did you mean 'stretch'\?"),
-        (changed("[domain]", "[domian]"), r"card\.toml: domian: unknown key\. Did you mean 'domain'\?"),
-        (changed('"asinh_minmax"', '"sqrt"'), r"\[images\] stretch: found 'sqrt': .*'asinh_minmax'"),
-        (changed("scale_arcsec = 0.03", 'scale_arcsec = "0.03"'), r"\[images\] pixel_scale_arcsec: found '0\.03': .*number"),
-        (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), r"card\.toml: pixel_scale_arcsec must be positive"),
-        (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), r"pixel_scale_arcsec must be positive"),
-        (changed("[0.5, 1.5]", "[1.5, 0.5]"), r"redshift_range must be \[low, high\)"),
-        (changed("[0.5, 1.5]", "[0.5]"), r"\[images\] redshift_range 1: the key is missing"),
-        (changed('field = "EGS"', 'field = "../EGS"'), r"\[model\] field: found '\.\./EGS'"),
-        (changed('"class_1"', '"class_0"'), r"must name each of the 2 outputs once"),
-        (changed("n_outputs = 2", "n_outputs = 3"), r"must name each of the 3 outputs once"),
-        (changed("kernel_sizes = [5, 3, 3]", "kernel_sizes = [4, 3, 3]"), r"kernel sizes must be odd"),
-        (changed("input_size = 48", "input_size = 20"), r"too small for kernels"),
-        (changed("0123456789abcdef" * 4, "0123"), r"\[model\] weights_digest: found '0123'"),
-        (changed("version = 1", "version = 2024-01-01"), r"version: found '2024-01-01'"),
+        (changed("[images]", "[images"), r"card\.toml: is not TOML: .*line.*Correct that line"),
+        (changed("version = 1", "version = 2"), r"card\.toml: version: found 2, expected 1\. Write `version = 1`"),
+        (changed("softening = 1.0\n", ""), r"card\.toml: \[images\] softening: is missing\. Add `softening = 1\.0`"),
+        (changed("dropout = 0.5\n", ""), r"card\.toml: \[architecture\] dropout: is missing\. Add `dropout = 0\.5`"),
+        (changed("stretch =", "strech ="), r"\[images\] strech: is not a key that surveyflow knows\. Did you mean `stretch`\?"),
+        (changed("[domain]", "[domian]"), r"card\.toml: \[domian\]: is not a table that .*\. Did you mean `domain`\?"),
+        (
+            changed('"asinh_minmax"', '"sqrt"'),
+            r"\[images\] stretch: found the text 'sqrt', expected one of asinh_minmax, .*Write",
+        ),
+        (
+            changed("scale_arcsec = 0.03", 'scale_arcsec = "0.03"'),
+            r"\[images\] pixel_scale_arcsec: found .* '0\.03', .*number.*Write",
+        ),
+        (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), rf"card\.toml: pixel_scale_arcsec must be positive{PAGE}"),
+        (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), rf"pixel_scale_arcsec must be positive{PAGE}"),
+        (changed("[0.5, 1.5]", "[1.5, 0.5]"), rf"redshift_range must be \[low, high\){PAGE}"),
+        (changed("[0.5, 1.5]", "[0.5]"), r"\[images\] redshift_range: found the list \[0\.5\], expected two numbers.*Write"),
+        (changed('field = "EGS"', 'field = "../EGS"'), r"\[model\] field: found the text '\.\./EGS', expected a name of .*Write"),
+        (changed('"class_1"', '"class_0"'), rf"must name each of the 2 outputs once{PAGE}"),
+        (changed("n_outputs = 2", "n_outputs = 3"), rf"must name each of the 3 outputs once{PAGE}"),
+        (changed("kernel_sizes = [5, 3, 3]", "kernel_sizes = [4, 3, 3]"), rf"\[architecture\]: kernel sizes must be odd{PAGE}"),
+        (changed("input_size = 48", "input_size = 20"), rf"\[architecture\]: .*too small for kernels{PAGE}"),
+        (
+            changed("0123456789abcdef" * 4, "0123"),
+            rf"\[model\] weights_digest: found the text '0123', .*64 digits{PAGE}",
+        ),
+        (changed("version = 1", "version = 2024-01-01"), r"version: found the date 2024-01-01, expected a whole number\. Write"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(toml, message):
-    with pytest.raises(ModelError, match=f"(?s){message}.*docs/reference/models.md"):
+    with pytest.raises(ModelError, match=f"(?s){message}"):
         card_from_toml(toml, "card.toml")
 
 
@@ -84,16 +97,16 @@ SCALE = ContaminationScale("sky_sigma", flux_range=8.0)
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("flux_range =", "flux_rnage =", r"\[contamination\] flux_rnage: unknown key\. Did you mean 'flux_range'\?"),
-        ("scatter_limit = 0.5\n", "", r"\[contamination\] scatter_limit: the key is missing"),
-        ('"sky_sigma"', '"two_sigma"', r"truth must be one of sky_sigma, self_sigma, not 'two_sigma'"),
-        ("flux_range = 8.0", "flux_range = -8.0", r"flux_range must lie in \(0, 50\]"),
+        ("flux_range =", "flux_rnage =", r"\[contamination\] flux_rnage: is not a key .*\. Did you mean `flux_range`\?"),
+        ("scatter_limit = 0.5\n", "", r"\[contamination\] scatter_limit: is missing\. Add `scatter_limit = 0\.5`"),
+        ('"sky_sigma"', '"two_sigma"', rf"truth must be one of sky_sigma, self_sigma, not 'two_sigma'{PAGE}"),
+        ("flux_range = 8.0", "flux_range = -8.0", rf"flux_range must lie in \(0, 50\]{PAGE}"),
     ],
 )
 def test_what_is_wrong_with_the_scale_of_contamination_is_named(old, new, message):
     toml = card_to_toml(card(contamination=SCALE))
     assert old in toml
-    with pytest.raises(ModelError, match=f"(?s){message}.*docs/reference/models.md"):
+    with pytest.raises(ModelError, match=f"(?s){message}"):
         card_from_toml(toml.replace(old, new), "card.toml")
 
 
@@ -107,7 +120,7 @@ def test_all_problems_are_reported_at_once():
     with pytest.raises(ModelError) as caught:
         card_from_toml(toml, "card.toml")
     assert len(str(caught.value).splitlines()) == 4
-    assert re.findall(r"\] (\w+):", str(caught.value)) == ["band", "stretch", "softening", "bnad"]
+    assert re.findall(r"\] (\w+):", str(caught.value)) == ["bnad", "stretch", "band", "softening"]
 
 
 def test_the_reference_names_every_key():

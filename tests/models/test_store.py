@@ -121,12 +121,15 @@ def test_damaged_weights_are_refused(store):
         store.weights(KEY)
 
 
-@pytest.mark.parametrize("name", ["card.toml", "weights.safetensors"])
-def test_a_missing_file_is_named(store, name):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("card.toml", "does not exist; the nearest folder that does is"), ("weights.safetensors", r"cannot be read \(No such file")],
+)
+def test_a_missing_file_is_named(store, name, what):
     write_small_model(store.path)
     folder = store.folder(KEY)
     (folder / name).unlink()
-    with pytest.raises(ModelError, match=rf"{name}: cannot be read \(No such file"):
+    with pytest.raises(ModelError, match=f"{name}: {what}"):
         read_weights(folder, read_card(folder))
 
 

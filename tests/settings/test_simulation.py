@@ -65,7 +65,7 @@ SETS = ("train", "validation", "test")
     ("change", "told"),
     [
         (("seed = 1", "sed = 1"), ["[simulation] seed: is missing. Add `seed = 20220523`", "sed: is not a key", "mean `seed`?"]),
-        (("n = 10", "n = 0"), ["[simulation] n: found 0, expected no number outside 1 to 1e+08"]),
+        (("n = 10", "n = 0"), ["[simulation] n: found 0, expected a number from 1 to 100000000."]),
         (("n = 10", 'n = "10"'), ["[simulation] n: found the text '10', expected a whole number. Write such as `n = 60000`."]),
         (("n = 10", "n = 10\nsize = 64"), ["size: found 64"]),
         (('"F814W"', '"F606W"'), ["[simulation] instrument: found the text 'F606W'", "Write such as `instrument"]),

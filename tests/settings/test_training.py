@@ -44,9 +44,15 @@ def test_several_sets_of_records_may_be_named(tmp_path):
     ("found", "instead", "message"),
     [
         ("epochs = 3", "epocs = 3", r"\[optimisation\] epocs: is not a key that surveyflow knows. Did you mean `epochs`"),
-        ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs: found 0, expected no number outside 1"),
+        ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs: found 0, expected a number from 1 to"),
         ('"asinh_noise"', '"log"', r"expected one of asinh_minmax, .*asinh_noise"),
-        ("kernel_sizes = [3]", "kernel_sizes = [4]", r"\[architecture\]: describes no network: kernel sizes must be odd"),
+        ("kernel_sizes = [3]", "kernel_sizes = [4]", r"\[architecture\]: kernel sizes must be odd"),
+        (
+            "filters = [4]",
+            "filters = [4]\nn_outputs = 2",
+            r"\[architecture\] n_outputs: follows from the task in",
+        ),
+        ("filters = [4]", "filters = [5000]", r"\[architecture\]: found filters = \(5000,\), expected no number above 4096"),
         ("filters = [4]", "filters = 4", r"\[architecture\] filters: found 4, expected a list"),
         ("seed = 5", "seed = 5\nxla = true", r"exclude each other. State `deterministic = false`"),
         ('origin = "simulated"', 'origin = "ferreira2022"', r"\[model\] origin"),
@@ -81,7 +87,7 @@ def test_a_search_and_a_judgement_may_stand_in_the_same_file(tmp_path):
     [
         (TUNING, 'folder = "search"\n', "", r"\[tuning\] folder: is missing"),
         (TUNING, "epochs = 2", "epoch = 2", r"\[tuning\] epoch: is not a key that surveyflow knows. Did you mean `epochs`"),
-        (TUNING, "seed = 5", "seed = -1", r"\[tuning\] seed: found -1, expected no number outside 0"),
+        (TUNING, "seed = 5", "seed = -1", r"\[tuning\] seed: found -1, expected a number from 0 to"),
         (TUNING, "seed = 5", 'seed = 5\nobjective = "r2"', r"\[tuning\].*r2"),
         (
             TUNING,
@@ -98,7 +104,7 @@ def test_a_search_and_a_judgement_may_stand_in_the_same_file(tmp_path):
         (TUNING, "seed = 5", "seed = 5\n[tuning.space]\ndropout = [0.6, 0.1]", r"\[tuning.space\] dropout: found \[0.6, 0.1\]"),
         (EVALUATION, 'report = "report"\n', "", r"\[evaluation\] report: is missing"),
         (EVALUATION, 'test = "test"', "test = 5", r"\[evaluation\] test: found 5"),
-        (EVALUATION, 'test = "test"', 'test = "test"\ndraws = 0', r"\[evaluation\] draws: found 0, expected no number outside 1"),
+        (EVALUATION, 'test = "test"', 'test = "test"\ndraws = 0', r"\[evaluation\] draws: found 0, expected a number from 1 to"),
         (EVALUATION, 'test = "test"', 'test = "test"\nbaseline_stamps = 5', r"\[evaluation\] baseline_stamps: found 5"),
     ],
 )

@@ -159,8 +159,8 @@ BROKEN = [
     ("[0.5, 1.5]", "[-0.5, 1.5]", ["[routing] F814W:", "0 <= low"]),
     ("[0.5, 1.5]", "[0.5, inf]", ["[routing] F814W:", "finite"]),
     ("[0.5, 1.5]", "[nan, 1.5]", ["[routing] F814W:", "finite"]),
-    ("[0.5, 1.5]", "[0.5, 1.5, 2.0]", ["[routing] F814W:", "expected two redshifts"]),
-    ("[0.5, 1.5]", "0.5", ["[routing] F814W:", "found 0.5, expected two redshifts", "[0.5, 1.5]"]),
+    ("[0.5, 1.5]", "[0.5, 1.5, 2.0]", ["[routing] F814W:", "expected two numbers, [low, high]"]),
+    ("[0.5, 1.5]", "0.5", ["[routing] F814W:", "found 0.5, expected two numbers, [low, high]", "[0.5, 1.5]"]),
     ("[0.5, 1.5]", '["0.5", 1.5]', ["[routing] F814W:", "found the text '0.5', expected a number"]),
     ("[0.5, 1.5]", "[0.5, 1.6]", ["[routing] F125W_F160W:", "overlaps F814W [0.5, 1.6]"]),
     ('release = "v1.0"', 'release = "v1/0"', ["[survey] release:", "cannot name a folder"]),
@@ -176,15 +176,15 @@ BROKEN = [
     (
         "[fields.EGS.F814W]",
         "[fields.EGS.F841W]",
-        ["[fields.EGS.F841W]:", "not an instrument of [routing]", "Did you mean F814W?"],
+        ["[fields.EGS.F841W]:", "not an instrument of [routing]", "Did you mean `F814W`?"],
     ),
-    ("[fields.EGS.sources]", "[fields.EGS.source]", ["[fields.EGS.source]:", "Did you mean sources?"]),
+    ("[fields.EGS.sources]", "[fields.EGS.source]", ["[fields.EGS.source]:", "Did you mean `sources`?"]),
     ('science = "egs_sci.fits"', 'scienec = "egs_sci.fits"', ["[fields.EGS.F814W] scienec:", "Did you mean `science`?"]),
     ('[fields.EGS.F814W]\nscience = "egs_sci.fits"\n', "", ["[fields.EGS]:", "the field has no mosaic"]),
-    ('id = "NUMBER"', 'ID = "NUMBER"', ["[fields.EGS.sources] columns.ID:", "Did you mean `id`?"]),
-    ('id = "NUMBER", ', "", ["[fields.EGS.sources] columns.id: is missing.", 'Add `id = "ID"`']),
-    ('id = "NUMBER"', "id = 1", ["[fields.EGS.sources] columns.id:", "found 1, expected text in quotes"]),
-    ('ra = "ALPHA_J2000"', 'ra = "DELTA_J2000"', ["[fields.EGS.sources] columns:", "DELTA_J2000 is named more than once"]),
+    ('id = "NUMBER"', 'ID = "NUMBER"', ["[fields.EGS.sources.columns] ID:", "Did you mean `id`?"]),
+    ('id = "NUMBER", ', "", ["[fields.EGS.sources.columns] id: is missing.", 'Add `id = "ID"`']),
+    ('id = "NUMBER"', "id = 1", ["[fields.EGS.sources.columns] id:", "found 1, expected text in quotes"]),
+    ('ra = "ALPHA_J2000"', 'ra = "DELTA_J2000"', ["[fields.EGS.sources.columns]:", "DELTA_J2000 is named more than once"]),
     ('path = "egs.cat"', 'path = "egs.cta"', ["[fields.EGS.sources] path:", "egs.cta does not exist", "Did you mean egs.cat"]),
     ('path = "egs.cat"', 'path = "no/such/egs.cat"', ["[fields.EGS.sources] path:", "the nearest folder that does is"]),
     ('path = "egs.cat"', 'path = "models"', ["[fields.EGS.sources] path:", "models is a folder, not a file"]),
@@ -284,7 +284,7 @@ def test_what_is_not_a_workflow_is_told_with_its_line(world, content, words):
 
 def test_a_workflow_that_is_not_there_is_told_with_similar_names(world):
     (world / "candels.toml").write_text(HEALTHY)
-    with pytest.raises(WorkflowError, match=r"candel\.toml does not exist.*Did you mean candels\.toml\?"):
+    with pytest.raises(WorkflowError, match=r"candel\.toml: does not exist.*Did you mean candels\.toml\?"):
         load_workflow(world / "candel.toml")
     with pytest.raises(WorkflowError, match="is a folder, not a file"):
         load_workflow(world)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+import tomlkit
 import yaml
 
 from surveyflow.errors import ProfileError
@@ -22,7 +23,6 @@ from surveyflow.execution.jobs import JOBS_AT_A_TIME, listed
 from surveyflow.execution.limits import UNPROFILED
 from surveyflow.execution.routing import declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
-from surveyflow.settings.toml_text import toml_text
 from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.kubernetes.settings import KubernetesSettings, PodPool, Resources
@@ -167,7 +167,7 @@ def _metadata(profile: KubernetesSettings, name: str) -> Manifest:
 
 def _driver_profile(profile: KubernetesSettings, command: RunCommand, name: str) -> Manifest:
     """The driver's profile: it connects to the scheduler's service by kind ``address``."""
-    text = toml_text(
+    text = tomlkit.dumps(
         {
             "kind": "address",
             "address": _address(profile, name),

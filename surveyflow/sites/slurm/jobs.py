@@ -16,11 +16,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
 from surveyflow.execution.limits import UNPROFILED
 from surveyflow.execution.routing import Routing, declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
-from surveyflow.settings.toml_text import toml_text
 from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.slurm.pools import route_pools
@@ -129,7 +130,7 @@ def _slug(name: str) -> str:
 
 def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
     """The driver's profile: it connects to the scheduler beside it by kind ``address``."""
-    return toml_text(
+    return tomlkit.dumps(
         {
             "kind": "address",
             "scheduler_file": str(folder / SCHEDULER_FILE),

@@ -326,7 +326,7 @@ def _redshifts(index: RecordIndex) -> tuple[float, float]:
 
 def _digest(training: Training, indices: Sequence[RecordIndex]) -> str:
     """Of everything that can change the weights."""
-    told = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
+    told = training.learning_settings()
     told |= {"key": list(astuple(training.model.key)), "in_memory": training.data.in_memory}
     told |= {"shuffle_buffer": None if training.data.in_memory else training.data.shuffle_buffer}
     told |= {"task": training.model.task, "records": [index.digest for index in indices], "n_train": len(training.data.train)}

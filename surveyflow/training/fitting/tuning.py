@@ -12,13 +12,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import tomlkit
+
 from surveyflow.errors import InputError
 from surveyflow.files.durable import write_over
-from surveyflow.settings.toml_text import toml_text
 from surveyflow.settings.training import OBJECTIVES, SpaceTable, Training
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
@@ -227,9 +228,8 @@ def search_of(training: Training) -> Search:
     table = training.tuning
     if table is None:
         raise InputError("the training file has no [tuning]. Add the table, with `folder`, `epochs` and `seed`.")
-    kept = training.model_dump(mode="json", include={"images", "architecture", "augmentation", "optimisation", "contamination"})
     records = [read_index(folder).digest for folder in (*training.data.train, *training.data.validation)]
-    conditions = kept | {"objective": objective_of(training), "epochs": table.epochs, "records": records}
+    conditions = training.learning_settings() | {"objective": objective_of(training), "epochs": table.epochs, "records": records}
     return Search(SearchSpace.of(table.space), table.trials, table.at_once, table.seed, conditions)
 
 
@@ -247,15 +247,15 @@ def with_settings(training: Training, settings: TrialSettings) -> Training:
     ValueError
         If the settings describe no network.
     """
-    shape = {"filters": settings.filters, "kernel_sizes": settings.kernel_sizes, "dense": settings.dense}
-    changed = training.model_copy(
-        update={
-            "architecture": training.architecture.model_copy(update=shape | {"dropout": settings.dropout}),
-            "optimisation": training.optimisation.model_copy(update={"learning_rate": settings.learning_rate}),
-        }
+    architecture = replace(
+        training.architecture,
+        filters=settings.filters,
+        kernel_sizes=settings.kernel_sizes,
+        dense=settings.dense,
+        dropout=settings.dropout,
     )
-    changed.network  # noqa: B018 - raises where there is none
-    return changed
+    optimisation = training.optimisation.model_copy(update={"learning_rate": settings.learning_rate})
+    return training.model_copy(update={"architecture": architecture, "optimisation": optimisation})
 
 
 def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial], None] = lambda _: None) -> Tuned:
@@ -296,7 +296,7 @@ def best_document(training: Training, settings: TrialSettings, folder: Path) -> 
     """A training file with a trial's settings, ready to train, in TOML; its paths are absolute."""
     output = training.output.model_copy(update={"run": folder / "best-run"})
     chosen = with_settings(training, settings).model_copy(update={"output": output})
-    return toml_text(chosen.model_dump(mode="json", exclude_none=True, exclude={"tuning"}))
+    return tomlkit.dumps(chosen.document())
 
 
 def best(trials: Sequence[Trial]) -> Trial:

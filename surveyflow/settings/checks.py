@@ -1,0 +1,118 @@
+"""Kinds of value in files of settings, each with its check: paths, ranges, numbers between limits, lines of text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from surveyflow.files.paths import absent, problem_of_file, split_extension
+from surveyflow.settings.findings import shown
+
+
+class SettingsTable(BaseModel):
+    """A table of a file of settings: frozen, with no keys but its own, and no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FileContext:
+    """Tells the checks that they read a file, so that paths are resolved and looked up.
+
+    Parameters
+    ----------
+    file
+        The file, absolute.
+    """
+
+    file: Path
+
+
+def refuse(what: str, remedy: str) -> PydanticCustomError:
+    """What a check raises: what was found and expected, and what to do."""
+    return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": what, "remedy": remedy})
+
+
+def _check_path(value: Any) -> Any:
+    if isinstance(value, Path) or (isinstance(value, str) and value.strip() and value.isprintable()):
+        return value
+    raise refuse(f"found {shown(value)}, expected a path.", "Write it as text in quotes.")
+
+
+def _resolve(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
+    return info.context.file.parent / path if info.context else path
+
+
+def _check_file(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
+    if info.context and (problem := problem_of_file(split_extension(path)[0])):
+        raise refuse(*problem)
+    return path
+
+
+def _check_present(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
+    if info.context and not path.exists():
+        raise refuse(*absent(path))
+    return path
+
+
+def _to_pair(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return tuple(value)
+    raise refuse(f"found {shown(value)}, expected two numbers, [low, high].", "Write such as [0.5, 1.5].")
+
+
+def _check_ordered(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise refuse(f"found [{low}, {high}], expected finite low <= high.", "Write the lower number first.")
+    return value
+
+
+def _check_text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise refuse(f"found {shown(text)}, expected a text of one line that is not blank.", "Correct the value.")
+    return text
+
+
+def of_version(version: int) -> AfterValidator:
+    """A check that a file is of the version that is read."""
+
+    def check(value: int) -> int:
+        if value != version:
+            remedy = f"Write `version = {version}`, or use the surveyflow that the file is for."
+            raise refuse(f"found {shown(value)}, expected {version}.", remedy)
+        return value
+
+    return AfterValidator(check)
+
+
+def within(low: float, high: float) -> AfterValidator:
+    """A check that a number, or both of a range, lie between two, ends included."""
+
+    def check(value: Any) -> Any:
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(low <= number <= high for number in numbers):
+            found = str(list(value)) if isinstance(value, tuple) else shown(value)
+            raise refuse(f"found {found}, expected a number from {low} to {high}.", "Correct the value.")
+        return value
+
+    return AfterValidator(check)
+
+
+AnyPath = Annotated[Path, Strict(False), BeforeValidator(_check_path), AfterValidator(_resolve)]
+"""A path, of something that need not exist."""
+FilePath = Annotated[AnyPath, AfterValidator(_check_file)]
+"""A file that can be read; ``image.fits[SCI]`` names an extension."""
+PresentPath = Annotated[AnyPath, AfterValidator(_check_present)]
+"""A file or folder that exists."""
+Pair = Annotated[tuple[float, float], BeforeValidator(_to_pair)]
+"""Two numbers."""
+Range = Annotated[Pair, AfterValidator(_check_ordered)]
+"""Two finite numbers, the lower first."""
+Line = Annotated[str, AfterValidator(_check_text)]
+"""Text of one line that is not blank."""
