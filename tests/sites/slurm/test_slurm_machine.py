@@ -15,6 +15,7 @@ import psutil
 import pytest
 from distributed import Client
 
+from fakes import FakeSettings
 from slurm_machine import missing_programs, running_slurm, wait_until
 from stubs import TINY
 from surveyflow.errors import ClusterError
@@ -205,7 +206,7 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
     with pytest.raises((OSError, TypeError)):
         Client(address, timeout=2, set_as_default=False)
     driver = load_profile(running.folder / "driver.toml")
-    with open_executor(driver, "fakes:make_fake_worker", {}):
+    with open_executor(driver, "fakes:make_fake_worker", FakeSettings()):
         pass
 
     running.wait_for_end()
