@@ -31,6 +31,7 @@ from astropy.wcs import WCS
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fakes import FakeSettings, fake_job
+from stubs import check_stubbed
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.files.states import file_state
@@ -156,6 +157,7 @@ def measure(folder, n_sources, tiles_a_side, n_workers):
             result = run_survey(survey, profile, client=cluster.client, factory="stubs:StubWorker", listeners=[curve])
         whole_s = time.perf_counter() - start
         end_mb = _own_mb()
+    check_stubbed(folder / "catalog")
     return {
         "sampler": "STUB",
         "rows": result.rows,

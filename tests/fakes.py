@@ -165,6 +165,9 @@ class FakeWorker:
         raise OutputError("catalogs/: no space left on device")
 
 
+_: type[Worker] = FakeWorker
+
+
 class UnpicklableError(Exception):
     """Holds what cannot be pickled."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from surveyflow.measuring.orders import MeasureUnit, WorkerSettings
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
+from surveyflow.output.units import read_receipt
 from surveyflow.tasks.card import Architecture, Model, ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.jobs import Job, Receipt, Worker
@@ -33,7 +35,8 @@ class StubModel:
         return ENGINE
 
     def features(self, cutouts: Float32Array) -> Float32Array:
-        return cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
+        means: Float32Array = cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
+        return means
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
         n_outputs = self.card.architecture.n_outputs
@@ -79,6 +82,26 @@ class _Troubled:
 
     def close(self) -> None:
         self._worker.close()
+
+
+def check_stubbed(root: Path) -> None:
+    """Refuse an output folder in which anything but a stub computed a unit.
+
+    Raises
+    ------
+    AssertionError
+        Naming the engines; also if no unit needed a model.
+    """
+    receipts = (read_receipt(root, path.stem) for path in (root / "units").glob("*/*.json"))
+    engines = {receipt.engine for receipt in receipts if receipt is not None} - {""}
+    if engines != {ENGINE}:
+        raise AssertionError(f"{root}: units were computed by {sorted(engines)}, not with a stub")
+
+
+def loaded_engines() -> set[str]:
+    """The engines that this process has loaded: modules of Python, and libraries that Linux has mapped into its memory."""
+    libraries = {line.rpartition("/")[2].strip() for line in Path("/proc/self/maps").read_text().splitlines()}
+    return {"keras", "tensorflow", "libsurveyflow.so"} & {*sys.modules, *libraries}
 
 
 def make_troubled_stub_worker(settings: WorkerSettings) -> Worker:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surveyflow.training.fitting.trial_orders import TryTrial
-from surveyflow.values.jobs import Job
+from surveyflow.values.jobs import Job, Worker
 
 FACTORY = "trial_workers:HillWorker"
 
@@ -40,3 +40,6 @@ class HillWorker:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+_: type[Worker] = HillWorker

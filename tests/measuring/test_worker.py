@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from fake_executors import NotingExecutor
 from stubs import TINY, StubModel
 from surveyflow.errors import DeviceMemoryError
 from surveyflow.execution.serial import SerialExecutor
@@ -30,14 +31,6 @@ pytestmark = pytest.mark.timeout(90)
 WAIT_S = 30
 
 
-class Noted:
-    """An executor that does nothing but note what it was to do."""
-
-    def run(self, jobs):
-        self.jobs = list(jobs)
-        return iter(())
-
-
 @pytest.fixture
 def survey(mini_survey):
     write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, TINY)
@@ -52,7 +45,7 @@ def settings(survey):
 @pytest.fixture
 def jobs(survey, settings):
     """The jobs of a run's units."""
-    noted, folder = Noted(), RunFolder(survey.folder / "catalog", "noted")
+    noted, folder = NotingExecutor(), RunFolder(survey.folder / "catalog", "noted")
     folder.create("")
     with open_survey(load_workflow(survey.workflow)) as opened, closing(SerialExecutor("stubs:StubWorker", settings)) as serial:
         plan = make_plan(opened, serial, Reporter([]))

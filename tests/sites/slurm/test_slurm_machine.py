@@ -17,7 +17,7 @@ from distributed import Client
 
 from fakes import FakeSettings
 from slurm_machine import missing_programs, running_slurm, wait_until
-from stubs import TINY
+from stubs import TINY, check_stubbed
 from surveyflow.errors import ClusterError
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.preflight import open_survey
@@ -97,6 +97,8 @@ def expected(world, tmp_path_factory):
 
 
 def table(survey) -> pd.DataFrame:
+    """The published catalog, which no network may have computed."""
+    check_stubbed(survey.folder / "catalog")
     return read_catalog(survey.folder / "catalog").sort_values(["field", "source_id"]).reset_index(drop=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from fake_executors import Killed, KilledExecutor
 from surveyflow.errors import InputError
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.local.profile import LocalProfile
@@ -36,10 +37,6 @@ def numbers_asked(folder):
     return [int(line) for line in (folder.parent / f"{folder.name}.log").read_text().split()]
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the search may handle it."""
-
-
 def killed_after(n_trials):
     count = itertools.count(1)
 
@@ -48,17 +45,6 @@ def killed_after(n_trials):
             raise Killed
 
     return told
-
-
-class KilledExecutor:
-    """Is killed once it has been given a job."""
-
-    def run(self, jobs):
-        raise Killed
-        yield
-
-    def close(self):
-        """Nothing is held."""
 
 
 def test_the_search_finds_the_hill(tmp_path):
