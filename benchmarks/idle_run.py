@@ -22,6 +22,7 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from stubs import check_stubbed
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
@@ -87,6 +88,7 @@ def measure(folder, n_sources, tiles_a_side):
     with open_survey(load_workflow(workflow)) as survey:
         first = run_survey(survey, SerialProfile(), factory="stubs:StubWorker")
     first_s = time.perf_counter() - start
+    check_stubbed(folder / "catalog")
     idle, idle_s, idle_mb = _run(workflow)
     workflow.write_text(workflow.read_text().replace("v1.0", "v1.1"))
     renamed, renamed_s, renamed_mb = _run(workflow)

@@ -30,7 +30,13 @@ from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from fakes import FakeSettings, fake_job
+from stubs import check_stubbed
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec
+from surveyflow.execution.limits import ClusterProfile
+from surveyflow.files.states import file_state
+from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
+from surveyflow.measuring.worker import FACTORY
 from surveyflow.runs.decide import published_receipts
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
@@ -38,7 +44,9 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
 from surveyflow.tasks.card import Architecture
+from surveyflow.values.images import Box, Tile
 from surveyflow.values.jobs import Job
+from surveyflow.values.sampling import EngineChoice, SamplingSettings
 from worlds import write_untrained_models
 
 CENTRE_DEG = (214.9, 52.9)
@@ -149,6 +157,7 @@ def measure(folder, n_sources, tiles_a_side, n_workers):
             result = run_survey(survey, profile, client=cluster.client, factory="stubs:StubWorker", listeners=[curve])
         whole_s = time.perf_counter() - start
         end_mb = _own_mb()
+    check_stubbed(folder / "catalog")
     return {
         "sampler": "STUB",
         "rows": result.rows,
@@ -165,8 +174,8 @@ def measure(folder, n_sources, tiles_a_side, n_workers):
 
 def _empty_jobs(profile, client, n_jobs):
     """Milliseconds an empty job, one after the other through the same window as units."""
-    jobs = [Job(f"empty/{number}", "square", {"number": number}) for number in range(n_jobs)]
-    with open_executor(profile, "fakes:make_fake_worker", {}, client=client) as executor:
+    jobs = [fake_job(f"empty/{number}", "square", number=number) for number in range(n_jobs)]
+    with open_executor(profile, "fakes:make_fake_worker", FakeSettings(), client=client) as executor:
         for _ in executor.run(jobs[:20]):  # makes the workers
             pass
         before_mb, start, cpu_s = _own_mb(), time.perf_counter(), _cpu_s()
@@ -196,26 +205,18 @@ def _unit_phase(root, curve, n_workers):
 def _messages(root):
     """Bytes that travel for one unit: what is asked, and what is answered."""
     receipt = next(iter(published_receipts(root).values()))
-    payload = {
-        "tile": {"row": 1, "column": 1, "core": [0, 0, 256, 256], "window": [0, 0, 384, 384]},
-        "science": str(root.parent / "mosaic.fits"),
-        "weight": None,
-        "stated_unit": None,
-        "files": [[str(root.parent / "mosaic.fits"), 1, 1, 1]],
-        "model": str(root.parent / "models" / "merger" / "F814W" / "EGS"),
-        "card_digest": receipt.digest,
-        "sampling": {"draws": 20, "seed": 7, "keep_draws": False},
-        "min_valid_fraction": 0.5,
-        "key": receipt.key,
-        "name": receipt.name,
-        "parts": dict(receipt.parts),
-        "worklist": str(root / "runs" / "20261125T000000-000000" / "sources.arrow"),
-        "number": 1,
-    }
-    spec = WorkerSpec.of(
-        "surveyflow.measuring.worker:SurveyWorker", {"root": str(root), "engine": "auto", "precision": "float32"}
+    mosaic = str(root.parent / "mosaic.fits")
+    measurement = TileMeasurement(
+        PlannedMosaic(mosaic, None, None, (file_state(mosaic),)),
+        Tile(1, 1, Box(256, 512, 256, 512), Box(192, 576, 192, 576)),
+        PlannedModel(str(root.parent / "models" / "merger" / "F814W" / "EGS"), receipt.digest),
+        None,
+        SamplingSettings(n_draws=20, seed=7),
+        0.5,
     )
-    asked = pickle.dumps((spec, Job(receipt.name, "unit", payload)))
+    order = MeasureUnit(receipt.key, dict(receipt.parts), "20261125T000000-000000", 1, measurement)
+    spec = WorkerSpec(FACTORY, WorkerSettings(str(root), EngineChoice(), 4), ClusterProfile().unit_silence_s)
+    asked = pickle.dumps((spec, Job(receipt.name, order, "EGS/F814W", 100)))
     return {"asked_bytes": len(asked), "answered_bytes": len(pickle.dumps(JobOutcome(pickle.dumps(receipt))))}
 
 

@@ -34,7 +34,7 @@ from distributed import Client
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from stubs import TINY  # noqa: E402
+from stubs import TINY, check_stubbed  # noqa: E402
 from surveyflow.output.digest_cache import forget_digests  # noqa: E402
 from surveyflow.output.run_folders import Progress  # noqa: E402
 from surveyflow.releases.publish import latest, read_catalog  # noqa: E402
@@ -83,6 +83,7 @@ class Campaign:
         start = time.monotonic()
         self.finish()
         self.undisturbed_s = time.monotonic() - start
+        check_stubbed(self.root)
         self.expected = self.table()
 
     def table(self) -> pd.DataFrame:
@@ -130,7 +131,8 @@ class Campaign:
         return self.rng.choice(workers) if workers and self.rng.random() < 0.5 else driver
 
     def _check_published(self) -> None:
-        """Whatever is published is whole: every source once, whichever revision it is."""
+        """Whatever is published is whole: every source once, whichever revision it is. No network computed it."""
+        check_stubbed(self.root)
         revision = latest(self.root)
         assert revision is not None
         rows = self.table()

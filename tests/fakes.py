@@ -8,32 +8,64 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import DeviceMemoryError, ModelError, OutputError
 from surveyflow.execution.watchdog import report_progress
-from surveyflow.values.jobs import Job
+from surveyflow.values.jobs import Job, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class FakeOrder:
+    """What a `FakeWorker` is asked to do: one of its methods, and what some of them need to know."""
+
+    verb: str
+    number: int = 0
+    seconds: float = 0.0
+    steps: int = 0
+    message: str = ""
+    times: int | None = None
+    """How many times trouble comes before the order can be done; it always comes if None."""
+
+
+def fake_job(name: str, verb: str, model_group: str = "", n_sources: int = 1, **more: Any) -> Job:
+    """A job with a `FakeOrder`."""
+    return Job(name, FakeOrder(verb, **more), model_group, n_sources)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeSettings:
+    """What a `FakeWorker` is made with.
+
+    Each job appends a line ``<process> <name>`` to the file of its name in the folder ``diary`` as it begins; nothing is written
+    if that is None. ``seed`` tells apart workers that are otherwise equal.
+    """
+
+    diary: Path | None = None
+    seed: int = 0
 
 
 class FakeWorker:
-    """Does what a job's verb says.
+    """Does what the verb of a `FakeOrder` says."""
 
-    ``context`` may name a folder, ``diary``: each job appends a line ``<process> <name>`` to ``diary/<name>`` as it begins.
-    """
-
-    def __init__(self, context: dict[str, Any]) -> None:
-        self.context = context
+    def __init__(self, settings: FakeSettings) -> None:
+        self.settings = settings
         self.n_jobs = 0
         self.n_at_work = 0
         self.is_open = True
 
     def do(self, job: Job) -> Any:
+        if not isinstance(job.order, FakeOrder):
+            raise TypeError(f"a fake worker cannot do {job.order}")
         self.n_jobs += 1
         self.n_at_work += 1
         try:
             self._note(job)
-            return getattr(self, f"_{job.verb}")(job)
+            deed: Callable[[Job, FakeOrder], Any] = getattr(self, f"_{job.verb}")
+            return deed(job, job.order)
         finally:
             self.n_at_work -= 1
 
@@ -41,94 +73,99 @@ class FakeWorker:
         self.is_open = False
 
     def _note(self, job: Job) -> None:
-        if "diary" in self.context:
-            with (Path(self.context["diary"]) / job.name).open("a", encoding="utf-8") as diary:
+        if self.settings.diary is not None:
+            with (self.settings.diary / job.name).open("a", encoding="utf-8") as diary:
                 diary.write(f"{os.getpid()}\n")
 
-    def _square(self, job: Job) -> int:
-        return job.payload["number"] ** 2
+    def _square(self, job: Job, order: FakeOrder) -> int:
+        return order.number**2
 
-    def _census(self, job: Job) -> tuple[int, int, int]:
+    def _census(self, job: Job, order: FakeOrder) -> tuple[int, int, int]:
         """Process, identity of this worker, jobs so far."""
         return os.getpid(), id(self), self.n_jobs
 
-    def _environment(self, job: Job) -> dict[str, str]:
+    def _environment(self, job: Job, order: FakeOrder) -> dict[str, str]:
         return dict(os.environ)
 
-    def _sleep(self, job: Job) -> str:
-        time.sleep(job.payload["seconds"])
+    def _sleep(self, job: Job, order: FakeOrder) -> str:
+        time.sleep(order.seconds)
         return job.name
 
-    def _company(self, job: Job) -> int:
+    def _company(self, job: Job, order: FakeOrder) -> int:
         """How many jobs are done in this worker at the end of a nap."""
-        time.sleep(job.payload["seconds"])
+        time.sleep(order.seconds)
         return self.n_at_work
 
-    def _is_open_after(self, job: Job) -> bool:
+    def _is_open_after(self, job: Job, order: FakeOrder) -> bool:
         """Whether this worker is still open at the end of a nap."""
-        time.sleep(job.payload["seconds"])
+        time.sleep(order.seconds)
         return self.is_open
 
-    def _process(self, job: Job) -> int:
+    def _process(self, job: Job, order: FakeOrder) -> int:
         """Say, after a nap, which process this is."""
-        time.sleep(job.payload.get("seconds", 0))
+        time.sleep(order.seconds)
         return os.getpid()
 
-    def _exhaust_device(self, job: Job) -> None:
+    def _exhaust_device(self, job: Job, order: FakeOrder) -> None:
         """Find the device's memory full, always or (``times``) only the first few times."""
-        if self._is_tired(job):
+        if self._is_tired(job, order):
             return
         raise DeviceMemoryError("the device's memory is full even for the smallest batch")
 
-    def _hang(self, job: Job) -> None:
+    def _hang(self, job: Job, order: FakeOrder) -> None:
         """Get on with nothing while the process lives, always or (``times``) only the first few times."""
-        if not self._is_tired(job):
+        if not self._is_tired(job, order):
             threading.Event().wait()
 
-    def _plod(self, job: Job) -> str:
+    def _plod(self, job: Job, order: FakeOrder) -> str:
         """Take long, but show signs of life."""
-        for _ in range(job.payload["steps"]):
-            time.sleep(job.payload["seconds"])
+        for _ in range(order.steps):
+            time.sleep(order.seconds)
             report_progress()
         return job.name
 
-    def _is_tired(self, job: Job) -> bool:
+    def _is_tired(self, job: Job, order: FakeOrder) -> bool:
         """Whether this job has been begun often enough (``times``) to be good now."""
-        return "times" in job.payload and len((Path(self.context["diary"]) / job.name).read_text().split()) > job.payload["times"]
+        if order.times is None or self.settings.diary is None:
+            return False
+        return len((self.settings.diary / job.name).read_text().split()) > order.times
 
-    def _die(self, job: Job) -> None:
+    def _die(self, job: Job, order: FakeOrder) -> None:
         """End this process the hard way, always or (``times``) only the first few times."""
-        if self._is_tired(job):
+        if self._is_tired(job, order):
             return
         os.write(2, f"{job.name} was here\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def _freeze(self, job: Job) -> None:
+    def _freeze(self, job: Job, order: FakeOrder) -> None:
         """Stop this process without ending it."""
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    def _crash(self, job: Job) -> None:
+    def _crash(self, job: Job, order: FakeOrder) -> None:
         """Do what a C library does when it is wrong."""
         ctypes.string_at(0)
 
-    def _say(self, job: Job) -> None:
+    def _say(self, job: Job, order: FakeOrder) -> None:
         print("to stdout", flush=True)
         print("to stderr", file=sys.stderr, flush=True)
 
-    def _raise_value_error(self, job: Job) -> None:
-        raise ValueError(job.payload["message"])
+    def _raise_value_error(self, job: Job, order: FakeOrder) -> None:
+        raise ValueError(order.message)
 
-    def _raise_model_error(self, job: Job) -> None:
+    def _raise_model_error(self, job: Job, order: FakeOrder) -> None:
         raise ModelError("card.toml: no such model")
 
-    def _raise_unpicklable(self, job: Job) -> None:
+    def _raise_unpicklable(self, job: Job, order: FakeOrder) -> None:
         raise UnpicklableError(lambda: None)
 
-    def _return_unpicklable(self, job: Job) -> Any:
+    def _return_unpicklable(self, job: Job, order: FakeOrder) -> Any:
         return lambda: None
 
-    def _fill_disk(self, job: Job) -> None:
+    def _fill_disk(self, job: Job, order: FakeOrder) -> None:
         raise OutputError("catalogs/: no space left on device")
+
+
+_: type[Worker] = FakeWorker
 
 
 class UnpicklableError(Exception):
@@ -138,11 +175,11 @@ class UnpicklableError(Exception):
         return "not for export"
 
 
-def make_fake_worker(context: dict[str, Any]) -> FakeWorker:
+def make_fake_worker(settings: FakeSettings) -> Worker:
     """Make a `FakeWorker`."""
-    return FakeWorker(context)
+    return FakeWorker(settings)
 
 
-def make_no_worker(context: dict[str, Any]) -> FakeWorker:
+def make_no_worker(settings: FakeSettings) -> Worker:
     """Fail, as a worker without its models would."""
     raise ModelError("store/: not found")

@@ -1,22 +1,19 @@
-"""Stamps that anybody can tell apart, with their truth, and models that look at one thing only."""
+"""Stamps that anybody can tell apart, with their truth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import expit
 
+from fake_models import STAMP_SIZE as SIZE
 from networks import card
 from surveyflow.simulation.contamination import Contamination
 from surveyflow.simulation.examples import Example
 from surveyflow.sky.stretch import Stretch
 from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale
-from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.card import Architecture, Domain, ModelKey
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.codes import WeightsOrigin
 
-SIZE = 48
 SKY = 1e-3
 _Y, _X = np.mgrid[:SIZE, :SIZE] - SIZE // 2
 
@@ -50,57 +47,6 @@ def labelled(n=200, seed=0, field="COSMOS", neighbours=True, hardness=0.3):
         coverage_pct=np.where(distance_pix < 15, 100 * np.clip(1 - distance_pix / 15, 0, 1), 0.0),
         flux_pp=np.where(np.isfinite(distance_pix), 0.3 * peak_sky * SKY, 0.0),
     )
-
-
-@dataclass(frozen=True)
-class NucleusModel:
-    """Takes a galaxy for a post-merger if its left is brighter than the opposite side; unsure by its masks."""
-
-    card: ModelCard
-    engine = "stub"
-
-    def features(self, cutouts):
-        middle = cutouts.shape[1] // 2
-        near = slice(middle - 1, middle + 2)
-        left = cutouts[:, near, middle - 4 : middle - 1].mean(axis=(1, 2))
-        right = cutouts[:, near, middle + 2 : middle + 5].mean(axis=(1, 2))
-        return (left - right)[:, None].astype(np.float32)
-
-    def draw(self, features, source_keys, n_draws, seed):
-        noise = np.stack([np.random.default_rng([seed, int(key)]).normal(0, 0.3, n_draws) for key in source_keys])
-        p_pm = expit(2 * features.astype(np.float64) + noise - 2)
-        return np.stack([p_pm, 1 - p_pm], axis=-1).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class CornerModel:
-    """Sees neighbours: in the prepared image, the brightest pixel of the diagonal says how near and how bright."""
-
-    card: ModelCard
-    engine = "stub"
-
-    def features(self, cutouts):
-        steps = np.arange(4, 15)
-        diagonal = cutouts[:, SIZE // 2 + steps, SIZE // 2 + steps].astype(np.float64)
-        peak = diagonal.max(axis=1)
-        distance_pix = 1.5 * (4 + diagonal.argmax(axis=1))
-        return np.stack([peak, distance_pix], axis=1).astype(np.float32)
-
-    def draw(self, features, source_keys, n_draws, seed):
-        peak, distance_pix = np.minimum(features.T.astype(np.float64), 30)
-        there = np.clip((peak - 2.5) / 2, 0.01, 0.99)
-        coverage = 100 * np.clip(1 - distance_pix / 15, 0, 1)
-        flux_sky = 0.3 * np.sinh(peak)
-        columns = {
-            "contaminated": there * (coverage > 0),
-            "coverage": np.log1p(coverage) / np.log(101),
-            "coverage_scatter": np.full(len(peak), 0.2),
-            "neighbours": there,
-            "flux_pp": np.clip(np.arcsinh(flux_sky) / self.card.contamination.flux_range, 0, 1),
-            "flux_pp_scatter": np.full(len(peak), 0.1),
-        }
-        outputs = np.stack([columns[name] for name in CONTAMINATION_OUTPUTS], axis=-1)
-        return np.repeat(outputs[:, None, :], n_draws, axis=1).astype(np.float32)
 
 
 def merger_card(**changes):

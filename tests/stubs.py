@@ -1,20 +1,27 @@
-"""A worker that is real but for its model: everything is read, cut, summarised and written, nothing is learnt."""
+"""Workers that are real but for their models: they read, cut, summarise and write, but no network computes."""
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from surveyflow.measuring.orders import MeasureUnit, WorkerSettings
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
-from surveyflow.tasks.card import Architecture, ModelCard
-from surveyflow.values.jobs import Job
+from surveyflow.output.units import read_receipt
+from surveyflow.tasks.card import Architecture, Model, ModelCard
+from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.jobs import Job, Receipt, Worker
+from surveyflow.values.sampling import EngineChoice
 
 TINY = Architecture(filters=(2,), kernel_sizes=(3,), dense=(2,))
+ENGINE = "stub"
+"""What receipts say of units that were computed with a stub."""
 
 
 @dataclass(frozen=True)
@@ -22,47 +29,86 @@ class StubModel:
     """Not a network: its feature is the mean of the prepared cutout, and its draws are numbers seeded by the source's key."""
 
     card: ModelCard
-    engine = "stub"
 
-    def features(self, cutouts):
-        return cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
+    @property
+    def engine(self) -> str:
+        return ENGINE
 
-    def draw(self, features, source_keys, n_draws, seed):
+    def features(self, cutouts: Float32Array) -> Float32Array:
+        means: Float32Array = cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
+        return means
+
+    def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
         n_outputs = self.card.architecture.n_outputs
         spread = [np.random.default_rng([seed, int(key)]).random((n_draws, n_outputs)) for key in source_keys]
         draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
         return np.clip(draws, 0, 1).astype(np.float32)
 
 
+def load_stub(folder: Path, engine: EngineChoice) -> Model:
+    """A `StubModel` with the card of the model in a folder, whose weights are not read."""
+    return StubModel(read_card(folder))
+
+
 class StubWorker(SurveyWorker):
     """Samples `StubModel` instead of a network."""
 
-    def _model(self, folder: str, card_digest: str) -> Any:
-        return StubModel(read_card(Path(folder)))
+    def __init__(self, settings: WorkerSettings) -> None:
+        super().__init__(settings, load_stub)
 
 
 class SlowWorker(StubWorker):
     """A `StubWorker` that takes its time for a unit, so that it can be disturbed at it."""
 
-    def do(self, job: Job) -> Any:
-        if job.verb == "unit":
+    def do(self, job: Job) -> Mapping[str, str] | Receipt:
+        if isinstance(job.order, MeasureUnit):
             time.sleep(0.2)
         return super().do(job)
 
 
-class _Trouble:
-    """Cannot do the units whose name holds a word of the file ``trouble`` in the output folder."""
+class _Troubled:
+    """A worker that cannot do the units whose name holds a word of the file ``trouble`` in the output folder."""
 
-    def do(self, job: Job) -> Any:
-        words = (self._root / "trouble").read_text().split()
-        if job.verb == "unit" and any(word in job.name for word in words):
+    def __init__(self, worker: Worker, root: str) -> None:
+        self._worker = worker
+        self._trouble = Path(root) / "trouble"
+
+    def do(self, job: Job) -> Mapping[str, str] | Receipt:
+        words = self._trouble.read_text().split()
+        if isinstance(job.order, MeasureUnit) and any(word in job.name for word in words):
             raise ValueError("the sky fell")
-        return super().do(job)
+        done: Mapping[str, str] | Receipt = self._worker.do(job)
+        return done
+
+    def close(self) -> None:
+        self._worker.close()
 
 
-class TroubledWorker(_Trouble, StubWorker):
+def check_stubbed(root: Path) -> None:
+    """Refuse an output folder in which anything but a stub computed a unit.
+
+    Raises
+    ------
+    AssertionError
+        Naming the engines; also if no unit needed a model.
+    """
+    receipts = (read_receipt(root, path.stem) for path in (root / "units").glob("*/*.json"))
+    engines = {receipt.engine for receipt in receipts if receipt is not None} - {""}
+    if engines != {ENGINE}:
+        raise AssertionError(f"{root}: units were computed by {sorted(engines)}, not with a stub")
+
+
+def loaded_engines() -> set[str]:
+    """The engines that this process has loaded: modules of Python, and libraries that Linux has mapped into its memory."""
+    libraries = {line.rpartition("/")[2].strip() for line in Path("/proc/self/maps").read_text().splitlines()}
+    return {"keras", "tensorflow", "libsurveyflow.so"} & {*sys.modules, *libraries}
+
+
+def make_troubled_stub_worker(settings: WorkerSettings) -> Worker:
     """A `StubWorker` with some units that it cannot do."""
+    return _Troubled(StubWorker(settings), settings.root)
 
 
-class TroubledSurveyWorker(_Trouble, SurveyWorker):
-    """A worker that is real, but for some units that it cannot do."""
+def make_troubled_worker(settings: WorkerSettings) -> Worker:
+    """A real worker with some units that it cannot do."""
+    return _Troubled(SurveyWorker(settings), settings.root)

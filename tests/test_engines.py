@@ -30,7 +30,7 @@ def run(survey, engine, trouble=""):
     root.mkdir(exist_ok=True)
     (root / "trouble").write_text(trouble)
     with open_survey(load_workflow(survey.workflow)) as opened:
-        return run_survey(opened, SerialProfile(), engine=EngineChoice(engine), factory="stubs:TroubledSurveyWorker")
+        return run_survey(opened, SerialProfile(), engine=EngineChoice(engine), factory="stubs:make_troubled_worker")
 
 
 def table(survey) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from surveyflow import api
 from surveyflow.catalog.columns import COLUMNS
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.files.durable import file_digest
+from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.planning.plan import Decision
 from surveyflow.releases.comparison import compare
 from surveyflow.releases.draws import open_draws
@@ -35,6 +36,7 @@ from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.images import Box
+from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(120)
@@ -70,7 +72,7 @@ def plan(survey):
     root = survey.folder / "catalog"
     with (
         open_survey(load_workflow(survey.workflow)) as opened,
-        closing(SerialExecutor("stubs:StubWorker", {"root": str(root), "engine": "auto", "precision": "float32"})) as executor,
+        closing(SerialExecutor("stubs:StubWorker", WorkerSettings(str(root), EngineChoice(), models_in_memory=2))) as executor,
     ):
         return make_plan(opened, executor, Reporter([]))
 

@@ -16,7 +16,7 @@ import surveyflow
 from stubs import TINY, StubWorker
 from surveyflow.errors import CatalogError, InputsChanged, LockHeld, MosaicError, UnitError, WorkflowError
 from surveyflow.inputs.mosaics import open_mosaic
-from surveyflow.measuring.orders import mosaic_payload
+from surveyflow.measuring.orders import DigestWindow, PlannedMosaic, WorkerSettings
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import last_run
@@ -31,6 +31,7 @@ from surveyflow.tasks.card import ModelKey
 from surveyflow.values.codes import Flag
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job
+from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 pytestmark = pytest.mark.timeout(60)
@@ -133,7 +134,7 @@ def test_failed_unit_is_listed_its_sources_keep_their_rows_and_the_next_run_mend
     root(survey).mkdir()
     trouble = root(survey) / "trouble"
     trouble.write_text("EGS/F814W/y000x000")
-    result = run(survey, "stubs:TroubledWorker")
+    result = run(survey, "stubs:make_troubled_stub_worker")
     assert result.exit_code == 3
     assert result.failed_units == {"EGS/F814W/y000x000": result.failed_units["EGS/F814W/y000x000"]}
     assert "the sky fell" in result.failed_units["EGS/F814W/y000x000"]
@@ -141,7 +142,7 @@ def test_failed_unit_is_listed_its_sources_keep_their_rows_and_the_next_run_mend
     assert len(rows) == len(truth(survey))
     assert 0 < (rows.status == "failed").sum() == result.status["failed"]
     trouble.write_text("")
-    mended = run(survey, "stubs:TroubledWorker")
+    mended = run(survey, "stubs:make_troubled_stub_worker")
     assert (mended.units["done"], mended.exit_code) == (1, 0)
     assert (table(survey).status.to_numpy() == truth(survey).status.to_numpy()).all()
 
@@ -150,7 +151,7 @@ def test_nothing_is_published_when_every_unit_fails(survey):
     root(survey).mkdir()
     (root(survey) / "trouble").write_text("/")
     with pytest.raises(UnitError, match=r"None of the .* units could be finished, so nothing was published"):
-        run(survey, "stubs:TroubledWorker")
+        run(survey, "stubs:make_troubled_stub_worker")
     assert list_revisions(root(survey)) == []
     stopped = last_run(root(survey))
     assert stopped is not None
@@ -320,18 +321,18 @@ def test_file_replaced_with_the_same_size_and_time_is_read_anew(survey):
     path = survey.science("COSMOS", "F814W")
     with (
         open_survey(load_workflow(survey.workflow)) as opened,
-        closing(StubWorker({"root": str(root(survey)), "engine": "auto", "precision": "float32"})) as worker,
+        closing(StubWorker(WorkerSettings(str(root(survey)), EngineChoice(), models_in_memory=2))) as worker,
     ):
         mosaic = opened.fields["COSMOS"].mosaics["F814W"]
-        box = {"box": [0, 64, 0, 64]}
-        before = worker.do(Job("before", "digest", mosaic_payload(mosaic, None) | box))
+        box = Box(0, 64, 0, 64)
+        before = worker.do(Job("before", DigestWindow(PlannedMosaic.of(mosaic, None), box)))
         copy = path.with_suffix(".copy")
         shutil.copy2(path, copy)
         perturb_mosaic(copy, Box(0, 1, 0, 1), 0.5)
         os.utime(copy, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
         copy.replace(path)
         with open_mosaic(path, survey.weight("COSMOS", "F814W")) as replaced:
-            after = worker.do(Job("after", "digest", mosaic_payload(replaced, None) | box))
+            after = worker.do(Job("after", DigestWindow(PlannedMosaic.of(replaced, None), box)))
     assert before["science"] != after["science"]
 
 

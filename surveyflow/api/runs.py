@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError
 from surveyflow.inputs.discovery import ReleaseChoice
+from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
@@ -340,8 +341,8 @@ def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
 
 @contextmanager
 def _executor(survey: OpenedSurvey, profile: Profile) -> Iterator[Any]:
-    context = {"root": str(survey.workflow.output.root), "engine": EngineName.AUTO, "precision": Precision.FLOAT32}
-    with open_executor(profile, FACTORY, context) as executor:
+    settings = WorkerSettings(str(survey.workflow.output.root), EngineChoice(), profile.limits.models_in_memory)
+    with open_executor(profile, FACTORY, settings) as executor:
         yield executor
 
 

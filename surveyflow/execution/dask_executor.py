@@ -7,12 +7,11 @@ most a few jobs a worker, and forgets each as soon as its result has arrived.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from surveyflow.execution.available_workers import REFRESH_S, AvailableWorkers, pinned_by_worker
 from surveyflow.execution.cluster import Cluster
@@ -42,7 +41,7 @@ class DaskExecutor:
     ----------
     cluster
         Where to run; it stays open.
-    factory, context
+    factory, settings
         As for `surveyflow.execution.serial.SerialExecutor`. Each worker process makes its own worker object, once.
     limits
         How jobs are routed, how many each worker holds, and when something is given up.
@@ -54,13 +53,13 @@ class DaskExecutor:
         self,
         cluster: Cluster,
         factory: str,
-        context: Mapping[str, Any],
+        settings: Hashable,
         limits: ClusterProfile = _DEFAULTS,
         *,
         on_message: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._cluster = cluster
-        self._spec = WorkerSpec.of(factory, context, limits.unit_silence_s)
+        self._spec = WorkerSpec(factory, settings, limits.unit_silence_s)
         self._limits = limits
         self._on_message = on_message
 

@@ -6,7 +6,6 @@ the result or the error into a small value that can always be sent back. It does
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import pickle
@@ -14,12 +13,11 @@ import socket
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from surveyflow.errors import ClusterError, DeviceMemoryError, OutputError, SurveyflowError
 from surveyflow.execution.watchdog import watched
@@ -41,37 +39,36 @@ _SLOTS = threading.BoundedSemaphore(JOBS_AT_A_TIME)
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """How a process makes its worker object, as text that any machine understands.
+    """How a process makes its worker object.
 
     Parameters
     ----------
     factory
         ``package.module:callable``.
-    context
-        The callable's only argument, as JSON.
+    settings
+        The callable's only argument: a frozen dataclass. A process makes one worker for all jobs with equal settings.
     silence_s
         If a job makes no progress for so long, seconds, its process ends; no limit if None.
+
+    Raises
+    ------
+    ValueError
+        If ``factory`` does not look like ``package.module:callable``.
+    TypeError
+        If ``settings`` is not a frozen dataclass, or holds a value that can change.
     """
 
     factory: str
-    context: str
+    settings: Hashable
     silence_s: float | None = None
 
-    @classmethod
-    def of(cls, factory: str, context: Mapping[str, Any], silence_s: float | None = None) -> WorkerSpec:
-        """Check and freeze a factory and its context.
-
-        Raises
-        ------
-        ValueError
-            When ``factory`` does not look like ``package.module:callable``.
-        TypeError
-            When ``context`` holds something other than JSON's plain values.
-        """
-        module, colon, name = factory.partition(":")
+    def __post_init__(self) -> None:
+        module, colon, name = self.factory.partition(":")
         if not (module and colon and name.isidentifier()):
-            raise ValueError(f"a worker factory is named 'package.module:callable', not {factory!r}")
-        return cls(factory, json.dumps(context, sort_keys=True), silence_s)
+            raise ValueError(f"a worker factory is named 'package.module:callable', not {self.factory!r}")
+        if not is_dataclass(self.settings) or isinstance(self.settings, type):
+            raise TypeError(f"a worker's settings are a frozen dataclass, not {self.settings!r}")
+        hash(self.settings)  # raises TypeError
 
     def make(self) -> Worker:
         """Import the factory and call it.
@@ -90,7 +87,7 @@ class WorkerSpec:
                 "Give the workers the environment in which the run was started."
             ) from error
         try:
-            worker: Worker = factory(json.loads(self.context))
+            worker: Worker = factory(self.settings)
         except Exception as error:
             raise ClusterError(f"{self.factory} could not make a worker on {_here()}: {describe(error)}") from error
         return worker

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 from surveyflow.execution.jobs import WorkerSpec, close_workers, do_job
 from surveyflow.values.jobs import Job, JobResult
@@ -15,15 +14,15 @@ class SerialExecutor:
     Parameters
     ----------
     factory
-        ``package.module:callable`` that takes ``context`` and returns a `surveyflow.values.jobs.Worker`.
-    context
-        What the worker must know: a small mapping of JSON's plain values.
+        ``package.module:callable`` that takes ``settings`` and returns a `surveyflow.values.jobs.Worker`.
+    settings
+        What the worker must know: a small frozen dataclass.
     """
 
     dashboard = None
 
-    def __init__(self, factory: str, context: Mapping[str, Any]) -> None:
-        self._spec = WorkerSpec.of(factory, context)
+    def __init__(self, factory: str, settings: Hashable) -> None:
+        self._spec = WorkerSpec(factory, settings)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Yield a result for each job, in order; a fatal one is the last."""

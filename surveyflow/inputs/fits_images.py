@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import MosaicError
 from surveyflow.files.paths import problem_of_file, split_extension
+from surveyflow.files.states import FileState
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box
 
@@ -36,37 +37,6 @@ MAX_UNPACKED_BYTES = 4 * 2**30
 
 _GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
 _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What tells, without reading a file, whether it is still the one that was read.
-
-    Parameters
-    ----------
-    path
-        Absolute path.
-    size
-        Bytes.
-    mtime_ns
-        Time of the last change, nanoseconds since 1970.
-    inode
-        Number of the file in its file system.
-    """
-
-    path: Path
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-def file_state(path: str | Path) -> FileState | None:
-    """The present state of a file; None where it cannot be looked at."""
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return FileState(Path(path), status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 class FitsImage:

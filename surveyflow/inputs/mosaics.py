@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError, PixelScaleMismatch
+from surveyflow.files.states import FileState
 from surveyflow.inputs.astrometry import Astrometry, read_astrometry
-from surveyflow.inputs.fits_images import FileState, FitsImage, card_value, file_state, open_image
+from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.images import Box, Window
 
-__all__ = ["FileState", "Mosaic", "check_pixel_scale", "file_state", "open_mosaic", "release_cards"]
+__all__ = ["Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
 logger = logging.getLogger(__name__)
 

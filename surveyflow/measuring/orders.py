@@ -1,70 +1,202 @@
-"""What travels to a worker with a job, as JSON's plain values, and how it is read there."""
+"""The orders that a survey's worker understands, and the settings that it is made with.
+
+They travel from the driver to its workers, so they hold names, numbers and digests. Dask's scheduler imports this module, too:
+it needs neither astropy nor a network.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from surveyflow.errors import UnitError
-from surveyflow.inputs.mosaics import FileState, Mosaic, file_state
+from surveyflow.files.states import FileState, file_state
 from surveyflow.values.images import Box, Tile
+from surveyflow.values.sampling import EngineChoice, SamplingSettings
+
+if TYPE_CHECKING:
+    from surveyflow.inputs.mosaics import Mosaic
 
 
-def mosaic_payload(mosaic: Mosaic, stated_unit: str | None) -> dict[str, Any]:
-    """Name a mosaic so that a worker can open it, and notice that it has changed.
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a survey's worker is made with.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    engine
+        How models are computed.
+    models_in_memory
+        How many models the worker keeps ready, at least 1.
+    """
+
+    root: str
+    engine: EngineChoice
+    models_in_memory: int
+
+    def __post_init__(self) -> None:
+        if not self.root:
+            raise ValueError("a worker must know its output folder")
+        if self.models_in_memory < 1:
+            raise ValueError(f"a worker keeps at least 1 model in memory, not {self.models_in_memory}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMosaic:
+    """A mosaic by its name, with the state of its files when the work was planned.
+
+    Parameters
+    ----------
+    science, weight
+        The images as they were named, with the extension if one was; ``weight`` is None where there is no weight map.
+    stated_unit
+        The unit that the workflow states for it; None where it states none.
+    files
+        The state of its files, science first; one entry where both images are in one file.
+    """
+
+    science: str
+    weight: str | None
+    stated_unit: str | None
+    files: tuple[FileState, ...]
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ValueError(f"{self.science}: the state of at least one file must be known")
+
+    @classmethod
+    def of(cls, mosaic: Mosaic, stated_unit: str | None) -> Self:
+        """Name an open mosaic so that a worker can open it, and notice that it has changed."""
+        return cls(mosaic.science, mosaic.weight, stated_unit, mosaic.files)
+
+    @property
+    def name(self) -> tuple[str, str | None, str | None]:
+        """What tells it apart from other mosaics, whatever the state of its files."""
+        return self.science, self.weight, self.stated_unit
+
+    def check_unchanged(self) -> None:
+        """Refuse what was read if a file is no longer in the state that the work was planned for.
+
+        Raises
+        ------
+        UnitError
+            Naming the file.
+        """
+        for planned in self.files:
+            now = file_state(planned.path)
+            if now != planned:
+                raise UnitError(
+                    f"{planned.path} changed while this run was reading it (size {planned.size} then, {now and now.size} now). "
+                    f"Wait until the file is complete, then run again."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model by its folder, with the digest of its card when the work was planned.
+
+    Parameters
+    ----------
+    folder
+        The model's folder.
+    card_digest
+        SHA-256 of its card and weights, hexadecimal.
+    """
+
+    folder: str
+    card_digest: str
+
+    def __post_init__(self) -> None:
+        if not (self.folder and self.card_digest):
+            raise ValueError(f"a model is named by its folder and its card's digest, not {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class DigestWindow:
+    """An order to digest a window's pixels. It is answered with their digests: ``science`` and ``weight``.
 
     Parameters
     ----------
     mosaic
-        The open mosaic.
-    stated_unit
-        The unit that the workflow states for it.
+        The mosaic.
+    box
+        The window.
     """
-    return {
-        "science": mosaic.science,
-        "weight": mosaic.weight,
-        "stated_unit": stated_unit,
-        "files": [_state_to_json(state) for state in mosaic.files],
-    }
+
+    verb: ClassVar[str] = "digest"
+
+    mosaic: PlannedMosaic
+    box: Box
 
 
-def is_as_planned(mosaic: Mosaic, payload: Mapping[str, Any]) -> bool:
-    """Whether an open mosaic is of the files, in the state, that a job was planned for."""
-    planned: Sequence[Any] = payload["files"]
-    return [_state_to_json(state) for state in mosaic.files] == planned
+@dataclass(frozen=True, slots=True)
+class TileMeasurement:
+    """What a worker needs to measure the sources of one tile.
 
-
-def check_unchanged(payload: Mapping[str, Any]) -> None:
-    """Refuse what was read of a mosaic whose files are no longer those that the job was planned for.
-
-    Raises
-    ------
-    UnitError
-        Naming the file.
+    Parameters
+    ----------
+    mosaic
+        The mosaic.
+    tile
+        The tile whose core holds the sources.
+    model
+        The merger model.
+    contamination
+        The contamination model; None where there is none.
+    sampling
+        How each galaxy's distribution is drawn.
+    min_valid_fraction
+        A cutout with a smaller share of valid pixels, 0 to 1, has the status ``bad_pixels``.
     """
-    for planned in payload["files"]:
-        now = file_state(planned[0])
-        if now is None or _state_to_json(now) != planned:
-            raise UnitError(
-                f"{planned[0]} changed while this run was reading it (size {planned[1]} then, {now and now.size} now). "
-                f"Wait until the file is complete, then run again."
-            )
+
+    mosaic: PlannedMosaic
+    tile: Tile
+    model: PlannedModel
+    contamination: PlannedModel | None
+    sampling: SamplingSettings
+    min_valid_fraction: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_valid_fraction <= 1:
+            raise ValueError(f"min_valid_fraction must lie between 0 and 1, not {self.min_valid_fraction}")
+
+    @property
+    def models(self) -> tuple[PlannedModel, ...]:
+        """The merger model, and the contamination model if there is one."""
+        return (self.model,) if self.contamination is None else (self.model, self.contamination)
 
 
-def tile_to_json(tile: Tile) -> dict[str, Any]:
-    """Write a tile."""
-    return {"row": tile.row, "column": tile.column, "core": box_to_json(tile.core), "window": box_to_json(tile.window)}
+@dataclass(frozen=True, slots=True)
+class MeasureUnit:
+    """An order to make the rows of a work unit and to write them. It is answered with a `surveyflow.values.jobs.Receipt`.
 
+    Parameters
+    ----------
+    key
+        The unit's key.
+    parts
+        The digests that the key was made of, by name.
+    run_id
+        The run, whose folder holds the work list: the sources of all its units.
+    number
+        The unit's place in the work list, from 0.
+    measurement
+        How its sources are measured; None if they need no pixels, because their status is known already.
+    """
 
-def tile_from_json(entry: Mapping[str, Any]) -> Tile:
-    """Read a tile."""
-    return Tile(entry["row"], entry["column"], Box(*entry["core"]), Box(*entry["window"]))
+    verb: ClassVar[str] = "unit"
 
+    key: str
+    parts: Mapping[str, str]
+    run_id: str
+    number: int
+    measurement: TileMeasurement | None
 
-def box_to_json(box: Box) -> Sequence[int]:
-    """Write a box: y0, y1, x0, x1."""
-    return [box.y0, box.y1, box.x0, box.x1]
-
-
-def _state_to_json(state: FileState) -> list[Any]:
-    return [str(state.path), state.size, state.mtime_ns, state.inode]
+    def __post_init__(self) -> None:
+        if not (self.key and self.run_id):
+            raise ValueError(f"a unit must have a key and a run, not {self.key!r} and {self.run_id!r}")
+        if self.number < 0:
+            raise ValueError(f"a unit's place in the work list must be at least 0, not {self.number}")

@@ -9,71 +9,98 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from surveyflow.errors import DeviceMemoryError
 from surveyflow.execution.heartbeat import HeartbeatWriter
 from surveyflow.execution.watchdog import locked, report_progress
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.measuring.orders import check_unchanged, is_as_planned, tile_from_json
+from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedMosaic, TileMeasurement, WorkerSettings
 from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.cache import ModelCache
 from surveyflow.models.engines.choice import load_model
+from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import write_unit
 from surveyflow.output.worklists import read_worklist
 from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
-from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.images import Box, Window
 from surveyflow.values.jobs import Job, Receipt
-from surveyflow.values.sampling import EngineChoice, SamplingSettings
+from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.sources import UnitSources
 
 FACTORY = "surveyflow.measuring.worker:SurveyWorker"
 """How an executor finds this class on the machine where a job runs."""
 
 
-MODELS_IN_MEMORY = 4
-"""How many models a worker keeps ready if nobody says otherwise."""
-
-
-class SurveyWorker:
-    """Does two kinds of job: ``digest`` a window's pixels, and ``unit``: process a unit and write its rows.
+def load_chosen(folder: Path, engine: EngineChoice) -> Model:
+    """Load a model with the engine that was chosen.
 
     Parameters
     ----------
-    context
-        ``root`` (output folder), ``engine`` and ``precision``, all str; ``models_in_memory``, int, may be left out.
+    folder
+        The model's folder.
+    engine
+        How it is computed.
+
+    Raises
+    ------
+    ModelError
+        As `surveyflow.models.engines.choice.load_model`.
+    """
+    return load_model(folder, engine.name, precision=engine.precision)
+
+
+class SurveyWorker:
+    """Does two kinds of job: it digests a window's pixels, or measures a unit and writes its rows.
+
+    Parameters
+    ----------
+    settings
+        The output folder, the engine, and how many models are kept in memory.
+    load
+        Loads the model in a folder. A test puts a model that computes nothing in its place.
     """
 
-    def __init__(self, context: Mapping[str, Any]) -> None:
-        self._root = Path(context["root"])
-        self._engine = EngineChoice(EngineName(context["engine"]), Precision(context["precision"]))
+    def __init__(self, settings: WorkerSettings, load: Callable[[Path, EngineChoice], Model] = load_chosen) -> None:
+        self._root = Path(settings.root)
         self._mosaics: dict[tuple[str, str | None, str | None], Mosaic] = {}
-        self._models = ModelCache(self._load, context.get("models_in_memory", MODELS_IN_MEMORY))
+        self._models = ModelCache(lambda folder: load(folder, settings.engine), settings.models_in_memory)
         self._reading, self._computing = threading.Lock(), threading.Lock()
         self._heartbeat = HeartbeatWriter(self._root)
 
-    def do(self, job: Job) -> Any:
+    def do(self, job: Job) -> Mapping[str, str] | Receipt:
         """Do one job.
 
         Parameters
         ----------
         job
-            Its verb is ``digest`` or ``unit``.
+            Its order is a `DigestWindow` or a `MeasureUnit`.
 
         Returns
         -------
         The digests of a window by name, or the receipt of a unit.
+
+        Raises
+        ------
+        TypeError
+            If the order is of another kind.
         """
         with self._heartbeat.during(job):
-            return {"digest": self._digest, "unit": self._unit}[job.verb](job.payload)
+            match job.order:
+                case DigestWindow() as order:
+                    return self._digest(order)
+                case MeasureUnit() as order:
+                    return self._unit(job.name, order)
+                case other:
+                    raise TypeError(f"{job.name}: a survey's worker cannot do {other}")
 
     def close(self) -> None:
         """Close mosaics, drop models and stop the heartbeat."""
@@ -82,21 +109,21 @@ class SurveyWorker:
         self._models.clear()
         self._heartbeat.stop()
 
-    def _digest(self, payload: Mapping[str, Any]) -> Mapping[str, str]:
+    def _digest(self, order: DigestWindow) -> Mapping[str, str]:
         with locked(self._reading):
-            digests = self._mosaic(payload).digests(Box(*payload["box"]))
-        check_unchanged(payload)
+            digests = self._mosaic(order.mosaic).digests(order.box)
+        order.mosaic.check_unchanged()
         return digests
 
-    def _unit(self, payload: Mapping[str, Any]) -> Receipt:
+    def _unit(self, name: str, order: MeasureUnit) -> Receipt:
         """Read, compute, write; of two units, one may be read or written while the other is computed."""
         clock = _Stopwatch()
-        result, engine = self._measured(payload, clock) if payload["tile"] else (self._settled(payload, clock), "")
+        result, engine = self._rows(order, clock)
         return write_unit(
             self._root,
-            payload["key"],
-            payload["name"],
-            payload["parts"],
+            order.key,
+            name,
+            order.parts,
             result.rows,
             seconds=clock.seconds,
             worker=f"{socket.gethostname()}:{os.getpid()}",
@@ -104,52 +131,49 @@ class SurveyWorker:
             engine=engine,
         )
 
-    def _settled(self, payload: Mapping[str, Any], clock: _Stopwatch) -> UnitRows:
-        with clock.running():
-            sources = read_worklist(Path(payload["worklist"]), payload["number"])
-            return UnitRows(settled_rows(sources, payload["key"]))
-
-    def _measured(self, payload: Mapping[str, Any], clock: _Stopwatch) -> tuple[UnitRows, str]:
+    def _rows(self, order: MeasureUnit, clock: _Stopwatch) -> tuple[UnitRows, str]:
         """A unit's rows, and the names of the engines that computed them."""
+        if order.measurement is not None:
+            return self._measured(order, order.measurement, clock)
+        with clock.running():
+            return UnitRows(settled_rows(self._sources(order), order.key)), ""
+
+    def _measured(self, order: MeasureUnit, measurement: TileMeasurement, clock: _Stopwatch) -> tuple[UnitRows, str]:
         with locked(self._reading), clock.running():
-            task, window = self._read(payload)
+            task, window = self._read(order, measurement)
         with locked(self._computing), clock.running(), _enough_memory():
-            models = self._models_of(payload)
+            models = [self._models.get(model.folder, model.card_digest) for model in measurement.models]
             report_progress()
             merger, *beside = map(_reporting, models)
             rows = process_unit(task, window, merger, contamination=beside[0] if beside else None)
             return rows, "+".join(sorted({model.engine for model in models}))
 
-    def _models_of(self, payload: Mapping[str, Any]) -> list[Model]:
-        """The merger model, and the contamination model if there is one."""
-        named = [{"folder": payload["model"], "card_digest": payload["card_digest"]}, payload.get("contamination")]
-        return [self._models.get(model["folder"], model["card_digest"]) for model in named if model]
-
-    def _read(self, payload: Mapping[str, Any]) -> tuple[UnitTask, _ReadWindow]:
-        mosaic = self._mosaic(payload)
+    def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> tuple[UnitTask, _ReadWindow]:
+        mosaic = self._mosaic(measurement.mosaic)
         task = UnitTask(
-            key=payload["key"],
-            sources=read_worklist(Path(payload["worklist"]), payload["number"]),
-            tile=tile_from_json(payload["tile"]),
+            key=order.key,
+            sources=self._sources(order),
+            tile=measurement.tile,
             mosaic_unit=mosaic.unit,
             mosaic_filter=mosaic.filter,
-            sampling=SamplingSettings(**payload["sampling"]),
-            min_valid_fraction=payload["min_valid_fraction"],
+            sampling=measurement.sampling,
+            min_valid_fraction=measurement.min_valid_fraction,
         )
         window = mosaic.read(task.tile.window)
-        check_unchanged(payload)
+        measurement.mosaic.check_unchanged()
         return task, _ReadWindow(window)
 
-    def _mosaic(self, payload: Mapping[str, Any]) -> Mosaic:
-        name = payload["science"], payload["weight"], payload["stated_unit"]
-        if name in self._mosaics and not is_as_planned(self._mosaics[name], payload):
+    def _sources(self, order: MeasureUnit) -> UnitSources:
+        return read_worklist(RunFolder(self._root, order.run_id).worklist, order.number)
+
+    def _mosaic(self, planned: PlannedMosaic) -> Mosaic:
+        """The open mosaic, opened anew if its files are not in the state that the job was planned for."""
+        name = planned.name
+        if name in self._mosaics and self._mosaics[name].files != planned.files:
             self._mosaics.pop(name).close()
         if name not in self._mosaics:
             self._mosaics[name] = open_mosaic(*name)
         return self._mosaics[name]
-
-    def _load(self, folder: Path) -> Model:
-        return load_model(folder, self._engine.name, precision=self._engine.precision)
 
 
 @dataclass(slots=True)

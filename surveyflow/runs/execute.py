@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from surveyflow.errors import OutputError
-from surveyflow.measuring.orders import mosaic_payload, tile_to_json
+from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
 from surveyflow.output.run_folders import Phase, RunFolder
 from surveyflow.output.units import read_receipt
@@ -122,15 +121,7 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
     jobs = [
         Job(
             planned.name,
-            "unit",
-            _unit_payload(survey, unit)
-            | {
-                "key": planned.key,
-                "name": planned.name,
-                "parts": dict(planned.parts),
-                "worklist": str(folder.worklist),
-                "number": number,
-            },
+            MeasureUnit(planned.key, planned.parts, folder.run_id, number, _measurement(survey, unit)),
             model_group=unit.model_group,
             n_sources=planned.n_sources,
         )
@@ -150,23 +141,23 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
     return PlanOutcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])
 
 
-def _unit_payload(survey: OpenedSurvey, unit: WorkUnit) -> dict[str, Any]:
+def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None:
     if unit.instrument is None or unit.tile is None:
-        return {"tile": None}
+        return None
     opened = survey.fields[unit.field]
-    store, card = ModelStore(survey.workflow.models.store), opened.cards[unit.instrument]
-    return mosaic_payload(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]) | {
-        "tile": tile_to_json(unit.tile),
-        "model": str(store.folder(card.key)),
-        "card_digest": card.digest,
-        "contamination": _model_payload(store, opened.contamination_cards.get(unit.instrument)),
-        "sampling": asdict(survey.workflow.sampling.settings()),
-        "min_valid_fraction": survey.workflow.quality.min_valid_fraction,
-    }
+    store, contamination = ModelStore(survey.workflow.models.store), opened.contamination_cards.get(unit.instrument)
+    return TileMeasurement(
+        PlannedMosaic.of(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]),
+        unit.tile,
+        _planned(store, opened.cards[unit.instrument]),
+        None if contamination is None else _planned(store, contamination),
+        survey.workflow.sampling.settings(),
+        survey.workflow.quality.min_valid_fraction,
+    )
 
 
-def _model_payload(store: ModelStore, card: ModelCard | None) -> dict[str, str] | None:
-    return None if card is None else {"folder": str(store.folder(card.key)), "card_digest": card.digest}
+def _planned(store: ModelStore, card: ModelCard) -> PlannedModel:
+    return PlannedModel(str(store.folder(card.key)), card.digest)
 
 
 def _log(result: JobResult) -> None:

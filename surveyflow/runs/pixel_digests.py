@@ -9,7 +9,7 @@ from typing import Any
 
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic
-from surveyflow.measuring.orders import box_to_json, mosaic_payload
+from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
 from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
 from surveyflow.planning.units import WorkUnit
@@ -35,7 +35,7 @@ class _Window:
 
     @property
     def job(self) -> Job:
-        return Job(self.name, "digest", mosaic_payload(self.mosaic, self.stated_unit) | {"box": box_to_json(self.box)})
+        return Job(self.name, DigestWindow(PlannedMosaic.of(self.mosaic, self.stated_unit), self.box))
 
 
 def window_digests(

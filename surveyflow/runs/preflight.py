@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
-from surveyflow.inputs.mosaics import FileState, Mosaic, check_pixel_scale, open_mosaic
+from surveyflow.files.states import FileState
+from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.measuring.domain import band_differs
 from surveyflow.models.engines.choice import obstacle

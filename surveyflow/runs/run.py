@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from surveyflow.errors import UnitError
+from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.heartbeats import sweep_heartbeats
@@ -156,11 +157,11 @@ def run_survey(
             sweep(root)
             sweep_heartbeats(root)
             reporter = Reporter([*listeners, folder.record])
-            context = {"root": str(root), "engine": engine.name, "precision": engine.precision}
+            settings = WorkerSettings(str(root), engine, profile.limits.models_in_memory)
             executor = LateExecutor(
                 stack,
                 lambda: _noted(
-                    open_executor(profile, factory, context, client=client, on_message=reporter.report_workers), folder
+                    open_executor(profile, factory, settings, client=client, on_message=reporter.report_workers), folder
                 ),
             )
             with _reporting_the_end(reporter):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from surveyflow.errors import InputsChanged
 from surveyflow.files.paths import split_extension
-from surveyflow.inputs.mosaics import FileState, file_state
+from surveyflow.files.states import FileState, file_state
 from surveyflow.settings.workflow import Workflow
 
 

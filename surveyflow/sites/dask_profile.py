@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.sites.kind import Answer, Question, RunToRender, refuse_jobs
@@ -28,10 +28,10 @@ class DaskProfile(ClusterProfile):
         raise NotImplementedError
 
     @contextmanager
-    def open(self, factory: str, context: Mapping[str, Any], on_message: Callable[[str], None]) -> Iterator[Executor]:
+    def open(self, factory: str, settings: Hashable, on_message: Callable[[str], None]) -> Iterator[Executor]:
         """Open the cluster and run jobs on it: see `surveyflow.sites.kind.Profile`."""
         with self.open_cluster() as cluster:
-            yield dask_executor(cluster, self, factory, context, on_message)
+            yield dask_executor(cluster, self, factory, settings, on_message)
 
     def inspect(self, question: Question) -> list[Answer]:
         """Ask every worker one question: see `surveyflow.sites.kind.Profile`."""
@@ -50,7 +50,7 @@ class DaskProfile(ClusterProfile):
 
 
 def dask_executor(
-    cluster: Cluster, limits: ClusterProfile, factory: str, context: Mapping[str, Any], on_message: Callable[[str], None]
+    cluster: Cluster, limits: ClusterProfile, factory: str, settings: Hashable, on_message: Callable[[str], None]
 ) -> Executor:
     """Make the executor of a cluster; Dask is imported here, not with the profile.
 
@@ -58,10 +58,9 @@ def dask_executor(
     ----------
     cluster
         Where to run.
-    limits, factory, context, on_message
+    limits, factory, settings, on_message
         As for `surveyflow.execution.dask_executor.DaskExecutor`.
     """
     from surveyflow.execution.dask_executor import DaskExecutor
 
-    context = {"models_in_memory": limits.models_in_memory, **context}
-    return DaskExecutor(cluster, factory, context, limits, on_message=on_message)
+    return DaskExecutor(cluster, factory, settings, limits, on_message=on_message)

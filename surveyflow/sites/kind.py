@@ -7,7 +7,7 @@ settings with the methods of `Profile`) and, as far as it has them, ``cluster`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -113,14 +113,12 @@ class Profile(Protocol):
         """How jobs are routed, how many each worker holds, and when something is given up."""
         ...
 
-    def open(
-        self, factory: str, context: Mapping[str, Any], on_message: Callable[[str], None], /
-    ) -> AbstractContextManager[Executor]:
+    def open(self, factory: str, settings: Hashable, on_message: Callable[[str], None], /) -> AbstractContextManager[Executor]:
         """Start or connect to the workers.
 
         Parameters
         ----------
-        factory, context
+        factory, settings
             As for `surveyflow.execution.serial.SerialExecutor`.
         on_message
             As for `surveyflow.execution.dask_executor.DaskExecutor`.

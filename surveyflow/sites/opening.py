@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from surveyflow.sites.dask_profile import dask_executor
 from surveyflow.sites.kind import Profile
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def open_executor(
     profile: Profile,
     factory: str,
-    context: Mapping[str, Any],
+    settings: Hashable,
     *,
     client: Client | None = None,
     on_message: Callable[[str], None] = lambda _: None,
@@ -29,7 +29,7 @@ def open_executor(
     ----------
     profile
         From `surveyflow.sites.profiles.load_profile`.
-    factory, context
+    factory, settings
         How a worker is made: see `surveyflow.execution.serial.SerialExecutor`.
     client
         A Dask client to use instead of the profile's cluster; it stays open. Its workers should have two threads each: one job
@@ -43,9 +43,9 @@ def open_executor(
         If no scheduler answers, no worker appears, or the profile is for batch jobs.
     """
     if client is None:
-        with profile.open(factory, context, on_message) as executor:
+        with profile.open(factory, settings, on_message) as executor:
             yield executor
     else:
         from surveyflow.execution.cluster import Cluster
 
-        yield dask_executor(Cluster(client), profile.limits, factory, context, on_message)
+        yield dask_executor(Cluster(client), profile.limits, factory, settings, on_message)

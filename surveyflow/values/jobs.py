@@ -1,4 +1,7 @@
-"""Jobs, their results, and the Protocols of what carries them out."""
+"""Jobs, their results, and the Protocols of what carries them out.
+
+An executor carries a job to a worker and its result back. It does not know what the job's order means.
+"""
 
 from __future__ import annotations
 
@@ -47,16 +50,29 @@ class Receipt:
     engine: str = ""
 
 
+class Order(Protocol):
+    """What a worker is asked to do.
+
+    Orders are small frozen dataclasses that can be pickled. They name files and models; they never hold pixels, models or
+    catalogs.
+    """
+
+    @property
+    def verb(self) -> str:
+        """One word for this kind of work, ``unit`` for example. Logs and Dask's dashboard use it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an executor carries to a worker: a verb of the worker and a small payload. Never pixels, models or catalogs.
+    """What an executor carries to a worker: an order, and what decides where and when it is done.
 
     Parameters
     ----------
     name
         What it is called.
-    verb, payload
-        What the worker is to do, and with what: JSON's plain values.
+    order
+        What the worker is to do.
     model_group
         Field and instrument whose models it needs, ``EGS/F814W``; empty if it needs none.
     n_sources
@@ -64,10 +80,20 @@ class Job:
     """
 
     name: str
-    verb: str
-    payload: Mapping[str, Any]
+    order: Order
     model_group: str = ""
     n_sources: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a job must have a name")
+        if self.n_sources < 0:
+            raise ValueError(f"the job {self.name} cannot have {self.n_sources} sources")
+
+    @property
+    def verb(self) -> str:
+        """The order's verb."""
+        return self.order.verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +125,19 @@ class Worker(Protocol):
     compute.
     """
 
-    def do(self, job: Job) -> Any: ...
+    def do(self, job: Job) -> Any:
+        """Do a job, and return a small value that can be pickled.
 
-    def close(self) -> None: ...
+        Raises
+        ------
+        TypeError
+            If the job's order is not one of this worker's.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever is kept between jobs."""
+        ...
 
 
 class Executor(Protocol):
@@ -116,4 +152,6 @@ class Executor(Protocol):
         """Yield a result for each job, as they end."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the workers that this executor has made."""
+        ...

@@ -8,22 +8,22 @@ import time
 import pytest
 from distributed import Client, LocalCluster
 
+from fakes import FakeSettings, fake_job
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.dask_executor import DaskExecutor
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.local.profile import LocalProfile
-from surveyflow.values.jobs import Job
 
 FACTORY = "fakes:make_fake_worker"
 
 
 def squares(n):
-    return [Job(f"square{number}", "square", {"number": number}) for number in range(n)]
+    return [fake_job(f"square{number}", "square", number=number) for number in range(n)]
 
 
 def naps(n, seconds):
-    return [Job(f"nap{number}", "sleep", {"seconds": seconds}) for number in range(n)]
+    return [fake_job(f"nap{number}", "sleep", seconds=seconds) for number in range(n)]
 
 
 def by_name(results):
@@ -37,7 +37,7 @@ def diary(tmp_path):
 
 @pytest.fixture
 def executor(cluster, diary):
-    return DaskExecutor(cluster, FACTORY, {"diary": str(diary)})
+    return DaskExecutor(cluster, FACTORY, FakeSettings(diary))
 
 
 def wait_until(condition, what):
@@ -54,11 +54,11 @@ def wait_for(path):
 
 
 def test_a_cluster_gives_the_results_of_a_serial_run(executor):
-    jobs = [*squares(20), Job("bad", "raise_value_error", {"message": "no"}), Job("odd", "raise_unpicklable", {})]
+    jobs = [*squares(20), fake_job("bad", "raise_value_error", message="no"), fake_job("odd", "raise_unpicklable")]
 
     on_cluster = by_name(executor.run(jobs))
 
-    assert on_cluster == by_name(SerialExecutor(FACTORY, {}).run(jobs))
+    assert on_cluster == by_name(SerialExecutor(FACTORY, FakeSettings()).run(jobs))
     assert len(on_cluster) == len(jobs)
 
 
@@ -67,13 +67,13 @@ def test_no_jobs_give_no_results(executor):
 
 
 def test_results_come_as_jobs_end(executor):
-    jobs = [Job("slow", "sleep", {"seconds": 0.5}), Job("quick", "sleep", {"seconds": 0.0})]
+    jobs = [fake_job("slow", "sleep", seconds=0.5), fake_job("quick", "sleep", seconds=0.0)]
 
     assert [result.job.name for result in executor.run(jobs)] == ["quick", "slow"]
 
 
 def test_each_process_makes_its_worker_once(executor):
-    results = list(executor.run([Job(f"census{number}", "census", {}) for number in range(30)]))
+    results = list(executor.run([fake_job(f"census{number}", "census") for number in range(30)]))
 
     workers = {result.value[:2] for result in results}
     assert len(workers) == len({process for process, _ in workers}) <= 2
@@ -94,7 +94,7 @@ def test_a_worker_killed_mid_job_costs_nothing_but_time(executor, diary):
 
 
 def test_a_job_that_kills_every_worker_is_given_up_and_the_rest_completes(executor):
-    jobs = [*naps(3, 0.05), Job("poison", "die", {}), *squares(10)]
+    jobs = [*naps(3, 0.05), fake_job("poison", "die"), *squares(10)]
 
     done = by_name(executor.run(jobs))
 
@@ -106,14 +106,14 @@ def test_a_job_that_kills_every_worker_is_given_up_and_the_rest_completes(execut
 
 
 def test_a_crash_in_a_c_library_is_told_with_its_place(executor):
-    (result,) = executor.run([Job("crash", "crash", {})])
+    (result,) = executor.run([fake_job("crash", "crash")])
 
     assert "Segmentation fault" in result.error
     assert "fakes.py" in result.error
 
 
 def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, diary):
-    (result,) = executor.run([Job("moody", "die", {"times": 1})])
+    (result,) = executor.run([fake_job("moody", "die", times=1)])
 
     assert result.error is None
     assert len(set((diary / "moody").read_text().split())) == 2
@@ -122,8 +122,8 @@ def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, di
 @pytest.mark.timeout(90)
 def test_a_job_whose_worker_falls_silent_goes_elsewhere_until_it_is_given_up(diary):
     with LocalProfile(workers=2, silence_s=1.0).open_cluster() as cluster:
-        executor = DaskExecutor(cluster, FACTORY, {"diary": str(diary)}, ClusterProfile(max_deaths=2))
-        done = by_name(executor.run([Job("poison", "freeze", {}), *squares(4)]))
+        executor = DaskExecutor(cluster, FACTORY, FakeSettings(diary), ClusterProfile(max_deaths=2))
+        done = by_name(executor.run([fake_job("poison", "freeze"), *squares(4)]))
 
     assert {name for name, result in done.items() if result.error} == {"poison"}
     assert "2 workers died with it" in done["poison"].error
@@ -132,7 +132,7 @@ def test_a_job_whose_worker_falls_silent_goes_elsewhere_until_it_is_given_up(dia
 
 
 def test_a_fatal_error_ends_the_run(executor, diary):
-    results = list(executor.run([Job("full", "fill_disk", {}), *naps(40, 0.05)]))
+    results = list(executor.run([fake_job("full", "fill_disk"), *naps(40, 0.05)]))
 
     assert [result.job.name for result in results if result.fatal] == ["full"]
     assert results[-1].fatal
@@ -167,7 +167,7 @@ def test_jobs_start_in_the_callers_order(executor, diary):
 
 
 def test_a_factory_that_workers_cannot_import_ends_the_run_and_says_so(cluster):
-    (result,) = DaskExecutor(cluster, "no_such_package.worker:make", {}).run(squares(5))
+    (result,) = DaskExecutor(cluster, "no_such_package.worker:make", FakeSettings()).run(squares(5))
 
     assert result.fatal
     assert "no_such_package.worker:make cannot be imported on" in result.error
@@ -184,7 +184,7 @@ def test_five_hundred_tiny_jobs_cost_milliseconds_each(executor):
 
 def test_a_job_that_cannot_be_sent_is_refused_where_it_was_made(executor):
     with pytest.raises(TypeError, match="Could not serialize"):
-        list(executor.run([Job("lock", "square", {"number": threading.Lock()})]))
+        list(executor.run([fake_job("lock", "square", number=threading.Lock())]))
 
 
 def test_a_run_whose_scheduler_is_gone_ends_and_says_so():
@@ -192,7 +192,7 @@ def test_a_run_whose_scheduler_is_gone_ends_and_says_so():
         LocalCluster(n_workers=1, processes=False, host="tcp://127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
-        results = DaskExecutor(Cluster(client), FACTORY, {}).run(naps(4, 0.2))
+        results = DaskExecutor(Cluster(client), FACTORY, FakeSettings()).run(naps(4, 0.2))
         next(results)
         cluster.close()
         *_, last = results
@@ -206,7 +206,7 @@ def test_a_run_without_workers_gives_up_after_a_while():
         LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        (result,) = DaskExecutor(Cluster(client), FACTORY, {}, ClusterProfile(worker_wait_s=0.5)).run(squares(3))
+        (result,) = DaskExecutor(Cluster(client), FACTORY, FakeSettings(), ClusterProfile(worker_wait_s=0.5)).run(squares(3))
 
     assert result.fatal
     assert result.error.startswith("no worker is there after 0.5 s")

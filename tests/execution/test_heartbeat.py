@@ -8,13 +8,13 @@ import time
 
 import pytest
 
+from fakes import fake_job
 from surveyflow.execution import gpus
 from surveyflow.execution.heartbeat import HeartbeatWriter
 from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.output.heartbeats import read_heartbeats, worker_log_path
-from surveyflow.values.jobs import Job
 
-UNIT, OTHER = Job("EGS/F814W/y000x001", "unit", {}), Job("EGS/F814W/y000x002", "unit", {})
+UNIT, OTHER = fake_job("EGS/F814W/y000x001", "unit"), fake_job("EGS/F814W/y000x002", "unit")
 
 
 @pytest.fixture

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import tblib.pickling_support
 
+from fakes import FakeSettings, fake_job
 from surveyflow import errors
 from surveyflow.errors import ModelError
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec, close_workers, describe, do_job
-from surveyflow.values.jobs import Job, JobResult
+from surveyflow.values.jobs import JobResult
 
-FAKE = WorkerSpec.of("fakes:make_fake_worker", {})
+FAKE = WorkerSpec("fakes:make_fake_worker", FakeSettings())
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +29,13 @@ def no_worker_is_left_over():
 
 
 def test_the_value_comes_back_under_the_jobs_name():
-    job = Job("nine", "square", {"number": 9})
+    job = fake_job("nine", "square", number=9)
 
     assert do_job(FAKE, job).result(job) == JobResult(job, value=81)
 
 
 def test_an_exception_becomes_type_message_and_place():
-    outcome = do_job(FAKE, Job("bad", "raise_value_error", {"message": "redshift is negative"}))
+    outcome = do_job(FAKE, fake_job("bad", "raise_value_error", message="redshift is negative"))
 
     assert outcome.value is None
     assert not outcome.fatal
@@ -42,11 +44,11 @@ def test_an_exception_becomes_type_message_and_place():
 
 
 def test_our_own_errors_finish_their_sentence_themselves():
-    assert do_job(FAKE, Job("bad", "raise_model_error", {})).error == "ModelError: card.toml: no such model"
+    assert do_job(FAKE, fake_job("bad", "raise_model_error")).error == "ModelError: card.toml: no such model"
 
 
 def test_a_full_disk_is_fatal():
-    outcome = do_job(FAKE, Job("full", "fill_disk", {}))
+    outcome = do_job(FAKE, fake_job("full", "fill_disk"))
 
     assert outcome.fatal
     assert "no space left" in outcome.error
@@ -54,15 +56,15 @@ def test_a_full_disk_is_fatal():
 
 @pytest.mark.parametrize("verb", ["raise_unpicklable", "return_unpicklable"])
 def test_what_cannot_be_pickled_comes_back_as_words(verb):
-    outcome = pickle.loads(pickle.dumps(do_job(FAKE, Job("odd", verb, {}))))
+    outcome = pickle.loads(pickle.dumps(do_job(FAKE, fake_job("odd", verb))))
 
     assert outcome.error
     assert not outcome.fatal
 
 
 def test_a_worker_is_made_once_for_each_factory_and_context():
-    census = Job("census", "census", {})
-    other = WorkerSpec.of("fakes:make_fake_worker", {"seed": 1})
+    census = fake_job("census", "census")
+    other = WorkerSpec("fakes:make_fake_worker", FakeSettings(seed=1))
 
     results = [do_job(spec, census).result(census).value for spec in (FAKE, FAKE, other, FAKE)]
 
@@ -70,8 +72,8 @@ def test_a_worker_is_made_once_for_each_factory_and_context():
 
 
 def test_two_jobs_of_a_process_are_done_at_a_time_and_the_others_wait(tmp_path):
-    spec = WorkerSpec.of("fakes:make_fake_worker", {"diary": str(tmp_path)})
-    jobs = [Job(f"nap{number}", "company", {"seconds": 0.05}) for number in range(6)]
+    spec = WorkerSpec("fakes:make_fake_worker", FakeSettings(tmp_path))
+    jobs = [fake_job(f"nap{number}", "company", seconds=0.05) for number in range(6)]
 
     with ThreadPoolExecutor(6) as pool:
         results = list(pool.map(lambda job: do_job(spec, job).result(job), jobs))
@@ -80,7 +82,7 @@ def test_two_jobs_of_a_process_are_done_at_a_time_and_the_others_wait(tmp_path):
 
 
 def test_a_worker_refuses_loudly_what_it_does_not_hold():
-    job = Job("cosmos", "square", {"number": 3}, model_group="COSMOS/F814W")
+    job = fake_job("cosmos", "square", model_group="COSMOS/F814W", number=3)
 
     refused = do_job(FAKE, job, pinned_to={"EGS/F814W", "GDS/F814W"})
 
@@ -90,14 +92,14 @@ def test_a_worker_refuses_loudly_what_it_does_not_hold():
 
 
 def test_a_worker_that_holds_a_model_group_does_its_jobs_and_those_of_none():
-    at_home = Job("egs", "square", {"number": 3}, model_group="EGS/F814W")
-    anywhere = Job("settled", "square", {"number": 2})
+    at_home = fake_job("egs", "square", model_group="EGS/F814W", number=3)
+    anywhere = fake_job("settled", "square", number=2)
 
     assert [do_job(FAKE, job, pinned_to={"EGS/F814W"}).result(job).value for job in (at_home, anywhere)] == [9, 4]
 
 
 def test_a_device_without_memory_means_that_its_process_must_be_restarted():
-    outcome = do_job(FAKE, Job("big", "exhaust_device", {}))
+    outcome = do_job(FAKE, fake_job("big", "exhaust_device"))
 
     assert outcome.needs_restart
     assert not outcome.fatal
@@ -105,33 +107,39 @@ def test_a_device_without_memory_means_that_its_process_must_be_restarted():
 
 
 def test_a_worker_in_use_is_not_closed_to_make_room_for_others(tmp_path):
-    specs = [WorkerSpec.of("fakes:make_fake_worker", {"diary": str(tmp_path), "seed": seed}) for seed in range(4)]
+    specs = [WorkerSpec("fakes:make_fake_worker", FakeSettings(tmp_path, seed)) for seed in range(4)]
     began = tmp_path / "long"
 
     with ThreadPoolExecutor(1) as pool:
-        long = pool.submit(do_job, specs[0], Job("long", "is_open_after", {"seconds": 0.2}))
+        long = pool.submit(do_job, specs[0], fake_job("long", "is_open_after", seconds=0.2))
         while not began.exists():
             time.sleep(0.005)
         for spec in specs[1:]:
-            do_job(spec, Job("square", "square", {"number": 1}))
-        job = Job("long", "is_open_after", {})
+            do_job(spec, fake_job("square", "square", number=1))
+        job = fake_job("long", "is_open_after")
 
     assert long.result().result(job).value is True
 
 
-def test_context_order_does_not_make_another_worker():
-    assert WorkerSpec.of("a:b", {"x": 1, "y": 2}) == WorkerSpec.of("a:b", {"y": 2, "x": 1})
+def test_equal_settings_make_one_worker():
+    assert WorkerSpec("a:b", FakeSettings(Path("x"), 1)) == WorkerSpec("a:b", FakeSettings(seed=1, diary=Path("x")))
 
 
 @pytest.mark.parametrize("factory", ["fakes", "fakes:", ":make", "fakes.make", "fakes:make worker"])
 def test_a_factory_is_a_module_and_a_name(factory):
     with pytest.raises(ValueError, match="is named 'package"):
-        WorkerSpec.of(factory, {})
+        WorkerSpec(factory, FakeSettings())
 
 
-def test_a_context_holds_plain_values_only():
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        WorkerSpec.of("a:b", {"open": object()})
+@pytest.mark.parametrize("settings", [{"open": 1}, object(), FakeSettings])
+def test_settings_are_a_frozen_dataclass(settings):
+    with pytest.raises(TypeError, match="settings are a frozen dataclass, not"):
+        WorkerSpec("a:b", settings)
+
+
+def test_settings_hold_nothing_that_changes():
+    with pytest.raises(TypeError, match="unhashable"):
+        WorkerSpec("a:b", FakeSettings(diary=["a", "list"]))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +151,7 @@ def test_a_context_holds_plain_values_only():
     ],
 )
 def test_a_worker_that_cannot_be_made_is_fatal_and_says_why_and_where(factory, said):
-    outcome = do_job(WorkerSpec.of(factory, {}), Job("any", "square", {"number": 1}))
+    outcome = do_job(WorkerSpec(factory, FakeSettings()), fake_job("any", "square", number=1))
 
     assert outcome.fatal
     assert outcome.error.startswith(f"ClusterError: {factory} ")
@@ -175,7 +183,7 @@ def test_a_message_of_many_lines_becomes_one():
 
 
 def test_an_outcome_without_a_value_has_none():
-    job = Job("none", "square", {})
+    job = fake_job("none", "square")
 
     assert JobOutcome(error="lost", fatal=True).result(job) == JobResult(job, None, "lost", True)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
+from fakes import FakeSettings, fake_job
 from surveyflow.execution import dask_executor as runner
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.dask_executor import DaskExecutor
@@ -23,7 +24,6 @@ from surveyflow.execution.retries import Attempt
 from surveyflow.execution.routing import Routing
 from surveyflow.execution.submissions import Submissions
 from surveyflow.sites.local.profile import LocalProfile
-from surveyflow.values.jobs import Job
 
 FACTORY = "fakes:make_fake_worker"
 EGS, GDS = "EGS/F814W", "GDS/F814W"
@@ -31,8 +31,8 @@ EGS, GDS = "EGS/F814W", "GDS/F814W"
 pytestmark = pytest.mark.timeout(90)
 
 
-def units(group, n, verb="process", **payload):
-    return [Job(f"{group.partition('/')[0]}{number}", verb, {"seconds": 0.02} | payload, group) for number in range(n)]
+def units(group, n, verb="process", **more):
+    return [fake_job(f"{group.partition('/')[0]}{number}", verb, group, seconds=0.02, **more) for number in range(n)]
 
 
 def processes(results, group):
@@ -44,7 +44,7 @@ def run(cluster, tmp_path):
     """Run jobs on two workers of our own, and keep what was told."""
 
     def run(jobs, **limits):
-        executor = DaskExecutor(cluster, FACTORY, {"diary": str(tmp_path)}, ClusterProfile(**limits), on_message=run.told.append)
+        executor = DaskExecutor(cluster, FACTORY, FakeSettings(tmp_path), ClusterProfile(**limits), on_message=run.told.append)
         return list(executor.run(jobs))
 
     run.told = []
@@ -97,7 +97,7 @@ def test_a_unit_that_hangs_on_a_living_worker_is_taken_back_and_told_where_it_hu
 
 
 def test_a_unit_that_shows_signs_of_life_may_take_long(run):
-    (result,) = run([Job("long", "plod", {"steps": 8, "seconds": 0.4}, EGS)], unit_silence_s=2.0)
+    (result,) = run([fake_job("long", "plod", EGS, steps=8, seconds=0.4)], unit_silence_s=2.0)
 
     assert result.error is None
 
@@ -113,7 +113,7 @@ def test_a_worker_whose_device_is_full_starts_anew_and_the_unit_runs_again(run, 
 
 
 def test_two_units_overlap_on_a_worker(run):
-    results = run([Job(f"unit{number}", "company", {"seconds": 0.2}) for number in range(8)])
+    results = run([fake_job(f"unit{number}", "company", seconds=0.2) for number in range(8)])
 
     assert max(result.value for result in results) == 2
 
@@ -122,8 +122,8 @@ def test_two_units_overlap_on_a_worker(run):
 def test_with_one_job_a_worker_nothing_overlaps(tmp_path):
     profile = LocalProfile(workers=1, jobs_per_worker=1)
     with profile.open_cluster() as cluster:
-        jobs = [Job(f"unit{number}", "company", {"seconds": 0.1}) for number in range(4)]
-        results = list(DaskExecutor(cluster, FACTORY, {"diary": str(tmp_path)}, profile).run(jobs))
+        jobs = [fake_job(f"unit{number}", "company", seconds=0.1) for number in range(4)]
+        results = list(DaskExecutor(cluster, FACTORY, FakeSettings(tmp_path), profile).run(jobs))
 
     assert [result.value for result in results] == [1] * 4
 
@@ -149,7 +149,11 @@ class Elsewhere:
 
     def run(self, jobs, told=None, **limits):
         executor = DaskExecutor(
-            Cluster(self.client), FACTORY, {}, ClusterProfile(**limits), on_message=(told if told is not None else []).append
+            Cluster(self.client),
+            FACTORY,
+            FakeSettings(),
+            ClusterProfile(**limits),
+            on_message=(told if told is not None else []).append,
         )
         return executor.run(jobs)
 
@@ -182,7 +186,7 @@ def elsewhere():
 
 def test_workers_that_declare_models_get_their_units_only(elsewhere):
     told = []
-    results = list(elsewhere.run([*units(EGS, 5), Job("settled", "process", {})], told))
+    results = list(elsewhere.run([*units(EGS, 5), fake_job("settled", "process")], told))
 
     assert [result.error for result in results] == [None] * 6
     assert told == ["routing pinned: workers declare the models that they hold"]
@@ -216,8 +220,8 @@ def test_the_profile_may_let_every_worker_do_every_unit(elsewhere):
 
 def test_a_unit_on_the_wrong_worker_is_refused_there(elsewhere):
     """Nothing should ever send it there; if something does, no result is made of it."""
-    submissions = Submissions(elsewhere.client, WorkerSpec.of(FACTORY, {}), pinned=True)
-    job = Job("stray", "square", {"number": 3}, GDS)
+    submissions = Submissions(elsewhere.client, WorkerSpec(FACTORY, FakeSettings()), pinned=True)
+    job = fake_job("stray", "square", GDS, number=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("surveyflow.execution.submissions.resource", lambda _: f"model:{EGS}")
         submissions.submit(Attempt(job))

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import fake_job
 from surveyflow.execution.retries import Attempt, Attempts
-from surveyflow.values.jobs import Job
 
 
 def make_jobs(n):
-    return [Job(f"job{number}", "square", {}) for number in range(n)]
+    return [fake_job(f"job{number}", "square") for number in range(n)]
 
 
 def test_jobs_go_out_in_the_order_given():
@@ -52,7 +52,7 @@ def test_a_single_death_cannot_be_enough():
 
 
 def test_a_model_group_without_room_holds_nobody_else_up():
-    jobs = [Job(name, "unit", {}, group) for name, group in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
+    jobs = [fake_job(name, "unit", group) for name, group in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
     attempts = Attempts(jobs, max_deaths=3)
 
     def without_egs(group):
@@ -65,7 +65,7 @@ def test_a_model_group_without_room_holds_nobody_else_up():
 
 
 def test_a_job_that_goes_again_waits_for_its_model_group_too():
-    lost, other = Job("e1", "unit", {}, "EGS"), Job("g1", "unit", {}, "GDS")
+    lost, other = fake_job("e1", "unit", "EGS"), fake_job("g1", "unit", "GDS")
     attempts = Attempts([lost, other], max_deaths=3)
     attempts.retry(attempts.next(0), 1)
 

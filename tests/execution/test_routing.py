@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import fake_job
 from surveyflow.execution.routing import (
     LOADING_ON_CPU,
     LOADING_ON_GPU,
@@ -20,7 +21,6 @@ from surveyflow.execution.routing import (
     model_groups_in,
     resource,
 )
-from surveyflow.values.jobs import Job
 
 GROUPS = ["EGS/F814W", "GDS/F814W", "COSMOS/F814W", "UDS/F125W_F160W", "GDN/F814W"]
 WORK = st.dictionaries(st.sampled_from(GROUPS), st.integers(1, 100_000), min_size=1)
@@ -28,10 +28,10 @@ WORK = st.dictionaries(st.sampled_from(GROUPS), st.integers(1, 100_000), min_siz
 
 def test_demand_counts_the_sources_of_each_model_group_and_no_others():
     jobs = [
-        Job("a", "unit", {}, "EGS/F814W", 30),
-        Job("b", "unit", {}, "GDS/F814W", 5),
-        Job("c", "unit", {}, "EGS/F814W", 12),
-        Job("settled", "unit", {}, n_sources=900),
+        fake_job("a", "unit", "EGS/F814W", 30),
+        fake_job("b", "unit", "GDS/F814W", 5),
+        fake_job("c", "unit", "EGS/F814W", 12),
+        fake_job("settled", "unit", n_sources=900),
     ]
 
     assert demand(jobs) == {"EGS/F814W": 42, "GDS/F814W": 5}

@@ -2,20 +2,20 @@ from __future__ import annotations
 
 from contextlib import closing
 
+from fakes import FakeSettings, fake_job
 from surveyflow.execution import jobs as worker_side
 from surveyflow.execution.serial import SerialExecutor
-from surveyflow.values.jobs import Job
 
 
 def open_serial():
-    return closing(SerialExecutor("fakes:make_fake_worker", {}))
+    return closing(SerialExecutor("fakes:make_fake_worker", FakeSettings()))
 
 
 def test_results_come_in_order_and_failures_among_them():
     jobs = [
-        Job("a", "square", {"number": 2}),
-        Job("b", "raise_value_error", {"message": "no"}),
-        Job("c", "square", {"number": 3}),
+        fake_job("a", "square", number=2),
+        fake_job("b", "raise_value_error", message="no"),
+        fake_job("c", "square", number=3),
     ]
 
     with open_serial() as executor:
@@ -27,7 +27,7 @@ def test_results_come_in_order_and_failures_among_them():
 
 
 def test_nothing_runs_before_it_is_asked_for_or_after_the_iteration_is_left():
-    census = [Job(str(number), "census", {}) for number in range(9)]
+    census = [fake_job(str(number), "census") for number in range(9)]
 
     with open_serial() as executor:
         results = executor.run(census)
@@ -39,7 +39,7 @@ def test_nothing_runs_before_it_is_asked_for_or_after_the_iteration_is_left():
 
 
 def test_a_fatal_error_is_the_last_result():
-    jobs = [Job("full", "fill_disk", {}), Job("never", "square", {"number": 2})]
+    jobs = [fake_job("full", "fill_disk"), fake_job("never", "square", number=2)]
 
     with open_serial() as executor:
         (result,) = executor.run(jobs)
@@ -48,7 +48,7 @@ def test_a_fatal_error_is_the_last_result():
 
 
 def test_closing_lets_go_of_the_worker():
-    census = [Job("census", "census", {})]
+    census = [fake_job("census", "census")]
     with open_serial() as executor:
         list(executor.run(census))
 

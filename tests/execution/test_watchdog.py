@@ -28,8 +28,13 @@ def test_a_silent_job_ends_its_process_which_says_where_it_hangs():
 
 def test_a_job_that_hangs_while_its_worker_is_made_ends_its_process():
     ended = in_a_process(
-        "from surveyflow.execution.jobs import WorkerSpec, do_job\nfrom surveyflow.values.jobs import Job\n"
-        "do_job(WorkerSpec('time:sleep', '60', 0.2), Job('EGS/F814W/y000x001', 'unit', {}))"
+        "from surveyflow.execution.jobs import WorkerSpec, do_job\n"
+        "from surveyflow.training.fitting.trial_orders import TrainingFile, TrialSettings, TryTrial\n"
+        "from surveyflow.values.jobs import Job\n"
+        "def hang(settings):\n"
+        "    time.sleep(60)\n"
+        "order = TryTrial(0, TrialSettings((8,), (3,), (8,), 0.5, 1e-3))\n"
+        "do_job(WorkerSpec('__main__:hang', TrainingFile('train.toml'), 0.2), Job('EGS/F814W/y000x001', order))"
     )
     assert ended.returncode == EXIT_CODE, ended.stderr
     assert "EGS/F814W/y000x001" in ended.stderr

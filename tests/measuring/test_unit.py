@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fake_mosaics import ArrayMosaic
+from stubs import StubModel
 from surveyflow.measuring import unit as process
 from surveyflow.measuring.source_keys import source_keys
 from surveyflow.measuring.unit import UnitTask, process_unit, settled_rows
@@ -17,7 +19,6 @@ from surveyflow.sky.tiling import tile
 from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale, physical_draws, predictive_noise
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
 from surveyflow.values.codes import Flag, Status, WeightsOrigin
-from surveyflow.values.images import Box, Window
 from surveyflow.values.sampling import SamplingSettings
 from surveyflow.values.sources import UnitSources
 
@@ -46,42 +47,6 @@ CONTAMINATION_CARD = replace(
     domain=Domain(),
     contamination=ContaminationScale("sky_sigma", flux_range=8.0),
 )
-
-
-@dataclass(frozen=True)
-class ArrayMosaic:
-    """A mosaic in memory."""
-
-    pixels: np.ndarray
-    weight: np.ndarray | None = None
-
-    @property
-    def shape(self):
-        return self.pixels.shape
-
-    def read(self, box: Box) -> Window:
-        part = box.clipped(self.shape)
-        rows, columns = slice(part.y0, part.y1), slice(part.x0, part.x1)
-        pixels = self.pixels[rows, columns]
-        weight = None if self.weight is None else self.weight[rows, columns]
-        valid = np.isfinite(pixels) & (pixels != 0 if weight is None else weight > 0)
-        return Window(pixels, valid, weight, (part.y0, part.x0), self.shape)
-
-
-@dataclass(frozen=True)
-class FakeModel:
-    """Not a network: its feature is the mean of the prepared cutout, its draws are that mean, spread by the source's key."""
-
-    card: ModelCard = CARD
-
-    def features(self, cutouts):
-        return cutouts.mean(axis=(1, 2), keepdims=True)[..., 0]
-
-    def draw(self, features, source_keys, n_draws, seed):
-        n_outputs = len(self.card.class_names)
-        spread = [np.random.default_rng([seed, int(key)]).random((n_draws, n_outputs)) for key in source_keys]
-        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
-        return draws.astype(np.float32)
 
 
 def sky(shape=(100, 120), seed=0) -> np.ndarray:
@@ -115,7 +80,7 @@ def rows_by_id(table):
 
 def test_rows_hold_what_the_model_said_of_the_prepared_cutout():
     mosaic = ArrayMosaic(sky())
-    rows = rows_by_id(process_unit(task(sources([50.2], [40.7])), mosaic, FakeModel()).rows)
+    rows = rows_by_id(process_unit(task(sources([50.2], [40.7])), mosaic, StubModel(CARD)).rows)
     pixels = mosaic.pixels[33:49, 43:59]
     prepared = prepare(pixels[None], np.ones_like(pixels, bool)[None], CARD.stretch, CARD.softening)
     key = int.from_bytes(hashlib.sha256(b"EGS\x001").digest()[:8], "little")
@@ -130,9 +95,9 @@ def test_rows_hold_what_the_model_said_of_the_prepared_cutout():
 
 
 def test_class_columns_follow_the_card_not_their_place():
-    swapped = FakeModel(replace(CARD, class_names=("star_forming", "post_merger")))
+    swapped = StubModel(replace(CARD, class_names=("star_forming", "post_merger")))
     of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
-    as_published, as_swapped = (process_unit(of, mosaic, model).rows for model in (FakeModel(), swapped))
+    as_published, as_swapped = (process_unit(of, mosaic, model).rows for model in (StubModel(CARD), swapped))
     assert as_published["p_pm_mean"] == as_swapped["p_sf_mean"]
     assert as_published["p_sf_mean"] == as_swapped["p_pm_mean"]
 
@@ -141,13 +106,13 @@ def test_class_columns_follow_the_card_not_their_place():
 def test_rows_do_not_depend_on_the_batch(batch_size):
     rng = np.random.default_rng(3)
     of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
-    assert process_unit(of, mosaic, FakeModel(), batch_size).rows == process_unit(of, mosaic, FakeModel(), 4).rows
+    assert process_unit(of, mosaic, StubModel(CARD), batch_size).rows == process_unit(of, mosaic, StubModel(CARD), 4).rows
 
 
 def test_source_without_coverage_or_with_too_little_of_it_has_a_status_and_no_results():
     weight = np.ones((100, 120), np.float32)
     weight[:, 60:] = 0
-    table = process_unit(task(sources([70.0, 58.0, 50.0], [40.0, 40.0, 40.0])), ArrayMosaic(sky(), weight), FakeModel()).rows
+    table = process_unit(task(sources([70.0, 58.0, 50.0], [40.0, 40.0, 40.0])), ArrayMosaic(sky(), weight), StubModel(CARD)).rows
     rows = rows_by_id(table)
     assert [rows[i]["status"] for i in (1, 2, 3)] == [Status.NO_COVERAGE, Status.OK, Status.OK]
     assert [rows[i]["flags"] & Flag.PARTIAL_COVERAGE for i in (1, 2, 3)] == [2, 2, 0]
@@ -155,13 +120,13 @@ def test_source_without_coverage_or_with_too_little_of_it_has_a_status_and_no_re
     assert rows[1]["model_id"] is None
     assert rows[3]["weight_median"] == 1.0
     weight[:, 40:58] = 0
-    rows = rows_by_id(process_unit(task(sources([58.0], [40.0])), ArrayMosaic(sky(), weight), FakeModel()).rows)
+    rows = rows_by_id(process_unit(task(sources([58.0], [40.0])), ArrayMosaic(sky(), weight), StubModel(CARD)).rows)
     assert rows[1]["status"] == Status.BAD_PIXELS
     assert rows[1]["valid_fraction"] == pytest.approx(2 / 16)
 
 
 def test_source_at_the_edge_is_padded_at_its_true_offset_and_flagged():
-    rows = rows_by_id(process_unit(task(sources([2.0], [50.0])), ArrayMosaic(sky()), FakeModel()).rows)
+    rows = rows_by_id(process_unit(task(sources([2.0], [50.0])), ArrayMosaic(sky()), StubModel(CARD)).rows)
     assert rows[1]["status"] == "ok"
     assert rows[1]["flags"] == Flag.EDGE | Flag.PARTIAL_COVERAGE
     assert rows[1]["valid_fraction"] == pytest.approx(10 / 16)
@@ -181,25 +146,25 @@ def test_what_lies_outside_the_training_domain_is_flagged(change, flag):
     mosaic = ArrayMosaic(sky() * np.float32(change.get("scale", 1.0)))
     image = {name: value for name, value in change.items() if name.startswith("mosaic_")}
     of = task(sources([50.0], [40.0], change.get("redshift", 1.0)), **image)
-    rows = rows_by_id(process_unit(of, mosaic, FakeModel()).rows)
+    rows = rows_by_id(process_unit(of, mosaic, StubModel(CARD)).rows)
     assert rows[1]["flags"] == flag | Flag.OUT_OF_DOMAIN
     assert rows[1]["status"] == "ok"
 
 
 def test_constant_image_is_flagged():
     mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
-    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), mosaic, FakeModel()).rows)
+    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), mosaic, StubModel(CARD)).rows)
     assert rows[1]["flags"] & Flag.CONSTANT_IMAGE
 
 
 def test_draws_are_kept_when_asked_for():
     of = task(sources([50.0, -5.0], [40.0, 40.0]), keep_draws=True)
-    result = process_unit(of, ArrayMosaic(sky()), FakeModel())
+    result = process_unit(of, ArrayMosaic(sky()), StubModel(CARD))
     assert result.draws.column_names == ["field", "source_id", "p_pm"]
     kept = np.array(result.draws["p_pm"].to_pylist())
     assert kept.shape == (1, 20)
     assert rows_by_id(result.rows)[1]["p_pm_mean"] == pytest.approx(kept[0].mean(), abs=1e-6)
-    assert process_unit(task(of.sources), ArrayMosaic(sky()), FakeModel()).draws is None
+    assert process_unit(task(of.sources), ArrayMosaic(sky()), StubModel(CARD)).draws is None
 
 
 def test_settled_sources_keep_their_status_and_a_failed_units_sources_get_theirs():
@@ -223,12 +188,12 @@ def contamination_of(table):
 
 def test_contamination_is_what_its_model_draws_from_the_same_cutout():
     mosaic, position = ArrayMosaic(sky()), sources([50.2], [40.7])
-    table = process_unit(task(position), mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    table = process_unit(task(position), mosaic, StubModel(CARD), contamination=StubModel(CONTAMINATION_CARD)).rows
     found = contamination_of(table)[1]
     pixels = mosaic.pixels[33:49, 43:59][None]
     valid = np.ones_like(pixels, bool)
-    outputs = FakeModel(CONTAMINATION_CARD).draw(
-        FakeModel().features(prepare(pixels, valid, CARD.stretch, CARD.softening)),
+    outputs = StubModel(CONTAMINATION_CARD).draw(
+        StubModel(CARD).features(prepare(pixels, valid, CARD.stretch, CARD.softening)),
         keys := source_keys("EGS", np.array([1])),
         20,
         7,
@@ -244,8 +209,8 @@ def test_contamination_is_what_its_model_draws_from_the_same_cutout():
 
 def test_mergers_do_not_depend_on_the_contamination_model_and_its_columns_are_null_without_it():
     of, mosaic = task(sources([50.0, -5.0], [40.0, 40.0])), ArrayMosaic(sky())
-    alone = process_unit(of, mosaic, FakeModel()).rows
-    beside = process_unit(of, mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    alone = process_unit(of, mosaic, StubModel(CARD)).rows
+    beside = process_unit(of, mosaic, StubModel(CARD), contamination=StubModel(CONTAMINATION_CARD)).rows
     contamination = list(contamination_of(alone)[1])[1:]
     assert alone.drop_columns(contamination) == beside.drop_columns(contamination)
     assert all(value is None for name in contamination for value in alone[name].to_pylist())
@@ -258,7 +223,7 @@ def test_mergers_do_not_depend_on_the_contamination_model_and_its_columns_are_nu
 def test_contamination_does_not_depend_on_the_batch_nor_on_how_many_draws_are_turned_at_once(monkeypatch, draws_at_once):
     rng = np.random.default_rng(3)
     of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
-    models = {"model": FakeModel(), "contamination": FakeModel(CONTAMINATION_CARD)}
+    models = {"model": StubModel(CARD), "contamination": StubModel(CONTAMINATION_CARD)}
     expected = process_unit(of, mosaic, **models).rows
     monkeypatch.setattr(process, "DRAWS_AT_ONCE", draws_at_once)
     assert process_unit(of, mosaic, **models, batch_size=4).rows == expected
@@ -268,23 +233,23 @@ def test_order_of_the_contamination_outputs_follows_the_card():
     turned = replace(CONTAMINATION_CARD, class_names=CONTAMINATION_OUTPUTS[::-1])
     of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
     rows = [
-        contamination_of(process_unit(of, mosaic, FakeModel(), contamination=FakeModel(card)).rows)[1]
+        contamination_of(process_unit(of, mosaic, StubModel(CARD), contamination=StubModel(card)).rows)[1]
         for card in (CONTAMINATION_CARD, turned)
     ]
     assert rows[0]["p_contaminated_mean"] != rows[1]["p_contaminated_mean"]
-    outputs = FakeModel(turned).draw(np.zeros((1, 1), np.float32), source_keys("EGS", np.array([1])), 20, 7)
+    outputs = StubModel(turned).draw(np.zeros((1, 1), np.float32), source_keys("EGS", np.array([1])), 20, 7)
     assert rows[1]["p_contaminated_std"] == pytest.approx(outputs[..., 5].std(), rel=1e-4)
 
 
 def test_contamination_is_null_where_the_sky_has_no_measurable_noise():
     mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
-    table = process_unit(task(sources([50.0], [40.0])), mosaic, FakeModel(), contamination=FakeModel(CONTAMINATION_CARD)).rows
+    table = process_unit(task(sources([50.0], [40.0])), mosaic, StubModel(CARD), contamination=StubModel(CONTAMINATION_CARD)).rows
     row = rows_by_id(table)[1]
     assert (row["status"], row["contamination_model_id"], row["flux_pp_mean"]) == ("ok", None, None)
     assert row["flags"] & Flag.CONSTANT_IMAGE
 
 
 def test_what_lies_outside_the_domain_of_the_contamination_model_is_flagged_too():
-    strict = FakeModel(replace(CONTAMINATION_CARD, domain=Domain("electron/s", (0.5, 0.6))))
-    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), ArrayMosaic(sky()), FakeModel(), contamination=strict).rows)
+    strict = StubModel(replace(CONTAMINATION_CARD, domain=Domain("electron/s", (0.5, 0.6))))
+    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), ArrayMosaic(sky()), StubModel(CARD), contamination=strict).rows)
     assert rows[1]["flags"] == Flag.NOISE_DOMAIN | Flag.OUT_OF_DOMAIN

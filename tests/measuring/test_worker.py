@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from fake_executors import NotingExecutor
 from stubs import TINY, StubModel
 from surveyflow.errors import DeviceMemoryError
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
 from surveyflow.output.run_folders import RunFolder
@@ -21,19 +23,12 @@ from surveyflow.runs.execute import carry_out
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.settings.workflow import load_workflow
+from surveyflow.values.sampling import EngineChoice
 from worlds import write_untrained_models
 
 pytestmark = pytest.mark.timeout(90)
 
 WAIT_S = 30
-
-
-class Noted:
-    """An executor that does nothing but note what it was to do."""
-
-    def run(self, jobs):
-        self.jobs = list(jobs)
-        return iter(())
 
 
 @pytest.fixture
@@ -43,16 +38,16 @@ def survey(mini_survey):
 
 
 @pytest.fixture
-def context(survey):
-    return {"root": str(survey.folder / "catalog"), "engine": "auto", "precision": "float32"}
+def settings(survey):
+    return WorkerSettings(str(survey.folder / "catalog"), EngineChoice(), models_in_memory=2)
 
 
 @pytest.fixture
-def jobs(survey, context):
+def jobs(survey, settings):
     """The jobs of a run's units."""
-    noted, folder = Noted(), RunFolder(survey.folder / "catalog", "noted")
+    noted, folder = NotingExecutor(), RunFolder(survey.folder / "catalog", "noted")
     folder.create("")
-    with open_survey(load_workflow(survey.workflow)) as opened, closing(SerialExecutor("stubs:StubWorker", context)) as serial:
+    with open_survey(load_workflow(survey.workflow)) as opened, closing(SerialExecutor("stubs:StubWorker", settings)) as serial:
         plan = make_plan(opened, serial, Reporter([]))
         carry_out(opened, plan, noted, folder, Reporter([]))
     return noted.jobs
@@ -73,9 +68,9 @@ def test_jobs_say_which_models_they_need_and_how_much_work_they_are(survey, jobs
         assert sum(by_group.values()) + settled == opened.n_sources
 
 
-def test_work_that_is_done_counts_no_longer(survey, context, jobs):
+def test_work_that_is_done_counts_no_longer(survey, settings, jobs):
     first = max(with_pixels(jobs), key=lambda job: job.n_sources)
-    with closing(SerialExecutor("stubs:StubWorker", context)) as serial, open_survey(load_workflow(survey.workflow)) as opened:
+    with closing(SerialExecutor("stubs:StubWorker", settings)) as serial, open_survey(load_workflow(survey.workflow)) as opened:
         before = work_by_model_group(opened)
         list(serial.run([first]))
         after = work_by_model_group(opened)
@@ -116,7 +111,7 @@ class Patient(StubModel):
         return super().features(cutouts)
 
 
-def test_a_unit_is_read_while_another_is_computed_and_never_two_are(jobs, context, monkeypatch):
+def test_a_unit_is_read_while_another_is_computed_and_never_two_are(jobs, settings, monkeypatch):
     turns, read = Turns(), Mosaic.read
 
     def noted(mosaic, box):
@@ -125,9 +120,12 @@ def test_a_unit_is_read_while_another_is_computed_and_never_two_are(jobs, contex
         return window
 
     monkeypatch.setattr(Mosaic, "read", noted)
-    monkeypatch.setattr(SurveyWorker, "_load", lambda _, folder: Patient(read_card(folder), turns))
+
+    def load(folder, engine):
+        return Patient(read_card(folder), turns)
+
     first, second = with_pixels(jobs)[:2]
-    with closing(SurveyWorker(context)) as worker, ThreadPoolExecutor(2) as pool:
+    with closing(SurveyWorker(settings, load)) as worker, ThreadPoolExecutor(2) as pool:
         receipts = list(pool.map(worker.do, [first, second]))
 
     assert turns.was_read_meanwhile == [True, True]
@@ -146,24 +144,27 @@ class ResourceExhaustedError(Exception):
     """What TensorFlow calls it."""
 
 
-def test_a_full_device_is_told_apart_from_other_trouble(jobs, context, monkeypatch):
-    monkeypatch.setattr(SurveyWorker, "_load", lambda _, folder: Full(read_card(folder)))
+def test_a_full_device_is_told_apart_from_other_trouble(jobs, settings):
+    def load(folder, engine):
+        return Full(read_card(folder))
 
-    with closing(SurveyWorker(context)) as worker, pytest.raises(DeviceMemoryError, match="even for the smallest batch: OOM"):
+    with (
+        closing(SurveyWorker(settings, load)) as worker,
+        pytest.raises(DeviceMemoryError, match="even for the smallest batch: OOM"),
+    ):
         worker.do(with_pixels(jobs)[0])
 
 
-def test_a_worker_keeps_no_more_models_than_it_may(jobs, context, monkeypatch):
+def test_a_worker_keeps_no_more_models_than_it_may(jobs, settings):
     loaded = []
 
-    def load(_, folder):
+    def load(folder, engine):
         loaded.append(folder)
         return StubModel(read_card(folder))
 
-    monkeypatch.setattr(SurveyWorker, "_load", load)
     of_each_group = list({job.model_group: job for job in with_pixels(jobs)}.values())
     assert len(of_each_group) >= 2
-    with closing(SurveyWorker(context | {"models_in_memory": 1})) as worker:
+    with closing(SurveyWorker(replace(settings, models_in_memory=1), load)) as worker:
         for job in [*of_each_group[:2], *of_each_group[:2], of_each_group[1]]:
             worker.do(job)
 

@@ -7,12 +7,12 @@ import stat
 import pytest
 from distributed import LocalCluster
 
+from fakes import FakeSettings, fake_job
 from surveyflow.errors import ClusterError
 from surveyflow.sites.address.cluster import warn_if_open
 from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.certificates import security, write_certificates
 from surveyflow.sites.opening import open_executor
-from surveyflow.values.jobs import Job
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -40,8 +40,8 @@ def address(certificates):
 
 
 def square(profile):
-    with open_executor(profile, "fakes:make_fake_worker", {}) as executor:
-        (result,) = executor.run([Job("nine", "square", {"number": 9})])
+    with open_executor(profile, "fakes:make_fake_worker", FakeSettings()) as executor:
+        (result,) = executor.run([fake_job("nine", "square", number=9)])
     return result.value
 
 

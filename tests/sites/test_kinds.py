@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import FakeSettings
 from surveyflow.errors import ClusterError, ProfileError
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.profiles import BUILT_IN, KINDS, load_profile
@@ -56,7 +57,7 @@ def test_kinds_that_start_at_once_have_no_jobs(kind, method):
 )
 def test_kinds_that_run_as_jobs_cannot_be_opened(kind, command):
     with pytest.raises(ClusterError, match=command):
-        profile_of(kind).open("fakes:make_fake_worker", {}, print)
+        profile_of(kind).open("fakes:make_fake_worker", FakeSettings(), print)
 
 
 @pytest.mark.parametrize("kind", ["slurm", "kubernetes"])

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import psutil
 import pytest
 
+from fakes import FakeSettings, fake_job
 from surveyflow.sites.kind import RunCommand
 from surveyflow.sites.kubernetes.jobs import render_manifests
 from surveyflow.sites.local.profile import LocalProfile
@@ -18,7 +19,6 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.jobs import render
-from surveyflow.values.jobs import Job
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,8 +45,8 @@ def listening():
 )
 def test_every_socket_of_a_local_cluster_listens_on_the_loopback(profile, tmp_path):
     before = listening()
-    with open_executor(profile.model_copy(update={"scratch": tmp_path}), FACTORY, {}) as executor:
-        jobs = [Job(f"job {number}", "say", {}) for number in range(4)]
+    with open_executor(profile.model_copy(update={"scratch": tmp_path}), FACTORY, FakeSettings()) as executor:
+        jobs = [fake_job(f"job {number}", "say") for number in range(4)]
         assert all(result.error is None for result in executor.run(jobs))
         opened = {pid: sockets - before.get(pid, set()) for pid, sockets in listening().items()}
         written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
@@ -60,8 +60,8 @@ def test_every_socket_of_a_local_cluster_listens_on_the_loopback(profile, tmp_pa
 
 def test_a_serial_run_listens_nowhere():
     before = listening()
-    with open_executor(SerialProfile(), FACTORY, {}) as executor:
-        (result,) = executor.run([Job("nine", "square", {"number": 9})])
+    with open_executor(SerialProfile(), FACTORY, FakeSettings()) as executor:
+        (result,) = executor.run([fake_job("nine", "square", number=9)])
     assert result.value == 81
     assert listening() == before
 

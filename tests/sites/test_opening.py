@@ -11,6 +11,7 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
+from fakes import FakeSettings, fake_job
 from surveyflow.errors import ClusterError
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.address import cluster as address
@@ -19,21 +20,21 @@ from surveyflow.sites.local import cluster as local
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.serial.profile import SerialProfile
-from surveyflow.values.jobs import Job
 
 FACTORY = "fakes:make_fake_worker"
 LOOPBACK = {"127.0.0.1", "::1"}
 
 DRIVER = """
 import sys
+from fakes import FakeSettings, fake_job
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.values.jobs import Job
 
 if __name__ == "__main__":
     try:
-        with open_executor(LocalProfile(workers=2), "fakes:make_fake_worker", {}) as executor:
-            for result in executor.run([Job("quick", "sleep", {"seconds": 0}), Job("long", "sleep", {"seconds": 60})]):
+        with open_executor(LocalProfile(workers=2), "fakes:make_fake_worker", FakeSettings()) as executor:
+            for result in executor.run([fake_job("quick", "sleep", seconds=0), fake_job("long", "sleep", seconds=60)]):
                 print(result.job.name, flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -71,16 +72,16 @@ def driver(tmp_path):
 
 
 def test_serial_means_this_process():
-    with open_executor(SerialProfile(), FACTORY, {}) as executor:
-        (result,) = executor.run([Job("census", "census", {})])
+    with open_executor(SerialProfile(), FACTORY, FakeSettings()) as executor:
+        (result,) = executor.run([fake_job("census", "census")])
 
     assert isinstance(executor, SerialExecutor)
     assert result.value[0] == os.getpid()
 
 
 def test_a_users_client_is_used_and_stays_open(client):
-    with open_executor(SerialProfile(), FACTORY, {}, client=client) as executor:
-        (result,) = executor.run([Job("nine", "square", {"number": 9})])
+    with open_executor(SerialProfile(), FACTORY, FakeSettings(), client=client) as executor:
+        (result,) = executor.run([fake_job("nine", "square", number=9)])
 
     assert result.value == 81
     assert client.submit(sum, [1, 2]).result() == 3
@@ -94,9 +95,9 @@ def test_a_local_cluster_is_private_frugal_and_gone_afterwards(monkeypatch, capf
     me = psutil.Process()
     earlier = set(me.children(recursive=True))
 
-    with open_executor(LocalProfile(workers=2, scratch=tmp_path), FACTORY, {}) as executor:
+    with open_executor(LocalProfile(workers=2, scratch=tmp_path), FACTORY, FakeSettings()) as executor:
         results = {
-            result.job.name: result for result in executor.run([Job("environment", "environment", {}), Job("say", "say", {})])
+            result.job.name: result for result in executor.run([fake_job("environment", "environment"), fake_job("say", "say")])
         }
         started = [child for child in me.children(recursive=True) if child not in earlier]
         addresses = set().union(*listeners(me).values())
@@ -152,8 +153,8 @@ def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, 
     client.write_scheduler_file(scheduler_file)
 
     for profile in (AddressProfile(address=client.scheduler.address), AddressProfile(scheduler_file=scheduler_file)):
-        with open_executor(profile, FACTORY, {}) as executor:
-            (result,) = executor.run([Job("nine", "square", {"number": 9})])
+        with open_executor(profile, FACTORY, FakeSettings()) as executor:
+            (result,) = executor.run([fake_job("nine", "square", number=9)])
         assert result.value == 81
 
     assert client.submit(sum, [1, 2]).result() == 3
@@ -163,14 +164,14 @@ def test_a_silent_address_is_told():
     profile = AddressProfile(address="tcp://127.0.0.1:9", connect_timeout_s=0.2)
 
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.2 s"):
-        open_executor(profile, FACTORY, {}).__enter__()
+        open_executor(profile, FACTORY, FakeSettings()).__enter__()
 
 
 def test_a_missing_scheduler_file_is_told(tmp_path):
     profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json")
 
     with pytest.raises(ClusterError, match="there is no scheduler file"):
-        open_executor(profile, FACTORY, {}).__enter__()
+        open_executor(profile, FACTORY, FakeSettings()).__enter__()
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_a_cluster_without_workers_is_told(deserted_cluster, monkeypatch, caplog
     profile = AddressProfile(address=deserted_cluster.scheduler_address, worker_wait_s=0.3)
 
     with pytest.raises(ClusterError, match=r"has had no worker for 0\.3 s"):
-        open_executor(profile, FACTORY, {}).__enter__()
+        open_executor(profile, FACTORY, FakeSettings()).__enter__()
     assert "has no worker yet; waiting for one, for up to 0.3 s" in caplog.text
 
 
@@ -202,8 +203,8 @@ class FlakyStart:
 
 def test_a_cluster_that_loses_a_worker_as_it_starts_is_started_again(monkeypatch, tmp_path):
     monkeypatch.setattr(local, "LocalCluster", FlakyStart(local.STARTS - 1))
-    with open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}) as executor:
-        (result,) = executor.run([Job("one", "square", {"number": 3})])
+    with open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, FakeSettings()) as executor:
+        (result,) = executor.run([fake_job("one", "square", number=3)])
     assert result.value == 9
 
 
@@ -218,7 +219,10 @@ def test_workers_keep_no_profile_of_their_calls_which_would_grow_for_an_hour(tmp
 def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(local, "LocalCluster", FlakyStart(local.STARTS))
     told = r"could not be started in 3 attempts: Nanny failed to start\. .* --profile serial"
-    with pytest.raises(ClusterError, match=told), open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, {}):
+    with (
+        pytest.raises(ClusterError, match=told),
+        open_executor(LocalProfile(workers=1, scratch=tmp_path), FACTORY, FakeSettings()),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 

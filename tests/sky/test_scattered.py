@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 from astropy.nddata import Cutout2D
 
+from fake_mosaics import ArrayMosaic
 from surveyflow.sky import scattered
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.values.images import Box, Window
 
 SHAPE = (300, 260)
-
-
-@dataclass
-class WatchedMosaic:
-    """A mosaic in memory that notes what was read of it."""
-
-    pixels: np.ndarray
-    read_boxes: list[Box] = field(default_factory=list)
-
-    @property
-    def shape(self):
-        return self.pixels.shape
-
-    def read(self, box: Box) -> Window:
-        part = box.clipped(self.shape)
-        self.read_boxes.append(part)
-        pixels = self.pixels[part.y0 : part.y1, part.x0 : part.x1]
-        return Window(pixels, np.isfinite(pixels) & (pixels != 0), None, (part.y0, part.x0), self.shape)
 
 
 @pytest.fixture
 def mosaic(monkeypatch):
     monkeypatch.setattr(scattered, "CORE_SIZE", 100)
-    return WatchedMosaic(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32))
+    return ArrayMosaic(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32))
 
 
 @pytest.mark.parametrize("size", [32, 33])

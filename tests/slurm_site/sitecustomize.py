@@ -5,13 +5,15 @@
 
 import os
 import time
+from collections.abc import Mapping
 
 import stubs
 from surveyflow.measuring import worker
+from surveyflow.values.jobs import Job, Receipt
 
 
 class PacedWorker(stubs.StubWorker):
-    def do(self, job):
+    def do(self, job: Job) -> Mapping[str, str] | Receipt:
         time.sleep(float(os.environ.get("SURVEYFLOW_TEST_PACE", "0")))
         return super().do(job)
 

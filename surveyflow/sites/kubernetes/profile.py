@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, NoReturn
 
 from surveyflow.errors import ClusterError
 from surveyflow.sites.kind import Question, RunToRender
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class KubernetesProfile(KubernetesSettings):
     """Pods of Kubernetes, with what can be done with them."""
 
-    def open(self, _factory: str, _context: Mapping[str, Any], _on_message: Callable[[str], None]) -> NoReturn:
+    def open(self, _factory: str, _settings: Hashable, _on_message: Callable[[str], None]) -> NoReturn:
         """Refuse: the workers are pods.
 
         Raises

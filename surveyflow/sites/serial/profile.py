@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from surveyflow.execution.limits import ClusterProfile, Part
 from surveyflow.execution.serial import SerialExecutor
@@ -23,9 +23,9 @@ class SerialProfile(Part):
         return ClusterProfile()
 
     @contextmanager
-    def open(self, factory: str, context: Mapping[str, Any], _on_message: Callable[[str], None]) -> Iterator[Executor]:
+    def open(self, factory: str, settings: Hashable, _on_message: Callable[[str], None]) -> Iterator[Executor]:
         """Run jobs one after another in this process: see `surveyflow.sites.kind.Profile`."""
-        with closing(SerialExecutor(factory, context)) as executor:
+        with closing(SerialExecutor(factory, settings)) as executor:
             yield executor
 
     def inspect(self, question: Question) -> list[Answer]:

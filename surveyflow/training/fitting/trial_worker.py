@@ -1,13 +1,11 @@
-"""What a worker does with a trial: it trains for some epochs, and says how good the network became."""
+"""A worker that tries settings: it trains for some epochs, and says how good the network became."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from surveyflow.settings.training import load_training
 from surveyflow.training.fitting.fit import fit
-from surveyflow.training.fitting.tuning import TrialSettings, objective_of, with_settings
+from surveyflow.training.fitting.trial_orders import TrainingFile, TryTrial
+from surveyflow.training.fitting.tuning import objective_of, with_settings
 from surveyflow.values.jobs import Job
 
 
@@ -16,12 +14,12 @@ class TrialWorker:
 
     Parameters
     ----------
-    context
-        ``file``: path of the training file, with a ``[tuning]``.
+    file
+        The training file.
     """
 
-    def __init__(self, context: Mapping[str, Any]) -> None:
-        self._training = load_training(context["file"])
+    def __init__(self, file: TrainingFile) -> None:
+        self._training = load_training(file.path)
 
     def do(self, job: Job) -> float:
         """Do one trial.
@@ -29,13 +27,20 @@ class TrialWorker:
         Parameters
         ----------
         job
-            Its payload holds ``settings``, those of `surveyflow.training.fitting.tuning.TrialSettings`.
+            Its order is a `surveyflow.training.fitting.trial_orders.TryTrial`.
 
         Returns
         -------
         The objective that the best epoch reached on the validation records.
+
+        Raises
+        ------
+        TypeError
+            If the order is of another kind.
         """
-        training = with_settings(self._training, TrialSettings.read(job.payload["settings"]))
+        if not isinstance(job.order, TryTrial):
+            raise TypeError(f"{job.name}: a worker that tries settings cannot do {job.order}")
+        training = with_settings(self._training, job.order.settings)
         epochs = self._training.tuning.epochs if self._training.tuning else training.optimisation.epochs
         short = training.optimisation.model_copy(update={"epochs": epochs})
         trained = fit(training.model_copy(update={"optimisation": short}))

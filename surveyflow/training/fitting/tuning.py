@@ -23,6 +23,7 @@ from surveyflow.files.durable import write_over
 from surveyflow.settings.training import OBJECTIVES, SpaceTable, Training
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
+from surveyflow.training.fitting.trial_orders import TrainingFile, TrialSettings, TryTrial
 from surveyflow.training.records.record_index import read_index
 from surveyflow.values.jobs import Executor, Job
 
@@ -37,40 +38,12 @@ BEST_FILE = "best.toml"
 """In the search's folder: the training file of the best trial."""
 JOURNAL = "trials.journal"
 """In the search's folder: every trial, as Optuna writes it."""
-VERB = "trial"
-"""What a worker is asked to do; it returns the objective."""
 
 _CHOICES = ("filters", "kernel_sizes", "dense")
 _RANGES = ("dropout", "learning_rate")
 _STUDY = "search"
 _IDENTITY = "identity"
 _ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class TrialSettings:
-    """What one trial trains with.
-
-    Parameters
-    ----------
-    filters, kernel_sizes, dense
-        Of the architecture.
-    dropout
-        Rate of the Monte Carlo dropout.
-    learning_rate
-        Its highest.
-    """
-
-    filters: tuple[int, ...]
-    kernel_sizes: tuple[int, ...]
-    dense: tuple[int, ...]
-    dropout: float
-    learning_rate: float
-
-    @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Self:
-        """Settings as they come with a job, whose lists may have been tuples."""
-        return cls(**dict(told) | {name: tuple(told[name]) for name in _CHOICES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +147,7 @@ def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Tri
     folder
         Where its journal is; made where it does not exist.
     executor
-        Does jobs of the verb ``trial``, whose payload holds ``number`` and ``settings`` and which return the objective.
+        Carries `surveyflow.training.fitting.trial_orders.TryTrial` to workers that answer with the objective.
     told
         Called with each trial as it ends.
 
@@ -283,7 +256,7 @@ def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial
     """
     wanted = search_of(training)
     folder = training.tuning.folder if training.tuning else file.parent
-    with open_executor(profile, FACTORY, {"file": str(file.absolute())}) as executor:
+    with open_executor(profile, FACTORY, TrainingFile(str(file.absolute()))) as executor:
         trials = search(wanted, folder, executor, told)
     settings = best(trials).settings
     path = folder / BEST_FILE
@@ -373,7 +346,7 @@ def _end(study: Study, number: int, error: str | None, objective: float | None =
 
 
 def _job(name: str, trial: FrozenTrial) -> Job:
-    return Job(name, VERB, {"number": trial.number, "settings": asdict(_settings(trial.params))})
+    return Job(name, TryTrial(trial.number, _settings(trial.params)))
 
 
 def _trials(study: Study) -> list[Trial]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
+from fakes import FakeSettings
 from surveyflow.errors import ClusterError, ProfileError
 from surveyflow.execution.routing import Routing
 from surveyflow.runs.render_jobs import render_jobs
@@ -181,7 +182,7 @@ def test_a_profile_of_another_kind_is_refused(tmp_path):
 
 def test_a_run_with_the_profile_itself_is_refused():
     with pytest.raises(ClusterError, match="surveyflow kubernetes render"):
-        open_executor(load_profile(SITE), "fakes:make_fake_worker", {}).__enter__()
+        open_executor(load_profile(SITE), "fakes:make_fake_worker", FakeSettings()).__enter__()
 
 
 @pytest.mark.parametrize(("ends", "code"), [("exit 0", 0), ("exit 3", 0), ("exit 2", 0), ("kill -KILL $$", 137)])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes import FakeSettings
 from surveyflow.errors import ClusterError, ProfileError
 from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.kind import RunCommand
@@ -185,4 +186,4 @@ def test_longest_lifetime_just_fits(load):
 
 def test_a_slurm_profile_is_not_for_running_here(load):
     with pytest.raises(ClusterError, match="surveyflow slurm submit"):
-        open_executor(load(), "fakes:make_fake_worker", {}).__enter__()
+        open_executor(load(), "fakes:make_fake_worker", FakeSettings()).__enter__()

@@ -15,8 +15,9 @@ import psutil
 import pytest
 from distributed import Client
 
+from fakes import FakeSettings
 from slurm_machine import missing_programs, running_slurm, wait_until
-from stubs import TINY
+from stubs import TINY, check_stubbed
 from surveyflow.errors import ClusterError
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.preflight import open_survey
@@ -96,6 +97,8 @@ def expected(world, tmp_path_factory):
 
 
 def table(survey) -> pd.DataFrame:
+    """The published catalog, which no network may have computed."""
+    check_stubbed(survey.folder / "catalog")
     return read_catalog(survey.folder / "catalog").sort_values(["field", "source_id"]).reset_index(drop=True)
 
 
@@ -205,7 +208,7 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
     with pytest.raises((OSError, TypeError)):
         Client(address, timeout=2, set_as_default=False)
     driver = load_profile(running.folder / "driver.toml")
-    with open_executor(driver, "fakes:make_fake_worker", {}):
+    with open_executor(driver, "fakes:make_fake_worker", FakeSettings()):
         pass
 
     running.wait_for_end()

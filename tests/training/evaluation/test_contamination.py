@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score, roc_auc_score
 
-from labelled_stamps import SKY, CornerModel, contamination_card, labelled
+from fake_models import CornerModel
+from labelled_stamps import SKY, contamination_card, labelled
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch
 from surveyflow.stats.contamination import ContaminationScale

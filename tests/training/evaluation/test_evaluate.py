@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelled_stamps import CornerModel, NucleusModel, contamination_card, labelled, merger_card
+from fake_models import CornerModel, NucleusModel
+from labelled_stamps import contamination_card, labelled, merger_card
 from surveyflow.errors import InputError
 from surveyflow.reports.evaluation_page import write_evaluation_page
 from surveyflow.reports.evaluation_tables import as_text, evaluation_tables

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from labelled_stamps import NucleusModel, labelled, merger_card
+from fake_models import NucleusModel
+from labelled_stamps import labelled, merger_card
 from surveyflow.training.evaluation.merger_scores import (
     class_scores,
     coverage_bins,

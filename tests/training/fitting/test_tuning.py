@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from fake_executors import Killed, KilledExecutor
 from surveyflow.errors import InputError
 from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
 from surveyflow.training.fitting.tuning import Search, SearchSpace, best, search
-from trial_workers import FACTORY
+from trial_workers import FACTORY, HillSettings
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -27,17 +28,13 @@ SPACE = SearchSpace(
 WANTED = Search(SPACE, trials=8, at_once=1, seed=5, conditions={"objective": "upsilon", "epochs": 3})
 
 
-def tried(wanted, folder, told=lambda _: None, **context):
-    with closing(SerialExecutor(FACTORY, {"log": str(folder) + ".log"} | context)) as executor:
+def tried(wanted, folder, told=lambda _: None, fails=()):
+    with closing(SerialExecutor(FACTORY, HillSettings(folder.with_suffix(".log"), fails))) as executor:
         return search(wanted, folder, executor, told)
 
 
 def numbers_asked(folder):
     return [int(line) for line in (folder.parent / f"{folder.name}.log").read_text().split()]
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing in the search may handle it."""
 
 
 def killed_after(n_trials):
@@ -48,17 +45,6 @@ def killed_after(n_trials):
             raise Killed
 
     return told
-
-
-class KilledExecutor:
-    """Is killed once it has been given a job."""
-
-    def run(self, jobs):
-        raise Killed
-        yield
-
-    def close(self):
-        """Nothing is held."""
 
 
 def test_the_search_finds_the_hill(tmp_path):
@@ -87,7 +73,7 @@ def test_a_finished_search_asks_nothing_and_a_longer_one_only_the_rest(tmp_path)
 
 
 def test_a_trial_that_fails_is_told_and_never_the_best(tmp_path):
-    trials = tried(WANTED, tmp_path / "search", fails=[0, 3])
+    trials = tried(WANTED, tmp_path / "search", fails=(0, 3))
     assert [trial.number for trial in trials if trial.objective is None] == [0, 3]
     assert "the loss is NaN" in trials[3].error
     assert best(trials).number not in {0, 3}
@@ -95,7 +81,7 @@ def test_a_trial_that_fails_is_told_and_never_the_best(tmp_path):
 
 def test_a_search_in_which_all_fail_ends_with_the_reason(tmp_path):
     with pytest.raises(InputError, match=r"no trial succeeded; the first: .*the loss is NaN"):
-        tried(replace(WANTED, trials=2), tmp_path / "search", fails=[0, 1])
+        tried(replace(WANTED, trials=2), tmp_path / "search", fails=(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +110,7 @@ def test_impossible_spaces_are_refused(change, told):
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_trials_run_on_dask_workers(tmp_path):
-    with open_executor(LocalProfile(workers=2), FACTORY, {"log": str(tmp_path / "log")}) as executor:
+    with open_executor(LocalProfile(workers=2), FACTORY, HillSettings(tmp_path / "log")) as executor:
         trials = search(replace(WANTED, trials=6, at_once=2), tmp_path / "search", executor)
     assert [trial.number for trial in trials] == list(range(6))
     assert all(trial.objective is not None for trial in trials)
