@@ -114,16 +114,10 @@ class SurveyWorker:
         with locked(self._reading), clock.running():
             task, window = self._read(payload)
         with locked(self._computing), clock.running(), _enough_memory():
-            models = self._models_of(payload)
+            models = [self._models.get(model["folder"], model["card_digest"]) for model in payload["models"]]
             report_progress()
-            merger, *beside = map(_reporting, models)
-            rows = process_unit(task, window, merger, contamination=beside[0] if beside else None)
+            rows = process_unit(task, window, {model.card.key.task: _reporting(model) for model in models})
             return rows, "+".join(sorted({model.engine for model in models}))
-
-    def _models_of(self, payload: Mapping[str, Any]) -> list[Model]:
-        """The merger model, and the contamination model if there is one."""
-        named = [{"folder": payload["model"], "card_digest": payload["card_digest"]}, payload.get("contamination")]
-        return [self._models.get(model["folder"], model["card_digest"]) for model in named if model]
 
     def _read(self, payload: Mapping[str, Any]) -> tuple[UnitTask, _ReadWindow]:
         mosaic = self._mosaic(payload)

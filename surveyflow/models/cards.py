@@ -25,8 +25,8 @@ from pydantic_core import ErrorDetails
 
 from surveyflow.errors import ModelError, Problem
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import ContaminationScale
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.values.codes import WeightsOrigin
 
 FolderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]

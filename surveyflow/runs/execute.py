@@ -157,16 +157,14 @@ def _unit_payload(survey: OpenedSurvey, unit: WorkUnit) -> dict[str, Any]:
     store, card = ModelStore(survey.workflow.models.store), opened.cards[unit.instrument]
     return mosaic_payload(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]) | {
         "tile": tile_to_json(unit.tile),
-        "model": str(store.folder(card.key)),
-        "card_digest": card.digest,
-        "contamination": _model_payload(store, opened.contamination_cards.get(unit.instrument)),
+        "models": [_model_payload(store, one) for one in (card, *opened.beside(unit.instrument).values())],
         "sampling": asdict(survey.workflow.sampling.settings()),
         "min_valid_fraction": survey.workflow.quality.min_valid_fraction,
     }
 
 
-def _model_payload(store: ModelStore, card: ModelCard | None) -> dict[str, str] | None:
-    return None if card is None else {"folder": str(store.folder(card.key)), "card_digest": card.digest}
+def _model_payload(store: ModelStore, card: ModelCard) -> dict[str, str]:
+    return {"folder": str(store.folder(card.key)), "card_digest": card.digest}
 
 
 def _log(result: JobResult) -> None:

@@ -20,7 +20,10 @@ from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
 from surveyflow.settings.training import Training
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard
+from surveyflow.tasks.card import Model, ModelCard
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
+from surveyflow.tasks.registry import task_of
 from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline
 from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
 from surveyflow.training.records.labelled import LabelledStamps
@@ -178,8 +181,7 @@ def evaluate_model(
     sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
     for stamps in chain(*sets.values()):
         _check(model.card, stamps)
-    judge = {MERGER_TASK: _judge_mergers, CONTAMINATION_TASK: _judge_contamination}[model.card.key.task]
-    judged = judge(model, sets, sampling, contamination_model)
+    judged = _JUDGES[task_of(model.card.key.task).name](model, sets, sampling, contamination_model)
     heading = _heading(model, contamination_model, sampling, command)
     return dict(plain(heading | {"records": _listed(sets)} | judged))
 
@@ -208,7 +210,7 @@ def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
 
 def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
     """See that a contamination model may stand beside a model."""
-    if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION_TASK, card.key.instrument):
+    if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION.name, card.key.instrument):
         raise InputError(
             f"[evaluation] contamination_model is {contamination.key}, expected a contamination model of {card.key.instrument}. "
             "Name the folder of one."
@@ -242,6 +244,10 @@ def _judge_contamination(
 ) -> dict[str, Any]:
     baseline = fit_contamination_baseline(sets["training"], sampling.seed)
     return {"contamination": asdict(evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling))}
+
+
+_JUDGES = {MERGER.name: _judge_mergers, CONTAMINATION.name: _judge_contamination}
+"""What judges a model of each task."""
 
 
 def _heading(model: Model, contamination_model: Model | None, sampling: SamplingSettings, command: str) -> dict[str, Any]:

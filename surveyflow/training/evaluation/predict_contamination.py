@@ -9,8 +9,11 @@ import numpy as np
 from surveyflow.measuring.domain import noise_outside
 from surveyflow.measuring.source_keys import source_keys
 from surveyflow.sky.noise import sky_rms
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale, physical_draws, predictive_noise
+from surveyflow.stats.predictive import predictive_noise
 from surveyflow.tasks.card import Model
+from surveyflow.tasks.contamination.draws import physical_draws
+from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.evaluation.predict_mergers import batches, draw, merged
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
@@ -94,12 +97,12 @@ def contamination_scale(model: Model) -> ContaminationScale:
 
 def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> ContaminationPredictions:
     scale, rms = contamination_scale(model), sky_rms(stamps.pixels, stamps.valid)
-    outputs = draw(model, stamps, sampling)[..., [model.card.class_names.index(name) for name in CONTAMINATION_OUTPUTS]]
+    outputs = draw(model, stamps, sampling)[..., [model.card.class_names.index(name) for name in OUTPUTS]]
     keys = source_keys(stamps.field, stamps.source_id)
-    normal, uniform = predictive_noise(keys, sampling.n_draws, sampling.seed, model.card.model_word)
+    normal, uniform = predictive_noise(keys, sampling.n_draws, sampling.seed, model.card.model_word, len(AMOUNTS))
     drawn = physical_draws(outputs, rms, scale, normal, uniform)
     given = physical_draws(outputs, rms, scale, normal, np.zeros_like(uniform))
-    mean = dict(zip(CONTAMINATION_OUTPUTS, outputs.mean(axis=1, dtype=np.float64).T, strict=True))
+    mean = dict(zip(OUTPUTS, outputs.mean(axis=1, dtype=np.float64).T, strict=True))
     return ContaminationPredictions(
         p_contaminated_mean=mean["contaminated"],
         p_neighbours_mean=mean["neighbours"],
@@ -107,10 +110,10 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         flux_given=mean["flux_pp"] * scale.flux_range,
         sky_rms=rms,
         out_of_domain=noise_outside(stamps.pixels, stamps.valid, model.card),
-        **_distribution("coverage_pct", drawn.coverage_pct),
-        **_distribution("flux_pp", drawn.flux_pp),
-        **_interval("coverage_given", given.coverage_pct),
-        **_interval("flux_given", given.flux_pp),
+        **_distribution("coverage_pct", drawn["coverage_pct"]),
+        **_distribution("flux_pp", drawn["flux_pp"]),
+        **_interval("coverage_given", given["coverage_pct"]),
+        **_interval("flux_given", given["flux_pp"]),
     )
 
 

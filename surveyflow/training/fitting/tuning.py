@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from surveyflow.errors import InputError
 from surveyflow.files.durable import write_over
 from surveyflow.settings.toml_text import toml_text
-from surveyflow.settings.training import OBJECTIVES, SpaceTable, Training
+from surveyflow.settings.training import SpaceTable, Training
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.training.records.record_index import read_index
@@ -236,7 +236,7 @@ def search_of(training: Training) -> Search:
 def objective_of(training: Training) -> str:
     """Name of the validation score that a search makes large."""
     named = training.tuning and training.tuning.objective
-    return named or OBJECTIVES[training.model.task][0]
+    return named or training.model.known_task.objectives[0]
 
 
 def with_settings(training: Training, settings: TrialSettings) -> Training:

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from labelled_stamps import SKY, CornerModel, contamination_card, labelled
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import ContaminationScale
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.values.sampling import SamplingSettings

@@ -13,7 +13,7 @@ from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.stretch import prepare
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.fit import fit, is_over, train
 from surveyflow.values.codes import WeightsOrigin
 from training_sets import SKY_RMS, stamp, write_training
