@@ -87,7 +87,7 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed = fit(training)
     program = f"""
         import os, signal
-        from surveyflow.inputs.training_file import load_training
+        from surveyflow.settings.training import load_training
         from surveyflow.training.training import fit
         def die(entry):
             if entry["epoch"] == 0:
