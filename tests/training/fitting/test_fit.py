@@ -88,7 +88,7 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     program = f"""
         import os, signal
         from surveyflow.settings.training import load_training
-        from surveyflow.training.training import fit
+        from surveyflow.training.fitting.fit import fit
         def die(entry):
             if entry["epoch"] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
