@@ -62,7 +62,7 @@ def physical_draws(
     for number, (part, amount) in enumerate(AMOUNTS):
         sigma = output[amount.scatter] * scale.scatter_limit * scale.interval_scale(amount.name)
         location = np.clip(output[amount.name] + sigma * normal[..., number], 0, 1)
-        given = amount.physical(scale.range_of(amount.name) * location, rms[:, None].astype(np.float64))
+        given = amount.physical(amount.reach(scale) * location, rms[:, None].astype(np.float64))
         drawn[amount.column.name] = np.where(uniform < output[part.presence], given, 0)
     return drawn
 

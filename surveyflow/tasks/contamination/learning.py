@@ -44,7 +44,7 @@ def _targets(part: ContaminationPart, truth: Float64Array, rms: Float32Array) ->
     is_there = truth > part.above
     yield np.where(np.isnan(truth), np.nan, is_there.astype(np.float64))
     if part.amount is not None:
-        yield np.where(is_there, part.amount.scaled(truth, rms), np.nan)
+        yield np.where(is_there, part.amount.transformed(truth, rms) / part.amount.unit, np.nan)
 
 
 def scale_fitted_to(sets: Sequence[Float32Array], truth: str, scatter_limit: float) -> ContaminationScale:

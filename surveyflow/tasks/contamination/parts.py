@@ -23,11 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from surveyflow.tasks.columns import ResultColumn
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.tasks.task import Amount, Part
 from surveyflow.values.arrays import Float32Array, Float64Array
-
-COVERAGE_RANGE = math.log(101)
-"""``log1p`` of a coverage of 100 %: what a location of 1 stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +36,31 @@ class ContaminationAmount(Amount):
     ----------
     column
         What the catalog calls it.
-    scaled
-        From the truth (n,) and the sky rms (n,): the target, before it is divided by its range.
+    transformed
+        From the truth (n,) and the sky rms (n,), a quantity that is about normal; NaN where it cannot be told.
     physical
-        The way back, from scaled amounts (n, T) and the sky rms (n, 1).
+        The way back, from transformed amounts (n, T) and the sky rms (n, 1).
+    words
+        What is transformed how, for tables and axes.
+    unit
+        The transformed amount is divided by this to become a target.
+    grows_with_gain
+        Whether it is multiplied when every pixel is.
+    figure
+        What documents of evaluations call its points.
     """
 
     column: ResultColumn
-    scaled: Callable[[Float64Array, Float32Array], Float64Array]
+    transformed: Callable[[Float64Array, Float32Array], Float64Array]
     physical: Callable[[Float64Array, Float64Array], Float64Array]
+    words: str
+    figure: str
+    unit: float = 1.0
+    grows_with_gain: bool = False
+
+    def reach(self, scale: ContaminationScale) -> float:
+        """The transformed amount that an output of 1 stands for."""
+        return scale.range_of(self.name) * self.unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,49 +73,60 @@ class ContaminationPart(Part):
         Quantity of the records that it is about, without the variant of the truth.
     above
         There is something where the truth is above this.
+    words, whose
+        What is there, and which galaxies or stamps have it, for tables.
     column
         What the catalog calls the probability; None if it is not in the catalog.
     """
 
     amount: ContaminationAmount | None = None
     truth: str
+    words: str
+    whose: str
     above: float = 0.0
     column: ResultColumn | None = None
 
 
-def _scaled_coverage(coverage_pct: Float64Array, rms: Float32Array) -> Float64Array:  # noqa: ARG001 - one signature for all
-    return np.asarray(np.log1p(np.maximum(coverage_pct, 0)) / COVERAGE_RANGE)
+def _log_coverage(coverage_pct: Float64Array, rms: Float32Array) -> Float64Array:  # noqa: ARG001 - one signature for all
+    return np.asarray(np.log1p(np.maximum(coverage_pct, 0)))
 
 
-def _coverage(scaled: Float64Array, rms: Float64Array) -> Float64Array:  # noqa: ARG001 - one signature for all
-    return np.asarray(np.expm1(COVERAGE_RANGE * scaled))
+def _coverage(log_coverage: Float64Array, rms: Float64Array) -> Float64Array:  # noqa: ARG001 - one signature for all
+    return np.asarray(np.expm1(log_coverage))
 
 
-def _scaled_flux(flux_pp: Float64Array, rms: Float32Array) -> Float64Array:
+def _flux_in_sky(flux_pp: Float64Array, rms: Float32Array) -> Float64Array:
     return np.asarray(np.arcsinh(flux_pp / np.where(rms > 0, rms, np.nan)))
 
 
-def _flux(scaled: Float64Array, rms: Float64Array) -> Float64Array:
-    return np.asarray(rms * np.sinh(scaled))
+def _flux(flux_in_sky: Float64Array, rms: Float64Array) -> Float64Array:
+    return np.asarray(rms * np.sinh(flux_in_sky))
 
 
 PARTS = (
     ContaminationPart(
         presence="contaminated",
         truth="coverage_pct",
+        words="a neighbour on the galaxy (coverage over 0)",
+        whose="contaminated galaxies",
         column=ResultColumn("p_contaminated", "stat.probability;src.morph", "Probability that any neighbour lies on the galaxy"),
         amount=ContaminationAmount(
             name="coverage",
             column=ResultColumn(
                 "coverage_pct", "stat.filling", "Share of the galaxy under neighbours, 0 in draws where none lies on it", unit="%"
             ),
-            scaled=_scaled_coverage,
+            transformed=_log_coverage,
             physical=_coverage,
+            unit=math.log(101),
+            words="log1p(coverage in percent)",
+            figure="coverage",
         ),
     ),
     ContaminationPart(
         presence="neighbours",
         truth="flux_pp",
+        words="a neighbour on the stamp (flux_pp over 0)",
+        whose="stamps with a neighbour",
         amount=ContaminationAmount(
             name="flux_pp",
             column=ResultColumn(
@@ -110,8 +135,11 @@ PARTS = (
                 "Neighbours' flux over their number of pixels, 0 in draws without any",
                 unit="electron.s**-1.pixel**-1",
             ),
-            scaled=_scaled_flux,
+            transformed=_flux_in_sky,
             physical=_flux,
+            grows_with_gain=True,
+            words="arcsinh(flux_pp / sky rms)",
+            figure="flux",
         ),
     ),
 )
@@ -119,6 +147,12 @@ PARTS = (
 
 AMOUNTS = tuple((part, part.amount) for part in PARTS if part.amount is not None)
 """The parts that have an amount, with it."""
+
+REGRESSIONS = {
+    **{amount.name: (amount, PARTS[0]) for _, amount in AMOUNTS},
+    **{f"{amount.name}_of_{part.presence}": (amount, part) for part, amount in AMOUNTS if part is not PARTS[0]},
+}
+"""What is asked of amounts in an evaluation: which amount, of the stamps that have what. All of them of contaminated galaxies."""
 
 OUTPUTS = tuple(name for part in PARTS for name in part.outputs)
 TARGETS = tuple(name for part in PARTS for name in part.targets)
