@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from surveyflow.settings.training import Training, load_training
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.fitting.fit import compiled_network
 from surveyflow.training.fitting.pipeline import Images, epoch_of, load_images, streamed_epoch
 
@@ -44,7 +45,7 @@ def run(training: Training, n_batches: int, repeats: int) -> dict[str, tuple[flo
     start = time.perf_counter()
     images: Images = load_images(training.data.train, training, as_seen=not training.augmentation.changes_pixels)
     read = len(images) / (time.perf_counter() - start)
-    network = compiled_network(training, 1000, 10.0)
+    network = compiled_network(training, 1000, ContaminationScale("sky_sigma", flux_range=10.0))
     from_memory = endless(lambda epoch: epoch_of(images, training, epoch))
     from_disk = endless(lambda epoch: streamed_epoch(training.data.train, training, epoch))
     batch = next(from_memory)

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import expit
 
 from surveyflow.measuring.sampling import SummarisingModel
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
 from surveyflow.stats.posterior import PosteriorSummary, summarise
 from surveyflow.tasks.card import Model, ModelCard
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.values.arrays import Float32Array, UInt64Array
 
 STAMP_SIZE = 48

@@ -22,7 +22,8 @@ from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import CONTAMINATION_TASK, Domain, ModelKey
+from surveyflow.tasks.card import Domain, ModelKey
+from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, write_untrained_models
 
@@ -30,13 +31,13 @@ pytestmark = pytest.mark.timeout(60)
 
 needs_native_core = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 
-EGS_ACS = ModelKey(CONTAMINATION_TASK, "EGS", "F814W")
+EGS_ACS = ModelKey(CONTAMINATION.name, "EGS", "F814W")
 
 
 def write_contamination_models(survey, fields=("COSMOS", "EGS"), architecture=TINY, **changes):
     """Write them in the place of any others."""
-    shutil.rmtree(survey.folder / "models" / CONTAMINATION_TASK, ignore_errors=True)
-    return write_untrained_models(survey.folder / "models", fields, architecture, CONTAMINATION_TASK, **changes)
+    shutil.rmtree(survey.folder / "models" / CONTAMINATION.name, ignore_errors=True)
+    return write_untrained_models(survey.folder / "models", fields, architecture, CONTAMINATION.name, **changes)
 
 
 @pytest.fixture

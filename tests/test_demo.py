@@ -9,7 +9,9 @@ import surveyflow
 from surveyflow import api
 from surveyflow.errors import InputError, ModelError
 from surveyflow.simulation.survey import SurveySpec
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture
+from surveyflow.tasks.card import Architecture
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
 from worlds import edit_workflow, write_untrained_models
 
 SMALL = SurveySpec(n_sources=24, shape_f814w=(900, 800), core_size=512, draws=50, seed=7)
@@ -21,7 +23,7 @@ NARROW = Architecture(filters=(4, 4), kernel_sizes=(11, 9), dense=(16, 16))
 @pytest.fixture
 def models(tmp_path):
     """A store like the package's: one field's models of both tasks, lent to another."""
-    for task in (MERGER_TASK, CONTAMINATION_TASK):
+    for task in (MERGER.name, CONTAMINATION.name):
         write_untrained_models(tmp_path / "store", ["COSMOS"], NARROW, task, also_for=("EGS",))
     return tmp_path / "store"
 

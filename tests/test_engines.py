@@ -12,7 +12,8 @@ from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
-from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
+from surveyflow.tasks.card import Architecture
+from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.values.sampling import EngineChoice
 from worlds import copied, write_untrained_models
 
@@ -72,7 +73,7 @@ def assert_contamination_agrees(one, other):
 def test_a_run_that_changes_its_engine_on_the_way_publishes_the_same_tables(mini_survey, tmp_path):
     pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
     write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK)
-    write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK, CONTAMINATION_TASK)
+    write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK, CONTAMINATION.name)
     surveys = {name: copied(mini_survey, tmp_path / name) for name in ("keras", "fft", "both")}
     run(surveys["keras"], "keras")
     run(surveys["fft"], "fft")

@@ -6,8 +6,10 @@ import pytest
 
 from surveyflow.models.store import ModelStore
 from surveyflow.runs.demo import PACKAGED_MODELS
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, ModelKey
+from surveyflow.tasks.card import ModelKey
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.codes import WeightsOrigin
 
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
@@ -16,14 +18,14 @@ MOST_BYTES = 1_000_000
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
-@pytest.mark.parametrize("task", [MERGER_TASK, CONTAMINATION_TASK])
+@pytest.mark.parametrize("task", [MERGER.name, CONTAMINATION.name])
 def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
     store = ModelStore(PACKAGED_MODELS)
     card = store.card(ModelKey(task, "COSMOS", instrument))
     assert card.origin is WeightsOrigin.SIMULATED
     assert card.domain.unit == "electron/s"
-    assert card.class_names == (CONTAMINATION_OUTPUTS if task == CONTAMINATION_TASK else ("post_merger", "star_forming"))
-    assert (card.contamination is not None) == (task == CONTAMINATION_TASK)
+    assert card.class_names == (CONTAMINATION_OUTPUTS if task == CONTAMINATION.name else ("post_merger", "star_forming"))
+    assert (card.contamination is not None) == (task == CONTAMINATION.name)
     assert store.weights(card.key)
     assert sum(path.stat().st_size for path in store.home(card.key).iterdir()) < MOST_BYTES
     assert {store.cards()[ModelKey(task, field, instrument)].key for field in FIELDS} == {card.key}
@@ -32,5 +34,5 @@ def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 def test_both_tasks_look_at_the_same_cutouts(instrument):
     store = ModelStore(PACKAGED_MODELS)
-    cards = [store.card(ModelKey(task, "COSMOS", instrument)) for task in (MERGER_TASK, CONTAMINATION_TASK)]
+    cards = [store.card(ModelKey(task, "COSMOS", instrument)) for task in (MERGER.name, CONTAMINATION.name)]
     assert len({(card.architecture.input_size, card.pixel_scale_arcsec, card.band, card.redshift_range) for card in cards}) == 1

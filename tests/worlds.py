@@ -16,8 +16,10 @@ from astropy.io import fits
 from surveyflow.models.store import ModelStore, write_models, write_untrained
 from surveyflow.simulation.survey import SimulatedSurvey, SurveySpec, write_survey
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.images import Box
 
 SMALL = {"n_sources": 24, "shape_f814w": (900, 800), "core_size": 512, "draws": 50, "seed": 7}
@@ -45,12 +47,12 @@ def write_untrained_models(
     store: Path,
     fields: Sequence[str],
     architecture: Architecture,
-    task: str = MERGER_TASK,
+    task: str = MERGER.name,
     also_for: Sequence[str] = (),
     **changes: Any,
 ) -> list[ModelCard]:
     """Write one model of fixed random weights for each field and instrument, labelled ``untrained``, and lend it to others."""
-    if task == CONTAMINATION_TASK:
+    if task == CONTAMINATION.name:
         architecture = replace(architecture, n_outputs=len(CONTAMINATION_OUTPUTS))
     values = {"stretch": Stretch.ASINH_MINMAX, "softening": 1e-3, "domain": Domain("electron/s", SKY_RMS_RANGE)}
     models = ModelStore(store)

@@ -30,6 +30,7 @@ from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import ModelCard
+from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.sampling import EngineChoice
 
@@ -148,7 +149,7 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
             sources={name: len(field.sources) for name, field in fields.items()},
             mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
             models=_model_ids({name: field.cards for name, field in fields.items()}),
-            contamination_models=_model_ids({name: field.contamination_cards for name, field in fields.items()}),
+            contamination_models=_model_ids({name: field.cards_beside[CONTAMINATION.name] for name, field in fields.items()}),
             warnings=survey.warnings + survey.notices,
         )
 

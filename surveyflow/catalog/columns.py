@@ -6,13 +6,15 @@ major one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 
 import pyarrow as pa
 
-from surveyflow.stats.posterior import HISTOGRAM_BINS, QUANTILES
+from surveyflow.stats.posterior import HISTOGRAM_BINS
+from surveyflow.tasks.registry import TASKS
+from surveyflow.tasks.task import Task
 from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn
 
 
@@ -21,7 +23,7 @@ class Null(Enum):
 
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
-    UNLESS_CONTAMINATION = "if status is not ok, no contamination model was used, or the cutout has no measurable sky noise"
+    UNLESS_MEASURED = "if status is not ok, or the source was not measured"
     NOT_LISTED = "if the source list gives none"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
@@ -48,6 +50,8 @@ class CatalogColumn:
         When it is null.
     unit
         Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for names, counts and codes.
+    null_words
+        When it is null, in words, where these say more than those of the rule.
     """
 
     name: str
@@ -56,6 +60,12 @@ class CatalogColumn:
     description: str
     null: Null = Null.NEVER
     unit: str | None = None
+    null_words: str = ""
+
+    @property
+    def when_null(self) -> str:
+        """When it is null, in words."""
+        return self.null_words or self.null.value
 
     @property
     def field(self) -> pa.Field:
@@ -66,29 +76,6 @@ class CatalogColumn:
 INT, LONG, FLOAT, DOUBLE, STRING = pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string()
 HISTOGRAM = pa.list_(pa.field("element", pa.uint16()), HISTOGRAM_BINS)
 """The item is called as Parquet calls it, so that the type survives a file."""
-
-_STATISTICS = {
-    "mean": ("mean", "stat.mean"),
-    "std": ("standard deviation", "stat.stdev"),
-    "q05": ("5 % quantile", "stat.percentile"),
-    "q16": ("16 % quantile", "stat.percentile"),
-    "q50": ("median", "stat.median"),
-    "q84": ("84 % quantile", "stat.percentile"),
-    "q95": ("95 % quantile", "stat.percentile"),
-}
-
-
-def _statistics(quantity: CatalogColumn, keys: Sequence[str]) -> tuple[CatalogColumn, ...]:
-    """Columns that summarise the draws of one quantity."""
-    return tuple(
-        replace(
-            quantity,
-            name=f"{quantity.name}_{key}",
-            ucd=f"{quantity.ucd};{_STATISTICS[key][1]}",
-            description=f"{quantity.description}: {_STATISTICS[key][0]} over the draws.",
-        )
-        for key in keys
-    )
 
 
 def _listed(column: SourceColumn) -> CatalogColumn:
@@ -148,68 +135,27 @@ _MODEL = (
     CatalogColumn("seed", LONG, "stat.param", "Seed of the draws.", Null.UNLESS_OK),
 )
 
-_P_PM = CatalogColumn("p_pm", FLOAT, "stat.probability;src.morph.type", "Post-merger output", Null.UNLESS_OK, "")
-_P_SF = replace(_P_PM, name="p_sf", description="Star-forming output")
-_POSTERIOR = (
-    *_statistics(_P_PM, ("mean", "std", *QUANTILES)),
-    *_statistics(_P_SF, ("mean", "std", *QUANTILES)),
-    replace(
-        _P_PM,
-        name="f_pm",
-        ucd="stat.value;src.morph.type",
-        description="Fraction of draws with p_pm > p_sf: a count of votes, not a probability.",
-    ),
-    replace(
-        _P_PM,
-        name="vote_entropy",
-        ucd="stat.param;src.morph.type",
-        description="Entropy of (f_pm, 1 - f_pm) in nats: 0 where all draws agree, to 0.693.",
-    ),
-    CatalogColumn(
-        "p_pm_hist",
-        HISTOGRAM,
-        "meta.number;stat.probability",
-        "Draws of p_pm in each of 50 equal bins over [0, 1]; the last bin holds 1.",
-        Null.UNLESS_OK,
-    ),
-)
 
-_P_CONTAMINATED = CatalogColumn(
-    "p_contaminated",
-    FLOAT,
-    "stat.probability;src.morph",
-    "Probability that any neighbour lies on the galaxy",
-    Null.UNLESS_CONTAMINATION,
-    "",
-)
-_COVERAGE = replace(
-    _P_CONTAMINATED,
-    name="coverage_pct",
-    ucd="stat.filling",
-    description="Share of the galaxy under neighbours, 0 in draws where none lies on it",
-    unit="%",
-)
-_FLUX = replace(
-    _P_CONTAMINATED,
-    name="flux_pp",
-    ucd="phot.flux.sb",
-    description="Neighbours' flux over their number of pixels, 0 in draws without any",
-    unit="electron.s**-1.pixel**-1",
-)
-_CONTAMINATION = (
-    *_statistics(_P_CONTAMINATED, ("mean", "std")),
-    *_statistics(_COVERAGE, ("mean", "std", "q16", "q50", "q84")),
-    *_statistics(_FLUX, ("mean", "std", "q16", "q50", "q84")),
-    CatalogColumn(
-        "contamination_model_id",
-        STRING,
-        "meta.id;meta.modelled",
-        "Contamination model: task/field/instrument@first 12 digits of the SHA-256 of its weights.",
-        Null.UNLESS_CONTAMINATION,
-    ),
-)
+def _of_task(task: Task) -> Iterator[CatalogColumn]:
+    """The columns that a task fills; a task beside the leading one also names its model."""
+    rule = Null.UNLESS_OK if task.leads else Null.UNLESS_MEASURED
+    for column in task.columns:
+        kind = HISTOGRAM if column.is_histogram else FLOAT
+        yield CatalogColumn(column.name, kind, column.ucd, column.description, rule, column.unit, task.null)
+    if not task.leads:
+        yield CatalogColumn(
+            f"{task.name}_model_id",
+            STRING,
+            "meta.id;meta.modelled",
+            f"{task.name.capitalize()} model: task/field/instrument@first 12 digits of the SHA-256 of its weights.",
+            rule,
+            null_words=task.null,
+        )
+
 
 _UNIT_KEY = CatalogColumn("unit_key", STRING, "meta.id;meta.dataset", "Key of the work unit that made the row.", Null.NO_UNIT)
 
-COLUMNS: tuple[CatalogColumn, ...] = (*_SOURCE, *_CUTOUT, *_MODEL, *_POSTERIOR, *_CONTAMINATION, _UNIT_KEY)
+_RESULTS = tuple(column for task in TASKS.values() for column in _of_task(task))
+
+COLUMNS: tuple[CatalogColumn, ...] = (*_SOURCE, *_CUTOUT, *_MODEL, *_RESULTS, _UNIT_KEY)
 """Every column, in the catalog's order."""

@@ -84,7 +84,7 @@ def reference_page() -> str:
 def _column_row(column: CatalogColumn) -> tuple[str, ...]:
     kind = "50 uint16" if column.type == HISTOGRAM else str(column.type)
     unit = "1" if column.unit == "" else column.unit or ""
-    return f"`{column.name}`", kind, unit, column.ucd, column.description, column.null.value
+    return f"`{column.name}`", kind, unit, column.ucd, column.description, column.when_null
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -113,22 +113,22 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
         raise ValueError(f"rows must have the catalog's schema, not {table.schema.to_string(show_schema_metadata=False)}")
     for field in schema:
         if not field.nullable:
-            _refuse(field.name, Null.NEVER, np.asarray(pc.is_null(table[field.name])))
+            _refuse(field.name, Null.NEVER.value, np.asarray(pc.is_null(table[field.name])))
 
 
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
     null = _null_rows(values)
     if column.null is Null.UNLESS_OK:
-        _refuse(column.name, column.null, null == ok)
-    elif column.null is Null.UNLESS_CONTAMINATION:
-        _refuse(column.name, column.null, ~null & ~ok)
+        _refuse(column.name, column.when_null, null == ok)
+    elif column.null is Null.UNLESS_MEASURED:
+        _refuse(column.name, column.when_null, ~null & ~ok)
 
 
-def _refuse(name: str, rule: Null, breaks: BoolArray) -> None:
+def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:
     """Raise an error if any row of a column breaks its rule."""
     rows = np.flatnonzero(breaks)
     if len(rows):
-        raise ValueError(f"{name} is null {rule.value}: {len(rows)} rows break that, the first is {rows[0]}")
+        raise ValueError(f"{name} is null {when_null}: {len(rows)} rows break that, the first is {rows[0]}")
 
 
 def _null_rows(values: pa.ChunkedArray) -> BoolArray:

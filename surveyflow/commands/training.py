@@ -91,7 +91,8 @@ def evaluate(
 ) -> None:
     """Judge a trained model on records that it never saw, beside a baseline: numbers, tables and a page."""
     from surveyflow import api
-    from surveyflow.reports.evaluation_tables import as_text, evaluation_tables
+    from surveyflow.reports.evaluation_tables import evaluation_tables
+    from surveyflow.reports.tables import as_text
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     evaluated = api.evaluate(file, engine=engine)

@@ -142,10 +142,8 @@ class TileMeasurement:
         The mosaic.
     tile
         The tile whose core holds the sources.
-    model
-        The merger model.
-    contamination
-        The contamination model; None where there is none.
+    models
+        The merger model, and those of other tasks beside it.
     sampling
         How each galaxy's distribution is drawn.
     min_valid_fraction
@@ -154,19 +152,15 @@ class TileMeasurement:
 
     mosaic: PlannedMosaic
     tile: Tile
-    model: PlannedModel
-    contamination: PlannedModel | None
+    models: tuple[PlannedModel, ...]
     sampling: SamplingSettings
     min_valid_fraction: float
 
     def __post_init__(self) -> None:
+        if not self.models:
+            raise ValueError("a tile is measured with at least one model")
         if not 0 <= self.min_valid_fraction <= 1:
             raise ValueError(f"min_valid_fraction must lie between 0 and 1, not {self.min_valid_fraction}")
-
-    @property
-    def models(self) -> tuple[PlannedModel, ...]:
-        """The merger model, and the contamination model if there is one."""
-        return (self.model,) if self.contamination is None else (self.model, self.contamination)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,21 @@
-"""What does sampling a model's head leave of its draws? A summary; and the draws themselves only where they are kept."""
+"""What sampling a model's head leaves of its draws: a summary; and the draws themselves only where they are kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from surveyflow.stats.posterior import PosteriorSummary, summarise
+import numpy as np
+
+from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model
+from surveyflow.tasks.registry import task_of
+from surveyflow.tasks.task import Columns, Draws, Task
 from surveyflow.values.arrays import Float32Array, UInt64Array
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 from surveyflow.values.sampling import SamplingSettings
+
+DRAWS_AT_ONCE = 2**18
+"""Draws, of all sources together, that turn into other quantities at once where a task needs blocks: 50 MB in float64."""
 
 
 @runtime_checkable
@@ -19,7 +25,7 @@ class SummarisingModel(Protocol):
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
     ) -> PosteriorSummary:
-        """The summary of the draws of two outputs, the post-merger one first.
+        """The summary of the draws of two outputs, in this order.
 
         It is that of `surveyflow.stats.posterior.summarise`, but that means and standard deviations, which are sums in another
         order, may differ from those in the last bit.
@@ -33,32 +39,66 @@ class Sample:
 
     Parameters
     ----------
-    summary
-        Of the draws of (p_pm, p_sf).
-    p_pm_draws
-        (n, n_draws) float32: the draws of p_pm; None unless they are kept.
+    columns
+        The summary of the draws, by name of the catalog's column; each (n, ...).
+    kept_draws
+        (n, n_draws) float32: the draws of the task's first output; None unless they are kept.
     """
 
-    summary: PosteriorSummary
-    p_pm_draws: Float32Array | None = None
+    columns: Columns
+    kept_draws: Float32Array | None = None
 
 
-def sample(model: Model, features: Float32Array, source_keys: UInt64Array, settings: SamplingSettings) -> Sample:
-    """Sample the two class probabilities of a merger model's sources.
+def sample(
+    model: Model,
+    features: Float32Array,
+    source_keys: UInt64Array,
+    settings: SamplingSettings,
+    sky_rms: Float32Array | None = None,
+) -> Sample:
+    """Sample a model's sources, and summarise their draws as its task says.
 
     Parameters
     ----------
     model
-        The model; if it is a `SummarisingModel`, and the draws are not kept, they are never all in memory.
+        The model; if it is a `SummarisingModel`, its task can use the summary, and the draws are not kept, they are never all in
+        memory.
     features
         (n, width) float32: its features of the sources.
     source_keys
         (n,) uint64.
     settings
         Draws, seed, and whether the draws are kept.
+    sky_rms
+        (n,) float32: sky rms of the cutouts, for tasks that ask for it.
     """
-    post_merger, star_forming = (model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING))
-    if isinstance(model, SummarisingModel) and not settings.keep_draws:
-        return Sample(model.summarise(features, source_keys, settings.n_draws, settings.seed, (post_merger, star_forming)))
-    draws = model.draw(features, source_keys, settings.n_draws, settings.seed)[..., [post_merger, star_forming]]
-    return Sample(summarise(draws), draws[..., 0].copy() if settings.keep_draws else None)
+    task = task_of(model.card.key.task)
+    order = [model.card.class_names.index(name) for name in task.outputs]
+    keep_draws = settings.keep_draws and task.leads
+    if task.from_pair is not None and isinstance(model, SummarisingModel) and not keep_draws:
+        first, second = order
+        pair = model.summarise(features, source_keys, settings.n_draws, settings.seed, (first, second))
+        return Sample(task.from_pair(pair))
+    parts = []
+    for rows in _blocks(task, len(source_keys), settings.n_draws):
+        drawn = model.draw(features[rows], source_keys[rows], settings.n_draws, settings.seed)[..., order]
+        noise = None if sky_rms is None else sky_rms[rows]
+        parts.append(_summarised(task, Draws(drawn, source_keys[rows], settings.seed, model.card, noise), keep_draws))
+    return _joined(parts)
+
+
+def _blocks(task: Task, n_sources: int, n_draws: int) -> list[slice]:
+    """Sources that are summarised together; there is one block at least."""
+    step = max(1, DRAWS_AT_ONCE // n_draws) if task.in_blocks else max(n_sources, 1)
+    return [slice(row, row + step) for row in range(0, max(n_sources, 1), step)]
+
+
+def _summarised(task: Task, draws: Draws, keep_draws: bool) -> Sample:
+    return Sample(task.summarise(draws), draws.outputs[..., 0].copy() if keep_draws else None)
+
+
+def _joined(parts: list[Sample]) -> Sample:
+    """The samples of several blocks of sources, one after another."""
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    kept = [part.kept_draws for part in parts if part.kept_draws is not None]
+    return Sample(columns, np.concatenate(kept) if kept else None)

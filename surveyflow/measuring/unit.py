@@ -20,16 +20,9 @@ from surveyflow.measuring.source_keys import source_keys
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
-from surveyflow.stats.contamination import (
-    CONTAMINATION_OUTPUTS,
-    ContaminationSummary,
-    can_be_measured,
-    physical_draws,
-    predictive_noise,
-    summarise_contamination,
-)
 from surveyflow.tasks.card import Model, ModelCard
-from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array, UInt64Array
+from surveyflow.tasks.registry import LEADING, task_of
+from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.sampling import SamplingSettings
@@ -39,8 +32,6 @@ ALGORITHM_VERSION = "1"
 """Part of every unit's key: raised when a release of surveyflow measures otherwise, so that no earlier result is kept."""
 BATCH_SIZE = 256
 """Cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
-DRAWS_AT_ONCE = 2**18
-"""Draws of contamination, of all sources together, that are turned into percent and flux at once: 50 MB in float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +64,25 @@ class UnitTask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Contamination:
-    """What the contamination model found, in the rows where ``measured`` is True, which are among the ``ok`` ones."""
+class _Found:
+    """What one model found out about a batch, in the rows where ``measured`` is True, which are among the ``ok`` ones."""
 
-    model_id: str
+    card: ModelCard
     measured: BoolArray
-    summary: ContaminationSummary
+    blank: BoolArray
+    sample: Sample
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """One batch of sources with all that was found out about them; the results cover the ``ok`` rows only."""
+    """One batch of sources with all that was found out about them, by task; the leading task covers all ``ok`` rows."""
 
     sources: UnitSources
     status: NDArray[np.str_]
     flags: Int32Array
     valid_fraction: Float32Array
     weight_median: Float32Array
-    sample: Sample
-    contamination: _Contamination | None
+    found: Mapping[str, _Found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +101,7 @@ class UnitRows:
     draws: pa.Table | None = None
 
 
-def process_unit(
-    task: UnitTask, mosaic: WindowReader, model: Model, batch_size: int = BATCH_SIZE, *, contamination: Model | None = None
-) -> UnitRows:
+def process_unit(task: UnitTask, mosaic: WindowReader, models: Mapping[str, Model], batch_size: int = BATCH_SIZE) -> UnitRows:
     """Cut, prepare, sample and summarise every source of a unit.
 
     Parameters
@@ -121,17 +110,16 @@ def process_unit(
         The unit.
     mosaic
         Where its pixels are read.
-    model
-        The merger model of its field and instrument.
+    models
+        The models of its field and instrument by task: the merger model, which decides on status, and any others, which take
+        cutouts of the same size. Columns of tasks that are not there are null.
     batch_size
         Cutouts in memory at a time; the result does not depend on it.
-    contamination
-        The contamination model, which takes cutouts of the same size; without one, its columns are null.
     """
-    window = mosaic.read(task.tile.window)
-    batches = _cut_ahead(window, task.sources, model.card.architecture.input_size, batch_size)
-    measured = [_measure(task, model, contamination, sources, stack) for sources, stack in batches]
-    return UnitRows(_rows(task, model.card, measured), _draws_table(task, model.card, measured))
+    window, card = mosaic.read(task.tile.window), models[LEADING.name].card
+    batches = _cut_ahead(window, task.sources, card.architecture.input_size, batch_size)
+    measured = [_measure(task, models, sources, stack) for sources, stack in batches]
+    return UnitRows(_rows(task, measured), _draws_table(task, card, measured))
 
 
 def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | None = None) -> pa.Table:
@@ -163,55 +151,27 @@ def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int)
             yield batch, stack
 
 
-def _measure(task: UnitTask, model: Model, contamination: Model | None, sources: UnitSources, stack: CutoutStack) -> _Measured:
+def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, stack: CutoutStack) -> _Measured:
     status = _status(stack, task.min_valid_fraction)
     ok = status == Status.OK
-    prepared = _prepared(stack, ok, model.card)
+    found = {name: _find(task, model, sources, stack, ok) for name, model in models.items()}
+    flags = sources.flags | _flags(stack, found[LEADING.name].blank)
+    for model in models.values():
+        flags |= _domain_flags(task, model.card, sources, stack, ok)
+    return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, found)
+
+
+def _find(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> _Found:
+    """Sample one model on the ``ok`` cutouts that its task can measure."""
+    measurable = task_of(model.card.key.task).measurable
+    rms = None if measurable is None else sky_rms(stack.pixels, stack.valid)
+    measured = ok if measurable is None or rms is None else ok & measurable(rms)
+    prepared = prepare(stack.pixels[measured], stack.valid[measured], model.card.stretch, model.card.softening)
     blank = np.zeros(len(ok), dtype=bool)
-    blank[ok] = ~prepared.any(axis=(1, 2))
-    keys = source_keys(task.sources.field, sources.source_id[ok])
-    flags = sources.flags | _flags(stack, blank)
-    for card in (model.card, *([] if contamination is None else [contamination.card])):
-        flags |= _domain_flags(task, card, sources, stack, ok)
-    return _Measured(
-        sources=sources,
-        status=status,
-        flags=flags,
-        valid_fraction=stack.valid_fraction,
-        weight_median=stack.weight_median,
-        sample=sample(model, model.features(prepared), keys, task.sampling),
-        contamination=None if contamination is None else _measure_contamination(task, contamination, sources, stack, ok),
-    )
-
-
-def _measure_contamination(
-    task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack, ok: BoolArray
-) -> _Contamination:
-    """Sample the contamination of the ``ok`` cutouts in which the sky's noise can be measured."""
-    rms = sky_rms(stack.pixels, stack.valid)
-    measured = ok & can_be_measured(rms)
-    features = model.features(_prepared(stack, measured, model.card))
-    keys, rms = source_keys(task.sources.field, sources.source_id[measured]), rms[measured]
-    step = max(1, DRAWS_AT_ONCE // task.sampling.n_draws)
-    blocks = [slice(row, row + step) for row in range(0, max(len(keys), 1), step)]
-    parts = [_contamination_summary(task.sampling, model, features[rows], keys[rows], rms[rows]) for rows in blocks]
-    return _Contamination(model.card.model_id, measured, ContaminationSummary.joined(parts))
-
-
-def _contamination_summary(
-    sampling: SamplingSettings, model: Model, features: Float32Array, keys: UInt64Array, rms: Float32Array
-) -> ContaminationSummary:
-    card = model.card
-    if card.contamination is None:
-        raise ValueError(f"the card of {card.key} does not say what its outputs stand for")
-    draws = model.draw(features, keys, sampling.n_draws, sampling.seed)
-    outputs = draws[..., [card.class_names.index(name) for name in CONTAMINATION_OUTPUTS]]
-    noise = predictive_noise(keys, sampling.n_draws, sampling.seed, card.model_word)
-    return summarise_contamination(outputs, physical_draws(outputs, rms, card.contamination, *noise))
-
-
-def _prepared(stack: CutoutStack, rows: BoolArray, card: ModelCard) -> Float32Array:
-    return prepare(stack.pixels[rows], stack.valid[rows], card.stretch, card.softening)
+    blank[measured] = ~prepared.any(axis=(1, 2))
+    keys = source_keys(task.sources.field, sources.source_id[measured])
+    noise = None if rms is None else rms[measured]
+    return _Found(model.card, measured, blank, sample(model, model.features(prepared), keys, task.sampling, noise))
 
 
 def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:
@@ -250,32 +210,34 @@ def _marked(named: Mapping[Flag, BoolArray]) -> Int32Array:
     return flags
 
 
-def _rows(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> pa.Table:
-    tables = [build_rows(_columns(task, card, batch), len(batch.sources)) for batch in measured]
+def _rows(task: UnitTask, measured: list[_Measured]) -> pa.Table:
+    tables = [build_rows(_columns(task, batch), len(batch.sources)) for batch in measured]
     return pa.concat_tables(tables).sort_by(SORT_ORDER)
 
 
-def _columns(task: UnitTask, card: ModelCard, batch: _Measured) -> dict[str, Any]:
-    ok = batch.status == Status.OK
-    provenance = {
-        "model_id": card.model_id,
-        "weights_origin": card.origin.value,
-        "n_draws": task.sampling.n_draws,
-        "seed": task.sampling.seed,
-    }
-    return (
+def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
+    columns = (
         _identity(batch.sources)
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
-        | {name: [value if measured else None for measured in ok] for name, value in provenance.items()}
-        | {name: _spread(ok, values) for name, values in batch.sample.summary.columns().items()}
-        | ({} if batch.contamination is None else _contamination_columns(batch.contamination))
     )
+    for name, found in batch.found.items():
+        columns |= {
+            column: [value if row else None for row in found.measured] for column, value in _model(task, name, found.card)
+        }
+        columns |= {column: _spread(found.measured, values) for column, values in found.sample.columns.items()}
+    return columns
 
 
-def _contamination_columns(found: _Contamination) -> dict[str, Any]:
-    results = {name: _spread(found.measured, values) for name, values in found.summary.columns().items()}
-    return results | {"contamination_model_id": [found.model_id if measured else None for measured in found.measured]}
+def _model(task: UnitTask, name: str, card: ModelCard) -> Iterator[tuple[str, Any]]:
+    """What the rows say of the model of a task."""
+    if name != LEADING.name:
+        yield f"{name}_model_id", card.model_id
+        return
+    yield "model_id", card.model_id
+    yield "weights_origin", card.origin.value
+    yield "n_draws", task.sampling.n_draws
+    yield "seed", task.sampling.seed
 
 
 def _identity(sources: UnitSources) -> dict[str, Any]:
@@ -303,5 +265,6 @@ def _draws_table(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> 
         return None
     ok = np.concatenate([batch.status == Status.OK for batch in measured])
     source_id = np.concatenate([batch.sources.source_id for batch in measured])[ok]
-    draws = np.concatenate([batch.sample.p_pm_draws for batch in measured if batch.sample.p_pm_draws is not None])
+    kept = [batch.found[LEADING.name].sample.kept_draws for batch in measured]
+    draws = np.concatenate([drawn for drawn in kept if drawn is not None])
     return build_draws(task.sources.field, source_id, draws, card.origin)

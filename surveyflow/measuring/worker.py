@@ -144,8 +144,7 @@ class SurveyWorker:
         with locked(self._computing), clock.running(), _enough_memory():
             models = [self._models.get(model.folder, model.card_digest) for model in measurement.models]
             report_progress()
-            merger, *beside = map(_reporting, models)
-            rows = process_unit(task, window, merger, contamination=beside[0] if beside else None)
+            rows = process_unit(task, window, {model.card.key.task: _reporting(model) for model in models})
             return rows, "+".join(sorted({model.engine for model in models}))
 
     def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> tuple[UnitTask, _ReadWindow]:

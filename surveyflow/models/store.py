@@ -20,10 +20,10 @@ from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, weight_shapes
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.registry import TASKS
 from surveyflow.values.arrays import Float32Array
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING, WeightsOrigin
+from surveyflow.values.codes import WeightsOrigin
 
 __all__ = ["ModelStore", "read_card", "read_weights", "weight_shapes", "write_model", "write_models", "write_untrained"]
 
@@ -278,6 +278,7 @@ def write_untrained(
     -------
     The card as written.
     """
+    scaling = TASKS[key.task].scaling if key.task in TASKS else None
     card = ModelCard(
         key=key,
         class_names=_class_names(key, architecture),
@@ -292,13 +293,13 @@ def write_untrained(
         weights_digest="",
         domain=domain,
         notes="Untrained. The outputs of this network mean nothing.",
-        contamination=ContaminationScale("sky_sigma", flux_range=8.0) if key.task == CONTAMINATION_TASK else None,
+        contamination=None if scaling is None else scaling.untrained,
     )
     return write_model(store.home(key), card, untrained_weights(architecture, seed))
 
 
 def _class_names(key: ModelKey, architecture: Architecture) -> tuple[str, ...]:
-    known = {MERGER_TASK: (POST_MERGER, STAR_FORMING), CONTAMINATION_TASK: CONTAMINATION_OUTPUTS}.get(key.task, ())
+    known = TASKS[key.task].outputs if key.task in TASKS else ()
     if architecture.n_outputs == len(known):
         return known
     return tuple(f"output_{j}" for j in range(architecture.n_outputs))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import WorkUnit
 from surveyflow.tasks.card import ModelCard
+from surveyflow.tasks.registry import BESIDE
 from surveyflow.values.codes import Precision
 from surveyflow.values.sampling import SamplingSettings
 
@@ -27,7 +28,7 @@ WHAT_CHANGED = {
     "positions": "source positions on the mosaic changed",
     "model": "model weights changed",
     "preparation": "model card changed",
-    "contamination": "contamination model changed",
+    **{task.name: f"{task.name} model changed" for task in BESIDE},
     "sampling": "sampling settings changed",
     "quality": "quality settings changed",
     "precision": "arithmetic precision changed",
@@ -44,7 +45,7 @@ def key_parts(
     mosaic_filter: str | None = None,
     algorithm_version: str = "",
     card: ModelCard | None = None,
-    contamination: ModelCard | None = None,
+    beside: Mapping[str, ModelCard] | None = None,
     sampling: SamplingSettings | None = None,
     min_valid_fraction: float | None = None,
     precision: Precision = Precision.FLOAT32,
@@ -67,8 +68,8 @@ def key_parts(
         Of the steps from pixels to rows.
     card
         Card of the merger model.
-    contamination
-        Card of the contamination model; None where there is none.
+    beside
+        Cards of the models beside it, by task, of those tasks that have one.
     sampling, min_valid_fraction, precision
         Settings that the results depend on.
     """
@@ -89,7 +90,7 @@ def key_parts(
         "image": f"unit={mosaic_unit} filter={mosaic_filter}",
         "model": card.weights_digest,
         "preparation": replace(card, weights_digest="").digest,
-        "contamination": "none" if contamination is None else contamination.digest,
+        **{task.name: beside[task.name].digest if beside and task.name in beside else "none" for task in BESIDE},
         "sampling": f"draws={sampling.n_draws} seed={sampling.seed} keep_draws={sampling.keep_draws}",
         "quality": f"min_valid_fraction={min_valid_fraction!r}",
         "precision": precision,

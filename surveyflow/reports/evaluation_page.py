@@ -11,8 +11,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from surveyflow.reports import evaluation_figures, figures
-from surveyflow.reports.evaluation_tables import QUANTITY_WORDS, evaluation_tables, percent, samples
+from surveyflow.reports.evaluation_tables import evaluation_facts, evaluation_tables
+from surveyflow.reports.merger_tables import samples
 from surveyflow.reports.page import Panel, origin_words, package_text, page_template, toml_lines, write_whole
+from surveyflow.reports.tables import QUANTITY_WORDS, percent
+from surveyflow.tasks.contamination.parts import AMOUNTS, REGRESSIONS
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.codes import warnings_about
 
 _QUANTITY_LABELS = QUANTITY_WORDS | {"magnitude_ab": "magnitude (AB)", "coverage_pct": "true coverage by neighbours"}
@@ -39,35 +44,16 @@ def write_evaluation_page(evaluation: Mapping[str, Any], output: Path) -> None:
 
 
 def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    draw = {"merger": _merger_panels, "contamination": _contamination_panels}[evaluation["task"]]
     origin = evaluation["model"]["origin"]
     return {
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "evaluation": evaluation,
         "warnings": warnings_about({origin}),
         "origin_words": origin_words(origin),
-        "facts": _facts(evaluation),
+        "facts": evaluation_facts(evaluation),
         "tables": evaluation_tables(evaluation),
-        "panels": list(draw(evaluation[evaluation["task"]], origin)),
+        "panels": list(_PANELS[evaluation["task"]](evaluation[evaluation["task"]], origin)),
         "settings": "\n".join(toml_lines({name: evaluation[name] for name in ("model", "sampling", "records")})),
-    }
-
-
-def _facts(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    if evaluation["task"] == "merger":
-        scores = {who: evaluation["merger"]["pooled"][who] for who in ("network", "baseline")}
-        return {
-            "accuracy": f"{percent(scores['network']['accuracy'])} %",
-            "the baseline's": f"{percent(scores['baseline']['accuracy'])} %",
-            "Upsilon": f"{percent(scores['network']['upsilon'])} %",
-            "test stamps": f"{scores['network']['n']:,}",
-        }
-    scores = evaluation["contamination"]["scores"]
-    return {
-        "AUC, any neighbour on the galaxy": f"{scores['areas']['contaminated']:.3f}",
-        "the baseline's": f"{scores['baseline_areas']['contaminated']:.3f}",
-        "R\u00b2 of flux_pp": f"{scores['regressions']['flux_pp']['r2']:.2f}",
-        "test stamps": f"{scores['n']:,}",
     }
 
 
@@ -105,14 +91,15 @@ def _cuts_panel(merger: Mapping[str, Any], origin: str) -> Panel:
 
 def _contamination_panels(contamination: Mapping[str, Any], origin: str) -> Iterator[Panel]:
     regressions = contamination["scores"]["regressions"]
-    quantities = {
-        "coverage": ("log1p(coverage in percent)", "Contaminated galaxies", regressions["coverage"]),
-        "flux": ("arcsinh(flux_pp / sky rms)", "Stamps with a neighbour", regressions["flux_pp_of_neighbours"]),
-    }
-    for name, (label, whose, scores) in quantities.items():
-        figure = evaluation_figures.truth_figure(contamination[f"{name}_points"], label, origin)
-        caption = f"{whose}, {scores['n']:,} in all, R\u00b2 {scores['r2']:.2f}. Dashed: right."
-        yield _panel(figure, name, f"Estimated over true {label}", caption)
+    for part, amount in AMOUNTS:
+        figure = evaluation_figures.truth_figure(contamination[f"{amount.figure}_points"], amount.words, origin)
+        scores = next(regressions[name] for name, asked in REGRESSIONS.items() if asked == (amount, part))
+        caption = f"{part.whose.capitalize()}, {scores['n']:,} in all, R\u00b2 {scores['r2']:.2f}. Dashed: right."
+        yield _panel(figure, amount.figure, f"Estimated over true {amount.words}", caption)
+
+
+_PANELS = {MERGER.name: _merger_panels, CONTAMINATION.name: _contamination_panels}
+"""What draws the figures of each task."""
 
 
 def _panel(figure: Figure, name: str, title: str, caption: str) -> Panel:

@@ -22,7 +22,9 @@ from markupsafe import Markup
 from surveyflow.releases.publish import read_manifest
 from surveyflow.reports import figures, summary
 from surveyflow.reports.pictures import Pictures, cut_pictures
-from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture
+from surveyflow.tasks.card import Architecture
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.codes import Status, WeightsOrigin, warnings_about
 
 MAX_FAILED_UNITS = 100
@@ -139,8 +141,8 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
     extremes = summary.find_extremes(dataset, sources)
     size_pix = _cutout_size(manifest["models"])
     pictures = cut_pictures([*extremes.most, *extremes.least], manifest["inputs"], size_pix)
-    contamination_models = [model for model in manifest["models"] if model["key"].startswith(f"{CONTAMINATION_TASK}/")]
-    merger_models = [model for model in manifest["models"] if model not in contamination_models]
+    contamination_models = [model for model in manifest["models"] if model["key"].startswith(f"{CONTAMINATION.name}/")]
+    merger_models = [model for model in manifest["models"] if model["key"].startswith(f"{MERGER.name}/")]
     origins = {model["origin"] for model in merger_models} | set(sources["weights_origin"].dropna().unique())
     contamination_origins = {model["origin"] for model in contamination_models}
     return {

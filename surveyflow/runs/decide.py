@@ -115,7 +115,7 @@ def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | No
         mosaic_filter=opened.mosaics[unit.instrument].filter,
         algorithm_version=ALGORITHM_VERSION,
         card=opened.cards[unit.instrument],
-        contamination=opened.contamination_cards.get(unit.instrument),
+        beside=opened.beside(unit.instrument),
         sampling=survey.workflow.sampling.settings(),
         min_valid_fraction=survey.workflow.quality.min_valid_fraction,
         precision=precision,

@@ -145,12 +145,11 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
     if unit.instrument is None or unit.tile is None:
         return None
     opened = survey.fields[unit.field]
-    store, contamination = ModelStore(survey.workflow.models.store), opened.contamination_cards.get(unit.instrument)
+    store, card = ModelStore(survey.workflow.models.store), opened.cards[unit.instrument]
     return TileMeasurement(
         PlannedMosaic.of(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]),
         unit.tile,
-        _planned(store, opened.cards[unit.instrument]),
-        None if contamination is None else _planned(store, contamination),
+        tuple(_planned(store, one) for one in (card, *opened.beside(unit.instrument).values())),
         survey.workflow.sampling.settings(),
         survey.workflow.quality.min_valid_fraction,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,9 +22,9 @@ from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
 from surveyflow.runs.unchanged_inputs import input_states
 from surveyflow.settings.workflow import FieldInputs, Workflow
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, ModelCard, ModelKey
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING, EngineName
+from surveyflow.tasks.card import ModelCard, ModelKey
+from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
+from surveyflow.values.codes import EngineName
 from surveyflow.values.sampling import EngineChoice
 from surveyflow.values.sources import SourceList
 
@@ -48,8 +48,8 @@ class OpenedField:
         Its mosaics by instrument, open.
     cards
         Cards of its merger models by instrument.
-    contamination_cards
-        Cards of the contamination models beside them, by instrument, for those that have one.
+    cards_beside
+        Cards of the models of each other task beside them, by task and instrument, for those that have one.
     stated_units
         Units that the workflow states for the mosaics, by instrument; None where it states none.
     """
@@ -57,13 +57,17 @@ class OpenedField:
     sources: SourceList
     mosaics: Mapping[str, Mosaic]
     cards: Mapping[str, ModelCard]
-    contamination_cards: Mapping[str, ModelCard]
+    cards_beside: Mapping[str, Mapping[str, ModelCard]]
     stated_units: Mapping[str, str | None]
 
     @property
     def all_cards(self) -> tuple[tuple[str, ModelCard], ...]:
         """Instrument and card of every model: mergers first."""
-        return *self.cards.items(), *self.contamination_cards.items()
+        return *self.cards.items(), *(one for cards in self.cards_beside.values() for one in cards.items())
+
+    def beside(self, instrument: str) -> dict[str, ModelCard]:
+        """Cards of the models beside the merger model of one instrument, by task."""
+        return {task: cards[instrument] for task, cards in self.cards_beside.items() if instrument in cards}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class OpenedSurvey:
 
     @property
     def cards(self) -> dict[ModelKey, ModelCard]:
-        """Cards of all models in use, of both tasks."""
+        """Cards of all models in use, of all tasks."""
         return {card.key: card for field in self.fields.values() for _, card in field.all_cards}
 
 
@@ -156,8 +160,8 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
 
 
 def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
-    """Cards of the models that the workflow's fields and routing ask for: mergers, and contamination beside them."""
-    wanted = [ModelKey(MERGER_TASK, name, instrument) for name in workflow.fields for instrument in workflow.routing]
+    """Cards of the models that the workflow's fields and routing ask for: mergers, and other tasks' beside them."""
+    wanted = [ModelKey(LEADING.name, name, instrument) for name in workflow.fields for instrument in workflow.routing]
     present = problems.catch("[models] store", store.cards) or {}
     mergers = {key: present[key] for key in wanted if key in present}
     if not mergers:
@@ -167,24 +171,23 @@ def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> 
             f"{store.home(wanted[0])}.",
             "Import or train models first, or correct the path.",
         )
-    beside = {replace(key, task=CONTAMINATION_TASK): card for key, card in mergers.items()}
-    contamination = {key: present[key] for key in beside if key in present}
-    for key, card in mergers.items():
-        problems.catch("[models] store", partial(_check_merger_card, store, key, card))
-    for key, card in contamination.items():
-        problems.catch("[models] store", partial(_check_contamination_card, store, key, card, beside[key]))
-    return mergers | contamination
+    beside = {replace(key, task=task.name): card for task in BESIDE for key, card in mergers.items()}
+    others = {key: present[key] for key in beside if key in present}
+    for key, card in (mergers | others).items():
+        problems.catch("[models] store", partial(_check_card, store, key, card, beside.get(key, card)))
+    return mergers | others
 
 
-def _check_merger_card(store: ModelStore, key: ModelKey, card: ModelCard) -> None:
-    _check_class_names(store, key, card, (POST_MERGER, STAR_FORMING))
-    read_weights(store.folder(key), card)
-
-
-def _check_contamination_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: ModelCard) -> None:
-    where = store.folder(key) / "card.toml"
-    _check_class_names(store, key, card, CONTAMINATION_OUTPUTS)
-    if card.contamination is None:
+def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: ModelCard) -> None:
+    """See that a model is what its task asks for, and takes the cutouts of the merger model."""
+    where, task = store.folder(key) / "card.toml", TASKS[key.task]
+    missing = [name for name in task.outputs if name not in card.class_names]
+    if missing:
+        raise ModelError(
+            f"{where}: class_names {list(card.class_names)} lack {missing}, which a {key.task} model must name. "
+            "Correct class_names."
+        )
+    if task.scaling is not None and card.contamination is None:
         raise ModelError(
             f"{where}: there is no table [contamination], without which the outputs have no unit. Add it, as "
             f"docs/reference/models.md explains, or train the model again."
@@ -198,23 +201,13 @@ def _check_contamination_card(store: ModelStore, key: ModelKey, card: ModelCard,
     read_weights(store.folder(key), card)
 
 
-def _check_class_names(store: ModelStore, key: ModelKey, card: ModelCard, expected: Sequence[str]) -> None:
-    missing = [name for name in expected if name not in card.class_names]
-    if missing:
-        raise ModelError(
-            f"{store.folder(key) / 'card.toml'}: class_names {list(card.class_names)} lack {missing}, which a {key.task} "
-            f"model must name. Correct class_names."
-        )
-
-
 def _open_field(
     name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
 ) -> OpenedField | None:
     sources = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
-    own_cards, contamination_cards = (
-        {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)}
-        for task in (MERGER_TASK, CONTAMINATION_TASK)
-    )
+    of_tasks = {
+        task: {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)} for task in TASKS
+    }
     mosaics = {}
     for instrument, spec in inputs.mosaics.items():
         table = f"[fields.{name}.{instrument}]"
@@ -222,11 +215,12 @@ def _open_field(
         if mosaic is None:
             continue
         mosaics[instrument] = stack.enter_context(mosaic)
-        for card in (own_cards.get(instrument), contamination_cards.get(instrument)):
-            if card is not None:
-                problems.catch(table, partial(check_pixel_scale, mosaic, card))
+        for of_task in of_tasks.values():
+            if instrument in of_task:
+                problems.catch(table, partial(check_pixel_scale, mosaic, of_task[instrument]))
     stated_units = {instrument: spec.unit for instrument, spec in inputs.mosaics.items()}
-    return OpenedField(sources, mosaics, own_cards, contamination_cards, stated_units) if sources is not None else None
+    own_cards = of_tasks.pop(LEADING.name)
+    return OpenedField(sources, mosaics, own_cards, of_tasks, stated_units) if sources is not None else None
 
 
 def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
@@ -249,7 +243,7 @@ def _warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator
             if n_sources and instrument not in field.cards:
                 yield (
                     f"{name}: {n_sources} sources are routed to {instrument}, but {workflow.models.store} holds no model "
-                    f"{ModelKey(MERGER_TASK, name, instrument)}; they will have status no_model"
+                    f"{ModelKey(LEADING.name, name, instrument)}; they will have status no_model"
                 )
             elif n_sources and instrument not in field.mosaics:
                 yield (

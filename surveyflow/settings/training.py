@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
@@ -18,11 +18,22 @@ from surveyflow.settings.checks import AnyPath, Range, SettingsTable, of_version
 from surveyflow.settings.findings import Finding, shown, value_at
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
-from surveyflow.tasks.card import CONTAMINATION_TASK, Architecture, ModelKey
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING, WeightsOrigin
+from surveyflow.tasks.card import Architecture, ModelKey
+from surveyflow.tasks.registry import TASKS
+from surveyflow.tasks.scale import CONTAMINATION_TRUTHS
+from surveyflow.tasks.task import Task
+from surveyflow.values.codes import WeightsOrigin
 
 TRAINING_VERSION = 1
+
+if TYPE_CHECKING:
+    TaskName = str
+    Truth = str
+    Objective = str
+else:
+    TaskName = Literal[*TASKS]
+    Truth = Literal[*CONTAMINATION_TRUTHS]
+    Objective = Literal[*(name for task in TASKS.values() for name in task.objectives)]
 
 
 def _to_list_of_paths(value: Any) -> Any:
@@ -49,7 +60,7 @@ class ModelTable(SettingsTable):
         For the card.
     """
 
-    task: Literal["merger", "contamination"] = Field(examples=["merger"])
+    task: TaskName = Field(examples=["merger"])
     field: str = Field(examples=["COSMOS"])
     instrument: str = Field(examples=["F814W"])
     also_for: tuple[str, ...] = Field(default=(), examples=[["EGS"]])
@@ -65,7 +76,12 @@ class ModelTable(SettingsTable):
     @property
     def class_names(self) -> tuple[str, ...]:
         """Meaning of the network's outputs, in column order."""
-        return CONTAMINATION_OUTPUTS if self.task == CONTAMINATION_TASK else (POST_MERGER, STAR_FORMING)
+        return self.known_task.outputs
+
+    @property
+    def known_task(self) -> Task:
+        """The task."""
+        return TASKS[self.task]
 
     @property
     def weights_origin(self) -> WeightsOrigin:
@@ -202,7 +218,7 @@ class OptimisationTable(SettingsTable):
 class ContaminationTable(SettingsTable):
     """``[contamination]``: which truth a contamination model learns, and the largest scatter that it may state."""
 
-    truth: Literal["sky_sigma", "self_sigma"] = Field(default="sky_sigma", examples=["sky_sigma"])
+    truth: Truth = Field(default="sky_sigma", examples=["sky_sigma"])
     scatter_limit: Annotated[float, within(0.01, 1)] = Field(default=0.5, examples=[0.5])
 
 
@@ -287,8 +303,7 @@ class TuningTable(SettingsTable):
     folder
         Where the journal of trials, and in the end the best settings, are kept.
     objective
-        What the best settings have most of, on the validation records: ``upsilon`` or ``accuracy`` of a merger model, ``r2`` or
-        ``auc`` of a contamination model. That of the task if left out.
+        What the best settings have most of, on the validation records: one of the task's objectives, the first if left out.
     trials
         How many settings are tried.
     epochs
@@ -302,16 +317,12 @@ class TuningTable(SettingsTable):
     """
 
     folder: AnyPath = Field(examples=["tuning/merger-f814w"])
-    objective: Literal["upsilon", "accuracy", "r2", "auc"] | None = Field(default=None, examples=["upsilon"])
+    objective: Objective | None = Field(default=None, examples=["upsilon"])
     trials: Annotated[int, within(1, 100_000)] = Field(default=40, examples=[40])
     epochs: Annotated[int, within(1, 100_000)] = Field(examples=[4])
     at_once: Annotated[int, within(1, 10_000)] = Field(default=1, examples=[2])
     seed: Annotated[int, within(0, 2**31 - 1)] = Field(examples=[20220523])
     space: SpaceTable = SpaceTable()
-
-
-OBJECTIVES = {"merger": ("upsilon", "accuracy"), "contamination": ("r2", "auc")}
-"""Objectives of a search by task, the usual one first."""
 
 
 class Training(SettingsTable):
@@ -339,7 +350,7 @@ class Training(SettingsTable):
 
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
-        known = OBJECTIVES[self.model.task]
+        known = self.model.known_task.objectives
         if self.tuning and self.tuning.objective and self.tuning.objective not in known:
             raise refuse(
                 f"[tuning] objective is {self.tuning.objective!r}, which no {self.model.task} model has.",
@@ -349,9 +360,9 @@ class Training(SettingsTable):
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
-        if self.model.task == CONTAMINATION_TASK and self.augmentation.depth > 1:
+        if self.model.known_task.truth_depends_on_noise and self.augmentation.depth > 1:
             raise refuse(
-                "[augmentation] depth raises the noise, but the truth of contamination was found at the noise of the records.",
+                f"[augmentation] depth raises the noise, but the truth of {self.model.task} was found at the records' noise.",
                 "Remove it, and simulate records with `depth_range`.",
             )
         return self

@@ -10,12 +10,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import ContaminationScale
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
-
-MERGER_TASK = "merger"
-CONTAMINATION_TASK = "contamination"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -140,8 +137,7 @@ class ModelCard:
     key
         Task, field and instrument.
     class_names
-        Meaning of the network's outputs, in column order; ``("post_merger", "star_forming")`` for the mergers task,
-        `CONTAMINATION_OUTPUTS` for contamination.
+        Meaning of the network's outputs, in column order; those that a task knows are its `surveyflow.tasks.task.Task.outputs`.
     pixel_scale_arcsec
         Pixel scale of the training images.
     band

@@ -10,14 +10,17 @@ import pytest
 
 from fake_mosaics import ArrayMosaic
 from stubs import StubModel
-from surveyflow.measuring import unit as process
+from surveyflow.measuring import sampling
 from surveyflow.measuring.source_keys import source_keys
 from surveyflow.measuring.unit import UnitTask, process_unit, settled_rows
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.sky.tiling import tile
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS, ContaminationScale, physical_draws, predictive_noise
+from surveyflow.stats.predictive import predictive_noise
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.contamination.draws import physical_draws
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.values.codes import Flag, Status, WeightsOrigin
 from surveyflow.values.sampling import SamplingSettings
 from surveyflow.values.sources import UnitSources
@@ -80,7 +83,7 @@ def rows_by_id(table):
 
 def test_rows_hold_what_the_model_said_of_the_prepared_cutout():
     mosaic = ArrayMosaic(sky())
-    rows = rows_by_id(process_unit(task(sources([50.2], [40.7])), mosaic, StubModel(CARD)).rows)
+    rows = rows_by_id(process_unit(task(sources([50.2], [40.7])), mosaic, MERGERS).rows)
     pixels = mosaic.pixels[33:49, 43:59]
     prepared = prepare(pixels[None], np.ones_like(pixels, bool)[None], CARD.stretch, CARD.softening)
     key = int.from_bytes(hashlib.sha256(b"EGS\x001").digest()[:8], "little")
@@ -97,7 +100,7 @@ def test_rows_hold_what_the_model_said_of_the_prepared_cutout():
 def test_class_columns_follow_the_card_not_their_place():
     swapped = StubModel(replace(CARD, class_names=("star_forming", "post_merger")))
     of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
-    as_published, as_swapped = (process_unit(of, mosaic, model).rows for model in (StubModel(CARD), swapped))
+    as_published, as_swapped = (process_unit(of, mosaic, {"merger": model}).rows for model in (StubModel(CARD), swapped))
     assert as_published["p_pm_mean"] == as_swapped["p_sf_mean"]
     assert as_published["p_sf_mean"] == as_swapped["p_pm_mean"]
 
@@ -106,13 +109,13 @@ def test_class_columns_follow_the_card_not_their_place():
 def test_rows_do_not_depend_on_the_batch(batch_size):
     rng = np.random.default_rng(3)
     of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
-    assert process_unit(of, mosaic, StubModel(CARD), batch_size).rows == process_unit(of, mosaic, StubModel(CARD), 4).rows
+    assert process_unit(of, mosaic, MERGERS, batch_size).rows == process_unit(of, mosaic, MERGERS, 4).rows
 
 
 def test_source_without_coverage_or_with_too_little_of_it_has_a_status_and_no_results():
     weight = np.ones((100, 120), np.float32)
     weight[:, 60:] = 0
-    table = process_unit(task(sources([70.0, 58.0, 50.0], [40.0, 40.0, 40.0])), ArrayMosaic(sky(), weight), StubModel(CARD)).rows
+    table = process_unit(task(sources([70.0, 58.0, 50.0], [40.0, 40.0, 40.0])), ArrayMosaic(sky(), weight), MERGERS).rows
     rows = rows_by_id(table)
     assert [rows[i]["status"] for i in (1, 2, 3)] == [Status.NO_COVERAGE, Status.OK, Status.OK]
     assert [rows[i]["flags"] & Flag.PARTIAL_COVERAGE for i in (1, 2, 3)] == [2, 2, 0]
@@ -120,13 +123,13 @@ def test_source_without_coverage_or_with_too_little_of_it_has_a_status_and_no_re
     assert rows[1]["model_id"] is None
     assert rows[3]["weight_median"] == 1.0
     weight[:, 40:58] = 0
-    rows = rows_by_id(process_unit(task(sources([58.0], [40.0])), ArrayMosaic(sky(), weight), StubModel(CARD)).rows)
+    rows = rows_by_id(process_unit(task(sources([58.0], [40.0])), ArrayMosaic(sky(), weight), MERGERS).rows)
     assert rows[1]["status"] == Status.BAD_PIXELS
     assert rows[1]["valid_fraction"] == pytest.approx(2 / 16)
 
 
 def test_source_at_the_edge_is_padded_at_its_true_offset_and_flagged():
-    rows = rows_by_id(process_unit(task(sources([2.0], [50.0])), ArrayMosaic(sky()), StubModel(CARD)).rows)
+    rows = rows_by_id(process_unit(task(sources([2.0], [50.0])), ArrayMosaic(sky()), MERGERS).rows)
     assert rows[1]["status"] == "ok"
     assert rows[1]["flags"] == Flag.EDGE | Flag.PARTIAL_COVERAGE
     assert rows[1]["valid_fraction"] == pytest.approx(10 / 16)
@@ -146,25 +149,25 @@ def test_what_lies_outside_the_training_domain_is_flagged(change, flag):
     mosaic = ArrayMosaic(sky() * np.float32(change.get("scale", 1.0)))
     image = {name: value for name, value in change.items() if name.startswith("mosaic_")}
     of = task(sources([50.0], [40.0], change.get("redshift", 1.0)), **image)
-    rows = rows_by_id(process_unit(of, mosaic, StubModel(CARD)).rows)
+    rows = rows_by_id(process_unit(of, mosaic, MERGERS).rows)
     assert rows[1]["flags"] == flag | Flag.OUT_OF_DOMAIN
     assert rows[1]["status"] == "ok"
 
 
 def test_constant_image_is_flagged():
     mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
-    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), mosaic, StubModel(CARD)).rows)
+    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), mosaic, MERGERS).rows)
     assert rows[1]["flags"] & Flag.CONSTANT_IMAGE
 
 
 def test_draws_are_kept_when_asked_for():
     of = task(sources([50.0, -5.0], [40.0, 40.0]), keep_draws=True)
-    result = process_unit(of, ArrayMosaic(sky()), StubModel(CARD))
+    result = process_unit(of, ArrayMosaic(sky()), MERGERS)
     assert result.draws.column_names == ["field", "source_id", "p_pm"]
     kept = np.array(result.draws["p_pm"].to_pylist())
     assert kept.shape == (1, 20)
     assert rows_by_id(result.rows)[1]["p_pm_mean"] == pytest.approx(kept[0].mean(), abs=1e-6)
-    assert process_unit(task(of.sources), ArrayMosaic(sky()), StubModel(CARD)).draws is None
+    assert process_unit(task(of.sources), ArrayMosaic(sky()), MERGERS).draws is None
 
 
 def test_settled_sources_keep_their_status_and_a_failed_units_sources_get_theirs():
@@ -178,6 +181,10 @@ def test_source_keys_differ_between_fields_and_sources():
     assert len(np.unique(keys)) == 2000
 
 
+MERGERS = {"merger": StubModel(CARD)}
+BOTH = MERGERS | {"contamination": StubModel(CONTAMINATION_CARD)}
+
+
 def contamination_of(table):
     """Rows by id, of the contamination columns only."""
     names = [
@@ -188,7 +195,7 @@ def contamination_of(table):
 
 def test_contamination_is_what_its_model_draws_from_the_same_cutout():
     mosaic, position = ArrayMosaic(sky()), sources([50.2], [40.7])
-    table = process_unit(task(position), mosaic, StubModel(CARD), contamination=StubModel(CONTAMINATION_CARD)).rows
+    table = process_unit(task(position), mosaic, BOTH).rows
     found = contamination_of(table)[1]
     pixels = mosaic.pixels[33:49, 43:59][None]
     valid = np.ones_like(pixels, bool)
@@ -198,19 +205,19 @@ def test_contamination_is_what_its_model_draws_from_the_same_cutout():
         20,
         7,
     )
-    noise = predictive_noise(keys, 20, 7, 0xCDCDCDCD)
+    noise = predictive_noise(keys, 20, 7, 0xCDCDCDCD, 2)
     draws = physical_draws(outputs, sky_rms(pixels, valid), CONTAMINATION_CARD.contamination, *noise)
     assert found["p_contaminated_mean"] == pytest.approx(outputs[..., 0].mean(), abs=1e-6)
-    assert found["coverage_pct_mean"] == pytest.approx(draws.coverage_pct.mean(), rel=1e-5)
-    assert found["coverage_pct_q84"] == pytest.approx(np.quantile(draws.coverage_pct, 0.84), rel=1e-5)
-    assert found["flux_pp_q50"] == pytest.approx(np.quantile(draws.flux_pp, 0.5), rel=1e-5)
+    assert found["coverage_pct_mean"] == pytest.approx(draws["coverage_pct"].mean(), rel=1e-5)
+    assert found["coverage_pct_q84"] == pytest.approx(np.quantile(draws["coverage_pct"], 0.84), rel=1e-5)
+    assert found["flux_pp_q50"] == pytest.approx(np.quantile(draws["flux_pp"], 0.5), rel=1e-5)
     assert found["contamination_model_id"] == "contamination/EGS/F814W@cdcdcdcdcdcd"
 
 
 def test_mergers_do_not_depend_on_the_contamination_model_and_its_columns_are_null_without_it():
     of, mosaic = task(sources([50.0, -5.0], [40.0, 40.0])), ArrayMosaic(sky())
-    alone = process_unit(of, mosaic, StubModel(CARD)).rows
-    beside = process_unit(of, mosaic, StubModel(CARD), contamination=StubModel(CONTAMINATION_CARD)).rows
+    alone = process_unit(of, mosaic, MERGERS).rows
+    beside = process_unit(of, mosaic, BOTH).rows
     contamination = list(contamination_of(alone)[1])[1:]
     assert alone.drop_columns(contamination) == beside.drop_columns(contamination)
     assert all(value is None for name in contamination for value in alone[name].to_pylist())
@@ -223,17 +230,16 @@ def test_mergers_do_not_depend_on_the_contamination_model_and_its_columns_are_nu
 def test_contamination_does_not_depend_on_the_batch_nor_on_how_many_draws_are_turned_at_once(monkeypatch, draws_at_once):
     rng = np.random.default_rng(3)
     of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
-    models = {"model": StubModel(CARD), "contamination": StubModel(CONTAMINATION_CARD)}
-    expected = process_unit(of, mosaic, **models).rows
-    monkeypatch.setattr(process, "DRAWS_AT_ONCE", draws_at_once)
-    assert process_unit(of, mosaic, **models, batch_size=4).rows == expected
+    expected = process_unit(of, mosaic, BOTH).rows
+    monkeypatch.setattr(sampling, "DRAWS_AT_ONCE", draws_at_once)
+    assert process_unit(of, mosaic, BOTH, batch_size=4).rows == expected
 
 
 def test_order_of_the_contamination_outputs_follows_the_card():
     turned = replace(CONTAMINATION_CARD, class_names=CONTAMINATION_OUTPUTS[::-1])
     of, mosaic = task(sources([50.0], [40.0])), ArrayMosaic(sky())
     rows = [
-        contamination_of(process_unit(of, mosaic, StubModel(CARD), contamination=StubModel(card)).rows)[1]
+        contamination_of(process_unit(of, mosaic, MERGERS | {"contamination": StubModel(card)}).rows)[1]
         for card in (CONTAMINATION_CARD, turned)
     ]
     assert rows[0]["p_contaminated_mean"] != rows[1]["p_contaminated_mean"]
@@ -243,7 +249,7 @@ def test_order_of_the_contamination_outputs_follows_the_card():
 
 def test_contamination_is_null_where_the_sky_has_no_measurable_noise():
     mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
-    table = process_unit(task(sources([50.0], [40.0])), mosaic, StubModel(CARD), contamination=StubModel(CONTAMINATION_CARD)).rows
+    table = process_unit(task(sources([50.0], [40.0])), mosaic, BOTH).rows
     row = rows_by_id(table)[1]
     assert (row["status"], row["contamination_model_id"], row["flux_pp_mean"]) == ("ok", None, None)
     assert row["flags"] & Flag.CONSTANT_IMAGE
@@ -251,5 +257,7 @@ def test_contamination_is_null_where_the_sky_has_no_measurable_noise():
 
 def test_what_lies_outside_the_domain_of_the_contamination_model_is_flagged_too():
     strict = StubModel(replace(CONTAMINATION_CARD, domain=Domain("electron/s", (0.5, 0.6))))
-    rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), ArrayMosaic(sky()), StubModel(CARD), contamination=strict).rows)
+    rows = rows_by_id(
+        process_unit(task(sources([50.0], [40.0])), ArrayMosaic(sky()), {"merger": StubModel(CARD), "contamination": strict}).rows
+    )
     assert rows[1]["flags"] == Flag.NOISE_DOMAIN | Flag.OUT_OF_DOMAIN

@@ -15,8 +15,8 @@ from networks import KEY, SMALL, card, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_models, write_untrained
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
 from surveyflow.tasks.card import Architecture, Domain, ModelKey
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.values.codes import WeightsOrigin
 
 

@@ -154,7 +154,7 @@ CHANGES = {
     "weight pixels changed": {"pixel_digests": {"science": "5c1e", "weight": "other"}},
     "model weights changed": {"card": card(weights_digest="1" * 64)},
     "model card changed": {"card": card(stretch=Stretch.LINEAR)},
-    "contamination model changed": {"contamination": card(key=ModelKey("contamination", "EGS", "F814W"))},
+    "contamination model changed": {"beside": {"contamination": card(key=ModelKey("contamination", "EGS", "F814W"))}},
     "sampling settings changed": {"sampling": SamplingSettings(n_draws=11, seed=1)},
     "quality settings changed": {"min_valid_fraction": 0.6},
     "catalog schema changed": {"schema_version": "2"},
@@ -177,7 +177,7 @@ def test_anything_that_changes_results_changes_the_key_and_is_named(reason):
 def test_units_without_a_contamination_model_say_so_in_their_key():
     unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
     assert parts(unit)["contamination"] == "none"
-    first, other = (parts(unit, contamination=card(weights_digest=digest * 64)) for digest in "12")
+    first, other = (parts(unit, beside={"contamination": card(weights_digest=digest * 64)}) for digest in "12")
     assert len({unit_key(parts(unit)), unit_key(first), unit_key(other)}) == 3
 
 

@@ -19,7 +19,8 @@ from surveyflow.models.store import ModelStore
 from surveyflow.releases.publish import list_revisions, read_catalog, read_manifest
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
-from surveyflow.tasks.card import MERGER_TASK, ModelKey
+from surveyflow.tasks.card import ModelKey
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.images import Box
 from worlds import MiniSurvey, edit_workflow, perturb_mosaic, write_untrained_models
 
@@ -147,7 +148,7 @@ def test_other_weights_are_told(world):
 
 
 def test_another_card_is_told(world):
-    card = ModelStore(world / "models").folder(ModelKey(MERGER_TASK, "EGS", "F814W")) / "card.toml"
+    card = ModelStore(world / "models").folder(ModelKey(MERGER.name, "EGS", "F814W")) / "card.toml"
     text = card.read_text()
     assert "softening = 0.001" in text
     card.chmod(0o644)
@@ -156,7 +157,7 @@ def test_another_card_is_told(world):
 
 
 def test_a_model_that_is_gone_is_told(world):
-    shutil.rmtree(ModelStore(world / "models").folder(ModelKey(MERGER_TASK, "EGS", "F125W_F160W")))
+    shutil.rmtree(ModelStore(world / "models").folder(ModelKey(MERGER.name, "EGS", "F125W_F160W")))
     assert "model merger/EGS/F125W_F160W is no longer in" in refusal(world)
 
 

@@ -3,8 +3,8 @@ import pytest
 from surveyflow.errors import WorkflowError
 from surveyflow.settings.training import load_training
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
 from surveyflow.tasks.card import Architecture, ModelKey
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from training_sets import training_text
 
 

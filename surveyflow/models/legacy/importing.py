@@ -21,9 +21,10 @@ from surveyflow.models.legacy.variables import read_variables
 from surveyflow.models.store import ModelStore, write_model, write_models
 from surveyflow.models.weights import check_weights
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import MERGER_TASK, Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.arrays import Float32Array
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING, WeightsOrigin
+from surveyflow.values.codes import WeightsOrigin
 
 _log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ def read_legacy(
 
 def _card(folder: Path, architecture: Architecture, values: dict[str, Any]) -> ModelCard:
     instrument = values.pop("instrument", folder.parent.name)
-    key = ModelKey(values.pop("task", MERGER_TASK), values.pop("field", folder.name), instrument)
+    key = ModelKey(values.pop("task", MERGER.name), values.pop("field", folder.name), instrument)
     implied = {"domain": Domain(), **_INSTRUMENTS.get(instrument, {}), **_implied_classes(key, architecture)}
     missing = [f"{name} ({option})" for name, option in _NO_DEFAULT.items() if name not in {*implied, *values}]
     if missing:
@@ -205,8 +206,8 @@ def _card(folder: Path, architecture: Architecture, values: dict[str, Any]) -> M
 
 def _implied_classes(key: ModelKey, architecture: Architecture) -> dict[str, Any]:
     """The outputs of a merger network in the authors' order."""
-    if key.task == MERGER_TASK and architecture.n_outputs == 2:
-        return {"class_names": (POST_MERGER, STAR_FORMING)}
+    if key.task == MERGER.name and architecture.n_outputs == len(MERGER.outputs):
+        return {"class_names": MERGER.outputs}
     return {}
 
 
@@ -223,7 +224,7 @@ def _provenance(key: ModelKey, folder: Path, said: WeightsOrigin | str | None, n
 
 
 def _found_origin(key: ModelKey, released: ReleasedModel | None) -> WeightsOrigin:
-    is_theirs = released is not None and key.task == MERGER_TASK and released.is_for(key.instrument, key.field)
+    is_theirs = released is not None and key.task == MERGER.name and released.is_for(key.instrument, key.field)
     return WeightsOrigin.FERREIRA2022 if is_theirs else WeightsOrigin.USER
 
 

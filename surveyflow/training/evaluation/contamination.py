@@ -1,9 +1,13 @@
-"""Is a contamination model good? Everything that is asked of it, on stamps whose truth is known."""
+"""How good a contamination model is: everything that is asked of it, on stamps whose truth is known.
+
+Each part of the task (`surveyflow.tasks.contamination.parts`) is asked the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,77 +15,24 @@ from surveyflow.sky.noise import sky_rms
 from surveyflow.stats.ranking import Cut, area_under_roc, best_cut, cut_at
 from surveyflow.stats.regression import RegressionScores, interval_coverage, regression_scores
 from surveyflow.tasks.card import Model
+from surveyflow.tasks.contamination.parts import AMOUNTS, PARTS, REGRESSIONS
+from surveyflow.tasks.task import Columns
 from surveyflow.training.evaluation.baseline import TreeClassifier, TreeRegressor, annulus_features
 from surveyflow.training.evaluation.merger_scores import coverage_bins, magnitude_bins
-from surveyflow.training.evaluation.predict_contamination import ContaminationPredictions, predict_contamination
-from surveyflow.training.evaluation.predict_mergers import merged
+from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.sampling import SamplingSettings
 
+HEAVY = "heavy"
+"""What is heavily contaminated is asked of ``coverage_pct``, beside the parts' own presence."""
 HEAVY_PCT = 20.0
 """Coverage above which a galaxy counts as heavily contaminated."""
 GAIN = np.float32(3.0)
 """Factor of the test of equivariance."""
 MOST_POINTS = 1_500
 """Pairs of truth and estimate that are kept for a figure."""
-
-
-@dataclass(frozen=True, slots=True)
-class Areas:
-    """Areas under the ROC curve: how well presence is told.
-
-    Parameters
-    ----------
-    contaminated
-        Any neighbour on the galaxy: coverage over 0.
-    neighbours
-        Any neighbour detected on the stamp: flux_pp over 0.
-    heavy
-        Coverage over 20 %.
-    """
-
-    contaminated: float
-    neighbours: float
-    heavy: float
-
-
-@dataclass(frozen=True, slots=True)
-class Regressions:
-    """Scores of the transformed quantities, where there is something to measure.
-
-    Parameters
-    ----------
-    coverage
-        Of contaminated galaxies: log1p(coverage_pct).
-    flux_pp
-        Of contaminated galaxies: arcsinh(flux_pp / sky rms).
-    flux_pp_of_neighbours
-        The same of every stamp with a neighbour detected, on the galaxy or not.
-    """
-
-    coverage: RegressionScores
-    flux_pp: RegressionScores
-    flux_pp_of_neighbours: RegressionScores
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """Shares of truths in the central 68 % intervals.
-
-    Parameters
-    ----------
-    coverage, flux_pp
-        Of the contaminated, and of those with a neighbour: intervals given that there is something.
-    coverage_of_all, flux_pp_of_all
-        Of all stamps: the catalog's q16 to q84, in which 0 has its own probability; 0 holds more than its share.
-    """
-
-    coverage: float
-    flux_pp: float
-    coverage_of_all: float
-    flux_pp_of_all: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +45,29 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationScores:
-    """Network and baseline on the same stamps; the baseline has no intervals."""
+    """Network and baseline on the same stamps; the baseline has no intervals.
+
+    Parameters
+    ----------
+    n
+        Stamps.
+    areas, baseline_areas
+        Areas under the ROC curve: how well presence is told, by part, and ``heavy``, for a coverage over 20 %.
+    regressions, baseline_regressions
+        Scores of each transformed amount by name, of contaminated galaxies. Where its presence is another,
+        ``AMOUNT_of_PRESENCE`` is about all stamps that have it.
+    intervals
+        Shares of truths in the central 68 % intervals. By name of amount, of those that have it, given that they do;
+        ``AMOUNT_of_all``: the catalog's q16 to q84 of all stamps, in which 0 has its own probability; 0 holds more than its
+        share.
+    """
 
     n: int
-    areas: Areas
-    baseline_areas: Areas
-    regressions: Regressions
-    baseline_regressions: Regressions
-    intervals: Intervals
+    areas: Mapping[str, float]
+    baseline_areas: Mapping[str, float]
+    regressions: Mapping[str, RegressionScores]
+    baseline_regressions: Mapping[str, RegressionScores]
+    intervals: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +131,12 @@ class ContaminationEvaluation:
         Areas by magnitude and by true coverage.
     n_without_truth
         Test stamps whose galaxy has none; they are left out.
-    change_of_coverage, change_of_flux_pp
-        The test of equivariance.
+    changes
+        The test of equivariance, by amount.
     cut
         A cut in ``coverage_pct_mean`` that finds coverage over 20 %; None without stamps to tune it on.
-    coverage_points, flux_points
-        For a figure.
+    points
+        For a figure, by amount.
     stresses
         Scores on spoilt stamps.
     """
@@ -178,12 +144,18 @@ class ContaminationEvaluation:
     scores: ContaminationScores
     bins: Sequence[AreaBin]
     n_without_truth: int
-    change_of_coverage: Change
-    change_of_flux_pp: Change
+    changes: Mapping[str, Change]
     cut: TunedCut | None
-    coverage_points: Points
-    flux_points: Points
+    points: Mapping[str, Points]
     stresses: Sequence[ContaminationStress]
+
+    def document(self) -> dict[str, Any]:
+        """The evaluation as ``evaluation.json`` has it."""
+        told = asdict(self)
+        changes = {f"change_of_{name}": change for name, change in told["changes"].items()}
+        points = {f"{amount.figure}_points": told["points"][amount.name] for _, amount in AMOUNTS}
+        scores = {name: told[name] for name in ("scores", "bins", "n_without_truth")}
+        return scores | changes | {"cut": told["cut"]} | points | {"stresses": told["stresses"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,61 +164,73 @@ class ContaminationBaseline:
 
     Parameters
     ----------
-    contaminated, neighbours, heavy
-        Probability of each class of `Areas`.
-    coverage, flux_pp
-        Transformed quantities, fitted where there is something.
+    classes
+        Probability of the presence of each part, and of ``heavy``.
+    amounts
+        Transformed amounts, fitted where there is something.
     """
 
-    contaminated: TreeClassifier
-    neighbours: TreeClassifier
-    heavy: TreeClassifier
-    coverage: TreeRegressor
-    flux_pp: TreeRegressor
+    classes: Mapping[str, TreeClassifier]
+    amounts: Mapping[str, TreeRegressor]
 
 
 @dataclass(frozen=True, slots=True)
 class _Truth:
-    """What is true of stamps: coverage in percent, flux_pp in e-/s/pixel, both also transformed."""
+    """What is true of stamps.
 
-    coverage_pct: Float64Array
-    flux_pp: Float64Array
-    flux_in_sky: Float64Array
+    Parameters
+    ----------
+    columns
+        Quantities of the records by name, each (n,): ``coverage_pct`` in percent, ``flux_pp`` in e-/s/pixel.
+    presence
+        (n,) bool, by part, and ``heavy``.
+    transformed
+        Transformed amounts by name, each (n,); 0 where they cannot be told.
+    """
+
+    columns: Mapping[str, Float64Array]
+    presence: Mapping[str, BoolArray]
+    transformed: Mapping[str, Float64Array]
 
     @classmethod
-    def of(cls, coverage_pct: Float64Array, flux_pp: Float64Array, rms: Float32Array) -> _Truth:
-        scaled = np.divide(flux_pp, rms, out=np.zeros(len(rms)), where=rms > 0)
-        return cls(coverage_pct, flux_pp, np.arcsinh(scaled))
+    def of(cls, columns: Mapping[str, Float64Array], rms: Float32Array) -> _Truth:
+        presence = {part.presence: np.asarray(columns[part.truth] > part.above) for part in PARTS}
+        transformed = {amount.name: amount.transformed(columns[part.truth], rms) for part, amount in AMOUNTS}
+        return cls(
+            {part.truth: columns[part.truth] for part in PARTS},
+            presence | {HEAVY: np.asarray(columns["coverage_pct"] > HEAVY_PCT)},
+            {name: np.nan_to_num(amounts, nan=0.0) for name, amounts in transformed.items()},
+        )
 
     @property
     def contaminated(self) -> BoolArray:
-        return np.asarray(self.coverage_pct > 0)
-
-    @property
-    def neighbours(self) -> BoolArray:
-        return np.asarray(self.flux_pp > 0)
+        return self.presence["contaminated"]
 
     @property
     def heavy(self) -> BoolArray:
-        return np.asarray(self.coverage_pct > HEAVY_PCT)
+        return self.presence[HEAVY]
 
-    @property
-    def log_coverage(self) -> Float64Array:
-        return np.log1p(self.coverage_pct)
+
+def judge(
+    model: Model,
+    sets: Mapping[str, Sequence[LabelledStamps]],
+    sampling: SamplingSettings,
+    beside: Model | None,  # noqa: ARG001 - one signature for all
+) -> dict[str, Any]:
+    """Fit the baseline and judge a contamination model; as `surveyflow.training.evaluation.evaluate.Judge`."""
+    baseline = fit_contamination_baseline(sets["training"], sampling.seed)
+    return evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling).document()
 
 
 def fit_contamination_baseline(training: Sequence[LabelledStamps], seed: int) -> ContaminationBaseline:
     """Fit trees to the annulus statistics of training stamps; those whose galaxy has no mask are left out."""
     known = [stamps.take(stamps.has_contamination_truth) for stamps in training]
-    columns, features = pooled(known), _features(known)
     rms = np.concatenate([sky_rms(stamps.pixels, stamps.valid) for stamps in known])
-    truth = _Truth.of(columns["coverage_pct"], columns["flux_pp"], rms)
+    truth, features = _Truth.of(pooled(known), rms), _features(known)
+    amounts = {amount.name: (truth.transformed[amount.name], truth.presence[part.presence]) for part, amount in AMOUNTS}
     return ContaminationBaseline(
-        contaminated=TreeClassifier.fitted(features, truth.contaminated, seed),
-        neighbours=TreeClassifier.fitted(features, truth.neighbours, seed),
-        heavy=TreeClassifier.fitted(features, truth.heavy, seed),
-        coverage=TreeRegressor.fitted(features[truth.contaminated], truth.log_coverage[truth.contaminated], seed),
-        flux_pp=TreeRegressor.fitted(features[truth.neighbours], truth.flux_in_sky[truth.neighbours], seed),
+        classes={name: TreeClassifier.fitted(features, member, seed) for name, member in truth.presence.items()},
+        amounts={name: TreeRegressor.fitted(features[rows], values[rows], seed) for name, (values, rows) in amounts.items()},
     )
 
 
@@ -276,36 +260,35 @@ def evaluate_contamination(
     said, truth = _said_and_true(model, known, sampling)
     features = _features(known)
     scores = _scores(features, said, truth, baseline)
+    by_baseline = baseline.classes["contaminated"].probability(features)
     return ContaminationEvaluation(
         scores=scores,
-        bins=list(_bins(pooled(known)["magnitude_ab"], said, truth, baseline.contaminated.probability(features))),
+        bins=list(_bins(pooled(known)["magnitude_ab"], said, truth, by_baseline)),
         n_without_truth=sum(map(len, test)) - scores.n,
-        **_changes(model, known, said, sampling),
+        changes=_changes(model, known, said, sampling),
         cut=_tuned_cut(model, tuning, said, truth, sampling),
-        coverage_points=_points(truth.log_coverage, said.coverage_given, truth.contaminated),
-        flux_points=_points(truth.flux_in_sky, said.flux_given, truth.neighbours),
+        points={
+            amount.name: _points(truth.transformed[amount.name], said[f"{amount.name}_given"], truth.presence[part.presence])
+            for part, amount in AMOUNTS
+        },
         stresses=[_stress(name, model, known, said, baseline, sampling=sampling) for name in STRESSES],
     )
 
 
-def _said_and_true(
-    model: Model, sets: Sequence[LabelledStamps], sampling: SamplingSettings
-) -> tuple[ContaminationPredictions, _Truth]:
-    said = merged([predict_contamination(model, stamps, sampling) for stamps in sets])
-    columns = pooled(sets)
-    return said, _Truth.of(columns["coverage_pct"], columns["flux_pp"], said.sky_rms)
+def _said_and_true(model: Model, sets: Sequence[LabelledStamps], sampling: SamplingSettings) -> tuple[Columns, _Truth]:
+    said = predict_contamination(model, sets, sampling)
+    return said, _Truth.of(pooled(sets), said["sky_rms"])
 
 
-def _scores(
-    features: Float32Array, said: ContaminationPredictions, truth: _Truth, baseline: ContaminationBaseline
-) -> ContaminationScores:
-    probability = {name: getattr(baseline, name).probability(features) for name in ("contaminated", "neighbours", "heavy")}
+def _scores(features: Float32Array, said: Columns, truth: _Truth, baseline: ContaminationBaseline) -> ContaminationScores:
+    probability = {part.presence: said[f"p_{part.presence}_mean"] for part in PARTS} | {HEAVY: said["coverage_pct_mean"]}
+    given = {amount.name: said[f"{amount.name}_given"] for _, amount in AMOUNTS}
     return ContaminationScores(
-        n=len(truth.coverage_pct),
-        areas=_areas(truth, said.p_contaminated_mean, said.p_neighbours_mean, said.coverage_pct_mean),
-        baseline_areas=_areas(truth, **probability),
-        regressions=_regressions(truth, said.coverage_given, said.flux_given),
-        baseline_regressions=_regressions(truth, baseline.coverage.estimate(features), baseline.flux_pp.estimate(features)),
+        n=len(truth.contaminated),
+        areas=_areas(truth, probability),
+        baseline_areas=_areas(truth, {name: trees.probability(features) for name, trees in baseline.classes.items()}),
+        regressions=_regressions(truth, given),
+        baseline_regressions=_regressions(truth, {name: trees.estimate(features) for name, trees in baseline.amounts.items()}),
         intervals=_intervals(truth, said),
     )
 
@@ -314,56 +297,47 @@ def _features(sets: Sequence[LabelledStamps]) -> Float32Array:
     return np.concatenate([annulus_features(stamps.pixels, stamps.valid) for stamps in sets])
 
 
-def _areas(truth: _Truth, contaminated: Float64Array, neighbours: Float64Array, heavy: Float64Array) -> Areas:
-    return Areas(
-        contaminated=area_under_roc(contaminated, truth.contaminated),
-        neighbours=area_under_roc(neighbours, truth.neighbours),
-        heavy=area_under_roc(heavy, truth.heavy),
-    )
+def _areas(truth: _Truth, probability: Mapping[str, Float64Array]) -> dict[str, float]:
+    return {name: area_under_roc(probability[name], member) for name, member in truth.presence.items()}
 
 
-def _bins(magnitude_ab: Float64Array, said: ContaminationPredictions, truth: _Truth, baseline: Float64Array) -> Iterator[AreaBin]:
+def _bins(magnitude_ab: Float64Array, said: Columns, truth: _Truth, baseline: Float64Array) -> Iterator[AreaBin]:
     def area_bin(quantity: str, label: str, n: int, rows: BoolArray) -> AreaBin:
         members = truth.contaminated[rows]
-        scores = said.p_contaminated_mean[rows], baseline[rows]
+        scores = said["p_contaminated_mean"][rows], baseline[rows]
         return AreaBin(quantity, label, n, *(area_under_roc(score, members) for score in scores))
 
     for label, rows in magnitude_bins(magnitude_ab):
         yield area_bin("magnitude_ab", label, int(rows.sum()), rows)
-    for label, rows in coverage_bins(truth.coverage_pct):
+    for label, rows in coverage_bins(truth.columns["coverage_pct"]):
         if (rows & truth.contaminated).any():
             yield area_bin("coverage_pct", label, int(rows.sum()), rows | ~truth.contaminated)
 
 
-def _regressions(truth: _Truth, coverage: Float64Array, flux: Float64Array) -> Regressions:
-    on_galaxy, somewhere = truth.contaminated, truth.neighbours
-    return Regressions(
-        coverage=regression_scores(truth.log_coverage[on_galaxy], coverage[on_galaxy]),
-        flux_pp=regression_scores(truth.flux_in_sky[on_galaxy], flux[on_galaxy]),
-        flux_pp_of_neighbours=regression_scores(truth.flux_in_sky[somewhere], flux[somewhere]),
-    )
+def _regressions(truth: _Truth, estimate: Mapping[str, Float64Array]) -> dict[str, RegressionScores]:
+    def scores(amount: str, rows: BoolArray) -> RegressionScores:
+        return regression_scores(truth.transformed[amount][rows], estimate[amount][rows])
+
+    return {name: scores(amount.name, truth.presence[part.presence]) for name, (amount, part) in REGRESSIONS.items()}
 
 
-def _intervals(truth: _Truth, said: ContaminationPredictions) -> Intervals:
-    on_galaxy, somewhere = truth.contaminated, truth.neighbours
-    coverage = truth.coverage_pct, said.coverage_given_q16, said.coverage_given_q84
-    flux = truth.flux_pp, said.flux_given_q16, said.flux_given_q84
-    return Intervals(
-        coverage=interval_coverage(*(values[on_galaxy] for values in coverage)),
-        flux_pp=interval_coverage(*(values[somewhere] for values in flux)),
-        coverage_of_all=interval_coverage(truth.coverage_pct, said.coverage_pct_q16, said.coverage_pct_q84),
-        flux_pp_of_all=interval_coverage(truth.flux_pp, said.flux_pp_q16, said.flux_pp_q84),
-    )
+def _intervals(truth: _Truth, said: Columns) -> dict[str, float]:
+    given, of_all = {}, {}
+    for part, amount in AMOUNTS:
+        rows, true, column = truth.presence[part.presence], truth.columns[part.truth], amount.column.name
+        low, high = said[f"{amount.name}_given_q16"], said[f"{amount.name}_given_q84"]
+        given[amount.name] = interval_coverage(true[rows], low[rows], high[rows])
+        of_all[f"{amount.name}_of_all"] = interval_coverage(true, said[f"{column}_q16"], said[f"{column}_q84"])
+    return given | of_all
 
 
-def _changes(
-    model: Model, sets: Sequence[LabelledStamps], said: ContaminationPredictions, sampling: SamplingSettings
-) -> dict[str, Change]:
-    brighter = merged([predict_contamination(model, replace(s, pixels=s.pixels * GAIN), sampling) for s in sets])
-    return {
-        "change_of_coverage": _change(brighter.coverage_pct_mean - said.coverage_pct_mean, said.coverage_pct_std),
-        "change_of_flux_pp": _change(brighter.flux_pp_mean / float(GAIN) - said.flux_pp_mean, said.flux_pp_std),
-    }
+def _changes(model: Model, sets: Sequence[LabelledStamps], said: Columns, sampling: SamplingSettings) -> dict[str, Change]:
+    brighter = predict_contamination(model, [replace(one, pixels=one.pixels * GAIN) for one in sets], sampling)
+    changes = {}
+    for _, amount in AMOUNTS:
+        mean, gain = f"{amount.column.name}_mean", float(GAIN) if amount.grows_with_gain else 1.0
+        changes[amount.name] = _change(brighter[mean] / gain - said[mean], said[f"{amount.column.name}_std"])
+    return changes
 
 
 def _change(difference: Float64Array, spread: Float64Array) -> Change:
@@ -374,7 +348,7 @@ def _change(difference: Float64Array, spread: Float64Array) -> Change:
 def _tuned_cut(
     model: Model,
     tuning: Sequence[LabelledStamps],
-    said: ContaminationPredictions,
+    said: Columns,
     truth: _Truth,
     sampling: SamplingSettings,
 ) -> TunedCut | None:
@@ -384,8 +358,8 @@ def _tuned_cut(
     said_of_others, truth_of_others = _said_and_true(model, known, sampling)
     if not truth_of_others.heavy.any():
         return None
-    tuned = best_cut(said_of_others.coverage_pct_mean, truth_of_others.heavy)
-    return TunedCut(tuned, cut_at(said.coverage_pct_mean, truth.heavy, tuned.threshold))
+    tuned = best_cut(said_of_others["coverage_pct_mean"], truth_of_others.heavy)
+    return TunedCut(tuned, cut_at(said["coverage_pct_mean"], truth.heavy, tuned.threshold))
 
 
 def _points(truth: Float64Array, estimate: Float64Array, rows: BoolArray) -> Points:
@@ -397,7 +371,7 @@ def _stress(
     name: str,
     model: Model,
     sets: Sequence[LabelledStamps],
-    said_before: ContaminationPredictions,
+    said_before: Columns,
     baseline: ContaminationBaseline,
     *,
     sampling: SamplingSettings,
@@ -407,6 +381,6 @@ def _stress(
     return ContaminationStress(
         name=name,
         scores=_scores(_features(spoilt), said, truth, baseline),
-        flagged=float(said.out_of_domain.mean()),
-        flagged_before=float(said_before.out_of_domain.mean()),
+        flagged=float(said["out_of_domain"].mean()),
+        flagged_before=float(said_before["out_of_domain"].mean()),
     )

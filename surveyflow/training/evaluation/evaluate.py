@@ -20,9 +20,11 @@ from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
 from surveyflow.settings.training import Training
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Model, ModelCard
-from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline
-from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
+from surveyflow.tasks.card import Model, ModelCard
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
+from surveyflow.tasks.registry import task_of
+from surveyflow.training.evaluation import contamination, mergers
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
@@ -63,6 +65,12 @@ class EvaluationRecords:
 _SCALE_TOLERANCE = 0.01
 Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: folder, variant of the contamination truth, and how many stamps at most."""
+
+Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None], dict[str, Any]]
+"""Judge a model with sets of stamps (``test``, ``training``, ``clean``, ``tuning``), and maybe with a contamination model."""
+
+_JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
+"""What judges a model of each task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +186,9 @@ def evaluate_model(
     sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
     for stamps in chain(*sets.values()):
         _check(model.card, stamps)
-    judge = {MERGER_TASK: _judge_mergers, CONTAMINATION_TASK: _judge_contamination}[model.card.key.task]
-    judged = judge(model, sets, sampling, contamination_model)
-    heading = _heading(model, contamination_model, sampling, command)
-    return dict(plain(heading | {"records": _listed(sets)} | judged))
+    task = task_of(model.card.key.task).name
+    heading = _heading(model, contamination_model, sampling, command) | {"records": _listed(sets)}
+    return dict(plain(heading | {task: _JUDGES[task](model, sets, sampling, contamination_model)}))
 
 
 def _truth_of(model: Model) -> str:
@@ -208,7 +215,7 @@ def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
 
 def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
     """See that a contamination model may stand beside a model."""
-    if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION_TASK, card.key.instrument):
+    if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION.name, card.key.instrument):
         raise InputError(
             f"[evaluation] contamination_model is {contamination.key}, expected a contamination model of {card.key.instrument}. "
             "Name the folder of one."
@@ -227,21 +234,6 @@ def _check(card: ModelCard, stamps: LabelledStamps) -> None:
             f"model {card.key} looks at {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
             "Simulate stamps of its size."
         )
-
-
-def _judge_mergers(
-    model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, contamination_model: Model | None
-) -> dict[str, Any]:
-    baseline = fit_merger_baseline(sets["training"], sampling.seed)
-    judged = evaluate_mergers(model, sets["test"], sets["clean"], baseline, sampling, contamination_model=contamination_model)
-    return {"merger": asdict(judged)}
-
-
-def _judge_contamination(
-    model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, _: Model | None
-) -> dict[str, Any]:
-    baseline = fit_contamination_baseline(sets["training"], sampling.seed)
-    return {"contamination": asdict(evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling))}
 
 
 def _heading(model: Model, contamination_model: Model | None, sampling: SamplingSettings, command: str) -> dict[str, Any]:

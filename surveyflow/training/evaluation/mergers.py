@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -159,6 +160,14 @@ def evaluate_mergers(
     )
 
 
+def judge(
+    model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, beside: Model | None
+) -> dict[str, Any]:
+    """Fit the baseline and judge a merger model; as `surveyflow.training.evaluation.evaluate.Judge`."""
+    baseline = fit_merger_baseline(sets["training"], sampling.seed)
+    return asdict(evaluate_mergers(model, sets["test"], sets["clean"], baseline, sampling, contamination_model=beside))
+
+
 def fit_merger_baseline(training: Sequence[LabelledStamps], seed: int) -> TreeClassifier:
     """Fit trees to the annulus statistics of training stamps."""
     return TreeClassifier.fitted(_features(training), pooled(training)["is_post_merger"], seed)
@@ -201,7 +210,7 @@ def _cuts(
     known = np.isfinite(columns["coverage_pct"])
     orders = {"true": columns["coverage_pct"] + _tie_break(columns["flux_pp"])}
     if contamination_model is not None:
-        orders["predicted"] = merged([predict_contamination(contamination_model, s, sampling) for s in test]).coverage_pct_mean
+        orders["predicted"] = predict_contamination(contamination_model, test, sampling)["coverage_pct_mean"]
     calls = called.is_post_merger[known], called.network[known], called.baseline[known]
     return [cut for by, order in orders.items() for cut in scores_after_cuts(by, order[known], *calls)]
 

@@ -21,12 +21,11 @@ from surveyflow.models.engines.head import Head
 from surveyflow.models.network import build_network, get_weights, set_weights
 from surveyflow.models.store import ModelStore, check_vacant, write_model
 from surveyflow.settings.training import OptimisationTable, Training
-from surveyflow.stats.contamination import ContaminationScale
-from surveyflow.tasks.card import CONTAMINATION_TASK, MERGER_TASK, Domain, ModelCard
+from surveyflow.tasks.card import Domain, ModelCard
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
-from surveyflow.training.fitting.losses import TwoPartLoss
-from surveyflow.training.fitting.pipeline import Images, Labels, check_records, epoch_of, labels_of, load_images, streamed_epoch
-from surveyflow.training.fitting.scores import SCORES, interval_scales, sample, scores
+from surveyflow.training.fitting.losses import TaskLoss
+from surveyflow.training.fitting.pipeline import Images, check_records, epoch_of, labels_of, load_images, streamed_epoch
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
 from surveyflow.training.records.shards import damage_told
 from surveyflow.values.arrays import Float32Array
@@ -35,8 +34,8 @@ _log = logging.getLogger(__name__)
 
 HISTORY = "history.json"
 _NO_DIGEST = "0" * 64
-_FLUX_STEP = 0.5
 _DOMAIN_QUANTILES = (0.001, 0.99)
+_N_DRAWS = 20
 _PREDICT_AT_ONCE = 256
 
 
@@ -51,8 +50,7 @@ class Trained:
     weights
         These, by role.
     history
-        One entry an epoch: ``epoch``, ``train_loss`` and the scores of `surveyflow.training.fitting.scores.scores` on the
-        validation images.
+        One entry an epoch: ``epoch``, ``train_loss`` and the task's scores on the validation images.
     best
         The entry of the best epoch.
     """
@@ -143,8 +141,9 @@ class _Course:
         self.validation = load_images(training.data.validation, training)
         self.images = self._training_images()
         self.labels = labels_of(training.data.train, training) if self.images is None else self.images
-        self.flux_range = _flux_range(self.labels, self.validation)
-        self.network = compiled_network(training, self._n_steps(), self.flux_range)
+        self.task = training.model.known_task
+        self.scale = self._scale()
+        self.network = compiled_network(training, self._n_steps(), self.scale)
         self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
         self.history: list[Mapping[str, float]] = list(before.history) if before else []
         self.best_weights: Mapping[str, Float32Array] = dict(before.best) if before else {}
@@ -195,7 +194,7 @@ class _Course:
             domain=Domain(unit=index.unit, sky_rms=_domain(self.labels.sky_rms)),
             notes=self._notes(indices),
             also_for=model.also_for,
-            contamination=self._contamination_scale() if model.task == CONTAMINATION_TASK else None,
+            contamination=self._calibrated(),
         )
 
     def _training_images(self) -> Images | None:
@@ -217,12 +216,12 @@ class _Course:
 
     def _judged(self) -> dict[str, float]:
         draws = self._draws(get_weights(self.network))
-        return scores(self.training.model.task, draws, self.validation.targets, self.flux_range)
+        return self.task.scores(draws, self.validation.targets, self.scale)
 
     def _draws(self, weights: Mapping[str, Float32Array]) -> Float32Array:
         features = self.trunk.predict(self.validation.images, batch_size=_PREDICT_AT_ONCE, verbose=0)
         head = Head.of(self._bare_card(), weights)
-        return sample(head, np.asarray(features, np.float32))
+        return head.draw(np.asarray(features, np.float32), np.arange(len(features), dtype=np.uint64), _N_DRAWS, seed=0)
 
     def _bare_card(self) -> ModelCard:
         """A card for the head, which asks it for the network's shape and the key of its masks."""
@@ -241,15 +240,22 @@ class _Course:
             weights_digest=_NO_DIGEST,
         )
 
-    def _contamination_scale(self) -> ContaminationScale:
-        settings = self.training.contamination
+    def _scale(self) -> ContaminationScale | None:
+        """What the outputs are to stand for."""
+        if self.task.scaling is None:
+            return None
+        settings, sets = self.training.contamination, (self.labels.targets, self.validation.targets)
+        return self.task.scaling.fitted(sets, settings.truth, settings.scatter_limit)
+
+    def _calibrated(self) -> ContaminationScale | None:
+        """The scale with intervals that hold as many of the validation images' truths as they claim."""
+        if self.task.scaling is None or self.scale is None:
+            return None
         set_weights(self.network, self.best_weights)
-        draws = self._draws(self.best_weights)
-        widths = interval_scales(draws, self.validation.targets, settings.scatter_limit, self.flux_range)
-        return ContaminationScale(settings.truth, self.flux_range, settings.scatter_limit, *widths)
+        return self.task.scaling.calibrated(self.scale, self._draws(self.best_weights), self.validation.targets)
 
     def _score(self, entry: Mapping[str, float]) -> float:
-        value = entry[SCORES[self.training.model.task]]
+        value = entry[self.task.objectives[0]]
         return value if np.isfinite(value) else -np.inf
 
     def _notes(self, indices: Sequence[RecordIndex]) -> str:
@@ -266,7 +272,7 @@ def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
     return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
 
 
-def compiled_network(training: Training, n_steps: int, flux_range: float) -> keras.Model:
+def compiled_network(training: Training, n_steps: int, scale: ContaminationScale | None) -> keras.Model:
     """A network, its loss and its optimiser, on all GPUs that there are."""
     optimisation = training.optimisation
     with _strategy():
@@ -277,7 +283,7 @@ def compiled_network(training: Training, n_steps: int, flux_range: float) -> ker
         )
         network.compile(
             keras.optimizers.Adam(_schedule(optimisation, n_steps), clipnorm=optimisation.clip_norm),
-            loss=_loss(training, flux_range),
+            loss=TaskLoss.of(training.model.known_task, scale),
             jit_compile=optimisation.xla,
         )
     return network
@@ -299,18 +305,6 @@ def _schedule(optimisation: OptimisationTable, n_steps: int) -> Any:
         warmup_target=optimisation.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-
-
-def _loss(training: Training, flux_range: float) -> keras.losses.Loss:
-    if training.model.task == MERGER_TASK:
-        return keras.losses.BinaryCrossentropy()
-    return TwoPartLoss(flux_range, training.contamination.scatter_limit)
-
-
-def _flux_range(*sets: Labels) -> float:
-    """A little more than the largest arcsinh of a flux in units of noise; 1 where fluxes are no target."""
-    largest = [np.nanmax(one.targets[:, 3]) for one in sets if one.targets.shape[1] > 3]
-    return float(np.ceil(max(largest) / _FLUX_STEP) * _FLUX_STEP) if largest and np.isfinite(max(largest)) else 1.0
 
 
 def _domain(sky_rms: Float32Array) -> tuple[float, float]:

@@ -1,48 +1,115 @@
-"""How wrong is a network? Of contamination: whether there is any, and how much, given that there is."""
+"""How wrong a network is: whether there is anything, and how much, given that there is; part by part of its task."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import keras
 from keras import ops
+
+from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.task import Task
 
 _LEAST_SIGMA = 0.01
 """On the scale of the outputs, so that no single stamp can rule the gradient."""
 
 
-@keras.saving.register_keras_serializable(package="surveyflow")
-class TwoPartLoss(keras.losses.Loss):
-    """Cross-entropy of whether there is anything, and normal likelihood of how much, over those where there is.
-
-    Outputs are in the order of `surveyflow.stats.contamination.CONTAMINATION_OUTPUTS`; targets are ``contaminated``,
-    ``coverage``, ``neighbours`` and ``flux_pp``, NaN where unknown or where there is nothing.
+@dataclass(frozen=True, slots=True)
+class PartLoss:
+    """Where a part of a task stands among a network's outputs and targets.
 
     Parameters
     ----------
-    flux_range
-        What the flux's targets are divided by.
+    presence
+        Columns of its presence: output and target.
+    weight
+        Of this part in the sum.
+    amount
+        Columns of its amount: location, scatter and target; None where there is none.
+    amount_range
+        What the amount's targets are divided by.
     scatter_limit
         Sigma where a scatter output is 1.
     """
 
-    def __init__(self, flux_range: float, scatter_limit: float, name: str = "two_part_loss", **options: Any) -> None:
+    presence: tuple[int, int]
+    weight: float
+    amount: tuple[int, int, int] | None = None
+    amount_range: float = 1.0
+    scatter_limit: float = 1.0
+
+    def __call__(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each image, (n,)."""
+        output, target = self.presence
+        cross_entropy = _cross_entropy(y_true[:, target], y_pred[:, output])
+        if self.amount is None:
+            return self.weight * cross_entropy
+        location, scatter, target = self.amount
+        amount, sigma = y_true[:, target] / self.amount_range, y_pred[:, scatter] * self.scatter_limit
+        return self.weight * (cross_entropy + _normal(amount, y_pred[:, location], sigma))
+
+
+def _cross_entropy(is_there: Any, probability: Any) -> Any:
+    known = ops.logical_not(ops.isnan(is_there))
+    each = keras.losses.binary_crossentropy(
+        ops.expand_dims(ops.where(known, is_there, 0.0), -1), ops.expand_dims(probability, -1)
+    )
+    return ops.where(known, each, 0.0)
+
+
+def _normal(amount: Any, location: Any, sigma: Any) -> Any:
+    """Minus the logarithm of the normal likelihood, but for a constant, where there is an amount."""
+    has_amount = ops.logical_not(ops.isnan(amount))
+    sigma = ops.maximum(sigma, _LEAST_SIGMA)
+    deviation = (ops.where(has_amount, amount, 0.0) - location) / sigma
+    return ops.where(has_amount, ops.log(sigma) + ops.square(deviation) / 2, 0.0)
+
+
+@keras.saving.register_keras_serializable(package="surveyflow")
+class TaskLoss(keras.losses.Loss):
+    """Sum of the losses of a task's parts.
+
+    Parameters
+    ----------
+    parts
+        The parts.
+    """
+
+    def __init__(self, parts: Sequence[PartLoss], name: str = "task_loss", **options: Any) -> None:
         super().__init__(name=name, **options)
-        self.flux_range, self.scatter_limit = flux_range, scatter_limit
+        self.parts = tuple(parts)
+
+    @classmethod
+    def of(cls, task: Task, scale: ContaminationScale | None, **options: Any) -> Self:
+        """The loss of a task whose outputs are on this scale; None for tasks that have none."""
+        return cls([_part_loss(task, number, scale) for number in range(len(task.parts))], **options)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each image, (n,)."""
-        there, location, scatter = y_pred[:, 0::3], y_pred[:, 1::3], y_pred[:, 2::3]
-        is_there, amount = y_true[:, 0::2], y_true[:, 1::2] / ops.array([[1.0, self.flux_range]], y_pred.dtype)
-        known, has_amount = (ops.logical_not(ops.isnan(values)) for values in (is_there, amount))
-        cross_entropy = keras.losses.binary_crossentropy(
-            ops.expand_dims(ops.where(known, is_there, 0.0), -1), ops.expand_dims(there, -1)
-        )
-        sigma = ops.maximum(scatter * self.scatter_limit, _LEAST_SIGMA)
-        deviation = (ops.where(has_amount, amount, 0.0) - location) / sigma
-        likelihood = ops.log(sigma) + ops.square(deviation) / 2
-        return ops.sum(ops.where(known, cross_entropy, 0.0) + ops.where(has_amount, likelihood, 0.0), axis=-1)
+        return sum(part(y_true, y_pred) for part in self.parts)
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
-        return {**super().get_config(), "flux_range": self.flux_range, "scatter_limit": self.scatter_limit}
+        return {**super().get_config(), "parts": [asdict(part) for part in self.parts]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The loss that `get_config` described."""
+        parts = [PartLoss(**{name: _as_tuple(value) for name, value in part.items()}) for part in config["parts"]]
+        return cls(**{**config, "parts": parts})
+
+
+def _part_loss(task: Task, number: int, scale: ContaminationScale | None) -> PartLoss:
+    part = task.parts[number]
+    presence = task.outputs.index(part.presence), task.targets.index(part.presence)
+    if part.amount is None or scale is None:
+        return PartLoss(presence, part.weight)
+    name = part.amount.name
+    amount = task.outputs.index(name), task.outputs.index(part.amount.scatter), task.targets.index(name)
+    return PartLoss(presence, part.weight, amount, scale.range_of(name), scale.scatter_limit)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

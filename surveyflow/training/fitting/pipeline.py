@@ -19,7 +19,6 @@ from surveyflow.settings.training import Training
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.training.fitting.augmentation import moved, spoiled
-from surveyflow.training.fitting.targets import targets_of
 from surveyflow.training.records.record_index import RecordIndex, read_index
 from surveyflow.training.records.shards import damage_told, record_dataset
 from surveyflow.values.arrays import BoolArray, Float32Array
@@ -34,7 +33,7 @@ class Labels:
     Parameters
     ----------
     targets
-        (n, n_targets) float32; see `surveyflow.training.fitting.targets`.
+        (n, n_targets) float32: those of the task.
     sky_rms
         (n,) float32: sky rms measured on each stamp, e-/s.
     """
@@ -177,7 +176,7 @@ def _part(columns: dict[str, Any], training: Training, as_seen: bool) -> Images:
 def _labels(columns: dict[str, Any], training: Training) -> Labels:
     pixels = columns["image"]
     rms = sky_rms(pixels, _valid(pixels))
-    return Labels(targets_of(training.model.task, columns, rms, training.contamination.truth), rms)
+    return Labels(training.model.known_task.targets_of(columns, rms, training.contamination.truth), rms)
 
 
 def _as_seen(pixels: Float32Array, training: Training) -> Float32Array:
@@ -206,7 +205,7 @@ def _changed(batches: Any, training: Training, epoch: int) -> Any:
     """Batches whose pixels are spoiled, if that is asked for, and then moved; each by its own random numbers."""
     settings, n = training.augmentation, training.optimisation.batch_size
     size, side, channels = training.architecture.input_size, training.network.map_sizes[0], training.network.n_channels
-    n_targets = len(targets_names(training))
+    n_targets = len(training.model.known_task.targets)
 
     def change(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         images, targets = batch
@@ -220,8 +219,3 @@ def _changed(batches: Any, training: Training, epoch: int) -> Any:
 
     changed = batches.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return changed.prefetch(tf.data.AUTOTUNE)
-
-
-def targets_names(training: Training) -> tuple[str, ...]:
-    """What the columns of the targets are."""
-    return tuple(name for name in training.model.class_names if not name.endswith("_scatter"))

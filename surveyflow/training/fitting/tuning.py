@@ -20,7 +20,7 @@ import tomlkit
 
 from surveyflow.errors import InputError
 from surveyflow.files.durable import write_over
-from surveyflow.settings.training import OBJECTIVES, SpaceTable, Training
+from surveyflow.settings.training import SpaceTable, Training
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.training.fitting.trial_orders import TrainingFile, TrialSettings, TryTrial
@@ -209,7 +209,7 @@ def search_of(training: Training) -> Search:
 def objective_of(training: Training) -> str:
     """Name of the validation score that a search makes large."""
     named = training.tuning and training.tuning.objective
-    return named or OBJECTIVES[training.model.task][0]
+    return named or training.model.known_task.objectives[0]
 
 
 def with_settings(training: Training, settings: TrialSettings) -> Training:

@@ -13,7 +13,7 @@ from fake_models import CornerModel
 from labelled_stamps import SKY, contamination_card, labelled
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch
-from surveyflow.stats.contamination import ContaminationScale
+from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.values.sampling import SamplingSettings
@@ -37,20 +37,20 @@ def evaluation():
 
 @cache
 def said():
-    return predict_contamination(MODEL, TEST, SAMPLING)
+    return predict_contamination(MODEL, [TEST], SAMPLING)
 
 
 def test_scores_are_those_of_scikit_learn():
     areas, regressions = evaluation().scores.areas, evaluation().scores.regressions
-    assert areas.contaminated == pytest.approx(roc_auc_score(TEST.coverage_pct > 0, said().p_contaminated_mean))
-    assert areas.heavy == pytest.approx(roc_auc_score(TEST.coverage_pct > 20, said().coverage_pct_mean))
+    assert areas["contaminated"] == pytest.approx(roc_auc_score(TEST.coverage_pct > 0, said()["p_contaminated_mean"]))
+    assert areas["heavy"] == pytest.approx(roc_auc_score(TEST.coverage_pct > 20, said()["coverage_pct_mean"]))
     on_galaxy = TEST.coverage_pct > 0
-    assert regressions.coverage.n == on_galaxy.sum()
-    assert regressions.coverage.r2 == pytest.approx(
-        r2_score(np.log1p(TEST.coverage_pct[on_galaxy]), said().coverage_given[on_galaxy])
+    assert regressions["coverage"].n == on_galaxy.sum()
+    assert regressions["coverage"].r2 == pytest.approx(
+        r2_score(np.log1p(TEST.coverage_pct[on_galaxy]), said()["coverage_given"][on_galaxy])
     )
     flux = np.arcsinh(TEST.flux_pp / sky_rms(TEST.pixels, TEST.valid))
-    assert regressions.flux_pp.r2 == pytest.approx(r2_score(flux[on_galaxy], said().flux_given[on_galaxy]))
+    assert regressions["flux_pp"].r2 == pytest.approx(r2_score(flux[on_galaxy], said()["flux_pp_given"][on_galaxy]))
 
 
 def test_areas_by_magnitude_and_by_coverage_are_those_of_their_galaxies():
@@ -59,27 +59,27 @@ def test_areas_by_magnitude_and_by_coverage_are_those_of_their_galaxies():
     low = int(np.median(TEST.magnitude_ab))
     of_magnitude = np.floor(TEST.magnitude_ab) == low
     found = bins["magnitude_ab", f"{low} to {low + 1}"]
-    expected = roc_auc_score(TEST.coverage_pct[of_magnitude] > 0, said().p_contaminated_mean[of_magnitude])
+    expected = roc_auc_score(TEST.coverage_pct[of_magnitude] > 0, said()["p_contaminated_mean"][of_magnitude])
     assert (found.n, found.network) == (of_magnitude.sum(), pytest.approx(expected))
     heavy, none = TEST.coverage_pct > 30, TEST.coverage_pct == 0
     found = bins["coverage_pct", "30 to 100 %"]
-    expected = roc_auc_score(heavy[heavy | none], said().p_contaminated_mean[heavy | none])
+    expected = roc_auc_score(heavy[heavy | none], said()["p_contaminated_mean"][heavy | none])
     assert (found.n, found.network) == (heavy.sum(), pytest.approx(expected))
     assert ("coverage_pct", "0 %") not in bins
 
 
 def test_three_times_the_pixels_is_three_times_the_flux_and_the_same_coverage():
-    assert evaluation().change_of_coverage.largest < 0.01
-    assert evaluation().change_of_flux_pp.largest < 0.01
+    assert evaluation().changes["coverage"].largest < 0.01
+    assert evaluation().changes["flux_pp"].largest < 0.01
     fixed = CornerModel(contamination_card(stretch=Stretch.LINEAR, softening=10 * SKY))
-    assert evaluate_contamination(fixed, [TEST], [], baseline(), SAMPLING).change_of_flux_pp.median > 0.05
+    assert evaluate_contamination(fixed, [TEST], [], baseline(), SAMPLING).changes["flux_pp"].median > 0.05
 
 
 def test_wider_intervals_hold_more_truths():
     narrow = CornerModel(contamination_card(contamination=ContaminationScale("sky_sigma", 6.0, interval_scale_coverage=0.05)))
     intervals = evaluate_contamination(narrow, [TEST], [], baseline(), SAMPLING).scores.intervals
-    assert intervals.coverage < 0.3 < evaluation().scores.intervals.coverage
-    assert intervals.flux_pp == evaluation().scores.intervals.flux_pp
+    assert intervals["coverage"] < 0.3 < evaluation().scores.intervals["coverage"]
+    assert intervals["flux_pp"] == evaluation().scores.intervals["flux_pp"]
 
 
 def test_a_galaxy_without_a_mask_has_no_truth_and_is_left_out():
@@ -93,7 +93,7 @@ def test_a_galaxy_without_a_mask_has_no_truth_and_is_left_out():
 def test_a_cut_is_tuned_on_other_stamps_than_it_is_judged_by():
     cut = evaluation().cut
     assert cut.judged.threshold == cut.tuned.threshold
-    assert cut.judged.n_chosen == (said().coverage_pct_mean >= cut.tuned.threshold).sum()
+    assert cut.judged.n_chosen == (said()["coverage_pct_mean"] >= cut.tuned.threshold).sum()
     assert cut.judged.purity > 0.6
     assert cut.judged.completeness > 0.6
 
@@ -106,9 +106,9 @@ def test_other_units_and_depths_are_flagged():
 
 def test_a_wrong_unit_changes_nothing_for_a_model_that_counts_in_sky():
     wrong_unit = next(one for one in evaluation().stresses if one.name == "wrong_unit")
-    assert wrong_unit.scores.regressions.flux_pp.r2 == pytest.approx(evaluation().scores.regressions.flux_pp.r2, abs=1e-3)
+    assert wrong_unit.scores.regressions["flux_pp"].r2 == pytest.approx(evaluation().scores.regressions["flux_pp"].r2, abs=1e-3)
 
 
 def test_a_model_without_a_scale_is_refused():
     with pytest.raises(ValueError, match=r"has no \[contamination\] in its card"):
-        predict_contamination(CornerModel(replace(MODEL.card, contamination=None)), TEST, SAMPLING)
+        predict_contamination(CornerModel(replace(MODEL.card, contamination=None)), [TEST], SAMPLING)

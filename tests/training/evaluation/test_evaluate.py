@@ -14,7 +14,8 @@ from fake_models import CornerModel, NucleusModel
 from labelled_stamps import contamination_card, labelled, merger_card
 from surveyflow.errors import InputError
 from surveyflow.reports.evaluation_page import write_evaluation_page
-from surveyflow.reports.evaluation_tables import as_text, evaluation_tables
+from surveyflow.reports.evaluation_tables import evaluation_tables
+from surveyflow.reports.tables import as_text
 from surveyflow.training.evaluation.evaluate import EvaluationRecords, evaluate_model, plain
 from surveyflow.values.sampling import SamplingSettings
 

@@ -13,7 +13,7 @@ from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.stretch import prepare
-from surveyflow.stats.contamination import CONTAMINATION_OUTPUTS
+from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.fit import fit, is_over, train
 from surveyflow.values.codes import WeightsOrigin
 from training_sets import SKY_RMS, stamp, write_training
@@ -87,8 +87,8 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed = fit(training)
     program = f"""
         import os, signal
-        from surveyflow.inputs.training_file import load_training
-        from surveyflow.training.training import fit
+        from surveyflow.settings.training import load_training
+        from surveyflow.training.fitting.fit import fit
         def die(entry):
             if entry["epoch"] == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

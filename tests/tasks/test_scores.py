@@ -1,17 +1,20 @@
 import numpy as np
 import pytest
 
-from surveyflow.training.fitting.scores import interval_scales, scores
+from surveyflow.tasks.registry import TASKS
+from surveyflow.tasks.scale import ContaminationScale
+
+SCALE = ContaminationScale("sky_sigma", flux_range=8.0, scatter_limit=0.5)
 
 
 def test_the_larger_mean_output_is_the_class():
     draws = np.array([[[0.9, 0.2]], [[0.6, 0.7]], [[0.2, 0.1]], [[0.1, 0.3]]], np.float32)
     targets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
-    told = scores("merger", draws, targets, 1.0)
+    told = TASKS["merger"].scores(draws, targets, None)
     assert told["accuracy"] == told["upsilon"] == 0.5
     expected = -np.mean(np.log([0.9, 0.8, 0.6, 0.3, 0.8, 0.1, 0.9, 0.3]))
     assert (told["precision"], told["recall"]) == (0.5, 0.5)
-    assert scores("merger", 1 - draws[:2], targets[:2], 1.0)["precision"] == 1.0
+    assert TASKS["merger"].scores(1 - draws[:2], targets[:2], None)["precision"] == 1.0
     assert told["loss"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -31,15 +34,16 @@ def contaminated(n=4000, scatter=0.1):
 @pytest.mark.parametrize("scatter", [0.02, 0.05, 0.2])
 def test_intervals_are_widened_to_what_truths_scatter(scatter):
     draws, targets = contaminated(scatter=scatter)
-    for scale in interval_scales(draws, targets, 0.5, 8.0):
-        assert scale == pytest.approx(scatter / 0.05, rel=0.05)
+    found = TASKS["contamination"].scaling.calibrated(SCALE, draws, targets)
+    for factor in (found.interval_scale_coverage, found.interval_scale_flux_pp):
+        assert factor == pytest.approx(scatter / 0.05, rel=0.05)
 
 
 def test_how_much_is_judged_where_there_is_some():
     draws, targets = contaminated(scatter=0.1)
     targets[::2, 0], targets[::2, 1] = 0, np.nan
     draws[::2, :, 0] = 0.2
-    told = scores("contamination", draws, targets, 8.0)
+    told = TASKS["contamination"].scores(draws, targets, SCALE)
     assert told["auc"] == 1
     assert told["r2_flux_pp"] == pytest.approx(1 - 0.01 / (0.03 + 0.01), abs=0.05)
     assert told["r2"] == pytest.approx((told["r2_flux_pp"] + told["r2_coverage"]) / 2)

@@ -1,6 +1,11 @@
 import numpy as np
 
-from surveyflow.training.fitting.targets import targets_of
+from surveyflow.tasks.registry import TASKS
+
+
+def targets_of(task, columns, rms, truth):
+    return TASKS[task].targets_of(columns, rms, truth)
+
 
 RMS = np.array([0.001, 0.002, 0.004], np.float32)
 COLUMNS = {

@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from networks import reference_philox
-from surveyflow.stats.contamination import (
-    ContaminationScale,
-    ContaminationSummary,
-    can_be_measured,
-    physical_draws,
-    predictive_noise,
-    summarise_contamination,
-)
+from surveyflow.stats.predictive import predictive_noise
+from surveyflow.tasks.contamination.draws import can_be_measured, physical_draws, summarise_contamination
+from surveyflow.tasks.scale import ContaminationScale
 
 SCALE = ContaminationScale("sky_sigma", 8.0, interval_scale_coverage=1.3, interval_scale_flux_pp=0.8)
 KEYS = np.array([0, 1, 2**64 - 1, 0x0123456789ABCDEF], np.uint64)
@@ -54,11 +49,11 @@ def expected_draw(outputs, rms, scale, normal, uniform):
 )
 def test_physical_draws_follow_their_definition(seed, scale):
     outputs = random_outputs(seed=seed)
-    normal, uniform = predictive_noise(KEYS, 30, seed, 99)
+    normal, uniform = predictive_noise(KEYS, 30, seed, 99, 2)
     draws = physical_draws(outputs, RMS, scale, normal, uniform)
     for source, draw in np.ndindex(4, 30):
         expected = expected_draw(outputs[source, draw], RMS[source], scale, normal[source, draw], uniform[source, draw])
-        found = draws.coverage_pct[source, draw], draws.flux_pp[source, draw]
+        found = draws["coverage_pct"][source, draw], draws["flux_pp"][source, draw]
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -66,29 +61,29 @@ def test_a_certain_answer_comes_back_whatever_the_random_numbers():
     coverage_pct, flux_pp = 37.0, 0.02
     location = math.log1p(coverage_pct) / math.log(101), math.asinh(flux_pp / 1e-3) / 8
     outputs = np.tile(np.array([1, location[0], 0, 1, location[1], 0], np.float32), (1, 50, 1))
-    draws = physical_draws(outputs, RMS[:1], SCALE, *predictive_noise(KEYS[:1], 50, 1, 2))
-    np.testing.assert_allclose(draws.coverage_pct, coverage_pct, rtol=1e-5)
-    np.testing.assert_allclose(draws.flux_pp, flux_pp, rtol=1e-5)
+    draws = physical_draws(outputs, RMS[:1], SCALE, *predictive_noise(KEYS[:1], 50, 1, 2, 2))
+    np.testing.assert_allclose(draws["coverage_pct"], coverage_pct, rtol=1e-5)
+    np.testing.assert_allclose(draws["flux_pp"], flux_pp, rtol=1e-5)
 
 
 def test_nothing_is_there_with_the_probability_that_nothing_is():
     outputs = np.tile(np.array([0.3, 0.5, 0.1, 0.6, 0.5, 0.1], np.float32), (1, 20_000, 1))
-    draws = physical_draws(outputs, RMS[:1], SCALE, *predictive_noise(KEYS[3:], 20_000, 5, 6))
-    assert np.mean(draws.coverage_pct > 0) == pytest.approx(0.3, abs=0.015)
-    assert np.mean(draws.flux_pp > 0) == pytest.approx(0.6, abs=0.015)
-    assert (draws.flux_pp[draws.coverage_pct > 0] > 0).all()
+    draws = physical_draws(outputs, RMS[:1], SCALE, *predictive_noise(KEYS[3:], 20_000, 5, 6, 2))
+    assert np.mean(draws["coverage_pct"] > 0) == pytest.approx(0.3, abs=0.015)
+    assert np.mean(draws["flux_pp"] > 0) == pytest.approx(0.6, abs=0.015)
+    assert (draws["flux_pp"][draws["coverage_pct"] > 0] > 0).all()
     sure = outputs.copy()
     sure[..., [0, 3]] = 1, 0
-    draws = physical_draws(sure, RMS[:1], SCALE, *predictive_noise(KEYS[3:], 20_000, 5, 6))
-    assert (draws.coverage_pct > 0).all()
-    assert (draws.flux_pp == 0).all()
+    draws = physical_draws(sure, RMS[:1], SCALE, *predictive_noise(KEYS[3:], 20_000, 5, 6, 2))
+    assert (draws["coverage_pct"] > 0).all()
+    assert (draws["flux_pp"] == 0).all()
 
 
 def test_three_times_the_gain_gives_three_times_the_flux_and_the_same_coverage():
-    outputs, noise = random_outputs(), predictive_noise(KEYS, 30, 1, 2)
+    outputs, noise = random_outputs(), predictive_noise(KEYS, 30, 1, 2, 2)
     once, thrice = (physical_draws(outputs, np.float32(gain) * RMS, SCALE, *noise) for gain in (1, 3))
-    np.testing.assert_allclose(thrice.flux_pp, 3 * once.flux_pp, rtol=1e-6)
-    np.testing.assert_array_equal(thrice.coverage_pct, once.coverage_pct)
+    np.testing.assert_allclose(thrice["flux_pp"], 3 * once["flux_pp"], rtol=1e-6)
+    np.testing.assert_array_equal(thrice["coverage_pct"], once["coverage_pct"])
 
 
 def test_intervals_of_a_well_calibrated_network_hold_the_truths_that_they_claim():
@@ -100,12 +95,12 @@ def test_intervals_of_a_well_calibrated_network_hold_the_truths_that_they_claim(
         :, None
     ]
     scale = ContaminationScale("sky_sigma", 8.0)
-    noise = predictive_noise(np.arange(800, dtype=np.uint64), 400, 1, 2)
+    noise = predictive_noise(np.arange(800, dtype=np.uint64), 400, 1, 2, 2)
     found = summarise_contamination(outputs, physical_draws(outputs, np.ones(800, np.float32), scale, *noise))
     coverage_pct, flux_pp = np.expm1(truths * np.log(101)), np.sinh(8 * truths)
     claimed = 0.68
     for name, truth in (("coverage_pct", coverage_pct), ("flux_pp", flux_pp)):
-        held = (getattr(found, f"{name}_q16") <= truth) & (truth <= getattr(found, f"{name}_q84"))
+        held = (found[f"{name}_q16"] <= truth) & (truth <= found[f"{name}_q84"])
         assert held.mean() == pytest.approx(claimed, abs=0.05)
 
 
@@ -113,13 +108,13 @@ def test_intervals_of_a_well_calibrated_network_hold_the_truths_that_they_claim(
 @given(seed=st.integers(0, 2**32 - 1), n_draws=st.integers(1, 60))
 def test_summaries_are_numpy_s(seed, n_draws):
     outputs = random_outputs(n_draws=n_draws, seed=seed)
-    draws = physical_draws(outputs, RMS, SCALE, *predictive_noise(KEYS, n_draws, seed, 99))
-    found = summarise_contamination(outputs, draws).columns()
+    draws = physical_draws(outputs, RMS, SCALE, *predictive_noise(KEYS, n_draws, seed, 99, 2))
+    found = summarise_contamination(outputs, draws)
     p_contaminated = outputs[..., 0].astype(np.float64)
     np.testing.assert_allclose(found["p_contaminated_mean"], p_contaminated.mean(axis=1), rtol=1e-6)
     np.testing.assert_allclose(found["p_contaminated_std"], p_contaminated.std(axis=1), rtol=1e-5, atol=1e-8)
     for name in ("coverage_pct", "flux_pp"):
-        values = getattr(draws, name)
+        values = draws[name]
         np.testing.assert_allclose(found[f"{name}_mean"], values.mean(axis=1), rtol=1e-6)
         np.testing.assert_allclose(found[f"{name}_std"], values.std(axis=1), rtol=1e-5, atol=1e-8)
         for key, level in (("q16", 0.16), ("q50", 0.5), ("q84", 0.84)):
@@ -127,20 +122,19 @@ def test_summaries_are_numpy_s(seed, n_draws):
 
 
 def test_a_summary_does_not_depend_on_the_batch():
-    outputs, noise = random_outputs(), predictive_noise(KEYS, 30, 1, 2)
-    whole = summarise_contamination(outputs, physical_draws(outputs, RMS, SCALE, *noise)).columns()
+    outputs, noise = random_outputs(), predictive_noise(KEYS, 30, 1, 2, 2)
+    whole = summarise_contamination(outputs, physical_draws(outputs, RMS, SCALE, *noise))
     parts = []
     for rows in (slice(0, 1), slice(1, 4), slice(4, 4)):
-        own = predictive_noise(KEYS[rows], 30, 1, 2)
+        own = predictive_noise(KEYS[rows], 30, 1, 2, 2)
         parts.append(summarise_contamination(outputs[rows], physical_draws(outputs[rows], RMS[rows], SCALE, *own)))
-    joined = ContaminationSummary.joined(parts).columns()
     for name, values in whole.items():
-        np.testing.assert_array_equal(joined[name], values, err_msg=name)
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), values, err_msg=name)
 
 
 @given(source=st.integers(0, 2**64 - 1), seed=st.integers(0, 2**32 - 1), model_word=st.integers(0, 2**32 - 1))
 def test_random_numbers_are_those_of_the_documented_counter(source, seed, model_word):
-    normal, uniform = predictive_noise(np.array([source], np.uint64), 3, seed, model_word)
+    normal, uniform = predictive_noise(np.array([source], np.uint64), 3, seed, model_word, 2)
     words = reference_philox((source % 2**32, source >> 32, 2, 2**32 - 1), (seed, model_word))
     radius, angle = math.sqrt(-2 * math.log((words[0] + 1) / 2**32)), 2 * math.pi * words[1] / 2**32
     assert normal[0, 2] == pytest.approx((radius * math.cos(angle), radius * math.sin(angle)), rel=1e-12, abs=1e-12)
@@ -148,7 +142,7 @@ def test_random_numbers_are_those_of_the_documented_counter(source, seed, model_
 
 
 def test_random_numbers_have_their_distributions_and_no_correlation():
-    normal, uniform = predictive_noise(np.arange(200, dtype=np.uint64), 100, 7, 8)
+    normal, uniform = predictive_noise(np.arange(200, dtype=np.uint64), 100, 7, 8, 2)
     assert kstest(normal[..., 0].ravel(), "norm").pvalue > 0.01
     assert kstest(normal[..., 1].ravel(), "norm").pvalue > 0.01
     assert kstest(uniform.ravel(), "uniform").pvalue > 0.01
@@ -162,9 +156,9 @@ def test_without_measurable_noise_there_is_no_flux():
     rms = np.array([1e-3, 0, np.nan, -1], np.float32)
     assert can_be_measured(rms).tolist() == [True, False, False, False]
     outputs = np.ones((4, 30, 6), np.float32)
-    draws = physical_draws(outputs, rms, SCALE, *predictive_noise(KEYS, 30, 1, 2))
-    assert np.isnan(draws.flux_pp).all(axis=1).tolist() == [False, False, True, False]
-    assert np.isfinite(draws.coverage_pct).all()
+    draws = physical_draws(outputs, rms, SCALE, *predictive_noise(KEYS, 30, 1, 2, 2))
+    assert np.isnan(draws["flux_pp"]).all(axis=1).tolist() == [False, False, True, False]
+    assert np.isfinite(draws["coverage_pct"]).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, -0.01, 1.01])
@@ -172,12 +166,12 @@ def test_an_output_outside_its_range_is_refused_and_named(bad):
     outputs = random_outputs()
     outputs[2, 3, 4] = bad
     with pytest.raises(ValueError, match="flux_pp of source 2"):
-        physical_draws(outputs, RMS, SCALE, *predictive_noise(KEYS, 30, 1, 2))
+        physical_draws(outputs, RMS, SCALE, *predictive_noise(KEYS, 30, 1, 2, 2))
 
 
 def test_shapes_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match="must have shapes"):
-        physical_draws(random_outputs(), RMS[:3], SCALE, *predictive_noise(KEYS, 30, 1, 2))
+        physical_draws(random_outputs(), RMS[:3], SCALE, *predictive_noise(KEYS, 30, 1, 2, 2))
 
 
 @pytest.mark.parametrize(

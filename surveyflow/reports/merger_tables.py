@@ -1,0 +1,129 @@
+"""Tables that report how good a merger model is; made from an evaluation's document alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from surveyflow.reports.tables import QUANTITY_WORDS, STRESS_WORDS, Table, number, percent
+
+
+def samples(merger: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name and scores of each test sample: every field, all of them, and the clean stamps."""
+    fields = merger["fields"]
+    if len(fields) > 1:
+        yield from fields.items()
+    yield ("all fields" if len(fields) > 1 else next(iter(fields), "all")), merger["pooled"]
+    if merger["clean"] is not None:
+        yield "no neighbours", merger["clean"]
+
+
+def _scores(merger: Mapping[str, Any]) -> Table:
+    rows = [(name, who, *_class_scores(judged[who])) for name, judged in samples(merger) for who in ("network", "baseline")]
+    return Table(
+        "Accuracy",
+        "Percent, with the binomial standard error of the accuracy. Upsilon is the smaller completeness. Completeness is recall; "
+        "purity is precision in the mixture tested. The baseline: boosted trees on annulus statistics of the same stamps.",
+        ("sample", "by", "stamps", "accuracy", "error", "Upsilon", *_CLASS_COLUMNS),
+        tuple(rows),
+    )
+
+
+_CLASS_COLUMNS = ("completeness PM", "completeness SF", "purity PM", "purity SF")
+
+
+def _class_scores(scores: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{scores['n']:,}",
+        percent(scores["accuracy"]),
+        percent(scores["accuracy_error"]),
+        percent(scores["upsilon"]),
+        *map(percent, (*scores["completeness"], *scores["purity"])),
+    )
+
+
+def _confusion(merger: Mapping[str, Any]) -> Table:
+    rows = [
+        (name, who, *(f"{n:,}" for row in judged[who]["confusion"] for n in row))
+        for name, judged in samples(merger)
+        for who in ("network", "baseline")
+    ]
+    columns = ("sample", "by", "PM taken for PM", "PM for SF", "SF for PM", "SF for SF")
+    return Table("Confusion", "Counts; PM post-merger, SF star-forming.", columns, tuple(rows))
+
+
+def _calibration(merger: Mapping[str, Any]) -> Table:
+    names = {"mean": "mean of p_pm", "votes": "f_pm, the share of votes", "baseline": "the baseline's probability"}
+    of = {words: merger[f"calibration_of_{name}"] for name, words in names.items()}
+    rows = [(words, number(one["error"]), number(one["perfect"])) for words, one in of.items()]
+    return Table(
+        "Calibration",
+        "Expected calibration error in ten bins, and what right probabilities would show by chance. f_pm is no probability.",
+        ("as the probability of a post-merger", "error", "by chance"),
+        tuple(rows),
+    )
+
+
+def _bins(merger: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            f"{QUANTITY_WORDS[one['quantity']]} {one['label']}",
+            f"{one['network']['n']:,}",
+            percent(one["network"]["accuracy"]),
+            *map(percent, (*one["network"]["completeness"], *one["network"]["purity"])),
+            percent(one["baseline"]["accuracy"]),
+        )
+        for one in merger["bins"]
+    ]
+    columns = ("galaxies of", "stamps", "accuracy", *_CLASS_COLUMNS, "baseline's accuracy")
+    return Table("By magnitude, redshift and contamination", "Percent.", columns, tuple(rows))
+
+
+def _cuts(merger: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            f"the cleanest {percent(cut['kept'], 0)} %",
+            f"{cut['by']} coverage",
+            f"{cut['network']['n']:,}",
+            percent(cut["network"]["accuracy"]),
+            percent(cut["network"]["accuracy_error"]),
+            percent(cut["baseline"]["accuracy"]),
+        )
+        for cut in merger["cuts"]
+    ]
+    note = "What is left when the most contaminated are left out, by truth and by what the contamination model says. Percent."
+    columns = ("kept", "by", "stamps", "accuracy", "error", "baseline's accuracy")
+    return Table("After a cut in contamination", note, columns, tuple(rows))
+
+
+def _stresses(merger: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            STRESS_WORDS[one["name"]],
+            percent(one["network"]["accuracy"]),
+            percent(one["accuracy_lost"]),
+            percent(one["flagged"]),
+            percent(one["flagged_before"]),
+            percent(one["baseline"]["accuracy"]),
+        )
+        for one in merger["stresses"]
+    ]
+    columns = ("stamps with", "accuracy", "lost", "flagged", "flagged before", "baseline's accuracy")
+    return Table(
+        "Stress", "Percent; flagged are the stamps that the card's domain excludes (OUT_OF_DOMAIN).", columns, tuple(rows)
+    )
+
+
+def facts(merger: Mapping[str, Any]) -> dict[str, str]:
+    """The few numbers that head the page."""
+    scores = {who: merger["pooled"][who] for who in ("network", "baseline")}
+    return {
+        "accuracy": f"{percent(scores['network']['accuracy'])} %",
+        "the baseline's": f"{percent(scores['baseline']['accuracy'])} %",
+        "Upsilon": f"{percent(scores['network']['upsilon'])} %",
+        "test stamps": f"{scores['network']['n']:,}",
+    }
+
+
+TABLES = (_scores, _confusion, _calibration, _bins, _cuts, _stresses)
+"""What makes each table, in order."""

@@ -1,0 +1,68 @@
+"""Tables as they are read: words and rounded numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STRESS_WORDS = {
+    "hot_pixel": "one hot pixel of 5 e-/s",
+    "wrong_unit": "unit wrong by 1000",
+    "other_depth": "noise 3.6 times as strong",
+    "zero_strip": "a strip of 20 pixels empty",
+}
+QUANTITY_WORDS = {"magnitude_ab": "magnitude", "redshift": "redshift", "coverage_pct": "true coverage"}
+_NOTHING = "\u2013"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it is read.
+
+    Parameters
+    ----------
+    title
+        What it shows.
+    note
+        How it is to be read.
+    columns
+        Their headings.
+    rows
+        Texts, as many a row as there are columns.
+    """
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def are_words(self) -> tuple[bool, ...]:
+        """Whether each column holds words and no numbers."""
+        return tuple(is_text(cells) for cells in zip(*self.rows, strict=True))
+
+
+def as_text(table: Table) -> str:
+    """Write a table for a terminal, its columns aligned."""
+    columns = [_aligned(column) for column in zip(table.columns, *table.rows, strict=True)]
+    return "\n".join([table.title, *("  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True))])
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """A fraction in percent; a dash where there is none."""
+    return _NOTHING if value is None else f"{100 * value:.{decimals}f}"
+
+
+def number(value: float | None, decimals: int = 3) -> str:
+    """A number; a dash where there is none."""
+    return _NOTHING if value is None else f"{value:.{decimals}f}"
+
+
+def is_text(cells: Sequence[str]) -> bool:
+    """Whether a column, its heading left out, holds words, which are read from their left."""
+    return any(character.isalpha() for cell in cells for character in cell)
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    return [cell.ljust(width) if is_text(column[1:]) else cell.rjust(width) for cell in column]

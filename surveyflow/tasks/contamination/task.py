@@ -1,0 +1,38 @@
+"""The contamination task: how much of a galaxy its neighbours cover, and how bright they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from surveyflow.tasks.columns import ResultColumn, statistics
+from surveyflow.tasks.contamination.draws import QUANTILES, can_be_measured, summarise
+from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, targets_of
+from surveyflow.tasks.contamination.parts import PARTS
+from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.task import Scaling, Task
+
+_MOMENTS = ("mean", "std")
+
+
+def _columns() -> Iterator[ResultColumn]:
+    for part in PARTS:
+        if part.column is not None:
+            yield from statistics(part.column, _MOMENTS)
+        if part.amount is not None:
+            yield from statistics(part.amount.column, (*_MOMENTS, *QUANTILES))
+
+
+CONTAMINATION = Task(
+    name="contamination",
+    parts=PARTS,
+    columns=tuple(_columns()),
+    null="if status is not ok, no contamination model was used, or the cutout has no measurable sky noise",
+    targets_of=targets_of,
+    summarise=summarise,
+    scores=scores,
+    objectives=("r2", "auc"),
+    measurable=can_be_measured,
+    in_blocks=True,
+    truth_depends_on_noise=True,
+    scaling=Scaling(untrained=ContaminationScale("sky_sigma", flux_range=8.0), fitted=scale_fitted_to, calibrated=calibrated),
+)
