@@ -22,8 +22,7 @@ MOSAIC = PlannedMosaic("egs.fits[SCI]", "egs.fits[WHT]", None, (FileState(Path("
 MEASUREMENT = TileMeasurement(
     MOSAIC,
     Tile(0, 1, Box(0, 512, 512, 1024), Box(0, 576, 448, 1088)),
-    PlannedModel("models/merger/F814W/EGS", DIGEST),
-    PlannedModel("models/contamination/F814W/EGS", DIGEST),
+    (PlannedModel("models/merger/F814W/EGS", DIGEST), PlannedModel("models/contamination/F814W/EGS", DIGEST)),
     SamplingSettings(1000, 7),
     0.5,
 )
@@ -47,7 +46,8 @@ def test_the_kind_of_work_is_a_word():
         (UNIT, {"run_id": ""}, "and a run"),
         (UNIT, {"number": -1}, "at least 0, not -1"),
         (MEASUREMENT, {"min_valid_fraction": 50}, "between 0 and 1, not 50"),
-        (MEASUREMENT.model, {"card_digest": ""}, "its folder and its card's digest"),
+        (MEASUREMENT.models[0], {"card_digest": ""}, "its folder and its card's digest"),
+        (MEASUREMENT, {"models": ()}, "at least one model"),
         (MOSAIC, {"files": ()}, "state of at least one file"),
         (WorkerSettings("catalog", EngineChoice(), 4), {"models_in_memory": 0}, "at least 1 model in memory, not 0"),
         (WorkerSettings("catalog", EngineChoice(), 4), {"root": ""}, "its output folder"),
@@ -58,11 +58,6 @@ def test_the_kind_of_work_is_a_word():
 def test_impossible_orders_cannot_be_made(order, change, told):
     with pytest.raises(ValueError, match=told):
         replace(order, **change)
-
-
-def test_a_unit_names_the_contamination_model_after_the_merger_model():
-    assert [model.folder.split("/")[1] for model in MEASUREMENT.models] == ["merger", "contamination"]
-    assert replace(MEASUREMENT, contamination=None).models == (MEASUREMENT.model,)
 
 
 def test_a_file_that_was_written_since_it_was_planned_is_named(tmp_path):
