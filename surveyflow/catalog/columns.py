@@ -50,8 +50,8 @@ class CatalogColumn:
         When it is null.
     unit
         Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for names, counts and codes.
-    null_words
-        When it is null, in words, where these say more than those of the rule.
+    task
+        The task that fills it; None for other columns.
     """
 
     name: str
@@ -60,12 +60,19 @@ class CatalogColumn:
     description: str
     null: Null = Null.NEVER
     unit: str | None = None
-    null_words: str = ""
+    task: Task | None = None
 
     @property
     def when_null(self) -> str:
         """When it is null, in words."""
-        return self.null_words or self.null.value
+        return self.null.value if self.task is None else self.task.null
+
+    @property
+    def null_rule(self) -> str:
+        """Name of the rule that says when it is null."""
+        if self.task is None or self.null is not Null.UNLESS_MEASURED:
+            return self.null.name
+        return f"UNLESS_{self.task.name.upper()}"
 
     @property
     def field(self) -> pa.Field:
@@ -141,7 +148,7 @@ def _of_task(task: Task) -> Iterator[CatalogColumn]:
     rule = Null.UNLESS_OK if task.leads else Null.UNLESS_MEASURED
     for column in task.columns:
         kind = HISTOGRAM if column.is_histogram else FLOAT
-        yield CatalogColumn(column.name, kind, column.ucd, column.description, rule, column.unit, task.null)
+        yield CatalogColumn(column.name, kind, column.ucd, column.description, rule, column.unit, task)
     if not task.leads:
         yield CatalogColumn(
             f"{task.name}_model_id",
@@ -149,7 +156,7 @@ def _of_task(task: Task) -> Iterator[CatalogColumn]:
             "meta.id;meta.modelled",
             f"{task.name.capitalize()} model: task/field/instrument@first 12 digits of the SHA-256 of its weights.",
             rule,
-            null_words=task.null,
+            task=task,
         )
 
 

@@ -34,7 +34,7 @@ def schema_version(columns: Sequence[CatalogColumn]) -> str:
     -------
     The first 12 hexadecimal digits of a SHA-256.
     """
-    facts = [(column.name, str(column.type), column.unit, column.null.name) for column in columns]
+    facts = [(column.name, str(column.type), column.unit, column.null_rule) for column in columns]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 

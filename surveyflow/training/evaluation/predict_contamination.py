@@ -37,7 +37,7 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
 
     Returns
     -------
-    (n,) arrays by name, of all sets, one after another. Names are those of the catalog's columns where there is one.
+    Arrays (n,) by name, of all sets, one after another. Names are those of the catalog's columns where there is one.
 
     - ``p_PRESENCE_mean``: mean probability of each part, float64.
     - ``COLUMN_mean``, ``_std``, ``_q16``, ``_q50`` and ``_q84`` of each amount's column, in its unit: of the predictive
