@@ -120,13 +120,15 @@ class SettingsFile(Generic[Values]):
         errors: list[ErrorDetails] = []
         try:
             values = self.form.validate_json(json.dumps(_plain(document)), context=FileContext(file))
-            if not found and not odd:
-                return values
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-        schema = Schema(self.form.json_schema(), document, self.reference)
-        found += [schema.unfit(location) for location in odd if schema.knows(location)]
-        raise self.error.of(_problems([*found, *_findings(errors, schema, document, found)], schema, document, name))
+        if found or odd or errors:
+            schema = Schema(self.form.json_schema(), document, self.reference)
+            found += [schema.unfit(location) for location in odd if schema.knows(location)]
+            found += _findings(errors, schema, document, found)
+            if found:
+                raise self.error.of(_problems(found, schema, document, name))
+        return values
 
 
 def _findings(errors: list[ErrorDetails], schema: Schema, document: Document, told: Sequence[Finding]) -> list[Finding]:
