@@ -148,8 +148,9 @@ def _problems(found: Iterable[Finding], schema: Schema, document: Document, name
     in_order = sorted(found, key=_Order(document).by(lambda finding: finding.location))
     places = [f"{name}: {schema.heading(each.location)}".removesuffix(": ") for each in in_order[:MOST_REPORTED]]
     problems = [Problem(place, each.what, each.remedy) for place, each in zip(places, in_order, strict=False)]
-    n_more = len(in_order) - MOST_REPORTED
-    return problems if n_more <= 0 else [*problems, Problem(name, f"has {n_more} more problems.", "Correct these first.")]
+    n_more = len(in_order) - len(problems)
+    more = f"has {n_more} more {'problem' if n_more == 1 else 'problems'}."
+    return [*problems, Problem(name, more, "Correct these first.")] if n_more else problems
 
 
 _NOTHING: Document = {}
