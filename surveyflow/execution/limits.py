@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
 
 from surveyflow.execution.routing import Routing
+from surveyflow.settings.checks import FileContext, SettingsTable, StatedPath
 
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-ModelGroup = Annotated[str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$")]
+ModelGroup = Annotated[
+    str, StringConstraints(pattern=r"^[^/\n]+/[^/\n]+$"), Field(description="a field and an instrument such as 'EGS/F814W'")
+]
 """A field and an instrument: ``EGS/F814W``."""
 
 
-def _anchored(path: Path, info: ValidationInfo[Path | None]) -> Path:
-    return (info.context or Path.cwd()) / path.expanduser()
+def _anchored(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
+    return (info.context.file.parent if info.context else Path.cwd()) / path.expanduser()
 
 
-AbsolutePath = Annotated[Path, AfterValidator(_anchored)]
+AbsolutePath = Annotated[StatedPath, AfterValidator(_anchored)]
 """A path relative to the profile's file; ``~`` is the user's home."""
 
 UNPROFILED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
@@ -27,13 +30,7 @@ UNPROFILED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
 process, so that memory grows for an hour, by 0.2 MB a second."""
 
 
-class Part(BaseModel):
-    """A table of a profile: immutable, without unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ClusterProfile(Part):
+class ClusterProfile(SettingsTable):
     """What every kind of cluster has in common.
 
     Parameters
@@ -58,7 +55,7 @@ class ClusterProfile(Part):
     routing: Routing = Routing.AUTO
     models_in_memory: Count = 4
     jobs_per_worker: Count = 2
-    max_deaths: Annotated[int, Field(strict=True, ge=2)] = 3
+    max_deaths: Annotated[int, Field(ge=2)] = 3
     worker_wait_s: Seconds = 300.0
     unit_silence_s: Seconds = 900.0
 

@@ -104,7 +104,9 @@ def within(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
-AnyPath = Annotated[Path, Strict(False), BeforeValidator(_check_path), AfterValidator(_resolve)]
+StatedPath = Annotated[Path, Strict(False), BeforeValidator(_check_path)]
+"""A path as it is written."""
+AnyPath = Annotated[StatedPath, AfterValidator(_resolve)]
 """A path, of something that need not exist."""
 FilePath = Annotated[AnyPath, AfterValidator(_check_file)]
 """A file that can be read; ``image.fits[SCI]`` names an extension."""

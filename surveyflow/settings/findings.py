@@ -129,34 +129,21 @@ class Schema:
     Parameters
     ----------
     schema
-        Of the whole file, as pydantic makes it.
+        Schema of the whole file, as pydantic makes it.
     document
-        What was read: of a union of kinds of file, the schema is that of the document's kind.
+        What was read.
     reference
         The page that describes the file.
     """
 
     def __init__(self, schema: Mapping[str, Any], document: Mapping[str, Any], reference: str) -> None:
-        self._definitions = schema.get("$defs", {})
+        self._top, self._definitions = dict(schema), schema.get("$defs", {})
         self._document = document
-        self._top, self._n_tags = self._of_kind(dict(schema))
         self._correct_it = f"Correct it; {reference} describes every key."
-
-    def _of_kind(self, schema: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """The schema of the document's kind, and how many parts of pydantic's locations name the kind."""
-        if "discriminator" not in schema:
-            return schema, 0
-        key, kinds = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
-        kind = self._document.get(key)
-        if isinstance(kind, str) and kind in kinds:
-            return self._resolved({"$ref": kinds[kind]}), 1
-        return {"type": "object", "properties": {key: {"type": "string", "enum": list(kinds)}}}, 0
 
     def location(self, error: ErrorDetails) -> Location:
         """Where in the document an error of pydantic's is."""
-        location = tuple(part for part in error["loc"] if part != "[key]")[self._n_tags :]
-        if error["type"].startswith("union_tag"):
-            return (next(iter(self._top["properties"])),)
+        location = tuple(part for part in error["loc"] if part != "[key]")
         is_entry = error["type"] == "missing" and isinstance(location[-1], int)
         return location[:-1] if is_entry else location
 
@@ -181,12 +168,12 @@ class Schema:
                 return Finding(location, f"{error['ctx']['error']}.", self._correct_it)
             case "extra_forbidden" | "unexpected_keyword_argument":
                 return self.unknown(location)
-            case "missing" | "union_tag_not_found" if self._lacks(location):
+            case "missing" if self._lacks(location):
                 return self.missing(location)
         limit = _LIMITS.get(error["type"])
         if error["type"] == "string_pattern_mismatch":
             limit = self._at(location).get("description", limit)
-        return self.unfit(location, limit.format(**error["ctx"]) if limit else None)
+        return self.unfit(location, limit.format(**error.get("ctx", {})) if limit else None)
 
     def _lacks(self, location: Location) -> bool:
         table = value_at(self._document, location[:-1])

@@ -120,13 +120,15 @@ class SettingsFile(Generic[Values]):
         errors: list[ErrorDetails] = []
         try:
             values = self.form.validate_json(json.dumps(_plain(document)), context=FileContext(file))
-            if not found and not odd:
-                return values
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-        schema = Schema(self.form.json_schema(), document, self.reference)
-        found += [schema.unfit(location) for location in odd if schema.knows(location)]
-        raise self.error.of(_problems([*found, *_findings(errors, schema, document, found)], schema, document, name))
+        if found or odd or errors:
+            schema = Schema(self.form.json_schema(), document, self.reference)
+            found += [schema.unfit(location) for location in odd if schema.knows(location)]
+            found += _findings(errors, schema, document, found)
+            if found:
+                raise self.error.of(_problems(found, schema, document, name))
+        return values
 
 
 def _findings(errors: list[ErrorDetails], schema: Schema, document: Document, told: Sequence[Finding]) -> list[Finding]:
@@ -146,8 +148,9 @@ def _problems(found: Iterable[Finding], schema: Schema, document: Document, name
     in_order = sorted(found, key=_Order(document).by(lambda finding: finding.location))
     places = [f"{name}: {schema.heading(each.location)}".removesuffix(": ") for each in in_order[:MOST_REPORTED]]
     problems = [Problem(place, each.what, each.remedy) for place, each in zip(places, in_order, strict=False)]
-    n_more = len(in_order) - MOST_REPORTED
-    return problems if n_more <= 0 else [*problems, Problem(name, f"has {n_more} more problems.", "Correct these first.")]
+    n_more = len(in_order) - len(problems)
+    more = f"has {n_more} more {'problem' if n_more == 1 else 'problems'}."
+    return [*problems, Problem(name, more, "Correct these first.")] if n_more else problems
 
 
 _NOTHING: Document = {}

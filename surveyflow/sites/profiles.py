@@ -8,16 +8,15 @@ A profile says what differs between a laptop and a cluster; the workflow says ev
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Collection
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from surveyflow.errors import Problem, ProfileError
+from surveyflow.errors import ProfileError
+from surveyflow.settings.findings import did_you_mean
+from surveyflow.settings.reader import SettingsFile
 from surveyflow.sites.kind import Profile
 
 KINDS = {
@@ -32,6 +31,23 @@ KINDS = {
 
 BUILT_IN = ("serial", "local", "local-gpu")
 """The kinds that need no file: a profile of that name has the kind's defaults."""
+
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[*KINDS]
+
+
+class _AnyProfile(BaseModel):
+    """A profile of which only the kind is known yet."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    kind: KindName
+
+
+_REFERENCE = "docs/reference/profiles.md"
+_ANY_FILE = SettingsFile(TypeAdapter(_AnyProfile), ProfileError, _REFERENCE)
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
@@ -57,69 +73,17 @@ def load_profile(name_or_path: str | Path) -> Profile:
     if str(name_or_path) in BUILT_IN:
         return cast("Profile", _settings_of(str(name_or_path))())
     path = Path(name_or_path).expanduser()
-    return _validated(path, _read(path))
+    if path.suffix != ".toml" and not path.exists():
+        hint = did_you_mean(str(path), BUILT_IN, f"Name one of {', '.join(BUILT_IN)}, or a TOML file.")
+        raise ProfileError(f"there is no profile {path}. {hint}")
+    file, name = path.absolute(), str(path)
+    document = _ANY_FILE.read(file, name)
+    kind = _ANY_FILE.check(document, file, name).kind
+    form = TypeAdapter(_settings_of(kind))
+    return cast("Profile", SettingsFile(form, ProfileError, _REFERENCE).check(document, file, name))
 
 
 def _settings_of(kind: str) -> type[BaseModel]:
     """The class of a kind's settings; only this kind is imported."""
     module, _, name = KINDS[kind].partition(":")
     return cast("type[BaseModel]", getattr(import_module(module), name))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = _did_you_mean(str(path), BUILT_IN)
-        raise ProfileError(f"there is no profile {path}.{hint} Name serial, local, local-gpu or a TOML file.") from None
-    except OSError as error:
-        raise ProfileError(f"{path}: cannot be read: {error.strerror}. Name serial, local, local-gpu or a TOML file.") from error
-    except ValueError as error:
-        raise ProfileError(f"{path}: is not TOML: {error}. Correct the file.") from error
-
-
-def _validated(path: Path, table: dict[str, Any]) -> Profile:
-    settings = _settings_of(_kind(path, table))
-    try:
-        return cast("Profile", settings.model_validate(table, context=path.absolute().parent))
-    except ValidationError as error:
-        problems = [_problem(path, table["kind"], settings, found) for found in error.errors()]
-        raise ProfileError("\n".join(map(str, problems))) from None
-
-
-def _kind(path: Path, table: dict[str, Any]) -> str:
-    kind = str(table.get("kind"))
-    if kind in KINDS:
-        return kind
-    what = f"{table['kind']!r} is unknown.{_did_you_mean(kind, KINDS)}" if "kind" in table else "is missing."
-    raise ProfileError(str(Problem(f"{path}: kind", what, f"Set it to one of {', '.join(KINDS)}.")))
-
-
-def _problem(path: Path, kind: str, settings: type[BaseModel], found: Any) -> Problem:
-    """Describe one of pydantic's findings."""
-    keys = [str(part) for part in found["loc"]]
-    key = ".".join(keys)
-    if found["type"] == "extra_forbidden":
-        known = _known_keys(settings, keys[:-1])
-        what = f"is not a key of {kind!r} profiles.{_did_you_mean(keys[-1], known)}"
-        return Problem(f"{path}: {key}", what, f"Known keys: {', '.join(known)}.")
-    where = f"{path}: {key}" if key else str(path)
-    what = "" if isinstance(found["input"], dict) else f"; found {found['input']!r}"  # a table may hold what is secret
-    return Problem(where, f"{found['msg']}{what}.", "Correct the value.")
-
-
-def _known_keys(model: type[BaseModel], tables: list[str]) -> list[str]:
-    """Keys of the table that ``tables`` lead to: names of fields, each followed by a name of the user's where it is a mapping."""
-    names = iter(tables)
-    for name in names:
-        annotation = model.model_fields[name].annotation
-        if get_origin(annotation) is dict:
-            next(names)
-            annotation = get_args(annotation)[1]
-        model = cast("type[BaseModel]", annotation)
-    return list(model.model_fields)
-
-
-def _did_you_mean(word: str, known: Collection[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

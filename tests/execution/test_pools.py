@@ -44,7 +44,8 @@ def run(cluster, tmp_path):
     """Run jobs on two workers of our own, and keep what was told."""
 
     def run(jobs, **limits):
-        executor = DaskExecutor(cluster, FACTORY, FakeSettings(tmp_path), ClusterProfile(**limits), on_message=run.told.append)
+        profile = ClusterProfile.model_validate_json(json.dumps(limits))
+        executor = DaskExecutor(cluster, FACTORY, FakeSettings(tmp_path), profile, on_message=run.told.append)
         return list(executor.run(jobs))
 
     run.told = []
@@ -152,7 +153,7 @@ class Elsewhere:
             Cluster(self.client),
             FACTORY,
             FakeSettings(),
-            ClusterProfile(**limits),
+            ClusterProfile.model_validate_json(json.dumps(limits)),
             on_message=(told if told is not None else []).append,
         )
         return executor.run(jobs)

@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from networks import card
-from surveyflow.errors import InputError, ModelError, WorkflowError
+from surveyflow.errors import InputError, ModelError, ProfileError, WorkflowError
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.models.cards import card_from_file, card_to_toml
 from surveyflow.settings.checks import SettingsTable
@@ -24,6 +24,7 @@ from surveyflow.settings.simulation import load_simulation
 from surveyflow.settings.toml_documents import MOST_BYTES, MOST_LEVELS
 from surveyflow.settings.training import load_training
 from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import load_profile
 from training_sets import training_text
 
 
@@ -94,10 +95,24 @@ source = "a test"
 [matrices]
 EGS = [[8, 2], [1, 9]]
 """
+PROFILE = """kind = "slurm"
+interface = "ib0"
+[directories]
+shared = "jobs"
+[head]
+memory = "4 GiB"
+walltime = "1-00:00:00"
+[pools.cpu]
+jobs = 5
+memory = "16 GiB"
+walltime = "04:00:00"
+lifetime = "03:30:00"
+"""
 KINDS = {
     "workflow": Kind(load_workflow, WorkflowError, WORKFLOW, "sampling", "seed", "20220523"),
     "simulation": Kind(load_simulation, WorkflowError, SIMULATION, "simulation", "seed", "20220523"),
     "training": Kind(load_training, WorkflowError, training_text(), "optimisation", "seed", "20220523"),
+    "profile": Kind(load_profile, ProfileError, PROFILE, "pools.cpu", "jobs", "4"),
     "card": Kind(card_from_file, ModelError, card_to_toml(card()), "architecture", "input_size", "128"),
     "matrices": Kind(read_matrices, InputError, MATRICES, "", "source", '"4,000 simulated galaxies"', "text in quotes"),
 }
@@ -128,7 +143,7 @@ def said(kind, write):
     names = {
         f"[{kind.table}] {kind.key}" if kind.table else f"FILE: {kind.key}": "[TABLE] KEY" if kind.table else "FILE: [TABLE] KEY",
         f"`{kind.key}": "`KEY",
-        kind.example: "5",
+        f"= {kind.example}`": "= 5`",
         f"expected {kind.expected}": "expected a value",
     }
 
@@ -176,8 +191,8 @@ def test_a_value_of_the_wrong_type_is_described_alike(kind, said, value, found):
 
 
 def test_an_unknown_table_is_described_alike(kind, said):
-    (line,) = said(f"{kind.text}\n[unheard.of]\nkey = 1\n")
-    assert re.fullmatch(r"FILE: \[unheard\]: is not a table that surveyflow knows\. Remove it; known here: .*\.", line)
+    (line,) = said(f"{kind.text}\n[xyzzy.of]\nkey = 1\n")
+    assert re.fullmatch(r"FILE: \[xyzzy\]: is not a table that surveyflow knows\. Remove it; known here: .*\.", line)
 
 
 @pytest.mark.parametrize("content", ["[unclosed\n", "key = nothing\n", "a = 1\na = 2\n"])

@@ -7,24 +7,33 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Part, Seconds
+from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds
 from surveyflow.execution.routing import Routing
+from surveyflow.settings.checks import SettingsTable, refuse
 
 
 def _check_absolute(path: PurePosixPath) -> PurePosixPath:
     if not path.is_absolute():
-        raise ValueError("give the path as the pods see it, from the root: /data/candels")
+        raise refuse(f"found {path}, expected the path as the pods see it, from the root.", "Write such as `/data/candels`.")
     return path
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+    Field(description="a name of lower-case letters, digits and hyphens"),
+]
 """A name as Kubernetes accepts it: lower-case letters, digits and hyphens."""
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$")]
-Memory = Annotated[ByteSize, Field(ge=2**20)]
+Label = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$"),
+    Field(description="a name of letters, digits and _ . / -"),
+]
+Memory = Annotated[ByteSize, Field(ge=2**20, examples=["64 GiB"])]
 
 
-class Resources(Part):
+class Resources(SettingsTable):
     """The resources that one pod requests.
 
     Parameters
@@ -58,13 +67,13 @@ class PodPool(Resources):
     """
 
     workers: Count
-    gpus: Annotated[int, Field(strict=True, ge=0, le=1)] = 0
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0
     node_selector: dict[Label, str] = Field(default_factory=dict)
     tolerations: tuple[Label, ...] = ()
     models: tuple[ModelGroup, ...] = ()
 
 
-class Volume(Part):
+class Volume(SettingsTable):
     """The volume that holds workflow, mosaics, models and output; every pod mounts it.
 
     Parameters
@@ -115,9 +124,9 @@ class KubernetesSettings(ClusterProfile):
     kind: Literal["kubernetes"] = "kubernetes"
     worker_wait_s: Seconds = 3_600.0
     silence_s: Seconds = 300.0
-    image: Annotated[str, StringConstraints(pattern=r"^[^\s\"']+$")]
+    image: Annotated[str, StringConstraints(pattern=r"^[^\s\"']+$"), Field(description="the name of an image, without spaces")]
     namespace: Name | None = None
-    user: Annotated[int, Field(strict=True, ge=1)] = 1000
+    user: Annotated[int, Field(ge=1)] = 1000
     tls: bool = True
     certificates: Name = "surveyflow-certificates"
     volume: Volume

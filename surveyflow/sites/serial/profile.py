@@ -6,13 +6,14 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing, contextmanager
 from typing import Literal, NoReturn
 
-from surveyflow.execution.limits import ClusterProfile, Part
+from surveyflow.execution.limits import ClusterProfile
 from surveyflow.execution.serial import SerialExecutor
+from surveyflow.settings.checks import SettingsTable
 from surveyflow.sites.kind import Answer, Question, RunToRender, refuse_jobs
 from surveyflow.values.jobs import Executor
 
 
-class SerialProfile(Part):
+class SerialProfile(SettingsTable):
     """Everything in the process that was started."""
 
     kind: Literal["serial"] = "serial"

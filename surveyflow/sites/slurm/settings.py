@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Part, Seconds
+from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds
 from surveyflow.execution.routing import Routing
+from surveyflow.settings.checks import SettingsTable, refuse
+from surveyflow.settings.findings import shown
 
 LEAVE_S = 60
 """Seconds that a worker needs to leave between the end of its lifetime and its job's walltime."""
@@ -26,7 +28,7 @@ _LEAST_HEAD_TIME = timedelta(minutes=10)
 def _read_time(value: Any) -> timedelta:
     found = re.fullmatch(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)", value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError('write a time as Slurm does, "HH:MM:SS" or "D-HH:MM:SS"')
+        raise refuse(f"found {shown(value)}, expected a time as Slurm writes it.", 'Write such as "04:00:00" or "2-00:00:00".')
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
@@ -37,16 +39,24 @@ def _check_shared(path: AbsolutePath) -> AbsolutePath:
     return path
 
 
-Time = Annotated[timedelta, BeforeValidator(_read_time)]
-Memory = Annotated[ByteSize, Field(ge=2**20)]
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:+=@%/-]+$")]
+Time = Annotated[timedelta, BeforeValidator(_read_time), Field(examples=["04:00:00"])]
+Memory = Annotated[ByteSize, Field(ge=2**20, examples=["64 GiB"])]
+Word = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_.,:+=@%/-]+$"),
+    Field(description="one word of letters, digits and _ . , : + = @ % / -"),
+]
 """A value of an ``#SBATCH`` line."""
-Line = Annotated[str, StringConstraints(pattern=r"^[^\n\r]+$")]
-Option = Annotated[str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\s]+)?$")]
-PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\n\r]+$"), Field(description="text of one line")]
+Option = Annotated[
+    str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\s]+)?$"), Field(description="an option such as '--constraint=a100'")
+]
+PoolName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$"), Field(description="a name of letters, digits and _")
+]
 
 
-class Allocation(Part):
+class Allocation(SettingsTable):
     """The resources that one job requests.
 
     Parameters
@@ -90,7 +100,7 @@ class Pool(Allocation):
         If there are none and routing is pinned, the jobs are divided in proportion to the work.
     """
 
-    jobs: Count
+    jobs: Count = Field(examples=[4])
     gres: Word | None = None
     lifetime: Time
     stagger: Time = timedelta(0)
@@ -127,7 +137,7 @@ class Head(Allocation):
         return self
 
 
-class Environment(Part):
+class Environment(SettingsTable):
     """How a job finds Python and surveyflow.
 
     Parameters
@@ -142,7 +152,7 @@ class Environment(Part):
     python: Line = "python"
 
 
-class Directories(Part):
+class Directories(SettingsTable):
     """Where a submission keeps its files.
 
     Parameters

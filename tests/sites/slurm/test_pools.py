@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from surveyflow.errors import ProfileError
@@ -16,15 +18,14 @@ EGS, GDS, UDS = "EGS/F814W", "GDS/F814W", "UDS/F125W_F160W"
 
 def profile(routing="auto", **pools):
     shape = {"memory": "4 GiB", "walltime": "04:00:00", "lifetime": "03:30:00"}
-    return SlurmProfile.model_validate(
-        {
-            "interface": "ib0",
-            "routing": routing,
-            "directories": {"shared": "/project/jobs"},
-            "head": {"memory": "4 GiB", "walltime": "1-00:00:00"},
-            "pools": {name: shape | pool for name, pool in pools.items()},
-        }
-    )
+    document = {
+        "interface": "ib0",
+        "routing": routing,
+        "directories": {"shared": "/project/jobs"},
+        "head": {"memory": "4 GiB", "walltime": "1-00:00:00"},
+        "pools": {name: shape | pool for name, pool in pools.items()},
+    }
+    return SlurmProfile.model_validate_json(json.dumps(document))
 
 
 def jobs_of(routed):
