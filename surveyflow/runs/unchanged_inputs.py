@@ -35,7 +35,7 @@ def check_constant(states: Sequence[FileState]) -> None:
     if changed:
         raise InputsChanged(
             f"Inputs changed while this run was reading them, so nothing was published: {'; '.join(changed)}. "
-            f"Wait until the files are complete, then run again: what is finished is kept."
+            f"Wait until the files are complete, then run again: finished work is kept."
         )
 
 
