@@ -59,7 +59,7 @@ def test_flags_are_tested_by_name_or_by_number(flags):
     assert chosen(f"flags & {mask} == 0") == expected
 
 
-def test_a_null_is_never_chosen_not_even_by_not():
+def test_a_null_is_never_selected_not_even_by_not():
     unknown = keys(FRAME[FRAME["redshift"].isna()])
     assert unknown
     for text in ("redshift < 1", "not redshift < 1", "redshift != 1", "redshift in [1.0]", "redshift not in [1.0]"):
@@ -110,7 +110,7 @@ def test_z_stands_for_redshift_unless_a_column_is_called_so():
         ("source_id == 99999999999999999999", "types do not fit"),
     ],
 )
-def test_what_is_no_selection_is_refused_in_words(text, word):
+def test_text_that_is_not_a_selection_is_refused_with_an_explanation(text, word):
     with pytest.raises(InputError, match=re.escape(word)):
         parse_selection(text, CATALOG_SCHEMA)
 

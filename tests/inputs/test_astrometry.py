@@ -78,7 +78,7 @@ def test_record_valued_distortion_cards_count_as_stale():
     assert "DP1" in astrometry_of(header).notices[0]
 
 
-def test_cards_of_other_things_do_not_change_the_digest_and_those_of_the_projection_do():
+def test_only_the_cards_of_the_projection_change_the_digest():
     clean = astrometry_of(tan_header())
     assert astrometry_of(changed(DATE="2011-12-29", **{"DATE-OBS": "2012-99-99"}, EXPTIME=3.0)).digest == clean.digest
     assert astrometry_of(changed(CRPIX1=20.6)).digest != clean.digest

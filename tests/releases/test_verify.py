@@ -25,7 +25,7 @@ def overwrite(path, content):
     path.write_bytes(content)
 
 
-def test_sound_revision_passes_and_says_how_many_files_it_has(folder):
+def test_an_intact_revision_passes_with_the_number_of_its_files(folder):
     assert check_revision(folder) == sum(path.is_file() for path in folder.rglob("*")) - 1
 
 

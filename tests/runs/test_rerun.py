@@ -169,7 +169,7 @@ def test_other_positions_of_the_same_pixels_are_told(world):
     assert any("unit EGS/F814W/y000x000: it would be made of other inputs or settings." in line for line in lines)
 
 
-def test_a_text_that_is_no_manifest_is_refused(world):
+def test_a_text_that_is_not_a_manifest_is_refused(world):
     (world / "manifest.json").write_text("{}")
     with pytest.raises(WorkflowError, match=r"is no manifest of surveyflow's: it lacks inputs, models, unit_keys, workflow"):
         run(world / "manifest.json")
@@ -183,7 +183,7 @@ def test_a_manifest_is_of_one_release(world):
         pass
 
 
-def test_other_versions_of_packages_are_told_and_stop_nothing(world, caplog):
+def test_other_versions_of_packages_are_reported_and_stop_nothing(world, caplog):
     manifest = json.loads((world / "manifest.json").read_text())
     manifest["versions"]["numpy"] = "1.0"
     (world / "manifest.json").write_text(json.dumps(manifest))
