@@ -1,7 +1,7 @@
-"""Which columns the catalog has, what they mean, and when they are null.
+"""The columns of the catalog: their meaning, and when they are null.
 
-The list is public: people's scripts rely on names, types and meanings. Adding a column is a minor change, anything else a
-major one.
+The list is public: users' scripts rely on names, types and meanings. Adding a column is a minor change, anything else a major
+one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn
 
 
 class Null(Enum):
-    """When a column is null."""
+    """The rule that says when a column is null."""
 
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
@@ -43,15 +43,15 @@ class CatalogColumn:
     type
         Its Arrow type.
     ucd
-        Its UCD1+: what kind of quantity it is.
+        Its UCD1+, the kind of quantity.
     description
         Its meaning.
     null
         When it is null.
     unit
-        Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for names, counts and codes.
+        Its unit in VOUnit notation; ``""`` for a dimensionless quantity, None for names, counts and codes.
     null_words
-        When it is null, in words, where these say more than those of the rule.
+        When it is null, in words, if that is more precise than the words of the rule; else empty.
     """
 
     name: str
@@ -75,11 +75,11 @@ class CatalogColumn:
 
 INT, LONG, FLOAT, DOUBLE, STRING = pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string()
 HISTOGRAM = pa.list_(pa.field("element", pa.uint16()), HISTOGRAM_BINS)
-"""The item is called as Parquet calls it, so that the type survives a file."""
+"""The item has the name that Parquet uses, so that the type survives a round trip through a file."""
 
 
 def _listed(column: SourceColumn) -> CatalogColumn:
-    """A column that is taken from the source list as it is."""
+    """A column that is copied from the source list."""
     kind, null = pa.from_numpy_dtype(column.dtype), Null.NEVER if column.required else Null.NOT_LISTED
     return CatalogColumn(column.catalog_name, kind, column.ucd, column.description, null, column.unit)
 

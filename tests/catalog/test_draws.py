@@ -78,7 +78,7 @@ def test_astropy_reads_draws_without_warning(tmp_path):
 def test_without_draws_there_is_no_dataset_and_the_error_says_how_to_keep_them(tmp_path):
     publish(tmp_path, "v1.0", [write(tmp_path, draws=None)], None, {})
     assert not (latest(tmp_path).path / "draws").exists()
-    with pytest.raises(CatalogNotFound, match=r"keeps no draws\. Say `keep_draws = true`"):
+    with pytest.raises(CatalogNotFound, match=r"has no draws\. Set `keep_draws = true`"):
         open_draws(tmp_path)
 
 
