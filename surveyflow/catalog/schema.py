@@ -69,7 +69,7 @@ def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
     """
     unknown = sorted(set(columns) - set(CATALOG_SCHEMA.names))
     if unknown:
-        raise ValueError(f"the catalog does not have the columns {unknown}")
+        raise ValueError(f"the catalog has no columns {unknown}")
     arrays = [_arrow(column, columns.get(column.name), n_rows) for column in COLUMNS]
     table = pa.Table.from_arrays(arrays, schema=CATALOG_SCHEMA)
     check_rows(table)

@@ -102,7 +102,7 @@ def test_a_file_that_grows_while_it_is_watched_is_not_complete(world):
             stream.write("more")
 
     release, why = reason(find(world, sleep=write_on))
-    assert (release, why) == ("v1.10", "EGS F814W weight: egs_f814w_wht.fits is still growing or shrinking: 5 bytes, then 9")
+    assert (release, why) == ("v1.10", "EGS F814W weight: egs_f814w_wht.fits is changing in size: 5 bytes, then 9")
 
 
 def test_a_file_that_is_replaced_or_vanishes_while_it_is_watched_is_not_complete(world):
@@ -117,8 +117,8 @@ def test_a_file_that_is_replaced_or_vanishes_while_it_is_watched_is_not_complete
 
     (skipped,) = find(world, sleep=change).skipped
     assert [why.split("fits ")[1] for why in skipped.reasons] == [
-        "was written or replaced while it was looked at",
-        "vanished while it was looked at",
+        "was written or replaced while it was watched",
+        "vanished while it was watched",
     ]
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_file_is_reported_with_its_damage(world):
     content[2880] ^= 1
     path.write_bytes(content)
     age(path)
-    assert "egs_f814w_sci.fits is damaged or was not written whole: its data in HDU 0" in reason(find(world))[1]
+    assert "egs_f814w_sci.fits is damaged or incomplete: the data of HDU 0" in reason(find(world))[1]
     (world / "workflow.toml").write_text(WORKFLOW + "[discovery]\nchecksums = false\n")
     assert find(world).release == "v1.10"
 
@@ -170,7 +170,7 @@ def test_when_nothing_is_complete_every_reason_is_reported(world):
 
 def test_a_workflow_without_the_release_in_any_path_has_no_newest(world):
     (world / "workflow.toml").write_text(WORKFLOW.replace("{release}", "v1.9"))
-    with pytest.raises(WorkflowError, match=r"no path of a source list or mosaic holds \{release\}"):
+    with pytest.raises(WorkflowError, match=r"no path of a source list or mosaic contains \{release\}"):
         find(world)
 
 

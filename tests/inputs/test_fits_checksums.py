@@ -60,7 +60,7 @@ def test_one_changed_byte_of_data_is_reported_with_both_sums(image, extension, n
         claimed = hdus[extension].header["DATASUM"]
     flip_byte(image, data_byte(image, extension) + 17)
     damage = damage_of_fits(image)
-    assert damage.startswith(f"its data in HDU {number} have the sum ")
+    assert damage.startswith(f"the data of HDU {number} have the checksum ")
     assert damage.endswith(f"but DATASUM says {claimed}")
 
 

@@ -165,7 +165,7 @@ def test_an_image_that_is_not_2_d_is_refused(tmp_path, shape):
 
 def test_a_file_of_tables_is_refused(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("RA", "D", array=[1.0])])
-    assert "no 2-D image in it, but PRIMARY (Primary, no data)" in refusal(several(tmp_path / "table.fits", table))
+    assert "it has no 2-D image, but PRIMARY (Primary, no data)" in refusal(several(tmp_path / "table.fits", table))
 
 
 @pytest.mark.parametrize("keep", [0.999, 0.9, 0.5, 0.1])

@@ -238,7 +238,7 @@ BROKEN_TEXT = {
     "blank": (b" \n\n", ["is empty"]),
     "no rows": (HEADER, ["has no rows", "at least one source"]),
     "comments and no rows": (b"# ID RA DEC zbest\n", ["has no rows"]),
-    "no names": (b"1 2 3 4\n2 3 4 5\n", ["no line that names its 4 columns", "# ID RA DEC zbest"]),
+    "no names": (b"1 2 3 4\n2 3 4 5\n", ["no header line that names its 4 columns", "# ID RA DEC zbest"]),
     "too few names": (b"# 1 ID\n# 2 RA\n# 3 DEC\n# 4 zbest\n1 2 3\n", ["names column 4 in its header", "3 values"]),
     "a short row": (HEADER + b"1,2,3,4\n2,3,4\n", ["Expected 4 columns, got 3: 2,3,4", "truncated"]),
     "a cut row": (b"# ID RA DEC zbest\n1 2 3 4\n2 3", ["Expected 4 columns, got 2", "truncated"]),
@@ -249,11 +249,11 @@ BROKEN_TEXT = {
     "a column twice": (b"ID,RA,RA,DEC,zbest\n1,2,3,4,5\n", ["more than one column RA"]),
     "text ids": (HEADER + b"EGS-1,2,3,4\n", ["column ID: row 1 holds 'EGS-1', expected numbers", "Number the sources"]),
     "text among ids": (HEADER + b"1,2,3,4\ntrue,2,3,4\n", ["column ID: row 2 holds 'true'"]),
-    "ids not whole": (HEADER + b"1,2,3,4\n1.5,2,3,4\n", ["column ID: row 2 (1.5): is missing or not a whole number"]),
-    "ids missing": (HEADER + b"1,2,3,4\n,2,3,4\n", ["column ID: row 2 (missing): is missing or not a whole number"]),
+    "ids not whole": (HEADER + b"1,2,3,4\n1.5,2,3,4\n", ["column ID: row 2 (1.5): is missing or not an integer"]),
+    "ids missing": (HEADER + b"1,2,3,4\n,2,3,4\n", ["column ID: row 2 (missing): is missing or not an integer"]),
     "ids infinite": (HEADER + b"inf,2,3,4\n", ["column ID: row 1 (inf)"]),
-    "ids beyond 2^53": (HEADER + b"9007199254740993.0,2,3,4\n", ["too large to be told from its neighbours", "64-bit"]),
-    "ids beyond 2^63": (HEADER + b"9223372036854775808,2,3,4\n", ["too large to be told", "2^63"]),
+    "ids beyond 2^53": (HEADER + b"9007199254740993.0,2,3,4\n", ["too large to be exact", "64-bit"]),
+    "ids beyond 2^63": (HEADER + b"9223372036854775808,2,3,4\n", ["too large to be exact", "2^63"]),
     "duplicates": (
         HEADER + b"8,2,3,4\n5,2,3,4\n8,2,3,4\n",
         ["1 id occurs more than once: 8 (rows 1, 3)", "Keep one row a source"],
@@ -307,7 +307,7 @@ def test_a_floating_point_id_must_be_exact_in_its_own_type(tmp_path, dtype, larg
     path = tmp_path / "list.fits"
     table(ID=np.array([1, 2, largest - 1], dtype)).write(path)
     assert read(path).source_id[-1] == largest - 1
-    assert "too large to be told" in refusal(tmp_path / "large.fits", table(ID=np.array([1, 2, largest], dtype)))
+    assert "too large to be exact" in refusal(tmp_path / "large.fits", table(ID=np.array([1, 2, largest], dtype)))
 
 
 def test_an_unsigned_id_must_fit_into_int64(tmp_path):

@@ -107,7 +107,7 @@ def test_an_unknown_label_is_shown(folder):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no file"):
+    with pytest.raises(InputError, match="holds no FITS file"):
         open_stamps(of_folder(tmp_path, label="post_merger"))
 
 
@@ -142,7 +142,7 @@ def test_a_data_set_of_the_wrong_shape_is_refused(hdf5, settings, told):
 
 def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
     (tmp_path / "stamps.h5").write_text("text")
-    with pytest.raises(InputError, match="no HDF5 file"):
+    with pytest.raises(InputError, match="cannot be read as HDF5"):
         open_stamps(of_hdf5(tmp_path / "stamps.h5"))
 
 
