@@ -159,7 +159,7 @@ CHANGES = {
     "quality settings changed": {"min_valid_fraction": 0.6},
     "catalog schema changed": {"schema_version": "2"},
     "mosaic unit or filter changed": {"mosaic_unit": None},
-    "surveyflow's way of measuring changed": {"algorithm_version": "2"},
+    "surveyflow's measuring algorithm changed": {"algorithm_version": "2"},
     "arithmetic precision changed": {"precision": "bf16"},
 }
 
@@ -236,7 +236,7 @@ def test_unit_without_sources_any_more_is_dropped():
     plan = decide(everything, set(), {gone.name: gone})
     dropped = plan.having(Decision.DROP)
     assert [unit.name for unit in dropped] == [gone.name]
-    assert "no source is left in it" in dropped[0].reason
+    assert "it has no sources left" in dropped[0].reason
 
 
 def test_unit_whose_file_was_lost_is_done_again():
