@@ -91,7 +91,7 @@ FINDINGS = doctor.WorkerFindings("node1", "gpu", HERE, (doctor.Check("memory", "
 
 
 @pytest.mark.parametrize(("ahead_s", "error_s", "good"), [(0.2, 0.01, True), (-30.0, 0.01, False), (2.0, 1.5, True)])
-def test_a_worker_whose_clock_is_wrong_is_told(ahead_s, error_s, good):
+def test_a_worker_whose_clock_is_wrong_is_reported(ahead_s, error_s, good):
     found = doctor._worker_report(Answer("tls://node1:7", FINDINGS, None, ahead_s, error_s), HERE)
     (clock,) = [check for check in found.checks if check.name == "clock"]
     assert (clock.good, "set both clocks" in clock.found) == (good, not good)
@@ -109,7 +109,7 @@ def test_a_worker_that_cannot_be_inspected_is_reported_with_the_reason():
     assert "No module named 'surveyflow'" in found.checks[0].found
 
 
-def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
+def test_a_gpu_that_tensorflow_cannot_use_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "gpu_use", lambda: (GpuUse("0 NVIDIA A100", 0.0, 1_000.0, 40_000.0),))
     monkeypatch.setattr(doctor, "find_framework", lambda: Framework("tensorflow 2.21.0", "CPUs", ()))
     gpu, framework = doctor._devices()
@@ -118,7 +118,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
     assert "built for CPUs, sees no GPU; there are GPUs, but it cannot use them" in framework.found
 
 
-def test_a_framework_that_breaks_when_it_is_imported_is_told(monkeypatch, tmp_path):
+def test_a_framework_that_breaks_when_it_is_imported_is_reported(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(devices, "keras_problem", lambda: None)
