@@ -49,7 +49,7 @@ class OpenedField:
     cards
         Cards of its merger models by instrument.
     cards_beside
-        Cards of the models of each other task beside them, by task and instrument, for those that have one.
+        Cards of the other tasks' models beside them, by task and instrument.
     stated_units
         Units that the workflow states for the mosaics, by instrument; None where it states none.
     """

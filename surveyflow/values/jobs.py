@@ -51,7 +51,7 @@ class Receipt:
 
 
 class Order(Protocol):
-    """What a worker is asked to do.
+    """The work that a job asks of a worker.
 
     Orders are small frozen dataclasses that can be pickled. They name files and models; they never hold pixels, models or
     catalogs.
@@ -65,7 +65,7 @@ class Order(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an executor carries to a worker: an order, and what decides where and when it is done.
+    """A job for a worker: an order, and what decides where and when it is done.
 
     Parameters
     ----------
@@ -153,5 +153,5 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the workers that this executor has made."""
+        """Release the workers that this executor has made."""
         ...
