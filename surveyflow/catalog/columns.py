@@ -24,7 +24,7 @@ class Null(Enum):
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
     UNLESS_MEASURED = "if status is not ok, or the source was not measured"
-    NOT_LISTED = "if the source list gives none"
+    NOT_LISTED = "if the source list does not give it"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
     NO_CUTOUT = "if no cutout was made"

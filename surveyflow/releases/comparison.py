@@ -2,8 +2,8 @@
 
 Revisions of different schemas are compared in the columns that both have; the other columns are listed.
 
-Memory holds one region of the sky at a time, and the keys of all rows that only one revision has in its region. Equal files
-are not read.
+One region of the sky is in memory at a time, and the keys of all rows that only one revision has in its region. Equal files are
+not read.
 """
 
 from __future__ import annotations

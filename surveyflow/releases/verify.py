@@ -150,11 +150,12 @@ def judge(folder: Path) -> Verdict:
 
 def _damage(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
     for path, expected in digests.items():
-        found = file_digest(folder / path) if (folder / path).is_file() else "none"
+        found = file_digest(folder / path) if (folder / path).is_file() else None
         if found != expected:
+            what = "is missing" if found is None else f"has SHA-256 {found[:12]}, expected {expected[:12]}"
             yield (
-                f"{folder / path} has SHA-256 {found[:12]}, expected {expected[:12]}: it was changed or damaged after it was "
-                "written. Publish again, or take another revision."
+                f"{folder / path} {what}: it was removed, changed or damaged after it was written. "
+                "Publish again, or take another revision."
             )
 
 

@@ -28,7 +28,7 @@ def choose_release(workflow: Path) -> ReleaseChoice:
     Raises
     ------
     WorkflowError
-        If there is none. An older release is not published instead, because a newer one's files may just be being moved.
+        If there is no such release. Readers never get an older release merely because a newer one's files are being moved.
     """
     root = _output_root(workflow.absolute())
     sound = SoundFiles(root)
