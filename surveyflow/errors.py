@@ -1,10 +1,10 @@
-"""What can go wrong, as one tree.
+"""The tree of errors.
 
 ::
 
     SurveyflowError
     ├── InputError (ValueError)                 exit code 2: nothing was changed
-    │   ├── WorkflowError                       a file of settings, or what it names; holds every problem found
+    │   ├── WorkflowError                       a file of settings, or a file that it names; lists every problem found
     │   ├── MosaicError                         a FITS image that cannot be used
     │   │   └── PixelScaleMismatch              its pixels are not those the model was trained on
     │   ├── SourceListError                     a catalog of sources that cannot be used
@@ -13,16 +13,16 @@
     │   ├── RecordError                         training records that cannot be used
     │   ├── ProfileError                        a site profile that cannot be used
     │   ├── ClusterError (ConnectionError)      the cluster cannot be reached, or its workers cannot start
-    │   ├── CatalogNotFound (FileNotFoundError) no catalog, or no such revision, in a folder
+    │   ├── CatalogNotFound (FileNotFoundError) a folder holds no catalog, or not the revision asked for
     │   └── OutputError (OSError)               the output folder cannot be written, or its disk is full
     ├── LockHeld (BlockingIOError)              exit code 4: another run works on the same output
     ├── CatalogError (RuntimeError)             exit code 1: a revision failed its own checks and was not published
     ├── UnitError (RuntimeError)                one work unit failed; recorded, never fatal to the run
-    └── DeviceMemoryError (MemoryError)         a device has no memory left for a single cutout; its process starts anew
+    └── DeviceMemoryError (MemoryError)         a device has no memory for even one cutout; its process is restarted
 
 Every message says what is wrong, where, what was found, what was expected and what to do. Every class survives pickling,
-because Dask moves exceptions between processes; for that, a base that is an `OSError` must come first (its instances are laid
-out differently, and unpickling with tblib, which Dask installs, takes the first base's ``__new__``).
+because Dask moves exceptions between processes. For that, a base that is an `OSError` must come first: its instances have
+another memory layout, and unpickling with tblib, which Dask installs, uses the first base's ``__new__``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class InputError(SurveyflowError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with the input.
+    """One problem of the input.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Problem:
 
 
 class WorkflowError(InputError):
-    """A workflow, simulation or training file, or what it names, cannot be used.
+    """A workflow, simulation or training file, or a file that it names, cannot be used.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class SourceListError(InputError):
 
 
 class InputsChanged(InputError):
-    """Files changed while a run was reading them: what it has read belongs to no one set of files, and is not published."""
+    """Files changed while a run was reading them: what it read is a mixture of old and new, and is not published."""
 
 
 class ModelError(InputError):
@@ -114,7 +114,7 @@ class ModelError(InputError):
 
 
 class RecordError(InputError):
-    """Training records are incomplete, damaged, or not those that were described."""
+    """Training records are incomplete or damaged, or do not match their description."""
 
 
 class ProfileError(InputError):
@@ -126,7 +126,7 @@ class ClusterError(ConnectionError, InputError):
 
 
 class CatalogNotFound(FileNotFoundError, InputError):
-    """A folder holds no catalog, or not the revision that was asked for."""
+    """A folder holds no catalog, or not the revision asked for."""
 
 
 class OutputError(OSError, InputError):
@@ -148,4 +148,4 @@ class UnitError(SurveyflowError, RuntimeError):
 
 
 class DeviceMemoryError(MemoryError, SurveyflowError):
-    """A device has no memory left, not even for a batch of one cutout."""
+    """A device does not have enough memory left for a batch of one cutout."""

@@ -352,7 +352,7 @@ def list_without_rows(folder: Path) -> None:
     edit_rows(folder, lambda _: [])
 
 
-@breaks("[fields.EGS.sources]", "egs_catalog.cat", "no line that names its 8 columns")
+@breaks("[fields.EGS.sources]", "egs_catalog.cat", "no header line that names its 8 columns")
 def list_without_names(folder: Path) -> None:
     path = folder / "egs_catalog.cat"
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("#")))

@@ -177,7 +177,7 @@ def change_card(survey, old, new):
 def test_a_contamination_model_without_its_scale_is_refused(survey):
     card = survey.folder / "models" / "contamination" / "F814W" / "EGS" / "card.toml"
     card.write_text(card.read_text().partition("[contamination]")[0])
-    assert "contamination/F814W/EGS/card.toml: there is no table [contamination]" in refusal(survey)
+    assert "contamination/F814W/EGS/card.toml: it has no table [contamination]" in refusal(survey)
 
 
 def test_a_contamination_model_with_other_outputs_is_refused(survey):

@@ -130,7 +130,7 @@ def test_source_whose_redshift_crosses_a_range_moves_to_the_other_instrument(sur
     assert (table(survey).status.to_numpy() == truth(survey).status.to_numpy()).all()
 
 
-def test_failed_unit_is_listed_its_sources_keep_their_rows_and_the_next_run_mends_it(survey):
+def test_failed_unit_is_listed_its_sources_keep_their_rows_and_the_next_run_repairs_it(survey):
     root(survey).mkdir()
     trouble = root(survey) / "trouble"
     trouble.write_text("EGS/F814W/y000x000")
@@ -316,7 +316,7 @@ def test_unit_whose_file_was_damaged_is_not_published_again(survey):
     assert run(survey).revision == "v2-r1"
 
 
-def test_file_replaced_with_the_same_size_and_time_is_read_anew(survey):
+def test_file_replaced_with_the_same_size_and_time_is_read_again(survey):
     """As `cp -p` and `rsync -t` do; the worker of the first run is still there."""
     path = survey.science("COSMOS", "F814W")
     with (

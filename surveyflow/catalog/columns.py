@@ -1,7 +1,7 @@
-"""Which columns the catalog has, what they mean, and when they are null.
+"""The columns of the catalog: their meaning, and when they are null.
 
-The list is public: people's scripts rely on names, types and meanings. Adding a column is a minor change, anything else a
-major one.
+The list is public: users' scripts rely on names, types and meanings. Adding a column is a minor change, anything else a major
+one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn
 
 
 class Null(Enum):
-    """When a column is null."""
+    """The rule that says when a column is null."""
 
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
     UNLESS_MEASURED = "if status is not ok, or the source was not measured"
-    NOT_LISTED = "if the source list gives none"
+    NOT_LISTED = "if the source list does not give it"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
     NO_CUTOUT = "if no cutout was made"
@@ -43,13 +43,13 @@ class CatalogColumn:
     type
         Its Arrow type.
     ucd
-        Its UCD1+: what kind of quantity it is.
+        Its UCD1+, the kind of quantity.
     description
         Its meaning.
     null
         When it is null.
     unit
-        Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for names, counts and codes.
+        Its unit in VOUnit notation; ``""`` for a dimensionless quantity, None for names, counts and codes.
     task
         The task that fills it; None for other columns.
     """
@@ -82,11 +82,11 @@ class CatalogColumn:
 
 INT, LONG, FLOAT, DOUBLE, STRING = pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string()
 HISTOGRAM = pa.list_(pa.field("element", pa.uint16()), HISTOGRAM_BINS)
-"""The item is called as Parquet calls it, so that the type survives a file."""
+"""The item has the name that Parquet uses, so that the type survives a round trip through a file."""
 
 
 def _listed(column: SourceColumn) -> CatalogColumn:
-    """A column that is taken from the source list as it is."""
+    """A column that is copied from the source list."""
     kind, null = pa.from_numpy_dtype(column.dtype), Null.NEVER if column.required else Null.NOT_LISTED
     return CatalogColumn(column.catalog_name, kind, column.ucd, column.description, null, column.unit)
 

@@ -1,4 +1,4 @@
-"""Every draw of p_pm, where a workflow keeps them: a dataset of its own beside the catalog, one file a work unit.
+"""The dataset of all draws of p_pm, beside the catalog, with one file for each work unit; kept if the workflow asks for it.
 
 ``ROOT/releases/v1.0-r2/draws/EGS/F814W/y000x001.parquet`` shares its content with the unit's own file by a hard link, so a
 revision's draws take no further space. Rows join the catalog's on (``field``, ``source_id``).
@@ -19,7 +19,7 @@ _DESCRIPTION = "Monte Carlo dropout draws of the probability of being a post-mer
 
 
 def build_draws(field: str, source_id: Int64Array, p_pm: Float32Array, origin: WeightsOrigin) -> pa.Table:
-    """Make rows of draws.
+    """Make the rows of the dataset of draws.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def build_draws(field: str, source_id: Int64Array, p_pm: Float32Array, origin: W
 
     Returns
     -------
-    One row a source: ``field``, ``source_id``, and ``p_pm``, a list of fixed size.
+    One row for each source: ``field``, ``source_id``, and ``p_pm``, a list of fixed size.
     """
     about = {"schema_version": SCHEMA_VERSION, "weights_origin": [origin.value], "description": _DESCRIPTION}
     columns = {

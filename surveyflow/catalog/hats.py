@@ -1,8 +1,8 @@
-"""How rows become a HATS catalog: files by HEALPix cell, small enough each, wherever the sky is full or empty.
+"""The HATS catalog: rows in one file for each HEALPix cell, with smaller cells where sources are dense.
 
 The Hierarchical Adaptive Tiling Scheme (IVOA Note, HATS 1.0) keeps the rows of one cell of the sky in
 ``dataset/Norder=<order>/Dir=<pixel // 10000 * 10000>/Npix=<pixel>.parquet``; cells with many rows are split into their four
-children. A partition's bytes depend on its rows alone, so an unchanged one shares its file with the revision before.
+children. A partition's bytes depend only on its rows, so an unchanged partition shares its file with the previous revision.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from surveyflow.files.durable import explained, link_or_copy
 from surveyflow.values.arrays import Int64Array
 
 ROWS_PER_PARTITION = 25_000
-"""About 3 MB a file: a change in one corner of the sky rewrites little, and a reader's worker takes a file at a time."""
+"""About 3 MB a file: a change in one part of the sky rewrites little, and a reader's worker takes one file at a time."""
 
 FINEST_PARTITION_ORDER = 14
-"""Cells of 13 arcsec are not split further."""
+"""The order of cells of 13 arcsec, which are not split further."""
 
 
 class RowSource(Protocol):
-    """Where catalog rows come from: a unit's file, or a table."""
+    """A source of catalog rows: a unit's file, or a table."""
 
     def cells(self) -> Int64Array:
         """(n,) int64: ``_healpix_29`` of every row."""
@@ -52,7 +52,7 @@ class Partition:
     Parameters
     ----------
     order, pixel
-        HEALPix order and, in the nested scheme, number.
+        HEALPix order, and number in the nested scheme.
     """
 
     order: int
@@ -60,39 +60,39 @@ class Partition:
 
     @property
     def path(self) -> Path:
-        """The file, relative to the catalog's folder."""
+        """Path of the file, relative to the catalog's folder."""
         folder = self.pixel // 10_000 * 10_000
         return Path("dataset", f"Norder={self.order}", f"Dir={folder}", f"Npix={self.pixel}.parquet")
 
     @property
     def span(self) -> tuple[int, int]:
-        """The half-open range of ``_healpix_29`` inside."""
+        """The half-open range of ``_healpix_29`` inside the cell."""
         return span_29(self.order, self.pixel)
 
     @property
     def children(self) -> tuple[Partition, ...]:
-        """Its four quarters."""
+        """The four cells of the next order inside the cell."""
         return tuple(Partition(self.order + 1, 4 * self.pixel + quarter) for quarter in range(4))
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What was written.
+    """The Parquet files that were written.
 
     Parameters
     ----------
     partitions
-        The cells, along the sky's order.
+        The cells, in the order of ``_healpix_29``.
     digests
         SHA-256 of each Parquet file, by path relative to the catalog's folder.
     n_rows
-        Rows in all files.
+        Number of rows in all files.
     n_bytes
-        Size of all files.
+        Size of all files, bytes.
     facts
-        What the rows are.
+        The facts of the rows.
     skymap
-        Where they lie.
+        Their distribution on the sky.
     """
 
     partitions: tuple[Partition, ...]
@@ -104,7 +104,7 @@ class Dataset:
 
 
 def partition_sky(cells_29: Int64Array, max_rows: int = ROWS_PER_PARTITION) -> tuple[Partition, ...]:
-    """Choose the coarsest cells that hold at most a number of rows each.
+    """Choose the coarsest cells that hold at most ``max_rows`` rows each.
 
     Parameters
     ----------
@@ -133,18 +133,18 @@ def partition_sky(cells_29: Int64Array, max_rows: int = ROWS_PER_PARTITION) -> t
 def write_dataset(
     folder: Path, sources: Sequence[RowSource], max_rows: int = ROWS_PER_PARTITION, before: Path | None = None
 ) -> Dataset:
-    """Write the Parquet files of a catalog, one partition in memory at a time; making them durable is the caller's.
+    """Write the Parquet files of a catalog, with one partition in memory at a time; the caller makes the files durable.
 
     Parameters
     ----------
     folder
         The catalog's folder.
     sources
-        Where the rows come from.
+        The sources of rows.
     max_rows
         Most rows in a partition.
     before
-        Folder of an earlier catalog, whose files are shared where they are equal; None if there is none.
+        Folder of an earlier catalog, whose equal files are shared; None if there is none.
     """
     cells = [source.cells() for source in sources]
     all_cells = np.concatenate([np.empty(0, np.int64), *cells])
@@ -163,7 +163,7 @@ def write_dataset(
 def write_catalog_files(
     folder: Path, name: str, dataset: Dataset, max_rows: int = ROWS_PER_PARTITION, before: Path | None = None
 ) -> None:
-    """Write what makes a folder of Parquet files a HATS catalog: properties, list of partitions, map of the sky, common schema.
+    """Write the files that make a folder of Parquet files a HATS catalog: properties, list of partitions, sky map, schema.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def write_catalog_files(
 
 
 def read_partitions(folder: Path) -> tuple[Partition, ...]:
-    """The partitions of a HATS catalog, in the order of ``_healpix_29``.
+    """Read the list of partitions of a HATS catalog, in the order of ``_healpix_29``.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def read_partitions(folder: Path) -> tuple[Partition, ...]:
 
 
 def _put(folder: Path, path: Path, content: bytes, before: Path | None = None) -> None:
-    """Write a file, or share the equal one of an earlier catalog."""
+    """Write a file, or share that of an earlier catalog if it is equal."""
     with explained(folder / path):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if before is not None and _holds(before / path, content):

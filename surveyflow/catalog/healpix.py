@@ -1,4 +1,4 @@
-"""Which HEALPix cell of order 29 a position lies in: the catalog's spatial index."""
+"""The HEALPix cells of positions: order 29 is the catalog's spatial index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FINEST_ORDER = 29
 
 
 def healpix_29(ra_deg: Float64Array, dec_deg: Float64Array) -> Int64Array:
-    """Cells of order 29, nested scheme; each is 0.4 mas wide.
+    """Find the cells of order 29 that hold positions, nested scheme; each cell is 0.4 mas wide.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def healpix_29(ra_deg: Float64Array, dec_deg: Float64Array) -> Int64Array:
 
 
 def cells_at(order: int, cells_29: Int64Array) -> Int64Array:
-    """The cells of a coarser order that hold cells of order 29.
+    """Find the cells of a coarser order that contain cells of order 29.
 
     Parameters
     ----------

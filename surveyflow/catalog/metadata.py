@@ -1,4 +1,4 @@
-"""How a Parquet file says what its columns mean: for astropy, and for the tools of the Virtual Observatory."""
+"""The metadata of a Parquet file: the meaning of its columns, for astropy and for the tools of the Virtual Observatory."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _LENGTH_OF_NONE = len(str(None))
 """Astropy reads a null string as the word None."""
 
 _PERCENT = "%"
-"""Valid in a VOTable, but astropy warns of it when it reads one; the column's name says it, too."""
+"""A unit that is valid in a VOTable, but astropy warns when it reads one; the column's name says it, too."""
 
 _VOTABLE_TYPES = {INT: "int", LONG: "long", FLOAT: "float", DOUBLE: "double", STRING: "unicodeChar"}
 
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
-    """What a file's metadata says of its rows.
+    """The facts about a file's rows that its metadata states.
 
     Parameters
     ----------
     weights_origins
-        Where the weights behind the results came from, sorted; empty without results.
+        The origins of the weights that the results were computed with, sorted; empty without results.
     string_lengths
         Length of the longest string of each string column.
     """
@@ -47,22 +47,22 @@ class RowFacts:
 
     @classmethod
     def of(cls, rows: pa.Table) -> Self:
-        """The facts of catalog rows."""
+        """Gather the facts of catalog rows."""
         origins = pc.unique(rows["weights_origin"].drop_null()).to_pylist()
         lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in _STRINGS}
         return cls(tuple(sorted(origins)), lengths)
 
     def __or__(self, other: Self) -> Self:
-        """The facts of both sets of rows together."""
+        """Combine the facts of two sets of rows."""
         origins = {*self.weights_origins, *other.weights_origins}
         lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in _STRINGS}
         return type(self)(tuple(sorted(origins)), lengths)
 
 
 def described_schema(facts: RowFacts) -> pa.Schema:
-    """The catalog's schema with what its columns mean, and what the rows' weights are.
+    """The catalog's schema with the meaning of its columns and the origins of the rows' weights.
 
-    The metadata depends on the rows alone, so equal rows make equal files.
+    The metadata depends only on the rows, so equal rows make equal files.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _about(origins: tuple[str, ...]) -> dict[str, object]:
 
 @cache
 def _astropy_yaml(origins: tuple[str, ...]) -> str:
-    """What astropy's own Parquet writer would say of these columns."""
+    """The description of the columns that astropy's own Parquet writer would write."""
     return "\n".join(get_yaml_from_table(Table([_astropy_column(column) for column in COLUMNS], meta=_about(origins))))
 
 
@@ -123,7 +123,7 @@ def _votable(origins: tuple[str, ...], string_lengths: tuple[tuple[str, int], ..
 
 
 def _votable_field(votable: VOTableFile, column: CatalogColumn, array_size: str | None) -> Field:
-    """A string's size is fixed, since astropy cannot join fields of open size with a Parquet file's strings."""
+    """Describe a column; strings have a fixed size, since astropy cannot join fields of variable size with Parquet's strings."""
     entry = Field(
         votable,
         name=column.name,

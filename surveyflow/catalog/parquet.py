@@ -1,4 +1,4 @@
-"""How catalog rows and draws lie in Parquet files: compressed, in row groups, and the same bytes for the same values."""
+"""The Parquet files of catalog rows and draws: compressed, in row groups, with the same bytes for the same values."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from surveyflow.catalog.columns import COLUMNS, STRING
 
 ROWS_PER_GROUP = 32_768
 DRAWS_PER_GROUP = 4_194_304
-"""16 MB of draws: what a reader of one row group holds in memory."""
+"""Draws in a row group, 16 MB: a reader of one row group holds them in memory."""
 
 _STRINGS = [column.name for column in COLUMNS if column.type == STRING]
 _FLOATS = [column.name for column in COLUMNS if pa.types.is_floating(column.type)]
 
 
 def parquet_bytes(rows: pa.Table) -> bytes:
-    """A Parquet file of catalog rows, in memory.
+    """Make a Parquet file of catalog rows, in memory.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def parquet_bytes(rows: pa.Table) -> bytes:
 
 
 def draws_bytes(draws: pa.Table) -> bytes:
-    """A Parquet file of draws, in memory.
+    """Make a Parquet file of draws, in memory.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The page that lists the catalog's columns, made from the schema.
+"""The reference page of the catalog, made from the schema.
 
 ``python -m surveyflow.catalog.reference > docs/reference/catalog.md`` writes it anew.
 """
@@ -29,7 +29,7 @@ Null means: a null in Arrow and Parquet, NaN or None in pandas, NaN or the word 
 of its 50 items is: a list that is null itself cannot be read by `astropy.table.Table.read`.
 
 Standard deviations are those of the draws themselves (divisor T, not T - 1); quantiles interpolate linearly between draws;
-bins of the histogram are half-open, but the last holds 1. `f_pm` counts votes and is not a probability; `p_pm` and `p_sf` are
+bins of the histogram are half-open, but the last includes 1. `f_pm` counts votes and is not a probability; `p_pm` and `p_sf` are
 independent outputs whose sum is not 1. Results with `weights_origin` other than `ferreira2022` are not those of Ferreira et al.
 2022, and those of `untrained` weights mean nothing.
 
@@ -64,14 +64,14 @@ Each Parquet file carries, as key-value metadata:
 
 | key | content |
 |---|---|
-| `surveyflow` | JSON: `schema_version`, and `weights_origin`, the list of origins of the weights behind these rows |
-| `table_meta_yaml`, `table::len::*` | units, descriptions and UCDs as `astropy.table.Table.read` wants them |
-| `IVOA.VOTable-Parquet.version`, `.content` | the same as a VOTable without data, for TOPCAT and its like |
+| `surveyflow` | JSON: `schema_version`, and `weights_origin`, the list of origins of the weights that made these rows |
+| `table_meta_yaml`, `table::len::*` | units, descriptions and UCDs as `astropy.table.Table.read` expects them |
+| `IVOA.VOTable-Parquet.version`, `.content` | the same as a VOTable without data, for TOPCAT and similar tools |
 """
 
 
 def reference_page() -> str:
-    """The page, in Markdown."""
+    """Make the page, in Markdown."""
     return _TEMPLATE.format(
         version=SCHEMA_VERSION,
         columns=_table(("column", "type", "unit", "UCD", "meaning", "null"), map(_column_row, COLUMNS)),

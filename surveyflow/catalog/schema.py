@@ -1,4 +1,4 @@
-"""What makes a table catalog rows: the schema, and the rules that every row keeps."""
+"""The schema of the catalog, and the rules that every row obeys."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ SCHEMA_VERSION = schema_version(COLUMNS)
 CATALOG_SCHEMA: pa.Schema = pa.schema([column.field for column in COLUMNS])
 
 SORT_ORDER = [(name, "ascending") for name in ("_healpix_29", "field", "source_id")]
-"""Order of the rows, everywhere."""
+"""Order of the rows in every file."""
 
 
 def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
-    """Make catalog rows: checked, complete and in the catalog's order.
+    """Make catalog rows: complete, checked and in the catalog's order.
 
     Parameters
     ----------
     columns
-        Values by name of column: an array of ``n_rows`` (NaN, None and masked mean null), or one value for every row.
+        Values by name of column: an array of ``n_rows`` (NaN, None and masked values mean null), or one value for all rows.
         Nullable columns may be left out.
     n_rows
         Number of rows.
@@ -65,7 +65,7 @@ def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
     Raises
     ------
     ValueError
-        If a column is unknown, or of another length or type; and as `check_rows`.
+        If a column is unknown, or has the wrong length or type; and as `check_rows`.
     """
     unknown = sorted(set(columns) - set(CATALOG_SCHEMA.names))
     if unknown:
@@ -77,7 +77,7 @@ def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
 
 
 def check_rows(table: pa.Table) -> None:
-    """Check that rows keep the catalog's rules.
+    """Check that rows obey the catalog's rules.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def check_rows(table: pa.Table) -> None:
 
 
 def check_declared(table: pa.Table, schema: pa.Schema) -> None:
-    """Check rows of any version of the schema as far as Arrow can state it.
+    """Check rows of any version of the schema, as far as Arrow can express its rules.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:
 
 
 def _null_rows(values: pa.ChunkedArray) -> BoolArray:
-    """(n,) bool: which rows of a column are null; of the histogram, those whose items all are."""
+    """(n,) bool: which rows of a column are null; a histogram is null if all its items are."""
     if values.type != HISTOGRAM:
         return np.asarray(pc.is_null(values))
     items: BoolArray = np.asarray(pc.is_null(pc.list_flatten(values)))
@@ -140,7 +140,7 @@ def _null_rows(values: pa.ChunkedArray) -> BoolArray:
 
 
 def _arrow(column: CatalogColumn, values: Any, n_rows: int) -> pa.Array:
-    """One column's values as Arrow's; NaN, None and masked become null."""
+    """One column's values as an Arrow array; NaN, None and masked values become null."""
     if column.type == HISTOGRAM:
         return _histograms(values, n_rows)
     if values is None:
@@ -153,7 +153,7 @@ def _arrow(column: CatalogColumn, values: Any, n_rows: int) -> pa.Array:
 
 
 def _histograms(values: Any, n_rows: int) -> pa.Array:
-    """Histograms; a missing one has 50 null items, since astropy cannot read a null list of fixed size."""
+    """Histograms as an Arrow array; a missing one has 50 null items, since astropy cannot read a null list of fixed size."""
     missing = np.ma.masked_array(np.zeros((n_rows, HISTOGRAM_BINS), np.uint16), mask=True)
     array = missing if values is None else np.ma.asanyarray(values)
     if array.shape != (n_rows, HISTOGRAM_BINS):

@@ -1,11 +1,11 @@
-"""Which rows an expression such as ``field == 'EGS' and flags & OUT_OF_DOMAIN == 0`` chooses.
+"""The selection of rows by an expression such as ``field == 'EGS' and flags & OUT_OF_DOMAIN == 0``.
 
-The text has Python's grammar, but is never run: it is parsed, and the few forms below are translated to an Arrow expression.
+The text has Python's grammar, but is never run: it is parsed, and the forms below are translated to an Arrow expression.
 Anything else is refused.
 
-- columns by name; numbers, texts in quotes, True and False; names of `Flag` bits
+- columns by name; numbers, strings in quotes, True and False; names of `Flag` bits
 - ``== != < <= > >=``, also chained (``0.5 <= redshift < 1.5``), and ``in [...]``, ``not in [...]``
-- ``and``, ``or``, ``not``; ``+ - * /``; ``&`` between a whole-number column and bits
+- ``and``, ``or``, ``not``; ``+ - * /``; ``&`` between an integer column and bits
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ALIASES = {"z": "redshift"}
 
 
 def parse_selection(text: str, schema: pa.Schema) -> pc.Expression:
-    """Translate a selection to an Arrow expression. A row where a compared value is null is not chosen.
+    """Translate a selection to an Arrow expression. A row in which a compared value is null is not selected.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def parse_selection(text: str, schema: pa.Schema) -> pc.Expression:
     Raises
     ------
     InputError
-        If the text is no such expression, names no column of the schema, or compares what cannot be compared.
+        If the text is not such an expression, names a column that is not in the schema, or compares incompatible types.
 
     Examples
     --------
@@ -67,9 +67,9 @@ def parse_selection(text: str, schema: pa.Schema) -> pc.Expression:
     tree = _tree(text)
     try:
         expression = _Translator(text, schema).truth(tree)
-        ds.dataset(schema.empty_table()).to_table(filter=expression)  # only here does Arrow say what it cannot compare
+        ds.dataset(schema.empty_table()).to_table(filter=expression)  # only now does Arrow report what it cannot compare
     except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise InputError(f"selection {text!r}: the types do not fit ({error}). Texts are quoted, numbers are not.") from error
+        raise InputError(f"selection {text!r}: the types do not match ({error}). Quote strings, but not numbers.") from error
     return expression
 
 
@@ -86,7 +86,7 @@ def column_named(name: str, schema: pa.Schema) -> str:
     Raises
     ------
     InputError
-        If there is none; the message suggests a near one.
+        If there is no such column; the message suggests one with a similar name.
     """
     column = _ALIASES.get(name, name) if name not in schema.names else name
     if column in schema.names:
@@ -100,17 +100,17 @@ def _tree(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"selection {text!r}: it is no expression ({error}). Write e.g. 0.5 <= redshift < 1.5.") from error
+        raise InputError(f"selection {text!r}: not an expression ({error}). Write e.g. 0.5 <= redshift < 1.5.") from error
 
 
 class _Translator:
-    """Translates one text; every method takes a node of its syntax tree."""
+    """Translator of one text; every method takes a node of its syntax tree."""
 
     def __init__(self, text: str, schema: pa.Schema) -> None:
         self.text, self.schema = text, schema
 
     def truth(self, node: ast.expr) -> Any:
-        """A node that is true or false."""
+        """Translate a node that is true or false."""
         match node:
             case ast.BoolOp(op=op, values=values):
                 return reduce(operator.and_ if isinstance(op, ast.And) else operator.or_, map(self.truth, values))
@@ -122,23 +122,23 @@ class _Translator:
         raise self.refusal(node, "a comparison is expected here")
 
     def comparison(self, op: ast.cmpop, left: ast.expr, right: ast.expr) -> Any:
-        """Two nodes compared."""
+        """Translate a comparison of two nodes."""
         if isinstance(op, ast.In | ast.NotIn):  # codespell:ignore notin
             values = self.value(left)
             found = values.isin(self.items(right))
             return values.is_valid() & (found if isinstance(op, ast.In) else ~found)
         if type(op) not in _COMPARISONS:
-            raise self.refusal(right, "use == or !=; a null never fulfils a comparison")
+            raise self.refusal(right, "use == or !=; comparisons with null are never true")
         return _COMPARISONS[type(op)](self.value(left), self.value(right))
 
     def items(self, node: ast.expr) -> list[Any]:
-        """The constants of a list."""
+        """Translate a list of constants."""
         if not isinstance(node, ast.List | ast.Tuple | ast.Set) or not node.elts:
             raise self.refusal(node, "a list of values in brackets is expected after in")
         return [self.constant(item) for item in node.elts]
 
     def value(self, node: ast.expr) -> Any:
-        """A node that is a number or a text, row by row."""
+        """Translate a node that has a number or a string in each row."""
         match node:
             case ast.Name(id=name) if name not in Flag.__members__:
                 return pc.field(column_named(name, self.schema))
@@ -149,7 +149,7 @@ class _Translator:
         return pc.scalar(self.constant(node))
 
     def constant(self, node: ast.expr) -> Any:
-        """A number, text, truth value or flag."""
+        """Translate a number, string, truth value or flag."""
         match node:
             case ast.Constant(value=bool() | int() | float() | str() as value):
                 return value
@@ -157,24 +157,24 @@ class _Translator:
                 return -value
             case ast.Name(id=name) if name in Flag.__members__:
                 return Flag[name].value
-        raise self.refusal(node, "only columns, numbers, quoted texts and flags can be compared")
+        raise self.refusal(node, "only columns, numbers, quoted strings and flags can be compared")
 
     def integers(self, node: ast.expr) -> Any:
-        """A column of whole numbers."""
+        """Translate an integer column."""
         if isinstance(node, ast.Name) and node.id in self.schema.names and pa.types.is_integer(self.schema.field(node.id).type):
             return pc.field(node.id).cast(pa.int64())
-        raise self.refusal(node, "& takes bits of a whole-number column such as flags; join comparisons with and")
+        raise self.refusal(node, "& takes bits of an integer column such as flags; join comparisons with and")
 
     def bits(self, node: ast.expr) -> int:
-        """Bits to look at: a whole number, a flag, or several joined with ``|``, in brackets."""
+        """Translate bits: an integer, a flag, or several joined with ``|`` in parentheses."""
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             return self.bits(node.left) | self.bits(node.right)
         value = self.constant(node)
         if type(value) is not int:
-            raise self.refusal(node, "bits are whole numbers or names of flags")
+            raise self.refusal(node, "bits are integers or names of flags")
         return value
 
     def refusal(self, node: ast.expr, why: str) -> InputError:
-        """What to raise at a node that means nothing here."""
+        """Make the error for a node that is not allowed."""
         part = ast.get_source_segment(self.text.strip(), node) or self.text
         return InputError(f"selection {self.text!r}: {why}, not {part!r}.")

@@ -1,4 +1,4 @@
-"""Where on the sky a catalog's rows lie: the number of rows in each HEALPix cell, as HATS readers look for it.
+"""The sky map of a catalog: the number of rows in each HEALPix cell, in the format of HATS.
 
 ``skymap.fits`` lists the cells that hold rows, in the nested scheme with explicit cell numbers, so that a survey of a few
 fields has a small map.
@@ -16,12 +16,12 @@ from surveyflow.catalog.healpix import cells_at
 from surveyflow.values.arrays import Int64Array
 
 SKYMAP_ORDER = 10
-"""Cells of 3.4 arcmin."""
+"""The order of cells of 3.4 arcmin."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkyMap:
-    """Rows by cell.
+    """The number of rows in each cell.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class SkyMap:
 
     @classmethod
     def of(cls, cells_29: Int64Array) -> SkyMap:
-        """Count rows.
+        """Count the rows in each cell.
 
         Parameters
         ----------
@@ -47,7 +47,7 @@ class SkyMap:
         return cls(pixels, counts.astype(np.int64))
 
     def to_fits(self) -> bytes:
-        """The map as a FITS file: a table of PIXEL and VALUE."""
+        """Write the map as a FITS file: a table of PIXEL and VALUE."""
         columns = [fits.Column("PIXEL", "K", array=self.pixels), fits.Column("VALUE", "K", array=self.counts)]
         table = fits.BinTableHDU.from_columns(columns)
         table.header.update(

@@ -1,7 +1,7 @@
-"""How files come to be whole, durable and never overwritten.
+"""Files that are written completely and durably, and never overwritten by accident.
 
-A file gets a temporary name in its own folder, is flushed to disk, and is then linked to its final name: whoever looks sees
-no file or the whole file, also after a crash, also on NFS.
+A file is written under a temporary name in its own folder, flushed to disk, and then linked to its final name. A reader sees
+either no file or the complete file, even after a crash and even on NFS.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ TEMPORARY_SUFFIX = ".tmp"
 
 _LINKS_REFUSED = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _REMEDIES = {
-    errno.ENOSPC: "Free some space and run again: what is finished is kept.",
-    errno.EDQUOT: "Your quota is used up: free some space and run again: what is finished is kept.",
+    errno.ENOSPC: "Free some space and run again: finished work is kept.",
+    errno.EDQUOT: "Your quota is used up. Free some space and run again: finished work is kept.",
     errno.EROFS: "The file system is read-only: choose another output folder.",
     errno.EACCES: "You may not write there: choose another output folder, or have its permissions changed.",
     errno.EPERM: "You may not write there: choose another output folder, or have its permissions changed.",
-    errno.ENOTDIR: "A file stands where a folder should: choose another output folder.",
+    errno.ENOTDIR: "A file is in the place of a folder: choose another output folder.",
 }
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into words.
+    """Replace an error of the operating system by one that says what to do.
 
     Raises
     ------
     OutputError
-        In place of any OSError of the body that is not surveyflow's own.
+        In place of any OSError of the body, unless it is one of surveyflow's errors.
     """
     try:
         yield
@@ -53,14 +53,14 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def write_new(path: Path, content: bytes) -> bool:
-    """Give a file its content in one durable step, unless it exists: the first writer wins.
+    """Write a file in one durable step, unless it exists: the first writer wins.
 
     Parameters
     ----------
     path
         The file; missing folders are made.
     content
-        All of it.
+        Its complete content.
 
     Returns
     -------
@@ -76,31 +76,31 @@ def write_new(path: Path, content: bytes) -> bool:
 
 
 def write_over(path: Path, content: bytes) -> None:
-    """Give a file its content in one durable step, whatever it held before.
+    """Write a file in one durable step, replacing what it held before.
 
     Raises
     ------
     OutputError
-        If the file cannot be written; then it is as before.
+        If the file cannot be written; then it is unchanged.
     """
     with explained(path), _temporary(path, content) as temporary:
         temporary.replace(path)
 
 
 def link_or_copy(source: Path, path: Path) -> None:
-    """Give a finished file a second name, so that its content lies on disk once; copy it where the file system has no links.
+    """Give a finished file a second name, so that its content is on disk only once; copy it if the file system has no links.
 
     Parameters
     ----------
     source
         A file that is never written again.
     path
-        The new name; its folder exists, and it is not taken.
+        The new name, which must be free; its folder must exist.
 
     Raises
     ------
     OutputError
-        If the file system refuses both.
+        If the file can be neither linked nor copied.
     """
     with explained(path):
         try:
@@ -138,12 +138,12 @@ def make_folder(folder: Path) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """A name beside a file's own that no other writer uses; hidden, and never mistaken for a Parquet file."""
+    """Make a hidden name in a file's folder that no other writer uses and that is never mistaken for a Parquet file."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
 def writer_has_ended(temporary: Path) -> bool:
-    """Whether a temporary file belongs to a process of this machine that is no more; False for another machine's.
+    """Whether a temporary file belongs to a process of this machine that has ended; False for files of other machines.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def _temporary(path: Path, content: bytes) -> Iterator[Path]:
-    """A durable file of another name in the same folder; gone afterwards, and the folder's names are durable then."""
+    """Make a durable file under another name in the same folder; remove it afterwards and make the folder's names durable."""
     make_folder(path.parent)
     temporary = temporary_path(path)
     try:
@@ -189,7 +189,7 @@ def _link(temporary: Path, path: Path) -> bool:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return temporary.stat().st_nlink == 2  # NFS may repeat a request that has succeeded
+        return temporary.stat().st_nlink == 2  # NFS may repeat a request that had succeeded
     except OSError as error:
         if error.errno not in _LINKS_REFUSED:
             raise
@@ -198,7 +198,7 @@ def _link(temporary: Path, path: Path) -> bool:
 
 
 def _rename_new(temporary: Path, path: Path) -> bool:
-    """For file systems without links. Two writers at the same instant may both succeed, each with a whole file."""
+    """Rename a file, where links are refused. Two simultaneous writers may both succeed, each with a complete file."""
     if path.exists():
         return False
     temporary.rename(path)

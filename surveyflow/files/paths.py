@@ -1,4 +1,4 @@
-"""Which file a path of a workflow names, which extension in it, and what may be meant where there is none."""
+"""The file and extension that a path in a workflow names, and what to say when there is no such file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMED_EXTENSION = re.compile(r"(?P<file>.+)\[(?P<extension>[^\[\]]+)\]", re.DOT
 
 
 def split_extension(path: str | Path) -> tuple[Path, str | None]:
-    """Part ``mosaic.fits[SCI]`` into the file and the extension's name or number; None where it names none.
+    """Split ``mosaic.fits[SCI]`` into the file and the extension's name or number; None if no extension is named.
 
     Examples
     --------
@@ -25,20 +25,20 @@ def split_extension(path: str | Path) -> tuple[Path, str | None]:
 
 
 def problem_of_file(path: Path) -> tuple[str, str] | None:
-    """What keeps a file from being read, with the remedy; None where nothing does."""
+    """Why a file cannot be read, with the remedy; None if it can be read."""
     if not os.path.lexists(path):
         return absent(path)
     if path.is_dir():
         return f"{path} is a folder, not a file.", "Name a file in it."
     if not path.is_file():
-        return f"{path} is no ordinary file, or a link to nothing.", "Name an ordinary file."
+        return f"{path} is not an ordinary file, or is a broken link.", "Name an ordinary file."
     if not os.access(path, os.R_OK):
-        return f"{path} may not be read.", "Ask its owner for permission to read it (chmod +r)."
+        return f"{path} cannot be read: you have no permission.", "Ask its owner for permission to read it (chmod +r)."
     return None
 
 
 def absent(path: Path) -> tuple[str, str]:
-    """What to say of a path that does not exist: the nearest folder that does, and what in it has a similar name."""
+    """Describe a path that does not exist: the nearest folder that does, and the names in it that are similar."""
     folder = nearest_folder(path)
     looked_for = path.relative_to(folder).parts[0]
     try:
@@ -51,5 +51,5 @@ def absent(path: Path) -> tuple[str, str]:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The nearest thing above an absolute path that exists, a folder unless some file stands in the way."""
+    """The nearest existing parent of an absolute path; a folder, unless a file is in the place of one."""
     return next(parent for parent in path.parents if os.path.lexists(parent))

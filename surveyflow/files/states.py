@@ -8,14 +8,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells, without reading a file, whether it is still the one that was read.
+    """The size, time and number of a file, which show whether it has changed.
 
     Parameters
     ----------
     path
         Absolute path.
     size
-        Bytes.
+        Size, bytes.
     mtime_ns
         Time of the last change, nanoseconds since 1970.
     inode
@@ -29,7 +29,7 @@ class FileState:
 
 
 def file_state(path: str | Path) -> FileState | None:
-    """The present state of a file; None where it cannot be looked at."""
+    """Return the present state of a file; None if the system does not report it."""
     try:
         status = Path(path).stat()
     except OSError:

@@ -1,11 +1,11 @@
-"""Where on a mosaic a position of the sky lies.
+"""The astrometry of mosaics: conversion between sky positions and pixels.
 
-Only the tangent-plane projection of rectified mosaics is understood. The cards that it needs are taken out of the header and all
-others left: CANDELS mosaics still carry the distortion (SIP, lookup tables) of the exposures that they were drizzled from, which
-astropy would apply once more, moving positions by up to an arcminute.
+Only the tangent-plane projection of rectified mosaics is supported. The header cards that it needs are used, and all others are
+ignored: CANDELS mosaics still carry the distortion (SIP, lookup tables) of the exposures that they were drizzled from. Astropy
+would apply it a second time and move positions by up to an arcminute.
 
-Positions count as being in the mosaic's own frame: FK5 and ICRS differ by some 20 mas, less than a pixel, and catalogs made from
-a mosaic repeat its frame whatever they call it.
+Positions are taken to be in the mosaic's own frame. FK5 and ICRS differ by some 20 mas, less than a pixel, and a catalog made
+from a mosaic is in the mosaic's frame, whatever the catalog calls it.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Astrometry:
     Parameters
     ----------
     cards
-        The header cards that positions depend on, and no others.
+        The header cards on which positions depend, and no others.
     shape
         Rows and columns of the mosaic.
     pixel_scale_arcsec
-        Side of a pixel.
+        Side of a pixel, arcsec.
     notices
-        What was left out of the header.
+        What was ignored in the header.
     """
 
     cards: tuple[tuple[str, str | float], ...]
@@ -61,7 +61,7 @@ class Astrometry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that positions depend on, hexadecimal."""
+        """SHA-256 of everything on which positions depend, hexadecimal."""
         return hashlib.sha256(repr((self.cards, self.shape)).encode()).hexdigest()
 
     def to_pixels(self, ra_deg: ArrayLike, dec_deg: ArrayLike) -> tuple[Float64Array, Float64Array]:
@@ -76,7 +76,7 @@ class Astrometry:
         return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
 
     def offset_pixels(self, other: Astrometry) -> float:
-        """Largest distance, over the corners, between where this mosaic and another put the same piece of sky, in pixels."""
+        """Largest distance, over the corners, between the positions of the same point of the sky in two mosaics, pixels."""
         height, width = self.shape
         x, y = np.array([0.0, width - 1, 0.0, width - 1]), np.array([0.0, 0.0, height - 1, height - 1])
         other_x, other_y = other.to_pixels(*self.to_sky(x, y))
@@ -85,7 +85,7 @@ class Astrometry:
 
 
 def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) -> Astrometry:
-    """Take the projection out of an image's header.
+    """Read the projection from an image's header.
 
     Parameters
     ----------
@@ -94,12 +94,12 @@ def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) 
     shape
         Rows and columns of the image.
     location
-        What to call the file in messages.
+        Name of the file in messages.
 
     Raises
     ------
     MosaicError
-        If there is no projection, one that is not understood, one that contradicts itself, or pixels that are not square.
+        If the projection is missing, not supported or contradictory, or the pixels are not square.
     """
     _check_projection(header, location)
     cards = _cards(header, location)
@@ -115,7 +115,7 @@ def _check_projection(header: fits.Header, location: str) -> None:
         raise MosaicError(f"{location}: declination is along x (CTYPE1 = {ctypes[0]!r}). Write the image with its axes swapped.")
     if ctypes != _EXPECTED_CTYPES:
         raise MosaicError(
-            f"{location}: CTYPE is {ctypes}, but only the rectified projection {_EXPECTED_CTYPES} is understood. "
+            f"{location}: CTYPE is {ctypes}, but only the rectified projection {_EXPECTED_CTYPES} is supported. "
             f"Drizzle or reproject the image to it."
         )
     for key in ("CUNIT1", "CUNIT2"):
@@ -135,7 +135,7 @@ def _check_frame(header: fits.Header, location: str) -> None:
     equinox = _number(header, "EQUINOX", location) if "EQUINOX" in header else 2000.0
     if frame not in {"", "ICRS", "FK5"} or (equinox != 2000.0 and frame != "ICRS"):
         raise MosaicError(
-            f"{location}: coordinates are {frame or 'of no named frame'}, equinox {equinox:g}; expected ICRS or FK5 of 2000. "
+            f"{location}: the frame is {frame or 'not named'}, equinox {equinox:g}; expected ICRS, or FK5 of equinox 2000. "
             f"Rewrite the WCS in ICRS."
         )
 
@@ -144,14 +144,14 @@ def _cards(header: fits.Header, location: str) -> tuple[tuple[str, str | float],
     """The cards of the plain projection, in a fixed order."""
     missing = [key for key in _POINT_KEYS if key not in header]
     if missing:
-        raise MosaicError(f"{location}: the WCS lacks {', '.join(missing)}. Name a mosaic with a whole WCS.")
+        raise MosaicError(f"{location}: the WCS lacks {', '.join(missing)}. Name a mosaic with a complete WCS.")
     keys = (*_POINT_KEYS, *_matrix_keys(header, location), *(key for key in _POLE_KEYS if key in header))
     ctypes = zip(("CTYPE1", "CTYPE2"), _EXPECTED_CTYPES, strict=True)
     return (*ctypes, *((key, _number(header, key, location)) for key in keys))
 
 
 def _matrix_keys(header: fits.Header, location: str) -> tuple[str, ...]:
-    """Which cards hold the matrix from pixels to degrees: CD, or PC and CDELT, or the old CDELT and CROTA2."""
+    """Names of the cards with the matrix from pixels to degrees: CD, or PC and CDELT, or the old CDELT and CROTA2."""
     has_cd, has_pc = any(key in header for key in _CD_KEYS), any(key in header for key in _PC_KEYS)
     if has_cd and has_pc:
         _check_same_matrix(header, location)
@@ -163,7 +163,7 @@ def _matrix_keys(header: fits.Header, location: str) -> tuple[str, ...]:
 
 
 def _check_same_matrix(header: fits.Header, location: str) -> None:
-    """Refuse CD and PC cards, of which the standard allows only one kind, where they differ."""
+    """Refuse CD and PC cards that differ; the standard allows only one of the two kinds."""
     cd = _matrix(header, _CD_KEYS, (0.0, 0.0, 0.0, 0.0), location)
     pc = _matrix(header, _PC_KEYS, (1.0, 0.0, 0.0, 1.0), location)
     steps = np.array([_number(header, key, location) if key in header else 1.0 for key in _CDELT_KEYS])
@@ -194,7 +194,7 @@ def _wcs(cards: tuple[tuple[str, str | float], ...], location: str) -> WCS:
 
 
 def _pixel_scale_arcsec(wcs: WCS, location: str) -> float:
-    """Side of a pixel: the root of its area, once it is known to be square."""
+    """Side of a pixel: the square root of its area, after a check that it is square."""
     longest, shortest = 3600 * np.linalg.svd(wcs.pixel_scale_matrix, compute_uv=False)
     if longest > (1 + _SQUARE) * shortest:
         raise MosaicError(

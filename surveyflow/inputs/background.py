@@ -1,7 +1,7 @@
-"""What really lies on the sky? Patches of a user's mosaic, to put simulated galaxies on.
+"""Patches of real sky, from a user's mosaic, on which simulated galaxies are put.
 
-A patch is taken at a random place, wherever all of its pixels hold data; its orientation is one of eight, at random, too. Nothing
-is asked of what lies there: a bright galaxy in a patch's middle is a chance of the sky, and part of the contamination's truth.
+A patch is taken at a random position where all of its pixels hold data, in one of eight random orientations. Patches are not
+selected by their content: a bright galaxy in the middle of a patch is a chance alignment, and part of the contamination's truth.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _UNIT = "electron/s"
 
 
 def open_background(table: BackgroundTable, band: Band) -> Mosaic:
-    """Open the mosaic that patches are taken of.
+    """Open the mosaic from which patches are taken.
 
     Raises
     ------
     MosaicError
-        If it cannot be used, or has other pixels than the band, or another unit than electrons a second.
+        If it cannot be used, its pixel scale is not that of the band, or its unit is not electrons per second.
     """
     mosaic = open_mosaic(table.science, table.weight, table.unit)
     if problem := _problem(mosaic, band):
@@ -46,29 +46,29 @@ def _problem(mosaic: Mosaic, band: Band) -> str | None:
             f"{band.pixel_scale_arcsec:.4f}. Use the {1000 * band.pixel_scale_arcsec:.0f} mas mosaic."
         )
     if mosaic.unit != _UNIT:
-        remedy = "Convert it, or state `unit` where BUNIT is missing."
+        remedy = "Convert it, or state `unit` if BUNIT is missing."
         return f"{mosaic.science} has the unit {mosaic.unit}, expected {_UNIT}. {remedy}"
     return None
 
 
 def draw_patch(mosaic: Mosaic, rng: np.random.Generator, size: int, exposure_s: float) -> Patch:
-    """Take a patch from a random place.
+    """Take a patch from a random position.
 
     Parameters
     ----------
     mosaic
-        Where from.
+        The mosaic.
     rng
-        Source of place and orientation.
+        Source of the random position and orientation.
     size
-        Side, pixels.
+        Side of the patch, pixels.
     exposure_s
-        Of the mosaic, for the galaxy's photon noise; the sky's rms is measured.
+        Exposure time of the mosaic, seconds, for the galaxy's photon noise; the sky's rms is measured.
 
     Raises
     ------
     MosaicError
-        If no patch without holes was found, in 2000 tries.
+        If no patch without holes was found in 2000 tries.
     """
     rows, columns = mosaic.shape
     if min(rows, columns) < size:
@@ -79,12 +79,12 @@ def draw_patch(mosaic: Mosaic, rng: np.random.Generator, size: int, exposure_s: 
             rms = float(sky_rms(patch[None], np.ones((1, size, size), bool))[0])
             return Patch(oriented(rng, patch), Depth(rms, exposure_s))
     raise MosaicError(
-        f"{mosaic.science}: {_TRIES} random places held no patch of {size} pixels without holes. Use a mosaic with more coverage."
+        f"{mosaic.science}: no patch of {size} pixels without holes was found in {_TRIES} tries. Use a mosaic with more coverage."
     )
 
 
 def describe_background(mosaic: Mosaic) -> dict[str, Any]:
-    """What tells a mosaic from another, without the folder that it lies in: files' names and sizes, and the release's cards."""
+    """Describe a mosaic independently of its folder: names and sizes of its files, and the cards of its release."""
     return {"files": [[file.path.name, file.size] for file in mosaic.files], "cards": mosaic.release_cards}
 
 

@@ -1,12 +1,12 @@
-"""Which release is the newest of which every file is there, complete and at rest.
+"""The search for the newest release whose files are all present, complete and no longer changing.
 
-Releases are told from the files that match the workflow's paths, with any name in the place of ``{release}``. The newest comes
-first: runs of digits count as numbers, so that v1.10 is newer than v1.9 and v1-2 equals v1.2 but for its spelling; case does not
-count; of two names of which one is the other with something added, the longer is newer (v1.0.1 after v1.0), unless what is added
-begins with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0).
+Releases are found by the files that match the workflow's paths, with any name in the place of ``{release}``. The newest comes
+first. Runs of digits count as numbers, so that v1.10 is newer than v1.9, and v1-2 equals v1.2 except in spelling; case does not
+matter. If one name is the other with something appended, the longer is newer (v1.0.1 after v1.0), unless the appended part begins
+with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0).
 
-A release is complete if every source list, mosaic and weight map of the workflow names one file, and none of these files has
-changed lately or changes while it is watched, or contradicts its own checksums.
+A release is complete if each source list, mosaic and weight map of the workflow names one file, and no file changed recently,
+changes while it is watched, or contradicts its own checksums.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BEFORE_THE_RELEASE = {"alpha", "beta", "dev", "pre", "rc"}
 
 @dataclass(frozen=True, slots=True)
 class SkippedRelease:
-    """A release that is newer than the one that was chosen.
+    """A release that is newer than the chosen one.
 
     Parameters
     ----------
@@ -66,22 +66,22 @@ class ReleaseChoice:
     skipped: tuple[SkippedRelease, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``--json`` shows."""
+        """The object that ``--json`` prints."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How time passes and files are read while they are judged: the system's ways, unless given.
+    """The clock and the reader of files that a search uses: the system's, unless given.
 
     Parameters
     ----------
     now
-        Seconds since 1970.
+        Returns the time, seconds since 1970.
     sleep
-        Lets so many seconds pass.
+        Waits for the given number of seconds.
     damage
-        Says in words what is wrong with a file's content; None where nothing is.
+        Describes what is wrong with a file's content; None if nothing is.
     """
 
     now: Callable[[], float] = time.time
@@ -90,19 +90,19 @@ class Watch:
 
 
 def find_newest_release(workflow: Path, watch: Watch | None = None) -> ReleaseChoice:
-    """Find the newest release of which every file is complete.
+    """Find the newest release whose files are all complete.
 
     Parameters
     ----------
     workflow
-        A workflow file; at least one path of its source lists and mosaics holds ``{release}``.
+        A workflow file; at least one path of its source lists and mosaics contains ``{release}``.
     watch
-        How time passes and files are read.
+        The clock and the reader of files.
 
     Raises
     ------
     WorkflowError
-        If no path holds ``{release}``, no file matches, or no release is complete; the last with every reason.
+        If no path contains ``{release}``, no file matches, or no release is complete; in the last case with every reason.
     """
     file = workflow.absolute()
     if is_manifest(file):
@@ -123,7 +123,7 @@ def find_newest_release(workflow: Path, watch: Watch | None = None) -> ReleaseCh
 
 
 def age_order(release: str) -> tuple[Any, ...]:
-    """Sorts names of releases from the oldest to the newest.
+    """Sort key that orders names of releases from the oldest to the newest.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def age_order(release: str) -> tuple[Any, ...]:
 
 
 def _part_order(part: str) -> tuple[int, int, str]:
-    """A part's place: before a name's end (1) where it announces a release, else after it; numbers after words."""
+    """Sort key of a part: before a name's end (1) if it announces a release, else after it; numbers after words."""
     if part.isdigit():
         return 3, int(part), ""
     return (0 if part in _BEFORE_THE_RELEASE else 2), 0, part
@@ -146,7 +146,7 @@ def _refusal(file: Path, what: str, remedy: str) -> WorkflowError:
 
 
 def _none_complete(file: Path, skipped: Sequence[SkippedRelease]) -> WorkflowError:
-    remedy = "Wait until the files are there, or name a release to run it as it is: --release NAME."
+    remedy = "Wait until the files are complete, or name a release to run it as it is: --release NAME."
     head = Problem(file.name, "no release is complete.", remedy)
     return WorkflowError([head, *(Problem(file.name, f"{release}.", "") for release in skipped)])
 
@@ -155,17 +155,17 @@ def _settings(document: Mapping[str, Any]) -> Discovery:
     try:
         return Discovery.model_validate(document.get("discovery", {}))
     except ValidationError:
-        return Discovery()  # what is wrong with the table is told, with all else, when the workflow is loaded
+        return Discovery()  # problems of the table are reported, with all others, when the workflow is loaded
 
 
 def _releases(document: Mapping[str, Any], file: Path) -> list[str]:
-    """Names of the releases that there are any files of, the newest first."""
+    """Names of the releases that have any files, the newest first."""
     texts = [text for _, text in input_paths(document) if RELEASE in text]
     if not texts:
         raise _refusal(
             file,
-            f"no path of a source list or mosaic holds {RELEASE}, so there is nothing to choose the newest of.",
-            f'Write such as "mosaics/egs_{RELEASE}_sci.fits", or run without --release latest.',
+            f"no path of a source list or mosaic contains {RELEASE}, so there are no releases to choose from.",
+            f'Write paths such as "mosaics/egs_{RELEASE}_sci.fits", or run without --release latest.',
         )
     names = {name for text in texts for name in releases_named(file.parent, text)}
     usable = sorted((name for name in names if problem_of_release(name) is None), key=age_order, reverse=True)
@@ -177,7 +177,7 @@ def _releases(document: Mapping[str, Any], file: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _FilesOfRelease:
-    """The files of one release by what they are (``EGS F814W weight``), and why others were not found."""
+    """The files of one release by their role (``EGS F814W weight``), and why others were not found."""
 
     paths: Mapping[str, Path]
     missing: Sequence[str]
@@ -198,7 +198,7 @@ class _FilesOfRelease:
         return cls(paths, missing)
 
     def reasons(self, looks: Mapping[Path, _Look | None], settings: Discovery, watch: Watch) -> Iterator[str]:
-        """Why this release cannot be used; content is read only where nothing else is wrong."""
+        """The reasons why this release cannot be used; content is read only if nothing else is wrong."""
         unrest = [
             f"{role}: {path.name} {why}"
             for role, path in self.paths.items()
@@ -208,7 +208,7 @@ class _FilesOfRelease:
         if settings.checksums and not self.missing and not unrest:
             for role, path in self.paths.items():
                 if damage := watch.damage(path):
-                    yield f"{role}: {path.name} is damaged or was not written whole: {damage}"
+                    yield f"{role}: {path.name} is damaged or incomplete: {damage}"
 
 
 def _role(location: Location) -> str:
@@ -218,7 +218,7 @@ def _role(location: Location) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A file at one moment."""
+    """The state of a file at one moment."""
 
     size: int
     mtime_ns: int
@@ -234,14 +234,14 @@ def _look(path: Path) -> _Look | None:
 
 
 def _unrest(path: Path, before: _Look | None, settings: Discovery, watch: Watch) -> str | None:
-    """Why a file seems to be still on its way; None if it is at rest."""
+    """Why a file seems to be still changing; None if it is not."""
     now = _look(path)
     if before is None or now is None:
-        return "vanished while it was looked at"
+        return "vanished while it was watched"
     if now.size != before.size:
-        return f"is still growing or shrinking: {before.size:,} bytes, then {now.size:,}"
+        return f"is changing in size: {before.size:,} bytes, then {now.size:,}"
     if now != before:
-        return "was written or replaced while it was looked at"
+        return "was written or replaced while it was watched"
     age_s = watch.now() - now.mtime_ns / 1e9
     if abs(age_s) < settings.quiet_s:
         return f"was written {max(age_s, 0):.0f} s ago, and counts as complete after {settings.quiet_s:g} s"

@@ -1,7 +1,7 @@
-"""Whether a FITS file is as long as its headers say, and has the sums that they tell: DATASUM and CHECKSUM, where it has any.
+"""The check of a FITS file's length, and of its DATASUM and CHECKSUM if it has them.
 
-The sum is the ones' complement sum of big-endian 32-bit words (FITS Standard 4.0, Appendix J): of an HDU's data it is DATASUM,
-and that of a whole HDU with a true CHECKSUM is all ones.
+The checksum is the ones' complement sum of big-endian 32-bit words (FITS Standard 4.0, Appendix J). That of an HDU's data is
+DATASUM; that of a complete HDU with a correct CHECKSUM is all ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GZIP_MAGIC, _FITS_MAGIC, _EXTENSION_MAGIC = b"\x1f\x8b", b"SIMPLE", b"XTENSION"
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What one HDU's header says of its sums, and where the HDU lies in the unpacked file; its data are padded up to the end."""
+    """The checksums that one HDU's header states, and the HDU's position in the unpacked file; its data are padded to the end."""
 
     name: str
     datasum: str | None
@@ -38,17 +38,17 @@ class _Claim:
 
 
 def damage_of_fits(path: Path) -> str | None:
-    """Say what is wrong with a file's length or sums.
+    """Describe what is wrong with a file's length or checksums.
 
     Parameters
     ----------
     path
-        Any file; what has a DATASUM or CHECKSUM is read, 4 MB at a time, and all of a FITS file within gzip. Of the rest of a
-        plain file, only the length is compared.
+        Any file. HDUs with a DATASUM or CHECKSUM are read, 4 MB at a time; a gzipped FITS file is read completely. Of other
+        HDUs of a plain file, only the length is compared.
 
     Returns
     -------
-    In words, what does not agree, or why the file cannot be read; None if nothing is wrong or there is nothing to compare.
+    What does not agree, in words, or why the file cannot be read; None if nothing is wrong or there is nothing to compare.
     """
     try:
         with _unpacked(path) as stream:
@@ -65,7 +65,7 @@ def damage_of_fits(path: Path) -> str | None:
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[BinaryIO | None]:
-    """The file's FITS content; None where it is not FITS."""
+    """Open the file's FITS content; None if it is not FITS."""
     with path.open("rb") as packed:
         magic = packed.read(len(_FITS_MAGIC))
         packed.seek(0)
@@ -80,7 +80,7 @@ def _unpacked(path: Path) -> Iterator[BinaryIO | None]:
 
 def _claims(stream: BinaryIO) -> list[_Claim]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is odd in the headers is told when the file is opened to be used
+        warnings.simplefilter("ignore")  # oddities of the headers are reported when the file is opened to be used
         hdus = fits.open(stream, memmap=False, disable_image_compression=True)  # not closed: that would close the stream
         return [_claim(number, hdu) for number, hdu in enumerate(hdus)]
 
@@ -93,12 +93,12 @@ def _claim(number: int, hdu: Any) -> _Claim:
 
 
 def _check_length(stream: BinaryIO, claims: Sequence[_Claim]) -> None:
-    """See that a plain file is as long as its headers say, padding apart; of one within gzip, the end is read.
+    """Check that a plain file is as long as its headers say, without padding; a gzipped file is read to its end later.
 
     Raises
     ------
     EOFError
-        If it is shorter, or ends within a header. A file that was cut just before an HDU is as good as any.
+        If it is shorter, or ends within a header. A file that was cut exactly before an HDU cannot be recognised.
     """
     if isinstance(stream, gzip.GzipFile):
         return
@@ -116,7 +116,7 @@ def _wrong(stream: BinaryIO, claim: _Claim) -> str | None:
         return None
     data = _sum_of(stream, claim.data_byte, claim.end_byte)
     if claim.datasum is not None and claim.datasum != str(data):
-        return f"its data in {claim.name} have the sum {data}, but DATASUM says {claim.datasum}"
+        return f"the data of {claim.name} have the checksum {data}, but DATASUM says {claim.datasum}"
     header = _sum_of(stream, claim.header_byte, claim.data_byte)
     if claim.checksum is not None and _folded(data + header) != _ALL_ONES:
         return f"{claim.name} does not agree with its CHECKSUM"
@@ -129,7 +129,7 @@ def _sum_of(stream: BinaryIO, start_byte: int, end_byte: int) -> int:
     Raises
     ------
     EOFError
-        If the file ends before.
+        If the file ends before that part does.
     """
     stream.seek(start_byte)
     total = 0
@@ -143,14 +143,14 @@ def _sum_of(stream: BinaryIO, start_byte: int, end_byte: int) -> int:
 
 
 def _read_to_the_end(stream: BinaryIO) -> None:
-    """Let gzip compare what is left with its own sum, which stands at the end; a plain file has none."""
+    """Read the rest, so that gzip compares the content with the checksum at its end; a plain file has none."""
     if isinstance(stream, gzip.GzipFile):
         while stream.read(_CHUNK_BYTES):
             pass
 
 
 def _folded(total: int) -> int:
-    """Bring the carries round until 32 bits are left."""
+    """Add the carries back until 32 bits are left."""
     while total > _ALL_ONES:
         total = (total & _ALL_ONES) + (total >> 32)
     return total

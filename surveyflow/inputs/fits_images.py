@@ -1,7 +1,7 @@
-"""Which pixels of a FITS file are the image, and how a rectangle of them is read.
+"""The images of FITS files, read by rectangles.
 
-Only headers are read when an image is opened (but a ``.gz`` is unpacked whole), and then no more of the pixels than a rectangle
-holds, however large the file.
+Opening an image reads only headers, except that a ``.gz`` is unpacked completely. Reading a rectangle reads only its pixels,
+however large the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from surveyflow.values.images import Box
 logger = logging.getLogger(__name__)
 
 MAX_UNPACKED_BYTES = 4 * 2**30
-"""The largest ``.gz`` that is unpacked in memory: every worker process holds its own copy."""
+"""Size of the largest ``.gz`` that is unpacked in memory; every worker process holds its own copy."""
 
 _GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
 _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
@@ -42,7 +42,7 @@ _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
 class FitsImage:
     """One 2-D image of a FITS file, open for reading rectangles from one thread at a time.
 
-    Made by `open_image`; a context manager.
+    It is made by `open_image`, and is a context manager.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class FitsImage:
         self._resources = resources
 
     def read(self, box: Box) -> Float32Array:
-        """Read a box that lies inside the image: (height, width) float32, native, with BLANK as NaN.
+        """Read a box that lies inside the image: (height, width) float32, native byte order, with BLANK as NaN.
 
         Raises
         ------
@@ -112,14 +112,14 @@ def open_image(location: str | Path, preferred: str) -> FitsImage:
     Parameters
     ----------
     location
-        File (``.fits``, ``.fits.gz``, ``.fits.fz``), with the extension's name or number in brackets where it is not obvious.
+        File (``.fits``, ``.fits.gz``, ``.fits.fz``), with the extension's name or number in brackets if it is not obvious.
     preferred
-        EXTNAME of the image to take where there are several and the location names none: ``SCI``.
+        EXTNAME of the image to take if there are several and the location names none: ``SCI``.
 
     Raises
     ------
     MosaicError
-        If the file cannot be read, is not FITS, is cut short, or holds no 2-D image or no obvious one.
+        If the file cannot be read, is not FITS, is cut short, has no 2-D image, or has several and none is preferred.
     """
     path, extension = split_extension(location)
     resources = ExitStack()
@@ -131,7 +131,7 @@ def open_image(location: str | Path, preferred: str) -> FitsImage:
 
 
 def card_value(header: fits.Header, key: str) -> str | float | bool | None:
-    """Value of a header card; None where there is no such card, or one without a value or that breaks the rules of FITS."""
+    """Value of a header card; None if the card is missing, has no value, or breaks the rules of FITS."""
     try:
         value = header.get(key)
     except fits.VerifyError:
@@ -170,7 +170,7 @@ def _open_file(location: str, path: Path) -> BinaryIO:
 
 
 def _magic(location: str, stream: BinaryIO) -> bytes:
-    """Return the first bytes of a file that is FITS, perhaps within gzip."""
+    """Return the first bytes of a FITS file, which may be gzipped."""
     magic = stream.read(len(_FITS_MAGIC))
     stream.seek(0)
     if not magic:
@@ -198,11 +198,12 @@ def _notices(location: str, unpacked: bytes | None) -> tuple[str, ...]:
     if unpacked is None:
         return ()
     megabytes = len(unpacked) / 1e6
-    return (f"{location}: a .gz cannot be read by windows: each worker holds its {megabytes:,.1f} MB. gunzip it to avoid that.",)
+    what = f"a .gz cannot be read by windows, so each worker holds its {megabytes:,.1f} MB in memory"
+    return (f"{location}: {what}. Unpack it (gunzip) to avoid that.",)
 
 
 def _open_hdus(location: str, stream: BinaryIO) -> tuple[fits.HDUList, list[str]]:
-    """Read every header, and return what astropy complained of besides."""
+    """Read every header; return the HDUs and astropy's warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -224,17 +225,18 @@ def _chosen(location: str, hdus: fits.HDUList, extension: str | None, preferred:
     planes = [hdu for hdu in images if len(hdu.shape) == 2]
     if not planes:
         raise MosaicError(
-            f"{location}: no 2-D image in it, but {_listed(hdus)}.{_said(complaints)} "
-            f"Name a file with a 2-D image; one plane of a cube must be written as a file of its own."
+            f"{location}: it has no 2-D image, but {_listed(hdus)}.{_said(complaints)} "
+            f"Name a file with a 2-D image; a plane of a cube must be written to its own file."
         )
     favourites = [hdu for hdu in planes if hdu.name == preferred] if len(planes) > 1 else planes
     if len(favourites) != 1:
-        raise MosaicError(f"{location}: several 2-D images: {_listed(planes)}. Name one: {location}[{_label(planes[0], hdus)}].")
+        named = f"{location}[{_label(planes[0], hdus)}]"
+        raise MosaicError(f"{location}: it has several 2-D images: {_listed(planes)}. Name one: {named}.")
     return favourites[0]
 
 
 def _named(location: str, hdus: fits.HDUList, extension: str, complaints: Sequence[str]) -> Any:
-    """Return the HDU that the location names: ``SCI``, ``SCI,2`` or ``1``."""
+    """Return the HDU named by the location: ``SCI``, ``SCI,2`` or ``1``."""
     name, _, version = (part.strip() for part in extension.partition(","))
     key: Any = int(name) if name.isdecimal() else (name, int(version)) if version.isdecimal() else name
     try:
@@ -275,7 +277,7 @@ def _said(complaints: Sequence[str]) -> str:
 
 
 def _check_complete(location: str, hdu: Any, stream: BinaryIO, file_bytes: int) -> None:
-    """Compare where the header says that the data end with the size of the file; the last block's padding may be missing."""
+    """Check that the file is as large as its header needs; the last block's padding may be missing."""
     expected = hdu.fileinfo()["datLoc"] + _data_bytes(_header_in_file(hdu, stream))
     if file_bytes < expected:
         raise MosaicError(
@@ -284,12 +286,12 @@ def _check_complete(location: str, hdu: Any, stream: BinaryIO, file_bytes: int) 
 
 
 def _header_in_file(hdu: Any, stream: BinaryIO) -> fits.Header:
-    """Return an HDU's header as it is in the file: that of a compressed image describes the table that holds it."""
+    """Return an HDU's header as it is in the file; that of a compressed image describes the table that holds it."""
     if not isinstance(hdu, fits.CompImageHDU):
         return hdu.header
     stream.seek(hdu.fileinfo()["hdrLoc"])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said already when the file was opened
+        warnings.simplefilter("ignore")  # reported already when the file was opened
         return fits.Header.fromfile(stream)
 
 
@@ -325,7 +327,7 @@ class _TiledPlane:
 
 @dataclass(frozen=True, slots=True)
 class _Encoding:
-    """How the numbers of an uncompressed image are written: ``value = raw * scale + zero``, but ``blank`` is NaN."""
+    """The encoding of an uncompressed image's numbers: ``value = raw * scale + zero``; ``blank`` means NaN."""
 
     dtype: np.dtype[Any]
     scale: float
@@ -356,8 +358,8 @@ class _Encoding:
 class _PlainPlane:
     """An uncompressed image in a file.
 
-    Rows are read at their places in the file, not through a memory map: one would fetch 128 KiB around every row, which for a
-    window of a wide mosaic is twelve times what is needed, and would kill the process if the file were cut short.
+    Rows are read at their offsets in the file, not through a memory map. A memory map would fetch 128 KiB around every row, which
+    is twelve times as much as needed for a window of a wide mosaic, and would kill the process if the file were cut short.
     """
 
     stream: BinaryIO

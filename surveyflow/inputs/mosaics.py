@@ -1,4 +1,4 @@
-"""A survey's image and its weight map, read by rectangles."""
+"""Mosaics: a survey's image and its weight map, read by rectangles."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _RELEASE_KEYS = (
 class Mosaic:
     """An open mosaic; close it, or use it as a context manager. Read it from one thread at a time.
 
-    Made by `open_mosaic`.
+    It is made by `open_mosaic`.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Mosaic:
     astrometry
         The science image's projection.
     stated_unit
-        What somebody says the unit is, where the header does not.
+        The unit according to the user, if the header does not state it.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Mosaic:
 
     @property
     def science(self) -> str:
-        """The science image as it was named, with the extension if one was."""
+        """The science image as the user named it, with the extension if one was named."""
         return self._science.location
 
     @property
     def weight(self) -> str | None:
-        """The weight map as it was named."""
+        """The weight map as the user named it; None without one."""
         return None if self._weight is None else self._weight.location
 
     @property
@@ -76,24 +76,24 @@ class Mosaic:
 
     @property
     def pixel_scale_arcsec(self) -> float:
-        """Side of a pixel."""
+        """Side of a pixel, arcsec."""
         return self._astrometry.pixel_scale_arcsec
 
     @property
     def unit(self) -> str | None:
-        """BUNIT, with all spellings of electrons a second as ``electron/s``, or what was stated; None where neither says it."""
+        """BUNIT, with all spellings of electrons per second as ``electron/s``, or else the stated unit; None without either."""
         return _unit_in(self._science) or _normalised_unit(self._stated_unit or "")
 
     @property
     def filter(self) -> str | None:
-        """FILTER in capitals, or of FILTER1 and FILTER2 that which is not clear; None where the header has none."""
+        """FILTER in capitals, or that of FILTER1 and FILTER2 which is not clear; None if the header names no filter."""
         cards = release_cards(self._science)
         names = [str(cards[key]).strip().upper() for key in ("FILTER", "FILTER1", "FILTER2") if key in cards]
         return next((name for name in names if name and not name.startswith("CLEAR")), None)
 
     @property
     def images(self) -> dict[str, FitsImage]:
-        """The open images: ``science`` and, where there is one, ``weight``."""
+        """The open images: ``science`` and, if there is one, ``weight``."""
         return {"science": self._science} | ({} if self._weight is None else {"weight": self._weight})
 
     @property
@@ -103,17 +103,17 @@ class Mosaic:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was ignored in the headers, or costs memory."""
+        """Notices of what was ignored in the headers, and of what costs memory."""
         return _notices(self._science, self._weight, self._astrometry)
 
     @property
     def wcs_digest(self) -> str:
-        """SHA-256 of all that pixel positions depend on, hexadecimal."""
+        """SHA-256 of everything on which pixel positions depend, hexadecimal."""
         return self._astrometry.digest
 
     @property
     def files(self) -> tuple[FileState, ...]:
-        """The files, science first, as they were when they were opened; one entry where both images are in one file."""
+        """The files, science first, as they were when they were opened; one entry if both images are in one file."""
         states = [self._science.file] if self._weight is None else [self._science.file, self._weight.file]
         return tuple(dict.fromkeys(states))
 
@@ -148,9 +148,10 @@ class Mosaic:
         return Window(pixels, valid, weight, (clipped.y0, clipped.x0), self.shape)
 
     def digests(self, box: Box) -> dict[str, str]:
-        """SHA-256, hexadecimal, of the pixels of ``science`` and ``weight`` in a box; ``none`` for no weight map.
+        """SHA-256, hexadecimal, of the pixels of ``science`` and ``weight`` in a box; ``none`` without a weight map.
 
-        Of the part on the mosaic, row by row, as little-endian float32. Holds only some rows at a time in memory.
+        The digest covers the part of the box on the mosaic, row by row, as little-endian float32. Only some rows are in memory at
+        a time.
         """
         clipped = box.clipped(self.shape)
         return {
@@ -172,7 +173,7 @@ class Mosaic:
 
 
 def open_mosaic(science: str | Path, weight: str | Path | None = None, stated_unit: str | None = None) -> Mosaic:
-    """Open a mosaic without reading its pixels; only a ``.gz`` is unpacked, into memory.
+    """Open a mosaic without reading its pixels, except that a ``.gz`` is unpacked into memory.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def open_mosaic(science: str | Path, weight: str | Path | None = None, stated_un
     weight
         Inverse-variance map on the same pixels. Of several 2-D images, ``WHT`` is taken.
     stated_unit
-        The science image's unit, for images that have no BUNIT: ``electron/s``.
+        The science image's unit, for images without BUNIT: ``electron/s``.
 
     Raises
     ------
@@ -205,13 +206,13 @@ def open_mosaic(science: str | Path, weight: str | Path | None = None, stated_un
 
 
 def release_cards(image: FitsImage) -> dict[str, str | float]:
-    """Header cards that say which release an image is of, those present: DATE, FILENAME, TELESCOP, PHOTFLAM and others."""
+    """Those header cards that identify an image's release and are present: DATE, FILENAME, TELESCOP, PHOTFLAM and others."""
     cards = ((key, card_value(header, key)) for header in (image.primary_header, image.header) for key in _RELEASE_KEYS)
     return {key: value for key, value in cards if value is not None}
 
 
 def check_pixel_scale(mosaic: Mosaic, card: ModelCard) -> None:
-    """Refuse a mosaic whose pixels are not those of a model's training images.
+    """Refuse a mosaic whose pixel scale is not that of a model's training images.
 
     Raises
     ------

@@ -1,14 +1,14 @@
-"""The sources that a field's list holds: the columns that `SourceList` declares, checked.
+"""Source lists: the columns that `SourceList` declares, read and checked.
 
-What a list must be:
+Requirements on a list:
 
-- **ids** are whole numbers that fit into 64 bits, unique within the field. Text is refused, and so are floating-point ids that
-  are not whole or too large for their type to tell from their neighbours.
-- **positions** are ICRS degrees, none missing. If the file states a unit, it must be degrees; hours without a unit cannot be
-  noticed (the sources then fall off the mosaics).
-- **redshifts** that are NaN, masked, empty, or -90 and below (the sentinels -99, -999) are unknown. Down to -0.01 a negative
-  redshift is kept, since stars and near galaxies approach us; between that and -90 it has no meaning and is refused, because a
-  sentinel such as -1 is the list's own and must not be guessed.
+- **ids** are integers that fit into 64 bits, unique within the field. Text is refused, and so are floating-point ids that are not
+  integers, or are so large that their type cannot distinguish neighbouring integers.
+- **positions** are ICRS degrees, and no position is missing. If the file states a unit, it must be degrees; hours without a unit
+  cannot be recognised (the sources then lie off the mosaics).
+- **redshifts** that are NaN, masked, empty, or -90 and below (the sentinels -99, -999) are unknown. A negative redshift down to
+  -0.01 is kept, since stars and nearby galaxies approach us. Between that and -90 it is refused, because it has no physical
+  meaning, and the meaning of a list's own sentinel, such as -1, must not be guessed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
     Parameters
     ----------
     spec
-        The file and what it calls its columns.
+        The file, and the names of its columns.
     field
         Name of the field.
 
@@ -51,8 +51,8 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
     Raises
     ------
     SourceListError
-        With every problem of the file: it cannot be read, lacks a column or has no rows; ids that are not unique whole
-        numbers; positions that are missing or out of range; text where numbers belong.
+        If the file cannot be read, lacks a column or has no rows; if ids are not unique integers, positions are missing or out
+        of range, or a column of numbers holds text. The error lists every problem of the file.
     """
     names = spec.columns.named()
     columns = read_columns(spec.path, set(names.values()))
@@ -73,10 +73,10 @@ def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> Non
     for name, declared in SOURCE_COLUMNS.items():
         column = listed.get(name)
         if column is None:
-            _log.warning("no %s column field=%s file=%s: it is unknown for every source", declared.key, field, spec.path)
+            _log.warning("no %s column field=%s file=%s: it is unknown for all sources", declared.key, field, spec.path)
         elif declared.unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":
             _log.warning(
-                "positions of 32 bits field=%s file=%s column=%s: they are off by up to 0.05 arcsec",
+                "positions of 32 bits field=%s file=%s column=%s: they are wrong by up to 0.05 arcsec",
                 field,
                 spec.path,
                 column.name,
@@ -84,7 +84,7 @@ def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> Non
 
 
 def _values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:
-    """A column's values in its declared type, NaN where they are unknown."""
+    """A column's values in its declared type, with NaN for unknown values."""
     if column is None:
         return np.full(n_sources, np.nan)
     values = column.values.astype(declared.dtype)
@@ -111,16 +111,16 @@ def _problems_of_ids(column: Column) -> Iterator[str]:
     whole, exact = _whole_numbers(column.values)
     absent = column.missing | ~whole
     if absent.any():
-        yield _rows(column, absent, "is missing or not a whole number", "Give each source an id.")
+        yield _rows(column, absent, "is missing or not an integer", "Give each source an id.")
     elif not exact.all():
         remedy = f"Store them as 64-bit integers, not {column.values.dtype}, and below 2^63."
-        yield _rows(column, ~exact, "is too large to be told from its neighbours", remedy)
+        yield _rows(column, ~exact, "is too large to be exact", remedy)
     elif repeated := _repeated(column):
         yield repeated
 
 
 def _whole_numbers(ids: NDArray[Any]) -> tuple[BoolArray, BoolArray]:
-    """Whether each is a whole number, and whether its type and int64 tell it from the whole numbers beside it."""
+    """Whether each id is an integer, and whether its type and int64 distinguish it from neighbouring integers."""
     if ids.dtype.kind in "iu":
         return np.ones(len(ids), bool), ids <= np.iinfo(np.int64).max
     whole = np.isfinite(ids) & (np.floor(ids) == ids)
@@ -135,7 +135,7 @@ def _repeated(column: Column) -> str | None:
     shown = [f"{ids[i]:.0f} (rows {_listed(np.flatnonzero(inverse == i) + 1)})" for i in repeated[:_N_SHOWN]]
     count = f"{len(repeated)} id{'s occur' if len(repeated) > 1 else ' occurs'} more than once"
     more = ", ..." if len(repeated) > _N_SHOWN else ""
-    return f"column {column.name}: {count}: {', '.join(shown)}{more}. Keep one row a source; ids are unique within a field."
+    return f"column {column.name}: {count}: {', '.join(shown)}{more}. Keep one row a source: ids must be unique within a field."
 
 
 def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]:
@@ -146,11 +146,11 @@ def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]
     if declared.required:
         outside = column.missing | ~declared.allowed.holds(values)
         what = f"is missing or not in {declared.allowed} {_unit_words(declared)}".rstrip()
-        remedy = "Correct these values, or remove their rows; if most rows are listed, are names exchanged in `columns`?"
+        remedy = "Correct these values, or remove their rows. If most rows are listed, check the names in `columns`."
     else:
         outside = ~(column.missing | np.isnan(values) | _is_sentinel(values, declared) | declared.allowed.holds(values))
         what = f"is not a {declared.key}, expected {declared.allowed}{_sentinels(declared)}"
-        remedy = f"Write {'NaN' if declared.unknown_up_to is None else '-99 or NaN'} where the {declared.key} is unknown."
+        remedy = f"Write {'NaN' if declared.unknown_up_to is None else '-99 or NaN'} if the {declared.key} is unknown."
     if outside.any():
         yield _rows(column, outside, what, remedy)
 
@@ -164,14 +164,14 @@ def _unit_words(declared: SourceColumn) -> str:
 
 
 def _sentinels(declared: SourceColumn) -> str:
-    return "" if declared.unknown_up_to is None else f", or {declared.unknown_up_to:g} and below where it is unknown"
+    return "" if declared.unknown_up_to is None else f", or {declared.unknown_up_to:g} and below if it is unknown"
 
 
 def _not_numbers(column: Column, remedy: str) -> str | None:
-    """Why a column's values are not one number a row; None where they are."""
+    """Why a column does not have one number in each row; None if it has."""
     if column.values.ndim != 1:
         each = "x".join(map(str, column.values.shape[1:]))
-        return f"column {column.name}: each row holds {each} values, expected one. Name a column of one number a row."
+        return f"column {column.name}: each row holds {each} values, expected one. Name a column with one number in each row."
     if column.values.dtype.kind in "iuf":
         return None
     row = next((row for row, value in enumerate(column.values) if not column.missing[row] and not _is_number(value)), 0)
@@ -187,7 +187,7 @@ def _is_number(value: object) -> bool:
 
 
 def _rows(column: Column, selected: BoolArray, what: str, remedy: str) -> str:
-    """``column RA: row 3 (nan) is missing. ...``: the first rows of those selected, counted from 1, and how many there are."""
+    """List the first of the selected rows, counted from 1, and the number of the others: ``column RA: row 3 (nan): ...``."""
     rows = np.flatnonzero(selected)
     shown = ", ".join(f"row {row + 1} ({'missing' if column.missing[row] else column.values[row]})" for row in rows[:_N_SHOWN])
     count = f" and {len(rows) - _N_SHOWN} more" if len(rows) > _N_SHOWN else ""

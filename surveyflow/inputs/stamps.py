@@ -1,6 +1,6 @@
-"""A user's own noiseless galaxies, of a hydrodynamic simulation perhaps: images from a folder of FITS files or from HDF5.
+"""A user's noiseless images of galaxies, for example from a hydrodynamic simulation: a folder of FITS files, or HDF5.
 
-Their labels, and redshifts where they are known, stand in a table or in data sets beside the images; or one label holds for all.
+Their labels, and redshifts if they are known, are in a table or in data sets beside the images; or one label applies to all.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 
 
 class Stamps(Protocol):
-    """Noiseless galaxies in order."""
+    """A library of noiseless images of galaxies, in order."""
 
     @property
     def kinds(self) -> Sequence[str]:
-        """Of each, ``post_merger`` or ``star_forming``."""
+        """Label of each image, ``post_merger`` or ``star_forming``."""
         ...
 
     @property
@@ -44,35 +44,35 @@ class Stamps(Protocol):
         ...
 
     def image(self, number: int) -> Float32Array:
-        """Pixels as the file holds them, (rows, columns) float32.
+        """Read the pixels of an image as they are in the file, (rows, columns) float32.
 
         Raises
         ------
         InputError
-            If they cannot be read, or hold NaN, or no flux.
+            If they cannot be read, include NaN, or have no flux.
         """
         ...
 
 
 def open_stamps(table: StampsTable) -> Stamps:
-    """Read all of a library but its pixels.
+    """Open a library: read everything but its pixels.
 
     Raises
     ------
     InputError
-        If it holds no image, or labels are missing or are none, or h5py is needed and not installed.
+        If it holds no image, labels are missing or unknown, or h5py is needed and not installed.
     """
     return _fits_folder(table) if table.path.is_dir() else _hdf5_file(table)
 
 
 def describe_stamps(table: StampsTable) -> list[list[str | int]]:
-    """What tells a library from another, without the folder that it lies in: files' names and sizes."""
+    """Describe a library independently of its folder: names and sizes of its files."""
     files = sorted(path for path in table.path.iterdir() if path.is_file()) if table.path.is_dir() else [table.path]
     return [[path.name, path.stat().st_size] for path in [*files, *([table.labels] if table.labels else [])]]
 
 
 def electrons_per_unit(unit: str, pixel_scale_arcsec: float, band: Band) -> float:
-    """Factor from a unit of `StampsTable` to e-/s of a band, for pixels of this scale."""
+    """Compute the factor from a unit of `StampsTable` to e-/s in a band, for pixels of this scale."""
     if unit == "electron/s":
         return 1.0
     if unit == "MJy/sr":
@@ -106,7 +106,7 @@ class _Hdf5File:
 def _fits_folder(table: StampsTable) -> _FitsFolder:
     files = tuple(sorted(path for path in table.path.iterdir() if path.name.lower().endswith(_FITS_NAMES)))
     if not files:
-        raise InputError(f"{table.path} holds no file {', '.join(_FITS_NAMES)}. Name the folder of the stamps.")
+        raise InputError(f"{table.path} holds no FITS file ({', '.join(_FITS_NAMES)}). Name the folder of the stamps.")
     if table.labels is None:
         return _FitsFolder(files, (str(table.label),) * len(files), np.full(len(files), np.nan))
     wanted = {table.name_column, table.label_column, *([table.redshift_column] if table.redshift_column else [])}
@@ -142,7 +142,7 @@ def _hdf5_file(table: StampsTable) -> _Hdf5File:
             redshifts = _values(table, file, table.redshift_column, shape[0]) if table.redshift_column else [np.nan] * shape[0]
     except OSError as error:
         raise InputError(
-            f"{table.path} is no HDF5 file that can be read ({error}). Name a folder of FITS or an HDF5 file."
+            f"{table.path} cannot be read as HDF5 ({error}). Name a folder of FITS files or an HDF5 file."
         ) from error
     return _Hdf5File(table.path, table.dataset, kinds, np.asarray(redshifts, np.float64))
 
@@ -180,7 +180,7 @@ def _plain(label: Any) -> Any:
 
 def _checked(image: Float32Array, where: str) -> Float32Array:
     if not np.isfinite(image).all():
-        raise InputError(f"{where} holds NaN or infinite pixels. Replace them: a noiseless galaxy has flux, or 0, everywhere.")
+        raise InputError(f"{where} holds NaN or infinite pixels. Replace them: a noiseless image has a flux, or 0, everywhere.")
     if not image.sum(dtype=np.float64) > 0:
         raise InputError(f"{where} holds no flux. Remove it, or correct it.")
     return image

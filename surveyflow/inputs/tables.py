@@ -1,7 +1,7 @@
-"""How some columns of a table file are read, whatever its format.
+"""The reader of columns of table files, whatever their format.
 
-FITS, Parquet, CSV (and tab- or semicolon-separated text), ECSV, VOTable, and ASCII tables with a ``#`` header. The format is
-told from the file's first bytes, never from its suffix alone; text may be compressed with gzip.
+It reads FITS, Parquet, CSV (and text separated by tabs or semicolons), ECSV, VOTable, and ASCII tables with a ``#`` header. It
+recognises the format by the file's first bytes, not by its suffix; text may be compressed with gzip.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Column:
     name
         Its name in the file.
     values
-        (n, ...) native byte order; numbers, or text where the file holds text. Whatever stands where ``missing`` is True.
+        (n, ...) native byte order; numbers, or text if the file holds text. Arbitrary where ``missing`` is True.
     missing
         (n,) bool: masked, empty, or a text such as ``nan`` among numbers.
     unit
-        As the file spells it; None where it tells none.
+        As the file spells it; None if it does not state one.
     """
 
     name: str
@@ -90,14 +90,14 @@ def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
     Raises
     ------
     SourceListError
-        When the file is missing, damaged, of no known format, or has no such extension or columns.
+        If the file is missing, damaged, of unknown format, or lacks the extension or a column.
     """
     file, extension = split_extension(path)
     if problem := problem_of_file(file):
         raise SourceListError(" ".join(problem))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # readers warn of deviations that they read past; what matters here is checked
+            warnings.simplefilter("ignore")  # readers warn of deviations that they tolerate; what matters is checked here
             return _FORMATS[_format(file)](_Request(file, extension, frozenset(wanted)))
     except SourceListError:
         raise
@@ -113,7 +113,7 @@ class _Request:
     wanted: frozenset[str]
 
     def choose(self, labels: Sequence[str], names: Sequence[Sequence[str]]) -> int:
-        """Which of a file's tables is meant; its columns are checked."""
+        """Choose the table that is meant, by index, and check its columns."""
         candidates = range(len(labels)) if self.extension is None else [_find_extension(self.file, self.extension, labels)]
         fitting = [index for index in candidates if self.wanted <= set(names[index])]
         if len(fitting) > 1:
@@ -143,13 +143,13 @@ class _Request:
         absent = sorted(self.wanted - set(present))
         close = [(name, get_close_matches(name.lower(), [p.lower() for p in present], n=1)) for name in absent]
         meant = [f"{name} -> {next(p for p in present if p.lower() == match[0])}" for name, match in close if match]
-        remedy = f"Did you mean {', '.join(meant)}?" if meant else "Name columns of the file; upper and lower case differ."
+        remedy = f"Did you mean {', '.join(meant)}?" if meant else "Name columns of the file; names are case-sensitive."
         shown = ", ".join(present[:40]) + (f", ... ({len(present)} in all)" if len(present) > 40 else "")
         return f"{self.file} has no column {', '.join(absent)}; it has {shown or 'none'}. {remedy}"
 
 
 def _find_extension(file: Path, extension: str, labels: Sequence[str]) -> int:
-    """Which table has this number or name; labels are ``2 CAT``."""
+    """Find the table with this number or name; labels are ``2 CAT``."""
     found = [index for index, label in enumerate(labels) if extension.upper() in label.upper().split(" ", 1)]
     if len(found) != 1:
         raise SourceListError(
@@ -165,7 +165,7 @@ def _open(file: Path) -> io.BufferedReader | gzip.GzipFile:
 
 
 def _format(file: Path) -> str:
-    """What the file's first bytes are."""
+    """Recognise the format by the file's first bytes."""
     with _open(file) as opened:
         head = opened.read(_FIRST_BYTES)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -194,7 +194,7 @@ def _read_fits(request: _Request) -> dict[str, Column]:
         tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
         if not tables:
             held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
-            remedy = "Name a catalog; fetch it again if it may be truncated."
+            remedy = "Name a catalog, or fetch the file again if it may be truncated."
             raise SourceListError(f"{request.file} holds no table; its HDUs are {held}. {remedy}")
         labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
         table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
@@ -218,7 +218,7 @@ def _read_parquet(request: _Request) -> dict[str, Column]:
     with pq.ParquetFile(request.file) as file:
         request.check(file.schema_arrow.names)
         units = _units_in_metadata(file.schema_arrow.metadata or {})
-        masks = {f"{name}.mask" for name in request.wanted} & set(file.schema_arrow.names)  # astropy's way to write a mask
+        masks = {f"{name}.mask" for name in request.wanted} & set(file.schema_arrow.names)  # astropy writes masks so
         table = file.read(columns=sorted(request.wanted | masks))
     columns = {name: _arrow_column(name, table[name], units.get(name)) for name in request.wanted}
     return {name: _masked_by(column, table, f"{name}.mask") for name, column in columns.items()}
@@ -288,7 +288,7 @@ def _read_text(request: _Request) -> dict[str, Column]:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text table, ready to be parsed: the names of all its columns, and rows with one delimiter between values."""
+    """A text table, ready to be parsed: the names of all columns, and rows with one delimiter between values."""
 
     names: list[str]
     units: dict[str, str]
@@ -297,7 +297,7 @@ class _Text:
 
 
 def _split_header(content: bytes) -> tuple[list[str], bytes]:
-    """The leading ``#`` lines without their ``#``, and the rows; comments among the rows are dropped."""
+    """Split a text table into its leading ``#`` lines, without the ``#``, and its rows without comments."""
     header = re.match(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*", content)
     end = header.end() if header else 0
     lines = content[:end].decode("utf-8", "replace").splitlines()
@@ -314,7 +314,7 @@ def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
     if not names and cells and not any(_is_number(cell) for cell in cells):
         names, data = cells, data.partition(b"\n")[2]
     if not names:
-        what = f"{request.file} has no line that names its {len(cells)} columns."
+        what = f"{request.file} has no header line that names its {len(cells)} columns."
         raise SourceListError(f"{what} Begin the file with one, such as `# ID RA DEC zbest`.")
     if not data.strip():
         raise SourceListError(f"{request.file} has no rows. Write a list with at least one source.")
@@ -324,7 +324,7 @@ def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
 
 
 def _delimiter(header: Sequence[str], first: str) -> str:
-    """What parts the values of the first row; below a header of ``#`` lines a tab is a blank, and below SExtractor's all is."""
+    """Find the delimiter; below a header of ``#`` lines, a tab counts as a space; below SExtractor's, it is always a space."""
     if _numbered_lines(header):
         return " "
     return next((mark for mark in _DELIMITERS if mark in first and not (header and mark == "\t")), " ")
@@ -351,7 +351,7 @@ _UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")
 def _names_in_header(
     request: _Request, header: Sequence[str], n_columns: int, delimiter: str
 ) -> tuple[list[str], dict[str, str]]:
-    """Names of the columns, and units where the header tells them: one column a line with its number, or all on one line."""
+    """Names of the columns, and units if the header states them: one column a line with its number, or all on one line."""
     if numbered := _numbered_lines(header):
         return _numbered_names(request, numbered, n_columns)
     lines = [_cells(line, delimiter) for line in header]
@@ -361,7 +361,7 @@ def _names_in_header(
 
 
 def _numbered_lines(header: Sequence[str]) -> list[re.Match[str]]:
-    """SExtractor's ``1 NUMBER Running object number [count]``, counted from 1 or 0; numbers of vector columns are skipped."""
+    """Find lines as SExtractor's ``1 NUMBER Running object number [count]``, counted from 1 or 0, with gaps at vector columns."""
     block: list[re.Match[str]] = []
     for match in filter(None, map(_NUMBERED.fullmatch, header)):
         number, last = int(match["number"]), int(block[-1]["number"]) if block else None
@@ -385,7 +385,7 @@ def _numbered_names(request: _Request, lines: Sequence[re.Match[str]], n_columns
 
 
 def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None) -> Column:
-    """Text to int64 where all of it is whole numbers, else to float64; left as text where some of it is no number."""
+    """Convert text to int64 if all of it is integers, else to float64 if all of it is numbers; else leave it as text."""
     stripped = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(sorted(_NOT_A_VALUE)))
     numbers = pc.if_else(missing, "0", stripped)

@@ -1,4 +1,4 @@
-"""Digests of mosaic windows, remembered so that an unchanged file is not read again to learn that it is unchanged."""
+"""The cache of digests of mosaic windows, so that unchanged files need not be read again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from surveyflow.values.images import Box
 
 
 class DigestCache:
-    """What is known of one mosaic's windows, in ``ROOT/digests/``; forgotten when a file's size, mtime or inode changes.
+    """The known digests of one mosaic's windows, in ``ROOT/digests/``; discarded when a file's size, mtime or inode changes.
 
     Parameters
     ----------
     root
         The output folder.
     files
-        What identifies the mosaic and its present state: path, size, modification time and inode of each of its files.
+        The mosaic and its present state: path, size, modification time and inode of each of its files.
     """
 
     def __init__(self, root: Path, files: Sequence[Sequence[Any]]) -> None:
@@ -31,7 +31,7 @@ class DigestCache:
         self._digests = self._read()
 
     def get(self, box: Box) -> Mapping[str, str] | None:
-        """Digests of a window by name; None if they are not known."""
+        """Return the digests of a window by name; None if they are not known."""
         return self._digests.get(_name(box))
 
     def put(self, box: Box, digests: Mapping[str, str]) -> None:
@@ -39,13 +39,13 @@ class DigestCache:
         self._digests[_name(box)] = dict(digests)
 
     def save(self) -> None:
-        """Write what is known, in one durable step; before the first run there is no output folder, and nothing is written."""
+        """Write the cache in one durable step. Nothing is written before the first run has made the output folder."""
         if not self._root.is_dir():
             return
         write_over(self._path, json.dumps({"files": self._state, "digests": self._digests}).encode())
 
     def _read(self) -> dict[str, dict[str, str]]:
-        # A cache that cannot be read is no loss but of time.
+        # An unreadable cache costs only time.
         try:
             entry = json.loads(self._path.read_bytes())
             return dict(entry["digests"]) if entry["files"] == self._state else {}
@@ -54,7 +54,7 @@ class DigestCache:
 
 
 def forget_digests(root: Path) -> None:
-    """Forget all that is known of mosaics, so that their pixels are read again.
+    """Remove the digests of all mosaics, so that their pixels are read again.
 
     Parameters
     ----------

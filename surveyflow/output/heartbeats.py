@@ -1,7 +1,7 @@
-"""Heartbeats of the workers of an output folder: ``ROOT/workers/HOST-PROCESS.json``, written by each every few seconds.
+"""The heartbeats of workers: ``ROOT/workers/HOST-PROCESS.json``, which each worker writes every few seconds.
 
-Every machine that sees the folder can read them, a login node for example. The worker's log lies beside it,
-``HOST-PROCESS.jsonl``, one event a line. Neither belongs to one run: a worker may serve several, one after another.
+Every machine that sees the output folder can read them, for example a login node. The worker's log lies beside its heartbeat,
+``HOST-PROCESS.jsonl``, with one event a line. Neither belongs to one run: a worker may serve several, one after another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INTERVAL_S = 10.0
 """Seconds between two heartbeats."""
 
 SILENT_AFTER_S = 60.0
-"""A worker that has not written for so long, seconds, has stopped, or its machine has a problem."""
+"""A worker that has not written for this time, seconds, has stopped, or its machine has a problem."""
 
 _KEPT_S = 7 * 86_400.0
 
@@ -33,7 +33,7 @@ class GpuUse:
     busy_percent
         Percentage of the last sampling period in which it computed.
     memory_mb, memory_total_mb
-        Memory in use by all programs, and memory in all, MB.
+        Memory in use by all programs, and the total, MB.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Heartbeat:
     worker
         Host and process, ``HOST-PROCESS``.
     pool
-        Its pool, such as one of a batch system; ``local`` without one.
+        Its pool, such as one of a batch system; ``local`` if it belongs to none.
     time, started
         Time of the report and of the worker's start, seconds since 1970 by its own clock.
     job, job_since
-        Its present job and when that began; empty and None if it waits.
+        Its present job and when that began; empty and None if it is idle.
     done, failed
-        Number of jobs that it finished, and that failed, since it began.
+        Number of jobs that it finished, and that failed, since it started.
     memory_mb
         Resident memory, MB.
     gpus
@@ -76,22 +76,22 @@ class Heartbeat:
     gpus: tuple[GpuUse, ...] = ()
 
     def is_silent(self, now: float) -> bool:
-        """Tell whether a worker should have written again by ``now``, seconds since 1970."""
+        """Whether the worker has been silent for too long at ``now``, seconds since 1970."""
         return now - self.time > SILENT_AFTER_S
 
 
 def heartbeat_path(root: Path, worker: str) -> Path:
-    """Name the file of a worker's heartbeat."""
+    """Path of a worker's heartbeat."""
     return root / "workers" / f"{worker}.json"
 
 
 def worker_log_path(root: Path, worker: str) -> Path:
-    """Name the file of a worker's events."""
+    """Path of a worker's log."""
     return root / "workers" / f"{worker}.jsonl"
 
 
 def write_heartbeat(root: Path, heartbeat: Heartbeat) -> None:
-    """Replace a worker's heartbeat, so that a reader never sees half of one.
+    """Replace a worker's heartbeat in one step, so that a reader never sees half of it.
 
     Raises
     ------
@@ -106,10 +106,10 @@ def write_heartbeat(root: Path, heartbeat: Heartbeat) -> None:
 
 
 def read_heartbeats(root: Path, since: float) -> list[Heartbeat]:
-    """Read the heartbeats of all workers that wrote after ``since``, seconds since 1970, in the order of their names."""
+    """Read the heartbeats of all workers that wrote at or after ``since``, seconds since 1970, in the order of their names."""
     found = []
     for path in sorted((root / "workers").glob("*.json")):
-        with suppress(OSError, ValueError, TypeError, AttributeError):  # gone by now, or of another version
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # removed meanwhile, or of another version
             found.append(_from_json(json.loads(path.read_text(encoding="utf-8"))))
     return [heartbeat for heartbeat in found if heartbeat.time >= since]
 
@@ -118,7 +118,7 @@ def sweep_heartbeats(root: Path) -> None:
     """Remove heartbeats and logs of workers that have not written for a week."""
     before = time.time() - _KEPT_S
     for path in (root / "workers").glob("*.json*"):
-        with suppress(OSError):  # another run's sweep may have come first
+        with suppress(OSError):  # another run may have removed it first
             if path.stat().st_mtime < before:
                 path.unlink()
 

@@ -1,8 +1,8 @@
-"""Who works on an output folder: one run at a time, on any machine.
+"""The lock of an output folder: one run at a time works on it, from any machine.
 
-``ROOT/run.lock`` is linked into place whole, which is atomic on local disks and on NFS; `fcntl` locks are not used. The holder
-touches it once a minute. A holder that died on this machine is recognised by its process and succeeded; one on another
-machine is named, and left to the user.
+``ROOT/run.lock`` is linked into place complete, which is atomic on local disks and on NFS; `fcntl` locks are not used. The
+holder touches it once a minute. If the holder was a process of this machine that has ended, its lock is taken over. If it runs
+or ran on another machine, the error names it, and the user decides.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock.
+    """The holder of a lock.
 
     Parameters
     ----------
     host, pid_namespace, pid, process_start
-        The process. The start time, in the kernel's ticks, tells it from a later process of the same number; ``""`` where
-        the kernel does not say.
+        The process. The start time, in the kernel's ticks, distinguishes it from a later process of the same number; ``""`` if
+        the kernel does not report it.
     run_id
         Its run.
     started
         When it took the lock, ISO 8601, UTC.
     token
-        Random: tells this hold from any other.
+        A random text that distinguishes this lock from any other.
     """
 
     host: str
@@ -58,19 +58,19 @@ class Holder:
 
     @classmethod
     def this_process(cls, run_id: str) -> Self:
-        """The present process, from now on."""
+        """Describe the present process as holder from now on."""
         pid = os.getpid()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(socket.gethostname(), _pid_namespace(), pid, _process_start(pid), run_id, now, secrets.token_hex(16))
 
     @property
     def is_local(self) -> bool:
-        """Whether its process would be seen from here."""
+        """Whether its process is visible from here."""
         return (self.host, self.pid_namespace) == (socket.gethostname(), _pid_namespace())
 
     @property
     def is_dead(self) -> bool:
-        """Whether its process is known to have ended; False for another machine's."""
+        """Whether its process is known to have ended; False for a process of another machine."""
         return self.is_local and not (_exists(self.pid) and _process_start(self.pid) == self.process_start)
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Holder:
 
 
 class RunLock:
-    """Holds an output folder for one run; a context manager.
+    """A context manager that locks an output folder for one run.
 
     Parameters
     ----------
@@ -87,12 +87,12 @@ class RunLock:
     run_id
         The run's name.
     heartbeat_s
-        Seconds between signs of life.
+        Seconds between heartbeats.
 
     Raises
     ------
     LockHeld
-        On entering, if another run works on the folder, or may still do.
+        On entering, if another run works on the folder, or may do so.
     OutputError
         On entering, if the folder cannot be written.
     """
@@ -117,12 +117,12 @@ class RunLock:
         _release(self.path, self._holder)
 
     def check(self) -> None:
-        """Make sure that the lock is still this run's.
+        """Check that this run still holds the lock.
 
         Raises
         ------
         LockHeld
-            If it was removed or taken: another run may be writing.
+            If the lock was removed or taken: another run may be writing.
         """
         if _read(self.path) != self._holder:
             raise LockHeld(
@@ -142,7 +142,7 @@ class RunLock:
 
 
 def lock_holder(root: Path) -> Holder | None:
-    """Who holds an output folder; None if nobody does.
+    """Return the holder of an output folder's lock; None if it is not locked.
 
     Parameters
     ----------
@@ -152,24 +152,24 @@ def lock_holder(root: Path) -> Holder | None:
     Raises
     ------
     LockHeld
-        If the lock file does not say.
+        If the lock file does not name its holder.
     """
     return _read(root / LOCK_NAME)
 
 
 def _acquire(path: Path, me: Holder) -> None:
-    """Make the lock, or succeed a dead holder."""
+    """Make the lock, or take over that of a dead holder."""
     while not write_new(path, _content(me)):
         found = _read(path)
-        if found is not None and _succeed(path, found, me):
+        if found is not None and _take_over(path, found, me):
             return
 
 
-def _succeed(path: Path, found: Holder, me: Holder) -> bool:
-    """Take the lock of a dead holder; False if it changed hands meanwhile.
+def _take_over(path: Path, found: Holder, me: Holder) -> bool:
+    """Take over the lock of a dead holder; False if the lock changed hands meanwhile.
 
-    Of several that find the same dead holder, the one that gets the lock named after that holder may replace it; that lock in
-    turn may be left by a dead successor, hence the recursion.
+    If several runs find the same dead holder, the one that gets a second lock, named after that holder, may replace the first.
+    The second lock may itself have been left by a dead run, hence the recursion.
     """
     if not found.is_dead:
         raise LockHeld(_explanation(path, found))
@@ -200,12 +200,12 @@ def _release(path: Path, me: Holder) -> None:
 
 
 def _read(path: Path) -> Holder | None:
-    """The holder; None if there is no lock.
+    """Read the holder; None if there is no lock.
 
     Raises
     ------
     LockHeld
-        If the file is no lock of surveyflow's.
+        If the file is not a lock of surveyflow.
     """
     try:
         return Holder(**json.loads(path.read_bytes()))
@@ -213,7 +213,7 @@ def _read(path: Path) -> Holder | None:
         return None
     except (ValueError, TypeError) as error:
         raise LockHeld(
-            f"{path} does not say who holds it. If no run works on this folder, remove it: rm '{path}'; then run again."
+            f"{path} does not name its holder. If no run works on this folder, remove it: rm '{path}'; then run again."
         ) from error
 
 
@@ -225,15 +225,15 @@ def _explanation(path: Path, holder: Holder) -> str:
     held = f"{path} is held by {holder}."
     silence_s = _silence_s(path)
     if holder.is_local or silence_s < STALE_AFTER_S:
-        return f"{held} Its last sign of life is {silence_s:.0f} s old. Wait for it to end, or end it; then run again."
+        return f"{held} Its last heartbeat is {silence_s:.0f} s old. Wait for it to end, or end it; then run again."
     return (
-        f"{held} It has given no sign of life for {silence_s / 60:.0f} minutes (expected: one a minute), but this machine cannot "
+        f"{held} It has sent no heartbeat for {silence_s / 60:.0f} minutes (expected: one a minute), but this machine cannot "
         f"see whether it has ended. If it has, remove its lock: rm '{path}'; then run again."
     )
 
 
 def _silence_s(path: Path) -> float:
-    """Seconds since the lock was touched, by the file server's own clock."""
+    """Seconds since the lock was touched, by the file server's clock."""
     probe = temporary_path(path)
     try:
         probe.touch()
@@ -255,7 +255,7 @@ def _exists(pid: int) -> bool:
 
 
 def _process_start(pid: int) -> str:
-    """Start time of a process in ticks since boot; ``""`` where the kernel does not say, or the process has ended."""
+    """Start time of a process in ticks since boot; ``""`` if the kernel does not report it, or the process has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -265,7 +265,7 @@ def _process_start(pid: int) -> str:
 
 
 def _pid_namespace() -> str:
-    """Which set of process numbers this process lives in: containers have their own."""
+    """The namespace of this process's number: containers have their own."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:

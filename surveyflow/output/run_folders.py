@@ -1,4 +1,4 @@
-"""What a run leaves behind in ``ROOT/runs/<run id>/``: its resolved workflow, its log and its progress."""
+"""The folder of a run, ``ROOT/runs/<run id>/``: its resolved workflow, its log and its progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from surveyflow.files.durable import explained
 from surveyflow.values.codes import Code
 
 _TAIL_BYTES = 65_536
-"""Of a progress file: many times a line."""
+"""Bytes to read from the end of a progress file: many times the length of a line."""
 
 
 class Phase(Code):
@@ -26,7 +26,7 @@ class Phase(Code):
     Attributes
     ----------
     counted
-        What is counted in this phase; empty where nothing is.
+        What is counted in this phase; empty if nothing is.
     """
 
     def __init__(self, value: str, meaning: str = "", counted: str = "") -> None:
@@ -48,23 +48,23 @@ class Phase(Code):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Parameters
     ----------
     phase
         What the run is doing.
     done, total
-        Jobs of this phase that have ended, and all of them.
+        Number of this phase's jobs that have ended, and of all its jobs.
     cutouts_done, cutouts_total
-        Sources of the phase's ended units, and of all its units.
+        Number of sources in the phase's ended units, and in all its units.
     failed
-        Jobs of this phase that failed.
+        Number of this phase's jobs that failed.
     seconds
-        Since the phase began.
+        Seconds since the phase began.
     message
         What ended last: a unit's name, or the error of one that failed. In phase ``workers``, how units find workers, or which
-        workers the run waits for.
+        workers the run is waiting for.
     """
 
     phase: Phase
@@ -78,19 +78,19 @@ class Progress:
 
     @property
     def cutouts_per_second(self) -> float:
-        """Mean rate since the phase began; 0 before anything is done."""
+        """Mean rate since the phase began; 0 before anything has ended."""
         return self.cutouts_done / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Time left at the mean rate; None before anything is done."""
+        """Time left at the mean rate, seconds; None before anything has ended."""
         if not self.done or not self.total:
             return None
         counts = (self.cutouts_done, self.cutouts_total) if self.cutouts_done else (self.done, self.total)
         return self.seconds * (counts[1] - counts[0]) / counts[0]
 
     def describe(self) -> str:
-        """Say it in one line: ``3/12 units, 420 cutouts, 61/s, 00:01:20 left``."""
+        """Describe the progress in one line: ``3/12 units, 420 cutouts, 61/s, 0:01:20 left``."""
         if not self.phase.counted:
             return f"{self.phase} {self.message}".strip()
         words = [f"{self.done}/{self.total} {self.phase.counted}"]
@@ -105,18 +105,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """The last that is known of a run.
+    """The last report of a run.
 
     Parameters
     ----------
     run_id
-        Its folder's name: UTC start time and six random digits.
+        Its folder's name: UTC start time and six random hexadecimal digits.
     updated
         When it last reported, ISO 8601, UTC.
     progress
-        What it reported.
+        The progress that it reported.
     dashboard
-        Address of its cluster's dashboard; None where there is none.
+        Address of its cluster's dashboard; None if there is none.
     """
 
     run_id: str
@@ -131,7 +131,7 @@ class RunStatus:
 
 
 class RunFolder:
-    """One run's folder.
+    """The folder of one run.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class RunFolder:
 
     @property
     def worklist(self) -> Path:
-        """The sources of this run's units."""
+        """Path of the list of sources of this run's units."""
         return self.path / "sources.arrow"
 
     def create(self, workflow_toml: str) -> None:
@@ -175,7 +175,7 @@ class RunFolder:
             log.close()
 
     def note_dashboard(self, address: str | None) -> None:
-        """Write down where the cluster's dashboard is, if it has one; as with progress, a run does not end for it."""
+        """Record the address of the cluster's dashboard, if it has one; as with progress, a failure does not end the run."""
         try:
             (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}))
         except OSError as error:
@@ -183,7 +183,7 @@ class RunFolder:
 
 
 class JsonLog:
-    """A copy of surveyflow's log records, from INFO on, in a file of JSON lines; in place until it is closed.
+    """A copy of surveyflow's log records, from level INFO, in a file of JSON lines; it lasts until it is closed.
 
     Parameters
     ----------
@@ -200,14 +200,14 @@ class JsonLog:
         self._logger.setLevel(min(self._level or logging.INFO, logging.INFO))
 
     def close(self) -> None:
-        """Write no more, and give the loggers back as they were."""
+        """Stop writing, and restore the loggers."""
         self._logger.setLevel(self._level)
         self._logger.removeHandler(self._handler)
         self._handler.close()
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is given up, without a word a line, when its disk is full: the run itself will say so."""
+    """A log that silently drops records when its disk is full: the run itself reports that."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, if the file can be opened."""
@@ -219,7 +219,7 @@ class _LogFile(logging.FileHandler):
 
 
 class _JsonLines(logging.Formatter):
-    """One JSON object a record."""
+    """A formatter that writes each record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {"time": _now(), "level": record.levelname, "logger": record.name, "message": record.getMessage()}
@@ -229,12 +229,12 @@ class _JsonLines(logging.Formatter):
 
 
 def new_run_id() -> str:
-    """``20221123T081500-3fa9c1``: sorts by start."""
+    """Make a run's name, ``20221123T081500-3fa9c1``; names sort by start time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def last_run(root: Path) -> RunStatus | None:
-    """The newest run below an output folder that has reported anything; None if there is none."""
+    """The newest run in an output folder that has reported progress; None if there is none."""
     for folder in sorted((root / "runs").glob("*"), reverse=True):
         entry = _last_line(folder / "progress.jsonl")
         if entry is not None:
@@ -250,7 +250,7 @@ def _dashboard(folder: Path) -> str | None:
 
 
 def _last_line(path: Path) -> dict[str, Any] | None:
-    """The last complete line of a file that is perhaps being written; None without one."""
+    """The last complete line of a file that may still be growing; None if it has none."""
     if not path.exists():
         return None
     with path.open("rb") as stream:

@@ -1,8 +1,8 @@
-"""Where a work unit's rows lie, and how one knows that they are there: the receipt.
+"""The files of a work unit: its rows, its draws, and the receipt that proves them complete.
 
-``ROOT/units/ab/<key>.parquet`` holds the rows, ``<key>.draws.parquet`` the draws where they are kept, and ``<key>.json`` beside
-them the receipt, which is written last. Files without a receipt do not count. They are addressed by content: whoever does the
-same unit again finds it done.
+``ROOT/units/ab/<key>.parquet`` holds the rows, ``<key>.draws.parquet`` the draws if they are kept, and ``<key>.json`` beside
+them the receipt, which is written last. Files without a receipt do not count. The key follows from all that determines the
+results, so a run that needs the same unit again finds it done.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def unit_path(root: Path, key: str) -> Path:
-    """Where a unit's rows lie.
+    """Path of a unit's rows.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def unit_path(root: Path, key: str) -> Path:
 
 
 def draws_path(root: Path, key: str) -> Path:
-    """Where a unit's draws lie, if they are kept.
+    """Path of a unit's draws, if they are kept.
 
     Parameters
     ----------
@@ -68,20 +68,20 @@ def write_unit(
 ) -> Receipt:
     """Write a unit's rows, and its draws if they are kept, then its receipt, each in one durable step.
 
-    Where the unit is there already, whoever wrote it, it stays as it is.
+    A unit that is complete already stays as it is, whichever process wrote it.
 
     Parameters
     ----------
     root
         The output folder.
     key, name, parts
-        The unit's key, name and the digests that the key was made of.
+        The unit's key, its name, and the digests from which the key was made.
     table
         Its catalog rows.
     seconds
         Wall time of the work.
     worker
-        Host and process that did it.
+        Host and process of the worker.
     draws
         Its draws, as `surveyflow.catalog.draws.build_draws` makes them; None unless they are kept.
     engine
@@ -96,7 +96,7 @@ def write_unit(
     ValueError
         If the rows break the catalog's rules.
     OutputError
-        If the file system refuses; then there is no receipt.
+        If a file cannot be written; then there is no receipt.
     """
     check_rows(table)
     rows_content, draws_content = parquet_bytes(table), None if draws is None else draws_bytes(draws)
@@ -125,11 +125,11 @@ def read_receipt(root: Path, key: str, *, verify: bool = False) -> Receipt | Non
     key
         The unit's key.
     verify
-        Whether to compare the digests of the unit's files, too, which reads all of them.
+        Whether to compare the digests of the unit's files, too, which reads the files completely.
 
     Returns
     -------
-    The receipt; None unless it is there, and the unit's files with the right size (and digest).
+    The receipt; None if it is missing, or a file of the unit is missing or has the wrong size (or digest).
     """
     try:
         entry = json.loads(unit_path(root, key).with_suffix(".json").read_bytes())
@@ -140,7 +140,7 @@ def read_receipt(root: Path, key: str, *, verify: bool = False) -> Receipt | Non
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         return None
     if damaged:
-        logger.warning("unit=%s file=%s differs from its receipt: it will be made again", key, damaged[0])
+        logger.warning("unit=%s file=%s differs from its receipt: the unit will be done again", key, damaged[0])
         return None
     return receipt
 
@@ -161,15 +161,15 @@ def read_unit(root: Path, key: str, columns: list[str] | None = None) -> pa.Tabl
 
 
 def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
-    """Remove temporary files of writers that died, wherever they wrote: units, digests, revisions, the folder itself.
+    """Remove temporary files of dead writers from the output folder and from its units, digests and releases.
 
     Parameters
     ----------
     root
         The output folder.
     older_than_s
-        Age from which a temporary file counts as abandoned, seconds; well above the time that writing one takes. One whose
-        writer was a process of this machine that has ended is abandoned at once.
+        Age from which a temporary file counts as abandoned, seconds; well above the time that writing one takes. A file whose
+        writer was a process of this machine counts as abandoned as soon as that process has ended.
 
     Returns
     -------
@@ -186,14 +186,14 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
 
 
 def _files(root: Path, key: str, entry: Mapping[str, Any]) -> Iterator[tuple[Path, int, str]]:
-    """Path, size and digest of each file that a receipt vouches for."""
+    """Path, size and digest of each file that a receipt lists."""
     yield unit_path(root, key), entry["size_bytes"], entry["digest"]
     if entry.get("draws_digest") is not None:
         yield draws_path(root, key), entry["draws_size_bytes"], entry["draws_digest"]
 
 
 def _is_intact(path: Path, size: int, digest: str | None) -> bool:
-    """Whether a file has its size and, unless that is not asked, its digest; False if it is missing."""
+    """Whether a file has the given size and, unless it is None, the given digest; False if the file is missing."""
     try:
         return path.stat().st_size == size and (digest is None or file_digest(path) == digest)
     except FileNotFoundError:
@@ -201,7 +201,7 @@ def _is_intact(path: Path, size: int, digest: str | None) -> bool:
 
 
 def _settle(root: Path, receipt: Receipt, rows: bytes, draws: bytes | None) -> Receipt:
-    """Write files and receipt where no valid set is; damaged or unreceipted files give way."""
+    """Write files and receipt of a unit that is not complete, replacing damaged files and those without a receipt."""
     sizes = {"size_bytes": len(rows)}
     if draws is not None and receipt.draws_digest is not None:
         sizes["draws_size_bytes"] = len(draws)

@@ -1,6 +1,6 @@
-"""Which sources belong to which unit of a run: one Arrow file, a record batch a unit, read by the workers.
+"""The work list of a run: the sources of its units in one Arrow file, a record batch for each unit.
 
-A job then carries the path and a number, never the sources themselves.
+Workers read it. A job carries only the file's path and a number, never the sources themselves.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read_worklist(path: Path, number: int) -> UnitSources:
     path
         A file written by `write_worklist`.
     number
-        The unit's place in it, from 0.
+        The unit's index in the file, from 0.
     """
     with pa.memory_map(str(path)) as source:
         batch = pa.ipc.open_file(source).get_batch(number)

@@ -1,1 +1,1 @@
-"""Work units, their keys, and the decision what must be done. Pure: values in, values out."""
+"""Work units, their keys, and the decision about which of them must be done. Pure: values in, values out."""

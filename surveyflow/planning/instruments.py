@@ -26,7 +26,7 @@ def choose_instruments(values: Float64Array, ranges: Mapping[str, tuple[float, f
     Parameters
     ----------
     values
-        (n,) float64, as `deciding_values` gives them; NaN where unknown.
+        (n,) float64, as `deciding_values` returns them; NaN where unknown.
     ranges
         Half-open, disjoint range [low, high) of each instrument.
 

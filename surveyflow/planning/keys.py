@@ -23,7 +23,7 @@ WHAT_CHANGED = {
     "science_pixels": "science pixels changed",
     "weight_pixels": "weight pixels changed",
     "image": "mosaic unit or filter changed",
-    "algorithm": "surveyflow's way of measuring changed",
+    "algorithm": "surveyflow's measuring algorithm changed",
     "sources": "sources changed",
     "positions": "source positions on the mosaic changed",
     "model": "model weights changed",
@@ -33,7 +33,7 @@ WHAT_CHANGED = {
     "quality": "quality settings changed",
     "precision": "arithmetic precision changed",
 }
-"""How a plan words a change in each part of a unit's key."""
+"""The words of a plan for a change in each part of a unit's key."""
 
 
 def key_parts(
@@ -52,7 +52,7 @@ def key_parts(
 ) -> dict[str, str]:
     """Digest everything that can change a unit's rows, and nothing that cannot.
 
-    A unit without a tile depends on its sources and the schema alone.
+    A unit without a tile depends only on its sources and the schema.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ def key_parts(
     mosaic_unit, mosaic_filter
         Unit and filter of the mosaic.
     algorithm_version
-        Of the steps from pixels to rows.
+        Version of the steps from pixels to rows.
     card
         Card of the merger model.
     beside
-        Cards of the models beside it, by task, of those tasks that have one.
+        Cards of the models beside it, by task; tasks without a model are left out.
     sampling, min_valid_fraction, precision
-        Settings that the results depend on.
+        Settings on which the results depend.
     """
     sources = unit.sources
     parts = {
@@ -98,21 +98,21 @@ def key_parts(
 
 
 def unit_key(parts: Mapping[str, str]) -> str:
-    """SHA-256, hexadecimal, over a unit's parts."""
+    """Compute the SHA-256, hexadecimal, of a unit's parts."""
     return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
 
 
 def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """The parts of a unit's key that differ, in the order of `WHAT_CHANGED`."""
+    """Find the parts of a unit's key that differ, in the order of `WHAT_CHANGED`."""
     return tuple(part for part in WHAT_CHANGED if before.get(part) != after.get(part))
 
 
 def what_changed(before: Mapping[str, str], after: Mapping[str, str], source_changes: SourceChanges | None = None) -> str:
-    """Say in words which parts of a unit's key differ, and in numbers how its sources do, if that is known."""
+    """Describe which parts of a unit's key differ, with the numbers of changed sources if they are known."""
     phrases = {part: WHAT_CHANGED[part] for part in changed_parts(before, after)}
     if source_changes is not None and source_changes.in_words():
         phrases["sources"] = source_changes.in_words()
-        if not source_changes.placed:  # then positions differ only because the sources do
+        if not source_changes.placed:  # positions differ only because the sources do
             phrases.pop("positions", None)
     return ", ".join(phrases.values()) or "its result is no longer on disk"
 
@@ -127,7 +127,7 @@ def _digest(*values: str | NDArray[Any]) -> str:
 
 
 def _bytes_of(array: NDArray[Any]) -> bytes:
-    # The width of a text column depends on its longest entry, also among rows of other units: only the words count.
+    # The width of a text column depends on its longest entry, even in rows of other units, so only the words count.
     if array.dtype.kind == "U":
         return "\0".join(_words(array)).encode()
     return np.ascontiguousarray(array).tobytes()

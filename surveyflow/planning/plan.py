@@ -1,4 +1,4 @@
-"""Which work units a survey is made of, and which of them must be done."""
+"""The plan of a survey: its work units, and which of them must be done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from surveyflow.values.jobs import Receipt
 
 
 class Decision(StrEnum):
-    """What a plan does with a unit."""
+    """The decision of a plan about a unit."""
 
     DO = "do"
     KEEP = "keep"
@@ -23,7 +23,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedUnit:
-    """A unit with what is to be done with it.
+    """A unit with the decision about it.
 
     Parameters
     ----------
@@ -32,17 +32,17 @@ class PlannedUnit:
     decision, reason
         What to do, and why, in words.
     key
-        The unit's key: its results' address; of a dropped unit, the key it had.
+        The unit's key, the address of its results; the key that a dropped unit had.
     parts
-        The digests that the key is made of.
+        The digests from which the key is made.
     n_sources
-        Rows in the unit.
+        Number of rows in the unit.
     unit
-        The unit; None when it is dropped.
+        The unit; None if it is dropped.
     changed
-        The parts that differ from the last published revision's, as `WHAT_CHANGED` names them.
+        The parts that differ from those of the last published revision, as `WHAT_CHANGED` names them.
     source_changes
-        How its sources differ from those of the last published revision; None unless they do, and it is to be done.
+        How its sources differ from those of the last published revision; None if they do not, or the unit need not be done.
     """
 
     name: str
@@ -58,7 +58,7 @@ class PlannedUnit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every unit of a survey with its decision, in the order of work."""
+    """Every unit of a survey with the decision about it, in the order of work."""
 
     units: tuple[PlannedUnit, ...]
 
@@ -72,7 +72,7 @@ class Plan:
         return {decision.value: len(self.having(decision)) for decision in Decision}
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One entry a unit: name, decision, reason, key, sources, parts of the key that changed, and changes of the sources."""
+        """One entry for each unit: name, decision, reason, key, sources, changed parts of the key, and changes of the sources."""
         return [
             {
                 "unit": planned.name,
@@ -93,7 +93,7 @@ def decide(
     published: Mapping[str, Receipt],
     source_changes: Mapping[str, SourceChanges] | None = None,
 ) -> Plan:
-    """Decide what to do with every unit, and say why.
+    """Decide what to do with every unit, with the reason.
 
     Parameters
     ----------
@@ -104,13 +104,13 @@ def decide(
     published
         Receipts of the last published revision's units, by unit name.
     source_changes
-        How units' sources differ from the last published revision's, by unit name, as far as it is known.
+        How units' sources differ from those of the last published revision, by unit name, as far as it is known.
 
     Returns
     -------
     The units in the order of work, those to drop last. The mosaic with the largest unit comes first, and within a mosaic the
-    largest unit: what ends a run is small, and workers keep their models and mosaics from one unit to the next. Batches without
-    pixels come after all others.
+    largest unit. So the last units of a run are small, and workers keep their models and mosaics from one unit to the next.
+    Batches without pixels come after all others.
     """
     known = source_changes or {}
     decided = [_decide_one(unit, parts, finished, published.get(unit.name), known.get(unit.name)) for unit, parts in units]
@@ -156,5 +156,5 @@ def _decide_one(
 
 
 def _drop(receipt: Receipt) -> PlannedUnit:
-    reason = "no longer a unit: no source is left in it, or its field or the tiling changed"
+    reason = "no longer a unit: it has no sources left, or its field or the tiling changed"
     return PlannedUnit(receipt.name, Decision.DROP, reason, receipt.key, receipt.parts, receipt.n_rows, None)

@@ -15,7 +15,7 @@ from surveyflow.values.sources import SourceList, UnitSources
 
 
 class PixelMap(Protocol):
-    """What planning asks of a mosaic."""
+    """The properties of a mosaic that planning needs."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -32,7 +32,7 @@ def locate_sources(
     mosaics: Mapping[str, PixelMap],
     modelled: Collection[str],
 ) -> UnitSources:
-    """Choose the instrument of every source, locate it on that mosaic, and settle its status if that takes no pixels.
+    """Choose each source's instrument, locate the source on its mosaic, and settle its status if that needs no pixels.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def locate_sources(
 
     Returns
     -------
-    The same sources in the same order, with instrument, position and flags, and with a status unless pixels decide it.
+    The same sources in the same order, with instrument, position and flags, and with a status unless that depends on pixels.
     """
     values = deciding_values(sources)
     instrument = choose_instruments(values, ranges)

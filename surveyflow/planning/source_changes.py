@@ -1,4 +1,4 @@
-"""How a unit's sources differ from those that its earlier rows were made of."""
+"""The changes of a unit's sources since its earlier rows were made."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ _VALUES = {name: column for name, column in SOURCE_COLUMNS.items() if name not i
 
 @dataclass(frozen=True, slots=True)
 class SourceChanges:
-    """Numbers of sources by what became of them; one that moved and got another redshift counts in both.
+    """Numbers of sources by kind of change; a source that moved and got another redshift counts twice.
 
     Parameters
     ----------
     added, removed
-        Sources that only the later, or only the earlier, unit has.
+        Number of sources that only the later, or only the earlier, unit has.
     moved
-        Sources whose sky position changed.
+        Number of sources whose sky position changed.
     values
-        Sources for which a value in the source list changed, by the value's key in the workflow: ``redshift``.
+        Number of sources for which a value in the source list changed, by the value's key in the workflow: ``redshift``.
     placed
-        Sources at the same sky position whose place on the mosaic, or whose status without looking at pixels, changed.
+        Number of sources at the same sky position whose position on the mosaic changed, or whose status as far as it does not
+        depend on pixels.
     """
 
     added: int
@@ -44,7 +45,7 @@ class SourceChanges:
         return ", ".join(self._phrases())
 
     def as_json(self) -> dict[str, int]:
-        """The numbers as JSON can hold them: ``added``, ``removed``, ``moved``, ``redshifts``, ``placed``."""
+        """The numbers as JSON values: ``added``, ``removed``, ``moved``, ``redshifts``, ``placed``."""
         values = {f"{key}s": number for key, number in self.values.items()}
         return {"added": self.added, "removed": self.removed, "moved": self.moved, **values, "placed": self.placed}
 
@@ -65,7 +66,7 @@ def compare_sources(rows: pa.Table, sources: UnitSources) -> SourceChanges:
     rows
         The earlier rows, with `COMPARED_COLUMNS`.
     sources
-        The sources now.
+        The present sources.
     """
     _, old, new = np.intersect1d(rows["source_id"].to_numpy(), sources.source_id, return_indices=True)
     earlier, now = rows.take(old), sources.take(new)
@@ -85,7 +86,7 @@ def compare_sources(rows: pa.Table, sources: UnitSources) -> SourceChanges:
 
 
 def _differs(column: pa.ChunkedArray, values: Float64Array) -> BoolArray:
-    """(n,) bool; a null equals NaN."""
+    """(n,) bool: whether values differ; a null equals NaN."""
     earlier: Float64Array = column.to_numpy()
     differs: BoolArray = (earlier != values) & ~(np.isnan(earlier) & np.isnan(values))
     return differs

@@ -14,7 +14,7 @@ from surveyflow.values.images import Tile
 from surveyflow.values.sources import UnitSources
 
 SETTLED_ROWS_PER_UNIT = 100_000
-"""Rows of sources that need no pixels, in one unit: a few seconds of writing."""
+"""Number of rows in a unit of sources that need no pixels: a few seconds of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def units_of_field(
     Parameters
     ----------
     located
-        What `locate_sources` returned.
+        The result of `locate_sources`.
     mosaics, cards
         The field's mosaics and merger models by instrument.
     core_size

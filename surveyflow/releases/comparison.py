@@ -1,8 +1,8 @@
-"""How two revisions of a catalog differ: rows added, removed and changed, and by how much the results moved.
+"""The comparison of two revisions of a catalog: rows added, removed and changed, and shifts of the results.
 
-Revisions of different schemas are compared in the columns that both have; the others are named.
+Revisions of different schemas are compared in the columns that both have; the other columns are listed.
 
-A region of the sky is in memory at a time, and the keys of the rows that only one revision has there. Files that are equal are
+One region of the sky is in memory at a time, and the keys of all rows that only one revision has in its region. Equal files are
 not read.
 """
 
@@ -32,20 +32,20 @@ SHIFTED_COLUMNS = ("f_pm", "p_pm_mean")
 
 _KEY = ["field", "source_id"]
 _PROVENANCE = {"unit_key"}
-"""Changes whenever a unit is done again, also where its results are the same."""
+"""Columns that change whenever a unit is done again, even with the same results."""
 
 SourceName = tuple[str, int]
-"""Field and id."""
+"""Field and id of a source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How the columns of two revisions differ.
+    """The differences between the columns of two revisions.
 
     Parameters
     ----------
     shared
-        Columns of the same name and type, in the later revision's order: what is compared.
+        Columns of the same name and type, in the later revision's order. These are compared.
     added, removed
         Columns that only the later, or only the earlier, revision has.
     retyped
@@ -69,26 +69,26 @@ class Columns:
         )
 
     def as_json(self) -> dict[str, list[str]]:
-        """Columns that cannot be compared, as JSON can hold them."""
+        """The columns that cannot be compared, as JSON values."""
         return {"added": list(self.added), "removed": list(self.removed), "retyped": list(self.retyped)}
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed in sources that both revisions have.
+    """Changes in the sources that both revisions have.
 
     Parameters
     ----------
     n_recomputed
-        Rows of units that were done again with the same result: only ``unit_key`` differs.
+        Number of rows of units that were done again with the same result: only ``unit_key`` differs.
     n_changed
-        Rows that differ in any other column.
+        Number of rows that differ in any other column.
     first
-        Field and id of the first of these.
+        Field and id of the first of the changed sources.
     columns
         Number of changed rows by column.
     transitions
-        Number of changed rows by status before and after, where it differs.
+        Number of rows whose status changed, by status before and after.
     shifts
         Changes of `SHIFTED_COLUMNS` in rows that are ok in both revisions.
     """
@@ -118,7 +118,7 @@ class Changes:
         )
 
     def __or__(self, other: Changes) -> Changes:
-        """The changes of both sets of sources together."""
+        """Combine the changes of two sets of sources."""
         return Changes(
             n_recomputed=self.n_recomputed + other.n_recomputed,
             n_changed=self.n_changed + other.n_changed,
@@ -131,20 +131,20 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What changed from one revision to another.
+    """The difference between two revisions.
 
     Parameters
     ----------
     before, after
         The revisions.
     columns
-        How their columns differ.
+        The differences between their columns.
     changes
-        What changed in sources that both have.
+        Changes in the sources that both have.
     n_added, n_removed
-        Sources that only the later, or only the earlier, revision has.
+        Number of sources that only the later, or only the earlier, revision has.
     added, removed
-        Field and id of the first of these.
+        Field and id of the first of these sources.
     """
 
     before: Revision
@@ -158,11 +158,11 @@ class Difference:
 
     @property
     def n_unchanged(self) -> int:
-        """Rows that are the same in every shared column."""
+        """Number of rows that are the same in every shared column."""
         return self.after.n_rows - self.n_added - self.changes.n_changed - self.changes.n_recomputed
 
     def as_json(self) -> dict[str, Any]:
-        """The difference as JSON can hold it."""
+        """The difference as JSON values."""
         changes = self.changes
         return {
             "before": {"revision": self.before.name, "rows": self.before.n_rows},
@@ -218,7 +218,7 @@ def compare(root: Path | str, before: str, after: str) -> Difference:
 def _regions(old: Revision, new: Revision) -> Iterator[tuple[list[Path], list[Path]]]:
     """Files of both revisions by region of the sky; regions whose files are equal are left out.
 
-    Cells are nested, so that two of them share no sky or one holds the other: a region is a cell that no other holds.
+    Cells are nested: either two of them do not overlap, or one contains the other. A region is a cell that no other contains.
     """
     digests = [read_manifest(revision.path)["files"] for revision in (old, new)]
     cells = [(cell, side) for side, revision in enumerate((old, new)) for cell in read_partitions(revision.path)]
@@ -241,7 +241,7 @@ def _grouped(cells: Sequence[tuple[Partition, int]]) -> Iterator[list[tuple[Part
 
 
 def _read(paths: Sequence[Path], empty: pa.Table) -> pa.Table:
-    """The rows of files, in the columns of an empty table."""
+    """Read the rows of files, with the columns of an empty table."""
     tables = (pq.read_table(path, columns=empty.column_names, partitioning=None) for path in paths)
     return pa.concat_tables([empty, *(table.select(empty.column_names) for table in tables)])
 
@@ -257,14 +257,14 @@ def _numbered(table: pa.Table, name: str) -> pa.Table:
 
 
 def _keys_without(table: pa.Table, rows: Int64Array) -> pa.Table:
-    """Keys of the other rows."""
+    """The keys of all rows but the given ones."""
     keep = np.ones(len(table), dtype=bool)
     keep[rows] = False
     return table.select(_KEY).filter(keep).replace_schema_metadata(None)
 
 
 def _changes_of_moved(root: Path, revisions: Sequence[Revision], columns: Sequence[str], keys: pa.Table) -> Changes:
-    """What changed in sources that moved from one region to another."""
+    """Changes in the sources that moved from one region to another."""
     if not len(keys):
         return Changes()
     old, new = (_rows_of(root, revision.name, columns, keys) for revision in revisions)
@@ -288,7 +288,7 @@ def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> BoolArray:
 
 
 def _rows_of(root: Path, revision: str, columns: Sequence[str], keys: pa.Table) -> pa.Table:
-    """Some columns of a revision's rows of some sources."""
+    """Read the rows of given sources from a revision, in given columns."""
     wanted = pc.field("source_id").isin(keys["source_id"].combine_chunks())
     candidates = open_catalog(root, revision).to_table(columns=list(columns), filter=wanted)
     return candidates.take(_matches(candidates, keys)[0])

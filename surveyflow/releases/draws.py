@@ -1,4 +1,4 @@
-"""The draws of p_pm of a revision, where a workflow keeps them."""
+"""The draws of p_pm of a revision, for workflows that keep them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = "draws"
 
 
 def link_draws(folder: Path, root: Path, receipts: Iterable[Receipt]) -> None:
-    """Give the draws of units a name in a revision.
+    """Link the draws of units into a revision.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def link_draws(folder: Path, root: Path, receipts: Iterable[Receipt]) -> None:
     root
         The output folder.
     receipts
-        Receipts of the revision's units; those that keep no draws are passed over.
+        Receipts of the revision's units; units without draws are skipped.
 
     Raises
     ------
     CatalogError
-        If a unit's draws are missing, cannot be read, or are not those that it wrote.
+        If a unit's draws are missing, cannot be read, or differ from those that the unit wrote.
     OutputError
-        If the file system refuses.
+        If a file can be neither linked nor copied.
     """
     for receipt in receipts:
         if receipt.draws_digest is not None:
@@ -63,7 +63,7 @@ def open_draws(root: Path | str, release: str = LATEST) -> ds.Dataset:
     Raises
     ------
     CatalogNotFound
-        If there is no such revision, or it keeps no draws.
+        If there is no such revision, or it has no draws.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def open_draws(root: Path | str, release: str = LATEST) -> ds.Dataset:
     files = [str(folder / path) for path in sorted(read_manifest(folder)["files"]) if Path(path).parts[0] == FOLDER]
     if not files:
         raise CatalogNotFound(
-            f"{revision.path} keeps no draws. Say `keep_draws = true` in the workflow's [sampling] and run again."
+            f"{revision.path} has no draws. Set `keep_draws = true` in the workflow's [sampling] and run again."
         )
     return ds.FileSystemDataset.from_paths(
         files, schema=pq.read_schema(files[0]), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem()

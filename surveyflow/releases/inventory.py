@@ -1,4 +1,4 @@
-"""Which revisions an output folder holds, and how much space each takes."""
+"""The inventory of an output folder: its revisions, and how much space each takes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class StoredRevision:
     revision
         The revision.
     is_latest
-        Whether readers get it.
+        Whether ``latest`` points to it.
     n_bytes
-        Size of its files.
+        Size of its files, bytes.
     n_new_bytes
-        Size of those that it does not share with the revisions before it.
+        Size of the files that it does not share with earlier revisions, bytes.
     """
 
     revision: Revision
@@ -33,7 +33,7 @@ class StoredRevision:
     n_new_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """The revision and its size as JSON can hold it."""
+        """The revision and its size as JSON values."""
         return {
             "revision": self.revision.name,
             "latest": self.is_latest,
@@ -53,16 +53,16 @@ class Inventory:
     Parameters
     ----------
     revisions
-        Those whose manifests are sound, in the order of their publication.
+        The revisions with intact manifests, in the order of their publication.
     damaged
-        What is wrong with each of the others, by name.
+        What is wrong with each of the other revisions, by name.
     """
 
     revisions: tuple[StoredRevision, ...]
     damaged: Mapping[str, str]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """One entry a revision, the damaged ones last."""
+        """One entry for each revision, the damaged ones last."""
         about_damaged = [{"revision": name, "latest": False, "damage": damage} for name, damage in self.damaged.items()]
         return [stored.as_json() for stored in self.revisions] + about_damaged
 

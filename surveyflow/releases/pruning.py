@@ -1,7 +1,7 @@
-"""Which old revisions and results can go, and their removal.
+"""The removal of old revisions and of results that no revision needs.
 
-Kept are the newest revisions, the one that readers get, every unit that a kept revision was made of, and every unit made
-since the last publish: an unfinished run will want those.
+The newest revisions are kept, and the one that ``latest`` names. So is every unit of a kept revision, and every unit done since
+the last revision was published, because an unfinished run will need it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from surveyflow.releases.revision_numbers import remember_numbers
 from surveyflow.releases.revisions import LATEST, MANIFEST, Revision, find, in_order_of_publication, read_manifest
 
 PRUNED = ".pruned-"
-"""Begins the name of a revision that is being removed."""
+"""Prefix of the name of a revision that is being removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """What can go from an output folder.
+    """What can be removed from an output folder.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Pruning:
     units
         Files of each unit to remove, by key.
     n_bytes
-        Space that this frees; files that are shared with what stays free none.
+        Space that this frees, bytes; files that are shared with kept revisions or units do not count.
     """
 
     revisions: tuple[Revision, ...]
@@ -45,13 +45,13 @@ class Pruning:
     n_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """The pruning as JSON can hold it."""
+        """The pruning as JSON values."""
         names = [revision.name for revision in self.revisions]
         return {"revisions": names, "kept": list(self.kept), "units": len(self.units), "bytes": self.n_bytes}
 
 
 def plan_pruning(root: Path, keep: int) -> Pruning:
-    """Say what can go; nothing is changed.
+    """List what can be removed; nothing is changed.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
 
 
 def prune(root: Path, keep: int) -> Pruning:
-    """Remove old revisions, and units that no revision needs any more. The number of a removed revision is never given again.
+    """Remove old revisions, and units that no revision needs any more. The number of a removed revision is never used again.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def prune(root: Path, keep: int) -> Pruning:
     LockHeld
         If a run works on the folder.
     OutputError
-        If the file system refuses; what was removed by then is gone, and every kept revision is whole.
+        If something cannot be removed. What was removed before is gone, and every kept revision is complete.
     """
     find(root, LATEST)
     with RunLock(root, f"prune-{new_run_id()}"):
@@ -132,7 +132,7 @@ def _files(revisions: Iterable[Revision]) -> list[Path]:
 
 
 def _freed(paths: Iterable[Path]) -> int:
-    """Bytes of the files all of whose names are among these."""
+    """Bytes of the files that have no name other than the given ones."""
     states = [path.stat() for path in paths]
     names = Counter((state.st_dev, state.st_ino) for state in states)
     files = {(state.st_dev, state.st_ino): state for state in states}
@@ -140,7 +140,7 @@ def _freed(paths: Iterable[Path]) -> int:
 
 
 def _remove_revision(revision: Revision) -> None:
-    """Take its name first, so that nobody finds half of it; the next publish removes what a killed pruner leaves."""
+    """Rename the revision first, so that no reader finds half of it; the next publish removes what a killed pruner leaves."""
     hidden = revision.path.with_name(f"{PRUNED}{revision.name}")
     revision.path.rename(hidden)
     sync_folder(hidden.parent)

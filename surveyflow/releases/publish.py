@@ -1,7 +1,7 @@
-"""How a revision of the catalog is published.
+"""The publication of a revision of the catalog.
 
-A revision is built aside, under a hidden name, checked, and then renamed; the link is swapped last. Readers see the old
-revision or the new one, never anything between.
+A revision is built under a hidden name, checked, and then renamed; the link is swapped last. Readers see the old revision or
+the new one, never anything in between.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions",
 __all__ += ["read_catalog", "read_manifest"]
 
 _BUILDING = ".building-"
-_REMOVE_IT = "Remove the file and run again: the unit is then done anew."
+_REMOVE_IT = "Remove the file and run again: the unit is then done again."
 
 
 def publish(
@@ -64,7 +64,7 @@ def publish(
     decorate: Callable[[Path], object] | None = None,
     guard: Callable[[], object] | None = None,
 ) -> Revision:
-    """Publish a revision made of units and further rows, in one atomic step. The caller holds the `RunLock`.
+    """Publish a revision made of units and further rows, in one atomic step. The caller must hold the `RunLock`.
 
     Parameters
     ----------
@@ -77,11 +77,11 @@ def publish(
     extra_rows
         Catalog rows that no unit holds (sources of failed units); None if there are none.
     manifest
-        What to say of the revision's making, as JSON can hold it. If it says ``expected_rows``, so many rows there must be;
-        ``survey`` is part of the catalog's name. Added are ``revision``, ``release``, ``schema_version``, ``rows``,
+        How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
+        ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
         ``status``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
     decorate
-        Called with the finished folder before it is published, to add files to it. If it fails, they are left out.
+        Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
     guard
         Called last, just before the revision appears; what it raises stops the publishing.
 
@@ -90,9 +90,9 @@ def publish(
     CatalogError
         If the catalog fails a check; nothing is published then.
     InputError
-        If the release's name cannot be a folder's.
+        If the release's name cannot be the name of a folder.
     OutputError
-        If the file system refuses; nothing is published then.
+        If a file cannot be written; nothing is published then.
     """
     name = _next_name(root, release)
     _sweep(root)
@@ -126,7 +126,7 @@ class _Unit:
         cells: Int64Array = self._read(["_healpix_29"])["_healpix_29"].to_numpy()
         if len(cells) != self.receipt.n_rows:
             raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, its receipt says {self.receipt.n_rows}. "
+                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, but its receipt says {self.receipt.n_rows}. "
                 f"{_REMOVE_IT}"
             )
         return cells
@@ -137,7 +137,7 @@ class _Unit:
         if file_digest(path) != self.receipt.digest:
             raise CatalogError(f"{path} (unit {self.receipt.name}) is damaged: it differs from its receipt. {_REMOVE_IT}")
         if not rows.schema.equals(CATALOG_SCHEMA):
-            raise CatalogError(f"{path} has another schema than this version of surveyflow's. {_REMOVE_IT}")
+            raise CatalogError(f"{path} has a different schema from this version of surveyflow. {_REMOVE_IT}")
         return rows
 
     def _read(self, columns: list[str] | None) -> pa.Table:
@@ -171,7 +171,7 @@ def _row_sources(root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table |
 def _expected(
     root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, manifest: Mapping[str, Any]
 ) -> dict[str, int]:
-    """Rows by status that the revision must have."""
+    """The number of rows by status that the revision must have."""
     counts: Counter[str] = Counter()
     for receipt in receipts:
         counts.update(receipt.status_counts)
@@ -179,7 +179,7 @@ def _expected(
         counts.update(extra_rows["status"].to_pylist())
     n_rows = manifest.get("expected_rows", counts.total())
     if counts.total() != n_rows:
-        raise CatalogError(f"{root}: units and further rows hold {counts.total()} sources, but the source lists {n_rows}.")
+        raise CatalogError(f"{root}: units and further rows hold {counts.total()} sources, but the source lists hold {n_rows}.")
     return dict(sorted(counts.items()))
 
 
@@ -198,17 +198,17 @@ def _about(
 
 
 def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path], object] | None) -> None:
-    """Let the caller add files to a folder that looks published; on failure remove what was added."""
+    """Let the caller add files to a folder that looks published; on failure, remove them."""
     if decorate is None:
         return
     before = set(_files(folder))
     draft = folder / MANIFEST
     with explained(draft):
-        draft.write_text(json.dumps({**about, "files": {}}))  # these are not settled yet
+        draft.write_text(json.dumps({**about, "files": {}}))  # the list of files is not final yet
     try:
         decorate(folder)
     except Exception:
-        logger.warning("revision=%s will lack what could not be added to it", about["revision"], exc_info=True)
+        logger.warning("revision=%s is published without the files that could not be added", about["revision"], exc_info=True)
         for path in set(_files(folder)) - before - {draft}:
             path.unlink()
     draft.unlink()
@@ -228,7 +228,7 @@ def _seal(folder: Path, about: Mapping[str, Any]) -> None:
 
 def _make_read_only(path: Path) -> None:
     mode = path.stat().st_mode
-    if mode & 0o222:  # not so where the file is shared with an earlier revision, which stays as it is to the last detail
+    if mode & 0o222:  # a file shared with an earlier revision is read-only already and must not be touched
         path.chmod(mode & ~0o222)
 
 
@@ -241,7 +241,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _before(root: Path) -> Path | None:
-    """Folder of the revision whose files the next one may share; None if there is none."""
+    """The folder of the revision whose files the next one may share; None if there is none."""
     names = revision_names(root)
     link = root / LATEST
     current = link.readlink().name if link.is_symlink() else None
@@ -250,7 +250,7 @@ def _before(root: Path) -> Path | None:
 
 @contextmanager
 def _building(root: Path, name: str) -> Iterator[Path]:
-    """A folder to build a revision in; removed if that fails."""
+    """Make a folder to build a revision in; remove it if that fails."""
     folder = root / "releases" / f"{_BUILDING}{name}"
     with explained(folder):
         make_folder(folder)
@@ -270,7 +270,7 @@ def _move_into_place(folder: Path, root: Path, name: str) -> Path:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what publishers and pruners that died left behind."""
+    """Remove what killed publishers and pruners left behind."""
     with explained(root):
         for prefix in (_BUILDING, PRUNED):
             for folder in (root / "releases").glob(f"{prefix}*"):
@@ -282,6 +282,6 @@ def _sweep(root: Path) -> None:
 def _next_name(root: Path, release: str) -> str:
     if not re.fullmatch(RELEASE_PATTERN, release) or release == LATEST:
         raise InputError(
-            f"the release's name {release!r} cannot be a folder's. Use letters, digits and . _ + -, but not the word {LATEST}."
+            f"the release's name {release!r} cannot be the name of a folder. Use letters, digits and . _ + -, but not {LATEST}."
         )
     return f"{release}-r{highest_number(root, release) + 1}"

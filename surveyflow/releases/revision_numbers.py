@@ -1,4 +1,4 @@
-"""Which numbers revisions have had, so that none is given twice: not even after its revision was removed."""
+"""The record of revision numbers, so that no number is used twice, not even after its revision was removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from surveyflow.files.durable import write_over
 from surveyflow.releases.revisions import revision_names, split_name
 
 NUMBERS = "revision_numbers.json"
-"""The file in the output folder that holds the highest number of each release, as it was when revisions were last removed."""
+"""The file in the output folder with the highest number of each release at the time when revisions were last removed."""
 
 
 def highest_number(root: Path, release: str) -> int:
@@ -32,19 +32,19 @@ def highest_number(root: Path, release: str) -> int:
 
 
 def remember_numbers(root: Path) -> None:
-    """Write down, durably, the numbers of all revisions; called before any of them is removed.
+    """Record the numbers of all revisions durably; call it before any revision is removed.
 
     Parameters
     ----------
     root
-        The output folder; its lock is held.
+        The output folder; the caller must hold its lock.
 
     Raises
     ------
     CatalogError
         If the file of removed numbers is damaged.
     OutputError
-        If the file system refuses.
+        If the file cannot be written.
     """
     write_over(root / NUMBERS, json.dumps(_highest(root), indent=1, sort_keys=True).encode())
 
@@ -64,5 +64,5 @@ def _remembered(path: Path) -> dict[str, int]:
     except (ValueError, TypeError, AttributeError) as error:
         raise CatalogError(
             f"{path} is damaged ({error}). It holds the highest revision number that each release has had, such as "
-            f'{{"v1.0": 3}}: write it anew, or remove it if no number of a pruned revision was ever quoted.'
+            f'{{"v1.0": 3}}. Write it anew, or remove it if no pruned revision was ever cited.'
         ) from error

@@ -1,6 +1,7 @@
-"""Which revisions of the catalog there are, and how one is opened.
+"""The published revisions of the catalog: finding, opening and reading them.
 
-``ROOT/releases/v1.0-r2`` is an immutable HATS catalog with its ``manifest.json``; ``ROOT/latest`` is a symbolic link to one.
+``ROOT/releases/v1.0-r2`` is an immutable HATS catalog with its ``manifest.json``; ``ROOT/latest`` is a symbolic link to one of
+them.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ class Revision:
     path
         Its folder.
     n_rows
-        Its rows.
+        Number of its rows.
     status_counts
-        Rows by status.
+        Number of rows by status.
     created
-        When the run that made it described it, ISO 8601, UTC; ``""`` if it did not say.
+        When the run wrote its manifest, ISO 8601, UTC; ``""`` if the manifest does not say.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Revision:
 
 
 def list_revisions(root: Path) -> list[Revision]:
-    """Every published revision, by release and number.
+    """List every published revision, by release and number.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def list_revisions(root: Path) -> list[Revision]:
 
 
 def in_order_of_publication(root: Path) -> list[Revision]:
-    """Every published revision, the oldest first.
+    """List every published revision, the oldest first.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def in_order_of_publication(root: Path) -> list[Revision]:
 
 
 def readable_revisions(root: Path) -> tuple[list[Revision], dict[str, str]]:
-    """The published revisions whose manifests are sound, the oldest first; and what is wrong with the others, by name.
+    """List the published revisions with intact manifests, the oldest first, and what is wrong with the others, by name.
 
     Parameters
     ----------
@@ -95,12 +96,12 @@ def readable_revisions(root: Path) -> tuple[list[Revision], dict[str, str]]:
 
 
 def publication_order(revision: Revision) -> tuple[str, tuple[str, int]]:
-    """What sorts revisions by the time of their publication."""
+    """Sort key of revisions by the time of their publication."""
     return revision.created, split_name(revision.name)
 
 
 def latest(root: Path) -> Revision | None:
-    """The revision that readers get; None if nothing was published.
+    """The revision that ``latest`` points to; None if nothing was published.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ def find(root: Path, release: str = LATEST) -> Revision:
 
 
 def read_manifest(revision_folder: Path) -> dict[str, Any]:
-    """Read what a revision says of its own making.
+    """Read a revision's manifest, which says how the revision was made.
 
     Parameters
     ----------
@@ -157,12 +158,12 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
     CatalogNotFound
         If the folder holds no manifest.
     CatalogError
-        If the manifest is damaged, or lacks what every manifest holds.
+        If the manifest is damaged, or lacks a key that every manifest has.
     """
     try:
         manifest = json.loads((revision_folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:
-        raise CatalogNotFound(f"{revision_folder} is no revision: it has no {MANIFEST}.") from error
+        raise CatalogNotFound(f"{revision_folder} is not a revision: it has no {MANIFEST}.") from error
     except ValueError as error:
         raise _damaged(revision_folder, str(error)) from error
     if missing := sorted({"rows", "status", "files"} - set(manifest if isinstance(manifest, dict) else ())):
@@ -171,7 +172,7 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
 
 
 def declared_schema(revision_folder: Path) -> pa.Schema:
-    """Read the schema that a revision was published with, which need not be today's.
+    """Read the schema of a revision, which may differ from today's.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     Returns
     -------
     dataset
-        A `pyarrow.dataset.Dataset`, in the order of ``_healpix_29``. It stays with its revision, whatever is published later.
+        A `pyarrow.dataset.Dataset`, in the order of ``_healpix_29``. It stays at its revision, whatever is published later.
 
     Raises
     ------
@@ -249,7 +250,7 @@ def read_catalog(
 
 
 def point_latest_at(root: Path, name: str) -> None:
-    """Make a revision the one that readers get, in one atomic step.
+    """Point ``latest`` at a revision, in one atomic step.
 
     Parameters
     ----------
@@ -263,7 +264,7 @@ def point_latest_at(root: Path, name: str) -> None:
     CatalogNotFound
         If there is no such revision.
     OutputError
-        If the file system refuses.
+        If the link cannot be written.
     """
     _revision(root, name)
     link, temporary = root / LATEST, temporary_path(root / LATEST)
@@ -274,7 +275,7 @@ def point_latest_at(root: Path, name: str) -> None:
 
 
 def revision_names(root: Path) -> list[str]:
-    """Names of the published revisions, by release and number.
+    """List the names of the published revisions, by release and number.
 
     Parameters
     ----------
@@ -287,7 +288,7 @@ def revision_names(root: Path) -> list[str]:
 
 
 def split_name(name: str) -> tuple[str, int]:
-    """Release and number of a revision's name."""
+    """Split a revision's name into release and number."""
     match = _REVISION.fullmatch(name)
     assert match is not None
     return match[1], int(match[2])
@@ -300,7 +301,7 @@ def _pointed_at(root: Path, name: str) -> Revision:
     point_at_newest = f"Point it at one: ln -sfn releases/{readable[-1].name} '{root / LATEST}'." if readable else None
     remedy = point_at_newest or "Remove it, and run again."
     raise CatalogNotFound(
-        f"{root / LATEST} points to {name}, which is no published revision. There are {', '.join(names) or 'none'}. {remedy}"
+        f"{root / LATEST} points to {name}, which is not a published revision. Published: {', '.join(names) or 'none'}. {remedy}"
     )
 
 
@@ -313,7 +314,7 @@ def _revision(root: Path, name: str) -> Revision:
 def _damaged(folder: Path, how: str) -> CatalogError:
     link = folder.parent.parent / LATEST
     if folder.is_symlink() or (link.is_symlink() and link.readlink().name == folder.name):
-        remedy = "If an earlier revision is sound, point latest at it: surveyflow releases rollback; then run again."
+        remedy = "If an earlier revision is intact, point latest at it: surveyflow releases rollback; then run again."
     else:
-        remedy = f"Readers of latest do not get it: remove that folder, {folder}."
+        remedy = f"latest does not point to it: remove its folder, {folder}."
     return CatalogError(f"{folder / MANIFEST} is damaged ({how}). {remedy}")

@@ -1,4 +1,4 @@
-"""How readers are given an earlier revision again."""
+"""The return of ``latest`` to an earlier revision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from surveyflow.releases.verify import check_revision
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """What a rollback did.
+    """The result of a rollback.
 
     Parameters
     ----------
@@ -29,14 +29,14 @@ class Rollback:
 
 
 def roll_back(root: Path, to: str | None = None) -> Rollback:
-    """Point ``latest`` at an earlier revision, once that has been checked. Nothing is removed.
+    """Check an earlier revision and point ``latest`` at it. Nothing is removed.
 
     Parameters
     ----------
     root
         The output folder.
     to
-        A release or a revision; the one published before the present one if left out.
+        A release or a revision; by default, the revision that was published before the present one.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
 
 
 def _one_before(root: Path, current: str | None) -> Revision:
-    """The revision published before another; the newest sound one if that other is unreadable itself."""
+    """The revision published before another; the newest intact one if that other cannot be read."""
     revisions, _ = readable_revisions(root)
     names = [revision.name for revision in revisions]
     place = names.index(current) if current in names else len(names)

@@ -1,4 +1,4 @@
-"""Whether a catalog's files are what they must be: read back from disk, a partition at a time."""
+"""The verification of a catalog: its files are read back from disk, one partition at a time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from surveyflow.releases.revisions import MANIFEST, declared_schema, read_manife
 from surveyflow.values.arrays import Int64Array
 
 _POSITIONS_CHECKED = 1_000
-"""Rows of a partition whose cell is computed again."""
+"""Number of rows of a partition whose cell is computed again."""
 
 
 def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None] = check_rows) -> None:
-    """Check a HATS catalog of surveyflow's against the rows that it must have.
+    """Check a HATS catalog of surveyflow against the rows that it must have.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callabl
     status_counts
         Expected rows by status.
     check
-        Raises a ValueError about rows that break the schema or its rules; those of today's schema by default.
+        A function that raises a ValueError about rows that break the schema or its rules; by default, today's schema.
 
     Raises
     ------
@@ -58,19 +58,19 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callabl
 
 
 def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
-    """Check that files are as they were written.
+    """Check that files have not changed since they were written.
 
     Parameters
     ----------
     folder
         The catalog's folder.
     digests
-        SHA-256 by path relative to it.
+        SHA-256 by path relative to that folder.
 
     Raises
     ------
     CatalogError
-        If a file is missing or differs.
+        If a file is missing or has another digest.
     """
     damage = list(_damage(folder, digests))
     if damage:
@@ -78,9 +78,9 @@ def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
 
 
 def check_revision(folder: Path) -> int:
-    """Check that a published revision is as it was published: its files, their content, and no file besides.
+    """Check that a revision has not changed since it was published: its files, their content, and no additional file.
 
-    The rows of a revision of another schema are checked against the schema that stands in the revision itself.
+    If a revision has another schema than today's, its rows are checked against the schema that it declares itself.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def check_revision(folder: Path) -> int:
     Raises
     ------
     CatalogError
-        With every file that is missing, differs or should not be there, a line each; if the files are sound, as
+        If files are missing, differ or should not be there, with a line for each; if the files are intact, as
         `check_catalog`.
     """
     manifest = read_manifest(folder)
@@ -109,7 +109,7 @@ def check_revision(folder: Path) -> int:
 
 
 def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table], None]:
-    """The check of a revision's rows: today's rules, or what a revision of another schema declares."""
+    """The check for a revision's rows: today's rules, or the schema that the revision declares if it is another."""
     if manifest.get("schema_version") == SCHEMA_VERSION:
         return check_rows
     return partial(check_declared, schema=declared_schema(folder))
@@ -117,7 +117,7 @@ def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a revision is as it was published.
+    """The result of verifying a revision.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Verdict:
     files
         Number of its files that were checked; 0 if anything is wrong.
     problems
-        All that is wrong.
+        Every problem found.
     """
 
     revision: str
@@ -135,7 +135,7 @@ class Verdict:
 
 
 def judge(folder: Path) -> Verdict:
-    """Check a published revision as `check_revision` does, and say what is wrong.
+    """Check a published revision as `check_revision` does, and return what is wrong.
 
     Parameters
     ----------
@@ -150,11 +150,12 @@ def judge(folder: Path) -> Verdict:
 
 def _damage(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
     for path, expected in digests.items():
-        found = file_digest(folder / path) if (folder / path).is_file() else "none"
+        found = file_digest(folder / path) if (folder / path).is_file() else None
         if found != expected:
+            what = "is missing" if found is None else f"has SHA-256 {found[:12]}, expected {expected[:12]}"
             yield (
-                f"{folder / path} has SHA-256 {found[:12]}, expected {expected[:12]}: it was changed or damaged after it was "
-                "written. Publish again, or take another revision."
+                f"{folder / path} {what}: it was removed, changed or damaged after it was written. "
+                "Publish again, or take another revision."
             )
 
 
@@ -203,6 +204,6 @@ def _check_unique(folder: Path, field: str, source_id: Int64Array) -> None:
     if len(distinct) < len(source_id):
         twice = distinct[counts > 1]
         raise CatalogError(
-            f"{folder}: {len(twice)} sources of field {field} have more than one row, the first is {twice[0]}. "
-            "Units overlap; this is a fault of surveyflow's."
+            f"{folder}: {len(twice)} sources of field {field} have more than one row; the first is {twice[0]}. "
+            "Units overlap: please report this error of surveyflow."
         )

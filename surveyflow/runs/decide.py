@@ -1,4 +1,4 @@
-"""What has to be done: the opened inputs become units with keys, and keys meet the receipts on disk."""
+"""The plan of a run: units and their keys from the opened inputs, compared with the receipts on disk."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from surveyflow.values.jobs import Receipt
 
 
 def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:
-    """Decide for every unit of a survey what is to be done.
+    """Decide what to do with every unit of a survey.
 
     Parameters
     ----------
     survey
         The opened inputs.
     executor
-        Where windows that are not in the digest cache are read.
+        Reads the windows that are not in the digest cache.
     reporter
-        Told how far the reading has come.
+        Receives the progress of the reading.
     precision
-        Of the models' trunks.
+        Precision of the models' trunks.
     """
     units = list(_units(survey))
     digests = window_digests(survey, units, executor, reporter)
@@ -51,18 +51,18 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
 
 
 def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:
-    """Count the sources to do of each model group, as far as it is known without reading pixels.
+    """Count the sources to be measured in each model group, as far as that is known without reading pixels.
 
     Parameters
     ----------
     survey
         The opened inputs.
     precision
-        Of the models' trunks.
+        Precision of the models' trunks.
 
     Returns
     -------
-    Sources by ``FIELD/INSTRUMENT``; those of units whose results are known to be on disk are left out.
+    Number of sources by ``FIELD/INSTRUMENT``; units whose results are known to be on disk do not count.
     """
     units = [unit for unit in _units(survey) if unit.tile is not None]
     digests = remembered_digests(survey, units)
@@ -76,7 +76,7 @@ def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.F
 
 
 def published_receipts(root: Path) -> dict[str, Receipt]:
-    """Receipts of the last published revision's units, by unit name; empty without a revision."""
+    """Read the receipts of the last published revision's units, by unit name; empty without a revision."""
     revision = latest(root)
     if revision is None:
         return {}
@@ -87,7 +87,7 @@ def published_receipts(root: Path) -> dict[str, Receipt]:
 def _source_changes(
     root: Path, pending: Iterable[tuple[WorkUnit, Mapping[str, str]]], published: Mapping[str, Receipt]
 ) -> dict[str, SourceChanges]:
-    """How the sources of units to be done differ from those in their published rows, where they do."""
+    """The changes of the sources of units to be done since their published rows, if there are any."""
     changes = {}
     for unit, parts in pending:
         previous = published.get(unit.name)

@@ -1,4 +1,4 @@
-"""A survey to try everything on: simulated mosaics and source lists, with the models that come with the package."""
+"""The demonstration survey: simulated mosaics and source lists, with the models that come with the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_demonstration(folder: Path, spec: SurveySpec | None = None, models: Pat
     Parameters
     ----------
     folder
-        Where to; it is made if absent.
+        The folder of the survey; it is made if absent.
     spec
         Size and seed of the survey.
     models
@@ -37,9 +37,9 @@ def make_demonstration(folder: Path, spec: SurveySpec | None = None, models: Pat
         If the models cannot be copied.
     """
     if not ModelStore(models).cards():
-        raise ModelError(f"{models}: holds no models. Install surveyflow again, or name another store.")
+        raise ModelError(f"{models} holds no models. Install surveyflow again, or name another store.")
     try:
         shutil.copytree(models, folder / "models", dirs_exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder / 'models'}: cannot be written ({error.strerror}). Choose another folder.") from error
+        raise OutputError(f"{folder / 'models'} cannot be written ({error.strerror}). Choose another folder.") from error
     return Path(write_survey(folder, spec or SurveySpec()).workflow)

@@ -1,4 +1,4 @@
-"""What this machine, or the workers of a profile, offer to a run: versions, engines, devices, memory, scratch space, clocks."""
+"""The inspection of this machine, or of a profile's workers: versions, engines, devices, memory, scratch space and clocks."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ MOST_CLOCK_DIFFERENCE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at.
+    """The result of one check.
 
     Parameters
     ----------
     name
-        What was looked at.
+        What was checked.
     found
-        What was found, with the remedy where something is missing.
+        What was found, with the remedy if something is missing.
     good
-        Whether a run needs nothing more of it.
+        Whether it suffices for a run.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFindings:
-    """What a worker found where it runs.
+    """The findings of a worker about its own process and machine.
 
     Parameters
     ----------
     host, pool
-        Its machine, and what it is one of; empty where nobody said.
+        Its machine and its pool; empty if unknown.
     versions
-        Of Python, surveyflow and other packages, by name.
+        Versions of Python, surveyflow and other packages, by name.
     checks
-        What else it looked at.
+        Results of its other checks.
     """
 
     host: str
@@ -71,7 +71,7 @@ class WorkerFindings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What was found at one worker.
+    """The report about one worker.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class WorkerReport:
     host, pool
         As in `WorkerFindings`.
     checks
-        What was looked at, the comparison with this machine first.
+        Results of all checks, the comparison with this machine first.
     """
 
     worker: str
@@ -90,18 +90,18 @@ class WorkerReport:
 
     @property
     def good(self) -> bool:
-        """Whether a run needs nothing more of any of it."""
+        """Whether every check suffices for a run."""
         return all(check.good for check in self.checks)
 
 
 def check_this_machine() -> WorkerReport:
-    """Look at everything that a run on this machine depends on."""
+    """Check everything on which a run on this machine depends."""
     checks = (_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
     return WorkerReport("this machine", platform.node(), "", checks)
 
 
 def check_workers(profile: str | Path) -> list[WorkerReport]:
-    """Let every worker of a profile look at what it has, and compare it with this machine.
+    """Let every worker of a profile check its own machine, and compare it with this one.
 
     Parameters
     ----------
@@ -120,18 +120,18 @@ def check_workers(profile: str | Path) -> list[WorkerReport]:
 
 
 def look_at_worker() -> WorkerFindings:
-    """Look at everything that a worker in this process depends on."""
+    """Check everything on which a worker in this process depends."""
     checks = (_platform(), *_devices(), _engine(), _processors(), _memory(), _scratch())
     return WorkerFindings(platform.node(), os.environ.get(POOL_VARIABLE, ""), package_versions(), checks)
 
 
 def compare_versions(there: Mapping[str, str], here: Mapping[str, str]) -> Check:
-    """Tell whether a worker has the packages of the machine that starts the run.
+    """Check whether a worker has the same packages as the machine that starts the run.
 
     Parameters
     ----------
     there, here
-        Versions by package, of the worker and of this machine.
+        Versions of packages, by name, on the worker and on this machine.
     """
     names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
     if not names:
@@ -142,7 +142,7 @@ def compare_versions(there: Mapping[str, str], here: Mapping[str, str]) -> Check
 
 def _worker_report(answer: Answer, here: Mapping[str, str]) -> WorkerReport:
     if answer.value is None:
-        what = f"could not look: {answer.error}. Does it have the environment in which this command was started?"
+        what = f"could not be inspected: {answer.error}. Does it have the environment in which this command was started?"
         return WorkerReport(answer.worker, "", "", (Check("worker", what, good=False), _clock(answer)))
     found: WorkerFindings = answer.value
     compared = (compare_versions(found.versions, here), _clock(answer), _offer(answer.resources))

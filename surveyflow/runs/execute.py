@@ -1,4 +1,4 @@
-"""Carrying out a plan: its units become jobs, and their results receipts."""
+"""The execution of a plan: units become jobs, and the results of jobs are receipts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlanOutcome:
-    """What became of a plan's units.
+    """The outcome of a plan.
 
     Parameters
     ----------
     kept, done
         Receipts of the units that had results already, and of those done now.
     failures
-        What went wrong in the units that failed, by unit name.
+        Errors of the units that failed, by unit name.
     n_dropped
-        Units of the last revision that have no source any more.
+        Number of the last revision's units that have no sources any more.
     """
 
     kept: tuple[Receipt, ...]
@@ -60,14 +60,14 @@ class PlanOutcome:
 
 
 class LateExecutor:
-    """An executor that is opened when the first job comes: a run with nothing to do starts no cluster.
+    """An executor that is opened with the first job, so that a run with nothing to do starts no cluster.
 
     Parameters
     ----------
     stack
-        Closes it in the end.
+        Closes the executor in the end.
     opener
-        Opens it.
+        Opens the executor.
     """
 
     def __init__(self, stack: ExitStack, opener: Callable[[], AbstractContextManager[Executor]]) -> None:
@@ -81,7 +81,7 @@ class LateExecutor:
         Raises
         ------
         OutputError
-            If a job could not write its result: the others could not, either.
+            If a job could not write its result; the other jobs could not, either.
         """
         if not jobs:
             return
@@ -101,18 +101,18 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
     survey
         The opened inputs.
     plan
-        What to do.
+        The plan.
     executor
-        Where to do it.
+        Runs the jobs.
     folder
         The run's folder, for the work list.
     reporter
-        Told of every unit.
+        Receives the progress of the units.
 
     Raises
     ------
     InputsChanged
-        If a unit fails and an input file is not as it was: then no other unit is worth the work.
+        If a unit fails and an input file has changed, since nothing could be published then.
     OutputError
         If results cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What a revision says of its own making: enough to make it again."""
+"""The manifest of a revision: how it was made, in enough detail to make it again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPORTED_PACKAGES = ("astropy", "dask", "keras", "numpy", "pyarrow", "tensorflow
 
 
 def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id: str, wall_seconds: float) -> dict[str, Any]:
-    """Gather what a manifest holds; publishing adds the revision's name, rows, status counts and checksums.
+    """Gather the content of a manifest; publishing adds the revision's name, rows, status counts and checksums.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
     plan
         Every unit, with the parts of its key.
     outcome
-        What became of the units.
+        The outcome of the plan.
     run_id
         The run's name.
     wall_seconds
-        Since the run began.
+        Seconds since the run began.
     """
     return {
         "survey": survey.workflow.survey.name,
@@ -74,8 +74,8 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
     Returns
     -------
     entries
-        ``digest`` is the SHA-256 of a source list's file. A mosaic is never read again for it: its digest is over those of the
-        windows that have sources, which the plan holds, and ``digest_of`` says so.
+        ``digest`` of a source list is the SHA-256 of its file. Mosaics are not read again: their digest is the SHA-256 of the
+        digests of the windows that have sources, which are in the plan, and ``digest_of`` says so.
     """
     entries = []
     for name, opened in survey.fields.items():
@@ -95,12 +95,12 @@ def describe_model(card: ModelCard) -> dict[str, Any]:
 
 
 def precision_of(plan: Plan) -> str | None:
-    """The arithmetic precision of a plan's models; None where no unit needs a model."""
+    """The arithmetic precision of a plan's models; None if no unit needs a model."""
     return next((planned.parts["precision"] for planned in plan.units if planned.unit and "precision" in planned.parts), None)
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python, surveyflow and the packages that results may depend on, as far as they are installed."""
+    """Versions of Python, surveyflow and the installed packages on which results may depend, by name."""
     packages = {name: _version(name) for name in REPORTED_PACKAGES}
     installed = {name: number for name, number in packages.items() if number is not None}
     return {"python": platform.python_version(), "surveyflow": __version__} | installed
@@ -146,7 +146,7 @@ def _describe_mosaics(name: str, opened: OpenedField, plan: Plan | None) -> Iter
 
 
 def _pixel_digest(plan: Plan, field: str, instrument: str, kind: str) -> dict[str, str]:
-    """One digest over those of a mosaic's windows; none where no source needs a window."""
+    """One digest of the digests of a mosaic's windows; empty if no source needs a window."""
     units = [planned for planned in plan.units if planned.unit and planned.unit.tile]
     windows = sorted(
         f"{planned.name} {planned.parts[f'{kind}_pixels']}\n"

@@ -1,4 +1,4 @@
-"""Which release ``--release latest`` means, found without reading again what was found sound before."""
+"""The choice of the release for ``--release latest``, which does not read files again that were found intact before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_release(workflow: Path) -> ReleaseChoice:
-    """Find the newest release of which every file is complete, and which is not older than the published one.
+    """Find the newest release whose files are all complete, and which is not older than the published one.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def choose_release(workflow: Path) -> ReleaseChoice:
     Raises
     ------
     WorkflowError
-        If there is none. Readers are never taken back to an older release because a newer one's files are being moved.
+        If there is no such release. Readers never get an older release merely because a newer one's files are being moved.
     """
     root = _output_root(workflow.absolute())
     sound = SoundFiles(root)
@@ -42,18 +42,18 @@ def choose_release(workflow: Path) -> ReleaseChoice:
 
 def _going_back(workflow: Path, choice: ReleaseChoice, published: Revision) -> WorkflowError:
     what = f"{choice.release}, the newest complete release, is older than {published.name}, which is published."
-    remedy = f"Put back the files of the newer release, or go back on purpose: --release {choice.release}."
+    remedy = f"Restore the files of the newer release, or go back on purpose: --release {choice.release}."
     skipped = [Problem(workflow.name, f"{release}.", "") for release in choice.skipped]
     return WorkflowError([Problem(workflow.name, what, remedy), *skipped])
 
 
 class SoundFiles:
-    """Remembers which files' checksums held, in ``ROOT/digests/checksums.json``; forgotten when size, mtime or inode change.
+    """The files whose checksums were correct, in ``ROOT/digests/checksums.json``, by size, mtime and inode.
 
     Parameters
     ----------
     root
-        The output folder; None where it is not known. Where it does not exist nothing is remembered.
+        The output folder; None if it is not known. Nothing is written if the folder does not exist.
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -62,7 +62,7 @@ class SoundFiles:
         self._found: dict[str, list[int]] = {}
 
     def damage(self, path: Path) -> str | None:
-        """Say what is wrong with a file's checksums; None if nothing is."""
+        """Describe what is wrong with a file's checksums; None if nothing is."""
         status = path.stat()
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
         if self._known.get(str(path)) != state:
@@ -73,7 +73,7 @@ class SoundFiles:
         return None
 
     def save(self) -> None:
-        """Write what is known of the files that were asked about."""
+        """Record the files that were checked and found intact."""
         if self._file is not None and self._found != self._known:
             write_over(self._file, json.dumps(self._found, indent=1).encode())
 

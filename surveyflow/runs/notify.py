@@ -1,4 +1,4 @@
-"""Telling the outside world that a revision was published: the workflow's ``[publish] notify`` command."""
+"""The command that announces a published revision: the workflow's ``[publish] notify``."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _PATIENCE_S = 5.0
 
 
 def notify(command: str, facts: Mapping[str, str], timeout_s: float) -> bool:
-    """Run a command, to its end or the end of its time; whatever becomes of it is logged and never raised.
+    """Run a command until it ends or its time is up. Its failure is logged and never raised.
 
     Parameters
     ----------
     command
-        Parted into words as a shell would, and given to no shell.
+        The command; it is split into words as a shell would split it, but no shell runs it.
     facts
-        Added to its environment.
+        Variables to add to its environment.
     timeout_s
-        Seconds after which it is ended, with all that it started in its own process group. What it leaves in the background
-        is not waited for.
+        Seconds after which the command is ended, with every process of its process group. Processes that it leaves in the
+        background are not waited for.
 
     Returns
     -------
     Whether it succeeded.
     """
-    with tempfile.TemporaryFile() as output:  # a pipe would stay open for as long as anything that the command started
+    with tempfile.TemporaryFile() as output:  # a pipe would stay open as long as any process that the command started
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command
                 shlex.split(command),
@@ -54,14 +54,14 @@ def notify(command: str, facts: Mapping[str, str], timeout_s: float) -> bool:
             _end(process)
             logger.warning("notify=%r was ended after %g s. The revision is published all the same.", command, timeout_s)
             return False
-        except BaseException:  # the run itself is ended: the command stands in a session of its own and would go on
+        except BaseException:  # the run itself is ended; the command has its own session and would continue
             _end(process)
             raise
-        return _told(command, status, _last_words(output))
+        return _log_end(command, status, _last_words(output))
 
 
-def _told(command: str, status: int, words: str) -> bool:
-    """Log how the command ended; whether that was well."""
+def _log_end(command: str, status: int, words: str) -> bool:
+    """Log how the command ended; return whether it succeeded."""
     if status:
         what = "notify=%r ended with %d: %s. The revision is published all the same."
         logger.warning(what, command, status, words or "it wrote nothing")
@@ -79,5 +79,5 @@ def _last_words(output: BinaryIO) -> str:
 def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    with suppress(subprocess.TimeoutExpired):  # not even SIGKILL ends what waits for a dead file server
+    with suppress(subprocess.TimeoutExpired):  # not even SIGKILL ends a process that waits for a dead file server
         process.wait(_PATIENCE_S)

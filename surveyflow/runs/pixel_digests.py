@@ -1,4 +1,4 @@
-"""Whether pixels have changed: digests of the tiles' windows, from the cache or read by the workers."""
+"""The digests of the tiles' windows, which show whether pixels have changed: from the cache, or computed by the workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job
 
 SECONDS_BETWEEN_SAVES = 60.0
-"""A run that is killed while it reads a large mosaic has at most this much to read again."""
+"""A run that is killed while it reads a large mosaic loses at most this time, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def window_digests(
     survey
         The opened inputs.
     units
-        All units; those without a tile are passed over.
+        All units; those without a tile are skipped.
     executor
-        Where windows that are not in the cache are read.
+        Reads the windows that are not in the cache.
     reporter
-        Told how far the reading has come.
+        Receives the progress of the reading.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def window_digests(
 
 
 def remembered_digests(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
-    """Digests of the tiles' windows, by unit name, as far as they are in the cache.
+    """Return the digests of the tiles' windows, by unit name, as far as they are in the cache.
 
     Parameters
     ----------
     survey
         The opened inputs.
     units
-        All units; those without a tile are passed over.
+        All units; those without a tile are skipped.
     """
     return {window.name: digests for window in _windows(survey, units) if (digests := window.cache.get(window.box))}
 
@@ -114,6 +114,6 @@ def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
 
 
 def _identity(mosaic: Mosaic) -> list[list[Any]]:
-    """What a mosaic's remembered digests hold for: its files, the image in each, and their state."""
+    """What a mosaic's cached digests are valid for: its files, the image in each, and their state."""
     images = mosaic.images.values()
     return [[image.location, image.file.size, image.file.mtime_ns, image.file.inode] for image in images]

@@ -1,4 +1,4 @@
-"""Whether all that a workflow names is fit to use, checked before anything starts."""
+"""The check before a run: everything that a workflow names is opened and checked before anything starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from surveyflow.values.sources import SourceList
 logger = logging.getLogger(__name__)
 
 BYTES_PER_ROW = 2_000
-"""Disk that a source needs while a revision is built beside the units: measured 0.5 kB in each, with room to spare."""
+"""Disk space for each source while a revision is built beside the units, bytes: 0.5 kB was measured for each, plus a margin."""
 
 Value = TypeVar("Value")
 
@@ -49,7 +49,7 @@ class OpenedField:
     cards
         Cards of its merger models by instrument.
     cards_beside
-        Cards of the models of each other task beside them, by task and instrument, for those that have one.
+        Cards of the other tasks' models beside them, by task and instrument.
     stated_units
         Units that the workflow states for the mosaics, by instrument; None where it states none.
     """
@@ -81,7 +81,7 @@ class OpenedSurvey:
     fields
         Its fields by name.
     warnings
-        What the user should know, though it stops nothing.
+        What the user should know, although it does not prevent the run.
     files
         The input files as they were before the first of them was read.
     """
@@ -93,7 +93,7 @@ class OpenedSurvey:
 
     @property
     def n_sources(self) -> int:
-        """Sources of all lists: the rows that a catalog must have."""
+        """Number of sources in all lists, which is the number of rows of the catalog."""
         return sum(len(field.sources) for field in self.fields.values())
 
     @property
@@ -109,7 +109,7 @@ class OpenedSurvey:
 
 
 class _Problems:
-    """Collects what is wrong, so that all of it can be reported at once."""
+    """A collection of problems, so that all of them can be reported at once."""
 
     def __init__(self, workflow: Workflow) -> None:
         self.workflow = workflow
@@ -160,7 +160,7 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
 
 
 def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
-    """Cards of the models that the workflow's fields and routing ask for: mergers, and other tasks' beside them."""
+    """Cards of the models that the workflow's fields and routing need: mergers, and those of other tasks beside them."""
     wanted = [ModelKey(LEADING.name, name, instrument) for name in workflow.fields for instrument in workflow.routing]
     present = problems.catch("[models] store", store.cards) or {}
     mergers = {key: present[key] for key in wanted if key in present}
@@ -179,7 +179,7 @@ def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> 
 
 
 def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: ModelCard) -> None:
-    """See that a model is what its task asks for, and takes the cutouts of the merger model."""
+    """Check that a model has its task's outputs, and takes the same cutouts as the merger model."""
     where, task = store.folder(key) / "card.toml", TASKS[key.task]
     missing = [name for name in task.outputs if name not in card.class_names]
     if missing:
@@ -189,7 +189,7 @@ def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: Model
         )
     if task.scaling is not None and card.contamination is None:
         raise ModelError(
-            f"{where}: there is no table [contamination], without which the outputs have no unit. Add it, as "
+            f"{where}: it has no table [contamination], and without it the outputs have no unit. Add it, as "
             f"docs/reference/models.md explains, or train the model again."
         )
     size, expected = card.architecture.input_size, merger.architecture.input_size
@@ -230,7 +230,7 @@ def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
-            f"{root} lies on a disk with {free / 1e6:.1f} MB free, but the catalog needs about {needed / 1e6:.1f} MB. "
+            f"{root} is on a disk with {free / 1e6:.1f} MB free, but the catalog needs about {needed / 1e6:.1f} MB. "
             f"Free some space, or choose another [output] root."
         )
 
@@ -272,19 +272,19 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str
 
 
 def check_engine(choice: EngineChoice, cards: Iterable[ModelCard]) -> None:
-    """Refuse to start where a model cannot be run as it is wished.
+    """Refuse to start if a model cannot be run with the chosen engine and precision.
 
     Parameters
     ----------
     choice
-        The engine that is asked for, or ``auto``, and the precision.
+        The chosen engine, or ``auto``, and the precision.
     cards
-        Of the survey's models.
+        Cards of the survey's models.
 
     Raises
     ------
     ModelError
-        If the engine cannot be used for one of them, or with ``auto`` none can.
+        If the engine cannot be used for one of the models or, with ``auto``, no engine can.
     """
     for card in cards:
         problem = obstacle(choice.name, card.architecture, choice.precision)

@@ -24,29 +24,29 @@ class Reporter:
         self.listeners = list(listeners)
 
     def report(self, progress: Progress) -> None:
-        """Pass on one event."""
+        """Report one event."""
         for listener in self.listeners:
             listener(progress)
 
     def report_workers(self, message: str) -> None:
-        """Pass on a sentence about the workers."""
+        """Report a sentence about the workers."""
         self.report(Progress(Phase.WORKERS, message=message))
 
     def follow(
         self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None
     ) -> Iterator[JobResult]:
-        """Pass results through, reporting each.
+        """Pass results through and report each.
 
         Parameters
         ----------
         phase
-            Which phase this is.
+            The phase.
         jobs
             All jobs of the phase.
         results
             Their results, as they end.
         cutouts
-            Number of cutouts of each job by name; none if left out.
+            Number of cutouts of each job, by name; no cutouts by default.
         """
         sizes = cutouts or {}
         start, cutouts_done, failed = time.monotonic(), 0, 0

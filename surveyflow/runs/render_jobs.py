@@ -1,4 +1,4 @@
-"""The jobs that a run becomes on a cluster that is used through a queue: rendered as text, and submitted."""
+"""The jobs of a run on a cluster with a queue: rendered as text, and submitted."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def render_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
     kind
         The kind of cluster that the profile must be for.
     precision
-        Of the models' trunks, as in `surveyflow.run`.
+        Precision of the models' trunks, as in `surveyflow.run`.
 
     Raises
     ------
     WorkflowError
-        If the workflow cannot be used or, where workers are shared out by the work there is, anything that it names.
+        If the workflow cannot be used or, if workers are divided according to the work, anything that it names.
     ProfileError
         If the profile cannot be used, is of another kind, or does not suit the workflow.
     """
@@ -54,7 +54,7 @@ def submit_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
     ProfileError
         As in `render_jobs`.
     ClusterError
-        If the jobs cannot be submitted; none is left behind then.
+        If the jobs cannot be submitted; no job is left behind then.
     """
     site = _load(profile, kind)
     run = _run(workflow, profile, precision)
@@ -65,7 +65,7 @@ def submit_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
 def _load(profile: Path, kind: str) -> Profile:
     site = load_profile(profile)
     if site.kind != kind:
-        raise ProfileError(f"{profile}: is of kind {site.kind!r}, expected {kind!r}. Start from deploy/profiles/{kind}.toml.")
+        raise ProfileError(f"{profile} is of kind {site.kind!r}, expected {kind!r}. Start from deploy/profiles/{kind}.toml.")
     return site
 
 

@@ -1,4 +1,4 @@
-"""Whether a published revision can be made again: its inputs, models and units must be what its manifest says."""
+"""The check before a published revision is made again: its inputs, models and units must be those of its manifest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from surveyflow.runs.preflight import OpenedSurvey
 
 logger = logging.getLogger(__name__)
 
-_REMEDY = "Put back what it was made of, or run the workflow file to make a new revision."
+_REMEDY = "Restore what it was made from, or run the workflow file to make a new revision."
 _WORDS_ONLY = {"citation", "notes"}
 _MOST_UNITS = 5
 
@@ -30,14 +30,14 @@ def check_inputs(manifest: Manifest, survey: OpenedSurvey) -> None:
     Parameters
     ----------
     manifest
-        Of the revision that is to be made again.
+        Manifest of the revision that is to be made again.
     survey
-        The inputs, opened by the manifest's own workflow.
+        The inputs, opened with the manifest's own workflow.
 
     Raises
     ------
     WorkflowError
-        With everything that is not as it was.
+        If anything has changed; the error lists every change.
     """
     problems = [
         *_schema_problems(manifest),
@@ -51,7 +51,7 @@ def check_inputs(manifest: Manifest, survey: OpenedSurvey) -> None:
 
 
 def check_plan(manifest: Manifest, survey: OpenedSurvey, plan: Plan) -> None:
-    """Compare the pixels' digests and every unit's key, which holds all that its rows depend on.
+    """Compare the pixels' digests and every unit's key, which covers everything on which its rows depend.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ def check_plan(manifest: Manifest, survey: OpenedSurvey, plan: Plan) -> None:
     Raises
     ------
     WorkflowError
-        With everything that would make the tables others than they were.
+        If the tables would differ from the published ones; the error lists every cause.
     """
     problems = list(_file_problems(manifest, describe_inputs(survey, plan)))
     if (then := manifest.get("precision")) != (now := precision_of(plan)) and then:
-        problems.append(f"the models would be computed in {now}, then in {then}; add --precision {then}")
+        problems.append(f"the models would be computed in {now}, but were computed in {then}; add --precision {then}")
     _refuse(problems or list(_unit_problems(manifest, survey, plan)), manifest, survey)
 
 
@@ -80,7 +80,7 @@ def _refuse(problems: list[str], manifest: Manifest, survey: OpenedSurvey) -> No
 def _schema_problems(manifest: Manifest) -> Iterator[str]:
     if (then := manifest["schema_version"]) != SCHEMA_VERSION:
         release = manifest["surveyflow_version"]
-        yield f"its columns are those of schema {then}, here they are {SCHEMA_VERSION}; use surveyflow {release} as it was then"
+        yield f"its columns are those of schema {then}, but here they are {SCHEMA_VERSION}; use surveyflow {release} again"
 
 
 def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterator[str]:
@@ -89,11 +89,11 @@ def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterato
         then = before.get(_input(entry), {})
         what = f"{entry['field']} {entry['instrument'] or ''} {entry['kind']}".replace("  ", " ")
         if entry["size"] != then.get("size", entry["size"]):
-            yield f"{what}: {entry['path']} has {entry['size']:,} bytes, then {then['size']:,}"
+            yield f"{what}: {entry['path']} has {entry['size']:,} bytes, but had {then['size']:,}"
         elif entry.get("digest", then.get("digest")) != then.get("digest", entry.get("digest")):
             yield f"{what}: the {'content' if entry['digest_of'] == 'file' else 'pixels'} of {entry['path']} changed"
         elif None not in (sums := (_datasum(entry), _datasum(then))) and sums[0] != sums[1]:
-            yield f"{what}: {entry['path']} has the DATASUM {sums[0]}, then {sums[1]}"
+            yield f"{what}: {entry['path']} has the DATASUM {sums[0]}, but had {sums[1]}"
 
 
 def _input(entry: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -111,9 +111,9 @@ def _model_problems(manifest: Manifest, survey: OpenedSurvey) -> Iterator[str]:
         if key not in present:
             yield f"model {key} is no longer in {survey.workflow.models.store}"
         elif key not in before:
-            yield f"{survey.workflow.models.store} holds a model {key}, which was not there then"
+            yield f"{survey.workflow.models.store} holds model {key}, which was not used then"
         elif (now := present[key]["weights_digest"]) != (then := before[key]["weights_digest"]):
-            yield f"model {key} has the weights {now[:12]}, then {then[:12]}"
+            yield f"model {key} has the weights {now[:12]}, but had {then[:12]}"
         elif changed := _differing(before[key], present[key]):
             yield f"the card of model {key} has another {', '.join(changed)}"
 
@@ -132,11 +132,11 @@ def _unit_problems(manifest: Manifest, survey: OpenedSurvey, plan: Plan) -> Iter
     if len(others) > _MOST_UNITS:
         yield f"{len(others) - _MOST_UNITS} more units would differ"
     if gone := sorted(keys.keys() - planned.keys()):
-        yield f"{len(gone)} units of then have no source now, the first {gone[0]}"
+        yield f"{len(gone)} of its units have no sources now; the first is {gone[0]}"
 
 
 def _why(survey: OpenedSurvey, key: str | None, unit: PlannedUnit) -> str:
     if key is None:
         return "there was no such unit then"
     receipt = read_receipt(survey.workflow.output.root, key)
-    return "it would be made of other inputs or settings" if receipt is None else what_changed(receipt.parts, unit.parts)
+    return "it would be made from other inputs or settings" if receipt is None else what_changed(receipt.parts, unit.parts)

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to.
+    """The result of a run.
 
     Parameters
     ----------
@@ -57,17 +57,17 @@ class RunResult:
     units
         Number of units done, kept, dropped and failed.
     rows
-        Rows in the revision.
+        Number of rows in the revision.
     status
-        Rows by status.
+        Number of rows by status.
     failed_units
-        What went wrong in the units that failed, by unit name.
+        Errors of the units that failed, by unit name.
     published
-        False if nothing had changed, so that the revision is an earlier run's.
+        False if nothing had changed, so that the revision is that of an earlier run.
     flags
-        Rows that carry each flag, by name; flags that no row carries are left out.
+        Number of rows with each flag, by name; flags that no row has are left out.
     weights_origin
-        Where the weights came from that the results were computed with.
+        The origins of the weights that the results were computed with.
     """
 
     revision: str
@@ -112,24 +112,24 @@ def run_survey(
     factory: str = FACTORY,
     original: Mapping[str, Any] | None = None,
 ) -> RunResult:
-    """Do what the plan asks for, and publish.
+    """Make the plan, do its units, and publish.
 
     Parameters
     ----------
     survey
         The opened inputs.
     profile
-        Where to run.
+        The profile of the cluster.
     client
         A Dask client to use instead of the profile's cluster.
     listeners
         Called with every `Progress`.
     engine
-        How the models are computed.
+        The engine and precision that compute the models.
     factory
-        What makes a worker, as ``package.module:callable``.
+        The function that makes a worker, as ``package.module:callable``.
     original
-        Manifest of the revision that is to be made again; None to make of the inputs what they give.
+        Manifest of the revision that is to be made again; None for an ordinary run.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def run_survey(
     InputsChanged
         If a file changed while it was read; nothing is published then.
     WorkflowError
-        If the original's tables cannot be made of the inputs as they are; nothing is published then.
+        If the original's tables cannot be made from the present inputs; nothing is published then.
     OutputError
         If the output cannot be written; nothing is published then.
     UnitError
@@ -170,13 +170,13 @@ def run_survey(
                     check_plan(original, survey, plan)
                 run = _Run(survey, plan, folder, reporter, lock, start)
                 result = _already_published(survey, plan) or _work_and_publish(run, executor)
-        if result.published:  # told once the lock is given back: the command may prune, or start another run
+        if result.published:  # only after the lock is released: the command may prune, or start another run
             _notify(survey.workflow.publish, result)
     return result
 
 
 def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: Any) -> RunResult:
-    """What a run came to, with what its rows say of themselves."""
+    """The result of a run, with the flags and origins of its rows."""
     rows = open_catalog(root, revision.name).to_table(columns=["flags", "weights_origin"])
     flags = rows["flags"].to_numpy()
     counts = {flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name}
@@ -195,7 +195,7 @@ def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: An
 
 @contextmanager
 def _noted(opening: AbstractContextManager[Executor], folder: RunFolder) -> Iterator[Executor]:
-    """Open an executor, and write down where it can be watched."""
+    """Open an executor, and record the address of its dashboard."""
     with opening as executor:
         folder.note_dashboard(executor.dashboard)
         yield executor
@@ -212,7 +212,7 @@ def _reporting_the_end(reporter: Reporter) -> Iterator[None]:
 
 
 def _already_published(survey: OpenedSurvey, plan: Plan) -> RunResult | None:
-    """The result of a run that finds everything published; None if there is anything to publish."""
+    """The result of a run that finds everything published already; None if there is something to publish."""
     root = survey.workflow.output.root
     revision = latest(root)
     if revision is None or len(plan.having(Decision.KEEP)) < len(plan.units):
@@ -227,7 +227,7 @@ def _already_published(survey: OpenedSurvey, plan: Plan) -> RunResult | None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run whose plan is made."""
+    """A run with its plan."""
 
     survey: OpenedSurvey
     plan: Plan
@@ -258,7 +258,7 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
 
 def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
-    check_constant(run.survey.files)  # the manifest's digests of source lists are of these files, too
+    check_constant(run.survey.files)  # the manifest has digests of the source lists, read again just now
     return publish(
         run.root,
         run.survey.workflow.survey.release,

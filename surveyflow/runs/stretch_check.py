@@ -1,4 +1,4 @@
-"""Which stretch the models of a store remember, judged by real cutouts of a workflow's sources."""
+"""The check of the stretch on which models were trained, with real cutouts of a workflow's sources."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ FEWEST_CUTOUTS = 20
 
 @dataclass(frozen=True, slots=True)
 class StretchCheck:
-    """What a model remembers of its training images' preparation, beside what its card says.
+    """The evidence for the preparation of a model's training images, beside that of its card.
 
     Parameters
     ----------
     card
         The model's card.
     n_cutouts
-        Real cutouts that were looked at.
+        Number of real cutouts that were used.
     verdict
-        What they say.
+        The evidence from them.
     """
 
     card: ModelCard
@@ -53,16 +53,16 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
     survey
         The opened inputs.
     n_cutouts
-        Wholly covered sources to look at, chosen at random among those routed to the model.
+        Number of fully covered sources to use, chosen at random among those routed to the model.
     softenings
-        To try beside the card's, in the mosaics' unit.
+        Softenings to try beside the card's, in the mosaics' unit.
     seed
-        Chooses the sources.
+        Seed of the choice of sources.
 
     Raises
     ------
     InputError
-        If a model has too few wholly covered sources.
+        If a model has too few fully covered sources.
     """
     store = ModelStore(survey.workflow.models.store)
     for name, opened in survey.fields.items():
@@ -70,8 +70,8 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
             stack = _real_cutouts(survey, opened, instrument, n_cutouts, np.random.default_rng(seed))
             if len(stack) < FEWEST_CUTOUTS:
                 raise InputError(
-                    f"{name}/{instrument}: only {len(stack)} of its sources lie wholly on the mosaic, but statistics need at "
-                    f"least {FEWEST_CUTOUTS}. Use a workflow with more sources in this field."
+                    f"{name}/{instrument}: only {len(stack)} of its sources have fully covered cutouts, but the statistics need "
+                    f"at least {FEWEST_CUTOUTS}. Use a workflow with more sources in this field."
                 )
             trials = sorted({card.softening, *softenings})
             weights = store.weights(card.key)
@@ -83,7 +83,7 @@ def _real_cutouts(
 ) -> CutoutStack:
     located = locate_sources(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
     members = located.take((located.instrument == instrument) & (located.status == ""))
-    # Some of the chosen will not be wholly covered.
+    # Some of the chosen sources will not be fully covered.
     chosen = members.take(rng.permutation(len(members))[: 2 * n_cutouts])
     size = opened.cards[instrument].architecture.input_size
     stack = cut_from_mosaic(opened.mosaics[instrument], chosen.x_pix, chosen.y_pix, size)

@@ -1,7 +1,7 @@
-"""Whether the inputs are still the files that the run began with.
+"""The check that the inputs are still the files with which the run began.
 
-The files' states are taken before the first of them is read and compared before anything is published, so that a catalog is made
-of one set of files: never of a new mosaic and an old source list.
+The states of the files are recorded before the first file is read, and compared before anything is published. So a catalog is
+made from one set of files, and never from a new mosaic and an old source list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from surveyflow.settings.workflow import Workflow
 
 
 def input_states(workflow: Workflow) -> tuple[FileState, ...]:
-    """State of every source list, mosaic and weight map that is there, each file once."""
+    """Return the state of every source list, mosaic and weight map that exists, each file once."""
     specs = [inputs.sources.path for inputs in workflow.fields.values()]
     for inputs in workflow.fields.values():
         specs += [spec for mosaic in inputs.mosaics.values() for spec in (mosaic.science, mosaic.weight) if spec is not None]
@@ -24,18 +24,18 @@ def input_states(workflow: Workflow) -> tuple[FileState, ...]:
 
 
 def check_constant(states: Sequence[FileState]) -> None:
-    """Refuse to go on with files that are not as they were.
+    """Refuse to continue if files have changed.
 
     Raises
     ------
     InputsChanged
-        Naming every file that was written, replaced or removed since.
+        If a file was written, replaced or removed since; the error names every such file.
     """
     changed = [change for before in states if (change := _change(before))]
     if changed:
         raise InputsChanged(
             f"Inputs changed while this run was reading them, so nothing was published: {'; '.join(changed)}. "
-            f"Wait until the files are complete, then run again: what is finished is kept."
+            f"Wait until the files are complete, then run again: finished work is kept."
         )
 
 

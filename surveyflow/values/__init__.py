@@ -1,1 +1,1 @@
-"""The values that flow between the parts: they cannot be constructed wrong."""
+"""The values that pass between the parts of the package; invalid ones cannot be constructed."""

@@ -16,7 +16,7 @@ STAR_FORMING = "star_forming"
 class Code(StrEnum):
     """A word of a fixed list, which is stored as it is, with its meaning for readers.
 
-    Looking up a word that is not in the list raises an `InputError` that lists those that are.
+    Looking up a word that is not in the list raises an `InputError` that lists the valid words.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Code(StrEnum):
 
     @classmethod
     def explained(cls) -> str:
-        """All words with their meanings, in one line."""
+        """Return all words with their meanings, in one line."""
         return "; ".join(f"{code}: {code.meaning}" for code in cls)
 
 
@@ -97,7 +97,7 @@ class WeightsOrigin(Code):
     Attributes
     ----------
     caution
-        What a reader of numbers from such weights is warned of; empty where nothing forbids to quote them.
+        A warning to readers of numbers from such weights; empty if the numbers may be quoted.
     """
 
     def __init__(self, value: str, meaning: str = "", caution: str = "") -> None:
@@ -123,14 +123,14 @@ class WeightsOrigin(Code):
 
 
 def warnings_about(origins: Collection[str], contamination: Collection[str] = ()) -> list[str]:
-    """What a reader must know before believing any number, the gravest first; empty where nothing forbids it.
+    """List the warnings for readers of the numbers, the gravest first; empty if the numbers may be quoted.
 
     Parameters
     ----------
     origins
-        Where the weights of the merger models came from.
+        Origins of the merger models' weights.
     contamination
-        Where those of the contamination models came from; a warning about the merger models is not repeated for them.
+        Origins of the contamination models' weights; a warning about the merger models is not repeated for them.
     """
     others = [origin for origin in contamination if origin not in origins]
     subjects = (("These numbers", origins), ("The contamination columns", others))
@@ -143,7 +143,7 @@ def warnings_about(origins: Collection[str], contamination: Collection[str] = ()
 
 
 class EngineName(Code):
-    """The programs that compute networks, and the word for choosing one of them."""
+    """The programs that compute networks, and the word for an automatic choice."""
 
     AUTO = "auto", "the fastest on each worker"
     KERAS = "keras", "Keras with TensorFlow or JAX, on GPUs and CPUs"
@@ -151,7 +151,7 @@ class EngineName(Code):
 
 
 class Precision(Code):
-    """How exactly a network's trunk is computed. The head is always float32."""
+    """The precision in which a network's trunk is computed. The head is always float32."""
 
     FLOAT32 = "float32", "24 bits of mantissa"
     TF32 = "tf32", "10 bits of mantissa in products, faster on NVIDIA GPUs since Ampere"
@@ -159,7 +159,7 @@ class Precision(Code):
 
 
 class ClassRule(Code):
-    """When a galaxy counts as post-merger."""
+    """The rule by which a galaxy counts as post-merger."""
 
     MEAN_OUTPUT = (
         "mean_output",

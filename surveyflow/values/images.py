@@ -37,7 +37,7 @@ class Box:
         return Box(self.y0 - margin, self.y1 + margin, self.x0 - margin, self.x1 + margin)
 
     def clipped(self, shape: tuple[int, int]) -> Box:
-        """The part inside an image of this shape; empty where there is none."""
+        """The part inside an image of this shape; empty if there is none."""
         y0, x0 = min(max(self.y0, 0), shape[0]), min(max(self.x0, 0), shape[1])
         y1, x1 = max(min(self.y1, shape[0]), y0), max(min(self.x1, shape[1]), x0)
         return Box(y0, y1, x0, x1)
@@ -50,9 +50,9 @@ class Tile:
     Parameters
     ----------
     row, column
-        Place in the grid.
+        Position in the grid.
     core
-        The pixels whose sources this tile owns; the cores of a mosaic partition it.
+        The pixels whose sources this tile owns; a mosaic's cores partition the mosaic.
     window
         The core and half a cutout around it, clipped to the mosaic.
     """
@@ -80,11 +80,11 @@ class Window:
         (height, width) bool. True where the pixel holds data: finite and, with a weight map, of finite positive weight;
         without one, not exactly 0.
     weight
-        (height, width) float32, or None where the mosaic has no weight map.
+        (height, width) float32, or None if the mosaic has no weight map.
     origin_yx
         Row and column of ``pixels[0, 0]`` in the mosaic.
     mosaic_shape
-        Rows and columns of the whole mosaic.
+        Rows and columns of the complete mosaic.
     """
 
     pixels: Float32Array
@@ -102,7 +102,7 @@ class Window:
 
     @property
     def box(self) -> Box:
-        """Where the window lies in the mosaic."""
+        """The window's rectangle in the mosaic."""
         y0, x0 = self.origin_yx
         return Box(y0, y0 + self.pixels.shape[0], x0, x0 + self.pixels.shape[1])
 

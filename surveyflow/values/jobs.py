@@ -1,4 +1,4 @@
-"""Jobs, their results, and the Protocols of what carries them out.
+"""Jobs and their results, and the Protocols of workers and executors.
 
 An executor carries a job to a worker and its result back. It does not know what the job's order means.
 """
@@ -21,17 +21,17 @@ class Receipt:
     name
         ``EGS/F814W/y000x001``.
     parts
-        The digests that the key was made of, by name, so that a later plan can say what changed.
+        The digests from which the key was made, by name, so that a later plan can say what changed.
     n_rows
-        Rows in the unit's file.
+        Number of rows in the unit's file.
     status_counts
-        Rows by status.
+        Number of rows by status.
     digest
         SHA-256 of the unit's Parquet file.
     seconds
         Wall time of the work.
     worker
-        Host and process that did it.
+        Host and process of the worker.
     draws_digest
         SHA-256 of the Parquet file of its draws; None unless they are kept.
     engine
@@ -51,7 +51,7 @@ class Receipt:
 
 
 class Order(Protocol):
-    """What a worker is asked to do.
+    """The work that a job asks of a worker.
 
     Orders are small frozen dataclasses that can be pickled. They name files and models; they never hold pixels, models or
     catalogs.
@@ -65,18 +65,18 @@ class Order(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an executor carries to a worker: an order, and what decides where and when it is done.
+    """A job for a worker: an order, and what decides where and when it is done.
 
     Parameters
     ----------
     name
-        What it is called.
+        Name of the job.
     order
         What the worker is to do.
     model_group
         Field and instrument whose models it needs, ``EGS/F814W``; empty if it needs none.
     n_sources
-        Number of its sources: its share of the work.
+        Number of its sources, a measure of the work.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """How a job ended.
+    """The result of a job, or its error.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class JobResult:
     error
         What went wrong, in words; None after success.
     fatal
-        Whether the error stops the whole run (a full disk), not only this job.
+        Whether the error (such as a full disk) stops the run, not only this job.
     """
 
     job: Job
@@ -119,10 +119,10 @@ class JobResult:
 
 
 class Worker(Protocol):
-    """Does jobs, and keeps models and open mosaics between them.
+    """A worker that does jobs, and keeps models and open mosaics from one to the next.
 
-    Two threads may ask at a time, so that one job reads or writes while another computes; the worker sees to it that no two
-    compute.
+    Two threads may call it at a time, so that one job reads or writes while another computes; the worker ensures that no two
+    jobs compute at the same time.
     """
 
     def do(self, job: Job) -> Any:
@@ -131,21 +131,21 @@ class Worker(Protocol):
         Raises
         ------
         TypeError
-            If the job's order is not one of this worker's.
+            If the worker does not know the job's order.
         """
         ...
 
     def close(self) -> None:
-        """Let go of whatever is kept between jobs."""
+        """Release what is kept between jobs."""
         ...
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere: in this process, or on a cluster."""
+    """An executor that runs jobs in this process or on a cluster."""
 
     @property
     def dashboard(self) -> str | None:
-        """Address of the page that shows what runs where; None where there is none."""
+        """Address of the page that shows what runs where; None if there is none."""
         ...
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
@@ -153,5 +153,5 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the workers that this executor has made."""
+        """Release the workers that this executor has made."""
         ...

@@ -1,4 +1,4 @@
-"""How models are sampled and computed."""
+"""The settings by which models are sampled and computed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from surveyflow.values.codes import EngineName, Precision
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How each galaxy's distribution is drawn.
+    """The settings of each galaxy's draws.
 
     Parameters
     ----------
     n_draws
-        Monte Carlo dropout draws a source, 1 to 65535 (a histogram bin counts in 16 bits).
+        Number of Monte Carlo dropout draws for each source, 1 to 65535 (a histogram bin counts in 16 bits).
     seed
-        0 to 2**32 - 1.
+        Seed of the draws, 0 to 2**32 - 1.
     keep_draws
         Whether every draw of p_pm is written, too.
     """
@@ -34,7 +34,7 @@ class SamplingSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """How models are computed.
+    """The engine and precision that compute the models.
 
     Parameters
     ----------

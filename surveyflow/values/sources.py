@@ -20,7 +20,7 @@ from surveyflow.values.arrays import BoolArray, Float64Array, Int32Array, Int64A
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The numbers from a low end, which is included, to a high end.
+    """The numbers from a low end, which is included, to a high end, which may be.
 
     Parameters
     ----------
@@ -45,28 +45,28 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
-    """A column that is read from source lists and stands in the catalog.
+    """A column that is read from source lists and copied to the catalog.
 
     Parameters
     ----------
     key
-        What the workflow's ``columns`` calls it.
+        Its key in the workflow's ``columns``.
     catalog_name
-        What the catalog calls it.
+        Its name in the catalog.
     ucd, description
-        What the catalog says of it.
+        Its UCD and description in the catalog.
     example
-        What a source list may call it.
+        A name that a source list may give it.
     remedy
-        What to do where the list holds text instead of numbers.
+        What to do if the list holds text instead of numbers.
     dtype
         Type of its values.
     unit
-        Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for numbers that are names.
+        Its unit in VOUnit notation; ``""`` for a dimensionless quantity, None for numbers that are names.
     allowed
-        The values that have a meaning.
+        The valid values.
     unknown_up_to
-        Values up to this one mean that it is unknown, as NaN does: sentinels such as -99; None if there are none.
+        Values up to this one mean that the value is unknown, as NaN does: sentinels such as -99; None if there are none.
     required
         Whether every list has the column, and every source a value.
     """
@@ -104,7 +104,7 @@ class SourceList:
     ra_deg, dec_deg
         (n,) float64, ICRS degrees, finite; 0 <= ra < 360, -90 <= dec <= 90.
     redshift
-        (n,) float64, at least -0.01 (stars and near galaxies approach us); NaN where unknown.
+        (n,) float64, at least -0.01 (stars and nearby galaxies may approach us); NaN where unknown.
     """
 
     field: str
@@ -167,7 +167,7 @@ class SourceList:
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
-        """What was read from the source list, by the names of `SOURCE_COLUMNS`."""
+        """The columns that were read from the source list, by the names of `SOURCE_COLUMNS`."""
         return {name: getattr(self, name) for name in SOURCE_COLUMNS}
 
 
@@ -208,7 +208,7 @@ class UnitSources(SourceList):
     def __post_init__(self) -> None:
         shapes = {values.shape for values in self._arrays().values()}
         if shapes != {(len(self.source_id),)}:
-            raise ValueError(f"every column of a unit's sources must have one length, not {shapes}")
+            raise ValueError(f"all columns of a unit's sources must have the same length, not the shapes {shapes}")
 
     def take(self, rows: Int64Array | BoolArray) -> Self:
         """The chosen rows, in that order."""

@@ -58,7 +58,7 @@ def test_published_draws_are_the_unit_s_own_file(tmp_path):
         assert (revision.path / "draws/EGS/F814W/0.parquet").samefile(draws_path(tmp_path, receipt.key))
 
 
-def test_the_manifest_vouches_for_draws(tmp_path):
+def test_the_manifest_lists_the_draws_with_their_digests(tmp_path):
     receipt = write(tmp_path)
     manifest = read_manifest(publish(tmp_path, "v1.0", [receipt], None, {}).path)
     assert manifest["files"]["draws/EGS/F814W/0.parquet"]["sha256"] == receipt.draws_digest
@@ -78,7 +78,7 @@ def test_astropy_reads_draws_without_warning(tmp_path):
 def test_without_draws_there_is_no_dataset_and_the_error_says_how_to_keep_them(tmp_path):
     publish(tmp_path, "v1.0", [write(tmp_path, draws=None)], None, {})
     assert not (latest(tmp_path).path / "draws").exists()
-    with pytest.raises(CatalogNotFound, match=r"keeps no draws\. Say `keep_draws = true`"):
+    with pytest.raises(CatalogNotFound, match=r"has no draws\. Set `keep_draws = true`"):
         open_draws(tmp_path)
 
 
@@ -99,14 +99,14 @@ def test_a_unit_whose_draws_are_damaged_is_not_done_and_is_made_again(tmp_path, 
     assert read_receipt(tmp_path, receipt.key, verify=True) == receipt
 
 
-def test_rows_that_were_written_without_receipt_do_not_stand_in_the_way_of_draws(tmp_path):
+def test_rows_left_without_a_receipt_do_not_prevent_draws(tmp_path):
     write(tmp_path, draws=None)
     unit_path(tmp_path, "0" * 64).with_suffix(".json").unlink()
     assert write(tmp_path).draws_digest is not None
     assert draws_path(tmp_path, "0" * 64).exists()
 
 
-def test_draws_that_are_not_the_unit_s_are_refused_by_name(tmp_path):
+def test_draws_that_differ_from_the_unit_s_are_refused_by_name(tmp_path):
     receipt = write(tmp_path)
     path = draws_path(tmp_path, receipt.key)
     pq.write_table(pq.read_table(path).slice(1), path)

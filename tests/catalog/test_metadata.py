@@ -40,7 +40,7 @@ def test_astropy_reads_units_descriptions_ucds_and_values(path):
     assert (table["p_pm_hist"][table["status"] == "ok"].sum(axis=1) == 20).all()
 
 
-def test_astropy_is_told_where_the_weights_came_from(path):
+def test_astropy_reads_where_the_weights_came_from(path):
     assert Table.read(path).meta["weights_origin"] == ["simulated", "untrained"]
 
 

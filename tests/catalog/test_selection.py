@@ -59,7 +59,7 @@ def test_flags_are_tested_by_name_or_by_number(flags):
     assert chosen(f"flags & {mask} == 0") == expected
 
 
-def test_a_null_is_never_chosen_not_even_by_not():
+def test_a_null_is_never_selected_not_even_by_not():
     unknown = keys(FRAME[FRAME["redshift"].isna()])
     assert unknown
     for text in ("redshift < 1", "not redshift < 1", "redshift != 1", "redshift in [1.0]", "redshift not in [1.0]"):
@@ -88,9 +88,9 @@ def test_z_stands_for_redshift_unless_a_column_is_called_so():
         ("not flags", "comparison"),
         ("(ra > 1) & (dec < 2)", "comparison"),
         ("ra > 1 & flags < 3", "join comparisons with and"),
-        ("ra & 1 == 0", "whole-number column"),
+        ("ra & 1 == 0", "integer column"),
         ("flags & ra == 0", "only columns"),
-        ("flags & 1.5 == 0", "bits are whole numbers"),
+        ("flags & 1.5 == 0", "bits are integers"),
         ("redshift is None", "a null never"),
         ("redshift == None", "only columns"),
         ("field in 'EGS'", "list of values"),
@@ -103,14 +103,14 @@ def test_z_stands_for_redshift_unless_a_column_is_called_so():
         ("(" * 300 + "ra" + ")" * 300 + " > 1", "no expression"),
         ("redshfit > 1", "Did you mean redshift?"),
         ("mass > 1", "no column 'mass'"),
-        ("field == 3", "types do not fit"),
-        ("redshift > 'high'", "types do not fit"),
-        ("field in ['EGS', 3]", "types do not fit"),
-        ("p_pm_hist > 3", "types do not fit"),
-        ("source_id == 99999999999999999999", "types do not fit"),
+        ("field == 3", "types do not match"),
+        ("redshift > 'high'", "types do not match"),
+        ("field in ['EGS', 3]", "types do not match"),
+        ("p_pm_hist > 3", "types do not match"),
+        ("source_id == 99999999999999999999", "types do not match"),
     ],
 )
-def test_what_is_no_selection_is_refused_in_words(text, word):
+def test_text_that_is_not_a_selection_is_refused_with_an_explanation(text, word):
     with pytest.raises(InputError, match=re.escape(word)):
         parse_selection(text, CATALOG_SCHEMA)
 

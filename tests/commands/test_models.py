@@ -158,5 +158,5 @@ def test_check_finds_the_stretch_that_a_network_remembers(crowded, tmp_path, tol
 
 def test_check_needs_enough_sources(mini_survey):
     write_untrained_models(mini_survey.folder / "models", ("COSMOS", "EGS"), TINY)
-    with pytest.raises(InputError, match=r"only .* of its sources lie wholly on the mosaic"):
+    with pytest.raises(InputError, match=r"only .* of its sources have fully covered cutouts"):
         api.check_models(mini_survey.folder / "models", mini_survey.workflow)

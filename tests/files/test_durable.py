@@ -26,7 +26,7 @@ def test_the_first_writer_wins(tmp_path):
     assert names(path.parent) == ["file"]
 
 
-def test_writing_over_replaces_the_whole_file(tmp_path):
+def test_writing_over_replaces_the_complete_file(tmp_path):
     write_new(tmp_path / "file", b"a longer content")
     write_over(tmp_path / "file", b"short")
     assert (tmp_path / "file").read_bytes() == b"short"

@@ -30,7 +30,7 @@ def test_a_file_that_can_be_read_has_no_problem(tmp_path):
     assert problem_of_file(tmp_path / "egs.fits") is None
 
 
-def test_a_missing_file_is_told_with_the_nearest_folder_and_similar_names(tmp_path):
+def test_a_missing_file_is_reported_with_the_nearest_folder_and_similar_names(tmp_path):
     (tmp_path / "mosaics").mkdir()
     what, remedy = absent(tmp_path / "mosiacs" / "egs.fits")
     assert what == f"{tmp_path}/mosiacs/egs.fits does not exist; the nearest folder that does is {tmp_path}."

@@ -28,7 +28,7 @@ def all_orientations(image):
     return [turned for flip in (image, image[:, ::-1]) for turned in (np.rot90(flip, k) for k in range(4))]
 
 
-def test_a_patch_is_a_whole_piece_of_the_mosaic(table):
+def test_a_patch_is_a_complete_piece_of_the_mosaic(table):
     pixels, weight = fits.getdata(table.science), fits.getdata(table.weight)
     with open_background(table, F814W) as mosaic:
         patches = [draw_patch(mosaic, np.random.default_rng(seed), 96, 6900.0) for seed in range(12)]
@@ -45,21 +45,21 @@ def is_whole_piece(patch, pixels, weight):
     return np.array_equal(pixels[piece], patch) and bool((weight[piece] > 0).all())
 
 
-def test_a_patch_depends_on_its_random_numbers_alone(table):
+def test_a_patch_depends_only_on_its_random_numbers(table):
     with open_background(table, F814W) as mosaic:
         first, again, other = (draw_patch(mosaic, np.random.default_rng(seed), 64, 1.0).pixels for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_what_tells_mosaics_apart_is_not_where_they_lie(table):
+def test_mosaics_are_distinguished_by_content_not_by_folder(table):
     with open_background(table, F814W) as mosaic:
         described = describe_background(mosaic)
     assert [name for name, _ in described["files"]] == ["sci.fits", "wht.fits"]
     assert described["cards"]["FILTER"] == "F814W"
 
 
-def test_a_mosaic_of_other_pixels_is_refused(table):
+def test_a_mosaic_of_another_pixel_scale_is_refused(table):
     with pytest.raises(MosaicError, match=r"0\.0300 arcsec/pixel, but F160W is simulated at 0\.0600"):
         open_background(table, F160W)
 

@@ -25,7 +25,7 @@ def healthy(survey_folder, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)
-def test_a_broken_input_is_refused_with_words_that_help(healthy, tmp_path, broken: BrokenInput):
+def test_a_broken_input_is_refused_with_a_helpful_message(healthy, tmp_path, broken: BrokenInput):
     folder = shutil.copytree(healthy, tmp_path / "survey")
     workflow = broken.break_it(folder)
     with pytest.raises(WorkflowError) as caught, open_survey(load_workflow(workflow)):

@@ -102,7 +102,7 @@ def test_a_file_that_grows_while_it_is_watched_is_not_complete(world):
             stream.write("more")
 
     release, why = reason(find(world, sleep=write_on))
-    assert (release, why) == ("v1.10", "EGS F814W weight: egs_f814w_wht.fits is still growing or shrinking: 5 bytes, then 9")
+    assert (release, why) == ("v1.10", "EGS F814W weight: egs_f814w_wht.fits is changing in size: 5 bytes, then 9")
 
 
 def test_a_file_that_is_replaced_or_vanishes_while_it_is_watched_is_not_complete(world):
@@ -117,12 +117,12 @@ def test_a_file_that_is_replaced_or_vanishes_while_it_is_watched_is_not_complete
 
     (skipped,) = find(world, sleep=change).skipped
     assert [why.split("fits ")[1] for why in skipped.reasons] == [
-        "was written or replaced while it was looked at",
-        "vanished while it was looked at",
+        "was written or replaced while it was watched",
+        "vanished while it was watched",
     ]
 
 
-def test_a_file_written_lately_is_not_complete_until_it_was_left_alone(world):
+def test_a_file_written_recently_is_not_complete_until_it_was_left_alone(world):
     age(files(world, "v1.10")["list"], NOW_S - 59)
     why = reason(find(world))[1]
     assert why == "EGS source list: egs_v1.10.cat was written 59 s ago, and counts as complete after 60 s"
@@ -130,13 +130,13 @@ def test_a_file_written_lately_is_not_complete_until_it_was_left_alone(world):
     assert find(world).release == "v1.10"
 
 
-def test_how_long_is_lately_is_the_users_choice(world):
+def test_the_user_chooses_how_long_a_file_must_be_left_alone(world):
     age(files(world, "v1.10")["list"], NOW_S - 59)
     (world / "workflow.toml").write_text(WORKFLOW + "[discovery]\nquiet_s = 50\n")
     assert find(world).release == "v1.10"
 
 
-def test_a_damaged_file_is_told_with_its_damage(world):
+def test_a_damaged_file_is_reported_with_its_damage(world):
     path = files(world, "v1.10")["science"]
     fits.PrimaryHDU(np.ones((9, 9), np.float32)).writeto(path, overwrite=True, checksum=True)
     age(path)
@@ -145,7 +145,7 @@ def test_a_damaged_file_is_told_with_its_damage(world):
     content[2880] ^= 1
     path.write_bytes(content)
     age(path)
-    assert "egs_f814w_sci.fits is damaged or was not written whole: its data in HDU 0" in reason(find(world))[1]
+    assert "egs_f814w_sci.fits is damaged or incomplete: the data of HDU 0" in reason(find(world))[1]
     (world / "workflow.toml").write_text(WORKFLOW + "[discovery]\nchecksums = false\n")
     assert find(world).release == "v1.10"
 
@@ -158,7 +158,7 @@ def test_content_is_not_read_where_files_are_missing_or_older_releases_are_not_a
     assert set(read) == set(files(world, "v1.9").values())
 
 
-def test_when_nothing_is_complete_every_reason_is_told(world):
+def test_when_nothing_is_complete_every_reason_is_reported(world):
     for release in ("v1.9", "v1.10"):
         files(world, release)["weight"].unlink()
     with pytest.raises(WorkflowError) as caught:
@@ -170,11 +170,11 @@ def test_when_nothing_is_complete_every_reason_is_told(world):
 
 def test_a_workflow_without_the_release_in_any_path_has_no_newest(world):
     (world / "workflow.toml").write_text(WORKFLOW.replace("{release}", "v1.9"))
-    with pytest.raises(WorkflowError, match=r"no path of a source list or mosaic holds \{release\}"):
+    with pytest.raises(WorkflowError, match=r"no path of a source list or mosaic contains \{release\}"):
         find(world)
 
 
-def test_where_no_file_matches_the_paths_are_told(world):
+def test_if_no_file_matches_the_paths_are_reported(world):
     (world / "workflow.toml").write_text(WORKFLOW.replace("egs_", "gns_"))
     with pytest.raises(WorkflowError, match=r"no file matches lists/gns_\{release\}.cat"):
         find(world)
@@ -185,7 +185,7 @@ def test_a_manifest_has_no_newest_release(world):
         find_newest_release(world / "manifest.json")
 
 
-def test_names_that_cannot_be_releases_are_passed_over(world):
+def test_names_that_cannot_be_releases_are_skipped(world):
     put(world, "v1.10-r2")
     put(world, "latest")
     assert find(world).release == "v1.10"

@@ -50,48 +50,48 @@ def data_byte(path, extension):
         return hdus[extension].fileinfo()["datLoc"]
 
 
-def test_a_sound_file_shows_no_damage(image):
+def test_an_intact_file_shows_no_damage(image):
     assert damage_of_fits(image) is None
 
 
 @pytest.mark.parametrize(("extension", "number"), [("SCI", 1), ("WHT", 2), ("CAT", 3)])
-def test_one_changed_byte_of_data_is_told_with_both_sums(image, extension, number):
+def test_one_changed_byte_of_data_is_reported_with_both_sums(image, extension, number):
     with fits.open(image, disable_image_compression=True) as hdus:
         claimed = hdus[extension].header["DATASUM"]
     flip_byte(image, data_byte(image, extension) + 17)
     damage = damage_of_fits(image)
-    assert damage.startswith(f"its data in HDU {number} have the sum ")
+    assert damage.startswith(f"the data of HDU {number} have the checksum ")
     assert damage.endswith(f"but DATASUM says {claimed}")
 
 
-def test_a_changed_header_is_told_by_its_checksum(image):
+def test_a_changed_header_is_found_by_its_checksum(image):
     content = image.read_bytes()
     assert content.count(b"'SCI     '") == 1
     image.write_bytes(content.replace(b"'SCI     '", b"'SCJ     '"))
     assert damage_of_fits(image) == "HDU 1 does not agree with its CHECKSUM"
 
 
-def test_a_file_that_is_cut_short_is_told(image):
+def test_a_file_that_is_cut_short_is_reported(image):
     image.write_bytes(image.read_bytes()[: data_byte(image, "SCI") + 2880])
     assert damage_of_fits(image) is not None
 
 
 @pytest.mark.parametrize(("extension", "n_data_bytes"), [("SCI", 50 * 70 * 4 - 1), ("SCI", 2880), ("WHT", 0), ("CAT", 9 * 8 - 1)])
-def test_a_file_without_sums_that_is_cut_short_in_its_data_is_told(without_sums, extension, n_data_bytes):
+def test_a_file_without_sums_that_is_cut_short_in_its_data_is_reported(without_sums, extension, n_data_bytes):
     n_bytes = data_byte(without_sums, extension) + n_data_bytes
     without_sums.write_bytes(without_sums.read_bytes()[:n_bytes])
     assert f"it ends at byte {n_bytes}, its headers need " in damage_of_fits(without_sums)
 
 
 @pytest.mark.parametrize("n_header_bytes", [1, 80, 2879])
-def test_a_file_without_sums_that_is_cut_short_in_a_header_is_told(without_sums, n_header_bytes):
+def test_a_file_without_sums_that_is_cut_short_in_a_header_is_reported(without_sums, n_header_bytes):
     with fits.open(without_sums, disable_image_compression=True) as hdus:
         header_byte = hdus["CAT"].fileinfo()["hdrLoc"]
     without_sums.write_bytes(without_sums.read_bytes()[: header_byte + n_header_bytes])
     assert f"within the header that begins at byte {header_byte}" in damage_of_fits(without_sums)
 
 
-def test_a_file_whose_last_padding_is_missing_or_that_something_follows_is_sound(without_sums):
+def test_a_file_with_missing_last_padding_or_with_trailing_bytes_is_intact(without_sums):
     content = without_sums.read_bytes()
     for sound in (content, content[: data_byte(without_sums, "CAT") + 9 * 8], content + bytes(2880), content + b"\n"):
         without_sums.write_bytes(sound)
@@ -107,14 +107,14 @@ def test_a_file_within_gzip_is_unpacked(image, tmp_path):
     assert "HDU 1" in damage_of_fits(packed)
 
 
-def test_a_gzip_file_that_is_cut_short_is_told(image, tmp_path):
+def test_a_gzip_file_that_is_cut_short_is_reported(image, tmp_path):
     packed = tmp_path / "image.fits.gz"
     packed.write_bytes(gzip.compress(image.read_bytes())[:-100])
     assert "cannot be read" in damage_of_fits(packed)
 
 
 @pytest.mark.parametrize("content", [b"", b"# id ra dec\n1 2 3\n", gzip.compress(b"id,ra\n1,2\n", mtime=0)])
-def test_a_file_that_is_no_fits_has_nothing_to_compare(tmp_path, content):
+def test_a_file_that_is_not_fits_has_nothing_to_compare(tmp_path, content):
     path = tmp_path / "list.cat"
     path.write_bytes(content)
     assert damage_of_fits(path) is None

@@ -44,7 +44,7 @@ def test_a_box_is_the_slice_of_the_image_bit_for_bit(plain, rows, columns):
     assert pixels.tobytes() == np.ascontiguousarray(sky_image()[y0:y1, x0:x1]).tobytes()
 
 
-def test_double_precision_becomes_single_and_what_does_not_fit_infinite(tmp_path):
+def test_double_precision_becomes_single_and_overflows_to_infinity(tmp_path):
     image = sky_image().astype(np.float64) / 3
     image[10, 10] = 1e300
     write_image(tmp_path / "double.fits", image)
@@ -72,7 +72,7 @@ def test_unsigned_integers_are_read_as_astropy_reads_them(tmp_path):
 
 
 @pytest.mark.parametrize("cards", [{"BSCALE": "two"}, {"BZERO": True, "BSCALE": "x"}])
-def test_scales_that_are_no_numbers_are_refused(tmp_path, cards):
+def test_scales_that_are_not_numbers_are_refused(tmp_path, cards):
     write_image(tmp_path / "scale.fits")
     with fits.open(tmp_path / "scale.fits", mode="update", do_not_scale_image_data=True, memmap=False) as hdus:
         hdus[0].header.update(cards)
@@ -128,7 +128,7 @@ def test_of_several_images_the_preferred_one_is_taken(tmp_path):
     assert (read_whole(path, "WHT") == 3).all()
 
 
-def test_lookup_tables_of_distortions_are_no_images(tmp_path):
+def test_lookup_tables_of_distortions_are_not_images(tmp_path):
     path = several(tmp_path / "drz.fits", extension("WCSDVARR", 1), extension("D2IMARR", 2), extension("MOSAIC", 3))
     assert (read_whole(path) == 3).all()
 
@@ -165,7 +165,7 @@ def test_an_image_that_is_not_2_d_is_refused(tmp_path, shape):
 
 def test_a_file_of_tables_is_refused(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("RA", "D", array=[1.0])])
-    assert "no 2-D image in it, but PRIMARY (Primary, no data)" in refusal(several(tmp_path / "table.fits", table))
+    assert "it has no 2-D image, but PRIMARY (Primary, no data)" in refusal(several(tmp_path / "table.fits", table))
 
 
 @pytest.mark.parametrize("keep", [0.999, 0.9, 0.5, 0.1])
@@ -242,7 +242,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "is a folder" in refusal(tmp_path)
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_refused(tmp_path, monkeypatch):
     path = write_image(tmp_path / "private.fits")
 
     def deny(self, mode):
@@ -252,7 +252,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
     assert "private.fits: cannot be opened (Permission denied)" in refusal(path)
 
 
-def test_odd_cards_do_not_keep_an_image_from_being_read(tmp_path):
+def test_an_image_with_odd_cards_can_be_read(tmp_path):
     path = write_image(tmp_path / "odd.fits")
     content = path.read_bytes()
     end = content.index(b"END" + b" " * 77)

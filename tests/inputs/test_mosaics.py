@@ -60,7 +60,7 @@ def test_a_box_off_the_mosaic_gives_an_empty_window(science):
         assert mosaic.read(Box(50, 60, 0, 10)).pixels.shape == (0, 10)
 
 
-def test_without_a_weight_map_zero_and_what_is_not_finite_are_no_data(tmp_path):
+def test_without_a_weight_map_zero_and_non_finite_pixels_hold_no_data(tmp_path):
     image = sky_image()
     image[20, :3] = [np.inf, -np.inf, -0.0]
     with open_mosaic(write_image(tmp_path / "science.fits", image)) as mosaic:
@@ -85,7 +85,7 @@ def test_positions_are_0_based_and_astropys(science):
     np.testing.assert_allclose((x, y), WCS(tan_header()).all_world2pix([150.1, 150.1001], [2.2, 2.2002], 0), atol=1e-9)
 
 
-def test_a_mosaic_tells_what_it_is(tmp_path, science):
+def test_a_mosaic_describes_itself(tmp_path, science):
     weight = write_image(tmp_path / "weight.fits", weights())
     with open_mosaic(f"{science}[0]", str(weight)) as mosaic:
         assert (mosaic.science, mosaic.weight) == (f"{science}[0]", str(weight))
@@ -105,7 +105,7 @@ def test_a_mosaic_tells_what_it_is(tmp_path, science):
 @pytest.mark.parametrize(
     "unit", ["electron/s", "ELECTRONS/S", "e-/s", " electron s-1 ", "electrons s^-1", "e- s**-1", "Electrons/sec"]
 )
-def test_electrons_a_second_are_known_in_every_spelling(tmp_path, unit):
+def test_electrons_per_second_are_known_in_every_spelling(tmp_path, unit):
     with open_mosaic(write_image(tmp_path / "science.fits", BUNIT=unit)) as mosaic:
         assert mosaic.unit == "electron/s"
 
@@ -162,7 +162,7 @@ def test_digests_are_those_of_the_pixels_in_the_box(tmp_path, science, monkeypat
         assert mosaic.digests(box)["weight"] == hashlib.sha256(weights()[2:28, 3:30].tobytes()).hexdigest()
 
 
-def test_what_was_ignored_is_noticed_and_logged(tmp_path, caplog):
+def test_ignored_cards_give_a_notice_that_is_logged(tmp_path, caplog):
     path = write_image(tmp_path / "science.fits", A_ORDER=2, A_2_0=1e-3)
     with caplog.at_level(logging.INFO, logger="surveyflow.inputs.mosaics"), open_mosaic(path) as mosaic:
         assert "A_2_0, A_ORDER" in mosaic.notices[0]
@@ -178,7 +178,7 @@ def test_opening_reads_no_pixels(tmp_path, science, monkeypatch):
 
 
 @pytest.mark.parametrize("scale", [0.03, 0.0303, 0.0298])
-def test_pixel_scales_within_1_percent_are_the_models(science, scale):
+def test_pixel_scales_within_1_percent_of_the_models_are_accepted(science, scale):
     with open_mosaic(science) as mosaic:
         check_pixel_scale(mosaic, card(scale))
 

@@ -171,7 +171,7 @@ def test_a_parquet_column_of_nothing_but_nulls_is_unknown(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "u4"])
-def test_ids_of_every_whole_type_are_read(tmp_path, dtype):
+def test_ids_of_every_integer_type_are_read(tmp_path, dtype):
     table(ID=np.array([1, 2, 3], dtype)).write(tmp_path / "list.fits")
     assert read(tmp_path / "list.fits").source_id.tolist() == [1, 2, 3]
 
@@ -193,7 +193,7 @@ def test_without_a_redshift_column_every_redshift_is_unknown_and_that_is_logged(
     assert "no redshift column field=EGS" in caplog.text
 
 
-def test_whole_floating_point_ids_are_accepted(tmp_path):
+def test_integral_floating_point_ids_are_accepted(tmp_path):
     table(ID=[3.0, 1.0, 2.0]).write(tmp_path / "list.fits")
     assert read(tmp_path / "list.fits").source_id.tolist() == [3, 1, 2]
 
@@ -223,7 +223,7 @@ def test_of_several_tables_the_one_with_the_columns_is_taken(tmp_path):
     assert len(read(path)) == 3
 
 
-def test_tables_that_cannot_be_told_apart_or_found_are_refused(tmp_path):
+def test_tables_that_are_ambiguous_or_missing_are_refused(tmp_path):
     path = several_tables(tmp_path / "list.fits")
     assert "several tables with these columns: 2 FIRST, 3 SECOND. Name one" in refusal(path)
     assert "0 tables called [THIRD]; it holds 2 FIRST, 3 SECOND, 4 OTHER" in refusal(path, extension="[THIRD]")
@@ -238,7 +238,7 @@ BROKEN_TEXT = {
     "blank": (b" \n\n", ["is empty"]),
     "no rows": (HEADER, ["has no rows", "at least one source"]),
     "comments and no rows": (b"# ID RA DEC zbest\n", ["has no rows"]),
-    "no names": (b"1 2 3 4\n2 3 4 5\n", ["no line that names its 4 columns", "# ID RA DEC zbest"]),
+    "no names": (b"1 2 3 4\n2 3 4 5\n", ["no header line that names its 4 columns", "# ID RA DEC zbest"]),
     "too few names": (b"# 1 ID\n# 2 RA\n# 3 DEC\n# 4 zbest\n1 2 3\n", ["names column 4 in its header", "3 values"]),
     "a short row": (HEADER + b"1,2,3,4\n2,3,4\n", ["Expected 4 columns, got 3: 2,3,4", "truncated"]),
     "a cut row": (b"# ID RA DEC zbest\n1 2 3 4\n2 3", ["Expected 4 columns, got 2", "truncated"]),
@@ -249,11 +249,11 @@ BROKEN_TEXT = {
     "a column twice": (b"ID,RA,RA,DEC,zbest\n1,2,3,4,5\n", ["more than one column RA"]),
     "text ids": (HEADER + b"EGS-1,2,3,4\n", ["column ID: row 1 holds 'EGS-1', expected numbers", "Number the sources"]),
     "text among ids": (HEADER + b"1,2,3,4\ntrue,2,3,4\n", ["column ID: row 2 holds 'true'"]),
-    "ids not whole": (HEADER + b"1,2,3,4\n1.5,2,3,4\n", ["column ID: row 2 (1.5): is missing or not a whole number"]),
-    "ids missing": (HEADER + b"1,2,3,4\n,2,3,4\n", ["column ID: row 2 (missing): is missing or not a whole number"]),
+    "ids not whole": (HEADER + b"1,2,3,4\n1.5,2,3,4\n", ["column ID: row 2 (1.5): is missing or not an integer"]),
+    "ids missing": (HEADER + b"1,2,3,4\n,2,3,4\n", ["column ID: row 2 (missing): is missing or not an integer"]),
     "ids infinite": (HEADER + b"inf,2,3,4\n", ["column ID: row 1 (inf)"]),
-    "ids beyond 2^53": (HEADER + b"9007199254740993.0,2,3,4\n", ["too large to be told from its neighbours", "64-bit"]),
-    "ids beyond 2^63": (HEADER + b"9223372036854775808,2,3,4\n", ["too large to be told", "2^63"]),
+    "ids beyond 2^53": (HEADER + b"9007199254740993.0,2,3,4\n", ["too large to be exact", "64-bit"]),
+    "ids beyond 2^63": (HEADER + b"9223372036854775808,2,3,4\n", ["too large to be exact", "2^63"]),
     "duplicates": (
         HEADER + b"8,2,3,4\n5,2,3,4\n8,2,3,4\n",
         ["1 id occurs more than once: 8 (rows 1, 3)", "Keep one row a source"],
@@ -307,7 +307,7 @@ def test_a_floating_point_id_must_be_exact_in_its_own_type(tmp_path, dtype, larg
     path = tmp_path / "list.fits"
     table(ID=np.array([1, 2, largest - 1], dtype)).write(path)
     assert read(path).source_id[-1] == largest - 1
-    assert "too large to be told" in refusal(tmp_path / "large.fits", table(ID=np.array([1, 2, largest], dtype)))
+    assert "too large to be exact" in refusal(tmp_path / "large.fits", table(ID=np.array([1, 2, largest], dtype)))
 
 
 def test_an_unsigned_id_must_fit_into_int64(tmp_path):
@@ -343,7 +343,7 @@ def test_rows_are_listed_up_to_ten_with_their_count(tmp_path):
     assert "row 10 (400) and 15 more: is missing or not in [0, 360)" in message
 
 
-def test_every_problem_of_a_list_is_told_at_once(tmp_path):
+def test_every_problem_of_a_list_is_reported_at_once(tmp_path):
     message = refusal(tmp_path / "list.csv", HEADER + b"1,400,,x\n1,1,1,1\n")
     assert [line.split(":")[0] for line in message.splitlines()] == [
         f"list.csv, column {name}" for name in ("ID", "RA", "DEC", "zbest")
@@ -371,7 +371,7 @@ def test_a_list_that_is_not_there_is_refused(tmp_path):
     assert "is a folder" in refusal(tmp_path)
 
 
-def test_the_real_cosmos_list_is_read_whole():
+def test_the_real_cosmos_list_is_read_completely():
     path = CATALOGS / "catalogs" / "cosmos_3dhst.v4.1_f125w.galfit"
     if not path.exists():
         pytest.skip("the shared real data are not here")
@@ -381,7 +381,7 @@ def test_the_real_cosmos_list_is_read_whole():
     assert 149.9 < sources.ra_deg.min() < sources.ra_deg.max() < 150.3
 
 
-def test_the_real_fits_list_is_read_whole():
+def test_the_real_fits_list_is_read_completely():
     path = CATALOGS / "images" / "real_galaxy_catalog_26_extension_example.fits"
     if not path.exists():
         pytest.skip("the shared real data are not here")

@@ -87,7 +87,7 @@ def test_a_magnitude_is_the_same_in_every_unit():
         assert per_pixel == pytest.approx(23.5045 * 0.02**2, rel=1e-4)
 
 
-def test_what_tells_libraries_apart_is_not_where_they_lie(folder, tmp_path):
+def test_libraries_are_distinguished_by_content_not_by_folder(folder, tmp_path):
     described = describe_stamps(of_folder(folder, label="post_merger"))
     assert [name for name, _ in described] == ["a.fits", "b.fits.gz", "c.fits", "notes.txt"]
     moved = folder.rename(tmp_path / "elsewhere")
@@ -100,19 +100,19 @@ def test_a_file_without_a_label_is_named(folder):
         open_stamps(of_folder(folder, labels=folder.parent / "labels.csv"))
 
 
-def test_a_label_that_is_none_is_shown(folder):
+def test_an_unknown_label_is_shown(folder):
     (folder.parent / "labels.csv").write_text("file,label\na.fits,elliptical\nb.fits.gz,1\nc.fits,0\n")
     with pytest.raises(InputError, match="found labels elliptical, expected post_merger or 1"):
         open_stamps(of_folder(folder, labels=folder.parent / "labels.csv"))
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no file"):
+    with pytest.raises(InputError, match="holds no FITS file"):
         open_stamps(of_folder(tmp_path, label="post_merger"))
 
 
 @pytest.mark.parametrize(("value", "told"), [(np.nan, "NaN"), (np.inf, "infinite"), (0.0, "no flux")])
-def test_an_image_that_is_no_galaxy_is_named(folder, value, told):
+def test_an_image_without_a_galaxy_is_named(folder, value, told):
     fits.writeto(folder / "a.fits", np.full((9, 9), value, np.float32), overwrite=True)
     with pytest.raises(InputError, match=rf"a\.fits.*{told}"):
         open_stamps(of_folder(folder, label="post_merger")).image(0)
@@ -135,14 +135,14 @@ def test_a_truncated_image_is_named(folder):
         ({"redshift_column": "short"}, r"shape \(1,\), expected \(2,\)"),
     ],
 )
-def test_a_data_set_that_does_not_fit_is_refused(hdf5, settings, told):
+def test_a_data_set_of_the_wrong_shape_is_refused(hdf5, settings, told):
     with pytest.raises(InputError, match=told):
         open_stamps(of_hdf5(hdf5, **settings))
 
 
-def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
+def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
     (tmp_path / "stamps.h5").write_text("text")
-    with pytest.raises(InputError, match="no HDF5 file"):
+    with pytest.raises(InputError, match="cannot be read as HDF5"):
         open_stamps(of_hdf5(tmp_path / "stamps.h5"))
 
 

@@ -35,7 +35,7 @@ def test_another_mosaic_is_not_mistaken_for_this_one(remembered):
     assert DigestCache(remembered, [["cosmos_sci.fits", 1000, 17, 5]]).get(BOX) is None
 
 
-def test_all_can_be_forgotten(remembered):
+def test_all_digests_can_be_removed(remembered):
     forget_digests(remembered)
     assert DigestCache(remembered, FILES).get(BOX) is None
 
@@ -48,7 +48,7 @@ def test_before_the_first_run_nothing_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"{}"])
-def test_a_damaged_cache_costs_a_reading_and_nothing_else(remembered, content):
+def test_a_damaged_cache_only_costs_another_reading(remembered, content):
     (path,) = (remembered / "digests").iterdir()
     path.write_bytes(content)
     cache = DigestCache(remembered, FILES)

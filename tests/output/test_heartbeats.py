@@ -41,13 +41,13 @@ def test_a_folder_without_workers_has_none(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"worker": "node1-77"}'])
-def test_what_cannot_be_read_is_passed_over(tmp_path, text):
+def test_heartbeats_that_cannot_be_read_are_skipped(tmp_path, text):
     write_heartbeat(tmp_path, replace(HEARTBEAT, worker="node2-5"))
     heartbeat_path(tmp_path, "node1-77").write_text(text)
     assert [heartbeat.worker for heartbeat in read_heartbeats(tmp_path, since=0)] == ["node2-5"]
 
 
-def test_a_later_version_may_say_more(tmp_path):
+def test_a_later_version_may_write_more_keys(tmp_path):
     write_heartbeat(tmp_path, HEARTBEAT)
     path = heartbeat_path(tmp_path, HEARTBEAT.worker)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"mood": "fine"}))
@@ -59,7 +59,7 @@ def test_a_worker_is_silent_after_a_while():
     assert HEARTBEAT.is_silent(NOW + SILENT_AFTER_S + 1)
 
 
-def test_what_is_a_week_old_is_swept(tmp_path):
+def test_heartbeats_a_week_old_are_removed(tmp_path):
     for worker in ("node1-1", "node1-2"):
         write_heartbeat(tmp_path, replace(HEARTBEAT, worker=worker))
         worker_log_path(tmp_path, worker).touch()

@@ -55,7 +55,7 @@ def test_the_lock_is_released_when_the_run_fails(tmp_path):
     assert not (tmp_path / LOCK_NAME).exists()
 
 
-def test_a_second_run_is_refused_and_told_who_holds_the_folder(tmp_path):
+def test_a_second_run_is_refused_with_the_name_of_the_holder(tmp_path):
     with RunLock(tmp_path, "run-1"), pytest.raises(LockHeld) as refused, RunLock(tmp_path, "run-2"):
         pass
     message = str(refused.value)
@@ -74,7 +74,7 @@ def test_a_refused_run_leaves_the_lock_alone(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [LOCK_NAME]
 
 
-def test_a_run_that_was_killed_is_succeeded_with_a_notice(tmp_path, ended_pid, caplog):
+def test_the_lock_of_a_killed_run_is_taken_over_with_a_warning(tmp_path, ended_pid, caplog):
     leave_lock(tmp_path, pid=ended_pid)
     with caplog.at_level(logging.WARNING), RunLock(tmp_path, "run-2"):
         assert json.loads((tmp_path / LOCK_NAME).read_text())["run_id"] == "run-2"
@@ -93,7 +93,7 @@ def test_a_process_that_ended_but_was_not_yet_reaped_is_dead(tmp_path):
     code = f"""
 import os, sys
 from pathlib import Path
-from surveyflow.catalog.lock import RunLock
+from surveyflow.output.lock import RunLock
 lock = RunLock(Path({str(tmp_path)!r}), "run-1")
 if os.fork() == 0:
     lock.__enter__()
@@ -106,7 +106,7 @@ with RunLock(Path({str(tmp_path)!r}), "run-2"):
     assert done.stdout == "taken over\n", done.stderr
 
 
-def test_a_successor_that_died_in_the_act_is_succeeded_in_turn(tmp_path, ended_pid):
+def test_a_run_that_died_while_it_took_over_a_lock_is_replaced_in_turn(tmp_path, ended_pid):
     dead = leave_lock(tmp_path, pid=ended_pid)
     successor = replace(dead, run_id="run-2", token="second")
     (tmp_path / f"{LOCK_NAME}.after-{dead.token}").write_text(json.dumps(asdict(successor)))
@@ -126,7 +126,7 @@ def test_a_run_on_another_machine_is_respected(tmp_path, ended_pid):
 def test_a_silent_run_on_another_machine_is_explained_with_the_command_that_frees_the_folder(tmp_path, ended_pid):
     leave_lock(tmp_path, host="node17", pid=ended_pid)
     silent_for(tmp_path, 1320)
-    with pytest.raises(LockHeld, match="no sign of life for 22 minutes") as refused, RunLock(tmp_path, "run-2"):
+    with pytest.raises(LockHeld, match="no heartbeat for 22 minutes") as refused, RunLock(tmp_path, "run-2"):
         pass
     command = str(refused.value).split("remove its lock: ")[1].split(";")[0]
     subprocess.run(command, shell=True, check=True)
@@ -141,9 +141,9 @@ def test_a_process_of_another_container_is_not_judged_by_its_number(tmp_path, en
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"pid": 1}'])
-def test_a_lock_that_names_nobody_is_explained(tmp_path, content):
+def test_a_lock_that_names_no_holder_is_explained(tmp_path, content):
     (tmp_path / LOCK_NAME).write_text(content)
-    with pytest.raises(LockHeld, match=r"does not say who holds it.* rm '"), RunLock(tmp_path, "run-2"):
+    with pytest.raises(LockHeld, match=r"does not name its holder.* rm '"), RunLock(tmp_path, "run-2"):
         pass
 
 
@@ -154,7 +154,7 @@ def wait_until(condition, timeout_s=5.0):
         time.sleep(0.005)
 
 
-def test_the_holder_gives_signs_of_life(tmp_path):
+def test_the_holder_sends_heartbeats(tmp_path):
     with RunLock(tmp_path, "run-1", heartbeat_s=0.01):
         silent_for(tmp_path, 1000)
         wait_until(lambda: time.time() - (tmp_path / LOCK_NAME).stat().st_mtime < 100)
@@ -167,7 +167,7 @@ def test_a_holder_whose_lock_was_taken_away_says_so_and_leaves_the_new_one(tmp_p
     assert json.loads((tmp_path / LOCK_NAME).read_text())["run_id"] == "run-2"
 
 
-def test_a_folder_that_cannot_be_written_is_no_lock_but_an_output_error(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_output_error_not_a_held_lock(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="could not be written"), RunLock(tmp_path / "file", "run-1"):
         pass

@@ -42,7 +42,7 @@ def test_the_file_lies_below_the_first_two_digits_of_its_key(tmp_path):
     ]
 
 
-def test_some_columns_can_be_read_alone(tmp_path):
+def test_a_reader_may_choose_columns(tmp_path):
     write(tmp_path)
     assert read_unit(tmp_path, KEY, ["_healpix_29"]).column_names == ["_healpix_29"]
 
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_not_done_and_is_made_again(tmp_path, damage):
     assert read_unit(tmp_path, KEY).equals(ROWS)
 
 
-def test_a_flipped_bit_is_found_by_its_digest_and_made_good(tmp_path):
+def test_a_flipped_bit_is_found_by_its_digest_and_repaired(tmp_path):
     receipt = write(tmp_path)
     flip_a_byte(unit_path(tmp_path, KEY))
     assert read_receipt(tmp_path, KEY) == receipt
@@ -113,7 +113,7 @@ def test_a_receipt_is_json_that_people_can_read(tmp_path):
     assert entry["size_bytes"] == unit_path(tmp_path, KEY).stat().st_size
 
 
-def test_a_full_disk_stops_the_writer_with_words_and_no_receipt(tmp_path, monkeypatch):
+def test_a_full_disk_stops_the_writer_with_an_explanation_and_no_receipt(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

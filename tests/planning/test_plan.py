@@ -98,7 +98,7 @@ def test_redshift_ranges_are_half_open(redshift, instrument):
     assert choose_instruments(np.array([redshift]), ROUTING)[0] == instrument
 
 
-def test_unknown_redshift_is_told_from_a_redshift_in_no_range():
+def test_unknown_redshift_is_distinguished_from_a_redshift_in_no_range():
     sources = replace(source_list(3), redshift=np.array([np.nan, 3.5, 1.0]))
     located = locate_sources(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"})
     assert located.status.tolist() == [Status.NO_REDSHIFT, Status.NO_MODEL, ""]
@@ -159,7 +159,7 @@ CHANGES = {
     "quality settings changed": {"min_valid_fraction": 0.6},
     "catalog schema changed": {"schema_version": "2"},
     "mosaic unit or filter changed": {"mosaic_unit": None},
-    "surveyflow's way of measuring changed": {"algorithm_version": "2"},
+    "surveyflow's measuring algorithm changed": {"algorithm_version": "2"},
     "arithmetic precision changed": {"precision": "bf16"},
 }
 
@@ -181,7 +181,7 @@ def test_units_without_a_contamination_model_say_so_in_their_key():
     assert len({unit_key(parts(unit)), unit_key(first), unit_key(other)}) == 3
 
 
-def test_changes_of_sources_are_told_in_numbers_and_positions_only_where_they_are_news():
+def test_changes_of_sources_are_counted_and_positions_are_mentioned_only_if_they_changed_by_themselves():
     unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
     fewer = replace(unit, sources=unit.sources.take(np.arange(len(unit.sources) - 1)))
     done = receipt_of(unit, parts(unit))
@@ -236,7 +236,7 @@ def test_unit_without_sources_any_more_is_dropped():
     plan = decide(everything, set(), {gone.name: gone})
     dropped = plan.having(Decision.DROP)
     assert [unit.name for unit in dropped] == [gone.name]
-    assert "no source is left in it" in dropped[0].reason
+    assert "it has no sources left" in dropped[0].reason
 
 
 def test_unit_whose_file_was_lost_is_done_again():
@@ -263,5 +263,5 @@ def test_units_of_one_mosaic_follow_each_other_the_mosaic_with_the_largest_first
     assert [group.partition("/")[0] for group in groups[:2]] == ["UDS", "UDS"]
 
 
-def test_the_place_of_a_unit_names_the_models_it_needs():
+def test_the_model_group_of_a_unit_names_the_models_it_needs():
     assert {unit.model_group for unit in units(source_list(60))} == {"EGS/F814W", "EGS/F125W_F160W", ""}

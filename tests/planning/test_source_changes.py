@@ -65,7 +65,7 @@ def test_counts_are_those_of_a_comparison_source_by_source(before, after, settle
     )
 
 
-def test_changes_are_told_in_words():
+def test_changes_are_described_in_words():
     assert (
         SourceChanges(3, 1, 2, {"redshift": 2}, 0).in_words()
         == "3 sources added, 1 source removed, 2 sources moved, 2 redshifts changed"

@@ -44,7 +44,7 @@ def test_ten_revisions_of_a_little_changed_survey_cost_little_more_than_one(tmp_
     assert {path: file_digest(path) for path in files} == files
 
 
-def test_sharing_leaves_the_files_of_earlier_revisions_as_they_are_to_the_last_detail(tmp_path):
+def test_sharing_does_not_touch_the_files_of_earlier_revisions(tmp_path):
     first = publish_rows(tmp_path, 300)
 
     def states():
@@ -68,7 +68,7 @@ def test_without_hard_links_revisions_are_copied(tmp_path, monkeypatch):
         assert file_digest(twin) == file_digest(path)
 
 
-def test_an_inventory_tells_new_from_shared_and_marks_the_latest(tmp_path):
+def test_an_inventory_distinguishes_new_from_shared_and_marks_the_latest(tmp_path):
     for _ in range(2):
         publish_rows(tmp_path, 300)
     first, second = take_inventory(tmp_path).revisions

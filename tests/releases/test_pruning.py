@@ -81,7 +81,7 @@ def test_planning_changes_nothing_and_says_what_pruning_then_does(root):
     }
 
 
-def test_kept_revisions_are_whole_and_have_their_units(root):
+def test_kept_revisions_are_complete_and_have_their_units(root):
     prune(root, 2)
     assert names(root) == ["v1-r3", "v1-r4"]
     assert units(root) == {0, 3, 4}
@@ -142,7 +142,7 @@ def test_what_a_killed_pruner_left_is_removed_by_the_next_publish_and_the_next_p
         assert not ruin.exists()
 
 
-def test_a_pruner_that_is_stopped_anywhere_leaves_whole_revisions(root, monkeypatch):
+def test_a_pruner_that_is_stopped_anywhere_leaves_complete_revisions(root, monkeypatch):
     rmtree = "surveyflow.releases.pruning.shutil.rmtree"
     with monkeypatch.context() as patch:
         patch.setattr(rmtree, lambda path: (_ for _ in ()).throw(OSError(5, "Input/output error")))
@@ -155,7 +155,7 @@ def test_a_pruner_that_is_stopped_anywhere_leaves_whole_revisions(root, monkeypa
     assert names(root) == ["v1-r3", "v1-r4"]
 
 
-def test_the_number_of_a_removed_revision_is_never_given_again(root):
+def test_the_number_of_a_removed_revision_is_never_used_again(root):
     roll_back(root, "v1-r1")
     prune(root, 1)
     shutil.rmtree(root / "releases" / "v1-r4")
@@ -164,7 +164,7 @@ def test_the_number_of_a_removed_revision_is_never_given_again(root):
     assert publish_units(root, 0, 6).name == "v1-r6"
 
 
-def test_a_pruner_that_is_stopped_at_its_first_removal_has_written_the_numbers_down(root, monkeypatch):
+def test_a_pruner_that_is_stopped_at_its_first_removal_has_recorded_the_numbers(root, monkeypatch):
     monkeypatch.setattr("surveyflow.releases.pruning._remove_revision", lambda revision: (_ for _ in ()).throw(OSError(5, "I/O")))
     with pytest.raises(OutputError):
         prune(root, 2)
@@ -172,9 +172,9 @@ def test_a_pruner_that_is_stopped_at_its_first_removal_has_written_the_numbers_d
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"v1": "many"}', b'{"v1": null}', b"\xff"])
-def test_a_damaged_file_of_numbers_stops_the_publishing_instead_of_giving_a_number_twice(root, content):
+def test_a_damaged_file_of_numbers_stops_publishing_rather_than_reuse_a_number(root, content):
     (root / "revision_numbers.json").write_bytes(content)
-    with pytest.raises(CatalogError, match=r"revision_numbers\.json is damaged .* write it anew"):
+    with pytest.raises(CatalogError, match=r"revision_numbers\.json is damaged .* Write it anew"):
         publish_units(root, 0, 5)
     assert names(root) == ["v1-r1", "v1-r2", "v1-r3", "v1-r4"]
 

@@ -119,7 +119,7 @@ def test_a_catalog_without_sources_can_be_published_and_read(tmp_path):
     assert len(read_catalog(tmp_path)) == 0
 
 
-def test_decorations_are_part_of_the_revision_and_see_it_whole(tmp_path, units):
+def test_decorations_are_part_of_the_revision_and_see_it_complete(tmp_path, units):
     def decorate(folder):
         manifest = read_manifest(folder)
         (folder / "report.html").write_text(f"{manifest['revision']}: {manifest['rows']} rows")
@@ -163,7 +163,7 @@ def test_the_same_source_number_in_two_fields_is_two_sources(tmp_path):
 
 
 def test_a_dropped_row_is_refused(tmp_path, units):
-    with pytest.raises(CatalogError, match="120 sources, but the source lists 121"):
+    with pytest.raises(CatalogError, match="120 sources, but the source lists hold 121"):
         publish(tmp_path, "v1.0", units, None, {"expected_rows": 121})
     assert nothing_was_published(tmp_path)
 
@@ -225,7 +225,7 @@ def test_a_disk_that_refuses_leaves_the_old_revision_in_place(tmp_path, units, m
     assert publish(tmp_path, "v1.0", units[:1], None, {}).name == "v1.0-r2"
 
 
-def test_what_a_dead_publisher_left_is_swept_by_the_next(tmp_path, units):
+def test_what_a_dead_publisher_left_is_removed_by_the_next(tmp_path, units):
     ruin = tmp_path / "releases" / ".building-v1.0-r1" / "dataset"
     ruin.mkdir(parents=True)
     (ruin / "half.parquet").write_bytes(b"PAR1")
@@ -236,8 +236,8 @@ def test_what_a_dead_publisher_left_is_swept_by_the_next(tmp_path, units):
 
 
 @pytest.mark.parametrize("release", ["", "latest", "a/b", "../v1", ".hidden", "v 1", "-v1"])
-def test_a_release_s_name_must_be_a_folder_s(tmp_path, release):
-    with pytest.raises(InputError, match="cannot be a folder's"):
+def test_a_release_s_name_must_be_a_valid_folder_name(tmp_path, release):
+    with pytest.raises(InputError, match="cannot be the name of a folder"):
         publish(tmp_path, release, [], None, {})
 
 

@@ -45,7 +45,7 @@ def test_the_tenth_revision_follows_the_ninth(root):
     ("asked", "name", "n_rows"),
     [("latest", "v1.0-r3", 40), ("v1.0", "v1.0-r3", 40), ("v1.0-r2", "v1.0-r2", 20), ("v1.1", "v1.1-r1", 30)],
 )
-def test_a_revision_is_found_by_word_release_or_name(published, asked, name, n_rows):
+def test_a_revision_is_found_by_latest_release_or_name(published, asked, name, n_rows):
     revision = find(published, asked)
     assert (revision.name, revision.n_rows) == (name, n_rows)
     assert open_catalog(published, asked).count_rows() == n_rows
@@ -66,7 +66,7 @@ def test_a_folder_without_catalog_is_named_with_what_to_do(tmp_path):
     assert missing.value.exit_code == 2
 
 
-def test_a_link_to_a_removed_revision_is_explained_with_the_command_that_mends_it(root, monkeypatch):
+def test_a_link_to_a_removed_revision_is_explained_with_the_command_that_repairs_it(root, monkeypatch):
     shutil.rmtree(root / "releases" / "v1.0-r3")
     with pytest.raises(CatalogNotFound, match=r"points to v1\.0-r3.* ln -sfn releases/v1\.0-r2") as broken:
         latest(root)
@@ -89,13 +89,13 @@ def test_without_a_link_latest_is_not_guessed(root):
         find(root)
 
 
-def test_unfinished_and_foreign_folders_are_no_revisions(root):
+def test_unfinished_and_foreign_folders_are_not_revisions(root):
     for name in (".building-v1.0-r9", "v1.0-r8", "notes", "v1.0-rx"):
         (root / "releases" / name).mkdir()
     assert len(list_revisions(root)) == 4
 
 
-def test_readers_can_be_sent_back_to_an_older_revision(root):
+def test_latest_can_point_to_an_older_revision_again(root):
     point_latest_at(root, "v1.0-r1")
     assert latest(root).name == "v1.0-r1"
     assert len(read_catalog(root)) == 10
@@ -104,7 +104,7 @@ def test_readers_can_be_sent_back_to_an_older_revision(root):
     assert latest(root).name == "v1.0-r1"
 
 
-def test_a_folder_without_manifest_is_no_revision(tmp_path):
+def test_a_folder_without_manifest_is_not_a_revision(tmp_path):
     with pytest.raises(CatalogNotFound, match=r"no manifest\.json"):
         read_manifest(tmp_path)
 

@@ -28,13 +28,13 @@ def test_readers_get_the_revision_published_before(root):
     assert (roll_back(root).after.name, latest(root).name) == ("v2-r1", "v2-r1")
 
 
-def test_nothing_is_removed_so_that_one_can_go_forward_again(root):
+def test_nothing_is_removed_so_a_rollback_can_be_undone(root):
     roll_back(root, "v2-r1")
     assert [revision.name for revision in list_revisions(root)] == ["v1-r1", "v2-r1", "v2-r2"]
     assert roll_back(root, "v2").after.name == "v2-r2"
 
 
-def test_before_the_first_there_is_nothing(root):
+def test_there_is_no_revision_before_the_first(root):
     roll_back(root, "v2-r1")
     with pytest.raises(CatalogNotFound, match="no revision older than v2-r1"):
         roll_back(root)
@@ -69,7 +69,7 @@ def test_a_present_revision_whose_manifest_is_unreadable_is_rolled_back(root):
     assert (done.before, latest(root).name) == ("v2-r2", "v1-r1")
 
 
-def test_a_link_that_points_to_nothing_is_mended(root):
+def test_a_broken_link_is_repaired(root):
     (root / "latest").unlink()
     (root / "latest").symlink_to("releases/v9-r1")
     done = roll_back(root, "v1")

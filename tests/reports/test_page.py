@@ -262,7 +262,7 @@ def test_nothing_is_printed_or_logged_even_with_a_new_font_cache(make_revision, 
 
 
 def test_a_folder_that_is_no_revision_is_named(tmp_path):
-    with pytest.raises(CatalogNotFound, match="is no revision"):
+    with pytest.raises(CatalogNotFound, match="is not a revision"):
         write_report(tmp_path, tmp_path / "report.html")
 
 

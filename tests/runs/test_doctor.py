@@ -21,7 +21,7 @@ from surveyflow.values.sampling import EngineChoice
 CARDS = [card(Architecture())]
 
 
-def test_machine_without_an_engine_is_told_what_to_install(monkeypatch):
+def test_machine_without_an_engine_is_reported_with_what_to_install(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
     monkeypatch.setattr(fft_engine, "absence", lambda: "it was not built")
     found = {check.name: check for check in doctor.check_this_machine().checks}["engine"]
@@ -43,7 +43,7 @@ def test_machine_without_a_framework_runs_the_native_core(monkeypatch):
     preflight.check_engine(EngineChoice(), CARDS)
 
 
-def test_only_the_engine_that_is_asked_for_is_looked_at(monkeypatch):
+def test_only_the_requested_engine_is_checked(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nosuchframework")
     monkeypatch.setattr(fft_engine, "absence", lambda: None)
     monkeypatch.setattr(sampler, "_sees_gpu", lambda: True)
@@ -54,14 +54,14 @@ def test_only_the_engine_that_is_asked_for_is_looked_at(monkeypatch):
         preflight.check_engine(EngineChoice("auto", "tf32"), CARDS)
 
 
-def test_every_network_of_a_survey_is_looked_at(monkeypatch):
+def test_every_network_of_a_survey_is_checked(monkeypatch):
     monkeypatch.setattr(fft_engine, "absence", lambda: None)
     infeasible = card(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,)))
     with pytest.raises(ModelError, match="the FFT engine cannot do the network"):
         preflight.check_engine(EngineChoice("fft"), [*CARDS, infeasible])
 
 
-def test_machine_without_galsim_is_told_what_to_install(monkeypatch):
+def test_machine_without_galsim_is_reported_with_what_to_install(monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda _: None)
     found = {check.name: check for check in doctor.check_this_machine().checks}["simulation"]
     assert not found.good
@@ -71,7 +71,7 @@ def test_machine_without_galsim_is_told_what_to_install(monkeypatch):
 HERE = {"python": "3.11.7", "surveyflow": "0.1.0", "tensorflow-cpu": "2.21.0"}
 
 
-def test_workers_with_other_packages_are_told_loudly():
+def test_workers_with_other_packages_are_reported_loudly():
     there = {"python": "3.11.7", "surveyflow": "0.1.0", "tensorflow": "2.20.0"}
     found = doctor.compare_versions(there, HERE)
     assert not found.good
@@ -81,7 +81,7 @@ def test_workers_with_other_packages_are_told_loudly():
     assert "surveyflow" not in found.found
 
 
-def test_workers_with_the_same_packages_are_told_so():
+def test_workers_with_the_same_packages_are_reported_as_equal():
     assert doctor.compare_versions(HERE, HERE) == doctor.Check(
         "versions", "equal to this machine's: python 3.11.7, surveyflow 0.1.0, tensorflow-cpu 2.21.0", good=True
     )
@@ -91,25 +91,25 @@ FINDINGS = doctor.WorkerFindings("node1", "gpu", HERE, (doctor.Check("memory", "
 
 
 @pytest.mark.parametrize(("ahead_s", "error_s", "good"), [(0.2, 0.01, True), (-30.0, 0.01, False), (2.0, 1.5, True)])
-def test_a_worker_whose_clock_is_wrong_is_told(ahead_s, error_s, good):
+def test_a_worker_whose_clock_is_wrong_is_reported(ahead_s, error_s, good):
     found = doctor._worker_report(Answer("tls://node1:7", FINDINGS, None, ahead_s, error_s), HERE)
     (clock,) = [check for check in found.checks if check.name == "clock"]
     assert (clock.good, "set both clocks" in clock.found) == (good, not good)
     assert found.good == good
 
 
-def test_the_models_that_a_worker_holds_are_told():
+def test_the_models_that_a_worker_holds_are_reported():
     found = doctor._worker_report(Answer("tls://node1:7", FINDINGS, resources={"model:EGS/F814W": 1.0, "GPU": 1.0}), HERE)
     assert doctor.Check("models", "holds EGS/F814W", good=True) in found.checks
 
 
-def test_a_worker_that_cannot_look_is_told_why():
+def test_a_worker_that_cannot_be_inspected_is_reported_with_the_reason():
     found = doctor._worker_report(Answer("tls://node1:7", None, "ModuleNotFoundError: No module named 'surveyflow'"), HERE)
     assert not found.good
     assert "No module named 'surveyflow'" in found.checks[0].found
 
 
-def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
+def test_a_gpu_that_tensorflow_cannot_use_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "gpu_use", lambda: (GpuUse("0 NVIDIA A100", 0.0, 1_000.0, 40_000.0),))
     monkeypatch.setattr(doctor, "find_framework", lambda: Framework("tensorflow 2.21.0", "CPUs", ()))
     gpu, framework = doctor._devices()
@@ -118,7 +118,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_told(monkeypatch):
     assert "built for CPUs, sees no GPU; there are GPUs, but it cannot use them" in framework.found
 
 
-def test_a_framework_that_breaks_when_it_is_imported_is_told(monkeypatch, tmp_path):
+def test_a_framework_that_breaks_when_it_is_imported_is_reported(monkeypatch, tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ImportError('libcudart.so.12: cannot open shared object file')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(devices, "keras_problem", lambda: None)
@@ -129,7 +129,7 @@ def test_a_framework_that_breaks_when_it_is_imported_is_told(monkeypatch, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_doctor_looks_where_the_workers_run(tmp_path, capsys):
+def test_doctor_inspects_the_machines_of_the_workers(tmp_path, capsys):
     profile = tmp_path / "site.toml"
     profile.write_text('kind = "local"\nworkers = 1\n')
     (found,) = doctor.check_workers(profile)
@@ -143,12 +143,12 @@ def test_doctor_looks_where_the_workers_run(tmp_path, capsys):
     assert capsys.readouterr().out.startswith(f"worker {found.worker} on ")
 
 
-def test_a_serial_profile_is_looked_at_here(monkeypatch):
+def test_a_serial_profile_is_inspected_here(monkeypatch):
     monkeypatch.setattr(doctor, "find_framework", lambda: "not installed")
     (found,) = doctor.check_workers("serial")
     assert found.worker == "this process"
 
 
-def test_batch_jobs_are_looked_at_while_they_run():
+def test_batch_jobs_are_inspected_while_they_run():
     with pytest.raises(ClusterError, match=r"--profile FOLDER/driver\.toml"):
         doctor.check_workers(Path(__file__).parents[2] / "deploy" / "profiles" / "slurm.toml")

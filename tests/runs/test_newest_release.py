@@ -36,7 +36,7 @@ def look(image, root):
     return damage
 
 
-def test_a_sound_file_is_read_once(image, read):
+def test_an_intact_file_is_read_once(image, read):
     root = image.parent / "catalog"
     assert [look(image, root), look(image, root)] == [None, None]
     assert read == [image]
@@ -60,7 +60,7 @@ def test_nothing_is_written_where_there_is_no_output_folder(image):
     assert not (image.parent / "later").exists()
 
 
-def test_a_memory_that_cannot_be_read_is_no_obstacle(image, read):
+def test_a_cache_that_cannot_be_read_does_not_stop_the_search(image, read):
     root = image.parent / "catalog"
     look(image, root)
     (root / "digests" / "checksums.json").write_text("{")
@@ -68,7 +68,7 @@ def test_a_memory_that_cannot_be_read_is_no_obstacle(image, read):
     assert len(read) == 2
 
 
-def test_the_memory_lies_in_the_workflows_output_folder(image, read):
+def test_the_cache_lies_in_the_workflows_output_folder(image, read):
     workflow = image.parent / "workflow.toml"
     workflow.write_text(
         '[output]\nroot = "catalog"\n[discovery]\nwatch_s = 0\nquiet_s = 0\n'

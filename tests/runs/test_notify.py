@@ -56,13 +56,13 @@ def test_a_command_that_does_not_end_is_ended_with_its_children(script, caplog, 
     assert not (tmp_path / "late").exists()
 
 
-def test_success_is_no_warning(script, caplog):
+def test_success_is_not_a_warning(script, caplog):
     caplog.set_level(logging.INFO)
     assert notify(script("print('sent')"), {}, 10)
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
-def test_what_a_command_leaves_in_the_background_is_not_waited_for(caplog):
+def test_processes_left_in_the_background_are_not_waited_for(caplog):
     caplog.set_level(logging.INFO)
     start = time.monotonic()
     assert notify("sh -c 'setsid sleep 4 & echo on its way'", {}, 10)
@@ -70,7 +70,7 @@ def test_what_a_command_leaves_in_the_background_is_not_waited_for(caplog):
     assert "succeeded: on its way" in caplog.text
 
 
-def test_what_left_the_group_cannot_delay_the_end(caplog):
+def test_a_process_that_left_the_group_cannot_delay_the_end(caplog):
     start = time.monotonic()
     assert not notify("sh -c 'setsid sleep 4 & sleep 30'", {}, 0.5)
     assert time.monotonic() - start < 2

@@ -65,7 +65,7 @@ def refusals(world):
 def refusal(world):
     (only,) = refusals(world)
     assert only.startswith("manifest.json: demo-r1 cannot be made again: ")
-    assert only.endswith("Put back what it was made of, or run the workflow file to make a new revision.")
+    assert only.endswith("Restore what it was made from, or run the workflow file to make a new revision.")
     return only
 
 
@@ -112,21 +112,21 @@ def test_the_manifest_holds_what_making_again_needs(finished):
     assert manifest["workflow"]["publish"]["notify"] == "true"
 
 
-def test_another_size_is_told_with_both_sizes(world):
+def test_another_size_is_reported_with_both_sizes(world):
     path = world / "egs_f814w_wht.fits"
     before = path.stat().st_size
     with fits.open(path, mode="append") as hdus:
         hdus.append(fits.ImageHDU(name="MORE"))
-    assert f"EGS F814W weight: {path} has {before + 2880:,} bytes, then {before:,}." in refusal(world)
+    assert f"EGS F814W weight: {path} has {before + 2880:,} bytes, but had {before:,}." in refusal(world)
 
 
-def test_another_source_list_of_the_same_size_is_told(world):
+def test_another_source_list_of_the_same_size_is_reported(world):
     path = world / "egs_catalog.cat"
     path.write_text(path.read_text().replace("DEC_Lotz2008", "DEC_Lotz2009"))
     assert f"EGS sources: the content of {path} changed." in refusal(world)
 
 
-def test_other_pixels_in_a_file_of_the_same_size_and_time_are_told(world):
+def test_other_pixels_in_a_file_of_the_same_size_and_time_are_reported(world):
     path = world / "egs_f814w_sci.fits"
     status = path.stat()
     perturb_mosaic(path, Box(700, 705, 700, 705), 0.25)
@@ -134,20 +134,20 @@ def test_other_pixels_in_a_file_of_the_same_size_and_time_are_told(world):
     assert f"EGS F814W science: the pixels of {path} changed." in refusal(world)
 
 
-def test_a_file_that_is_gone_is_told(world):
+def test_a_file_that_is_gone_is_reported(world):
     (world / "egs_f814w_sci.fits").unlink()
     (only,) = refusals(world)
     assert only.startswith("manifest.json: [fields.EGS.F814W] science:")
     assert "egs_f814w_sci.fits does not exist" in only
 
 
-def test_other_weights_are_told(world):
+def test_other_weights_are_reported(world):
     shutil.rmtree(world / "models")
     write_untrained_models(world / "models", ("COSMOS", "EGS"), TINY)  # the second field's weights have other seeds
     assert len([line for line in refusals(world) if "model merger/EGS/" in line and "has the weights" in line]) == 2
 
 
-def test_another_card_is_told(world):
+def test_another_card_is_reported(world):
     card = ModelStore(world / "models").folder(ModelKey(MERGER.name, "EGS", "F814W")) / "card.toml"
     text = card.read_text()
     assert "softening = 0.001" in text
@@ -156,20 +156,20 @@ def test_another_card_is_told(world):
     assert "the card of model merger/EGS/F814W has another softening." in refusal(world)
 
 
-def test_a_model_that_is_gone_is_told(world):
+def test_a_model_that_is_gone_is_reported(world):
     shutil.rmtree(ModelStore(world / "models").folder(ModelKey(MERGER.name, "EGS", "F125W_F160W")))
     assert "model merger/EGS/F125W_F160W is no longer in" in refusal(world)
 
 
-def test_other_positions_of_the_same_pixels_are_told(world):
+def test_other_positions_of_the_same_pixels_are_reported(world):
     for kind in ("sci", "wht"):
         with fits.open(world / f"egs_f814w_{kind}.fits", mode="update") as hdus:
             next(hdu for hdu in hdus if hdu.data is not None).header["CRPIX1"] += 0.001
     lines = refusals(world)
-    assert any("unit EGS/F814W/y000x000: it would be made of other inputs or settings." in line for line in lines)
+    assert any("unit EGS/F814W/y000x000: it would be made from other inputs or settings." in line for line in lines)
 
 
-def test_a_text_that_is_no_manifest_is_refused(world):
+def test_a_text_that_is_not_a_manifest_is_refused(world):
     (world / "manifest.json").write_text("{}")
     with pytest.raises(WorkflowError, match=r"is no manifest of surveyflow's: it lacks inputs, models, unit_keys, workflow"):
         run(world / "manifest.json")
@@ -183,7 +183,7 @@ def test_a_manifest_is_of_one_release(world):
         pass
 
 
-def test_other_versions_of_packages_are_told_and_stop_nothing(world, caplog):
+def test_other_versions_of_packages_are_reported_and_stop_nothing(world, caplog):
     manifest = json.loads((world / "manifest.json").read_text())
     manifest["versions"]["numpy"] = "1.0"
     (world / "manifest.json").write_text(json.dumps(manifest))
@@ -191,10 +191,10 @@ def test_other_versions_of_packages_are_told_and_stop_nothing(world, caplog):
     assert "was 1.0 in demo-r1: last digits may differ" in caplog.text
 
 
-def test_another_precision_is_told_with_the_option_that_restores_it(world):
+def test_another_precision_is_reported_with_the_option_that_restores_it(world):
     manifest = json.loads((world / "manifest.json").read_text())
     (world / "manifest.json").write_text(json.dumps(manifest | {"precision": "bf16"}))
-    assert "would be computed in float32, then in bf16; add --precision bf16" in refusal(world)
+    assert "would be computed in float32, but were computed in bf16; add --precision bf16" in refusal(world)
 
 
 def test_a_manifest_of_another_schema_is_refused_with_the_release_that_made_it(world):

@@ -298,18 +298,18 @@ def test_an_output_folder_that_may_not_be_written_is_told_before_anything_starts
     ]
 
 
-def test_a_file_that_may_not_be_read_is_told(world, monkeypatch):
+def test_a_file_without_read_permission_is_reported(world, monkeypatch):
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "egs.cat" and allowed(path, mode))
     (message,) = problems(world, HEALTHY)
     assert message.startswith("candels.toml: [fields.EGS.sources] path:")
-    assert "may not be read" in message
+    assert "cannot be read: you have no permission" in message
 
 
-def test_a_link_to_nothing_is_told(world):
+def test_a_broken_link_is_reported(world):
     (world / "egs.cat").unlink()
     (world / "egs.cat").symlink_to(world / "gone")
-    assert "a link to nothing" in problems(world, HEALTHY)[0]
+    assert "is a broken link" in problems(world, HEALTHY)[0]
 
 
 def test_the_resolved_workflow_loads_to_the_same_values(world, tmp_path_factory):

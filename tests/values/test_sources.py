@@ -36,7 +36,7 @@ def unit_sources(ids) -> UnitSources:
 
 
 @pytest.mark.parametrize("name", SOURCE_COLUMNS)
-def test_every_column_is_a_key_of_the_workflow_and_stands_in_the_catalog(name):
+def test_every_column_is_a_key_of_the_workflow_and_is_in_the_catalog(name):
     declared = SOURCE_COLUMNS[name]
     assert ColumnMap.model_fields[declared.key].is_required() == declared.required
     (column,) = [column for column in COLUMNS if column.name == declared.catalog_name]
