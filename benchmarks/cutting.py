@@ -1,8 +1,8 @@
-"""How many cutouts a second one core makes from a mosaic in the page cache.
+"""The rate at which one core makes cutouts from a mosaic in the page cache.
 
 ``python benchmarks/cutting.py`` writes a mosaic and its weight map to a temporary folder, reads it as one window, and cuts
-batches around random positions; the last two lines also read the window of a tile for each batch (a tile
-of CANDELS has about 320 sources). Every figure is the best of several interleaved rounds, in CPU time of one thread.
+batches around random positions. The last two lines also read the window of a tile for each batch (a tile of CANDELS has about
+320 sources). Every figure is the best of several interleaved rounds, in CPU time of one thread.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_mosaic(folder: Path, side: int) -> tuple[Path, Path]:
 
 
 def measure(side: int, n_cutouts: int, size: int, rounds: int) -> dict[str, float]:
-    """Cutouts a second of CPU time, by what is done."""
+    """Cutouts per second of CPU time, by task."""
     with tempfile.TemporaryDirectory() as folder:
         science, weight = write_mosaic(Path(folder), side)
         with open_mosaic(science) as bare, open_mosaic(science, weight) as weighted:

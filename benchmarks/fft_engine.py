@@ -1,10 +1,10 @@
-"""What the FFT engine gains: its trunk against the Keras trunk, and its distributions against a ``predict`` loop.
+"""The gain of the FFT engine: its trunk against the Keras trunk, and its distributions against a ``predict`` loop.
 
-``OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python benchmarks/fft_engine.py`` does everything in turn,
+``OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python benchmarks/fft_engine.py`` runs all tasks in turn,
 in one process, with the published network and random weights, and takes the median CPU time over the rounds (with more threads,
-the CPU time of all of them). Each task runs twice, and the second time counts. A pass of the ``predict`` loop costs the same for
-each draw, so one a round is measured and multiplied by the number of draws; all else is measured whole. "Summary" is everything
-that a catalog row needs of the draws.
+the CPU time of all of them). Each task runs twice, and the second run counts. A pass of the ``predict`` loop costs the same for
+each draw, so one pass per round is measured and multiplied by the number of draws; everything else is measured completely.
+"Summary" is everything that a catalog row needs of the draws.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SEED = 20220523
 
 
 def measure(architecture: Architecture, n_cutouts: int, rounds: int) -> dict[str, Any]:
-    """CPU milliseconds a cutout, by what is done, and what follows from them."""
+    """CPU milliseconds per cutout, by task, and the ratios that follow from them."""
     with tempfile.TemporaryDirectory() as folder:
         tasks = _tasks(Path(folder), architecture, n_cutouts)
         found = {name: 1e3 * seconds / n_cutouts for name, seconds in _median_seconds(tasks, rounds).items()}
@@ -93,7 +93,7 @@ def _median_seconds(tasks: dict[str, Callable[[], object]], rounds: int) -> dict
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for number in range(rounds + 1):
         for name, task in tasks.items():
-            task()  # not timed: idle threads of the task before still spin, and caches hold its data
+            task()  # not timed: idle threads of the previous task still spin, and caches hold its data
             start = time.process_time()
             task()
             if number:  # the first round compiles and warms up
@@ -106,11 +106,11 @@ def main() -> None:
     parser.add_argument("--cutouts", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--narrow", action="store_true", help="a small network instead of the published one")
-    parser.add_argument("--json", type=Path, help="where the figures are written")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     found = measure(NARROW if options.narrow else PUBLISHED, options.cutouts, options.rounds)
     for name, milliseconds in found["cpu_ms_per_cutout"].items():
-        print(f"{name:26s} {milliseconds:10.3f} CPU ms a cutout")
+        print(f"{name:26s} {milliseconds:10.3f} CPU ms per cutout")
     for name, ratio in found.items():
         if name != "cpu_ms_per_cutout":
             print(f"{name:46s} {ratio:10,.2f} times")

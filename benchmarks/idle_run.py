@@ -1,10 +1,10 @@
-"""How long does a run take that finds nothing to do, on a survey the size of CANDELS, and how much memory?
+"""The time and memory of a run that finds nothing to do, on a survey the size of CANDELS.
 
     python benchmarks/idle_run.py [--sources 186435] [--tiles 12] [--root FOLDER]
 
-Prints one JSON object. Five fields in two instruments are made of noise, small in pixels but with as many tiles and sources as
-the real ones; a stub stands in the networks' place. The first run fills the output folder, units, digests and all; the runs that
-are measured are `surveyflow run` in a process of its own, imports included.
+Prints one JSON object. Five fields in two instruments are made of noise; they are small in pixels, but have as many tiles and
+sources as the real ones. A stub replaces the networks. The first run fills the output folder with units and digests. The measured
+runs are `surveyflow run` in a separate process, including imports.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SMALL_INPUT = Architecture(input_size=16, filters=(2,), kernel_sizes=(3,), dense
 
 
 def write_survey(folder, n_sources, tiles_a_side):
-    """Mosaics, source lists, models and a workflow; returns the workflow's path."""
+    """Write mosaics, source lists, models and a workflow; return the workflow's path."""
     rng = np.random.default_rng(1)
     side_deg = tiles_a_side * CORE_SIZE * PIXEL_SCALES_ARCSEC["F814W"] / 3600
     for number, (field, centre) in enumerate(FIELDS.items()):
@@ -82,7 +82,7 @@ def _workflow():
 
 
 def measure(folder, n_sources, tiles_a_side):
-    """Seconds and memory of a run with nothing to do, and of one that has only to publish, under a new name."""
+    """Seconds and memory of a run with nothing to do, and of one that only publishes under a new name."""
     workflow = write_survey(folder, n_sources, tiles_a_side)
     start = time.perf_counter()
     with open_survey(load_workflow(workflow)) as survey:
@@ -102,8 +102,8 @@ def measure(folder, n_sources, tiles_a_side):
 
 
 def _run(workflow):
-    """What `surveyflow run` says, its wall time, and its own peak memory in MB."""
-    # The kernel's ru_maxrss would count this process's memory at the fork, too; VmHWM starts anew with the program.
+    """Output of `surveyflow run`, its wall time, and its own peak memory in MB."""
+    # The kernel's ru_maxrss also counts this process's memory at the fork; VmHWM starts again with the program.
     script = (
         "import atexit; from surveyflow.commands.main import main; "
         "atexit.register(lambda: print(open('/proc/self/status').read())); main()"
@@ -120,8 +120,8 @@ def _run(workflow):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sources", type=int, default=N_SOURCES)
-    parser.add_argument("--tiles", type=int, default=12, help="tiles a side of an F814W mosaic")
-    parser.add_argument("--root", type=Path, help="where to work; a temporary folder by default")
+    parser.add_argument("--tiles", type=int, default=12, help="tiles on a side of an F814W mosaic")
+    parser.add_argument("--root", type=Path, help="working folder; a temporary one by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.root) as folder:
         print(json.dumps(measure(Path(folder), options.sources, options.tiles), indent=1))

@@ -1,8 +1,9 @@
-"""What a galaxy's distribution costs: a ``predict`` loop, one full pass a draw, against one trunk pass and many head draws.
+"""The cost of a galaxy's distribution: a ``predict`` loop with one full pass per draw against one trunk pass and many head draws.
 
-``OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python benchmarks/inference.py`` does both in turn, in one
+``OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python benchmarks/inference.py`` runs both in turn, in one
 process, with the published network and random weights, and takes the median CPU time over the rounds. A pass of the ``predict``
-loop costs the same for each draw, so one a round is measured and multiplied by the number of draws; all else is measured whole.
+loop costs the same for each draw, so one pass per round is measured and multiplied by the number of draws; everything else is
+measured completely.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SEED = 20220523
 def measure(
     architecture: Architecture, n_cutouts: int, draws: tuple[int, ...], rounds: int, engine: str = "auto"
 ) -> dict[str, Any]:
-    """CPU milliseconds a cutout, by what is done, and what follows from them."""
+    """CPU milliseconds per cutout, by task, and the rates and ratios that follow from them."""
     with tempfile.TemporaryDirectory() as folder:
         tasks = _tasks(Path(folder), architecture, n_cutouts, draws, engine)
         milliseconds = {name: 1e3 * seconds / n_cutouts for name, seconds in _median_seconds(tasks, rounds).items()}
@@ -92,12 +93,12 @@ def _median_seconds(tasks: dict[str, Callable[[], object]], rounds: int) -> dict
 
 def _print(found: dict[str, Any]) -> None:
     for name, milliseconds in found["cpu_ms_per_cutout"].items():
-        print(f"{name:24s} {milliseconds:10.3f} CPU ms a cutout")
+        print(f"{name:24s} {milliseconds:10.3f} CPU ms per cutout")
     for n, ratio in found["times_the_predict_loop"].items():
         print(f"{n:6d} draws: {ratio:8,.0f} times the predict loop; {found['times_one_draw'][n]:.3f} times the cost of one draw")
     for n, rate in found["draws_per_s"].items():
-        print(f"{n:6d} draws: {rate:12,.0f} head draws a second")
-    print(f"{found['features_per_s']:.1f} features a second; peak memory of this process {found['peak_memory_mib']:.0f} MiB")
+        print(f"{n:6d} draws: {rate:12,.0f} head draws per second")
+    print(f"{found['features_per_s']:.1f} features per second; peak memory of this process {found['peak_memory_mib']:.0f} MiB")
 
 
 def main() -> None:
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--narrow", action="store_true", help="a small network instead of the published one")
-    parser.add_argument("--json", type=Path, help="where the figures are written")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     architecture = NARROW if options.narrow else PUBLISHED
     found = measure(architecture, options.cutouts, tuple(options.draws), options.rounds, options.engine)

@@ -1,10 +1,11 @@
-"""How fast do records reach a network, and how fast does it learn from them? Training is bound by the network if the first wins.
+"""The rate at which records reach a network, and the rate at which it learns from them.
 
     python benchmarks/pipeline.py TRAINING.toml [--batches N] [--repeats N]
 
-TRAINING.toml names the records, the network and the augmentation, as for ``surveyflow train``. Three things are timed in turn,
-again and again, in images a second of wall and of CPU time: images from memory, images from disk, and steps of training on a
-batch that stays the same. Reading all records into memory is timed once.
+If the first rate is higher, the network limits the speed of training. TRAINING.toml names the records, the network and the
+augmentation, as for ``surveyflow train``. Three rates are measured in turn, several times, in images per second of wall and of
+CPU time: images from memory, images from disk, and training steps on one constant batch. Reading all records into memory is timed
+once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from surveyflow.training.fitting.pipeline import Images, epoch_of, load_images, 
 
 
 def rates(work: Callable[[], Any], n_images: int) -> tuple[float, float]:
-    """Images a second of wall time and of CPU time."""
+    """Images per second of wall time and of CPU time."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return n_images / (time.perf_counter() - wall), n_images / (time.process_time() - cpu)
@@ -41,7 +42,7 @@ def endless(epoch: Callable[[int], Iterable[Any]]) -> Iterator[Any]:
 
 
 def run(training: Training, n_batches: int, repeats: int) -> dict[str, tuple[float, float]]:
-    """Medians of each."""
+    """Median of each rate."""
     start = time.perf_counter()
     images: Images = load_images(training.data.train, training, as_seen=not training.augmentation.changes_pixels)
     read = len(images) / (time.perf_counter() - start)

@@ -1,8 +1,8 @@
-"""How long does publishing a CANDELS-sized catalog take, and how much memory?
+"""The time and memory for publishing a catalog the size of CANDELS.
 
     python benchmarks/publishing.py [--sources 186435] [--root FOLDER]
 
-Prints one JSON object. The rows are made: statuses as in CANDELS, random posteriors; five fields at their true places.
+Prints one JSON object. The rows are invented: statuses as in CANDELS, random posteriors, five fields at their true positions.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TILE_SIDE_DEG = 0.05
 
 
 def write_units(root, n_sources, tiles_a_side, seed=1):
-    """The units of a made survey; each holds the sources of one tile."""
+    """The units of an invented survey; each holds the sources of one tile."""
     rng = np.random.default_rng(seed)
     tiles = [(field, row, column) for field in FIELDS for row in range(tiles_a_side) for column in range(tiles_a_side)]
     counts = np.diff(np.linspace(0, n_sources, len(tiles) + 1).astype(int))
@@ -96,7 +96,7 @@ def _peak_mb():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sources", type=int, default=N_SOURCES)
-    parser.add_argument("--root", type=Path, help="where to work; a temporary folder by default")
+    parser.add_argument("--root", type=Path, help="working folder; a temporary one by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.root) as folder:
         print(json.dumps(measure(Path(folder), options.sources), indent=1))

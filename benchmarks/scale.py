@@ -1,14 +1,14 @@
-"""What does a unit cost beside its own work, and does memory grow with the number of units?
+"""The overhead of a unit, and the growth of memory with the number of units.
 
     python benchmarks/scale.py [--tiles 100] [--sources 1000000] [--workers 2] [--root FOLDER] [--svg CURVE.svg]
 
-Prints one JSON object. A million sources lie on a mosaic of 100 x 100 tiles, so that each of 10,000 units has some hundred of
-them. The networks' place is taken by a STUB: all else is real, on a local cluster: windows are read and digested, cutouts made,
-units written and synced, the catalog published. The same number of empty jobs is run first: what they take is the price of
-carrying a unit to a worker and its receipt back, in wall time and, since a busy machine lengthens that, in CPU time of driver,
-scheduler and workers together.
+Prints one JSON object. A million sources lie on a mosaic of 100 x 100 tiles, so each of 10,000 units has about a hundred of
+them. A STUB replaces the networks. Everything else is real, on a local cluster: windows are read and digested, cutouts made,
+units written and synced, the catalog published. The same number of empty jobs runs first. Their time is the cost of sending a
+unit to a worker and its receipt back, in wall time and, since other load lengthens that, in CPU time of driver, scheduler and
+workers together.
 
-The driver's process holds Dask's scheduler, too, so its resident memory is that of both; its own arrays of sources are there
+The driver's process also contains Dask's scheduler, so its resident memory is that of both. Its own arrays of sources exist
 before the first unit begins.
 """
 
@@ -57,7 +57,7 @@ N_POINTS = 50
 
 
 def write_survey(folder, n_sources, tiles_a_side):
-    """A mosaic of noise, a source list, a model and a workflow; returns the workflow's path."""
+    """Write a mosaic of noise, a source list, a model and a workflow; return the workflow's path."""
     rng = np.random.default_rng(1)
     _write_mosaic(folder / "mosaic.fits", rng, tiles_a_side)
     side_deg = tiles_a_side * CORE_SIZE * PIXEL_SCALE_ARCSEC / 3600
@@ -77,7 +77,7 @@ def write_survey(folder, n_sources, tiles_a_side):
 
 
 def _write_mosaic(path, rng, tiles_a_side):
-    """Write one row of tiles of noise, again and again."""
+    """Write one row of tiles of noise repeatedly."""
     side = tiles_a_side * CORE_SIZE
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cunit = ["RA---TAN", "DEC--TAN"], ["deg", "deg"]
@@ -117,7 +117,7 @@ class Curve:
 
 @dataclass
 class Point:
-    """One point of the curve: MB are resident ones, of driver and scheduler, and of the largest worker."""
+    """One point of the curve: resident memory, MB, of driver and scheduler together, and of the largest worker."""
 
     units: int
     seconds: float
@@ -131,7 +131,7 @@ def _own_mb():
 
 
 def _cpu_s():
-    """CPU time of driver, scheduler and workers together: a busy machine lengthens the wall time, not this."""
+    """CPU time of driver, scheduler and workers together, which other load on the machine lengthens less than wall time."""
     times = [process.cpu_times() for process in (psutil.Process(), *psutil.Process().children(recursive=True))]
     return sum(time.user + time.system for time in times)
 
@@ -141,7 +141,7 @@ def _children_mb():
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             memory = child.memory_info()
-            found.append((memory.rss - memory.shared) / 1e6)  # mapped pages of the mosaic are everybody's
+            found.append((memory.rss - memory.shared) / 1e6)  # without mapped pages of the mosaic, which all processes share
     return max(found)
 
 
@@ -173,10 +173,10 @@ def measure(folder, n_sources, tiles_a_side, n_workers):
 
 
 def _empty_jobs(profile, client, n_jobs):
-    """Milliseconds an empty job, one after the other through the same window as units."""
+    """Milliseconds per empty job, sent through the same window as units."""
     jobs = [fake_job(f"empty/{number}", "square", number=number) for number in range(n_jobs)]
     with open_executor(profile, "fakes:make_fake_worker", FakeSettings(), client=client) as executor:
-        for _ in executor.run(jobs[:20]):  # makes the workers
+        for _ in executor.run(jobs[:20]):  # starts the workers
             pass
         before_mb, start, cpu_s = _own_mb(), time.perf_counter(), _cpu_s()
         assert sum(result.error is None for result in executor.run(jobs)) == n_jobs
@@ -191,7 +191,7 @@ def _empty_jobs(profile, client, n_jobs):
 
 
 def _unit_phase(root, curve, n_workers):
-    """What the workers' time went to: the units' own work, by their receipts, and all else, waiting included."""
+    """The workers' time: the units' own work, from their receipts, and everything else, including waiting."""
     own_s = [receipt.seconds for receipt in published_receipts(root).values()]
     wall_s, (_, driver_cpu_s) = curve.seconds["units"], curve.cpu["units"]
     return {
@@ -203,7 +203,7 @@ def _unit_phase(root, curve, n_workers):
 
 
 def _messages(root):
-    """Bytes that travel for one unit: what is asked, and what is answered."""
+    """Bytes sent for one unit: the job and the result."""
     receipt = next(iter(published_receipts(root).values()))
     mosaic = str(root.parent / "mosaic.fits")
     measurement = TileMeasurement(
@@ -240,10 +240,10 @@ def draw(curve, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--sources", type=int, default=1_000_000)
-    parser.add_argument("--tiles", type=int, default=100, help="tiles a side: their square is the number of units")
+    parser.add_argument("--tiles", type=int, default=100, help="tiles on a side; their square is the number of units")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--root", type=Path, help="where to work; a temporary folder by default")
-    parser.add_argument("--svg", type=Path, help="where to draw the curve")
+    parser.add_argument("--root", type=Path, help="working folder; a temporary one by default")
+    parser.add_argument("--svg", type=Path, help="file for the curve")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.root) as folder:
         result = measure(Path(folder), arguments.sources, arguments.tiles, arguments.workers)

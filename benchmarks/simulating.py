@@ -1,9 +1,9 @@
-"""How fast are training examples simulated? The stamp, and the truth about its contamination, in examples a second of CPU time.
+"""The rate at which training examples are simulated: stamps and their true contamination, per second of CPU time.
 
     python benchmarks/simulating.py [--n N] [--repeats N]
 
-One process draws the same stamps again and again; CPU time is told, so that other work on the machine counts little. A simulation
-on several cores is faster by their number (`surveyflow simulate` draws in as many processes).
+One process draws the same stamps several times. Rates are per second of CPU time, so other load on the machine matters little. A
+simulation on several cores is faster in proportion (`surveyflow simulate` uses as many processes).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from surveyflow.simulation.scenes import stamp
 
 
 def rate(work: Callable[[int], Any], n: int) -> float:
-    """Calls a second of CPU time."""
+    """Calls per second of CPU time."""
     start = time.process_time()
     for index in range(n):
         work(index)

@@ -1,15 +1,14 @@
-"""How much faster do two workers of one thread finish a real inference run than one?
+"""The gain of two workers of one thread over one worker in a real inference run.
 
     OMP_NUM_THREADS=1 python benchmarks/two_workers.py [--engine fft | keras] [--sources 1920] [--rounds 5]
 
-Prints one JSON object. A simulated field with the published network and untrained weights, which cost what trained ones do, is
-run on a local cluster of one worker and of two, in turn; once with one unit at a time on a worker, which then has one thread, and
-once with two, of which one reads while the other computes. Timed is the phase in which units are measured: from the first unit's
-start to the last unit's receipt. Each cluster is asked for something small before, so that imports and model loading, which both
-pay once, are paid.
+Prints one JSON object. A simulated field is run with the published network and untrained weights, which cost as much as trained
+ones, on a local cluster of one worker and of two, in turn: with one unit at a time on a worker, which then has one thread, and
+with two, of which one reads while the other computes. The timed phase is the measuring of units, from the start of the first unit
+to the receipt of the last. Each cluster first runs something small, so that imports and the loading of models do not count.
 
-What the machine itself allows is measured on the same workers in the same rounds: the network alone, on cutouts in memory, on one
-of them and on both at once. Two cores that share a cache and memory do not do twice the work of one.
+The limit of the machine itself is measured on the same workers in the same rounds: the network alone, on cutouts in memory, on
+one worker and on both at once. Two cores that share a cache and memory do not do twice the work of one.
 """
 
 import argparse
@@ -40,7 +39,7 @@ N_ALONE = 240
 
 
 def measure(folder, n_sources, rounds, engine="auto", architecture=PUBLISHED, side=4_000, n_alone=N_ALONE):
-    """Seconds by number of workers and of units at a time on each, round by round, and what follows from them."""
+    """Seconds by number of workers and of units at a time on each, for each round, and the gains that follow from them."""
     survey = MiniSurvey(folder, fields=["EGS"], n_sources=n_sources, shape_f814w=(side, side), core_size=512, draws=1_000)
     write_untrained_models(folder / "models", survey.spec.fields, architecture)
     model = ModelStore(folder / "models").folder(ModelKey("merger", "EGS", "F814W"))
@@ -57,7 +56,7 @@ def measure(folder, n_sources, rounds, engine="auto", architecture=PUBLISHED, si
                 name = f"{number}-{workers}-{at_once}"
                 seconds[workers, at_once].append(_run_s(survey.workflow, cluster.client, choice, name))
     gains = {at_once: _gains(seconds[1, at_once], seconds[2, at_once]) for at_once in (1, 2)}
-    alone = [2 * gain for gain in _gains(alone_s[1], alone_s[2])]  # each of the two did as much as the one
+    alone = [2 * gain for gain in _gains(alone_s[1], alone_s[2])]  # each of the two did as much as the single worker
     overlap = _gains(seconds[1, 1], seconds[1, 2])
     return {
         "engine": engine,
@@ -83,8 +82,8 @@ def _gains(slower, faster):
 
 
 def _run_s(workflow, client, engine, name):
-    """Seconds of the phase in a run whose cluster has warmed up on another seed's draws."""
-    for seed in (1, 2):  # another seed is another key: every unit is measured again
+    """Seconds of the phase in a run whose cluster has warmed up with the draws of another seed."""
+    for seed in (1, 2):  # another seed gives other keys, so every unit is measured again
         edit_workflow(workflow, {"sampling": {"seed": seed}, "output": {"root": f"catalog-{name}"}})
         phases = {}
         with open_survey(load_workflow(workflow)) as survey:

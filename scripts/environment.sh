@@ -1,4 +1,4 @@
-# Sourced by the other scripts: makes .venv fit this checkout, from nothing but Python and a package index.
+# Sourced by the other scripts: brings .venv up to date with this checkout. It needs only Python and a package index.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.venv"
@@ -15,7 +15,7 @@ find_python() {
     return 1
 }
 
-# What the environment was made from: when this changes, it is brought up to date.
+# Digest of everything that the environment depends on; if it changes, the environment is brought up to date.
 fingerprint() {
     (cd "$root" && cat requirements.lock pyproject.toml && echo "$root") | sha256sum | cut -d' ' -f1
 }

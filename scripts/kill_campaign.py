@@ -1,15 +1,15 @@
-"""Kill runs at random moments, with SIGKILL, and check that nothing is ever lost, doubled or half published.
+"""A test campaign that kills runs at random moments and checks that nothing is lost, duplicated or half published.
 
     python scripts/kill_campaign.py --kills 200 --seed 1 --profile local
     python scripts/kill_campaign.py --kills 50 --seed 1 --victims workers
 
-Runs a small simulated survey again and again in a process of its own, with a stub in the model's place, and kills that
-process or, with the local profile, one of its workers. After every kill, whatever `latest` names must be a complete
-catalog; after every run that was let through, the table must equal that of an undisturbed run. Then half of the units'
-files are taken away and the release gets a new name, so that the next run has work to do.
+It runs a small simulated survey repeatedly in a separate process, with a stub in place of the model, and kills that process or,
+with the local profile, one of its workers, with SIGKILL. After every kill, `latest` must name a complete catalog; after every
+run that finished, the table must equal that of an undisturbed run. Then half of the units' files are removed and the release
+gets a new name, so that the next run has work to do.
 
-With ``--victims workers``, runs are made in this process on a local cluster of two workers, and each of them loses one: it
-must come through all the same, and publish the table of an undisturbed run.
+With ``--victims workers``, the runs happen in this process on a local cluster of two workers. Each run loses one worker; it must
+finish nevertheless and publish the table of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Campaign:
     Parameters
     ----------
     folder
-        Where the survey lies.
+        Folder of the survey.
     profile
         ``serial`` or ``local``.
     seed
-        Chooses the moments and the victims.
+        Seed of the moments and the victims.
     client
-        Of the cluster that the runs share; None where each has its own.
+        Client of the cluster that the runs share; None if each run has its own.
     """
 
     folder: Path
@@ -91,12 +91,12 @@ class Campaign:
         return read_catalog(self.root).sort_values(["field", "source_id"]).reset_index(drop=True)
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start a run in a process of its own."""
+        """Start a run in a separate process."""
         command = [sys.executable, __file__, "--child", str(self.survey.workflow), "--profile", self.profile]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def finish(self) -> None:
-        """Run undisturbed, to the end."""
+        """Run to the end, undisturbed."""
         child = self.start()
         _, errors = child.communicate(timeout=CHILD_TIMEOUT_S)
         if child.returncode != 0:
@@ -108,7 +108,7 @@ class Campaign:
         moment = self.rng.uniform(0.2, 1.0) * self.undisturbed_s
         try:
             child.wait(timeout=moment)
-            self.undisturbed_s = time.monotonic() - start  # too late: the machine has become faster
+            self.undisturbed_s = time.monotonic() - start  # the run ended before the kill: the machine has become faster
         except subprocess.TimeoutExpired:
             self._kill(child)
         _, errors = child.communicate(timeout=CHILD_TIMEOUT_S)
@@ -131,7 +131,7 @@ class Campaign:
         return self.rng.choice(workers) if workers and self.rng.random() < 0.5 else driver
 
     def _check_published(self) -> None:
-        """Whatever is published is whole: every source once, whichever revision it is. No network computed it."""
+        """The published revision is complete, with every source once, and no network computed it."""
         check_stubbed(self.root)
         revision = latest(self.root)
         assert revision is not None
@@ -144,7 +144,7 @@ class Campaign:
         pd.testing.assert_frame_equal(self.table(), self.expected)
 
     def _make_work(self) -> None:
-        """Lose half of the units and rename the release, so that the next run has to work and to publish."""
+        """Delete half of the units and rename the release, so that the next run has to work and to publish."""
         files = sorted((self.root / "units").glob("*/*.parquet"))
         for path in self.rng.choice(files, len(files) // 2, replace=False):
             path.chmod(0o644)
@@ -154,18 +154,18 @@ class Campaign:
 
 
 class WorkerCampaign(Campaign):
-    """One survey whose runs share a cluster of two workers, lose one of them each, and must come through.
+    """One survey whose runs share a cluster of two workers, lose one of them each, and must finish.
 
-    Moments are spread evenly between a run's start and its last unit's end. ``counts`` also tells in which phase of a run
-    workers were killed.
+    Moments are spread evenly between a run's start and the end of its last unit. ``counts`` also records the phase of the run in
+    which workers were killed.
     """
 
     def finish(self) -> None:
-        """Run here, undisturbed, to the end."""
+        """Run here to the end, undisturbed."""
         self._run()
 
     def kill_once(self) -> None:
-        """Kill a worker at a random moment of a run; a run that ends before does not count."""
+        """Kill a worker at a random moment of a run; a run that ends earlier does not count."""
         moment = self.rng.uniform(0.0, 1.0) * self.worked_s
         self._wait_for_workers()
         self.ended = threading.Event()
@@ -196,7 +196,7 @@ class WorkerCampaign(Campaign):
             self.worked_s = time.monotonic() - self.start_s
 
     def _kill_a_worker(self, moment: float) -> None:
-        """Kill one of the workers when the moment has come."""
+        """Kill one of the workers at the given moment, unless the run has ended."""
         if not self.ended.wait(moment):
             with suppress(psutil.NoSuchProcess):
                 self.rng.choice(worker_processes()).kill()
@@ -208,7 +208,7 @@ class WorkerCampaign(Campaign):
 
 
 def worker_processes() -> list[psutil.Process]:
-    """Find this process's workers: what Dask has spawned, its helpers left out."""
+    """Find this process's workers, without Dask's helper processes."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -222,7 +222,7 @@ def run_campaign(folder: Path, n_kills: int, seed: int, profile: str, victims: s
 
     Returns
     -------
-    How many drivers and workers were killed, and how many runs came through.
+    Numbers of drivers and workers that were killed, and of runs that finished.
     """
     with ExitStack() as stack:
         if victims == "workers":
@@ -234,7 +234,7 @@ def run_campaign(folder: Path, n_kills: int, seed: int, profile: str, victims: s
 
 
 def carry_out(campaign: Campaign, n_kills: int) -> dict[str, int]:
-    """Kill until it is enough, then let a run through."""
+    """Kill the requested number of times, then let a run finish."""
     while campaign.counts["driver"] + campaign.counts["worker"] < n_kills:
         campaign.kill_once()
         sys.stderr.write(f"{dict(campaign.counts)}\n")

@@ -289,7 +289,7 @@ def test_card_edited_after_the_plan_is_noticed(survey):
 
     result = run(survey, "surveyflow.measuring.worker:SurveyWorker", listeners=[edit])
     assert all(name.startswith("EGS/F814W") for name in result.failed_units)
-    assert all("changed meanwhile" in error for error in result.failed_units.values())
+    assert all("has changed since then" in error for error in result.failed_units.values())
     assert result.failed_units
 
 

@@ -1,1 +1,1 @@
-"""Fractions of post-mergers, measured from a catalog."""
+"""Fractions of post-mergers, measured in a catalog."""

@@ -1,12 +1,12 @@
-"""What a test of the classifiers found: confusion matrices, as a file says them.
+"""The confusion matrices of the classifiers' tests, and the files that hold them.
 
 ::
 
-    weights_origin = "simulated"        # of the weights that were tested
-    class_rule = "mean_output"          # by which they were told apart
+    weights_origin = "simulated"        # origin of the weights that were tested
+    class_rule = "mean_output"          # rule that classified the galaxies
     source = "4,000 simulated galaxies of 2026-11-20, half of them post-mergers"
 
-    [matrices]                          # rows are the truth, columns what it was called; post-mergers, then star-forming galaxies
+    [matrices]                          # rows: true class, columns: predicted class; post-mergers first, then star-forming
     COSMOS = [[1827, 481], [491, 1959]]
     "EGS/F814W" = [[1804, 432], [467, 1981]]
 """
@@ -47,18 +47,18 @@ Matrix = Annotated[ConfusionMatrix, PlainValidator(_matrix), WithJsonSchema({"ty
 @with_config(ConfigDict(extra="forbid", strict=True))
 @dataclass(frozen=True, slots=True)
 class ClassifierTests:
-    """Confusion matrices, and what they are of.
+    """Confusion matrices of tested classifiers.
 
     Parameters
     ----------
     weights_origin
-        Origin of the weights that were tested: they say nothing of others.
+        Origin of the weights that were tested; the matrices do not apply to other weights.
     class_rule
-        How the test told classes apart.
+        Rule that classified the galaxies of the test.
     source
-        Where the numbers come from, in words.
+        Source of the numbers, in words.
     matrices
-        By ``FIELD/INSTRUMENT``, or by ``FIELD`` for every instrument without its own.
+        Matrices by ``FIELD/INSTRUMENT``, or by ``FIELD`` for every instrument without its own.
     """
 
     weights_origin: WeightsOrigin
@@ -67,7 +67,7 @@ class ClassifierTests:
     matrices: Annotated[Mapping[str, Matrix], Field(min_length=1)]
 
     def name_for(self, field: str, instrument: str) -> str | None:
-        """The name of the matrix that holds for a field's galaxies; None where there is none."""
+        """The name of the matrix that applies to a field's galaxies; None if there is none."""
         names = (f"{field}/{instrument}", field)
         return next((name for name in names if name in self.matrices), None)
 
@@ -81,13 +81,13 @@ def read_matrices(name_or_path: str | Path) -> ClassifierTests:
     Parameters
     ----------
     name_or_path
-        A TOML file as in the module's docstring, or ``ferreira2022`` for the published ones of
-        Ferreira et al. (2022), by field; they hold for the authors' weights only.
+        A TOML file as in the module's docstring, or ``ferreira2022`` for the published matrices of Ferreira et al. (2022), by
+        field, which apply only to the authors' weights.
 
     Raises
     ------
     InputError
-        If the file cannot be read or is not as it must be; the message holds every problem found.
+        If the file cannot be read or is not valid; the message reports every problem.
 
     Examples
     --------
@@ -97,5 +97,5 @@ def read_matrices(name_or_path: str | Path) -> ClassifierTests:
     """
     path = _PUBLISHED if str(name_or_path) == FERREIRA2022 else Path(name_or_path).expanduser().absolute()
     if problem := problem_of_file(path):
-        raise InputError(f"confusion matrices: {' '.join(problem)} Or name {FERREIRA2022}, the published ones.")
+        raise InputError(f"confusion matrices: {' '.join(problem)} Or use the published ones: {FERREIRA2022}.")
     return _FILE.load(path, str(path))

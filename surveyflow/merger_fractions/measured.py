@@ -1,4 +1,4 @@
-"""Which fraction of a catalog's galaxies is called post-merger, bin by bin, and how well that is known."""
+"""The fraction of a catalog's galaxies that is classified as post-merger, bin by bin, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -30,39 +30,42 @@ from surveyflow.values.arrays import Float64Array, Int64Array
 from surveyflow.values.codes import ClassRule, Flag, Status, warnings_about
 
 _WHAT_IT_IS_NOT = (
-    "This is not a merger fraction: the networks know post-mergers and star-forming galaxies only, so ellipticals, stars and "
-    "pairs are counted as one of the two. The published rates are for asymmetric galaxies. Select those the question is about."
+    "This is not a merger fraction: the networks know only post-mergers and star-forming galaxies, so ellipticals, stars and "
+    "pairs are counted as one of the two. The published rates are for asymmetric galaxies. Select a suitable sample first."
 )
 _MONTE_CARLO = (
-    "Monte Carlo: mean and spread of the fraction when each galaxy takes the class of one of its draws. It tells how steadily "
-    "the network decides; it is no error of a measurement, and not to be added to the binomial interval."
+    "Monte Carlo: mean and spread of the fraction if each galaxy takes the class of one of its draws. The spread says how "
+    "stable the network's decisions are. It is not a measurement error; do not add it to the binomial interval."
 )
-_NOT_CORRECTED = "Not corrected for wrong classes: where post-mergers are rare, most galaxies called so are not. Give a matrix."
+_NOT_CORRECTED = (
+    "Not corrected for misclassification: where post-mergers are rare, most galaxies that are called post-mergers are not. "
+    "Give a confusion matrix."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which galaxies are counted, and how.
+    """The galaxies to count, and the way to count them.
 
     Parameters
     ----------
     edges
         Edges of the bins, increasing; bins are half-open, [low, high).
     bins
-        The numeric column that they are of; ``z`` stands for ``redshift``.
+        The numeric column to bin; ``z`` stands for ``redshift``.
     where
-        Which galaxies: an expression as in `surveyflow.catalog.selection`, or an Arrow expression; all where None.
+        Selection of galaxies: an expression as in `surveyflow.catalog.selection`, or an Arrow expression; None for all.
     rule
-        When a galaxy counts as post-merger.
+        Rule that classifies a galaxy as post-merger.
     limits
-        Contamination cuts: the largest value that counts, by column.
+        Contamination cuts: the largest accepted value, by column.
     confidence
         Probability that an interval holds the truth.
 
     Raises
     ------
     InputError
-        If edges or confidence are not as they must be.
+        If edges or confidence are not valid.
     """
 
     edges: Sequence[float]
@@ -82,25 +85,25 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class FractionBin:
-    """One bin. Numbers are NaN where there are no galaxies, corrected ones also where no matrix was given.
+    """One bin. Numbers are NaN if there are no galaxies; corrected numbers are also NaN if no matrix was given.
 
     Parameters
     ----------
     low, high
         Its edges: low <= value < high.
     n_galaxies, n_called
-        Galaxies, and those called post-merger.
+        Number of galaxies, and of those called post-merger.
     fraction, fraction_low, fraction_high
-        Their ratio, with its binomial interval (Wilson's).
+        Their ratio, with Wilson's binomial interval.
     monte_carlo_mean, monte_carlo_std
-        Mean and standard deviation of the fraction when each galaxy takes the class of one of its draws, chosen at random.
+        Mean and standard deviation of the fraction if each galaxy takes the class of one of its draws, chosen at random.
     corrected, corrected_low, corrected_high
-        The fraction corrected by the confusion matrix, with an interval for the noise of the galaxies and of the test; not
-        cut at 0 and 1.
+        The fraction corrected with the confusion matrix, with an interval for the noise of the galaxies and of the test; not
+        clipped at 0 and 1.
     corrected_monte_carlo_std
-        ``monte_carlo_std``, stretched as the correction stretches fractions.
+        ``monte_carlo_std``, scaled as the correction scales fractions.
     purity
-        Share of true post-mergers among those called so, at the corrected fraction.
+        Purity (precision): share of true post-mergers among those called post-mergers, at the corrected fraction.
     """
 
     low: float
@@ -121,24 +124,24 @@ class FractionBin:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Fractions of post-mergers, and what must be known to use them.
+    """Fractions of post-mergers, with the facts and warnings that their use requires.
 
     Parameters
     ----------
     revision
         The catalog's revision.
     column, rule, confidence
-        As asked for.
+        As requested.
     weights_origin
-        Origins of the weights behind the galaxies that were counted.
+        Origins of the weights that classified the counted galaxies.
     corrected_with
-        Where the confusion matrices come from; None without.
+        Source of the confusion matrices; None if there was no correction.
     n_rows, n_measured, n_selected
-        Rows of the catalog, those with a result, and those of them that were selected, in a bin or not.
+        Number of rows in the catalog, of those with a result, and of the selected ones among these, in a bin or not.
     bins
         The bins, in order; ``pandas.DataFrame(population.bins)`` makes a table of them.
     notes
-        What the numbers are not.
+        Limitations of the numbers.
     """
 
     revision: str
@@ -154,7 +157,7 @@ class Population:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON can hold it: NaN becomes None."""
+        """The same as values for JSON, in which NaN is None."""
         bins = [{key: value if isfinite(value) else None for key, value in asdict(item).items()} for item in self.bins]
         return asdict(self) | {"bins": bins}
 
@@ -167,16 +170,16 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
     catalog
         A published catalog.
     revision
-        Its name.
+        Name of its revision.
     question
-        Which galaxies are counted, and how.
+        The galaxies to count, and the way to count them.
     tests
-        Confusion matrices to correct with; None to leave fractions as they are.
+        Confusion matrices for the correction; None for no correction.
 
     Raises
     ------
     InputError
-        If bins, selection or cuts cannot be had from this catalog, or the matrices are of other weights, another rule or
+        If the catalog does not allow these bins, selection or cuts, or the matrices belong to other weights, another rule or
         other fields.
     """
     column = _numeric_column(question.bins, catalog.schema)
@@ -210,12 +213,12 @@ def _numeric_column(name: str, schema: pa.Schema) -> str:
     column = column_named(name, schema)
     kind = schema.field(column).type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise InputError(f"bins must be of a column of numbers: {column} holds {kind}. Choose another, such as redshift.")
+        raise InputError(f"bins need a numeric column, but {column} holds {kind}. Choose another, such as redshift.")
     return column
 
 
 def _selection(catalog: ds.Dataset, question: Question) -> pc.Expression:
-    """The rows to count: with a result, selected, and not too contaminated."""
+    """The rows to count: those with a result that are selected and not too contaminated."""
     chosen = pc.field("status") == Status.OK
     if question.where is not None:
         where = question.where
@@ -230,18 +233,18 @@ def _check_estimated(catalog: ds.Dataset, chosen: pc.Expression, column: str) ->
     n_chosen, n_missing = (catalog.count_rows(filter=rows) for rows in (chosen, chosen & pc.field(column).is_null()))
     if not n_missing:
         return
-    some = f", or select the galaxies that have it ({column} >= 0)" if n_missing < n_chosen else ""
+    some = f", omit the cut, or select the galaxies that have it ({column} >= 0)" if n_missing < n_chosen else " or omit the cut"
     raise InputError(
-        f"{n_missing} of the {n_chosen} selected galaxies have no {column}, so they cannot be cut by it: contamination is "
-        "estimated where the model store has a contamination model for field and instrument. Import or train one and run "
-        f"again, leave the cut out{some}."
+        f"{n_missing} of the {n_chosen} selected galaxies have no {column}, so this cut cannot be applied to them: contamination "
+        "is estimated only if the model store has a contamination model for field and instrument. Import or train one and run "
+        f"again{some}."
     )
 
 
 def _group_by_matrix(
     rows: pa.Table, rule: ClassRule, origins: tuple[str, ...], tests: ClassifierTests | None
 ) -> tuple[Int64Array, list[ConfusionMatrix]]:
-    """For each galaxy the place of its matrix in the list; without tests, one group and no matrix."""
+    """The index of each galaxy's matrix, and the list of matrices; without tests, one group and no matrix."""
     if tests is None:
         return np.zeros(len(rows), np.int64), []
     _check_fit(rule, origins, tests)
@@ -261,8 +264,8 @@ def _group_by_matrix(
 def _check_fit(rule: ClassRule, origins: tuple[str, ...], tests: ClassifierTests) -> None:
     if set(origins) - {tests.weights_origin}:
         raise InputError(
-            f"the confusion matrices ({tests.source}) are of {tests.weights_origin} weights, but the catalog's are "
-            f"{' and '.join(origins)}: they say nothing of those. Give matrices measured with the catalog's own weights."
+            f"the confusion matrices ({tests.source}) were measured with {tests.weights_origin} weights, but the catalog has "
+            f"{' and '.join(origins)} weights, to which they do not apply. Give matrices measured with the catalog's own weights."
         )
     if rule != tests.class_rule:
         raise InputError(
@@ -287,7 +290,7 @@ def _measure_bins(
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Sums over galaxies, each (n_bins, n_groups) float64: galaxies, those called post-merger, votes, squares of votes."""
+    """Sums over galaxies, each (n_bins, n_groups) float64: their number, those called post-merger, ``f_pm`` and its square."""
 
     n_galaxies: Float64Array
     n_called: Float64Array
@@ -325,15 +328,15 @@ def _notes(rows: pa.Table, origins: Iterable[str], bins: Sequence[FractionBin], 
     n_foreign = int(np.count_nonzero(rows["flags"].to_numpy() & Flag.OUT_OF_DOMAIN))
     if n_foreign:
         yield (
-            f"{n_foreign} of the {len(rows)} selected galaxies are flagged OUT_OF_DOMAIN: their images are unlike those that the "
-            "models were trained on. To leave them out, select flags & OUT_OF_DOMAIN == 0."
+            f"{n_foreign} of the {len(rows)} selected galaxies are flagged OUT_OF_DOMAIN: their images differ from those that "
+            "the models were trained on. To exclude them, select flags & OUT_OF_DOMAIN == 0."
         )
 
 
 def _notes_on_tests(bins: Sequence[FractionBin], tests: ClassifierTests) -> Iterable[str]:
     yield (
-        f"Corrected with {tests.source}. The rates hold for galaxies like the test's. Intervals hold the test's binomial noise, "
-        "too, and are too short where a bin has fewer than about ten galaxies a matrix."
+        f"Corrected with {tests.source}. The rates hold for galaxies like those of the test. The intervals include the binomial "
+        "noise of the test; they are too short if a bin has fewer than about ten galaxies per matrix."
     )
     for name, matrix in tests.matrices.items():
         yield (
@@ -343,4 +346,4 @@ def _notes_on_tests(bins: Sequence[FractionBin], tests: ClassifierTests) -> Iter
     beyond = [item for item in bins if item.corrected_high < 0 or item.corrected_low > 1]
     if beyond:
         spans = ", ".join(f"[{item.low:g}, {item.high:g})" for item in beyond)
-        yield f"The corrected interval of {spans} lies beyond 0 or 1: the tested rates do not hold for these galaxies."
+        yield f"The corrected interval of {spans} lies outside 0 to 1: the tested rates do not hold for these galaxies."

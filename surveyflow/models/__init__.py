@@ -1,1 +1,1 @@
-"""The networks: their shape, their folders on disk, and sampling them."""
+"""The networks: their layers and weights, their folders on disk, and the engines that sample them."""

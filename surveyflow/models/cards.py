@@ -1,13 +1,13 @@
-"""How a model's card is written in TOML, and read back.
+"""The card of a model as a TOML file: reading and writing.
 
 ::
 
     version = 1
     [model]           task, field, instrument, also_for, class_names, origin, citation, weights_digest, notes
     [images]          band, pixel_scale_arcsec, redshift_range, stretch, softening
-    [domain]          unit, sky_rms: what the training images were like, as far as it is known
+    [domain]          unit, sky_rms: properties of the training images, as far as they are known
     [architecture]    the network's shape
-    [contamination]   of contamination models: what their outputs stand for
+    [contamination]   scales of the outputs; contamination models only
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ class _CardFile(SettingsTable):
 
 
 _ADDED_LATER = {"crop", "binning", "asymmetry"}
-"""Keys that cards need not have, so that those written before can be read."""
+"""Keys that a card may lack, so that older cards can be read."""
 
 
 def _unstated_keys(document: Mapping[str, Any]) -> Iterator[Finding]:
-    """What a card leaves out that has a default in code: a card says everything."""
+    """Report keys that a card omits although they have a default in code: a card must state everything."""
     for name, table in {"architecture": Architecture, "contamination": ContaminationScale}.items():
         stated = value_at(document, (name,))
         for field in fields(table) if isinstance(stated, Mapping) else ():

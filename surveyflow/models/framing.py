@@ -1,7 +1,7 @@
-"""Which part of a cutout does a network look at, and how finely? What lies in front of the first convolution.
+"""The input of the first convolution: the part of a cutout that a network sees, its binning and its asymmetry channel.
 
-The published network looks at every pixel. A narrow one that looks at the middle, or at averages of pixels, costs a fraction;
-one that sees how a galaxy differs from itself turned by 180 degrees need not learn to turn it.
+The published network sees every pixel. A narrow network that sees the middle, or averages of pixels, costs a fraction of it. A
+network that receives the difference between a galaxy and its image rotated by 180 degrees need not learn this rotation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from surveyflow.values.arrays import BoolArray, Float32Array
 
 
 def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
-    """Cut the middle out of prepared cutouts and average squares of its pixels, as a network's architecture says.
+    """Cut out the middle of prepared cutouts and average squares of its pixels, as a network's architecture requires.
 
     Parameters
     ----------
@@ -24,13 +24,13 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
 
     Returns
     -------
-    (n, side, side, channels) float32, ``side`` being the first of ``architecture.map_sizes``: the image and, if the
-    architecture asks for it, the image minus itself turned by 180 degrees about the middle of its pixels.
+    (n, side, side, channels) float32, where ``side`` is the first of ``architecture.map_sizes``: the image and, if the
+    architecture requires it, the image minus itself rotated by 180 degrees about its middle.
 
     Raises
     ------
     ValueError
-        If the cutouts are not of the input's size.
+        If the cutouts do not have the size of the network's input.
 
     Examples
     --------
@@ -48,10 +48,10 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
     return images[..., None]
 
 
-def without_answer(cutouts: Float32Array) -> BoolArray:
-    """(n,) bool: which cutouts hold a pixel that is not finite. Engines give them features that are all NaN.
+def not_finite(cutouts: Float32Array) -> BoolArray:
+    """(n,) bool: whether each cutout has a pixel that is not finite. Engines set all features of such a cutout to NaN.
 
-    A convolution and a ReLU would leave of such a pixel a NaN, or a 0 that looks right, as the processor has it.
+    Depending on the processor, a convolution and a ReLU turn such a pixel into NaN or into a plausible 0.
     """
     return np.asarray(~np.isfinite(cutouts).all(axis=(1, 2)), np.bool_)
 

@@ -2,15 +2,15 @@
 
 ::
 
-    input (side, side, channels)                          cutouts as `surveyflow.models.framing.framed` leaves them
+    input (side, side, channels)                          cutouts as `surveyflow.models.framing.framed` returns them
     ConvBlock 0, 1, 2     2 x (Conv2D without padding -> ReLU -> BatchNormalization), 2x2 max-pooling between the blocks
     GlobalAveragePooling
-    Dense                 -> features: all up to here is deterministic at inference, and is called the trunk
+    Dense                 -> features: the layers up to here are deterministic at inference, and are called the trunk
     MonteCarloDropout -> ReLU -> Dense -> MonteCarloDropout -> ReLU
     Dense, sigmoid        independent outputs: they do not sum to 1
 
-The authors' files begin with a random rotation, which is inactive at inference and is left out. Everything is Keras 3
-without a backend's own functions, so it runs on TensorFlow and on JAX (``KERAS_BACKEND``).
+The authors' files begin with a random rotation, which is inactive at inference and is left out. The code uses Keras 3 without
+functions of a backend, so it runs on TensorFlow and on JAX (``KERAS_BACKEND``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROLES = {"moving_mean": "mean", "moving_variance": "variance"}
 
 @keras.saving.register_keras_serializable(package="surveyflow")
 class MonteCarloDropout(keras.layers.Dropout):
-    """Dropout that stays active at inference, so that each pass is another draw (Gal & Ghahramani 2016)."""
+    """Dropout that stays active at inference, so that each pass gives a new draw (Gal & Ghahramani 2016)."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:  # noqa: ARG002 - Keras passes it
         """Drop units at random, whatever ``training`` says."""
@@ -37,7 +37,7 @@ class MonteCarloDropout(keras.layers.Dropout):
 
 
 def build_network(architecture: Architecture, dtype: str = "float32", batch_norm_momentum: float = 0.99) -> keras.Model:
-    """The whole network: (n, side, side, channels) framed cutouts -> (n, n_outputs) sigmoid outputs, another draw at each call.
+    """The complete network: (n, side, side, channels) framed cutouts -> (n, n_outputs) sigmoid outputs, a new draw at each call.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def build_trunk(architecture: Architecture, dtype: str = "float32", batch_norm_m
     architecture
         The network.
     dtype
-        Keras's dtype policy of the layers: ``float32``, or ``mixed_bfloat16``. The features are float32 in any case.
+        Keras's dtype policy of the layers: ``float32``, or ``mixed_bfloat16``. The features are always float32.
     batch_norm_momentum
-        Of the running statistics, in training.
+        Momentum of the running statistics in training.
     """
     side = architecture.map_sizes[0]
     x = image = keras.Input((side, side, architecture.n_channels), name="image")
@@ -81,13 +81,13 @@ def build_trunk(architecture: Architecture, dtype: str = "float32", batch_norm_m
 
 
 def set_weights(model: keras.Model, weights: Weights) -> None:
-    """Give a network, or a trunk, the weights that belong to its layers."""
+    """Set the weights of the layers of a network or a trunk."""
     for role, variable in _variables(model).items():
         variable.assign(weights[role])
 
 
 def get_weights(model: keras.Model) -> dict[str, Float32Array]:
-    """The weights of a network, or a trunk, by role."""
+    """The weights of a network or a trunk, by role."""
     return {role: np.array(np.asarray(variable), np.float32) for role, variable in _variables(model).items()}
 
 

@@ -1,8 +1,8 @@
-"""Which stretch a network was trained on: what its first batch normalisation remembers of the training images.
+"""The stretch that a network was trained on, found from the statistics in its first batch normalisation.
 
-Order is convolution, ReLU, batch normalisation, so the stored moving mean and variance of the first normalisation are the
-per-channel statistics of conv1 + ReLU over the training images. Real cutouts, prepared with the right stretch and passed through
-conv1 + ReLU, have about the same statistics; prepared with another, they have not.
+The order of layers is convolution, ReLU, batch normalisation. So the stored moving mean and variance of the first normalisation
+are the per-channel statistics of conv1 + ReLU over the training images. Real cutouts that are prepared with the right stretch
+and passed through conv1 + ReLU have about the same statistics; with another stretch, they do not.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from surveyflow.values.images import CutoutStack
 AGREES_BELOW = 0.5
 """Distance below which a stretch agrees with the stored statistics."""
 CLEARLY_BETTER = 2.0
-"""How many times farther away every other stretch must be for the verdict to be clear."""
+"""Factor by which the distance of every other stretch must exceed the smallest for the verdict to be clear."""
 
 _FLOOR = 1e-3
-"""Added to variances: what batch normalisation itself cannot tell from 0."""
+"""Added to variances; batch normalisation does not distinguish smaller values from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class StretchEvidence:
-    """How well one preparation of the images agrees with what the network remembers.
+    """The agreement of one preparation of the images with the network's stored statistics.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class StretchEvidence:
 
     @property
     def distance(self) -> float:
-        """Both distances in quadrature; 0 is perfect agreement."""
+        """Both distances added in quadrature; 0 is perfect agreement."""
         return float(np.hypot(self.mean_distance, self.variance_distance))
 
     def __str__(self) -> str:
@@ -59,14 +59,14 @@ class StretchEvidence:
 
 @dataclass(frozen=True, slots=True)
 class StretchVerdict:
-    """What the evidence says.
+    """The conclusion from the evidence.
 
     Parameters
     ----------
     evidence
-        Best agreement first.
+        Evidence of every preparation, best agreement first.
     clear
-        Whether the best one agrees and every other stretch is clearly worse.
+        Whether the best preparation agrees and every other stretch is clearly worse.
     """
 
     evidence: tuple[StretchEvidence, ...]
@@ -79,7 +79,7 @@ class StretchVerdict:
 
     @property
     def candidates(self) -> tuple[StretchEvidence, ...]:
-        """All preparations that agree, and not clearly worse than the best."""
+        """All preparations that agree and are not clearly worse than the best."""
         limit = min(AGREES_BELOW, CLEARLY_BETTER * self.best.distance)
         return tuple(one for one in self.evidence if one.distance <= limit)
 
@@ -87,25 +87,25 @@ class StretchVerdict:
         if self.clear:
             return f"The network was trained on images prepared with {self.best}."
         if not self.candidates:
-            return f"No preparation agrees with the network; the nearest is {self.best}. Check unit, scale and softening."
+            return f"No preparation agrees with the network; the closest is {self.best}. Check unit, pixel scale and softening."
         return f"These agree about equally well: {'; '.join(map(str, self.candidates))}."
 
 
 def stretch_evidence(
     weights: Weights, cutouts: CutoutStack, softenings: Sequence[float] = (1.0,), architecture: Architecture | None = None
 ) -> StretchVerdict:
-    """Compare the statistics of conv1 + ReLU under every stretch with those that the network remembers.
+    """Compare the statistics of conv1 + ReLU under every stretch with those stored in the network.
 
     Parameters
     ----------
     weights
         Arrays by role; those of the first convolution and normalisation are used.
     cutouts
-        At least a few dozen, of galaxies like those of the training, in the training's unit and at its scale.
+        At least a few dozen cutouts of galaxies like those of the training, in the same unit and at the same pixel scale.
     softenings
-        To try, in what `surveyflow.sky.stretch.Softening` says for each stretch.
+        Softenings to try, in the unit that `surveyflow.sky.stretch.Softening` states for each stretch.
     architecture
-        Of the network; None where it looks at every pixel.
+        Architecture of the network; None if it sees every pixel.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def stretch_evidence(
     The network was trained on images prepared with asinh_minmax, softening 0.001 (distance 0.08).
     """
     if not len(cutouts) or not softenings:
-        raise ValueError(f"there must be cutouts and softenings to compare, not {len(cutouts)} and {len(softenings)}")
+        raise ValueError(f"at least one cutout and one softening are needed, not {len(cutouts)} and {len(softenings)}")
     trials = [(stretch, s) for stretch in Stretch for s in (softenings if stretch.softened else softenings[:1])]
     evidence = sorted((_evidence(weights, cutouts, *trial, architecture) for trial in trials), key=lambda one: one.distance)
     return StretchVerdict(tuple(evidence), _is_clear(evidence))

@@ -1,7 +1,7 @@
-"""Models on disk: where they are, and whether they are what their cards say.
+"""The model store: models on disk, verified against their cards.
 
-A model is a folder, ``STORE/<task>/<instrument>/<FIELD>/``, of two files: ``card.toml`` and ``weights.safetensors``.
-Nothing here imports Keras, and nothing in a model's folder is ever executed.
+A model is a folder, ``STORE/<task>/<instrument>/<FIELD>/``, with two files: ``card.toml`` and ``weights.safetensors``.
+This module does not import Keras, and it executes nothing from a model's folder.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ModelStore:
     def cards(self) -> dict[ModelKey, ModelCard]:
         """Every key that has a model, with its card.
 
-        A card that names other fields in ``also_for`` appears under their keys, too, unless they have a model of their own.
+        A card that names other fields in ``also_for`` also appears under their keys, unless they have their own model.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class ModelStore:
             If the store does not exist, a card cannot be read or lies in another model's folder, or two cards claim a field.
         """
         if not self.path.is_dir():
-            raise ModelError(f"{self.path}: no such folder. Name the folder of a model store, or make one by importing models.")
+            raise ModelError(f"{self.path}: no such folder. Name the folder of a model store, or create one by importing models.")
         own = {card.key: card for card in map(self._read_card_in_its_place, self._folders())}
         return dict(sorted((_lent(own) | own).items()))
 
@@ -76,12 +76,12 @@ class ModelStore:
         return self._read_card_in_its_place(self.folder(key))
 
     def folder(self, key: ModelKey) -> Path:
-        """The folder of the model that serves this key: its own, or another field's whose card says so.
+        """The folder of the model for this key: its own, or that of another field whose card names this field.
 
         Raises
         ------
         ModelError
-            If there is none.
+            If there is no such model.
         """
         home = self.home(key)
         if (home / CARD_FILE).is_file():
@@ -93,7 +93,7 @@ class ModelStore:
         return self.home(cards[key].key)
 
     def weights(self, key: ModelKey) -> dict[str, Float32Array]:
-        """The weights of one model, by role; digest, names and shapes verified.
+        """The weights of one model, by role; digest, names and shapes are verified.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class ModelStore:
         return read_weights(folder, self._read_card_in_its_place(folder))
 
     def home(self, key: ModelKey) -> Path:
-        """Where the model of this key is, or would be.
+        """The folder in which the model of this key is, or would be.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class ModelStore:
         if not all(map(_SAFE_NAME.fullmatch, names)) or not home.resolve().is_relative_to(self.path.resolve()):
             raise ModelError(
                 f"{self.path}: the model {str(key)!r} would lie outside the store. "
-                "Names may hold letters, digits and _ . + -, and folders of a store must not be links to other places."
+                "Names may contain letters, digits and _ . + -, and folders of a store must not be links to other places."
             )
         return home
 
@@ -168,7 +168,7 @@ def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:
     found = digest_of(content)
     if found != card.weights_digest:
         raise ModelError(
-            f"{file}: its SHA-256 is {found}, but the card says {card.weights_digest}: the file is damaged, or was exchanged. "
+            f"{file}: its SHA-256 is {found}, but the card says {card.weights_digest}: the file is damaged or was replaced. "
             "Import or train the model again."
         )
     weights = decode_weights(content, str(file))
@@ -177,12 +177,12 @@ def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:
 
 
 def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: bool = False) -> ModelCard:
-    """Write a model, whole or not at all.
+    """Write a model, completely or not at all.
 
     Parameters
     ----------
     folder
-        Where: `ModelStore.home` of the card's key. A folder that already holds exactly this model is left as it is.
+        Folder to write, `ModelStore.home` of the card's key. A folder that already holds exactly this model is left unchanged.
     card
         The card; its ``weights_digest`` is replaced by that of ``weights``.
     weights
@@ -205,12 +205,12 @@ def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: b
 
 
 def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite: bool = False) -> list[ModelCard]:
-    """Write several models: none of them takes its place before all are on disk.
+    """Write several models: none is put in place before all are on disk.
 
     Parameters
     ----------
     models
-        Folder, card and weights of each, as `write_model` takes them; no folder twice.
+        Folder, card and weights of each, as for `write_model`; each folder once.
     overwrite
         Whether other models in these folders are replaced.
 
@@ -236,16 +236,16 @@ def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite
 
 
 def check_vacant(folders: Sequence[Path]) -> None:
-    """See that folders hold no model.
+    """Check that folders hold no model.
 
     Raises
     ------
     ModelError
-        If some do; all are named.
+        If some hold a model; all of them are named.
     """
     if taken := [folder for folder in folders if (folder / CARD_FILE).exists()]:
-        told = "holds another model already. Remove it, or ask for it to be overwritten (--overwrite)."
-        raise ModelError("\n".join(f"{folder}: {told}" for folder in taken))
+        problem = "already holds another model. Remove it, or replace it with --overwrite."
+        raise ModelError("\n".join(f"{folder}: {problem}" for folder in taken))
 
 
 def write_untrained(
@@ -261,18 +261,18 @@ def write_untrained(
     domain: Domain,
     seed: int,
 ) -> ModelCard:
-    """Write a network that nobody trained: fixed random weights, so that everything around a network can be tried.
+    """Write an untrained network with fixed random weights, so that everything around a network can be tried.
 
-    Its outputs are spread over [0, 1] and mean nothing; card, catalog and report say so.
+    Its outputs are spread over [0, 1] and mean nothing; the card, the catalog and the report say so.
 
     Parameters
     ----------
     store, key
-        Where the model goes.
+        The store, and the model's key in it.
     architecture, pixel_scale_arcsec, band, redshift_range, stretch, softening, domain
         As in `surveyflow.tasks.card.ModelCard`.
     seed
-        Chooses the weights.
+        Seed of the weights.
 
     Returns
     -------
@@ -327,7 +327,7 @@ def _read(file: Path) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _ModelFiles:
-    """What a model's folder is to hold."""
+    """The content of a model's folder."""
 
     folder: Path
     card: ModelCard
@@ -359,7 +359,7 @@ def _files(folder: Path, card: ModelCard, weights: Weights) -> _ModelFiles:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes the place of ``folder`` when everything went well."""
+    """A new folder to fill, which replaces ``folder`` if no error occurs."""
     new = folder.with_name(f".{folder.name}.{uuid4().hex}")
     try:
         new.mkdir(parents=True)
@@ -368,13 +368,13 @@ def _replacing(folder: Path) -> Iterator[Path]:
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}). Free some space, or choose another store.") from error
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}). Free some space or choose another store.") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def _exchange(folder: Path, new: Path) -> None:
-    """Put ``new`` in the place of ``folder``; if that fails, ``folder`` is what it was."""
+    """Replace ``folder`` by ``new``; if that fails, ``folder`` is unchanged."""
     old = new.with_suffix(".old")
     if folder.exists():
         folder.rename(old)

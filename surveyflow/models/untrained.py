@@ -1,8 +1,8 @@
-"""Weights for a network that nobody trained.
+"""Fixed random weights for an untrained network.
 
-Kernels are random numbers of He et al. (2015) scale. The batch normalisations hold the statistics that a pass over a few
-synthetic stamps gives, as training would have left them, and the first dense layer is scaled by its outputs' spread over the
-same stamps: so different galaxies get different, unsaturated outputs, and everything downstream has something to show.
+Kernels are random numbers with the scale of He et al. (2015). The batch normalisations hold the statistics of a pass over a few
+synthetic stamps, as after training. The first dense layer is scaled by the spread of its outputs over the same stamps. So
+different galaxies get different, unsaturated outputs, which everything downstream can show.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def untrained_weights(architecture: Architecture, seed: int) -> dict[str, Float3
     architecture
         The network.
     seed
-        Chooses the weights; the same seed gives the same weights.
+        Seed of the weights; the same seed gives the same weights.
     """
     rng = np.random.default_rng(seed)
     weights: dict[str, Float64Array] = {
@@ -65,7 +65,7 @@ def _stamps(size: int, rng: np.random.Generator) -> Float64Array:
 
 
 def _calibrated_convolution(maps: Float64Array, i: int, weights: dict[str, Float64Array], epsilon: float) -> Float64Array:
-    """Convolution, ReLU and batch normalisation ``i``, whose gamma, mean and variance are set on the way."""
+    """Apply convolution, ReLU and batch normalisation ``i``, and set the gamma, mean and variance of the last."""
     maps = np.maximum(_convolved(maps, weights[f"conv.{i}.kernel"]), 0)
     mean, variance = maps.mean(axis=(0, 1, 2)), maps.var(axis=(0, 1, 2))
     weights[f"bn.{i}.gamma"] += 1
@@ -76,7 +76,7 @@ def _calibrated_convolution(maps: Float64Array, i: int, weights: dict[str, Float
 
 
 def _convolved(maps: Float64Array, kernel: Float64Array) -> Float64Array:
-    """Sum over the kernel's pixels of a matrix product over the channels; no padding."""
+    """Convolve without padding: a matrix product over the channels, summed over the kernel's pixels."""
     side, _, _, n_out = kernel.shape
     size = maps.shape[1] - side + 1
     total = np.zeros((len(maps), size, size, n_out))

@@ -1,8 +1,8 @@
-"""The arrays that make a network, by role, and whether these are they.
+"""The weights of a network by role: their shapes, checks, encoding and digest.
 
 Weights are a dict of float32 arrays by role: ``conv.{i}.kernel`` (height, width, in, out), ``conv.{i}.bias``,
 ``bn.{i}.gamma``, ``bn.{i}.beta``, ``bn.{i}.mean``, ``bn.{i}.variance`` for each convolution ``i``, and ``dense.{j}.kernel``
-(in, out), ``dense.{j}.bias``, the last ``j`` being the output layer.
+(in, out), ``dense.{j}.bias``, where the last ``j`` is the output layer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def check_weights(weights: Weights, architecture: Architecture, where: str) -> None:
-    """Make sure that these are the arrays of this architecture.
+    """Check that the arrays are those of an architecture.
 
     Parameters
     ----------
@@ -55,12 +55,13 @@ def check_weights(weights: Weights, architecture: Architecture, where: str) -> N
     architecture
         The network that they belong to.
     where
-        What the error's message begins with: a file's name.
+        Beginning of the error message: a file's name.
 
     Raises
     ------
     ModelError
-        If arrays are missing, unknown, of another shape or type, not finite, or if a variance is negative. All are reported.
+        If arrays are missing, unknown, of another shape or type, or not finite, or if a variance is negative. Every problem
+        is reported.
     """
     problems = list(_problems(weights, weight_shapes(architecture)))
     if problems:

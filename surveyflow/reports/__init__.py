@@ -2,7 +2,7 @@
 
 import logging
 
-# matplotlib tells about its font cache and its folders at WARNING, on its first import: nothing that an operator needs.
+# On its first import, matplotlib logs its font cache and folders at WARNING, which an operator does not need to see.
 _matplotlib_logger = logging.getLogger("matplotlib")
 if _matplotlib_logger.level == logging.NOTSET:
     _matplotlib_logger.setLevel(logging.ERROR)

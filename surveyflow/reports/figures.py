@@ -1,8 +1,8 @@
-"""Draw a revision's numbers.
+"""The figures of a report: distributions, votes, maps, sparklines and cutouts.
 
-Every plot is a matplotlib figure made without pyplot, turned into inline SVG by `as_svg`: texts stay texts, and the
-colours become CSS variables of the page, so that a figure follows the reader's light or dark setting. No text of the
-user's enters a figure: names stand in the page's captions, where the template escapes them.
+Every plot is a matplotlib figure made without pyplot. `as_svg` converts it to inline SVG: texts stay texts, and the colours
+become CSS variables of the page, so that a figure follows the reader's light or dark setting. A figure contains no text from the
+user: names are in the page's captions, where the template escapes them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 MAX_VECTOR_POINTS = 800
-"""A map of more points than this has them as pixels inside its SVG."""
+"""A map of more points than this draws them as pixels inside its SVG."""
 MAX_POINTS = 5_000
 """More points than this are binned, in maps and votes."""
 SKY_CELLS = 120
 """Cells along the longer side of a binned sky map."""
 
-# Colours that nothing else has, so that `as_svg` can put the page's in their place.
+# Colours that are not used elsewhere, so that `as_svg` can replace them by those of the page.
 INK, FILL, LINE = "#010203", "#040506", "#070809"
 _CSS_COLOURS = {INK: "currentColor", FILL: "var(--series-1)", LINE: "var(--series-2)"}
 GREY = "#8d949c"
@@ -74,7 +74,7 @@ def posterior_figure(stacked_counts: Int64Array, means: Float32Array) -> Figure:
     Parameters
     ----------
     stacked_counts
-        (50,) draws of every source together, in equal bins of [0, 1].
+        (50,) counts of the draws of all sources, in equally wide bins of [0, 1].
     means
         (n,) mean post-merger probability of each source.
     """
@@ -90,14 +90,14 @@ def posterior_figure(stacked_counts: Int64Array, means: Float32Array) -> Figure:
 
 
 def contamination_figure(p_contaminated: Float32Array, coverage_pct: Float32Array) -> Figure:
-    """Plot how many sources are how probably contaminated, and by how much of the galaxy.
+    """Plot the distributions of the probability of contamination and of the coverage.
 
     Parameters
     ----------
     p_contaminated
-        (n,) mean probability, of each source, that a neighbour lies on the galaxy; n at least 1.
+        (n,) mean probability for each source that a neighbour overlaps the galaxy; n at least 1.
     coverage_pct
-        (n,) mean share of the galaxy under neighbours, percent.
+        (n,) mean percentage of the galaxy that neighbours cover.
     """
     figure = Figure(figsize=(_WIDTH_INCH, 2.75))
     for axes, values, highest, label in zip(
@@ -110,17 +110,17 @@ def contamination_figure(p_contaminated: Float32Array, coverage_pct: Float32Arra
         counts, edges = np.histogram(values, bins=_n_bins(len(values)), range=(0, highest))
         axes.stairs(counts / len(values), edges, fill=True, color=FILL, alpha=0.45)
         axes.set(xlabel=label, xlim=(0, highest))
-    figure.axes[0].set_ylabel("share of the sources")
+    figure.axes[0].set_ylabel("fraction of sources")
     return figure
 
 
 def _n_bins(n_sources: int) -> int:
-    """As many bins as the sources can fill, each of one or more of the bins of the draws."""
+    """Number of bins that suits the number of sources; each consists of one or more bins of the draws."""
     return 10 if n_sources < 200 else 25 if n_sources < 5_000 else HISTOGRAM_BINS
 
 
 def votes_figure(means: Float32Array, votes: Float32Array) -> Figure:
-    """Plot the fraction of draws that vote post-merger, ``f_pm``, over the mean probability, ``p_pm_mean``; both (n,)."""
+    """Plot the fraction of draws that vote post-merger, ``f_pm``, against the mean probability, ``p_pm_mean``; both (n,)."""
     figure, axes = new_figure(4.0)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.6)
     if len(means) <= MAX_POINTS:
@@ -142,11 +142,11 @@ def _add_vote_counts(figure: Figure, axes: Axes, means: Float32Array, votes: Flo
         norm=LogNorm(1, max(counts.max(), 2)),
         interpolation="nearest",
     )
-    _add_colour_bar(figure, axes, image, "sources in a cell")
+    _add_colour_bar(figure, axes, image, "sources per cell")
 
 
 def sky_figure(ra_deg: Float64Array, dec_deg: Float64Array, means: Float32Array, uncovered: BoolArray) -> Figure:
-    """Map one field: right ascension increases to the left, and a degree is as long in both directions.
+    """Map one field: right ascension increases to the left, and both axes have the same angular scale.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def sky_figure(ra_deg: Float64Array, dec_deg: Float64Array, means: Float32Array,
     means
         (n,) mean post-merger probability; NaN for a source without a result, drawn grey.
     uncovered
-        (n,) whether the source lies outside the footprint, drawn as a small cross or, where the map is binned, a paler grey.
+        (n,) whether the source lies outside the footprint, drawn as a small cross or, in a binned map, a paler grey.
     """
     ra_deg = unwrapped(ra_deg)
     cos_dec = max(float(np.cos(np.radians(np.median(dec_deg)))), 1e-3)
@@ -171,20 +171,20 @@ def sky_figure(ra_deg: Float64Array, dec_deg: Float64Array, means: Float32Array,
 
 
 def unwrapped(ra_deg: Float64Array) -> Float64Array:
-    """Shift right ascensions by whole turns so that a field across 0 h is in one piece around its first source."""
+    """Shift right ascensions by multiples of 360 degrees, so that a field across 0 h is in one piece."""
     first = float(ra_deg[0])
     return np.asarray(first + (ra_deg - first + 180) % 360 - 180, dtype=np.float64)
 
 
 def _limits(coordinate_deg: Float64Array, degree: float) -> tuple[float, float]:
-    """Lowest and highest coordinate with a margin of 4 %, at least 5 arcsec; ``degree`` of the coordinate make one of sky."""
+    """Lowest and highest coordinate with a margin of 4 %, at least 5 arcsec; ``degree`` is a degree of sky in the coordinate."""
     low, high = float(coordinate_deg.min()), float(coordinate_deg.max())
     margin = max(0.04 * (high - low), degree * 5 / 3600)
     return low - margin, high + margin
 
 
 def _sky_height_inch(ra_limits: tuple[float, float], dec_limits: tuple[float, float], cos_dec: float) -> float:
-    """Height of the figure that gives a map of this shape the whole width, within reason."""
+    """Height of the figure at which a map of this shape fills the width, within limits."""
     ratio = (dec_limits[1] - dec_limits[0]) / ((ra_limits[1] - ra_limits[0]) * cos_dec)
     return float(np.clip(1.5 + 4.0 * ratio, 3.0, 7.0))
 
@@ -229,7 +229,7 @@ def _cell_shape(ra_limits: tuple[float, float], dec_limits: tuple[float, float],
 
 
 def _label_degrees(axes: Axes) -> None:
-    """Label both axes with as many decimals as the steps need; right ascension within 0 to 360."""
+    """Label both axes with as many decimals as the steps need, and right ascension from 0 to 360."""
     for axis, n_steps, turn_deg in ((axes.xaxis, 4, 360.0), (axes.yaxis, 5, None)):
         axis.set_major_locator(MaxNLocator(n_steps))
         step_deg = float(np.diff(axis.get_majorticklocs()).min(initial=1.0))
@@ -241,7 +241,7 @@ def _degrees(value_deg: float, _: int, *, decimals: int, turn_deg: float | None)
 
 
 def _decimals(step: float) -> int:
-    """How many decimals tell multiples of ``step`` apart without rounding them."""
+    """Number of decimals that represent multiples of ``step`` without rounding."""
     return next((n for n in range(6) if np.isclose(step * 10**n, round(step * 10**n), rtol=1e-6)), 6)
 
 
@@ -253,27 +253,27 @@ def _add_colour_bar(figure: Figure, axes: Axes, image: ScalarMappable, label: st
 
 
 def new_figure(height_inch: float) -> tuple[Figure, Axes]:
-    """Make a figure of a page's width, with one plot."""
+    """Make a figure as wide as the page, with one plot."""
     figure = Figure(figsize=(_WIDTH_INCH, height_inch))
     return figure, figure.subplots()
 
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Make figures inside with the page's style, whatever the user's own matplotlib settings are."""
+    """Use the page's style for figures made inside, whatever the user's own matplotlib settings are."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
 
 def as_svg(figure: Figure, name: str) -> str:
-    """Render a figure as an ``<svg>`` element to stand inside a page, the same bytes for the same figure.
+    """Render a figure as an ``<svg>`` element for the page; the same figure gives the same bytes.
 
     Parameters
     ----------
     figure
-        Made inside `house_style`.
+        Figure made inside `house_style`.
     name
-        Unique on the page; put before every id.
+        Name that is unique on the page, put before every id.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=144, transparent=True, metadata=_NO_METADATA)
@@ -291,11 +291,11 @@ def sparkline(counts: NDArray[np.uint16], mean: float, low: float, high: float) 
     Parameters
     ----------
     counts
-        (50,) draws in equal bins of [0, 1].
+        (50,) counts of draws in equally wide bins of [0, 1].
     mean
-        Marked with a line.
+        Mean of the draws, marked by a line.
     low, high
-        The 16 % and 84 % quantiles, marked as a band.
+        The 16 % and 84 % quantiles, marked by a band.
     """
     heights = 30 * counts / max(int(counts.max()), 1)
     steps = " ".join(f"V{32 - height:.1f}H{2 * (i + 1)}" for i, height in enumerate(heights))
@@ -308,12 +308,12 @@ def sparkline(counts: NDArray[np.uint16], mean: float, low: float, high: float) 
 
 
 def cutout_png(pixels: Float32Array, valid: BoolArray) -> str:
-    """Draw a cutout as a ``data:`` URI of a PNG: asinh stretch, dark on light, row 0 at the bottom, transparent where no data.
+    """Draw a cutout as a ``data:`` URI of a PNG: asinh stretch, dark on light, row 0 at the bottom, transparent without data.
 
     Parameters
     ----------
     pixels
-        (size, size) float32; 0 where there is no data.
+        (size, size) float32; 0 without data.
     valid
         (size, size) bool.
     """

@@ -1,4 +1,4 @@
-"""What did a run find? One HTML page, made from a published revision alone, that needs no other file and no network."""
+"""The report of a run: one HTML page, made from a published revision alone, that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from surveyflow.tasks.merger import MERGER
 from surveyflow.values.codes import Status, WeightsOrigin, warnings_about
 
 MAX_FAILED_UNITS = 100
-"""More failed units than this are counted, not listed: the manifest has them all."""
+"""The greatest number of failed units that are listed; the manifest lists all of them."""
 MORE_PROBABLE_THAN_NOT = 0.5
 WIDELY_COVERED_PCT = 20
 MAX_PANELS = 20
-"""More maps, or distributions, than this are not drawn, so that the page stays below 10 MB."""
+"""The greatest number of maps, or of distributions, so that the page stays below 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot with its caption and the text that stands for it where it cannot be seen."""
+    """One plot with its caption and its alternative text."""
 
     svg: Markup
     title: str
@@ -66,7 +66,7 @@ class StatusRow:
 
 @dataclass(frozen=True, slots=True)
 class Galaxy:
-    """One source of the gallery; ``picture`` is a ``data:`` URI, or None where it could not be cut."""
+    """One source of the gallery; ``picture`` is a ``data:`` URI, or None if no picture could be cut."""
 
     field: str
     source_id: int
@@ -85,10 +85,10 @@ def write_report(revision_folder: Path, output: Path) -> None:
     Parameters
     ----------
     revision_folder
-        Holds ``manifest.json`` and ``dataset/``. Pictures are cut from the mosaics that the manifest names, as far as
-        they can be reached; the page names those that could not.
+        Folder with ``manifest.json`` and ``dataset/``. Pictures are cut from the mosaics that the manifest names, if they are
+        available; the page names those that are not.
     output
-        The file to write, replaced as a whole if it exists. Its folder must exist.
+        The file to write, replaced atomically if it exists. Its folder must exist.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def write_report(revision_folder: Path, output: Path) -> None:
 
 
 def write_whole(output: Path, text: str) -> None:
-    """Write a text so that a reader finds the old file or the new one, never a part."""
+    """Write a text so that a reader finds the old file or the new one, never part of it."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -119,7 +119,7 @@ def write_whole(output: Path, text: str) -> None:
 
 
 def page_template(name: str) -> jinja2.Template:
-    """Compile one of the templates that lie beside this module."""
+    """Compile one of the templates beside this module."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "bytes": readable_bytes,
@@ -131,7 +131,7 @@ def page_template(name: str) -> jinja2.Template:
 
 
 def package_text(name: str) -> str:
-    """Read a file that lies beside this module."""
+    """Read a file beside this module."""
     return resources.files("surveyflow.reports").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -173,7 +173,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
 
 
 def _cutout_size(models: Sequence[Mapping[str, Any]]) -> int:
-    """Side of a picture, pixels: that of the largest cutout that a model saw."""
+    """Side of a picture, pixels: that of the largest cutout of a model."""
     return max((int(model["architecture"]["input_size"]) for model in models), default=Architecture().input_size)
 
 
@@ -188,7 +188,7 @@ def _status_row(field: str, instrument: str, counts: Mapping[str, int]) -> Statu
 
 
 def posterior_panels(dataset: ds.Dataset, sources: pd.DataFrame) -> list[Panel]:
-    """Plot the distribution of probabilities of each field and instrument, `MAX_PANELS` at most."""
+    """Plot the distribution of probabilities of each field and instrument, at most `MAX_PANELS`."""
     groups = sources[summary.is_ok(sources)].groupby(["field", "instrument"], observed=True)["p_pm_mean"]
     means = {key: values.to_numpy() for key, values in groups}
     stacked = list(summary.stacked_posteriors(dataset).items())[:MAX_PANELS]
@@ -207,20 +207,20 @@ def _posterior_panel(name: str, field: str, instrument: str, counts: np.ndarray,
 
 
 def votes_panel(sources: pd.DataFrame) -> Panel:
-    """Plot the fraction of draws that vote post-merger over the mean probability."""
+    """Plot the fraction of draws that vote post-merger against the mean probability."""
     ok = sources[summary.is_ok(sources)]
     figure = figures.votes_figure(ok["p_pm_mean"].to_numpy(), ok["f_pm"].to_numpy())
-    caption = f"{_count_of(len(ok), 'source')}. Dashed: equality."
+    caption = f"{_count_of(len(ok), 'source')}. Dashed line: equality."
     return Panel(
         svg=Markup(figures.as_svg(figure, "votes")),  # noqa: S704 -- drawn here
         title="All fields and instruments",
         caption=caption,
-        alt=f"Fraction of draws voting post-merger, f_pm, over mean probability, p_pm_mean, for {caption}",
+        alt=f"Fraction of draws voting post-merger, f_pm, against mean probability, p_pm_mean. {caption}",
     )
 
 
 def contamination_panels(sources: pd.DataFrame) -> list[Panel]:
-    """Plot the contamination of each field and instrument, `MAX_PANELS` at most; none without a contamination model."""
+    """Plot the contamination of each field and instrument, at most `MAX_PANELS`; no panels without a contamination model."""
     measured = sources[sources["p_contaminated_mean"].notna()]
     groups = measured.groupby(["field", "instrument"], observed=True)
     rows_by_name = {f"{field} {instrument}": rows for (field, instrument), rows in groups}
@@ -231,9 +231,9 @@ def contamination_panels(sources: pd.DataFrame) -> list[Panel]:
 def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
     probability, coverage_pct = rows["p_contaminated_mean"].to_numpy(), rows["coverage_pct_mean"].to_numpy()
     caption = (
-        f"{_count_of(len(rows), 'source')}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more probably "
+        f"{_count_of(len(rows), 'source')}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more likely "
         f"contaminated than not, {100 * np.mean(coverage_pct > WIDELY_COVERED_PCT):.0f}\u00a0% have a mean coverage above "
-        f"{WIDELY_COVERED_PCT}\u00a0%; median of the mean flux {np.median(rows['flux_pp_mean']):.2g} e-/s a pixel."
+        f"{WIDELY_COVERED_PCT}\u00a0%; median of the mean flux {np.median(rows['flux_pp_mean']):.2g} e-/s per pixel."
     )
     return Panel(
         svg=Markup(figures.as_svg(figures.contamination_figure(probability, coverage_pct), name)),  # noqa: S704 -- drawn here
@@ -244,7 +244,7 @@ def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
 
 
 def sky_panels(sources: pd.DataFrame) -> list[Panel]:
-    """Map each field, `MAX_PANELS` at most."""
+    """Map each field, at most `MAX_PANELS`."""
     fields = sorted(sources["field"].unique())[:MAX_PANELS]
     return [_sky_panel(f"sky-{index}", field, sources[sources["field"] == field]) for index, field in enumerate(fields)]
 
@@ -280,12 +280,12 @@ def _galaxy(row: Mapping[str, Any], pictures: Pictures) -> Galaxy:
 
 
 def origin_words(origin: str) -> str:
-    """Say where weights came from, in words; an origin that this version does not know stands for itself."""
+    """Describe the origin of weights in words; an origin that this version does not know is returned unchanged."""
     return WeightsOrigin(origin).meaning if origin in set(WeightsOrigin) else origin
 
 
 def toml_lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Write a nested table as TOML with dotted keys, one value a line; what is None is left out."""
+    """Write a nested table as TOML with dotted keys, one value per line; values that are None are left out."""
     for key, value in table.items():
         name = prefix + (key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key))
         if isinstance(value, Mapping):
@@ -295,7 +295,7 @@ def toml_lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def readable_bytes(size: int) -> str:
-    """Write a number of bytes as a reader would: ``8.1 GB``."""
+    """Write a number of bytes with a suitable unit: ``8.1 GB``."""
     for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
         if size >= 10**power:
             return f"{size / 10**power:.1f} {unit}"
@@ -303,7 +303,7 @@ def readable_bytes(size: int) -> str:
 
 
 def readable_date(iso: str) -> str:
-    """Write an ISO 8601 time as a reader would: ``22 November 2026, 13:05 UTC``."""
+    """Write an ISO 8601 time in words: ``22 November 2026, 13:05 UTC``."""
     time = datetime.fromisoformat(iso)
     return f"{time.day} {time:%B %Y, %H:%M} {time.tzname() or 'UTC'}"
 

@@ -1,4 +1,4 @@
-"""What do the gallery's galaxies look like? Their pixels, cut again from the mosaics that the manifest names."""
+"""The pictures of the gallery's galaxies, cut again from the mosaics that the manifest names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from surveyflow.values.images import Box
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The pictures that could be made, and why others could not.
+    """The pictures that could be made, and the reasons why others could not.
 
     Parameters
     ----------
     by_source
-        (field, source id) -> ``data:`` URI of a PNG.
+        ``data:`` URI of a PNG, by (field, source id).
     notes
         One sentence for each mosaic that could not be used.
     """
@@ -34,16 +34,16 @@ class Pictures:
 
 
 class _MosaicUnusable(Exception):
-    """A file named by the manifest is not there, or not the same any more; the message names it."""
+    """A file that the manifest names is missing or has changed; the message names it."""
 
 
 def cut_pictures(gallery: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]], size_pix: int) -> Pictures:
-    """Cut a picture of every row of the gallery whose mosaic is still there and still has the size it had.
+    """Cut a picture for every row of the gallery whose mosaic still exists with the same size.
 
     Parameters
     ----------
     gallery
-        One row a source: field, source_id, instrument, x_pix, y_pix.
+        One row per source: field, source_id, instrument, x_pix, y_pix.
     inputs
         The manifest's list of input files.
     size_pix
@@ -68,23 +68,23 @@ def _by_mosaic(gallery: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], li
 
 
 def _input_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instrument: str) -> dict[str, str]:
-    """Paths by kind of the mosaic of one field and instrument, all of them checked to be as they were."""
+    """Paths by kind of the mosaic of one field and instrument, after checking that all of them are unchanged."""
     chosen = [item for item in inputs if (item["field"], item["instrument"]) == (field_name, instrument)]
     files = {str(item["kind"]): str(item["path"]) for item in chosen}
     if "science" not in files:
-        raise _MosaicUnusable("the manifest names no mosaic.")
+        raise _MosaicUnusable("the manifest does not name a mosaic.")
     for item in chosen:
         _check_unchanged(str(item["path"]), int(item["size"]))
     return files
 
 
 def _check_unchanged(path: str, size_bytes: int) -> None:
-    """Raise `_MosaicUnusable` unless the file (named with or without an extension) is there and has this size."""
+    """Raise `_MosaicUnusable` unless the file (named with or without an extension) exists and has this size."""
     file, _ = split_extension(path)
     if not file.is_file():
-        raise _MosaicUnusable(f"{file} was not reachable.")
+        raise _MosaicUnusable(f"{file} was not found.")
     if file.stat().st_size != size_bytes:
-        raise _MosaicUnusable(f"{file} has {file.stat().st_size} bytes now and had {size_bytes} in the run.")
+        raise _MosaicUnusable(f"{file} now has {file.stat().st_size} bytes, but had {size_bytes} in the run.")
 
 
 def _cut_from_mosaic(rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], size_pix: int) -> dict[SourceKey, str]:

@@ -1,6 +1,6 @@
-"""What a revision says, in numbers.
+"""The numbers of a revision that its report shows: counts, histograms and the gallery's rows.
 
-Memory grows with the few columns that the page needs (about 60 bytes a source); histograms are summed batch by batch.
+Memory grows with the few columns that the page needs (about 60 bytes per source); histograms are summed batch by batch.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _GALLERY_COLUMNS = [
     *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist"),
 ]
 _ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1}
-"""Keeps pyarrow from reading many histograms ahead of the sums."""
+"""Options that keep pyarrow from reading many histograms ahead of the sums."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlagCount:
-    """How often one flag is set.
+    """The number of rows in which one flag is set.
 
     Parameters
     ----------
     flag
         A single bit.
     n_rows
-        Rows that carry it.
+        Number of rows with the flag.
     n_ok
-        Rows with a result that carry it.
+        Number of rows with the flag and a result.
     """
 
     flag: Flag
@@ -69,9 +69,9 @@ class Extremes:
     most
         Rows of the gallery as mappings from column to value, the most probable post-merger first.
     least
-        Rows of the gallery, the least probable post-merger first; none of them is also in ``most``.
+        Rows of the gallery, the least probable post-merger first; no row is also in ``most``.
     n_candidates
-        Number of unflagged results that they were chosen from.
+        Number of unflagged results from which they were chosen.
     """
 
     most: list[dict[str, Any]]
@@ -89,14 +89,14 @@ def open_dataset(revision_folder: Path) -> ds.Dataset:
     """
     folder = revision_folder / "dataset"
     if not folder.is_dir():
-        raise CatalogError(f"{revision_folder} is no revision: it has no folder dataset/. Name a published revision.")
+        raise CatalogError(f"{revision_folder} is not a revision: it has no folder dataset/. Name a published revision.")
     files = sorted(str(path.absolute()) for path in folder.rglob("*.parquet"))
     parquet, local = ds.ParquetFileFormat(), LocalFileSystem()
     return ds.FileSystemDataset.from_paths(files, schema=CATALOG_SCHEMA, format=parquet, filesystem=local)
 
 
 def read_sources(dataset: ds.Dataset) -> pd.DataFrame:
-    """Read the few columns that counts, maps and distributions need, one row for every source, texts as categories."""
+    """Read the few columns that counts, maps and distributions need, one row per source, with texts as categories."""
     return cast(
         pd.DataFrame, dataset.to_table(columns=_SOURCE_COLUMNS, **_ONE_AFTER_ANOTHER).to_pandas(strings_to_categorical=True)
     )
@@ -108,8 +108,8 @@ def status_counts(sources: pd.DataFrame) -> list[tuple[str, str, dict[str, int]]
     Returns
     -------
     counts
-        One (field, instrument, rows by status) for each pair that occurs, sorted; the instrument is ``""``, and comes last
-        in its field, where none was chosen. Every entry holds every status that occurs, in the order of `Status`.
+        One (field, instrument, rows by status) for each pair that occurs, sorted. If no instrument was chosen, the instrument
+        is ``""`` and comes last in its field. Every entry holds every status that occurs, in the order of `Status`.
     """
     columns = (sources[name].astype(object).fillna("") for name in ("field", "instrument", "status"))
     counts: Counter[tuple[str, str, str]] = Counter(zip(*columns, strict=True))
@@ -126,7 +126,7 @@ def flag_counts(sources: pd.DataFrame) -> list[FlagCount]:
 
 
 def is_ok(sources: pd.DataFrame) -> BoolArray:
-    """(n,) bool: which rows hold a result."""
+    """(n,) bool: whether each row has a result."""
     return np.asarray(sources["status"] == Status.OK.value)
 
 
@@ -136,7 +136,7 @@ def stacked_posteriors(dataset: ds.Dataset) -> dict[tuple[str, str], Int64Array]
     Returns
     -------
     counts
-        (field, instrument) -> (50,) int64 draws in each bin of [0, 1], sorted by field and instrument.
+        (50,) int64 draws in each bin of [0, 1], by (field, instrument), sorted.
     """
     sums: dict[tuple[str, str], Int64Array] = {}
     columns = ["field", "instrument", "p_pm_hist"]
@@ -155,8 +155,7 @@ def _batch_posteriors(batch: pa.RecordBatch) -> list[tuple[tuple[str, str], Int6
 def find_extremes(dataset: ds.Dataset, sources: pd.DataFrame, size: int = GALLERY_SIZE) -> Extremes:
     """Find the most and the least probable post-mergers by ``p_pm_mean`` among the unflagged results.
 
-    Equal probabilities are ordered by field and source id. Where there are fewer than ``2 * size`` candidates, each is
-    shown once.
+    Equal probabilities are ordered by field and source id. If there are fewer than ``2 * size`` candidates, each appears once.
     """
     candidates = sources[is_ok(sources) & (sources["flags"] == 0).to_numpy()]
     keys = candidates[["field", "source_id", "p_pm_mean"]].astype({"field": object})

@@ -171,7 +171,7 @@ def _devices() -> Iterator[Check]:
         return
     seen = ", ".join(framework.gpus) or "no GPU"
     blind = not framework.gpus and bool(gpu_use())
-    remedy = "; there are GPUs, but it cannot use them: pip install 'surveyflow[gpu]'" if blind else ""
+    remedy = "; this machine has GPUs that the framework cannot use: pip install 'surveyflow[gpu]'" if blind else ""
     yield Check("framework", f"{framework.name}, built for {framework.built_for}, sees {seen}{remedy}", good=not blind)
 
 

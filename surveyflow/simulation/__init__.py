@@ -1,1 +1,1 @@
-"""Galaxies, observations and whole surveys made from nothing but a seed."""
+"""Simulated galaxies, observations and complete surveys, drawn from a seed."""

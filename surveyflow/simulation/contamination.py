@@ -1,12 +1,12 @@
-"""How much do a galaxy's neighbours disturb it? The truth about a simulated stamp, whose two parts are known apart.
+"""The true contamination of a simulated stamp, whose galaxy and neighbours are known separately.
 
-A neighbour counts where it is detected: the image is smoothed, pixels over a threshold that hang together make an object, and
-the objects' mask is widened by a disc. So does the galaxy itself. Two variants of this are named, because "two sigma" and "a disc
-of diameter 7" can be read in two ways:
+How much do a galaxy's neighbours disturb it? A neighbour counts where it is detected: the image is smoothed, connected pixels
+over a threshold form an object, and the objects' mask is widened by a disc. The galaxy's own mask is made in the same way. There
+are two variants, because "two sigma" and "a disc of diameter 7" can be read in two ways:
 
 - ``sky_sigma``: the threshold is twice the rms of the sky, and the disc is centred (29 pixels).
 - ``self_sigma``, the authors' reading: the threshold is the image's own clipped mean plus twice its own clipped standard
-  deviation, and the disc is off centre (37 pixels). A noiseless galaxy's mask is then large, whatever the galaxy.
+  deviation, and the disc is off centre (37 pixels). The mask of a noiseless galaxy is then always large.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRUTHS = (SKY_SIGMA, SELF_SIGMA)
 
 N_SIGMA = 2.0
 N_PIXELS = 10
-"""An object has at least so many pixels over the threshold."""
+"""The least number of pixels over the threshold that an object has."""
 
 _DIAMETER = 7
 _CLIP_SIGMA = 3.0
@@ -43,23 +43,23 @@ def _disc(centre: int, radius: int) -> _Offsets:
     return tuple((dy, dx) for dy in steps for dx in steps if (dy - centre) ** 2 + (dx - centre) ** 2 <= radius**2)
 
 
-# Half of the diameter, 3.5, was rounded up to 4, for the radius and for the place of the centre.
+# In SELF_SIGMA, half of the diameter, 3.5, is rounded up to 4, both for the radius and for the position of the centre.
 DISCS: Mapping[str, _Offsets] = MappingProxyType({SKY_SIGMA: _disc(3, 3), SELF_SIGMA: _disc(4, 4)})
 """Pixels of the disc that widens masks, as rows and columns of a 7 x 7 array whose middle, (3, 3), lies on the mask's pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contamination:
-    """What the neighbours do to a galaxy.
+    """The contamination of a galaxy by its neighbours.
 
     Parameters
     ----------
     coverage_pct
-        Share of the galaxy's mask that the neighbours' mask overlaps, percent; NaN where the galaxy's mask is empty.
+        Percentage of the galaxy's mask that the neighbours' mask overlaps; NaN if the galaxy's mask is empty.
     flux_pp
-        Mean of the neighbours' image over their mask, in the image's unit a pixel; 0 where nothing is detected.
+        Mean of the neighbours' image over their mask, in the image's unit per pixel; 0 if nothing is detected.
     n_pix
-        Pixels of the neighbours' mask; 1 where nothing is detected.
+        Pixels of the neighbours' mask; 1 if nothing is detected.
     """
 
     coverage_pct: float
@@ -68,35 +68,36 @@ class Contamination:
 
 
 def contamination(galaxy: Float32Array, neighbours: Float32Array, sky_rms: float) -> dict[str, Contamination]:
-    """Measure the truth in both variants.
+    """Measure the true contamination in both variants.
 
     Parameters
     ----------
     galaxy
-        (rows, columns) float32: the galaxy alone, behind the PSF and without noise.
+        (rows, columns) float32: the galaxy alone, convolved with the PSF, without noise.
     neighbours
-        (rows, columns) float32 in the same unit: everything else. A patch of a real image may hold noise.
+        (rows, columns) float32 in the same unit: everything else. A patch of a real image may contain noise.
     sky_rms
         Standard deviation of the sky in the same unit, positive.
 
     Returns
     -------
-    By variant, ``sky_sigma`` and ``self_sigma``.
+    The contamination by variant, ``sky_sigma`` and ``self_sigma``.
 
     Raises
     ------
     ValueError
-        When the two images differ in shape, or the rms is not positive.
+        If the two images differ in shape, or the rms is not positive.
     InputError
-        When photutils, of the extra ``train``, is not installed.
+        If photutils, of the extra ``train``, is not installed.
 
     Notes
     -----
-    After the authors' simulator: kernel of 3 x 3 pixels with a FWHM of 2, objects of at least 10 pixels, connected over corners.
+    As in the authors' simulator, the kernel has 3 x 3 pixels and a FWHM of 2, and objects have at least 10 pixels, which may be
+    connected at corners.
     """
     if galaxy.shape != neighbours.shape or not sky_rms > 0:
         raise ValueError(
-            f"expected two images of one shape and a positive rms, not {galaxy.shape}, {neighbours.shape}, {sky_rms}"
+            f"expected two images of the same shape and a positive rms, not {galaxy.shape}, {neighbours.shape}, {sky_rms}"
         )
     smooth = convolve(galaxy, _kernel(), mode="constant"), convolve(neighbours, _kernel(), mode="constant")
     thresholds = {SKY_SIGMA: (N_SIGMA * sky_rms,) * 2, SELF_SIGMA: (_own_threshold(galaxy), _own_threshold(neighbours))}
@@ -115,8 +116,8 @@ def _measured(
 
 
 def _mask(smooth: Float32Array, threshold: float, disc: _Offsets) -> BoolArray:
-    """Pixels of an image's objects, widened."""
-    # The detection warns of an image without any.
+    """The pixels of an image's objects, widened by a disc."""
+    # The detection warns if an image has no objects.
     if np.count_nonzero(smooth > threshold) < N_PIXELS:
         return np.zeros(smooth.shape, bool)
     segments = _segmentation().detect_sources(smooth, threshold, N_PIXELS)
@@ -133,7 +134,7 @@ def _widened(mask: NDArray[np.bool_], disc: _Offsets) -> BoolArray:
 
 
 def _own_threshold(image: Float32Array) -> float:
-    """Mean plus two standard deviations, after clipping at three about the median, ten times at most."""
+    """Mean plus two standard deviations, after clipping at three standard deviations about the median, at most ten times."""
     values = np.sort(image, axis=None).astype(np.float64)
     sums = np.concatenate([np.zeros((2, 1)), np.cumsum([values, values * values], axis=1)], axis=1)
     first, last = 0, len(values)
@@ -141,7 +142,7 @@ def _own_threshold(image: Float32Array) -> float:
         median = (values[(first + last - 1) // 2] + values[(first + last) // 2]) / 2
         reach = _CLIP_SIGMA * _mean_and_deviation(sums, first, last)[1]
         kept = np.searchsorted(values, median - reach, "left"), np.searchsorted(values, median + reach, "right")
-        # A constant stretch has no deviation but rounding's, and would clip itself away.
+        # The deviation of constant values is rounding error alone, so that clipping would remove all of them.
         if kept == (first, last) or kept[0] >= kept[1]:
             break
         first, last = max(first, int(kept[0])), min(last, int(kept[1]))
@@ -150,7 +151,7 @@ def _own_threshold(image: Float32Array) -> float:
 
 
 def _mean_and_deviation(sums: Float64Array, first: int, last: int) -> tuple[float, float]:
-    """Of ordered values from one to another, from the running sums of values and squares."""
+    """Mean and standard deviation of a range of ordered values, from the running sums of values and squares."""
     mean, mean_square = (sums[:, last] - sums[:, first]) / (last - first)
     return float(mean), float(np.sqrt(max(mean_square - mean * mean, 0.0)))
 
@@ -164,5 +165,7 @@ def _segmentation() -> Any:
     try:
         from photutils import segmentation
     except ModuleNotFoundError as error:
-        raise InputError("The truth of contamination needs photutils: pip install 'surveyflow[train]'.") from error
+        raise InputError(
+            "Measuring the true contamination needs photutils, which is not installed: pip install 'surveyflow[train]'."
+        ) from error
     return segmentation

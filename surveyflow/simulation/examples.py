@@ -1,4 +1,4 @@
-"""What is kept of a simulated stamp for training: its pixels, its label, and the truth about its contamination."""
+"""Training examples made from simulated stamps: pixels, label and true contamination."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Example:
     Parameters
     ----------
     example_id
-        Its index in the simulation, at least 0.
+        Index of the stamp in the simulation, at least 0.
     pixels
-        (size, size) float32, e-/s: what a network sees.
+        (size, size) float32, e-/s: the network's input, before the stretch.
     label
         1 for a post-merger, 0 for a star-forming galaxy.
     magnitude_ab, radius_arcsec, redshift
-        Of the galaxy; NaN where unknown.
+        AB magnitude, radius and redshift of the galaxy; NaN if unknown.
     sky_rms
-        Of the sky's noise that was simulated, e-/s.
+        Standard deviation of the simulated sky noise, e-/s.
     truths
-        Contamination by variant.
+        True contamination by variant.
     """
 
     example_id: int
@@ -42,12 +42,12 @@ class Example:
 
 
 def example_of(index: int, stamp: Stamp) -> Example:
-    """Measure a stamp's truth, and keep what training needs.
+    """Measure a stamp's true contamination, and keep what training needs.
 
     Raises
     ------
     InputError
-        When photutils, of the extra ``train``, is not installed.
+        If photutils, of the extra ``train``, is not installed.
     """
     return Example(
         example_id=index,

@@ -1,7 +1,7 @@
-"""Where did the telescope look? Irregular footprints, as unions of rotated rectangles, different for each camera.
+"""The irregular footprints of the simulated mosaics: unions of rotated rectangles, different for each camera.
 
-Both reach all that the trap sources need: every edge and corner in F814W, a notch without data that ends inside the image,
-and a strip narrower than a cutout.
+They contain everything that the trap sources need: every edge and corner in F814W, a notch without data that ends inside the
+image, and a strip narrower than a cutout.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Exposure:
     Parameters
     ----------
     centre_x, centre_y
-        Where it looks.
+        Position of its centre.
     width, height
-        Its sides.
+        Lengths of its sides.
     angle_deg
-        By which it is turned, counterclockwise.
+        Rotation angle, counterclockwise.
     """
 
     centre_x: float
@@ -36,7 +36,7 @@ class Exposure:
     angle_deg: float
 
     def covers(self, x: np.ndarray, y: np.ndarray) -> BoolArray:
-        """Whether points lie inside of it."""
+        """Whether each point lies inside the rectangle."""
         cosine, sine = np.cos(np.radians(self.angle_deg)), np.sin(np.radians(self.angle_deg))
         dx, dy = x - np.float32(self.centre_x), y - np.float32(self.centre_y)
         along, across = dx * np.float32(cosine) + dy * np.float32(sine), dy * np.float32(cosine) - dx * np.float32(sine)
@@ -63,7 +63,7 @@ FOOTPRINTS: Mapping[str, tuple[Exposure, ...]] = MappingProxyType(
 
 
 def footprint(instrument: str, shape: tuple[int, int]) -> BoolArray:
-    """Which pixels of an image of this shape an instrument observed; (rows, columns) bool."""
+    """Whether an instrument observed each pixel of an image of this shape; (rows, columns) bool."""
     y = ((np.arange(shape[0]) + 0.5) / shape[0]).astype(np.float32)[:, None]
     x = ((np.arange(shape[1]) + 0.5) / shape[1]).astype(np.float32)[None, :]
     covered = np.zeros(shape, bool)

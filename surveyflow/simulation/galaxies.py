@@ -1,7 +1,7 @@
-"""What does a galaxy look like, before any telescope? Noiseless images of star-forming discs, post-mergers and stars.
+"""Noiseless images of star-forming discs, post-mergers and stars, before the PSF.
 
-A galaxy is a tuple of components whose shares of its flux sum to 1. The recipe and its references are told in
-``docs/explanation/simulated-survey.md``.
+A galaxy is a tuple of components whose shares of its flux sum to 1. ``docs/explanation/simulated-survey.md`` gives the recipe
+and its references.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 STAR = "star"
 SHARPEST_ARCSEC = 0.05
-"""No nucleus, bar or tail is narrower: it could not be sampled at 0.06 arcsec, nor be seen through HST's PSF."""
+"""The smallest width of a nucleus, bar or tail: narrower ones could neither be sampled at 0.06 arcsec nor resolved by HST."""
 
 _STEEP_AXIS_RATIO = 0.45
 
@@ -33,11 +33,12 @@ class Galaxy:
     radius_arcsec
         Effective radius along the major axis of its body; 0 for a star.
     components
-        Its parts; their fractions sum to 1.
+        Components of the galaxy; their fractions sum to 1.
     dust
-        Takes light from all of them; None for a galaxy without. The galaxy's flux is what is left.
+        Dust lane that absorbs light of all components; None for a galaxy without dust. The galaxy's flux is the light that
+        remains.
     kept_share
-        Share of the light that the dust lets pass.
+        Share of the light that the dust transmits.
     """
 
     kind: str
@@ -54,16 +55,17 @@ class Galaxy:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How far the two kinds lie apart. The defaults give a classifier about 82 % accuracy: neither trivial nor hopeless.
+    """The contrast between the two kinds. With the defaults, a classifier's accuracy is about 82 %: neither trivial nor hopeless.
 
     Parameters
     ----------
     merger_strength
-        Range of the factor on every post-merger feature's flux and displacement.
+        Range of the factor on the flux and displacement of every post-merger feature.
     disc_lopsidedness
         Largest m = 1 amplitude of a star-forming disc.
     dust_lane_chance
-        Of a post-merger to have one, and of a disc seen at a steep angle, so that a lane is no label.
+        Probability that a post-merger, or a disc seen at a steep angle, has a dust lane. As both kinds have lanes, a lane does
+        not give the label away.
     """
 
     merger_strength: tuple[float, float] = (0.8, 1.5)
@@ -77,15 +79,15 @@ def render(galaxy: Galaxy, flux: float, grid: Grid) -> Float32Array:
     Parameters
     ----------
     galaxy
-        What to draw.
+        Galaxy to draw.
     flux
         Total flux, in any unit (e-/s).
     grid
-        Where the pixels lie.
+        Positions of the pixels.
 
     Returns
     -------
-    (rows, columns) float32, flux per pixel. What lies outside of the grid is missing from the sum, nothing else.
+    (rows, columns) float32, flux per pixel. The sum is the total flux except for the light outside the grid.
     """
     image = np.zeros(grid.shape, np.float32)
     for component in galaxy.components:
@@ -94,7 +96,7 @@ def render(galaxy: Galaxy, flux: float, grid: Grid) -> Float32Array:
 
 
 def draw_star() -> Galaxy:
-    """A star."""
+    """Return a star, which is a point source."""
     return Galaxy(STAR, 0.0, (PointSource(),))
 
 
@@ -104,18 +106,18 @@ def draw_galaxy(rng: np.random.Generator, kind: str, radius_arcsec: float, recip
     Parameters
     ----------
     rng
-        Source of all its properties but kind and radius.
+        Random numbers for all its properties except kind and radius.
     kind
         ``star_forming`` or ``post_merger``.
     radius_arcsec
         Effective radius of its body.
     recipe
-        How far the kinds lie apart; the default recipe when left out.
+        Contrast between the kinds; the default recipe if left out.
 
     Raises
     ------
     ValueError
-        When the kind is neither of the two.
+        If the kind is neither of the two.
     """
     parts = {STAR_FORMING: _star_forming_parts, POST_MERGER: _post_merger_parts}
     if kind not in parts:
@@ -128,7 +130,7 @@ def draw_galaxy(rng: np.random.Generator, kind: str, radius_arcsec: float, recip
 
 
 def draw_plain_galaxy(rng: np.random.Generator, radius_arcsec: float) -> Galaxy:
-    """Draw a featureless galaxy for the background: 70 % discs, 30 % steeper profiles, which count as star-forming, too."""
+    """Draw a featureless galaxy for the background: 70 % are discs, 30 % have steeper profiles; both count as star-forming."""
     index = rng.uniform(0.7, 1.6) if rng.random() < 0.7 else rng.uniform(1.6, 4.0)
     ellipse = Ellipse(axis_ratio=rng.uniform(0.25, 1.0), angle_rad=rng.uniform(0, np.pi))
     return Galaxy(STAR_FORMING, radius_arcsec, (Sersic(1.0, ellipse, radius_arcsec, index),))
@@ -152,7 +154,7 @@ def _post_merger_parts(rng: np.random.Generator, radius: float, ellipse: Ellipse
     body_share = max(1 - sum(feature.fraction for feature in features), 0.25)
     lopsidedness = strength * rng.uniform(0, 0.35)
     body = (_disc_remnant if rng.random() < 0.5 else _spheroid)(rng, body_share, radius, ellipse, lopsidedness)
-    # Clumps survive in remnants, so that clumps are no label.
+    # Clumps survive in remnants, so that clumps do not give the label away.
     return body + features + _clumps(rng, radius, ellipse, float(rng.choice([1.0, 4.0])))
 
 
@@ -170,7 +172,7 @@ def _spheroid(rng: np.random.Generator, share: float, radius: float, ellipse: El
 
 
 def _tidal_features(rng: np.random.Generator, radius: float, strength: float) -> list[Component]:
-    """One or more of tails, shells, a second nucleus and an offset envelope."""
+    """Draw one or more of: tails, shells, a second nucleus, an offset envelope."""
     chances = {_tails: 0.65, _shells: 0.35, _second_nucleus: 0.4, _offset_envelope: 0.5}
     chosen = [draw for draw, chance in chances.items() if rng.random() < chance]
     chosen = chosen or [(_tails, _second_nucleus, _offset_envelope)[rng.integers(3)]]
@@ -222,7 +224,7 @@ def _offset_envelope(rng: np.random.Generator, radius: float, strength: float) -
 
 
 def _dusty(rng: np.random.Generator, galaxy: Galaxy, ellipse: Ellipse) -> Galaxy:
-    """The galaxy behind a lane: along the middle of a disc, anyhow and bent in a post-merger."""
+    """Put a dust lane before the galaxy: along the major axis of a disc; bent and at any angle in a post-merger."""
     lane = _dust_lane(rng, galaxy.radius_arcsec)
     if galaxy.kind == STAR_FORMING:
         lane = replace(lane, ellipse=Ellipse(angle_rad=ellipse.angle_rad), bend=0.0)
@@ -241,7 +243,7 @@ def _dust_lane(rng: np.random.Generator, radius: float) -> DustLane:
 
 
 def _kept_share(galaxy: Galaxy, lane: DustLane) -> float:
-    """Share of a galaxy's light that passes a lane, on a grid of its own, so that it is the same in every image."""
+    """Share of a galaxy's light that a lane transmits, measured on its own grid, so that it is the same in every image."""
     side = 120
     grid = Grid.around(side / 2, side / 2, (side, side), 8 * galaxy.radius_arcsec / side)
     image = render(galaxy, 1.0, grid)

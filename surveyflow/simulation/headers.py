@@ -1,7 +1,7 @@
-"""What do the headers of a CANDELS release say? The facts of each field and camera, and the ways in which headers differ.
+"""FITS headers like those of a CANDELS release: the facts of each field and camera, and the layouts of the files.
 
-The facts are those of the v1.0 mosaics: fields' reference positions, rotation, pixel scales, zero points, exposure times and
-sky rms. Each mosaic has one of the peculiarities that users meet: see ``LAYOUTS``.
+The facts are those of the v1.0 mosaics: the fields' reference positions and rotation, pixel scales, zero points, exposure times
+and sky rms. Each mosaic has one of the peculiarities that users meet: see ``LAYOUTS``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from surveyflow.simulation.observe import F160W, F814W, Band, Depth
 INSTRUMENTS: Mapping[str, Band] = MappingProxyType({"F814W": F814W, "F125W_F160W": F160W})
 
 _CAMERAS = MappingProxyType({"F814W": ("ACS", "WFC"), "F160W": ("WFC3", "IR")})
-# Quadratic terms of the size of ACS/WFC's, left over from single exposures: no truth in a drizzled mosaic.
+# Quadratic terms as large as those of ACS/WFC, left over from single exposures: they do not hold for a drizzled mosaic.
 _STALE_SIP = MappingProxyType(
     {
         "A_ORDER": 2, "A_0_2": 2.16e-6, "A_1_1": -5.2e-6, "A_2_0": 8.5e-6,
@@ -42,11 +42,11 @@ class FieldFacts:
     ra_deg, dec_deg
         Reference position (CRVAL), FK5.
     rotation_deg
-        Of the image's axes against north.
+        Position angle of the image's axes.
     reference_xy
-        CRPIX of the F814W mosaic, 1-based, x first. EGS's lies far outside, as in a piece of the full mosaic.
+        CRPIX of the F814W mosaic, 1-based, x first. That of EGS lies far outside, as in a piece of the full mosaic.
     depths
-        By instrument.
+        Depth by instrument.
     """
 
     ra_deg: float
@@ -56,7 +56,7 @@ class FieldFacts:
     depths: Mapping[str, Depth]
 
 
-# The sky rms and exposure times are COSMOS's; EGS was observed to the same depth within CANDELS/Wide.
+# The sky rms and exposure times are those of COSMOS; CANDELS/Wide observed EGS to the same depth.
 _WIDE = MappingProxyType({"F814W": Depth(0.000721, 6900.0), "F125W_F160W": Depth(0.002652, 3200.0)})
 
 DEPTHS: Mapping[str, Mapping[str, Depth]] = MappingProxyType(
@@ -66,7 +66,7 @@ DEPTHS: Mapping[str, Mapping[str, Depth]] = MappingProxyType(
         "GOODS_N": MappingProxyType({"F814W": Depth(0.000487, 1200.0), "F125W_F160W": Depth(0.002371, 2800.0)}),
     }
 )
-"""Sky rms and exposure time by field and instrument, where they are known."""
+"""Sky rms and exposure time by field and instrument, as far as they are known."""
 
 FIELDS: Mapping[str, FieldFacts] = MappingProxyType(
     {
@@ -78,16 +78,16 @@ FIELDS: Mapping[str, FieldFacts] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one mosaic's files differ from the others'.
+    """The layout of one mosaic's files.
 
     Parameters
     ----------
     matrix
-        ``CD``, or ``PC`` with CDELT of 1 degree, as the real COSMOS mosaics have it.
+        ``CD``, or ``PC`` with CDELT of 1 degree as in the real COSMOS mosaics.
     stale_distortion
-        Whether SIP, CPDIS and D2IM cards are left over.
+        Whether the header holds left-over SIP, CPDIS and D2IM cards.
     extension
-        Name of the image's extension; None for the primary HDU.
+        Name of the extension that holds the image; None for the primary HDU.
     outside
         Value of science pixels outside the footprint.
     """
@@ -109,7 +109,7 @@ LAYOUTS: Mapping[tuple[str, str], Layout] = MappingProxyType(
 
 
 def wcs_header(field: str, instrument: str) -> fits.Header:
-    """The cards that tell where a mosaic's pixels lie on the sky, without any left-over distortion."""
+    """The cards of a mosaic's world coordinate system, without left-over distortion."""
     facts, cards = FIELDS[field], fits.Header()
     cards["CTYPE1"], cards["CTYPE2"] = "RA---TAN", "DEC--TAN"
     cards["CRVAL1"], cards["CRVAL2"] = facts.ra_deg, facts.dec_deg
@@ -126,7 +126,7 @@ def mosaic_wcs(field: str, instrument: str) -> WCS:
 
 
 def mosaic_header(field: str, instrument: str) -> fits.Header:
-    """All cards of a science mosaic but those that FITS itself requires."""
+    """All cards of a science mosaic, except those that FITS itself requires."""
     band, depth = INSTRUMENTS[instrument], FIELDS[field].depths[instrument]
     header = wcs_header(field, instrument)
     header["TELESCOP"], (header["INSTRUME"], header["DETECTOR"]) = "HST", _CAMERAS[band.name]
@@ -147,7 +147,7 @@ def _reference_pixel(facts: FieldFacts, band: Band) -> tuple[float, float]:
 
 
 def _matrix_cards(facts: FieldFacts, band: Band, form: str) -> dict[str, float]:
-    """Degrees a pixel; east is left of north."""
+    """The matrix in degrees per pixel; east is left of north."""
     step, angle = band.pixel_scale_arcsec / 3600, np.radians(facts.rotation_deg)
     matrix = step * np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     cards = {f"{form}{i + 1}_{j + 1}": float(matrix[i, j]) for i in range(2) for j in range(2)}

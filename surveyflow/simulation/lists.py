@@ -1,4 +1,4 @@
-"""What do the source lists of CANDELS look like? One FITS table and one ASCII file, with different names for the same things."""
+"""Source lists like those of CANDELS: one FITS table and one ASCII file, with different names for the same columns."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from surveyflow.simulation.galaxies import STAR
 from surveyflow.values.arrays import Float64Array
 
 MISSING = -99.0
-"""Stands for an unknown redshift."""
+"""The value of an unknown redshift."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListFormat:
-    """A field's source list.
+    """The format of a field's source list.
 
     Parameters
     ----------
     name
-        Of the file.
+        Name of the file.
     columns
-        The file's name for ``id``, ``ra``, ``dec`` and ``redshift``.
+        The file's names of the columns ``id``, ``ra``, ``dec`` and ``redshift``.
     write
-        Writes a field's truth, with the redshifts as the list shall have them, to a path.
+        Function that writes a field's truth to a path, with the redshifts of the list.
     """
 
     name: str
@@ -38,7 +38,7 @@ class ListFormat:
 
 
 def _write_fits_list(path: Path, truth: pd.DataFrame, redshift: Float64Array) -> None:
-    """A FITS table, with NaN, and the odd -99, where the redshift is unknown."""
+    """Write a FITS table, with NaN (and a single -99) as unknown redshifts."""
     table = Table(
         {
             "ID": truth["source_id"].to_numpy(np.int32),
@@ -55,7 +55,7 @@ def _write_fits_list(path: Path, truth: pd.DataFrame, redshift: Float64Array) ->
 
 
 def _write_ascii_list(path: Path, truth: pd.DataFrame, redshift: Float64Array) -> None:
-    """ASCII with a SExtractor header, -99 where unknown, and a second pair of positions that is not for these mosaics."""
+    """Write ASCII with a SExtractor header, -99 as unknown redshift, and second positions that do not fit these mosaics."""
     columns = {
         "NUMBER": truth["source_id"],
         "RA_Lotz2008": (truth["ra_deg"] + 0.00025).round(6),
@@ -67,7 +67,7 @@ def _write_ascii_list(path: Path, truth: pd.DataFrame, redshift: Float64Array) -
         "z_best": np.nan_to_num(redshift, nan=MISSING),
     }
     head = [f"# {number} {name}" for number, name in enumerate(columns, start=1)]
-    # Python writes every digit of a float, so that positions are read back exactly.
+    # Python writes enough digits of a float to read positions back exactly.
     rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
     path.write_text("\n".join([*head, *(" ".join(map(str, row)) for row in rows)]) + "\n", encoding="ascii")
 

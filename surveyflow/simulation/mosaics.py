@@ -1,4 +1,4 @@
-"""How does a field become the images of a release? Its sky is observed, cut to the footprint and written as FITS."""
+"""The science mosaics and weight maps of a simulated field: its sky is observed, cut to the footprint and written as FITS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from surveyflow.values.arrays import BoolArray, Float32Array
 
 
 def observe_mosaic(seed: int, field: str, instrument: str, sources: FieldSources, shape: tuple[int, int]) -> Float32Array:
-    """A field as an instrument sees it, all over the image: (rows, columns) float32, e-/s."""
+    """A field as an instrument sees it, over the complete image: (rows, columns) float32, e-/s."""
     band, depth = INSTRUMENTS[instrument], FIELDS[field].depths[instrument]
     shining = [*(source.sky for source in sources.listed), *sources.unlisted]
     margin = PSF_SIZE_PIX // 2
@@ -37,7 +37,7 @@ def without_holes(covered: BoolArray, instrument: str, listed: Sequence[ListedSo
 
 
 def write_science(path: Path, field: str, instrument: str, pixels: Float32Array, covered: BoolArray) -> None:
-    """Write a science mosaic in its field's layout, with nothing outside the footprint."""
+    """Write a science mosaic in its field's layout, without data outside the footprint."""
     layout = LAYOUTS[field, instrument]
     inside = np.where(covered, pixels, np.float32(layout.outside))
     _write_image(path, inside, mosaic_header(field, instrument), layout.extension)

@@ -1,4 +1,4 @@
-"""What does Hubble make of a noiseless sky? The PSF, photon noise and the correlated sky noise of a drizzled mosaic."""
+"""The effects of observing with Hubble: the PSF, photon noise and the correlated sky noise of a drizzled mosaic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from surveyflow.errors import InputError
 from surveyflow.values.arrays import Float32Array
 
 PSF_SIZE_PIX = 129
-"""Side of the PSF's image."""
+"""Side of the PSF's image, pixels."""
 
 _MIRROR_M = 2.4
 _OBSCURATION = 0.33
@@ -32,7 +32,7 @@ class Band:
     name
         ``F814W``.
     pixel_scale_arcsec
-        Side of a mosaic's pixel.
+        Side of a pixel of the mosaic.
     psf_fwhm_arcsec
         Full width at half maximum of a star in the mosaic.
     wavelength_nm
@@ -58,7 +58,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How deep a mosaic is.
+    """The depth of a mosaic.
 
     Parameters
     ----------
@@ -77,25 +77,25 @@ F160W = Band("F160W", 0.06, 0.18, 1536.9, 25.9463)
 
 
 def blur(image: Float32Array, band: Band) -> Float32Array:
-    """Convolve an image with the PSF, as if the image were periodic: leave a margin, and cut it off afterwards.
+    """Convolve an image with the PSF as if the image were periodic: leave a margin, and cut it off afterwards.
 
     Parameters
     ----------
     image
-        (rows, columns) float32, at least ``PSF_SIZE_PIX`` a side.
+        (rows, columns) float32, at least ``PSF_SIZE_PIX`` on a side.
     band
-        Whose PSF.
+        Band whose PSF is used.
 
     Returns
     -------
-    (rows, columns) float32 of the same sum.
+    (rows, columns) float32 with the same sum.
 
     Raises
     ------
     ValueError
-        When the image is smaller than the PSF's.
+        If the image is smaller than the image of the PSF.
     InputError
-        When galsim, the extra ``simulate``, is not installed.
+        If galsim, of the extra ``simulate``, is not installed.
     """
     if min(image.shape) < PSF_SIZE_PIX:
         raise ValueError(f"an image to blur must have at least {PSF_SIZE_PIX} pixels a side, not {image.shape}")
@@ -104,32 +104,32 @@ def blur(image: Float32Array, band: Band) -> Float32Array:
 
 
 def shot_noise(rng: np.random.Generator, image: Float32Array, exposure_s: float) -> Float32Array:
-    """Photon noise of the sources, in the Gaussian limit; (rows, columns) float32, e-/s."""
+    """Draw the photon noise of the sources, in the Gaussian limit; (rows, columns) float32, e-/s."""
     sigma = np.sqrt(np.maximum(image, 0) / np.float32(exposure_s))
     return rng.standard_normal(image.shape, np.float32) * sigma
 
 
 def sky_noise(rng: np.random.Generator, shape: tuple[int, int], sky_rms: float) -> Float32Array:
-    """Noise of the empty sky, correlated over neighbouring pixels (0.5 at lag 1), as drizzling leaves it; float32, e-/s."""
+    """Draw the noise of the empty sky, correlated between neighbouring pixels (0.5 at lag 1), as in drizzled images; float32."""
     noise = gaussian_filter(rng.standard_normal(shape, np.float32), _NOISE_SIGMA_PIX, mode="wrap")
     return noise * np.float32(sky_rms / _smoothed_rms())
 
 
 @lru_cache(maxsize=8)
 def psf(band: Band) -> Float32Array:
-    """The PSF's image, without the pixel's own response, which is in the galaxies' images already.
+    """The PSF's image without the pixel response, which is already in the galaxies' images.
 
-    A 2.4 m mirror with Hubble's obscuration, widened by a Gaussian (jitter, charge diffusion, drizzling) until a star in the
-    mosaic, pixel included, has the band's FWHM.
+    It is that of a 2.4 m mirror with Hubble's obscuration, widened by a Gaussian (jitter, charge diffusion, drizzling) until a
+    star in the mosaic, including the pixel response, has the band's FWHM.
 
     Returns
     -------
-    (129, 129) float32, centred, of sum 1; not to be changed.
+    (129, 129) float32, centred, with sum 1, read-only.
 
     Raises
     ------
     InputError
-        When galsim, the extra ``simulate``, is not installed.
+        If galsim, of the extra ``simulate``, is not installed.
     """
     galsim = _galsim()
     optics = galsim.OpticalPSF(lam=band.wavelength_nm, diam=_MIRROR_M, obscuration=_OBSCURATION)
@@ -142,7 +142,7 @@ def psf(band: Band) -> Float32Array:
 
 
 def _widening_arcsec(galsim: Any, optics: Any, band: Band) -> float:
-    """Sigma of the Gaussian that brings a star's FWHM to the band's."""
+    """Sigma of the Gaussian that widens a star to the band's FWHM."""
     step = band.pixel_scale_arcsec / _OVERSAMPLING
     size = 4 * round(band.psf_fwhm_arcsec / step) + 1
     star = galsim.Convolve(optics, galsim.Pixel(band.pixel_scale_arcsec))
@@ -155,7 +155,7 @@ def _widening_arcsec(galsim: Any, optics: Any, band: Band) -> float:
 
 
 def _fwhm_pix(image: Float32Array) -> float:
-    """Full width at half maximum, in pixels, of a centred round image with odd sides: from the row through its centre."""
+    """Full width at half maximum, in pixels, of a centred round image with odd sides, along the row through its centre."""
     row = np.asarray(image[image.shape[0] // 2], np.float64)
     half = row[len(row) // 2 :] - row.max() / 2
     first = int(np.argmax(half < 0))

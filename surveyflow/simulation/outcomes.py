@@ -1,4 +1,4 @@
-"""What must become of a source? The contract's rules say, applied to one source at a time, independently of the flow."""
+"""The expected result of each source: the contract's rules, applied to one source at a time, independently of the flow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUTING: Mapping[str, tuple[float, float]] = MappingProxyType({"F814W": (0.5, 1.
 """Redshift ranges, half-open, as in Ferreira et al. 2022."""
 
 LEAST_VALID_FRACTION = 0.5
-"""Of a cutout's pixels; below it they are bad."""
+"""Least fraction of valid pixels in a cutout; below it, the status is BAD_PIXELS."""
 
 _NO_FLAG = Flag(0)
 _CUTOUT_SIZE = 128
@@ -28,13 +28,13 @@ class ExpectedOutcome:
     Parameters
     ----------
     instrument
-        Where its redshift sends it; None when nowhere.
+        The instrument that its redshift selects; None if there is none.
     status
         Its status.
     flags
-        EDGE and PARTIAL_COVERAGE, as far as it has a cutout.
+        EDGE and PARTIAL_COVERAGE, if it has a cutout.
     valid_fraction
-        Share of its cutout that holds data; NaN where it has none.
+        Share of its cutout's pixels that have data; NaN without a cutout.
     """
 
     instrument: str | None
@@ -51,11 +51,11 @@ def expected_outcome(
     Parameters
     ----------
     redshift
-        NaN where unknown.
+        Redshift of the source; NaN if unknown.
     pixels
         Row and column of its centre, 0-based, by instrument.
     valid
-        Which pixels of the mosaic hold data, by instrument.
+        Whether each pixel of the mosaic has data, by instrument.
     """
     if np.isnan(redshift):
         return ExpectedOutcome(None, Status.NO_REDSHIFT)

@@ -1,7 +1,7 @@
-"""What are galaxies drawn with? Discs, bulges, arms, clumps, tails and shells, as fluxes of an image's pixels.
+"""The components of galaxies: discs, bulges, arms, clumps, tails and shells, as fluxes of an image's pixels.
 
-Lengths are in arcsec, so that every instrument sees the same. Profiles are integrated over pixels where they are steep,
-so fluxes hold to 1 % at HST's pixels.
+Lengths are in arcsec, so that every instrument sees the same galaxy. Profiles are integrated over pixels where they are steep,
+so fluxes are good to 1 % at HST's pixel scales.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _POINT_SIGMA_PIX = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where an image's pixels lie, in arcsec from a galaxy's centre.
+    """The positions of an image's pixels, in arcsec from a galaxy's centre.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Grid:
 
     @classmethod
     def around(cls, y_pix: float, x_pix: float, shape: tuple[int, int], pixel_scale_arcsec: float) -> Grid:
-        """The grid of an image of this shape, with the galaxy's centre at a row and column, fractions included."""
+        """The grid of an image of this shape, with the galaxy's centre at a fractional row and column."""
         y = (np.arange(shape[0]) - y_pix) * pixel_scale_arcsec
         x = (np.arange(shape[1]) - x_pix) * pixel_scale_arcsec
         return cls(x[None, :].astype(np.float32), y[:, None].astype(np.float32), pixel_scale_arcsec)
@@ -63,22 +63,22 @@ class Grid:
         return Grid(x, y, self.pixel_scale_arcsec / _SUBPIXELS)
 
     def steep_part(self, x_arcsec: float, y_arcsec: float) -> tuple[slice, slice]:
-        """Rows and columns of the few pixels around a point, as far as they lie in the image."""
+        """Rows and columns of the few pixels around a point, clipped to the image."""
         return _few_around(self.y_arcsec[:, 0], y_arcsec), _few_around(self.x_arcsec[0], x_arcsec)
 
 
 @dataclass(frozen=True, slots=True)
 class Ellipse:
-    """Centre and shape that a component's elliptical coordinates refer to.
+    """The centre and shape that define a component's elliptical coordinates.
 
     Parameters
     ----------
     x_arcsec, y_arcsec
-        Centre, from the galaxy's.
+        Centre, relative to the galaxy's centre.
     axis_ratio
-        Minor over major, in (0, 1].
+        Ratio of minor to major axis, in (0, 1].
     angle_rad
-        Of the major axis, from the image's x axis towards its y axis.
+        Angle of the major axis, from the image's x axis towards its y axis.
     """
 
     x_arcsec: float = 0.0
@@ -87,7 +87,7 @@ class Ellipse:
     angle_rad: float = 0.0
 
     def axes(self, grid: Grid) -> tuple[Float32Array, Float32Array]:
-        """(rows, columns) float32 along the major axis and, stretched by 1 / axis_ratio, along the minor axis; arcsec."""
+        """(rows, columns) float32 coordinates along the major and, stretched by 1 / axis_ratio, the minor axis; arcsec."""
         cosine, sine = np.float32(np.cos(self.angle_rad)), np.float32(np.sin(self.angle_rad))
         dx, dy = grid.x_arcsec - np.float32(self.x_arcsec), grid.y_arcsec - np.float32(self.y_arcsec)
         along, across = dx * cosine + dy * sine, (dy * cosine - dx * sine) / np.float32(self.axis_ratio)
@@ -109,7 +109,7 @@ class Component(Protocol):
         ...
 
     def pixel_fluxes(self, grid: Grid) -> Float32Array:
-        """(rows, columns) float32 that would sum to 1 on an endless grid."""
+        """(rows, columns) float32 fluxes, which would sum to 1 on an infinite grid."""
         ...
 
 
@@ -122,9 +122,10 @@ class Modulation:
     arm_contrast
         Amplitude of the arms' mode, in [0, 1).
     n_arms, pitch_rad, arm_phase_rad
-        Number of arms, pitch angle of the logarithmic spiral (its sign is the winding's sense) and where the arms start.
+        Number of arms, pitch angle of the logarithmic spiral (its sign gives the direction of winding), and phase of the arms.
     lopsidedness, lopsided_phase_rad
-        Amplitude of the m = 1 mode at the effective radius (it grows with radius, up to 1.5 times this), and its direction.
+        Amplitude of the m = 1 mode at the effective radius, and its direction. The amplitude grows with radius, up to 1.5
+        times this value.
     """
 
     arm_contrast: float = 0.0
@@ -135,7 +136,7 @@ class Modulation:
     lopsided_phase_rad: float = 0.0
 
     def __call__(self, radius: Float32Array, azimuth: Float32Array) -> Float32Array:
-        """Factor on the disc's brightness, float32; radius in effective radii."""
+        """Factor on the disc's brightness, float32; the radius is in effective radii."""
         one = np.float32(1)
         sway = np.float32(self.lopsidedness) * np.minimum(radius, np.float32(1.5))
         factor: Float32Array = one + sway * np.cos(azimuth - np.float32(self.lopsided_phase_rad))
@@ -181,7 +182,7 @@ class Sersic:
 
     def _sampled(self, grid: Grid) -> Float32Array:
         u, v = self.ellipse.axes(grid)
-        # The softening stands for the mean over the one (sub)pixel that holds the cusp.
+        # The softening approximates the mean over the one (sub)pixel that contains the cusp.
         softening = np.float32((0.3 * grid.pixel_scale_arcsec / self.radius_arcsec) ** 2)
         squared = (u * u + v * v) * np.float32(self.radius_arcsec**-2) + softening
         steepness = float(gammaincinv(2 * self.index, 0.5))
@@ -190,14 +191,14 @@ class Sersic:
         return fluxes if self.modulation is None else fluxes * self.modulation(np.sqrt(squared), np.arctan2(v, u))
 
     def _amplitude(self, steepness: float) -> float:
-        """Central brightness, per arcsec2, of a profile of flux 1 (Graham & Driver 2005, equation 4)."""
+        """Central brightness, per arcsec2, of a profile with flux 1 (Graham & Driver 2005, equation 4)."""
         area = 2 * np.pi * self.radius_arcsec**2 * self.ellipse.axis_ratio
         return float(steepness ** (2 * self.index) / (area * self.index * gamma(2 * self.index)))
 
 
 @dataclass(frozen=True, slots=True)
 class Clump:
-    """A round Gaussian, integrated over pixels exactly: a star-forming region."""
+    """A star-forming region: a round Gaussian, integrated exactly over pixels."""
 
     fraction: float
     x_arcsec: float
@@ -210,7 +211,7 @@ class Clump:
 
 @dataclass(frozen=True, slots=True)
 class PointSource:
-    """A star: as sharp as the grid can carry without ringing."""
+    """A star, as sharp as the grid can represent without ringing."""
 
     fraction: float = 1.0
 
@@ -220,20 +221,20 @@ class PointSource:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A tidal tail: an arm that leaves the body, widens and fades along its way.
+    """A tidal tail: an arm that leaves the body, and widens and fades outwards.
 
     Parameters
     ----------
     fraction
         Share of the galaxy's flux.
     ellipse
-        Shape of the plane it lies in.
+        Shape of the plane in which it lies.
     start_arcsec, rise_arcsec
-        Radius where it leaves the body, and how much further out it ends.
+        Radius at which it leaves the body, and the increase of the radius to its end.
     start_rad, sweep_rad
         Azimuth where it starts, and the angle it sweeps; a negative sweep winds the other way.
     width_arcsec
-        Gaussian sigma across it at its start; twice that at its end.
+        Gaussian sigma across the tail at its start; it is twice as wide at its end.
     """
 
     fraction: float
@@ -268,7 +269,7 @@ class Shell:
     ellipse
         Shape of the arc.
     radius_arcsec, depth_arcsec
-        Of the sharp edge, and over which the shell fades inwards.
+        Radius of the sharp edge, and the length over which the shell fades inwards.
     azimuth_rad, spread_rad
         Middle of the arc, and Gaussian sigma along it.
     """
@@ -292,7 +293,7 @@ class Shell:
 
 @dataclass(frozen=True, slots=True)
 class DustLane:
-    """A curved band that takes light away from all that lies behind it.
+    """A curved band that absorbs the light behind it.
 
     Parameters
     ----------
@@ -301,9 +302,9 @@ class DustLane:
     half_length_arcsec, half_width_arcsec
         Gaussian sigmas along and across it.
     bend
-        How far it is bent away from a straight line one ``half_length_arcsec`` from its middle, in ``half_length_arcsec``.
+        Distance from a straight line at one ``half_length_arcsec`` from its middle, in units of ``half_length_arcsec``.
     optical_depth
-        In its middle.
+        Optical depth in its middle.
     """
 
     ellipse: Ellipse
@@ -313,7 +314,7 @@ class DustLane:
     optical_depth: float
 
     def transmission(self, grid: Grid) -> Float32Array:
-        """(rows, columns) float32: the share of the light that passes."""
+        """(rows, columns) float32: the transmitted share of the light."""
         along, across = self.ellipse.axes(grid)
         along /= np.float32(self.half_length_arcsec)
         bent = np.float32(self.bend * self.half_length_arcsec) * along * along
@@ -341,7 +342,7 @@ def _gaussian_shares(offset: Float32Array, step: float, sigma: float) -> Float32
 
 
 def _normalised_fluxes(brightness: Callable[[Any, Any], Any], ellipse: Ellipse, reach_arcsec: float, grid: Grid) -> Float32Array:
-    """Pixel fluxes of a profile in elliptical polar coordinates, divided by its integral over the whole plane."""
+    """Pixel fluxes of a profile in elliptical polar coordinates, divided by its integral over the plane."""
     u, v = ellipse.axes(grid)
     fluxes = brightness(np.sqrt(u * u + v * v), np.arctan2(v, u))
     total = _integral(brightness, reach_arcsec) * ellipse.axis_ratio

@@ -1,6 +1,6 @@
-"""What does an image look like on other pixels? Each new pixel takes the share of every old one that it covers.
+"""The resampling of images to other pixels: each new pixel receives the share of every old one that it covers.
 
-The sum is kept exactly, as far as the old image lies on the new one, and nothing negative arises.
+The flux of the part of the old image that lies on the new one is conserved exactly, and no pixel becomes negative.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from surveyflow.values.arrays import Float32Array, Float64Array
 
 
 def resampled(image: Float32Array, scale: float, new_scale: float, size: int, centre_yx: tuple[float, float]) -> Float32Array:
-    """Resample an image onto a square of other pixels.
+    """Resample an image to a square image of other pixels.
 
     Parameters
     ----------
     image
         (rows, columns) float32, flux per pixel.
     scale, new_scale
-        Side of an old and of a new pixel, in one unit.
+        Sides of an old and of a new pixel, in the same unit.
     size
         Side of the new image, pixels.
     centre_yx
-        Row and column of the new image, 0-based, integers at pixel centres, where the old image's middle lies.
+        Row and column of the old image's middle in the new image, 0-based, integers at pixel centres.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def resampled(image: Float32Array, scale: float, new_scale: float, size: int, ce
 
 
 def half_light_radius(image: Float32Array) -> float:
-    """Radius of the circle about an image's centroid that holds half of its flux, pixels; 0 for an image without any."""
+    """Radius of the circle about an image's centroid that holds half of its flux, pixels; 0 for an image without flux."""
     flux = np.maximum(image, 0, dtype=np.float64)
     total = flux.sum()
     if not total:
@@ -46,7 +46,7 @@ def half_light_radius(image: Float32Array) -> float:
 
 
 def _shares(length: int, step: float, new_length: int, centre: float) -> Float64Array:
-    """(new_length, length) float64: the share of each old pixel, ``step`` new ones long, that lies in each new one."""
+    """(new_length, length) float64: the share of each old pixel, ``step`` new ones long, that lies in each new pixel."""
     edges = centre + 0.5 + (np.arange(length + 1) - length / 2) * step
     new = np.arange(new_length)[:, None]
     overlap = np.minimum(edges[None, 1:], new + 1) - np.maximum(edges[None, :-1], new)

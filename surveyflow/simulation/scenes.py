@@ -1,6 +1,6 @@
-"""What lies on a piece of sky? Galaxies and stars by magnitude and size, their neighbours, and stamps of single galaxies.
+"""Simulated pieces of sky: galaxies and stars by magnitude and size, their neighbours, and stamps of single galaxies.
 
-Positions are in arcsec from the lower left corner of an image, so that every instrument finds them at the same place.
+Positions are in arcsec from the lower left corner of an image, so that they are the same for every instrument.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 TARGET_MAGNITUDES = (20.0, 24.0)
 NEIGHBOUR_CHANCE = 0.35
 BACKGROUND_PER_ARCSEC2 = 0.068
-"""Objects of 20 to 26.5 mag, which is 1 on a stamp of 3.84 arcsec and 4 on one of 7.68 arcsec."""
+"""Surface density of objects of 20 to 26.5 mag: 1 on a stamp of 3.84 arcsec, and 4 on one of 7.68 arcsec."""
 
 REDSHIFT_SHAPE, REDSHIFT_SCALE = 3.0, 0.45
-"""Of the gamma distribution of redshifts: median 1.2, a tenth below 0.5, a few in a hundred beyond 3."""
+"""Parameters of the gamma distribution of redshifts: the median is 1.2, a tenth lies below 0.5, and a few per cent above 3."""
 
 STAMP_MARGIN_PIX = 8
-"""Pixels that a stamp is wider on each side while it is drawn."""
+"""Margin on each side of a stamp while it is drawn, pixels."""
 
 _BACKGROUND_MAGNITUDES = (20.0, 26.5)
 _STAR_CHANCE = 0.06
@@ -38,12 +38,12 @@ _STAR_CHANCE = 0.06
 
 @dataclass(frozen=True, slots=True)
 class SkyObject:
-    """A galaxy or star in its place.
+    """A galaxy or star at its position.
 
     Parameters
     ----------
     galaxy
-        What it looks like.
+        Its components.
     x_arcsec, y_arcsec
         Centre, from the image's lower left corner.
     magnitudes
@@ -63,21 +63,21 @@ class SkyObject:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A galaxy as a network sees it, and what only a simulation knows of it.
+    """A galaxy as a network sees it, with the truth that only a simulation knows.
 
     Parameters
     ----------
     kind
         ``star_forming`` or ``post_merger``.
     magnitude_ab, radius_arcsec, redshift
-        Of the galaxy; NaN where unknown.
+        AB magnitude, radius and redshift of the galaxy; NaN if unknown.
     depth
-        The noise that was added.
+        Depth of the noise that was added.
     galaxy, neighbours
-        (size, size) float32, e-/s: the two parts of the sky, behind the PSF and without noise; neighbours are a patch of real
-        sky, with its noise, where one was used.
+        (size, size) float32, e-/s: the two parts of the sky, convolved with the PSF, without noise. If a patch of real sky was
+        used, ``neighbours`` is this patch with its noise.
     pixels
-        (size, size) float32, e-/s: both, with photon and sky noise.
+        (size, size) float32, e-/s: the sum of both, with photon and sky noise.
     """
 
     kind: str
@@ -92,14 +92,14 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """What a galaxy is put on.
+    """A patch of real sky on which a galaxy is placed.
 
     Parameters
     ----------
     pixels
         (size, size) float32, e-/s.
     depth
-        Its noise.
+        Depth of its noise.
     """
 
     pixels: Float32Array
@@ -120,28 +120,28 @@ def stamp(
     depth_range: tuple[float, float] = (1.0, 1.0),
     patch: Patch | None = None,
 ) -> Stamp:
-    """Simulate one galaxy; it depends on nothing but the arguments.
+    """Simulate one galaxy; the result depends only on the arguments.
 
     Parameters
     ----------
     seed, index
-        Name the stamp; stamps of different index are independent.
+        Seed and index of the stamp; stamps with different indices are independent.
     band, depth
         Instrument and noise.
     size
-        Side, pixels. The galaxy's centre lies at most one pixel before ``size // 2`` along each axis, anywhere, as in the
-        cutouts of real sources.
+        Side, pixels. Along each axis, the galaxy's centre lies at a random position within the pixel before ``size // 2``, as
+        in the cutouts of real sources.
     recipe
-        How far the two kinds lie apart.
+        Contrast between the two kinds.
     neighbours
-        Whether there are any; without them, all else is the same.
+        Whether to add neighbours; everything else is the same without them.
     magnitudes, redshifts
-        Ranges to draw from. Redshifts have the same distribution for both kinds; further away, galaxies look smaller as the
-        angular diameter distance has it.
+        Ranges to draw from. Redshifts have the same distribution for both kinds. Apparent sizes follow the angular diameter
+        distance.
     depth_range
-        Range of the factor on the sky's rms; the exposure time follows, as that of a sky-limited image.
+        Range of the factor on the sky rms; the exposure time changes as that of a sky-limited image.
     patch
-        Real sky in the place of neighbours and sky noise; its own depth counts then.
+        Real sky in place of neighbours and sky noise; its own depth then applies.
     """
     rng = np.random.default_rng([seed, index])
     kind = (STAR_FORMING, POST_MERGER)[rng.integers(2)]
@@ -150,8 +150,8 @@ def stamp(
     shrinking = angular_size(redshift) / angular_size(sum(redshifts) / 2)
     target = draw_target(rng, kind, (float(x), float(y)), band, recipe=recipe, magnitudes=magnitudes, size_factor=shrinking)
     others = draw_surroundings(rng, target, size, band)
-    galaxy = behind_the_psf([target], size, band)
-    sky = behind_the_psf(others if neighbours else [], size, band)
+    galaxy = convolved_with_psf([target], size, band)
+    sky = convolved_with_psf(others if neighbours else [], size, band)
     about = kind, target.magnitudes[band.name], target.galaxy.radius_arcsec, redshift
     return _finished(rng, about, galaxy, patch or Patch(sky, depth), noisy=patch is not None)
 
@@ -169,16 +169,16 @@ def stamp_of_image(
     depth_range: tuple[float, float] = (1.0, 1.0),
     patch: Patch | None = None,
 ) -> Stamp:
-    """Observe a galaxy that somebody else made; it depends on nothing but the arguments.
+    """Observe a given image of a galaxy; the result depends only on the arguments.
 
     Parameters
     ----------
     seed, index
-        Name the stamp; stamps of different index differ in orientation (one of eight), neighbours and noise.
+        Seed and index of the stamp; stamps with different indices differ in orientation (one of eight), neighbours and noise.
     image
         (side, side) float32, e-/s: noiseless, without PSF, ``STAMP_MARGIN_PIX`` pixels wider on each side than the stamp.
     kind, redshift
-        Of the galaxy; the redshift is NaN where unknown.
+        Kind and redshift of the galaxy; the redshift is NaN if unknown.
     band, depth, neighbours, depth_range, patch
         As for `stamp`.
     """
@@ -189,7 +189,7 @@ def stamp_of_image(
     middle = (size // 2 + STAMP_MARGIN_PIX + 0.5) * band.pixel_scale_arcsec
     others = [*neighbours_around(rng, middle, middle, radius), *_draw_sky(rng, size, band)]
     inner = slice(STAMP_MARGIN_PIX, -STAMP_MARGIN_PIX)
-    sky = behind_the_psf(others if neighbours else [], size, band)
+    sky = convolved_with_psf(others if neighbours else [], size, band)
     about = kind, band.magnitude(float(image.sum(dtype=np.float64))), radius, redshift
     return _finished(rng, about, blur(image, band)[inner, inner], patch or Patch(sky, depth), noisy=patch is not None)
 
@@ -203,7 +203,7 @@ def oriented(rng: np.random.Generator, image: Float32Array) -> Float32Array:
 def _finished(
     rng: np.random.Generator, about: tuple[str, float, float, float], galaxy: Float32Array, sky: Patch, *, noisy: bool
 ) -> Stamp:
-    """A stamp of a galaxy on a sky, which has its noise already or needs it."""
+    """Make a stamp of a galaxy on a sky that already has its noise (``noisy``) or still needs it."""
     if noisy:
         pixels = galaxy + sky.pixels + shot_noise(rng, galaxy, sky.depth.exposure_s)
     else:
@@ -212,12 +212,12 @@ def _finished(
 
 
 def draw_surroundings(rng: np.random.Generator, target: SkyObject, size: int, band: Band) -> list[SkyObject]:
-    """All that lies around a stamp's galaxy: what overlaps it, and the background, margin included."""
+    """Draw the objects around a stamp's galaxy: overlapping neighbours and the background, including the margin."""
     return [*draw_neighbours(rng, target), *_draw_sky(rng, size, band)]
 
 
-def behind_the_psf(objects: Sequence[SkyObject], size: int, band: Band) -> Float32Array:
-    """Draw objects on a stamp, (size, size) float32, e-/s; places are those of a stamp with its margin."""
+def convolved_with_psf(objects: Sequence[SkyObject], size: int, band: Band) -> Float32Array:
+    """Paint objects and the PSF on a stamp, (size, size) float32, e-/s; the objects' positions include the margin."""
     if not objects:
         return np.zeros((size, size), np.float32)
     side = size + 2 * STAMP_MARGIN_PIX
@@ -226,13 +226,13 @@ def behind_the_psf(objects: Sequence[SkyObject], size: int, band: Band) -> Float
 
 
 def observed(rng: np.random.Generator, galaxy: Float32Array, neighbours: Float32Array, depth: Depth) -> Float32Array:
-    """Add both parts of a sky, and their noise; (rows, columns) float32, e-/s."""
+    """Add both parts of a sky and their noise; (rows, columns) float32, e-/s."""
     sky = galaxy + neighbours
     return sky + sky_noise(rng, sky.shape, depth.sky_rms) + shot_noise(rng, sky, depth.exposure_s)
 
 
 def angular_size(redshift: float) -> float:
-    """Angle under which a length is seen, in units of that at redshift 1 (flat, H0 = 70 km/s/Mpc, matter density 0.3)."""
+    """Angular size of a fixed length, relative to that at redshift 1 (flat universe, H0 = 70 km/s/Mpc, matter density 0.3)."""
     redshifts, sizes = _angular_sizes()
     return float(np.interp(redshift, redshifts, sizes))
 
@@ -243,7 +243,7 @@ def _draw_sky(rng: np.random.Generator, size: int, band: Band) -> list[SkyObject
 
 
 def _draw_redshift(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    """As deep as CANDELS sees galaxies, within the limits."""
+    """Draw from a redshift distribution as deep as that of CANDELS, within the limits."""
     low, high = gammainc(REDSHIFT_SHAPE, np.asarray(limits) / REDSHIFT_SCALE)
     return float(REDSHIFT_SCALE * gammaincinv(REDSHIFT_SHAPE, rng.uniform(low, high)))
 
@@ -280,15 +280,15 @@ def draw_target(
     place_xy_arcsec
         Its centre, from the image's lower left corner, x first.
     band
-        Where its magnitude is drawn, with counts rising as 10^(0.15 m), and its size after it.
+        Band in which its magnitude is drawn, with counts rising as 10^(0.15 m). Its size depends on the magnitude.
     fainter
-        How much fainter it is in other bands than in ``band``, mag, by band name.
+        Difference of its magnitude in other bands from that in ``band``, mag, by band name.
     recipe
-        How far the two kinds lie apart.
+        Contrast between the two kinds.
     magnitudes
         Range of its magnitude.
     size_factor
-        On its size, which is 0.2 to 1.2 arcsec before.
+        Factor on its size, which lies between 0.2 and 1.2 arcsec without the factor.
     """
     magnitude = draw_magnitude(rng, 0.15, magnitudes)
     radius = size_factor * float(np.clip(0.45 * 10 ** (-0.07 * (magnitude - 22.5) + 0.2 * rng.normal()), 0.2, 1.2))
@@ -298,12 +298,12 @@ def draw_target(
 
 
 def draw_neighbours(rng: np.random.Generator, target: SkyObject) -> list[SkyObject]:
-    """With a chance of 0.35, one object that overlaps the target: within 0.6 to 2.5 of its radii."""
+    """Draw, with a probability of 0.35, one object that overlaps the target: at 0.6 to 2.5 times its radius."""
     return neighbours_around(rng, target.x_arcsec, target.y_arcsec, target.galaxy.radius_arcsec)
 
 
 def neighbours_around(rng: np.random.Generator, x_arcsec: float, y_arcsec: float, radius_arcsec: float) -> list[SkyObject]:
-    """`draw_neighbours` of a galaxy of this place and radius."""
+    """Draw the neighbours of a galaxy of this position and radius; see `draw_neighbours`."""
     if rng.random() >= NEIGHBOUR_CHANCE:
         return []
     distance, angle = max(radius_arcsec, 0.2) * rng.uniform(0.6, 2.5), rng.uniform(0, 2 * np.pi)
@@ -312,7 +312,7 @@ def neighbours_around(rng: np.random.Generator, x_arcsec: float, y_arcsec: float
 
 
 def draw_background(rng: np.random.Generator, width_arcsec: float, height_arcsec: float) -> list[SkyObject]:
-    """Featureless galaxies and a few stars, anywhere on the image."""
+    """Draw featureless galaxies and a few stars, anywhere on the image."""
     number = rng.poisson(BACKGROUND_PER_ARCSEC2 * width_arcsec * height_arcsec)
     places = rng.uniform((0, 0), (width_arcsec, height_arcsec), (number, 2))
     return [_background_object(rng, float(x), float(y), _BACKGROUND_MAGNITUDES) for x, y in places]
@@ -330,13 +330,13 @@ def paint(objects: Iterable[SkyObject], band: Band, shape: tuple[int, int], marg
     Parameters
     ----------
     objects
-        What to draw; parts beyond the image are left out.
+        Objects to draw; parts beyond the image are left out.
     band
         Pixel scale, magnitudes and zero point.
     shape
         Rows and columns.
     margin
-        Pixels to add on each side of the image, of the sky around it.
+        Width of the surrounding sky to add on each side of the image, pixels.
 
     Returns
     -------
@@ -360,7 +360,7 @@ def _paint_one(canvas: Float32Array, sky_object: SkyObject, band: Band, margin: 
 
 
 def _reach_pix(galaxy: Galaxy, band: Band) -> int:
-    """Half the side of the square that holds all of a galaxy that matters: its tails end within 7 radii."""
+    """Half the side of the square that holds all significant light of a galaxy: its tails end within 7 radii."""
     return int(np.clip(np.ceil(7 * galaxy.radius_arcsec / band.pixel_scale_arcsec), 4, 400))
 
 

@@ -1,6 +1,6 @@
-"""Which sources does a field's catalog list, and what else shines there? All is drawn from seed and field.
+"""The sources of a simulated field: those that its catalog lists, and those that it does not.
 
-So a field looks the same whatever other fields there are.
+They are drawn from seed and field alone, so a field does not depend on the other fields.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class ListedSource:
     Parameters
     ----------
     x_pix, y_pix
-        Its place in the F814W mosaic, 0-based.
+        Its position in the F814W mosaic, 0-based.
     redshift
-        As the list has it: -99 or NaN where unknown.
+        Redshift in the list: -99 or NaN if unknown.
     trap
-        What is made to go wrong with it; None for an ordinary source.
+        The trap that it belongs to; None for an ordinary source.
     sky
-        What shines there.
+        The galaxy or star at this position.
     """
 
     x_pix: float
@@ -51,7 +51,7 @@ class ListedSource:
 
 @dataclass(frozen=True, slots=True)
 class FieldSources:
-    """All that shines in a field: what its catalog lists, in order of id from 1, and what it does not."""
+    """All sources of a field: those that its catalog lists, in order of id from 1, and those that it does not."""
 
     listed: tuple[ListedSource, ...]
     unlisted: tuple[SkyObject, ...]
@@ -63,7 +63,7 @@ def draw_field(seed: int, field: str, n_sources: int, coverage: Mapping[str, Boo
     Parameters
     ----------
     seed, field
-        What all is drawn from.
+        Seed of the survey and name of the field, which determine everything.
     n_sources
         Number of ordinary sources.
     coverage
@@ -74,7 +74,7 @@ def draw_field(seed: int, field: str, n_sources: int, coverage: Mapping[str, Boo
     Raises
     ------
     ValueError
-        When so many sources have no room.
+        If there is no room for so many sources.
     """
     traps = placed_traps(coverage, core_size)
     taken = [(trap.x_pix, trap.y_pix) for trap in traps]
@@ -87,7 +87,7 @@ def draw_field(seed: int, field: str, n_sources: int, coverage: Mapping[str, Boo
 
 
 def random_stream(seed: int, field: str, what: Any) -> np.random.Generator:
-    """The random numbers of one thing in one field."""
+    """The generator of the random numbers for one purpose in one field."""
     return np.random.default_rng([seed, int.from_bytes(sha256(f"{field}\0{what}".encode()).digest()[:8], "little")])
 
 
@@ -101,7 +101,7 @@ def _unlisted(seed: int, field: str, listed: tuple[ListedSource, ...], shape: tu
 
 def _ordinary(rng: np.random.Generator, number: int, x_pix: float, y_pix: float) -> ListedSource:
     kind = STAR if number % 20 == 7 else _draw_kind(rng)
-    # Galaxies as deep as CANDELS sees them.
+    # The redshift distribution is as deep as that of CANDELS.
     redshift = 0.0 if kind == STAR else round(float(rng.gamma(REDSHIFT_SHAPE, REDSHIFT_SCALE)), 4)
     return ListedSource(x_pix, y_pix, redshift, None, _sky_object(rng, kind, x_pix, y_pix, redshift))
 
@@ -117,7 +117,7 @@ def _draw_kind(rng: np.random.Generator) -> str:
 
 
 def _sky_object(rng: np.random.Generator, kind: str, x_pix: float, y_pix: float, redshift: float) -> SkyObject:
-    """Its magnitude is drawn in the band where the flow will look; galaxies are the redder, the further away."""
+    """Draw the magnitude in the band that the flow will use; galaxies at higher redshift are redder."""
     distance = float(np.clip(np.nan_to_num(redshift, nan=1.0), 0, 3))
     colour = 0.4 + 0.4 * distance + rng.normal(0, 0.2)
     scale = F814W.pixel_scale_arcsec
@@ -130,7 +130,7 @@ def _sky_object(rng: np.random.Generator, kind: str, x_pix: float, y_pix: float,
 def _free_places(
     rng: np.random.Generator, coverage: Mapping[str, BoolArray], taken: list[tuple[float, float]], number: int
 ) -> list[tuple[float, float]]:
-    """Places (x, y) in the F814W mosaic that both instruments cover well, at least 1.2 arcsec from each other and the taken."""
+    """Positions (x, y) in the F814W mosaic that both instruments cover well, at least 1.2 arcsec apart and from those taken."""
     covered = coverage[ACS][::2, ::2] & (local_fraction(coverage[ACS][::2, ::2], 64) > _LEAST_COVERAGE)
     covered &= coverage[WFC3] & (local_fraction(coverage[WFC3], 128) > _LEAST_COVERAGE)
     candidates = np.asarray(2.0 * np.argwhere(covered)[:, ::-1] + 0.5, np.float64)
@@ -145,4 +145,6 @@ def _free_place(rng: np.random.Generator, candidates: Float64Array, occupied: Fl
         place: Float64Array = candidates[rng.integers(len(candidates))] + rng.uniform(-1, 1, 2)
         if np.hypot(*(occupied - place).T).min() >= _SEPARATION_PIX:
             return place
-    raise ValueError(f"more than {len(occupied)} sources have no room on a field of this shape: take fewer, or a larger shape")
+    raise ValueError(
+        f"there is no room for more than {len(occupied)} sources in a field of this shape: use fewer or a larger shape"
+    )

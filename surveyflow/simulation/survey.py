@@ -1,6 +1,6 @@
-"""How is a whole survey written that looks like CANDELS, with known truth? Mosaics, weight maps, source lists, a workflow.
+"""A simulated survey like CANDELS with known truth: mosaics, weight maps, source lists and a workflow.
 
-``surveyflow demo`` and the tests run on it.
+``surveyflow demo`` and the tests use it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from surveyflow.simulation.sources import draw_field
 from surveyflow.simulation.truth import truth_table
 
 SMALLEST_SHAPE = (800, 700)
-"""Of an F814W mosaic: every trap works from here on."""
+"""The smallest shape of an F814W mosaic for which every trap works."""
 
 _SAMPLING_SEED = 20220523
 
 
 @dataclass(frozen=True, slots=True)
 class SurveySpec:
-    """What to simulate. The defaults are the demo's.
+    """The parameters of a simulated survey. The defaults are those of the demo.
 
     Parameters
     ----------
     fields
-        Any of COSMOS and EGS. What a field holds does not depend on the others.
+        One or both of COSMOS and EGS. The contents of a field do not depend on the other.
     n_sources
-        Ordinary sources a field; 26 traps come on top (24 where a mosaic has but one tile).
+        Ordinary sources per field; 26 traps are added (24 if a mosaic has only one tile).
     shape_f814w
-        Rows and columns of the F814W mosaics, even; the F160W ones have half of both.
+        Rows and columns of the F814W mosaics, even; the F160W mosaics have half of both.
     seed
-        What everything is drawn from, at least 0.
+        Seed of all random numbers, at least 0.
     release, draws, core_size
-        For the workflow: release's name, Monte Carlo draws a source, side of a tile's core.
+        Values of the workflow: the release's name, Monte Carlo draws per source, and side of a tile's core.
     """
 
     fields: tuple[str, ...] = ("COSMOS", "EGS")
@@ -55,7 +55,7 @@ class SurveySpec:
     def __post_init__(self) -> None:
         unknown = set(self.fields) - set(FIELDS)
         if unknown or not self.fields or len(set(self.fields)) != len(self.fields):
-            raise ValueError(f"fields must be different ones of {tuple(FIELDS)}, not {self.fields}")
+            raise ValueError(f"fields must be one or more of {tuple(FIELDS)}, each once, not {self.fields}")
         if any(length % 2 or length < least for length, least in zip(self.shape_f814w, SMALLEST_SHAPE, strict=True)):
             raise ValueError(f"shape_f814w must be even and at least {SMALLEST_SHAPE}, not {self.shape_f814w}")
         if self.n_sources < 0 or self.seed < 0:
@@ -74,12 +74,11 @@ class SimulatedSurvey:
     Parameters
     ----------
     folder
-        Holds all of it.
+        Folder that holds all files.
     spec
-        What it was made from.
+        Parameters of the survey.
     truth
-        One row a source, in the order of the lists, as `truth_table` has it.
-        Also in ``truth.parquet``.
+        Table with one row per source, in the order of the lists, from `truth_table`. ``truth.parquet`` holds it, too.
     """
 
     folder: Path
@@ -92,37 +91,37 @@ class SimulatedSurvey:
         return self.folder / "workflow.toml"
 
     def science(self, field: str, instrument: str) -> Path:
-        """A science mosaic."""
+        """The file of a science mosaic."""
         return self.folder / f"{field}_{instrument}_sci.fits".lower()
 
     def weight(self, field: str, instrument: str) -> Path:
-        """Its weight map."""
+        """The file of its weight map."""
         return self.folder / f"{field}_{instrument}_wht.fits".lower()
 
     def source_list(self, field: str) -> Path:
-        """A field's catalog."""
+        """The file of a field's source list."""
         return self.folder / SOURCE_LISTS[field].name
 
 
 def write_survey(folder: Path, spec: SurveySpec) -> SimulatedSurvey:
-    """Simulate a survey into a folder, which is made if need be; files of the same names are replaced.
+    """Simulate a survey into a folder, which is created if necessary; files of the same names are replaced.
 
     The same spec gives the same bytes.
 
     Parameters
     ----------
     folder
-        Where to write mosaics, weight maps, source lists, ``workflow.toml`` and ``truth.parquet``. The model store
-        ``models``, which the workflow names, is not written here.
+        Folder for mosaics, weight maps, source lists, ``workflow.toml`` and ``truth.parquet``. The model store ``models``,
+        which the workflow names, is not written.
     spec
-        What to simulate.
+        Parameters of the survey.
 
     Raises
     ------
     InputError
-        When galsim, the extra ``simulate``, is not installed.
+        If galsim, of the extra ``simulate``, is not installed.
     ValueError
-        When so many sources have no room, or the mosaics are too small for a trap to work.
+        If there is no room for so many sources, or the mosaics are too small for a trap to work.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Which sources of a survey are made to go wrong? Each trap has a name, place, redshift and the status it must get.
+"""The traps of a simulated survey: difficult sources, each with its name, position, redshift and expected status.
 
-The table stands in ``docs/explanation/simulated-survey.md``.
+``docs/explanation/simulated-survey.md`` lists them.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ REDSHIFT_TRAPS = (
     ("z_3p0", 3.0, Status.NO_MODEL),
 )
 ZERO_WEIGHT_TRAP = "zero_weight_centre"
-"""The one trap that changes its mosaic: the weight of its centre's pixel is set to 0."""
+"""The one trap that changes its mosaic: the weight of the pixel at its centre is set to 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """A source that is made to go wrong.
+    """A source that tests a difficult case.
 
     Parameters
     ----------
     name
-        ``edge_left``.
+        Name of the trap, such as ``edge_left``.
     x_pix, y_pix
-        Its place in the F814W mosaic, 0-based, integers at pixel centres.
+        Its position in the F814W mosaic, 0-based, integers at pixel centres.
     redshift
-        As the list has it: -99 or NaN where unknown.
+        Redshift in the list: -99 or NaN if unknown.
     status
-        What must become of it.
+        The status that it must get.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Trap:
 
 
 def placed_traps(coverage: Mapping[str, BoolArray], core_size: int) -> list[Trap]:
-    """The traps whose place is what matters: edges, corners, footprints and tile boundaries.
+    """The traps whose position matters: at edges, corners, footprints and tile boundaries.
 
     Parameters
     ----------
     coverage
-        Footprint by instrument; F125W_F160W has half as many pixels a side as F814W.
+        Footprint by instrument; F125W_F160W has half as many pixels on a side as F814W.
     core_size
         Side of a tile's core, pixels.
     """
@@ -73,7 +73,7 @@ def placed_traps(coverage: Mapping[str, BoolArray], core_size: int) -> list[Trap
 
 
 def free_traps(places: list[tuple[float, float]]) -> list[Trap]:
-    """The traps that may lie anywhere with full coverage; takes ``n_free_traps()`` places (x, y) in the F814W mosaic."""
+    """The traps that may lie anywhere with full coverage; needs ``n_free_traps()`` positions (x, y) in the F814W mosaic."""
     *anywhere, (hole_x, hole_y), (half_x, half_y) = places
     traps = [Trap(name, x, y, z, status) for (name, z, status), (x, y) in zip(REDSHIFT_TRAPS, anywhere, strict=True)]
     traps.append(Trap(ZERO_WEIGHT_TRAP, hole_x, hole_y, Z_ACS, Status.NO_COVERAGE))
@@ -82,7 +82,7 @@ def free_traps(places: list[tuple[float, float]]) -> list[Trap]:
 
 
 def n_free_traps() -> int:
-    """How many places ``free_traps`` takes."""
+    """Number of positions that ``free_traps`` needs."""
     return len(REDSHIFT_TRAPS) + 2
 
 
@@ -97,7 +97,7 @@ def _edges(rows: int, columns: int) -> list[Trap]:
 
 
 def _corners(rows: int, columns: int) -> list[Trap]:
-    """Sources 40 pixels from a corner, of whose cutout two thirds are left, and one in the tip, of whose a quarter is."""
+    """Sources 40 pixels from a corner, with two thirds of a cutout on the mosaic, and one at the tip, with a quarter."""
     left, right, bottom, top = 40.4, columns - 41.4, 40.2, rows - 41.3
     return [
         Trap("corner_bottom_left", left, bottom, Z_ACS),
@@ -118,7 +118,7 @@ def _beyond(rows: int, columns: int) -> list[Trap]:
 
 def _around_the_footprint(coverage: Mapping[str, BoolArray]) -> list[Trap]:
     acs, wfc3 = coverage[ACS], coverage[WFC3]
-    # Of half as many pixels a side, so that both instruments' maps have one grid.
+    # Every second pixel of F814W, so that the maps of both instruments have the same grid.
     acs_half = acs[::2, ::2]
     fraction = local_fraction(acs_half, 64)
     far_from_edges = np.zeros(wfc3.shape, bool)
@@ -139,7 +139,7 @@ def _at(name: str, flat_index: np.intp, shape: tuple[int, ...], redshift: float,
 
 
 def _at_tile_boundaries(rows: int, columns: int, core_size: int) -> list[Trap]:
-    """A source on the point where four cores meet, and one in the first column of a core; none in a mosaic of one tile."""
+    """A source at the point where four cores meet, and one in the first column of a core; no sources in a mosaic of one tile."""
     x, y = _boundary_near_the_middle(columns, core_size), _boundary_near_the_middle(rows, core_size)
     if x is None or y is None:
         return []
@@ -153,5 +153,5 @@ def _boundary_near_the_middle(length: int, core_size: int) -> int | None:
 
 
 def local_fraction(covered: BoolArray, size: int) -> Float32Array:
-    """Share of covered pixels in the square around each pixel; beyond the image there are none."""
+    """Share of covered pixels in the square around each pixel; pixels beyond the image are not covered."""
     return np.asarray(uniform_filter(covered.astype(np.float32), size, mode="constant"), np.float32)

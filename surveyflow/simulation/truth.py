@@ -1,4 +1,4 @@
-"""What is true of each listed source, and what must the flow make of it? One table a field."""
+"""The table of a simulated field's truth: the properties of each listed source, and its expected result."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from surveyflow.values.arrays import BoolArray
 
 
 def truth_table(field: str, listed: Sequence[ListedSource], valid: Mapping[str, BoolArray]) -> pd.DataFrame:
-    """Tell the truth about a field.
+    """Make the table of a field's truth.
 
     Parameters
     ----------
     field
-        Its name.
+        Name of the field.
     listed
         Its sources, in order of id from 1.
     valid
-        Which pixels of its mosaics hold data, by instrument.
+        Whether each pixel of its mosaics has data, by instrument.
 
     Returns
     -------
-    One row a source: ``field source_id ra_deg dec_deg redshift`` (NaN where unknown) ``kind trap`` (empty for ordinary
+    One row per source: ``field source_id ra_deg dec_deg redshift`` (NaN if unknown) ``kind trap`` (empty for ordinary
     sources) ``mag_f814w mag_f160w radius_arcsec x_f814w y_f814w x_f160w y_f160w`` (pixels, 0-based, integers at pixel
-    centres) and what the flow must make of it: ``instrument`` (null where no routing range holds the redshift), ``status``,
-    ``flags`` (EDGE and PARTIAL_COVERAGE only; 0 where no cutout is made) and ``valid_fraction`` (NaN there).
+    centres), and the expected result: ``instrument`` (null if no routing range contains the redshift), ``status``, ``flags``
+    (EDGE and PARTIAL_COVERAGE only; 0 without a cutout) and ``valid_fraction`` (NaN without a cutout).
 
     Raises
     ------
     ValueError
-        When a trap would not end as it must, because the mosaics are too small for it.
+        If a trap would not get its status, because the mosaics are too small for it.
     """
     rows = [
-        {"field": field, "source_id": number} | _what_it_is(source) | _what_becomes_of_it(source, valid)
+        {"field": field, "source_id": number} | _properties(source) | _expected_result(source, valid)
         for number, source in enumerate(listed, start=1)
     ]
     truth = pd.DataFrame(rows)
@@ -49,7 +49,7 @@ def truth_table(field: str, listed: Sequence[ListedSource], valid: Mapping[str, 
     return truth
 
 
-def _what_it_is(source: ListedSource) -> dict[str, object]:
+def _properties(source: ListedSource) -> dict[str, object]:
     y_f160w, x_f160w = source.sky.pixel(INSTRUMENTS["F125W_F160W"])
     return {
         "redshift": np.nan if source.redshift == MISSING else source.redshift,
@@ -65,13 +65,13 @@ def _what_it_is(source: ListedSource) -> dict[str, object]:
     }
 
 
-def _what_becomes_of_it(source: ListedSource, valid: Mapping[str, BoolArray]) -> dict[str, object]:
+def _expected_result(source: ListedSource, valid: Mapping[str, BoolArray]) -> dict[str, object]:
     # F814W's pixels are the source's own, so that half pixels stay exact.
     pixels = {"F814W": (source.y_pix, source.x_pix), "F125W_F160W": source.sky.pixel(INSTRUMENTS["F125W_F160W"])}
     outcome = expected_outcome(np.nan if source.redshift == MISSING else source.redshift, pixels, valid)
     if source.trap is not None and outcome.status != source.trap.status:
         raise ValueError(
-            f"trap {source.trap.name} would end as {outcome.status}, not {source.trap.status}: take a larger shape_f814w"
+            f"trap {source.trap.name} would get status {outcome.status}, not {source.trap.status}: use a larger shape_f814w"
         )
     return {
         "instrument": outcome.instrument,

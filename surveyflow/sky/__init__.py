@@ -1,1 +1,1 @@
-"""Pixels and positions: tiling, cutting and stretching, as pure functions."""
+"""Pixels and positions: tiling, cutouts, noise and stretches, as pure functions."""

@@ -1,4 +1,4 @@
-"""How noisy the sky of a cutout is."""
+"""The noise of a cutout's sky."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BELOW_ONE_SIGMA = 0.15865525
 def sky_rms(pixels: Float32Array, valid: BoolArray) -> Float32Array:
     """Estimate the standard deviation of the sky around and behind each cutout's objects.
 
-    The distance from the median down to the 15.87th percentile, which objects hardly touch, of a regular sample of about
-    32 x 32 pixels, after clipping at three such distances from the median. Good to 5 % in empty sky.
+    The estimate is the distance from the median down to the 15.87th percentile, which objects hardly affect. It uses a regular
+    sample of about 32 x 32 pixels, clipped five times at three such distances from the median. It is good to 5 % in empty sky.
 
     Parameters
     ----------
     pixels
-        (n, size, size) float32 in any unit; may hold anything where invalid.
+        (n, size, size) float32 in any unit; invalid pixels may have any value.
     valid
         (n, size, size) bool; where it is True, pixels must be finite.
 
@@ -41,7 +41,7 @@ def sky_rms(pixels: Float32Array, valid: BoolArray) -> Float32Array:
 
 
 def _clipped_rms(ordered: Float64Array) -> float:
-    """Return the rms of one cutout's ordered samples."""
+    """Return the rms of the sky from the ordered samples of one cutout."""
     if len(ordered) < _MIN_SAMPLES:
         return float("nan")
     for _ in range(_N_CLIPS):
@@ -53,6 +53,6 @@ def _clipped_rms(ordered: Float64Array) -> float:
 
 
 def _median_and_rms(ordered: Float64Array) -> tuple[float, float]:
-    """Median of ordered samples and its distance to the percentile that lies one sigma below it."""
+    """Median of ordered samples, and its distance to the percentile that lies one sigma below it in a normal distribution."""
     median = float(ordered[len(ordered) // 2])
     return median, median - float(ordered[int(len(ordered) * _BELOW_ONE_SIGMA)])

@@ -1,4 +1,4 @@
-"""How to cut around positions scattered over a mosaic that does not fit into memory."""
+"""Cutouts around positions scattered over a mosaic that does not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from surveyflow.values.arrays import Float64Array, Int64Array
 from surveyflow.values.images import Box, CutoutStack, WindowReader
 
 CORE_SIZE = 2048
-"""Positions in one square of this side, pixels, are cut from one window."""
+"""Side of a square, pixels; cutouts around the positions in one square are cut from one window."""
 
 
 def cut_from_mosaic(mosaic: WindowReader, x_pix: Float64Array, y_pix: Float64Array, size: int) -> CutoutStack:
@@ -21,10 +21,10 @@ def cut_from_mosaic(mosaic: WindowReader, x_pix: Float64Array, y_pix: Float64Arr
     Parameters
     ----------
     mosaic
-        Where pixels are read.
+        The mosaic, of which windows are read.
     x_pix, y_pix
-        (n,) float64, 0-based. A cutout of a position off the image holds what part of the image it still reaches; one of a
-        position that is not finite is empty.
+        (n,) float64, 0-based. The cutout around a position outside the image holds the part of the image that it reaches; the
+        cutout of a position that is not finite is empty.
     size
         Side of the cutouts, pixels.
     """
@@ -45,7 +45,7 @@ def cut_from_mosaic(mosaic: WindowReader, x_pix: Float64Array, y_pix: Float64Arr
 
 
 def _neighbours(shape: tuple[int, int], x_pix: Float64Array, y_pix: Float64Array) -> Iterator[Int64Array]:
-    """Positions that are cut from one window; those off the image each from their own."""
+    """Groups of positions that share a window; each position outside the image has its own."""
     rows, columns = owning_tiles(x_pix, y_pix, shape, CORE_SIZE)
     on_image = rows >= 0
     for row, column in np.unique(np.stack([rows[on_image], columns[on_image]], axis=1), axis=0):

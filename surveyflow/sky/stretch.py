@@ -1,7 +1,7 @@
-"""How a cutout's pixels are brought to the range that a network was trained on.
+"""The stretches that bring a cutout's pixels to the range that a network was trained on.
 
-Every cutout is prepared from its own valid pixels alone, in float64, so its result depends neither on the others of its batch nor
-on the exponent range of float32.
+Every cutout is prepared in float64 from its own valid pixels alone. So the result depends neither on the other cutouts of its
+batch nor on the exponent range of float32.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _log_minmax(x: Float64Array, softening: float) -> Float64Array:
 
 
 class Softening(Enum):
-    """What the softening of a stretch is measured in."""
+    """The unit of a stretch's softening."""
 
     IN_FLUX = "the images' unit"
     IN_NOISE = "the cutout's sky rms"
@@ -50,17 +50,18 @@ class Softening(Enum):
 
 
 class Stretch(Code):
-    """How a cutout's pixels are brought to the range that a network was trained on.
+    """A formula that brings a cutout's pixels to the range that a network was trained on.
 
-    A stretch is defined by its line here alone. In the meanings, ``x`` are the valid pixels of a cutout, ``s`` is the softening,
+    One line below defines a stretch completely. In the meanings, ``x`` are the valid pixels of a cutout, ``s`` is the softening,
     ``rms`` is `surveyflow.sky.noise.sky_rms` of the cutout, and ``minmax(y) = (y - min(y)) / (max(y) - min(y))``.
 
     Attributes
     ----------
     formula
-        (n,) float64 valid pixels of one cutout and its softening in their unit -> (n,) float64; all 0 where they are equal.
+        Takes (n,) float64, the valid pixels of one cutout, and the softening in their unit; returns (n,) float64, all 0 if the
+        pixels are equal.
     softening
-        What the softening is measured in.
+        The unit of the softening.
     """
 
     def __init__(
@@ -87,26 +88,27 @@ class Stretch(Code):
 
 
 def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening: float) -> Float32Array:
-    """Stretch cutouts as a model's card says.
+    """Stretch cutouts as a model's card prescribes.
 
-    Invalid pixels become 0, and so does all of a cutout whose stretched valid pixels are equal, or whose sky rms is needed and
-    is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax`` and ``asinh_noise``.
+    Invalid pixels become 0. All pixels of a cutout become 0 if its stretched valid pixels are equal, or if the stretch needs the
+    sky rms and that is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax`` and
+    ``asinh_noise``.
 
     Parameters
     ----------
     pixels
-        (n, size, size) float32 in the unit of the card's softening; may hold anything where invalid.
+        (n, size, size) float32 in the unit of the card's softening; invalid pixels may have any value.
     valid
         (n, size, size) bool; where it is True, pixels must be finite.
     stretch
-        Which formula: see `Stretch`.
+        The formula: see `Stretch`.
     softening
-        In what `Softening` says for this stretch; a positive normal float32.
+        Softening in the unit that `Softening` states for this stretch; a positive normal float32.
 
     Returns
     -------
     prepared
-        (n, size, size) float32, finite; within [0, 1] unless ``linear`` or ``asinh_noise``.
+        (n, size, size) float32, finite; within [0, 1] unless the stretch is ``linear`` or ``asinh_noise``.
 
     Raises
     ------
@@ -133,7 +135,7 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
 
 
 def _units(pixels: Float32Array, valid: BoolArray, stretch: Stretch) -> Float64Array:
-    """(n,) what each cutout's softening is measured in, in the pixels' unit; NaN where that is unknown."""
+    """(n,) unit of each cutout's softening, expressed in the unit of its pixels; NaN if unknown."""
     if stretch.softening is Softening.IN_NOISE:
         return sky_rms(pixels, valid).astype(np.float64)
     return np.ones(len(pixels))

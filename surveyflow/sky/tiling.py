@@ -1,8 +1,8 @@
-"""Which tile owns a source.
+"""The tiles of a mosaic, and the tile that owns each source.
 
-A mosaic is covered by a grid of square cores, cut short at the top and right edges, so every pixel lies in exactly one core and
-every source on the mosaic in exactly one tile. A tile's window is its core and half a cutout more on each side, which is all that
-the cutouts of its sources can touch.
+A grid of square cores covers a mosaic; cores at the top and right edges are cut short. So every pixel lies in exactly one core,
+and every source on the mosaic belongs to exactly one tile. A tile's window is its core and half a cutout more on each side: the
+cutouts of its sources touch no other pixels.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ def centre_pixels(x_pix: ArrayLike, y_pix: ArrayLike) -> tuple[Int64Array, Int64
     Parameters
     ----------
     x_pix, y_pix
-        Positions in mosaic pixels, 0-based, integers at pixel centres. A position that is not finite lands far outside any image.
+        Positions in mosaic pixels, 0-based, integers at pixel centres. The pixel of a position that is not finite lies far
+        outside any image.
 
     Returns
     -------
     column, row
-        ``floor(position + 0.5)``: a pixel holds its left and bottom border.
+        ``floor(position + 0.5)``: the left and bottom edges of a pixel belong to it.
     """
     x, y = np.asarray(x_pix, dtype=np.float64), np.asarray(y_pix, dtype=np.float64)
     return whole_numbers(np.floor(x + 0.5)), whole_numbers(np.floor(y + 0.5))
@@ -47,7 +48,7 @@ def grid_shape(mosaic_shape: tuple[int, int], core_size: int) -> tuple[int, int]
 
 
 def tile(mosaic_shape: tuple[int, int], core_size: int, cutout_size: int, row: int, column: int) -> Tile:
-    """Return the tile at a place of the grid.
+    """Return the tile at one cell of the grid.
 
     Parameters
     ----------
@@ -58,16 +59,16 @@ def tile(mosaic_shape: tuple[int, int], core_size: int, cutout_size: int, row: i
     cutout_size
         Side of the cutouts that the window must hold, pixels.
     row, column
-        Place in the grid.
+        Row and column of the cell in the grid.
 
     Raises
     ------
     ValueError
-        If the grid has no such place.
+        If the grid has no such cell.
     """
     n_rows, n_columns = grid_shape(mosaic_shape, core_size)
     if not (0 <= row < n_rows and 0 <= column < n_columns):
-        raise ValueError(f"the grid has {n_rows} x {n_columns} tiles, none at row {row}, column {column}")
+        raise ValueError(f"the grid has {n_rows} x {n_columns} tiles, but not one at row {row}, column {column}")
     y0, x0 = row * core_size, column * core_size
     core = Box(y0, y0 + core_size, x0, x0 + core_size).clipped(mosaic_shape)
     return Tile(row, column, core, core.grown((cutout_size + 1) // 2).clipped(mosaic_shape))
@@ -76,7 +77,7 @@ def tile(mosaic_shape: tuple[int, int], core_size: int, cutout_size: int, row: i
 def owning_tiles(
     x_pix: ArrayLike, y_pix: ArrayLike, mosaic_shape: tuple[int, int], core_size: int
 ) -> tuple[Int64Array, Int64Array]:
-    """Row and column of the tile whose core holds each position's pixel; -1 and -1 outside the mosaic.
+    """Row and column of the tile whose core holds the pixel of each position; both are -1 outside the mosaic.
 
     Parameters
     ----------
@@ -99,5 +100,5 @@ def owning_tiles(
 
 
 def whole_numbers(values: Float64Array) -> Int64Array:
-    """Integers of whole floats, with NaN as -2**62 and nothing beyond 2**62: a plain cast of them is undefined."""
+    """Convert integral floats to integers, NaN to -2**62, and clip at +-2**62, because a plain cast of those is undefined."""
     return np.clip(np.nan_to_num(values, nan=-_FAR), -_FAR, _FAR).astype(np.int64)

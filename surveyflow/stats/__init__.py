@@ -1,1 +1,1 @@
-"""What draws and classifications amount to, as pure functions."""
+"""Statistics of draws, classifications and estimates, as pure functions."""

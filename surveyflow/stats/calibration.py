@@ -1,4 +1,4 @@
-"""How far the probabilities that a classifier states are from the frequencies that follow."""
+"""The calibration of a classifier: its stated probabilities against the observed frequencies."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ N_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """A reliability diagram: what was stated, and what came.
+    """A reliability diagram: stated probabilities and observed frequencies.
 
     Parameters
     ----------
     edges
-        (n_bins + 1,) float64, from 0 to 1; bins are half-open but for the last, which holds 1.
+        (n_bins + 1,) float64, from 0 to 1; bins are half-open, but the last includes 1.
     counts
-        (n_bins,) int64: statements in each bin.
+        (n_bins,) int64: number of probabilities in each bin.
     stated
         (n_bins,) float64: mean stated probability; NaN for an empty bin.
     observed
-        (n_bins,) float64: how often it came true; NaN for an empty bin.
+        (n_bins,) float64: fraction that came true; NaN for an empty bin.
     """
 
     edges: Float64Array
@@ -36,7 +36,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean over all statements of ``|observed - stated|`` of their bin; NaN without any."""
+        """Expected calibration error: mean of ``|observed - stated|``, bins weighted by their counts; NaN if all are empty."""
         if not self.counts.any():
             return float("nan")
         gaps = np.abs(self.observed - self.stated)
@@ -44,7 +44,7 @@ class Reliability:
 
 
 def reliability(probability: ArrayLike, came_true: ArrayLike, n_bins: int = N_BINS) -> Reliability:
-    """Compare stated probabilities with what came, in equal bins of the stated probability.
+    """Compare stated probabilities with observed frequencies, in equally wide bins of the stated probability.
 
     Parameters
     ----------
@@ -82,22 +82,22 @@ def calibration_error(probability: ArrayLike, came_true: ArrayLike, n_bins: int 
 
 
 def perfect_error(probability: ArrayLike, rng: np.random.Generator, n_bins: int = N_BINS, n_repeats: int = 200) -> float:
-    """The calibration error that these probabilities would show if they were right: chance alone keeps it above 0.
+    """The calibration error that these probabilities would show if they were exact: chance alone keeps it above 0.
 
     Parameters
     ----------
     probability
         (n,) in [0, 1].
     rng
-        Draws what comes true.
+        Draws which events come true.
     n_bins
         Number of bins.
     n_repeats
-        Drawings that are averaged.
+        Number of realisations to average.
 
     Returns
     -------
-    Mean error of ``n_repeats`` drawings in which each statement comes true as often as it says.
+    Mean error of ``n_repeats`` realisations in which each event comes true with its stated probability.
     """
     stated = np.asarray(probability, np.float64)
     drawn = (calibration_error(stated, rng.random(stated.shape) < stated, n_bins) for _ in range(n_repeats))
@@ -108,7 +108,7 @@ def _checked(probability: ArrayLike, came_true: ArrayLike) -> tuple[Float64Array
     stated, truth = np.asarray(probability, np.float64), np.asarray(came_true, bool)
     if stated.ndim != 1 or stated.shape != truth.shape:
         raise ValueError(
-            f"probability and came_true must be two lists of one length, not of shapes {stated.shape} and {truth.shape}"
+            f"probability and came_true must be 1-D and equally long, not of shapes {stated.shape} and {truth.shape}"
         )
     if not ((stated >= 0) & (stated <= 1)).all():
         raise ValueError("probabilities must lie in [0, 1]")

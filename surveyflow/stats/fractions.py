@@ -1,8 +1,8 @@
-"""Which fraction of a population belongs to a class, and how well that is known.
+"""The fraction of post-mergers in a population, with its confidence interval.
 
-Galaxies are counted as called post-merger or not, bin by bin. What a classifier calls post-merger is corrected with its
-confusion matrix (Rogan & Gladen 1978); intervals are Wilson's (1927), and those of sums and differences follow from them by
-recovering variances from confidence limits (MOVER: Zou, Huang & Zhang 2009, for linear functions of binomial proportions).
+Galaxies classified as post-mergers are counted bin by bin. The fraction is corrected with the classifier's confusion matrix
+(Rogan & Gladen 1978). Intervals of proportions are Wilson's (1927); those of sums and differences follow from them by recovering
+variances from confidence limits (MOVER: Zou, Huang & Zhang 2009, for linear functions of binomial proportions).
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from surveyflow.values.codes import ClassRule
 
 @dataclass(frozen=True, slots=True)
 class ConfusionMatrix:
-    """How a classifier of post-mergers and star-forming galaxies did in a test.
+    """The result of testing a classifier of post-mergers and star-forming galaxies.
 
     Parameters
     ----------
     counts
-        (2, 2) integers: rows are the truth, columns what it was called; post-merger first. Each row has members, and a larger
-        share of the first row than of the second is called post-merger.
+        (2, 2) integers: rows are the truth, columns the prediction; post-merger first. Each row has members, and the share
+        classified as post-merger is larger in the first row than in the second.
     """
 
     counts: Int64Array
 
     def __post_init__(self) -> None:
         if self.counts.shape != (2, 2) or self.counts.dtype.kind not in "iu" or self.counts.min() < 0:
-            raise ValueError(f"a confusion matrix must be 2 x 2 whole numbers, none negative, not {self.counts.tolist()}")
+            raise ValueError(f"a confusion matrix must be 2 x 2 integers of at least 0, not {self.counts.tolist()}")
         if not self.counts.sum(axis=1).all():
-            raise ValueError(f"each class must have been tested: a row of {self.counts.tolist()} holds no galaxies")
+            raise ValueError(f"each class must have been tested: a row of {self.counts.tolist()} has no galaxies")
         if self.completeness <= self.false_positive_rate:
             raise ValueError(
-                f"{self.counts.tolist()} corrects nothing: {self.completeness:.3f} of post-mergers and "
+                f"{self.counts.tolist()} cannot correct a fraction: {self.completeness:.3f} of post-mergers and "
                 f"{self.false_positive_rate:.3f} of star-forming galaxies are called post-mergers. Are rows the truth?"
             )
 
     @property
     def completeness(self) -> float:
-        """Recall of post-mergers: the share of them that is called so."""
+        """Completeness (recall) of post-mergers: the share of them that is classified as such."""
         return float(recall(self.counts)[0])
 
     @property
     def false_positive_rate(self) -> float:
-        """Share of star-forming galaxies that is called post-merger."""
+        """Share of star-forming galaxies that is classified as post-merger."""
         return float(1 - recall(self.counts)[1])
 
     @property
     def test_purity(self) -> float:
-        """Precision of post-mergers in the test itself; at another prevalence it is another, see `purity`."""
+        """Purity (precision) of post-mergers in the test itself; it depends on their prevalence, see `purity`."""
         return float(self.counts[0, 0] / self.counts[:, 0].sum())
 
 
@@ -66,7 +66,7 @@ class Estimate:
     Parameters
     ----------
     value, low, high
-        Arrays of float64 and one shape; NaN where nothing was counted.
+        Arrays of float64 and of the same shape; NaN where nothing was counted.
     """
 
     value: Float64Array
@@ -75,7 +75,7 @@ class Estimate:
 
 
 def called_post_merger(p_pm_mean: ArrayLike, p_sf_mean: ArrayLike, f_pm: ArrayLike, rule: ClassRule) -> BoolArray:
-    """Say of each galaxy whether it counts as post-merger.
+    """Whether each galaxy is classified as post-merger.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def called_post_merger(p_pm_mean: ArrayLike, p_sf_mean: ArrayLike, f_pm: ArrayLi
     f_pm
         (n,) fraction of draws with p_pm > p_sf: not a probability, but a count of votes.
     rule
-        What decides. A tie is no post-merger.
+        The quantity that decides. A tie is not a post-merger.
     """
     if rule is ClassRule.MEAN_OUTPUT:
         return np.asarray(np.greater(p_pm_mean, p_sf_mean))
@@ -99,7 +99,7 @@ def find_bins(values: ArrayLike, edges: ArrayLike) -> Int64Array:
     values
         (n,) numbers; NaN lies in no bin.
     edges
-        (n_bins + 1,) finite and increasing; bins are half-open, [low, high), the last one, too.
+        (n_bins + 1,) finite and increasing; all bins, including the last, are half-open: [low, high).
 
     Returns
     -------
@@ -123,18 +123,18 @@ def find_bins(values: ArrayLike, edges: ArrayLike) -> Int64Array:
 
 
 def count(bins: Int64Array, groups: Int64Array, n_bins: int, n_groups: int, weights: ArrayLike | None = None) -> Float64Array:
-    """Add up galaxies, or a weight of theirs, by bin and group.
+    """Count galaxies, or sum their weights, by bin and group.
 
     Parameters
     ----------
     bins
-        (n,) from `find_bins`; galaxies in no bin are left out.
+        (n,) from `find_bins`; galaxies outside the bins are left out.
     groups
         (n,) int64, 0 to ``n_groups - 1``.
     n_bins, n_groups
         Number of bins and groups.
     weights
-        (n,) what to add up; 1 for each galaxy if left out.
+        (n,) weights to sum; 1 for each galaxy if left out.
 
     Returns
     -------
@@ -152,9 +152,9 @@ def proportion(n_called: ArrayLike, n_galaxies: ArrayLike, confidence: float) ->
     Parameters
     ----------
     n_called
-        Galaxies called post-merger, of any shape.
+        Numbers of galaxies classified as post-merger, of any shape.
     n_galaxies
-        Galaxies, of the same shape.
+        Numbers of galaxies, of the same shape.
     confidence
         Probability that the interval holds the truth, in (0, 1).
 
@@ -176,14 +176,14 @@ def proportion(n_called: ArrayLike, n_galaxies: ArrayLike, confidence: float) ->
     value, low, high = np.full((3, *total.shape), np.nan)
     value[counted] = called[counted] / total[counted]
     low[counted], high[counted] = binom_conf_interval(called[counted], total[counted], confidence, interval="wilson")
-    return Estimate(value, np.minimum(low, value), np.maximum(high, value))  # at 0 and 1, rounding may cross
+    return Estimate(value, np.minimum(low, value), np.maximum(high, value))  # rounding may cross at 0 and 1
 
 
 def drawn_fraction(sum_f: ArrayLike, sum_f_squared: ArrayLike, n_galaxies: ArrayLike) -> tuple[Float64Array, Float64Array]:
-    """Mean and standard deviation of the fraction when each galaxy's class is that of one of its draws, chosen at random.
+    """Mean and standard deviation of the fraction if each galaxy takes the class of one of its draws, chosen at random.
 
-    Draws of different galaxies are independent, so the number called post-merger is Poisson-binomial with the galaxies'
-    ``f_pm``: its mean is the sum of f, its variance the sum of f (1 - f).
+    Draws of different galaxies are independent, so the number of post-mergers is Poisson-binomial with the galaxies' ``f_pm``:
+    its mean is the sum of f, and its variance the sum of f (1 - f).
 
     Parameters
     ----------
@@ -206,29 +206,29 @@ def drawn_fraction(sum_f: ArrayLike, sum_f_squared: ArrayLike, n_galaxies: Array
 def corrected_fraction(
     n_called: Float64Array, n_galaxies: Float64Array, matrices: Sequence[ConfusionMatrix], confidence: float
 ) -> Estimate:
-    """Correct the fraction called post-merger for what was called wrongly.
+    """Correct the fraction of galaxies classified as post-mergers for misclassifications.
 
-    Of a fraction f of true post-mergers, q = c f + e (1 - f) are called so, with completeness c and false positive rate e;
-    so f = (q - e) / (c - e) (Rogan & Gladen 1978). Galaxies tested with different matrices are corrected apart and summed.
-    The interval holds the binomial noise of the galaxies and of the test; it is meant for groups of about ten galaxies or
-    more, and is too short for groups of a few.
+    If a fraction f are true post-mergers, a fraction q = c f + e (1 - f) is classified as such, with completeness c and false
+    positive rate e; so f = (q - e) / (c - e) (Rogan & Gladen 1978). Groups with different matrices are corrected separately and
+    summed. The interval includes the binomial noise of the galaxies and of the test. It is meant for groups of about ten
+    galaxies or more, and is too short for groups of a few.
 
     Parameters
     ----------
     n_called, n_galaxies
-        (n_bins, n_groups): galaxies called post-merger, and all, by bin and by matrix.
+        (n_bins, n_groups): galaxies classified as post-mergers, and all galaxies, by bin and by matrix.
     matrices
         One for each group.
     confidence
-        Probability that the interval holds the truth, in (0, 1), were the test's galaxies like these.
+        Probability that the interval holds the truth, in (0, 1), if the galaxies of the test are like these.
 
     Returns
     -------
-    (n_bins,) estimates, not cut at 0 and 1: what lies beyond is noise, or a matrix that does not hold for these galaxies.
+    (n_bins,) estimates, not clipped at 0 and 1. Values beyond are noise, or the matrix does not hold for these galaxies.
 
     Examples
     --------
-    27 % called post-merger, by a classifier that finds 80 % and is wrong about 20 %:
+    A classifier that finds 80 % of the post-mergers, and misclassifies 20 % of the others, calls 27 % post-mergers:
 
     >>> tested = ConfusionMatrix(np.array([[800, 200], [200, 800]]))
     >>> estimate = corrected_fraction(np.array([[270.0]]), np.array([[1000.0]]), [tested], 0.6827)
@@ -248,7 +248,7 @@ def corrected_fraction(
 def corrected_drawn_std(
     sum_f: Float64Array, sum_f_squared: Float64Array, n_galaxies: Float64Array, matrices: Sequence[ConfusionMatrix]
 ) -> Float64Array:
-    """Standard deviation of `drawn_fraction`, stretched as `corrected_fraction` stretches fractions.
+    """Standard deviation of `drawn_fraction`, scaled as `corrected_fraction` scales fractions.
 
     Parameters
     ----------
@@ -267,12 +267,12 @@ def corrected_drawn_std(
 
 
 def purity(fraction: Float64Array, n_galaxies: Float64Array, matrices: Sequence[ConfusionMatrix]) -> Float64Array:
-    """Share of true post-mergers among galaxies called so, at a population's own fraction of post-mergers.
+    """Share of true post-mergers among galaxies classified as such, at the population's own fraction of post-mergers.
 
     Parameters
     ----------
     fraction
-        (n_bins,) true fractions of post-mergers; values beyond 0 and 1 are taken as 0 and 1.
+        (n_bins,) true fractions of post-mergers, clipped to [0, 1].
     n_galaxies
         (n_bins, n_groups): galaxies by bin and by matrix.
     matrices
@@ -284,7 +284,8 @@ def purity(fraction: Float64Array, n_galaxies: Float64Array, matrices: Sequence[
 
     Examples
     --------
-    The published test of the EGS classifier was balanced; where one galaxy in ten is a post-merger, two in three are false:
+    The published test of the EGS classifier was balanced. If one galaxy in ten is a post-merger, two in three classified as
+    post-mergers are not:
 
     >>> egs = ConfusionMatrix(np.array([[1804, 432], [467, 1981]]))
     >>> round(egs.test_purity, 2), round(float(purity(np.array([0.1]), np.array([[1.0]]), [egs])[0]), 2)
@@ -299,7 +300,7 @@ def purity(fraction: Float64Array, n_galaxies: Float64Array, matrices: Sequence[
 
 
 def _tested(matrices: Sequence[ConfusionMatrix], truth: int, confidence: float) -> Estimate:
-    """(n_groups,) share of a class that was called post-merger."""
+    """(n_groups,) share of a class that the test classified as post-merger."""
     rows = np.array([matrix.counts[truth] for matrix in matrices]).reshape(-1, 2)
     return proportion(rows[:, 0], rows.sum(axis=1), confidence)
 
@@ -307,7 +308,7 @@ def _tested(matrices: Sequence[ConfusionMatrix], truth: int, confidence: float) 
 def _distances(
     called: Estimate, found: Estimate, mistaken: Estimate, fraction: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """How far each group's q - e - f (c - e) may lie below and above, each term at its own limit, added in quadrature."""
+    """Distances of each group's q - e - f (c - e) to its lower and upper limit: each term's own limit, added in quadrature."""
     down = np.hypot(
         called.value - called.low, np.hypot(_reach(fraction, found, up=True), _reach(1 - fraction, mistaken, up=True))
     )
@@ -330,7 +331,7 @@ def _weights(n_galaxies: Float64Array) -> Float64Array:
 
 
 def _total(values: Float64Array) -> Float64Array:
-    """(n_bins,) sums over groups; groups without galaxies are NaN and do not count, bins without any are NaN."""
+    """(n_bins,) sums over groups. Groups without galaxies are NaN and do not count; bins without galaxies are NaN."""
     sums: Float64Array = np.where(np.isnan(values).all(axis=1), np.nan, np.nansum(values, axis=1))
     return sums
 

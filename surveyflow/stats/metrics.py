@@ -1,4 +1,4 @@
-"""How well a classifier tells classes apart."""
+"""Scores of a classifier: confusion matrix, completeness (recall), purity (precision), accuracy and upsilon."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from surveyflow.values.arrays import Float64Array, Int64Array
 
 
 def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> Int64Array:
-    """Count how often each class was taken for each.
+    """Count how often each class was classified as each class.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, n_classes: int) -> 
     """
     rows, columns = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
     if rows.ndim != 1 or rows.shape != columns.shape:
-        raise ValueError(f"truth and predicted must be two lists of one length, not of shapes {rows.shape} and {columns.shape}")
+        raise ValueError(f"truth and predicted must be 1-D and equally long, not of shapes {rows.shape} and {columns.shape}")
     if rows.size and not 0 <= min(rows.min(), columns.min()) <= max(rows.max(), columns.max()) < n_classes:
         raise ValueError(f"classes must lie between 0 and {n_classes - 1}")
     return np.bincount(rows * n_classes + columns, minlength=n_classes**2).reshape(n_classes, n_classes).astype(np.int64)
 
 
 def recall(confusion: ArrayLike) -> Float64Array:
-    """Completeness of each class: the fraction of its members that were recognised.
+    """Completeness (recall) of each class: the fraction of its members that were classified as such.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def recall(confusion: ArrayLike) -> Float64Array:
 
 
 def precision(confusion: ArrayLike) -> Float64Array:
-    """Purity of each class: the fraction of those taken for it that belong to it.
+    """Purity (precision) of each class: the fraction of those classified as it that belong to it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def precision(confusion: ArrayLike) -> Float64Array:
 
     Returns
     -------
-    (n_classes,) float64; NaN for a class that nothing was taken for. It holds for the mixture of classes that was tested.
+    (n_classes,) float64; NaN for a class that was never predicted. It holds for the mixture of classes that was tested.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def precision(confusion: ArrayLike) -> Float64Array:
 
 
 def accuracy(confusion: ArrayLike) -> float:
-    """The fraction of all that was recognised; NaN for an empty matrix. Rows of ``confusion`` are the truth.
+    """The fraction that was classified correctly; NaN for an empty matrix. Rows of ``confusion`` are the truth.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def accuracy(confusion: ArrayLike) -> float:
 
 
 def upsilon(confusion: ArrayLike) -> float:
-    """The smallest recall of any class: Upsilon of Ferreira et al. (2022), whose README calls it a precision.
+    """The smallest completeness (recall) of any class: Upsilon of Ferreira et al. (2022), whose README calls it a precision.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def upsilon(confusion: ArrayLike) -> float:
 
     Returns
     -------
-    In [0, 1]. A class without members has no recall and does not count; NaN if no class has members.
+    A number in [0, 1]. A class without members does not count; NaN if no class has members.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The random bits of a counter: Philox4x32-10 of Salmon et al. (2011), for any library of arrays.
+"""Counter-based random numbers: Philox4x32-10 of Salmon et al. (2011), for NumPy and Keras.
 
-A counter-based generator is a function: the same counter and key give the same bits, anywhere, in any order. It is written
-once, over the operations that NumPy and ``keras.ops`` share, so that a GPU can make its own.
+A counter-based generator is a function: the same counter and key give the same bits everywhere and in any order. It is written
+once, with the operations that NumPy and ``keras.ops`` share, so that a GPU can generate its own numbers.
 
 Reference: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC '11.
 """
@@ -21,7 +21,7 @@ _ROUNDS = 10
 
 
 def philox4x32(counter: Words, key: tuple[int, int], ops: Any = np) -> Words:
-    """128 random bits for each counter.
+    """Generate 128 random bits for each counter.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def philox4x32(counter: Words, key: tuple[int, int], ops: Any = np) -> Words:
     key
         Two numbers of 32 bits.
     ops
-        The arrays' library: ``numpy`` or ``keras.ops``.
+        The array library: ``numpy`` or ``keras.ops``.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def philox4x32(counter: Words, key: tuple[int, int], ops: Any = np) -> Words:
 
 
 def _wide_product(words: Any, factor: int, ops: Any) -> tuple[Any, Any]:
-    """High and low 32 bits of a product of 64 bits."""
+    """High and low 32 bits of a 64-bit product."""
     if ops is np:
         product = words.astype(np.uint64) * np.uint64(factor)
         return (product >> np.uint64(32)).astype(np.uint32), product.astype(np.uint32)
@@ -55,7 +55,7 @@ def _wide_product(words: Any, factor: int, ops: Any) -> tuple[Any, Any]:
 
 
 def _high_product(words: Any, factor: int, ops: Any) -> Any:
-    """High 32 bits of a product, by halves of 16 bits: not every backend has 64-bit integers on every device."""
+    """High 32 bits of a product, computed from halves of 16 bits: not every backend has 64-bit integers on every device."""
     sixteen, low_half = _constant(16, ops), _constant(0xFFFF, ops)
     a_low, a_high = ops.bitwise_and(words, low_half), ops.right_shift(words, sixteen)
     b_low, b_high = _constant(factor & 0xFFFF, ops), _constant(factor >> 16, ops)

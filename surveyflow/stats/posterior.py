@@ -1,4 +1,4 @@
-"""Which numbers summarise a galaxy's Monte Carlo draws."""
+"""Summary statistics of a galaxy's Monte Carlo draws."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.50, "q84": 0.84, "q95": 0.95}
 """Names of the quantiles in the catalog, and their probabilities."""
 
 MOST_DRAWS = 65_535
-"""A histogram bin counts in 16 bits."""
+"""The greatest number of draws: a histogram bin counts with 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class PosteriorSummary:
-    """Summaries of each source's draws; every name is that of the catalog's column.
+    """Summaries of each source's draws, named as the columns of the catalog.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class PosteriorSummary:
     p_pm_q05, p_pm_q16, p_pm_q50, p_pm_q84, p_pm_q95, p_sf_q05, p_sf_q16, p_sf_q50, p_sf_q84, p_sf_q95
         (n,) float32: quantiles, interpolated linearly between the draws.
     f_pm
-        (n,) float32: fraction of draws with p_pm > p_sf; a tie is no vote for post-merger. It is not a probability.
+        (n,) float32: fraction of draws with p_pm > p_sf; a tie is not a vote for post-merger. It is not a probability.
     vote_entropy
         (n,) float32: entropy of (f_pm, 1 - f_pm), nats; 0 to ln 2.
     p_pm_hist
-        (n, 50) uint16: draws of p_pm in each of 50 equal bins over [0, 1]; half-open but for the last, which holds 1.
+        (n, 50) uint16: draws of p_pm in each of 50 equally wide bins over [0, 1]; half-open, but the last includes 1.
     """
 
     p_pm_mean: Float32Array
@@ -59,20 +59,20 @@ class PosteriorSummary:
     p_pm_hist: NDArray[np.uint16]
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
-        """The summaries by name of column, in the catalog's order."""
+        """The summaries by column name, in the catalog's order."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class DrawStatistics:
-    """The few numbers of n sources' draws of (p_pm, p_sf) that their summaries follow from.
+    """The statistics of n sources' draws of (p_pm, p_sf) from which their summaries are computed.
 
     Parameters
     ----------
     n_draws
-        Draws a source, 1 to 65535.
+        Draws per source, 1 to 65535.
     ranked
-        (n, 2, ranks) float32: of each output, the draws whose ranks are `order_ranks`; all NaN where any draw is.
+        (n, 2, ranks) float32: the draws of each output whose ranks are `order_ranks`; all NaN if any draw is NaN.
     sums
         (n, 2) float64: sum of the draws.
     squares
@@ -112,7 +112,7 @@ class DrawStatistics:
 
     @classmethod
     def of(cls, draws: Float32Array) -> DrawStatistics:
-        """From (n, T, 2) float32 draws; see `summarise`."""
+        """Compute the statistics of (n, T, 2) float32 draws; see `summarise`."""
         ordered = np.sort(np.ascontiguousarray(draws.transpose(0, 2, 1)), axis=2)
         _check_range(ordered)
         values = ordered.astype(np.float64)
@@ -127,7 +127,7 @@ class DrawStatistics:
         )
 
     def summary(self) -> PosteriorSummary:
-        """What the catalog says of the draws.
+        """Compute the summaries that the catalog holds.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class DrawStatistics:
         )
 
     def _distribution(self, name: str, output: int) -> dict[str, Float32Array]:
-        """Mean, standard deviation and quantiles of one output, by name of column."""
+        """Mean, standard deviation and quantiles of one output, by column name."""
         moments = {"mean": self.sums[:, output] / self.n_draws, "std": np.sqrt(self.squares[:, output] / self.n_draws)}
         quantiles = {key: self._quantile(output, level) for key, level in QUANTILES.items()}
         return {f"{name}_{key}": value.astype(np.float32) for key, value in (moments | quantiles).items()}
@@ -159,7 +159,7 @@ class DrawStatistics:
 def summarise(draws: Float32Array) -> PosteriorSummary:
     """Summarise Monte Carlo draws of (p_pm, p_sf), in float64.
 
-    A source's summary depends on its own draws only: not on the batch, nor on the draws' order.
+    A source's summary depends only on its own draws: neither on the batch nor on the order of the draws.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def summarise(draws: Float32Array) -> PosteriorSummary:
     Raises
     ------
     ValueError
-        If the shape is another, or a draw is NaN or lies outside [0, 1].
+        If the shape differs, or a draw is NaN or lies outside [0, 1].
 
     Examples
     --------
@@ -190,7 +190,7 @@ def sorted_output(draws: Float32Array, output: int) -> Float32Array:
     draws
         (n, T, n_outputs) float32, T at least 1.
     output
-        Which output.
+        Index of the output.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Ite
     Parameters
     ----------
     name
-        Of the quantity, before the names of the statistics: ``p_pm`` for ``p_pm_mean``.
+        Name of the quantity, which stands before the names of the statistics: ``p_pm`` for ``p_pm_mean``.
     ordered
         (n, T) draws, ascending.
     quantiles
@@ -216,7 +216,7 @@ def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Ite
 
     Returns
     -------
-    (n,) float32 by name of column.
+    (n,) float32 arrays by column name.
     """
     values = ordered.astype(np.float64, copy=False)
     n_draws = values.shape[1]
@@ -230,19 +230,19 @@ def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Ite
 
 
 def order_ranks(n_draws: int) -> Int32Array:
-    """Ranks of the least and the greatest draw and of those between which the quantiles lie: ascending, the least draw's is 0."""
+    """Ranks, ascending from 0, of the smallest and the greatest draw and of the draws on either side of each quantile."""
     neighbours = [_neighbours(level, n_draws) for level in QUANTILES.values()]
     return np.unique([(0, n_draws - 1), *neighbours]).astype(np.int32)
 
 
 def bin_edges() -> Float32Array:
-    """(51,) edges of the histogram's bins; they are float32, like the draws."""
+    """(51,) edges of the histogram's bins, float32 like the draws."""
     return np.linspace(0, 1, HISTOGRAM_BINS + 1, dtype=np.float32)
 
 
 def _check_range(ordered: Float32Array) -> None:
     """Check (n, 2, ...) ascending draws."""
-    inside = (ordered[:, :, 0] >= 0) & (ordered[:, :, -1] <= 1)  # NaN comes last, and fails the comparison
+    inside = (ordered[:, :, 0] >= 0) & (ordered[:, :, -1] <= 1)  # NaN is sorted last and fails the comparison
     if not inside.all():
         source, output = np.argwhere(~inside)[0]
         low, high = ordered[source, output, [0, -1]]
@@ -250,13 +250,13 @@ def _check_range(ordered: Float32Array) -> None:
 
 
 def _neighbours(level: float, n_draws: int) -> tuple[int, int]:
-    """Ranks of the draws that a quantile lies between."""
+    """Ranks of the two draws between which a quantile lies."""
     below = int(level * (n_draws - 1))
     return below, min(below + 1, n_draws - 1)
 
 
 def _between(neighbours: Float64Array, level: float, n_draws: int) -> Float64Array:
-    """The quantile between its two neighbours, (n, 2); Hyndman and Fan (1996), definition 7, numpy's ``linear``."""
+    """Interpolate the quantile between its (n, 2) neighbours; Hyndman & Fan (1996), definition 7, numpy's ``linear``."""
     low, high = neighbours[:, 0], neighbours[:, 1]
     position = level * (n_draws - 1)
     quantile: Float64Array = low + (high - low) * (position - int(position))

@@ -1,4 +1,4 @@
-"""How well a score tells members of a class from others, and where to cut it."""
+"""The separation of a class by a score: area under the ROC curve and thresholds."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from surveyflow.values.arrays import BoolArray, Float64Array
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What choosing by ``score >= threshold`` gives.
+    """The selection ``score >= threshold`` and its quality.
 
     Parameters
     ----------
     threshold
-        Lowest score that is chosen.
+        Lowest score that is selected.
     n_chosen
-        How many are chosen.
+        Number selected.
     completeness
-        Share of the members that are chosen (recall); NaN without members.
+        Completeness (recall): share of the members that are selected; NaN without members.
     purity
-        Share of the chosen that are members (precision); NaN where nothing is chosen.
+        Purity (precision): share of the selected that are members; NaN if nothing is selected.
     """
 
     threshold: float
@@ -34,18 +34,18 @@ class Cut:
 
 
 def area_under_roc(score: ArrayLike, member: ArrayLike) -> float:
-    """Probability that a member scores higher than another, ties counting half.
+    """Probability that a member scores higher than a non-member; ties count half.
 
     Parameters
     ----------
     score
-        (n,) numbers; higher means a member, rather.
+        (n,) numbers; members should score higher.
     member
         (n,) bool.
 
     Returns
     -------
-    In [0, 1]; 0.5 is chance. NaN if there are only members, or none.
+    A number in [0, 1]; 0.5 is chance. NaN without members or without non-members.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def area_under_roc(score: ArrayLike, member: ArrayLike) -> float:
 
 
 def cut_at(score: ArrayLike, member: ArrayLike, threshold: float) -> Cut:
-    """Choose by a threshold that is given; parameters as in `area_under_roc`."""
+    """Select by a given threshold; parameters as in `area_under_roc`."""
     scores, members = _checked(score, member)
     chosen = scores >= threshold
     hits = int((chosen & members).sum())
@@ -74,9 +74,9 @@ def cut_at(score: ArrayLike, member: ArrayLike, threshold: float) -> Cut:
 
 
 def best_cut(score: ArrayLike, member: ArrayLike) -> Cut:
-    """Choose by the threshold with the highest harmonic mean of completeness and purity.
+    """Select by the threshold with the highest harmonic mean of completeness and purity.
 
-    Tune it on other data than it is judged by.
+    Do not judge the threshold with the data that tuned it.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def best_cut(score: ArrayLike, member: ArrayLike) -> Cut:
 def _checked(score: ArrayLike, member: ArrayLike) -> tuple[Float64Array, BoolArray]:
     scores, members = np.asarray(score, np.float64), np.asarray(member, bool)
     if scores.ndim != 1 or scores.shape != members.shape:
-        raise ValueError(f"score and member must be two lists of one length, not of shapes {scores.shape} and {members.shape}")
+        raise ValueError(f"score and member must be 1-D and equally long, not of shapes {scores.shape} and {members.shape}")
     if np.isnan(scores).any():
         raise ValueError("scores must not be NaN")
     return scores, members

@@ -1,4 +1,4 @@
-"""How well an estimated quantity follows the truth, and whether its intervals hold it as often as they say."""
+"""Scores of estimates against the truth: bias, scatter, R2, and the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from surveyflow.values.arrays import Float64Array
 
 @dataclass(frozen=True, slots=True)
 class RegressionScores:
-    """What is wrong with estimates, in numbers.
+    """The errors of estimates, in numbers.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class RegressionScores:
         Standard deviation of estimate minus truth.
     r2
         Share of the truth's variance that the estimates explain: 1 - sum of squared errors / sum of squared deviations of the
-        truth from its mean. 1 is perfect, 0 as good as the mean of the truths. NaN where the truth is constant.
+        truth from its mean. 1 is perfect; 0 is as good as the mean of the truths. NaN if the truth is constant.
     """
 
     n: int
@@ -43,7 +43,7 @@ def regression_scores(truth: ArrayLike, estimate: ArrayLike) -> RegressionScores
 
     Returns
     -------
-    Scores; all NaN where n is 0.
+    Scores; all NaN if n is 0.
 
     Raises
     ------
@@ -70,11 +70,11 @@ def interval_coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> floa
     Parameters
     ----------
     truth, low, high
-        (n,) numbers in one unit.
+        (n,) numbers in the same unit.
 
     Returns
     -------
-    In [0, 1]; NaN where n is 0.
+    A number in [0, 1]; NaN if n is 0.
 
     Raises
     ------
@@ -94,5 +94,5 @@ def interval_coverage(truth: ArrayLike, low: ArrayLike, high: ArrayLike) -> floa
 def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Float64Array, Float64Array]:
     one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if one.ndim != 1 or one.shape != other.shape:
-        raise ValueError(f"expected two lists of one length, not of shapes {one.shape} and {other.shape}")
+        raise ValueError(f"expected two equally long 1-D arrays, not of shapes {one.shape} and {other.shape}")
     return one, other

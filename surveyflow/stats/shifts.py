@@ -1,4 +1,4 @@
-"""How values of [0, 1] changed between two catalogs: counted in steps of 0.001, so that any number of them fits in memory."""
+"""Changes of values in [0, 1] between two catalogs, counted in steps of 0.001, so that any number of them fits in memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Shifts:
         return cls(np.zeros(2 * STEPS_PER_UNIT + 1, np.int64), 0.0, 0.0)
 
     def __or__(self, other: Shifts) -> Shifts:
-        """Both sets of changes together."""
+        """Both sets of changes, combined."""
         return Shifts(self.counts + other.counts, self.total + other.total, self.total_of_squares + other.total_of_squares)
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Shifts:
     def summary(self) -> dict[str, Any]:
         """Number, mean, standard deviation, extremes and quantiles (to 0.001), and a histogram of 20 bins over [-1, 1].
 
-        Of no changes, the number alone.
+        Without changes, the summary holds the number alone.
         """
         n_changes = len(self)
         if not n_changes:
@@ -83,7 +83,7 @@ class Shifts:
         }
 
     def _histogram(self) -> Int64Array:
-        """(20,) int64; bins are half-open, but the last holds 1."""
+        """(20,) int64; bins are half-open, but the last includes 1."""
         width = 2 * STEPS_PER_UNIT // HISTOGRAM_BINS
         bins: Int64Array = self.counts[:-1].reshape(HISTOGRAM_BINS, width).sum(axis=1)
         bins[-1] += self.counts[-1]

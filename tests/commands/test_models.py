@@ -91,7 +91,7 @@ def test_a_network_of_another_instrument_can_be_described(saved_model, tmp_path)
     assert card.class_names == ("star_forming", "post_merger")
     assert card.domain == Domain("MJy/sr", (0.001, 0.01))
     assert card.origin is WeightsOrigin.SIMULATED
-    assert "The origin simulated is the word of who imported them" in card.notes
+    assert "The origin simulated was given at import" in card.notes
 
 
 @pytest.mark.timeout(60)

@@ -69,5 +69,5 @@ def test_a_broken_file_is_refused_with_its_name_and_key(matrix_file, found, put,
 
 
 def test_a_missing_file_is_refused_and_the_published_name_offered(tmp_path):
-    with pytest.raises(InputError, match=r"does not exist.*Or name ferreira2022"):
+    with pytest.raises(InputError, match=r"does not exist.*Or use the published ones: ferreira2022"):
         read_matrices(tmp_path / "ferreira22")

@@ -131,12 +131,12 @@ def test_a_cut_by_what_was_not_estimated_is_refused(root, frame):
     n_cosmos = (frame["field"] == "COSMOS").sum()
     with pytest.raises(InputError, match=rf"{n_cosmos} of the {len(frame)} .* select the galaxies that have it"):
         surveyflow.fractions(root, edges=[0, 9], max_coverage_pct=10)
-    with pytest.raises(InputError, match=r"no flux_pp_mean.*leave the cut out\.$"):
+    with pytest.raises(InputError, match=r"no flux_pp_mean.*run again or omit the cut\.$"):
         surveyflow.fractions(root, edges=[0, 9], max_flux_pp=1, where="field == 'COSMOS'")
 
 
 def test_matrices_of_other_weights_rules_or_fields_are_refused(root, matrix, tmp_path):
-    with pytest.raises(InputError, match="are of ferreira2022 weights, but the catalog's are user"):
+    with pytest.raises(InputError, match="were measured with ferreira2022 weights, but the catalog has user weights"):
         surveyflow.fractions(root, edges=EDGES, matrix="ferreira2022")
     with pytest.raises(InputError, match="Use the rule mean_output"):
         surveyflow.fractions(root, edges=EDGES, matrix=matrix, rule="majority_vote")

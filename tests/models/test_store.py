@@ -174,7 +174,7 @@ def test_writing_the_same_model_again_leaves_it_as_it_is(store):
 
 def test_another_model_is_replaced_only_on_demand(store):
     first = write_small_model(store.path, seed=0)
-    with pytest.raises(ModelError, match="holds another model already"):
+    with pytest.raises(ModelError, match="already holds another model"):
         write_small_model(store.path, seed=1)
     assert store.card(KEY) == first
     second = write_model(store.home(KEY), card(), random_weights(seed=1), overwrite=True)
@@ -220,7 +220,7 @@ def several(store, fields, seed):
 
 def test_of_several_models_none_is_written_if_one_is_in_the_way(store):
     (old,) = write_models(several(store, ["UDS"], seed=0))
-    with pytest.raises(ModelError, match=r"UDS: holds another model already"):
+    with pytest.raises(ModelError, match=r"UDS: already holds another model"):
         write_models(several(store, ["COSMOS", "UDS"], seed=1))
     assert list(store.cards().values()) == [old]
     new = write_models(several(store, ["COSMOS", "UDS"], seed=1), overwrite=True)

@@ -123,9 +123,9 @@ def test_contamination_is_shown_with_the_origin_of_its_weights(written):
     models = [model_entry("EGS", "F814W", origin) | {"key": f"{task}/EGS/F814W"} for task, origin in origins]
     text = str(Text(written(contaminated_rows(), models=models)))
     assert "Contamination by neighbours" in text
-    assert "Where the weights came from: trained on surveyflow's own simulations." in text
-    assert re.search(r"2\d % are more probably contaminated than not, 2\d % have a mean coverage above 20 %", text)
-    assert "median of the mean flux 0.004 e-/s a pixel" in text
+    assert "Origin of the weights: trained on surveyflow's own simulations." in text
+    assert re.search(r"2\d % are more likely contaminated than not, 2\d % have a mean coverage above 20 %", text)
+    assert "median of the mean flux 0.004 e-/s per pixel" in text
 
 
 def test_a_catalog_without_contamination_models_has_no_section_on_it(written):
@@ -140,7 +140,7 @@ def test_failed_units_are_listed_with_their_errors(written):
     assert "EGS/F814W/y000x000 OSError: sector 0" in text
     assert "sector 99" in text
     assert "sector 100" not in text
-    assert "And 50 more, all listed in manifest.json." in text
+    assert "There are 50 more; manifest.json lists all of them." in text
 
 
 def test_the_gallery_shows_both_ends_with_their_pixels(written, make_revision):
@@ -157,7 +157,7 @@ def test_a_mosaic_that_is_gone_leaves_a_note_and_the_numbers(written, make_revis
     mosaic = make_revision.add_mosaic("EGS", "F814W")
     mosaic.unlink()
     text = str(Text(written(field_rows("EGS", 100, redshift=np.full(100, 1.0)))))
-    assert f"{mosaic} was not reachable. Its pictures are left out." in text
+    assert f"{mosaic} was not found. Its pictures are omitted." in text
     assert text.count("no picture") == 24
     assert re.search(r"EGS \d+ 0\.\d{3} 0\.\d\d\u20130\.\d\d F814W, z = 1\.00", text)
 
@@ -229,7 +229,7 @@ def test_many_fields_stay_a_light_page(written, monkeypatch):
     monkeypatch.setattr(page, "MAX_PANELS", 2)
     html = written(*(field_rows(f"FIELD{index}", 20, index) for index in range(5)))
     assert html.count('class="plot"') == 2 + 1 + 2
-    assert "Of 5 fields, the first 2 in the order of their names are drawn" in str(Text(html))
+    assert "Of 5 fields, only the first 2 in alphabetical order are drawn" in str(Text(html))
 
 
 def test_the_resolved_workflow_can_be_copied_from_the_page():

@@ -48,7 +48,7 @@ def test_a_mosaic_that_is_gone_is_named(science, inputs, kind, tmp_path):
     named = [entry for entry in inputs if kind != "science"] + [dict(inputs[0], kind=kind, path=str(gone))]
     pictures = cut_pictures([row()], named, 128)
     assert not pictures.by_source
-    assert pictures.notes == (f"EGS F814W: {gone} was not reachable.",)
+    assert pictures.notes == (f"EGS F814W: {gone} was not found.",)
 
 
 def test_a_mosaic_of_another_size_than_in_the_run_is_not_shown(science, inputs):
@@ -70,4 +70,4 @@ def test_a_mosaic_that_cannot_be_read_any_more_is_named_once(science, inputs):
 def test_one_lost_mosaic_does_not_take_the_other_pictures_with_it(inputs):
     pictures = cut_pictures([row(1), row(2, instrument="F125W_F160W")], inputs, 128)
     assert list(pictures.by_source) == [("EGS", 1)]
-    assert pictures.notes == ("EGS F125W_F160W: the manifest names no mosaic.",)
+    assert pictures.notes == ("EGS F125W_F160W: the manifest does not name a mosaic.",)

@@ -100,5 +100,5 @@ def test_only_the_columns_that_the_page_needs_are_read(dataset):
 
 
 def test_a_folder_without_a_dataset_is_named(tmp_path):
-    with pytest.raises(CatalogError, match=r"no-such-revision is no revision"):
+    with pytest.raises(CatalogError, match=r"no-such-revision is not a revision"):
         summary.open_dataset(tmp_path / "no-such-revision")

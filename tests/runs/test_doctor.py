@@ -57,7 +57,7 @@ def test_only_the_requested_engine_is_checked(monkeypatch):
 def test_every_network_of_a_survey_is_checked(monkeypatch):
     monkeypatch.setattr(fft_engine, "absence", lambda: None)
     infeasible = card(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,)))
-    with pytest.raises(ModelError, match="the FFT engine cannot do the network"):
+    with pytest.raises(ModelError, match="the FFT engine cannot compute the network"):
         preflight.check_engine(EngineChoice("fft"), [*CARDS, infeasible])
 
 
@@ -115,7 +115,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_reported(monkeypatch):
     gpu, framework = doctor._devices()
     assert gpu.found == "0 NVIDIA A100, 39000 of 40000 MB free"
     assert not framework.good
-    assert "built for CPUs, sees no GPU; there are GPUs, but it cannot use them" in framework.found
+    assert "built for CPUs, sees no GPU; this machine has GPUs that the framework cannot use" in framework.found
 
 
 def test_a_framework_that_breaks_when_it_is_imported_is_reported(monkeypatch, tmp_path):

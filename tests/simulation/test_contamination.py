@@ -124,7 +124,7 @@ def test_a_sky_without_noise_is_refused(sky_rms):
 
 
 def test_images_of_two_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"one shape"):
+    with pytest.raises(ValueError, match=r"the same shape"):
         contamination(square(8), square(8, size=65), 1.0)
 
 

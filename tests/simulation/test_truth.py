@@ -47,7 +47,7 @@ def test_a_trap_that_would_not_work_is_an_error(survey_folder):
     shapes = {instrument: survey_folder.spec.shape(instrument) for instrument in INSTRUMENTS}
     sources = draw_field(7, "EGS", 2, {instrument: footprint(instrument, shape) for instrument, shape in shapes.items()}, 512)
     nowhere = {instrument: np.zeros(shape, bool) for instrument, shape in shapes.items()}
-    with pytest.raises(ValueError, match="trap edge_left would end as no_coverage, not ok"):
+    with pytest.raises(ValueError, match="trap edge_left would get status no_coverage, not ok"):
         truth_table("EGS", sources.listed, nowhere)
 
 

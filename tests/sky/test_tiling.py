@@ -93,7 +93,7 @@ def test_a_core_must_have_pixels_and_a_tile_a_place():
         grid_shape((10, 10), 0)
     with pytest.raises(ValueError, match="core_size"):
         owning_tiles([1.0], [1.0], (10, 10), 0)
-    with pytest.raises(ValueError, match="2 x 2 tiles, none at row 2, column 0"):
+    with pytest.raises(ValueError, match="2 x 2 tiles, but not one at row 2, column 0"):
         tile((10, 10), 5, 4, 2, 0)
 
 

@@ -53,5 +53,5 @@ def test_nothing_stated_has_no_error():
 
 @pytest.mark.parametrize(("stated", "came_true"), [([1.1], [True]), ([np.nan], [True]), ([-0.1], [False]), ([0.5, 0.5], [True])])
 def test_what_is_no_probability_is_refused(stated, came_true):
-    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]|two lists of one length"):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]|equally long"):
         reliability(stated, came_true)

@@ -40,7 +40,7 @@ def test_an_empty_class_has_no_recall_and_does_not_count():
 
 @pytest.mark.parametrize(("truth", "predicted"), [([0, 2], [0, 1]), ([0], [-1]), ([0, 1], [0]), ([[0]], [[0]])])
 def test_impossible_classes_are_refused(truth, predicted):
-    with pytest.raises(ValueError, match=r"classes must lie between 0 and 1|two lists of one length"):
+    with pytest.raises(ValueError, match=r"classes must lie between 0 and 1|equally long"):
         confusion_matrix(truth, predicted, 2)
 
 

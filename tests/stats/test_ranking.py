@@ -50,7 +50,7 @@ def test_one_class_alone_has_no_area():
 def test_what_cannot_be_ranked_is_refused():
     with pytest.raises(ValueError, match="must not be NaN"):
         area_under_roc([np.nan, 1], [True, False])
-    with pytest.raises(ValueError, match="two lists of one length"):
+    with pytest.raises(ValueError, match="equally long"):
         cut_at([1, 2], [True], 1)
     with pytest.raises(ValueError, match="at least one member"):
         best_cut([1, 2], [False, False])

@@ -44,7 +44,7 @@ def test_the_ends_belong_to_an_interval():
 
 
 def test_lists_of_two_lengths_are_refused():
-    with pytest.raises(ValueError, match="two lists of one length"):
+    with pytest.raises(ValueError, match="equally long"):
         regression_scores([1, 2], [1])
-    with pytest.raises(ValueError, match="two lists of one length"):
+    with pytest.raises(ValueError, match="equally long"):
         interval_coverage([1, 2], [1, 2], [1])

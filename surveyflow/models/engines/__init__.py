@@ -1,1 +1,1 @@
-"""The engines that sample a model."""
+"""The engines that compute and sample a model."""

@@ -1,4 +1,4 @@
-"""How many cutouts does an accelerator take at once? As many as raise its rate, as far as its memory reaches."""
+"""The batch size of an accelerator: larger while its rate rises and its memory suffices."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _OUT_OF_MEMORY = "ResourceExhaustedError", "OutOfMemoryError"
 
 
 def probe_batch_size(seconds_of: Callable[[int], float]) -> int:
-    """Double the batch until the rate rises by less than 5 %, memory refuses, or 1024 cutouts are reached.
+    """Double the batch until the rate rises by less than 5 %, memory runs out, or 1024 cutouts are reached.
 
     Parameters
     ----------
     seconds_of
-        Passes a batch of so many cutouts and says how long it took, compilation left out.
+        Processes a batch of this many cutouts and returns the time it took, without compilation.
 
     Returns
     -------
-    The size with the highest rate; where already 64 do not fit, the largest half of them that does.
+    The size with the highest rate. If 64 cutouts do not fit, 64 is halved until the batch fits.
 
     Raises
     ------
     Exception
-        Whatever ``seconds_of`` raises other than for want of memory, or for a single cutout.
+        Any error of ``seconds_of`` that is not due to memory, or that occurs for a single cutout.
     """
     size, rate = _largest_that_fits(seconds_of, SMALLEST_PROBE)
     while SMALLEST_PROBE <= size < LARGEST_PROBE:

@@ -1,4 +1,4 @@
-"""Which models a worker keeps ready: those that it used last."""
+"""The cache of models that a worker keeps loaded: those that it used last."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from surveyflow.tasks.card import Model
 
 
 class ModelCache:
-    """Loads models once, and lets go of the one that was unused for longest when there are too many.
+    """A cache that loads each model once and drops the least recently used one if there are too many.
 
     Parameters
     ----------
     load
         Loads the model in a folder.
     size
-        Models kept, at least 1. Each holds its weights, and on a GPU the memory of a batch.
+        Number of models kept, at least 1. Each occupies memory for its weights, and on a GPU for a batch.
     """
 
     def __init__(self, load: Callable[[Path], Model], size: int) -> None:
@@ -31,27 +31,27 @@ class ModelCache:
         return len(self._models)
 
     def get(self, folder: str, card_digest: str) -> Model:
-        """The model in a folder; two models may share their weights and differ in their cards.
+        """The model in a folder; two models with the same weights may have different cards.
 
         Raises
         ------
         UnitError
-            If the model is not the one with this card any more.
+            If the folder no longer holds the model with this card.
         """
         name = folder, card_digest
         model = self._models.pop(name, None)
         if model is None:
-            while len(self._models) >= self._size:  # before the new one is loaded: both may not fit
+            while len(self._models) >= self._size:  # before loading the new one, because both may not fit
                 del self._models[next(iter(self._models))]
             model = self._load(Path(folder))
         if model.card.digest != card_digest:
             raise UnitError(
-                f"{folder}: card or weights are no longer those that this run was planned with; the model was changed "
-                f"meanwhile. Run again."
+                f"{folder}: the card or the weights are no longer those that this run was planned with; the model has changed "
+                f"since then. Run again."
             )
         self._models[name] = model
         return model
 
     def clear(self) -> None:
-        """Let go of all models."""
+        """Drop all models."""
         self._models.clear()

@@ -1,6 +1,6 @@
-"""The engines that compute networks, and the choice of one of them.
+"""The engines that compute networks, and the choice between them.
 
-An engine's module is imported only when it is chosen, so a worker pays for one framework, or for none.
+An engine's module is imported only when it is chosen, so a worker loads one framework or none.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Engine:
     name
         Its name, which carries its meaning.
     module, factory
-        Where its class of `surveyflow.tasks.card.Model` is; it takes card, weights, ``folder``, ``precision``, ``batch_size``.
+        Module and name of its class of `surveyflow.tasks.card.Model`, which takes card, weights, ``folder``, ``precision`` and
+        ``batch_size``.
     obstacle
-        Why it cannot do a network in a precision on this machine; None if it can. It imports no framework.
+        Returns why the engine cannot compute a network in a precision on this machine; None if it can. It imports no framework.
     """
 
     name: EngineName
@@ -54,7 +55,7 @@ class Engine:
             make = getattr(import_module(self.module), self.factory)
         except ImportError as error:
             raise ModelError(
-                f"the engine '{self.name}' cannot be used: {error}. Install it: pip install 'surveyflow[cpu]', or "
+                f"the engine '{self.name}' cannot be used: {error}. Install it: pip install 'surveyflow[cpu]' or "
                 "'surveyflow[gpu]'."
             ) from error
         return cast(Model, make(card, read_weights(folder, card), folder=folder, precision=precision, batch_size=batch_size))
@@ -79,8 +80,8 @@ def load_model(
 ) -> Model:
     """Load a model, ready to be sampled.
 
-    Threads, devices and memory are left as the environment sets them (``OMP_NUM_THREADS``, ``TF_NUM_INTRAOP_THREADS``,
-    ``CUDA_VISIBLE_DEVICES``): set them before the first model is loaded.
+    The environment determines threads, devices and memory (``OMP_NUM_THREADS``, ``TF_NUM_INTRAOP_THREADS``,
+    ``CUDA_VISIBLE_DEVICES``): set these variables before the first model is loaded.
 
     Parameters
     ----------
@@ -91,8 +92,8 @@ def load_model(
     precision
         Precision of the trunk. The head is always float32.
     batch_size
-        Cutouts that go through the trunk at once; by default what suits the device. It is halved while the device runs out
-        of memory.
+        Cutouts that the trunk processes at once; the default suits the device. It is halved while the device runs out of
+        memory.
 
     Returns
     -------
@@ -115,10 +116,10 @@ def load_model(
 
 
 def choose_engine(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> tuple[EngineName, str]:
-    """The engine that ``auto`` stands for on this machine, and why.
+    """The engine that ``auto`` chooses on this machine, and the reason.
 
-    It is ``keras`` where a GPU is visible; else ``fft`` where the native core was built and the network suits it. Where Keras
-    cannot be used, every network that the FFT engine can do at all is left to it.
+    It is ``keras`` if a GPU is visible; otherwise ``fft`` if the native core was built and the network suits it. If Keras cannot
+    be used, the FFT engine computes every network that it can compute at all.
 
     Returns
     -------
@@ -139,7 +140,7 @@ def choose_engine(architecture: Architecture, precision: Precision = Precision.F
 
 
 def obstacle(engine: EngineName, architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:
-    """Why an engine cannot do a network on this machine, or with ``auto`` why no engine can; None if one can.
+    """Why an engine cannot compute a network on this machine, or for ``auto`` why no engine can; None if one can.
 
     No framework is imported.
     """
@@ -161,6 +162,6 @@ def _chosen(name: str, card: ModelCard, precision: Precision) -> EngineName:
 
 
 def _sees_gpu() -> bool:
-    """Whether there is an NVIDIA GPU that this process may use; found without importing a framework."""
+    """Whether there is an NVIDIA GPU that this process may use, determined without importing a framework."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"}
     return not hidden and any(Path("/dev").glob("nvidia[0-9]*"))

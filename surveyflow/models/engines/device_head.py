@@ -1,4 +1,4 @@
-"""From features to draws on a GPU: the network's head over the arrays of ``keras.ops``, with the masks of the NumPy head."""
+"""The network's head on a GPU, from features to draws: arrays of ``keras.ops``, with the masks of the NumPy head."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DRAWS_AT_ONCE = 2**17
 
 
 class DeviceHead:
-    """The layers behind the features, on Keras's device.
+    """The layers after the features, on Keras's device.
 
     Parameters
     ----------
     card, weights
-        What the model's folder holds.
+        Card and weights of the model.
     """
 
     def __init__(self, card: ModelCard, weights: Weights) -> None:

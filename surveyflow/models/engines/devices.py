@@ -1,6 +1,6 @@
-"""What the framework that Keras computes with was built for, and the GPUs that it finds.
+"""The framework that Keras uses, the devices that it was built for, and the GPUs that it finds.
 
-It is asked in a process of its own: a framework takes a second to import, some hundred megabytes, and perhaps a GPU's memory.
+A separate process asks the framework, because importing it takes a second, some hundred megabytes, and perhaps a GPU's memory.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _ANSWER_S = 180
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """A framework as it is installed.
+    """An installed framework.
 
     Parameters
     ----------
     name
-        With its version.
+        Name and version.
     built_for
         ``CUDA`` with its version, or ``CPUs``.
     gpus
-        What it calls the GPUs that it can use.
+        Names of the GPUs that it can use.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Framework:
 
 
 def find_framework() -> Framework | str:
-    """Ask TensorFlow; why there is nothing to tell, in words, where it cannot be asked."""
+    """Ask TensorFlow what it was built for; if that is impossible, return the reason in words."""
     if (problem := keras_problem()) is not None:
         return problem
     if keras_backend() != "tensorflow":
-        return f"Keras is told to use {keras_backend()}, of which only TensorFlow can be asked"
+        return f"Keras is set to use {keras_backend()}; only TensorFlow reports its devices"
     command = [sys.executable, "-m", "surveyflow.models.engines.devices"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout  # noqa: S603
-        answer = json.loads(told.splitlines()[-1])
+        output = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout  # noqa: S603
+        answer = json.loads(output.splitlines()[-1])
     except subprocess.CalledProcessError as error:
         return f"TensorFlow cannot be imported: {error.stderr.strip().splitlines()[-1] if error.stderr.strip() else error}"
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:

@@ -1,4 +1,4 @@
-"""How is a model sampled without a framework? Convolutions by Fourier transform and draws in native code, on any CPU."""
+"""The FFT engine: convolutions by Fourier transform and draws in native code, on any CPU, without a framework."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from surveyflow.models.engines.native_library import (
     usable_instruction_sets,
 )
 from surveyflow.models.engines.spectra import cache_folder, open_spectra
-from surveyflow.models.framing import framed, without_answer
+from surveyflow.models.framing import framed, not_finite
 from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
 from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
@@ -42,57 +42,57 @@ from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName, Precision
 
 _HIDDEN_BLOCK = 128
-"""Widths of hidden layers are padded to multiples of it."""
+"""Widths of hidden layers are padded to multiples of this number."""
 
 
 def impossible(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:
-    """Why this engine cannot do a network on this machine; None if it can."""
+    """Why this engine cannot compute a network on this machine; None if it can."""
     if precision != Precision.FLOAT32:
         return f"the FFT engine computes in float32, not in {precision}"
     missing = absence()
     if missing:
         return f"the native core cannot be used: {missing}"
     obstacle = infeasible(architecture)
-    return f"the FFT engine cannot do the network: {obstacle}" if obstacle else None
+    return f"the FFT engine cannot compute the network: {obstacle}" if obstacle else None
 
 
 def refusal(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:
-    """Why this engine would not be chosen for a network on this machine; None if it would."""
+    """Why this engine would not be chosen for a network on this machine; None if it would be chosen."""
     obstacle = impossible(architecture, precision)
     if obstacle:
         return obstacle
     gain = expected_gain(architecture)
     if gain < LEAST_GAIN:
-        return f"by Fourier transforms the network would need {1 / gain:.1f} times the operations of direct convolution"
+        return f"with Fourier transforms the network would need {1 / gain:.1f} times the operations of direct convolution"
     return None
 
 
 class FftModel:
     """A model whose trunk and head run in native code; see `surveyflow.tasks.card.Model`.
 
-    A result depends on its own cutout, or its own features and key, alone: on one instruction set it is the same to the last
-    bit for any batch, order and number of threads. A cutout with a pixel that is not finite has features that are all
-    NaN, as in the Keras engine.
+    A result depends only on its own cutout, or its own features and key: on one instruction set it is the same to the last bit
+    for any batch, order and number of threads. If a pixel of a cutout is not finite, all its features are NaN, as in the Keras
+    engine.
 
     Parameters
     ----------
     card, weights
-        What the model's folder holds.
+        Card and weights of the model.
     precision
         ``float32``; there is no other.
     batch_size
-        Of no effect: memory is bounded whatever the batch.
+        Without effect: memory is bounded for any batch.
     folder
-        The model's folder, beside whose files the kernels' spectra are kept; None for the user's cache alone.
+        The model's folder, in which the kernels' spectra are stored; None for the user's cache alone.
     instruction_set
-        By default the fastest that the processor has.
+        Instruction set; by default the fastest of the processor.
     n_threads
-        By default ``OMP_NUM_THREADS``, or else all processors that this process may use.
+        Number of threads; by default ``OMP_NUM_THREADS``, or else all processors that this process may use.
 
     Raises
     ------
     ModelError
-        If there is no native core, or it cannot do this network or precision.
+        If there is no native core, or it cannot compute this network or precision.
     """
 
     def __init__(
@@ -136,12 +136,12 @@ class FftModel:
         Raises
         ------
         ValueError
-            If the cutouts are not those that the network takes.
+            If the cutouts do not have the size of the network's input.
         """
         images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
         features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
         run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
-        features[without_answer(cutouts)] = np.nan
+        features[not_finite(cutouts)] = np.nan
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
@@ -152,7 +152,7 @@ class FftModel:
         Raises
         ------
         ValueError
-            If features and keys do not belong together, or to this network.
+            If the shapes of features and keys do not match each other or the network.
         """
         features, keys = self._checked(features, source_keys)
         draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
@@ -162,18 +162,18 @@ class FftModel:
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
     ) -> PosteriorSummary:
-        """Summarise the draws of two outputs, none of which is kept; see `surveyflow.measuring.sampling.SummarisingModel`.
+        """Summarise the draws of two outputs without keeping them; see `surveyflow.measuring.sampling.SummarisingModel`.
 
         Raises
         ------
         ValueError
-            If features and keys do not belong together, or to this network; if it has no such outputs; if so many draws cannot
-            be counted; or if a source with a NaN or positive infinity among its features has no probabilities.
+            If the shapes of features and keys do not match each other or the network; if it has no such outputs; if so many
+            draws cannot be counted; or if a source has a NaN or positive infinity among its features, and so no probabilities.
         """
         features, keys = self._checked(features, source_keys)
         n_outputs = self._card.architecture.n_outputs
         if not all(0 <= output < n_outputs for output in outputs):
-            raise ValueError(f"outputs {outputs} were asked for, but {self._card.key} has {n_outputs}, numbered from 0")
+            raise ValueError(f"outputs {outputs} were requested, but {self._card.key} has {n_outputs}, numbered from 0")
         statistics = DrawStatistics.empty(len(features), n_draws)
         run_statistics(
             self._instruction_set,
@@ -188,7 +188,7 @@ class FftModel:
         return statistics.summary()
 
     def _checked(self, features: Float32Array, source_keys: UInt64Array) -> tuple[Float32Array, UInt64Array]:
-        """Features and keys as the native code reads them."""
+        """Check features and keys, and return them as the native code reads them."""
         width = self._card.architecture.dense[0]
         if features.shape != (len(source_keys), width):
             raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
@@ -252,7 +252,7 @@ class FftModel:
         return DenseSpec(n_inputs, len(bias), self._address(kernel), self._address(bias))
 
     def _address(self, values: Float32Array) -> int:
-        """Where the native code finds an array, which is kept as long as the model."""
+        """The address of an array for the native code; the array is kept as long as the model."""
         self._kept_alive.append(values)
         return values.ctypes.data
 
@@ -264,14 +264,14 @@ def _spectra(card: ModelCard, weights: Weights, folder: Path | None) -> tuple[Fl
 
 
 def _affine(weights: Weights, i: int, epsilon: float) -> tuple[Float32Array, Float32Array]:
-    """Batch normalisation ``i`` as scale and shift, found in float64."""
+    """Batch normalisation ``i`` as scale and shift, computed in float64."""
     gamma, beta, mean, variance = (weights[f"bn.{i}.{role}"].astype(np.float64) for role in ("gamma", "beta", "mean", "variance"))
     scale = gamma / np.sqrt(variance + epsilon)
     return scale.astype(np.float32), (beta - mean * scale).astype(np.float32)
 
 
 def _enlarged(values: Float32Array, shape: tuple[int, ...]) -> Float32Array:
-    """The array in the corner of a larger one of zeros."""
+    """The array in the first corner of a larger array of zeros."""
     larger = np.zeros(shape, np.float32)
     larger[tuple(slice(side) for side in values.shape)] = values
     return larger

@@ -1,9 +1,9 @@
-"""How is a network cut into Fourier transforms? Into overlapping tiles, of the size that costs least.
+"""The tiling of a network's convolutions for Fourier transforms: overlapping tiles of the cheapest size.
 
-A convolution without padding is done tile by tile: a tile of ``points x points`` inputs gives ``points - kernel_size + 1``
+A convolution without padding is computed tile by tile: a tile of ``points x points`` inputs gives ``points - kernel_size + 1``
 outputs along each axis, and neighbouring tiles overlap by ``kernel_size - 1`` inputs (overlap-save). Large tiles waste less on
-the overlap; small ones need fewer numbers for the kernels' spectra. What a choice costs is estimated here, and the cheapest is
-taken. ``docs/explanation/fft-engine.md`` has a drawing.
+the overlap; small ones need fewer numbers for the kernels' spectra. This module estimates the cost of each size and chooses the
+cheapest. ``docs/explanation/fft-engine.md`` has a drawing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ GROUP_SIZE = 16
 """Channels are padded to groups of this size."""
 
 MOST_POINTS = 256
-"""The longest transform that the native code does."""
+"""The longest transform that the native code supports."""
 
 MOST_CONVOLUTIONS = 32
 MOST_DENSE = 16
-"""Layers that the native code does."""
+"""The largest numbers of layers that the native code supports."""
 
 LEAST_GAIN = 1.5
 """The engine is chosen for networks whose expected gain is at least this."""
@@ -32,16 +32,16 @@ _FFT_INEFFICIENCY = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How one convolution is done.
+    """The tiles of one convolution.
 
     Parameters
     ----------
     points
         Length of the transforms, the same along both axes.
     step
-        Outputs of a tile along each axis.
+        Number of outputs of a tile along each axis.
     n_tiles
-        Tiles along each axis.
+        Number of tiles along each axis.
     """
 
     points: int
@@ -79,7 +79,7 @@ class Convolution:
 
     @property
     def padded_channels(self) -> tuple[int, int]:
-        """Input and output channels, padded to whole groups."""
+        """Input and output channels, padded to complete groups."""
         return padded(self.n_inputs), padded(self.n_outputs)
 
 
@@ -97,7 +97,7 @@ def convolutions(architecture: Architecture) -> tuple[Convolution, ...]:
 
 
 def infeasible(architecture: Architecture) -> str | None:
-    """Why this network cannot be done; None if it can."""
+    """Why the native code cannot compute this network; None if it can."""
     first, *others = convolutions(architecture)
     longest = max(first.input_size, *(layer.kernel_size + 1 for layer in others))
     if longest > MOST_POINTS:
@@ -112,21 +112,21 @@ def infeasible(architecture: Architecture) -> str | None:
 def tilings(architecture: Architecture) -> tuple[Tiling, ...]:
     """The tiling of each convolution of a feasible network.
 
-    The first, of few input channels, is transformed along rows only, in a single tile.
+    The first convolution has few input channels. It is transformed along rows only, in a single tile.
     """
     first, *others = convolutions(architecture)
     return _row_tiling(first), *(_cheapest(layer) for layer in others)
 
 
 def expected_gain(architecture: Architecture) -> float:
-    """How many times fewer operations a feasible network needs than by direct convolution, by a rough count."""
+    """Operations of direct convolution divided by those with Fourier transforms, for a feasible network, by a rough count."""
     (first, *others), (row_tiling, *plan) = convolutions(architecture), tilings(architecture)
     transformed = _row_cost(first, row_tiling) + sum(map(_cost, others, plan))
     return sum(map(_direct_cost, (first, *others))) / transformed
 
 
 def padded(n_channels: int) -> int:
-    """Channels in whole groups."""
+    """Number of channels, padded to complete groups."""
     return -(-n_channels // GROUP_SIZE) * GROUP_SIZE
 
 
@@ -143,7 +143,7 @@ def _tiling(layer: Convolution, points: int) -> Tiling:
     widest = points - layer.kernel_size + 1
     if layer.output_size <= widest:
         return Tiling(points, layer.output_size, 1)
-    widest -= widest % 2  # so that no pair of pixels that are pooled lies in two tiles
+    widest -= widest % 2  # so that pixels that are pooled together lie in the same tile
     return Tiling(points, widest, math.ceil(layer.output_size / widest))
 
 

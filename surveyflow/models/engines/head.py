@@ -1,14 +1,14 @@
-"""From features to draws: the network's head, in NumPy.
+"""The network's head in NumPy, from features to draws.
 
-All dropout is in the head, behind the features, so one trunk pass and ``n_draws`` passes of this head are equal in
-distribution to ``n_draws`` passes of the whole network.
+All dropout is in the head, after the features. So one pass of the trunk and ``n_draws`` passes of this head are equal in
+distribution to ``n_draws`` passes of the complete network.
 
 ::
 
     features -> dropout -> ReLU -> Dense -> dropout -> ReLU -> Dense, sigmoid
 
-Dropout multiplies by 0 or by 1 / (1 - rate) > 0, so it may be taken after the ReLU; a feature that is not positive is then 0
-under any mask, and is left out of the product (about half of them are).
+Dropout multiplies by 0 or by 1 / (1 - rate) > 0, so it may be applied after the ReLU. A feature that is not positive is then 0
+under any mask and is left out of the product; about half of the features are.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from surveyflow.values.arrays import Float32Array, UInt64Array
 
 _DRAWS_AT_ONCE = 4096
 _SHARED_PRODUCT = 2**18
-"""Multiplications from which OpenBLAS shares a matrix product between threads."""
+"""Number of multiplications from which OpenBLAS distributes a matrix product over threads."""
 _FEWEST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The layers behind the features.
+    """The layers after the features.
 
     Parameters
     ----------
     layout
-        Which bits drop which units.
+        Assignment of random bits to units.
     widths
         Units of each hidden layer; the features are the first.
     kernels, biases
-        Of the dense layers behind the features, with the dropout's factor 1 / (1 - rate) in the kernels.
+        Kernels and biases of the dense layers after the features; the kernels include the dropout's factor 1 / (1 - rate).
     """
 
     layout: MaskLayout
@@ -70,7 +70,7 @@ class Head:
 
     def _outputs(self, features: Float32Array, mask: NDArray[np.uint8]) -> Float32Array:
         """(width,) features and (n_draws, n_units) masks -> (n_draws, n_outputs)."""
-        positive = np.flatnonzero(~(features <= 0))  # so that a NaN is not taken for a 0
+        positive = np.flatnonzero(~(features <= 0))  # keeps NaN
         kernel = features[positive, None] * self.kernels[0][positive]
         units = _product(mask[:, positive].astype(np.float32), kernel) + self.biases[0]
         first = self.widths[0]
@@ -83,22 +83,22 @@ class Head:
 
 
 def _product(left: Float32Array, right: Float32Array) -> Float32Array:
-    """``left @ right``, some rows at a time: so few that BLAS keeps to one thread.
+    """``left @ right``, computed a few rows at a time, so that BLAS uses one thread.
 
-    Waking a thread takes longer than these products do, and two threads that wait for each other cost several times one's work.
+    Waking a thread takes longer than these products, and two threads that wait for each other cost several times as much as one.
     """
     rows = min(_SHARED_PRODUCT // max(right.size, 1), len(left))
     if rows < _FEWEST_ROWS:
         return left @ right
     parts, (inner, columns) = len(left) // rows, right.shape
-    whole, product = parts * rows, np.empty((len(left), columns), np.float32)
-    np.matmul(left[:whole].reshape(parts, rows, inner), right, out=product[:whole].reshape(parts, rows, columns))
-    np.matmul(left[whole:], right, out=product[whole:])
+    n_even, product = parts * rows, np.empty((len(left), columns), np.float32)
+    np.matmul(left[:n_even].reshape(parts, rows, inner), right, out=product[:n_even].reshape(parts, rows, columns))
+    np.matmul(left[n_even:], right, out=product[n_even:])
     return product
 
 
 def blocks(n_sources: int, n_draws: int, draws_at_once: int) -> Iterator[tuple[slice, slice]]:
-    """Sources and draws in blocks of bounded memory: as many sources as fit, or else a part of one source's draws."""
+    """Split sources and draws into blocks of bounded memory: as many sources as fit, or part of the draws of one source."""
     numbers_at_once = min(n_draws, draws_at_once)
     sources_at_once = draws_at_once // numbers_at_once
     for row in range(0, n_sources, sources_at_once):

@@ -1,4 +1,4 @@
-"""How does Keras sample a model? One compiled trunk over padded batches, and draws on the device if it is a GPU."""
+"""The Keras engine: one compiled trunk over padded batches, and draws on the device if it is a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from surveyflow.models.engines.batches import is_out_of_memory, probe_batch_size
 from surveyflow.models.engines.device_head import DeviceHead
 from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.precision import products_in
-from surveyflow.models.framing import framed, without_answer
+from surveyflow.models.framing import framed, not_finite
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard
@@ -32,13 +32,13 @@ class KerasModel:
     Parameters
     ----------
     card, weights
-        What the model's folder holds.
+        Card and weights of the model.
     precision
         Precision of the trunk; models of different precision can share a process. The head's products are always float32.
     batch_size
-        Cutouts that go through the trunk at once; None for 8 on a CPU, and for what a probe finds on a GPU.
+        Cutouts that the trunk processes at once; None for 8 on a CPU, and for the size that a probe finds on a GPU.
     folder
-        The model's folder; it has no effect.
+        The model's folder, without effect.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class KerasModel:
         self._tf32 = precision == Precision.TF32
         self._trunk = build_trunk(card.architecture, "mixed_bfloat16" if precision == Precision.BF16 else "float32")
         set_weights(self._trunk, weights)
-        # XLA is slower than TensorFlow's own CPU kernels; JAX has nothing else.
+        # XLA is slower than TensorFlow's own CPU kernels; JAX has no other compiler.
         self._trunk.compile(jit_compile=keras.backend.backend() == "jax")
         self._head = DeviceHead(card, weights) if on_gpu else Head.of(card, weights)
         self._batch_size = batch_size or (self._probed_batch_size() if on_gpu else _CPU_BATCH)
@@ -73,7 +73,7 @@ class KerasModel:
 
     @property
     def batch_size(self) -> int:
-        """Cutouts that go through the trunk at once."""
+        """Cutouts that the trunk processes at once."""
         return self._batch_size
 
     def features(self, cutouts: Float32Array) -> Float32Array:
@@ -84,7 +84,7 @@ class KerasModel:
         Raises
         ------
         ValueError
-            If the cutouts are not those that the network takes.
+            If the cutouts do not have the size of the network's input.
         """
         images = framed(cutouts, self._card.architecture)
         features = np.empty((len(images), self._card.architecture.dense[0]), np.float32)
@@ -100,7 +100,7 @@ class KerasModel:
                 _log.warning("event=out_of_memory model=%s batch_size=%d", self._card.key, self._batch_size)
             else:
                 done += len(batch)
-        features[without_answer(cutouts)] = np.nan
+        features[not_finite(cutouts)] = np.nan
         return features
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
@@ -108,7 +108,7 @@ class KerasModel:
         return self._head.draw(features, source_keys, n_draws, seed)
 
     def _batch_features(self, batch: Float32Array) -> Float32Array:
-        """One pass of the trunk, of always the same shape: nothing is compiled twice."""
+        """One pass of the trunk, always with the same shape, so that it is compiled once."""
         padded = np.zeros((self._batch_size, *batch.shape[1:]), np.float32)
         padded[: len(batch)] = batch
         with products_in(tf32=self._tf32):
@@ -116,11 +116,11 @@ class KerasModel:
 
     def _probed_batch_size(self) -> int:
         size = probe_batch_size(self._seconds_of_batch)
-        self._trunk.make_predict_function(force=True)  # forgets the shapes that were tried
+        self._trunk.make_predict_function(force=True)  # drops what was compiled for the shapes that were tried
         return size
 
     def _seconds_of_batch(self, size: int) -> float:
-        """Wall time of one pass of so many cutouts, behind one that compiles."""
+        """Wall time of one pass of this many cutouts, after one that compiles."""
         self._batch_size, blank = size, np.zeros((size, *self._trunk.input_shape[1:]), np.float32)
         self._batch_features(blank)
         start = time.perf_counter()
@@ -129,6 +129,6 @@ class KerasModel:
 
 
 def _share_gpu_memory() -> None:
-    """Take GPU memory as it is needed, so that workers can share a GPU; without effect where one is in use already."""
+    """Allocate GPU memory as needed, so that workers can share a GPU; without effect if this process already uses one."""
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

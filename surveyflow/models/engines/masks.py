@@ -1,11 +1,11 @@
-"""The units that a draw drops: they depend on source, draw, seed and model, and on nothing else.
+"""The dropout masks of draws, which depend only on source, draw, seed and model.
 
 Philox4x32-10 turns counters into bits. Key: (seed, first 32 bits of the weights' digest). Counter: (low half of the source's
-key, high half, draw, block). The units that are followed by dropout are numbered through, layer after layer.
+key, high half, draw, block). The units followed by dropout are numbered consecutively, layer after layer.
 
-- Rate 0.5: unit ``u`` is kept where bit ``u % 32`` (0: the least significant) of word ``u // 32 % 4`` of block ``u // 128`` is 1.
-- Any other rate: unit ``u`` is kept where word ``u % 4`` of block ``u // 4`` is at least ``floor(rate * 2**32)``.
-- Rate 0: all are kept.
+- Rate 0.5: unit ``u`` is kept if bit ``u % 32`` (0: the least significant) of word ``u // 32 % 4`` of block ``u // 128`` is 1.
+- Any other rate: unit ``u`` is kept if word ``u % 4`` of block ``u // 4`` is at least ``floor(rate * 2**32)``.
+- Rate 0: all units are kept.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from surveyflow.values.arrays import UInt64Array
 
 @dataclass(frozen=True, slots=True)
 class MaskLayout:
-    """How a network's units share the bits.
+    """The assignment of random bits to a network's units.
 
     Parameters
     ----------
     n_units
-        Units of all layers that are followed by dropout.
+        Number of units in all layers that are followed by dropout.
     rate
         Probability that a unit is dropped, in [0, 1).
     model_word
@@ -48,12 +48,12 @@ class MaskLayout:
 
     @property
     def one_bit(self) -> bool:
-        """Whether a single bit decides on a unit."""
+        """Whether a single bit decides about a unit."""
         return self.rate == 0.5
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of 128 bits a draw."""
+        """Blocks of 128 bits per draw."""
         return -(-self.n_units // (128 if self.one_bit else 4))
 
     @property
@@ -63,7 +63,7 @@ class MaskLayout:
 
 
 def keep_masks(layout: MaskLayout, source_keys: UInt64Array, draws: NDArray[np.uint32], seed: int) -> NDArray[np.uint8]:
-    """1 where a unit is kept, 0 where it is dropped.
+    """Make the masks: 1 for a unit that is kept, 0 for one that is dropped.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def keep_masks(layout: MaskLayout, source_keys: UInt64Array, draws: NDArray[np.u
     source_keys
         (n,) uint64: one for each source.
     draws
-        (n_draws,) uint32: which draws.
+        (n_draws,) uint32: numbers of the draws.
     seed
         0 to 2**32 - 1.
 
@@ -92,7 +92,7 @@ def keep_masks(layout: MaskLayout, source_keys: UInt64Array, draws: NDArray[np.u
 
 
 def keep_masks_on_device(layout: MaskLayout, halves: tuple[Any, Any], draws: Any, seed: int, ops: Any) -> Any:
-    """`keep_masks` for the arrays of ``keras.ops``: boolean, (n, n_draws, n_units).
+    """Make the masks of `keep_masks` as boolean arrays of ``keras.ops``, (n, n_draws, n_units).
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def keep_masks_on_device(layout: MaskLayout, halves: tuple[Any, Any], draws: Any
     halves
         Two arrays (n,) uint32: the source keys, as `split_keys` splits them.
     draws
-        (n_draws,) uint32: which draws.
+        (n_draws,) uint32: numbers of the draws.
     seed
         0 to 2**32 - 1.
     ops

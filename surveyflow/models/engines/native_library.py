@@ -1,6 +1,6 @@
-"""The native core: what of it this machine can run, and its functions as Python calls them.
+"""The Python interface of the native core: its structs, functions and usable instruction sets.
 
-The library is built with the package where there is a C++ compiler; its source is in ``native/``. The structs mirror those of
+The library is built with the package if there is a C++ compiler; its source is in ``native/``. The structs mirror those of
 ``native/network.hpp`` and ``native/kernels.hpp``.
 """
 
@@ -57,7 +57,7 @@ class TrunkSpec(ctypes.Structure):
 
 
 class DenseSpec(ctypes.Structure):
-    """One dense layer behind the features."""
+    """One dense layer after the features."""
 
     _fields_ = (
         ("n_inputs", ctypes.c_int32),
@@ -68,7 +68,7 @@ class DenseSpec(ctypes.Structure):
 
 
 class HeadSpec(ctypes.Structure):
-    """All layers behind the features, and the layout of their masks."""
+    """All layers after the features, and the layout of their masks."""
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("n_layers", "n_units", "n_blocks", "one_bit")),
@@ -117,7 +117,7 @@ class _StatisticsTask(ctypes.Structure):
 
 
 def absence() -> str | None:
-    """Why there is no native core here; None if there is one. A library of other sources than those beside it is none."""
+    """Why there is no usable native core here; None if there is one. A library built from other sources is not usable."""
     if not LIBRARY.is_file():
         return "it was not built: there was no C++ compiler when surveyflow was installed"
     try:
@@ -129,16 +129,16 @@ def absence() -> str | None:
             f"it was built from other sources; build it again: python {_NATIVE / 'build.py'}, or pip install -e . in a checkout"
         )
     found = library.surveyflow_abi()
-    return None if found == _ABI else f"it is of another version ({found}, not {_ABI}); install surveyflow again"
+    return None if found == _ABI else f"it has another version ({found}, not {_ABI}); install surveyflow again"
 
 
 def usable_instruction_sets() -> tuple[InstructionSet, ...]:
-    """What this processor can run, the fastest last. There must be a native core."""
+    """The instruction sets that this processor can run, the fastest last. There must be a native core."""
     return tuple(one for one in InstructionSet if _library().surveyflow_usable(one))
 
 
 def thread_count() -> int:
-    """``OMP_NUM_THREADS``, as for any other library; else the processors that this process may use."""
+    """``OMP_NUM_THREADS``, as for any other library; otherwise the number of processors that this process may use."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return max(1, int(first)) if first.isdigit() else len(os.sched_getaffinity(0))
 
@@ -186,7 +186,7 @@ def run_statistics(
     statistics: DrawStatistics,
     n_threads: int,
 ) -> None:
-    """Draw from C-contiguous ``features`` and ``source_keys``; what two outputs' draws amount to goes into ``statistics``."""
+    """Draw from C-contiguous ``features`` and ``source_keys``, and write the statistics of two outputs to ``statistics``."""
     ranks, edges = order_ranks(statistics.n_draws), np.append(bin_edges()[:-1], np.float32(np.inf))
     task = _StatisticsTask(
         ctypes.pointer(head),
@@ -217,14 +217,14 @@ def array_of(kind: type[ctypes.Structure], specs: Sequence[ctypes.Structure]) ->
 
 def _check(outcome: int) -> None:
     if outcome == _OUT_OF_MEMORY:
-        raise MemoryError("the FFT engine could not get its scratch memory, about 30 MB a thread")
+        raise MemoryError("the FFT engine could not allocate its scratch memory, about 30 MB per thread")
     if outcome:
-        raise ModelError(f"the native core refused the network (code {outcome}). Use engine = 'keras', and report this.")
+        raise ModelError(f"the native core rejected the network (code {outcome}). Use engine = 'keras', and report this.")
 
 
 @cache
 def _source_digest() -> str | None:
-    """Of the sources beside the library, which a wheel holds, too; None where they were taken away."""
+    """Digest of the sources beside the library, which a wheel also contains; None if they were removed."""
     if not (_NATIVE / "library.cpp").is_file():
         return None
     from surveyflow.models.engines.native.build import source_digest
@@ -233,13 +233,13 @@ def _source_digest() -> str | None:
 
 
 def _digest_of(library: ctypes.CDLL) -> str:
-    """Of the sources that a library was built from; empty for one that does not say."""
+    """Digest of the sources that a library was built from; empty if the library does not report it."""
     try:
-        tell = library.surveyflow_source_digest
+        digest = library.surveyflow_source_digest
     except AttributeError:
         return ""
-    tell.restype = ctypes.c_char_p
-    return str(tell().decode())
+    digest.restype = ctypes.c_char_p
+    return str(digest().decode())
 
 
 @cache

@@ -1,6 +1,6 @@
-"""How exactly are float32 numbers multiplied? A switch of the whole process, set around a piece of work and set back behind it.
+"""The precision of float32 products: a switch of the process, set for a block of code and restored afterwards.
 
-Left alone, TensorFlow and JAX round the factors of float32 products to TF32 (10 bits of mantissa) on recent NVIDIA GPUs.
+By default, TensorFlow and JAX round the factors of float32 products to TF32 (10 bits of mantissa) on recent NVIDIA GPUs.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _SWITCH = RLock()
 
 @contextmanager
 def products_in(*, tf32: bool) -> Iterator[None]:
-    """Do what is inside with the factors of products rounded to TF32, or with none of them rounded.
+    """Run a block of code with the factors of products rounded to TF32, or without rounding.
 
-    TensorFlow's switch is the process's: one thread at a time is let in, so that models of different precision cannot disturb
-    each other. JAX's is the thread's own.
+    TensorFlow's switch belongs to the process: one thread enters at a time, so that models of different precision do not
+    interfere. JAX's switch belongs to the thread.
 
     Parameters
     ----------
     tf32
-        Whether factors are rounded, where the hardware can.
+        Whether factors are rounded, if the hardware can do so.
     """
     match keras.backend.backend():
         case "tensorflow":

@@ -1,15 +1,15 @@
-"""Where are the spectra of a model's kernels? In a file beside the model, or in a cache, mapped into memory.
+"""The spectra of a model's kernels, stored in a file beside the model or in a cache, and mapped into memory.
 
-They are computed once for a model, in float64; every worker of a machine maps the same file, read-only, so that the workers
-share one copy. The file's header holds the weights' digest and the tiling; whatever does not agree is computed again. It is the
-same file for all instruction sets.
+They are computed once for a model, in float64. Every worker of a machine maps the same file, read-only, so that the workers
+share one copy. The file's header holds the weights' digest and the tiling; if they do not agree, the spectra are computed again.
+All instruction sets use the same file.
 
-The file: a header (a line of JSON, padded with spaces to a multiple of 4096 bytes), then one float32 array a convolution, each
-beginning at a multiple of 4096 bytes, and at the end the SHA-256 of all that. A spectrum is
+The file consists of a header (a line of JSON, padded with spaces to a multiple of 4096 bytes), one float32 array for each
+convolution, beginning at a multiple of 4096 bytes, and the SHA-256 of everything before it. A spectrum is
 
     [frequency along x][frequency along y][group of 16 outputs][input][re 16 | im 16]
 
-and the first convolution's, which is transformed along rows only,
+and that of the first convolution, which is transformed along rows only, is
 
     [frequency along x][group of 16 outputs][kernel row][re 16 | im 16]
 """
@@ -52,20 +52,20 @@ _ABANDONED_AFTER_S = 86_400.0
 def open_spectra(
     card: ModelCard, weights: Weights, folders: Sequence[Path], weights_file: Path | None = None
 ) -> tuple[Float32Array, ...]:
-    """The spectra of a model's kernels, one array a convolution, mapped from a file that is written if there is none yet.
+    """The spectra of a model's kernels, one array for each convolution, mapped from a file that is written if necessary.
 
-    A file counts only if it belongs to this user, to root or to the owner of the weights, and not everybody may write it:
-    whoever could change it could change results.
+    A file is used only if it belongs to this user, to root or to the owner of the weights, and if not everybody may write it,
+    because whoever can change it can change results.
 
     Parameters
     ----------
     card, weights
-        What the model's folder holds.
+        Card and weights of the model.
     folders
-        Where the file may lie: the first that has it, else the first that can be written. If none can, the spectra are computed
-        and kept in this process alone.
+        Folders that may hold the file: the first that has it is used, otherwise the first that can be written. If no folder can
+        be written, the spectra are computed and kept in this process alone.
     weights_file
-        The file that the weights are from; None if they are from none.
+        The file that holds the weights; None if there is no such file.
     """
     name = f".spectra-{card.weights_digest[:16]}-v{LAYOUT_VERSION}.bin"
     header, owners = _header(card), _trusted_owners(weights_file)
@@ -86,9 +86,9 @@ def open_spectra(
 
 
 def cache_folder() -> Path:
-    """Where spectra are kept if the store cannot be written.
+    """The folder for spectra if the store cannot be written.
 
-    It is ``$SURVEYFLOW_CACHE``, or a folder below the user's cache, or below the temporary files for a user without a home.
+    It is ``$SURVEYFLOW_CACHE``, or a folder in the user's cache, or in the temporary folder for a user without a home directory.
     """
     named = os.environ.get(CACHE_VARIABLE)
     if named:
@@ -102,15 +102,15 @@ def cache_folder() -> Path:
 def spectrum(kernel: Float32Array, layer: Convolution, tiling: Tiling) -> Float32Array:
     """The spectrum of one convolution's kernel, as the native code reads it.
 
-    It is the complex conjugate of the transform, because a network's "convolution" is a correlation, over twice the number of
-    points: the native transforms are not normalised, and those of two real rows in one lack a factor of one half.
+    It is the complex conjugate of the transform, because a network's "convolution" is a correlation, divided by twice the number
+    of points: the native transforms are not normalised, and those of two real rows in one lack a factor of one half.
 
     Parameters
     ----------
     kernel
         (height, width, in, out) float32.
     layer, tiling
-        Its convolution, and how that is done.
+        Its convolution, and the tiling of it.
     """
     if layer.is_first:
         return _row_spectrum(kernel.transpose(0, 2, 1, 3).reshape(-1, *kernel.shape[1::2]), tiling.points)
@@ -182,7 +182,7 @@ def _places(card: ModelCard) -> Iterator[tuple[int, tuple[int, ...]]]:
 
 
 def _trusted_owners(weights_file: Path | None) -> set[int]:
-    """User ids whose files are believed."""
+    """Ids of the users whose files are trusted."""
     owners = {os.geteuid(), 0}
     if weights_file is not None:
         with suppress(OSError):
@@ -191,7 +191,7 @@ def _trusted_owners(weights_file: Path | None) -> set[int]:
 
 
 def _verified(file: Path, header: bytes, owners: set[int]) -> NDArray[np.uint8] | None:
-    """The file's content, mapped, if it is there, for this model and tiling, as it was written, and by a trusted owner."""
+    """The file's mapped content, if the file exists, fits model and tiling, is undamaged and has a trusted owner; else None."""
     try:
         with open(file, "rb", opener=_open_at_once) as stream:
             status = os.fstat(stream.fileno())
@@ -207,7 +207,7 @@ def _verified(file: Path, header: bytes, owners: set[int]) -> NDArray[np.uint8] 
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, as a pipe of that name would make one wait."""
+    """Open a file without blocking; a pipe of this name would block otherwise."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -222,7 +222,7 @@ def _views(content: NDArray[np.uint8], card: ModelCard) -> tuple[Float32Array, .
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the unfinished files of writers that were killed."""
+    """Remove unfinished files of writers that were killed."""
     before = time.time() - _ABANDONED_AFTER_S
     with suppress(OSError):
         for file in folder.glob(f".spectra-*.bin.{'[0-9a-f]' * 32}"):
@@ -231,7 +231,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _write(file: Path, header: bytes, card: ModelCard, weights: Weights) -> None:
-    """Write the file, whole or not at all; another process may do the same meanwhile, with the same content."""
+    """Write the file completely or not at all; another process may write the same content at the same time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f"{file.name}.{uuid4().hex}")
     try:

@@ -1,1 +1,1 @@
-"""The authors' released networks, imported without trusting their files."""
+"""The import of the authors' released networks, without trusting their files."""

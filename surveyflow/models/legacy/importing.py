@@ -1,9 +1,9 @@
-"""The authors' released networks, brought into a store without trusting their files.
+"""The import of the authors' released networks into a store, without trusting their files.
 
 Only variables and names are read: see `surveyflow.models.legacy.objects`, `surveyflow.models.legacy.layers` and
-`surveyflow.models.legacy.variables`. What the files do not say (the stretch of the images) must be said by the caller; what
-the release's layout ``models/<instrument>/<FIELD>`` says (field, instrument, and with it scale, redshifts and noise) can be
-overridden. Only files whose digests are the released ones get the origin ``ferreira2022`` by themselves.
+`surveyflow.models.legacy.variables`. The caller must give what the files do not say (the stretch of the images). The layout of
+the release, ``models/<instrument>/<FIELD>``, implies field and instrument, and with them pixel scale, redshifts and noise; the
+caller can override these. Only files with the released digests get the origin ``ferreira2022`` automatically.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _INSTRUMENTS: Mapping[str, Mapping[str, Any]] = {
         "domain": Domain("electron/s", (0.0011, 0.016)),
     },
 }
-"""What is known of the release's images, by instrument.
+"""The known properties of the release's images, by instrument.
 
-The noise reaches from half the sky rms of the field with the least (deep parts) to five times that of the field with the most
-(a cutout that galaxies fill). The fields' sky rms are in the authors' simulator (astroferreira/candelizer, commit 8ad22e5,
-constants.py): 0.000487 to 0.000721 e-/s in F814W, 0.002155 to 0.003260 in F125W and F160W.
+The range of the noise extends from half the smallest sky rms of a field (deep parts) to five times the largest (a cutout that
+galaxies fill). The fields' sky rms are in the authors' simulator (astroferreira/candelizer, commit 8ad22e5, constants.py):
+0.000487 to 0.000721 e-/s in F814W, 0.002155 to 0.003260 in F125W and F160W.
 """
 
 _CITATION = "Ferreira et al. 2022, ApJ 931, 34 (arXiv:2204.05786)"
@@ -56,11 +56,11 @@ _NO_DEFAULT = {
     "redshift_range": "--redshift-range",
     "class_names": "--class-names",
 }
-"""What a card needs and only some files imply, with the option that says it on the command line."""
+"""The values of a card that only some files imply, with their options on the command line."""
 
 
 class CardValues(TypedDict, total=False):
-    """What of a card can be said at import; the rest follows from the release's layout."""
+    """The values of a card that can be given at import; the others follow from the release's layout."""
 
     task: str
     field: str
@@ -82,11 +82,13 @@ def find_saved_models(folder: str | Path) -> list[Path]:
     Raises
     ------
     ModelError
-        If there is none.
+        If there is no SavedModel.
     """
     found = sorted(file.parent for file in Path(folder).rglob(SAVED_MODEL_FILE))
     if not found:
-        raise ModelError(f"{folder}: holds no {SAVED_MODEL_FILE}, here or below. Name the folder with the authors' models.")
+        raise ModelError(
+            f"{folder}: there is no {SAVED_MODEL_FILE} in this folder or below it. Name the folder with the authors' models."
+        )
     return found
 
 
@@ -99,20 +101,20 @@ def import_legacy(
     overwrite: bool = False,
     **card: Unpack[CardValues],
 ) -> ModelCard:
-    """Bring one SavedModel of the authors' layout into a store; nothing in it is executed.
+    """Import one SavedModel of the authors' layout into a store; nothing in it is executed.
 
     Parameters
     ----------
     saved_model_dir
         The folder with ``saved_model.pb`` and ``variables``.
     store
-        The store's folder; it is made where it does not exist.
+        The store's folder; it is created if it does not exist.
     stretch, softening
-        How the training images were prepared. The release does not say; see ``surveyflow models check``.
+        Preparation of the training images. The release does not say; see ``surveyflow models check``.
     overwrite
         Whether another model under the same key is replaced.
     **card
-        What the card says instead of what the layout says, see `CardValues`.
+        Values of the card that replace those that the layout implies, see `CardValues`.
 
     Returns
     -------
@@ -121,9 +123,9 @@ def import_legacy(
     Raises
     ------
     ModelError
-        If the files are missing, truncated or damaged, describe another network, or hold values that are not finite; if the key
-        would leave the store; or if the card cannot be filled: an instrument that is not one of the release's needs band, scale
-        and redshifts, and outputs other than the two of the merger task need names.
+        If the files are missing, truncated or damaged, describe another network, or hold values that are not finite; if the
+        model would lie outside the store; or if values of the card are missing: an instrument that is not in the release needs
+        band, pixel scale and redshifts, and outputs other than the two of the merger task need names.
     """
     new, weights = read_legacy(saved_model_dir, stretch=stretch, softening=softening, **card)
     written = write_model(ModelStore(Path(store)).home(new.key), new, weights, overwrite=overwrite)
@@ -140,15 +142,15 @@ def import_all(
     overwrite: bool = False,
     **card: Unpack[CardValues],
 ) -> list[ModelCard]:
-    """Bring several SavedModels into a store; nothing is written unless all of them can be imported.
+    """Import several SavedModels into a store; nothing is written unless all of them can be imported.
 
     Parameters are those of `import_legacy`.
 
     Raises
     ------
     ModelError
-        If any of them cannot be imported, two have one key, or the store holds other models under their keys and ``overwrite``
-        is not set. Every problem with the files is reported; if there is none, every model in the way.
+        If any of them cannot be imported, two have the same key, or the store holds other models under their keys and
+        ``overwrite`` is not set. Every problem with the files is reported; if there are none, every model in the way.
     """
     models, problems = [], []
     for folder in saved_model_dirs:
@@ -159,7 +161,7 @@ def import_all(
             problems.append(str(error))
     keys = [new.key for new, _ in models]
     repeated = sorted({key for key in keys if keys.count(key) > 1})
-    problems += [f"{key} would be the key of several of these models. Import them one by one." for key in repeated]
+    problems += [f"{key} would be the key of several of these models. Import them one at a time." for key in repeated]
     if problems:
         raise ModelError("\n".join(problems))
     written = write_models(
@@ -173,7 +175,7 @@ def import_all(
 def read_legacy(
     saved_model_dir: str | Path, *, stretch: Stretch | str, softening: float = 1.0, **card: Unpack[CardValues]
 ) -> tuple[ModelCard, dict[str, Float32Array]]:
-    """Card and weights of a SavedModel; the card's digest is empty until a store has written them.
+    """Read card and weights of a SavedModel; the card's digest stays empty until a store has written them.
 
     Parameters and errors are those of `import_legacy`.
     """
@@ -198,7 +200,7 @@ def _card(folder: Path, architecture: Architecture, values: dict[str, Any]) -> M
     if missing:
         raise ModelError(
             f"{folder}: {key} is not a model of the release, whose instruments are {', '.join(_INSTRUMENTS)}, so its card lacks "
-            f"{', '.join(missing)}. Give them, or correct instrument (--instrument) and task (--task)."
+            f"{', '.join(missing)}. Give them, or correct the instrument (--instrument) and the task (--task)."
         )
     provenance = _provenance(key, folder, values.pop("origin", None), values.pop("notes", None))
     return ModelCard(**{"key": key, "architecture": architecture, "weights_digest": "", **implied, **provenance, **values})
@@ -219,7 +221,7 @@ def _provenance(key: ModelKey, folder: Path, said: WeightsOrigin | str | None, n
     theirs = released is not None or origin is WeightsOrigin.FERREIRA2022
     lines = [notes if notes is not None else _imported_from(key, folder, released)]
     if origin is not found:
-        lines.append(f"The origin {origin.value} is the word of who imported them; the files' digests say {found.value}.")
+        lines.append(f"The origin {origin.value} was given at import; the files' digests say {found.value}.")
     return {"origin": origin, "citation": _CITATION if theirs else "none given", "notes": " ".join(filter(None, lines))}
 
 

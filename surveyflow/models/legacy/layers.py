@@ -1,4 +1,4 @@
-"""The network that a SavedModel describes, and how it differs from those that can be imported."""
+"""The network that a SavedModel describes, and its differences from those that can be imported."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def described_architecture(objects: ObjectTree) -> Architecture:
     Parameters
     ----------
     objects
-        What ``saved_model.pb`` describes.
+        Objects that ``saved_model.pb`` describes.
 
     Raises
     ------
     ModelError
-        If it is another network; every difference is reported.
+        If it is a different network; every difference is reported.
     """
     layers = [objects.settings(path) for path in layer_paths(objects)]
     differences = list(_differences_in_order(objects, [name for name, _ in layers]))
@@ -162,12 +162,12 @@ def _one_a_block(values: list[int], name: str) -> tuple[int, ...]:
 
 def _only(values: set[Any], name: str) -> Any:
     if len(values) != 1:
-        raise ValueError(f"it has {name} {sorted(values)} where one is expected")
+        raise ValueError(f"it has {name} {sorted(values)}, but one value is expected")
     return next(iter(values))
 
 
 def _check_pooling(architecture: Architecture, paddings: set[str]) -> None:
-    """Pooling with padding is pooling without where the maps' sides are even."""
+    """Check the padding: if the maps' sides are even, pooling with padding equals pooling without."""
     pooled = architecture.map_sizes[2:-1:3]
     if paddings - {"valid"} and any(size % 2 for size in pooled):
         raise ValueError(f"its pooling has padding {sorted(paddings)} on maps of sides {pooled}, expected valid")

@@ -1,6 +1,6 @@
-"""The tree of objects that TensorFlow writes into a SavedModel and into its checkpoint, as names and data.
+"""The tree of objects that TensorFlow writes into a SavedModel and its checkpoint, as names and data.
 
-Both files hold a list of nodes whose children have names. Parsing them runs nothing: no graph, no pickle, no custom objects.
+Both files hold a list of nodes whose children have names. Parsing them runs no graph, no pickle and no custom objects.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class ObjectTree:
         Raises
         ------
         ModelError
-            If there is none.
+            If there is no such node.
         """
         number = 0
         for name in filter(None, path.split("/")):
             children = {child.local_name: child.node_id for child in self.nodes[number].children}
             number = children.get(name, -1)
             if not 0 <= number < len(self.nodes):
-                raise ModelError(f"{self.file}: holds no object {path!r}. {NOT_OF_THE_FAMILY}")
+                raise ModelError(f"{self.file}: there is no object {path!r} in it. {NOT_OF_THE_FAMILY}")
         return self.nodes[number]
 
     def settings(self, path: str) -> tuple[str, Mapping[str, Any]]:
@@ -83,7 +83,7 @@ class ObjectTree:
         raise ModelError(f"{self.file}: the object {path!r} is not a variable. {NOT_OF_THE_FAMILY}")
 
 
-NOT_OF_THE_FAMILY = "Only networks of the layout of Ferreira et al. 2022, saved by TensorFlow 2.3 or 2.4, can be imported."
+NOT_OF_THE_FAMILY = "Only networks with the layout of Ferreira et al. 2022, saved by TensorFlow 2.3 or 2.4, can be imported."
 
 
 def tensorflow(module: str = "tensorflow") -> Any:
@@ -129,19 +129,19 @@ def checkpoint_objects(reader: Any, file: Path) -> ObjectTree:
     Parameters
     ----------
     reader
-        Of ``tf.train.load_checkpoint``.
+        Result of ``tf.train.load_checkpoint``.
     file
         The checkpoint, for messages.
 
     Raises
     ------
     ModelError
-        If the checkpoint has no object graph, or it cannot be parsed.
+        If the checkpoint has no object graph, or its object graph cannot be parsed.
     """
     message = tensorflow("tensorflow.core.protobuf.trackable_object_graph_pb2").TrackableObjectGraph
     damaged = tensorflow("google.protobuf.message").DecodeError
     if not reader.has_tensor(_OBJECT_GRAPH_KEY):
-        raise ModelError(f"{file}: holds no object graph. {NOT_OF_THE_FAMILY}")
+        raise ModelError(f"{file}: it has no object graph. {NOT_OF_THE_FAMILY}")
     try:
         return _tree(message.FromString(reader.get_tensor(_OBJECT_GRAPH_KEY)).nodes, file)
     except damaged as error:
@@ -150,7 +150,7 @@ def checkpoint_objects(reader: Any, file: Path) -> ObjectTree:
 
 def _tree(nodes: Sequence[Any], file: Path) -> ObjectTree:
     if not nodes:
-        raise ModelError(f"{file}: describes no objects. {NOT_OF_THE_FAMILY}")
+        raise ModelError(f"{file}: it describes no objects. {NOT_OF_THE_FAMILY}")
     return ObjectTree(nodes, file)
 
 

@@ -1,6 +1,6 @@
-"""Whether an imported network gives the features of the file it came from: here, and only here, is the file's graph run.
+"""The comparison of an imported network's features with those of its original file.
 
-Do so only with files that you trust: a SavedModel's graph is a program.
+This is the only module that runs the file's graph. Do so only with files that you trust: a SavedModel's graph is a program.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _N_IMAGES = 4
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """How far two networks' features of the same images are apart.
+    """The difference between two networks' features of the same images.
 
     Parameters
     ----------
     model_id
         The imported model.
     n_images
-        Fixed images of random numbers in [0, 1] that both have seen.
+        Number of images, of fixed random numbers in [0, 1], that both networks received.
     largest_feature, largest_difference
         Largest absolute values over images and features.
     tolerance
@@ -51,14 +51,14 @@ class ParityReport:
 
     @property
     def relative_difference(self) -> float:
-        """Largest difference relative to the largest feature; infinite where all features should be 0 and are not."""
+        """Largest difference relative to the largest feature; infinite if all features should be 0 and are not."""
         if self.largest_feature == 0:
             return 0.0 if self.largest_difference == 0 else math.inf
         return self.largest_difference / self.largest_feature
 
     @property
     def passed(self) -> bool:
-        """Whether the two are one network."""
+        """Whether the two networks agree within the tolerance."""
         return self.relative_difference <= self.tolerance
 
 
@@ -90,7 +90,7 @@ def check_parity(saved_model_dir: str | Path, model_folder: str | Path) -> Parit
 
 
 def _as_json(report: ParityReport) -> str:
-    """The report, with null for a number that JSON does not know."""
+    """The report as JSON, with null for numbers that JSON cannot represent."""
     values = {**asdict(report), "relative_difference": report.relative_difference, "passed": report.passed}
     known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}
     return json.dumps(known, indent=2, allow_nan=False) + "\n"
@@ -112,7 +112,7 @@ def _original_features(folder: Path, images: Float32Array) -> Float32Array:
 
 @contextmanager
 def _loaded(folder: Path) -> Iterator[Any]:
-    """The SavedModel as TensorFlow loads it, without its optimiser's slots: today's TensorFlow cannot restore those."""
+    """The SavedModel as TensorFlow loads it, without optimiser slots, which current versions of TensorFlow cannot restore."""
     message = tensorflow("tensorflow.core.protobuf.saved_model_pb2").SavedModel
     saved = message.FromString((folder / SAVED_MODEL_FILE).read_bytes())
     for node in saved.meta_graphs[0].object_graph_def.nodes:

@@ -1,7 +1,7 @@
-"""Are these the authors' files? Known by their digests, which cannot be had by accident.
+"""The authors' released files, identified by their digests.
 
-The digests are facts about the public repository astroferreira/FERREIRA2022: git's ids of the files in commit
-5dae72f45407f05ec25668178557fb2d7b9f6ad2, the only version of them in its history. Such an id is the SHA-1 of
+The digests are git's ids of the files in the public repository astroferreira/FERREIRA2022 at commit
+5dae72f45407f05ec25668178557fb2d7b9f6ad2; its history has no other version of them. Such an id is the SHA-1 of
 ``blob <size>``, a zero byte and the content; ``git ls-tree -r 5dae72f models`` prints them.
 """
 
@@ -26,7 +26,7 @@ FILES = (
 
 @dataclass(frozen=True, slots=True)
 class ReleasedModel:
-    """One of the ten, by the names of its folders: ``F814W/GOODS_N``."""
+    """One of the ten released models, named by its folders: ``F814W/GOODS_N``."""
 
     instrument: str
     field: str
@@ -35,7 +35,7 @@ class ReleasedModel:
         return f"{self.instrument}/{self.field}"
 
     def is_for(self, instrument: str, field: str) -> bool:
-        """Whether this is the model of that instrument and field, be it spelt ``GOODS_N``, ``GOODS-N`` or ``goodsn``."""
+        """Whether this is the model of that instrument and field, spelt as ``GOODS_N``, ``GOODS-N`` or ``goodsn``."""
         return instrument == self.instrument and _letters(field) == _letters(self.field)
 
 
@@ -94,7 +94,7 @@ RELEASED: Mapping[Digests, ReleasedModel] = {
 
 
 def released_model(folder: Path) -> ReleasedModel | None:
-    """Which of the authors' models a SavedModel is.
+    """Identify a SavedModel as one of the authors' released models.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def released_model(folder: Path) -> ReleasedModel | None:
 
     Returns
     -------
-    None unless every byte that is read at import is that of one released model.
+    The released model; None unless every byte that an import reads equals that model's.
     """
     if not all((folder / file).is_file() for file in FILES):
         return None

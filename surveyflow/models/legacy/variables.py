@@ -1,9 +1,9 @@
-"""The weights of a SavedModel, by role: read from its checkpoint's variables, never by running its graph.
+"""The weights of a SavedModel by role, read from its checkpoint's variables without running its graph.
 
-Keys in a checkpoint differ between the authors' files (``variables/4`` here, ``trainable_variables/4`` there), and a block's
-gamma, beta, mean and variance have one shape, so that neither keys nor shapes tell them apart. The checkpoint's own tree of
-objects does: block, list, place in the list and the variable's role lead to its key. Optimiser slots and metrics lie elsewhere in
-the tree, and stay behind.
+Keys in a checkpoint differ between the authors' files (``variables/4`` in one, ``trainable_variables/4`` in another), and a
+block's gamma, beta, mean and variance have the same shape. So neither keys nor shapes identify them, but the checkpoint's tree
+of objects does: block, list, index in the list and the variable's role lead to its key. Optimiser slots and metrics lie elsewhere
+in the tree and are not read.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _BLOCK_ROLES = {
 
 
 def read_variables(folder: Path, objects: ObjectTree) -> dict[str, Float32Array]:
-    """The weights, by role.
+    """Read the weights by role.
 
     Parameters
     ----------
     folder
-        Of the SavedModel.
+        Folder of the SavedModel.
     objects
-        What its ``saved_model.pb`` describes; its architecture must have been checked.
+        Objects that its ``saved_model.pb`` describes; the architecture must have been checked.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def read_variables(folder: Path, objects: ObjectTree) -> dict[str, Float32Array]
     except (errors, OSError, RuntimeError, ValueError, LookupError) as error:
         raise ModelError(
             f"{file}.*: missing, truncated or damaged ({_first_line(error)}). "
-            "A SavedModel has variables.index and each of its variables.data-?????-of-????? files; copy them again."
+            "A SavedModel needs variables.index and all of its variables.data-?????-of-????? files; copy them again."
         ) from error
 
 
 def variable_paths(objects: ObjectTree) -> dict[str, str]:
-    """Where each role's variable lies in the tree of objects."""
+    """The path of each role's variable in the tree of objects."""
     blocks = [(f"{path}/", n) for path in block_paths(objects) for n in range(2)]
     paths = {
         role.format(i=i): block + place.format(n=n) for i, (block, n) in enumerate(blocks) for role, place in _BLOCK_ROLES.items()

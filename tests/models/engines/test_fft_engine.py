@@ -185,7 +185,7 @@ def test_the_summary_is_that_of_the_draws(seed, n_draws, scale, rate):
 def test_what_cannot_be_summarised_is_refused():
     model, features = model_of(), np.ones((3, 20), np.float32)
     assert isinstance(model, SummarisingModel)
-    with pytest.raises(ValueError, match=r"outputs \(0, 2\) were asked for, but merger/EGS/F814W has 2"):
+    with pytest.raises(ValueError, match=r"outputs \(0, 2\) were requested, but merger/EGS/F814W has 2"):
         model.summarise(features, keys_of(3), 10, 0, (0, 2))
     with pytest.raises(ValueError, match="1 to 65535 draws can be summarised, not 65536"):
         model.summarise(features, keys_of(3), 65_536, 0, (0, 1))

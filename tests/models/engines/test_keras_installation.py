@@ -19,7 +19,7 @@ def installed(monkeypatch, tmp_path):
 
 
 def test_keras_on_tensorflow_is_what_is_asked_for_by_default(installed):
-    assert keras_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]', or 'surveyflow[gpu]'")
+    assert keras_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]' or 'surveyflow[gpu]'")
     installed.update({"keras", "jax"})
     assert keras_problem().startswith("tensorflow not installed")
     installed.add("tensorflow")
@@ -35,7 +35,7 @@ def test_keras_on_jax_needs_no_tensorflow(installed, monkeypatch):
 def test_a_backend_that_is_chosen_must_be_there(installed, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     installed.update({"keras", "tensorflow"})
-    assert keras_problem() == "jax not installed, but Keras is told to use jax; install it, or set KERAS_BACKEND"
+    assert keras_problem() == "jax not installed, but Keras is set to use jax; install it, or set KERAS_BACKEND"
 
 
 @pytest.mark.parametrize(

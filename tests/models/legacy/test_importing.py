@@ -205,7 +205,7 @@ def test_a_released_file_under_another_name_is_not_called_ferreira_2022(released
 def test_the_callers_word_on_the_origin_holds_and_is_noted(saved_models, legacy):
     card, _ = legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", origin="ferreira2022", notes="from a drawer")
     assert card.origin is WeightsOrigin.FERREIRA2022
-    assert card.notes == ("from a drawer The origin ferreira2022 is the word of who imported them; the files' digests say user.")
+    assert card.notes == ("from a drawer The origin ferreira2022 was given at import; the files' digests say user.")
     assert "Ferreira et al. 2022" in card.citation
     with pytest.raises(ModelError, match=r"no weights origin 'mine'\. Choose one of ferreira2022, simulated, user, untrained"):
         legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax", origin="mine")
@@ -271,7 +271,7 @@ def test_nothing_is_imported_if_one_of_the_models_is_there_already(saved_models,
         shutil.copytree(saved_models[KEYS[0]], tmp_path / "F814W" / field)
     found = legacy.find_saved_models(tmp_path)
     old = legacy.import_all(found[1:], store.path, stretch="linear")
-    with pytest.raises(ModelError, match=r"(?s)F814W/EGS: holds another model already.*F814W/UDS: holds another model already"):
+    with pytest.raises(ModelError, match=r"(?s)F814W/EGS: already holds another model.*F814W/UDS: already holds another model"):
         legacy.import_all(found, store.path, stretch="minmax")
     assert store.cards() == {card.key: card for card in old}
     new = legacy.import_all(found, store.path, stretch="minmax", overwrite=True)
@@ -284,7 +284,7 @@ def test_two_models_of_one_key_are_refused(saved_models, legacy, store):
 
 
 def test_a_folder_without_models_is_refused(legacy, tmp_path):
-    with pytest.raises(ModelError, match=r"holds no saved_model.pb, here or below"):
+    with pytest.raises(ModelError, match=r"there is no saved_model.pb in this folder or below it"):
         legacy.find_saved_models(tmp_path)
 
 
@@ -334,7 +334,7 @@ def test_missing_truncated_and_damaged_variables_are_refused(saved_models, legac
 def test_a_saved_model_that_is_none_is_refused(saved_models, legacy, tmp_path, content):
     folder = shutil.copytree(saved_models[KEYS[0]], tmp_path / "F814W" / "EGS")
     (folder / "saved_model.pb").unlink() if content is None else (folder / "saved_model.pb").write_bytes(content)
-    with pytest.raises(ModelError, match=r"saved_model.pb: (cannot be read|not a SavedModel|describes no objects)"):
+    with pytest.raises(ModelError, match=r"saved_model.pb: (cannot be read|not a SavedModel|it describes no objects)"):
         legacy.read_legacy(folder, stretch="minmax")
 
 
@@ -365,8 +365,8 @@ DIFFERENCES = [
         r"layer-4/activation/0 \(Activation\) has activation = 'elu', expected 'relu'",
     ),
     (setting("layer-4/batch_norm/0", "scale", value=False), r"has scale = False, expected True"),
-    (setting("layer-4/batch_norm/0", "epsilon", 1e-5), r"it has epsilon \[1e-05, 0.001\] where one is expected"),
-    (setting("layer-4/conv2d/0", "filters", 7), r"it has filters \[6, 7\] where one is expected"),
+    (setting("layer-4/batch_norm/0", "epsilon", 1e-5), r"it has epsilon \[1e-05, 0.001\], but one value is expected"),
+    (setting("layer-4/conv2d/0", "filters", 7), r"it has filters \[6, 7\], but one value is expected"),
     (setting("layer-10", "activation", "tanh"), r"layer-10 \(Activation\) has activation = 'tanh', expected 'relu'"),
     (setting("layer-14", "activation", "softmax"), r"layer-14 \(Dense\) has activation = 'softmax', expected 'sigmoid'"),
     (setting("layer-9", "rate", 0.1), r"the dropout layers have rates \['0.1', '0.5'\], expected one"),
@@ -388,7 +388,7 @@ DIFFERENCES = [
     ),
     (lambda metadata: metadata["layer-2"].clear() or metadata["layer-2"].update(a=1), "'layer-2' is not a Keras layer"),
     (shortcut, r"ConvBlock-1 takes \['ConvBlock-0', 'input_1'\], expected \['max_pooling2d'\]"),
-    (setting("layer-2/conv2d/0", "kernel_size", [5, 3]), r"it has kernel side \[3, 5\] where one is expected"),
+    (setting("layer-2/conv2d/0", "kernel_size", [5, 3]), r"it has kernel side \[3, 5\], but one value is expected"),
     (setting("layer-2/conv2d/0", "kernel_size", None), "a different network"),
 ]
 
@@ -396,7 +396,7 @@ DIFFERENCES = [
 @pytest.mark.parametrize(("edit", "message"), DIFFERENCES)
 def test_another_network_is_refused_with_the_difference(saved_models, legacy, legacy_models, tmp_path, edit, message):
     folder = legacy_models.edited_copy(saved_models[KEYS[0]], tmp_path / "F814W" / "EGS", edit)
-    with pytest.raises(ModelError, match=f"{message}.*Only networks of the layout of Ferreira et al. 2022"):
+    with pytest.raises(ModelError, match=f"{message}.*Only networks with the layout of Ferreira et al. 2022"):
         legacy.read_legacy(folder, stretch="minmax")
 
 

@@ -51,7 +51,7 @@ def test_the_card_says_where_the_weights_come_from(tmp_path):
     assert (card.band, card.pixel_scale_arcsec, card.redshift_range) == ("F814W", 0.03, (0.5, 1.5))
     low, high = card.domain.sky_rms
     assert 0.5 * SKY_RMS < low < high < 3.6 * SKY_RMS
-    with pytest.raises(ModelError, match="holds another model already"):
+    with pytest.raises(ModelError, match="already holds another model"):
         train(
             training.model_copy(
                 update={
@@ -106,7 +106,7 @@ def test_a_store_that_holds_another_model_is_told_before_anything_is_learned(tmp
     assert train(training).card  # again: the same model, which is left as it is
     told = []
     elsewhere = training.model_copy(update={"output": training.output.model_copy(update={"run": tmp_path / "other"})})
-    with pytest.raises(ModelError, match=r"holds another model already.*--overwrite"):
+    with pytest.raises(ModelError, match=r"already holds another model.*--overwrite"):
         train(elsewhere, listener=told.append)
     assert told == []
 
