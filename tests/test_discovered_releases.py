@@ -18,17 +18,19 @@ from surveyflow.commands import main as cli
 from surveyflow.releases.publish import list_revisions
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
-from worlds import MiniSurvey, edit_workflow, write_untrained_models
-
-pytestmark = pytest.mark.timeout(90)
+from worlds import copied, edit_workflow, write_untrained_models
 
 COMMAND = [sys.executable, "-c", "from surveyflow.commands.main import main; main()"]
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory):
+def released(shared_worlds, egs_folder):
     """The files of two releases, v1.9 and v1.10, that differ in name alone."""
-    survey = MiniSurvey(tmp_path_factory.mktemp("released"), fields=["EGS"])
+    return shared_worlds.get("released", lambda folder: with_releases(copied(egs_folder, folder)))
+
+
+def with_releases(survey):
+    """Give a survey models, and two releases of its mosaics."""
     write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
     mosaics = {
         instrument: {

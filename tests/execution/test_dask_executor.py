@@ -119,7 +119,6 @@ def test_a_job_that_kills_its_worker_once_is_done_at_the_second_try(executor, di
     assert len(set((diary / "moody").read_text().split())) == 2
 
 
-@pytest.mark.timeout(90)
 def test_a_job_whose_worker_falls_silent_goes_elsewhere_until_it_is_given_up(diary):
     with LocalProfile(workers=2, silence_s=1.0).open_cluster() as cluster:
         executor = DaskExecutor(cluster, FACTORY, FakeSettings(diary), ClusterProfile(max_deaths=2))

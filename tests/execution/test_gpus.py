@@ -62,7 +62,6 @@ def looks(cluster):
     return list(cluster.client.run(look, on_error="ignore").values())
 
 
-@pytest.mark.timeout(60)
 def test_each_worker_has_a_gpu_of_its_own_also_after_it_died_and_strangers_are_kept_out():
     with LocalGpuProfile(gpus=("0", "GPU-4f1a")).open_cluster() as cluster:
         (victim, gpu, growth), (_, other_gpu, _) = looks(cluster)

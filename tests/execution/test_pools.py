@@ -28,8 +28,6 @@ from surveyflow.sites.local.profile import LocalProfile
 FACTORY = "fakes:make_fake_worker"
 EGS, GDS = "EGS/F814W", "GDS/F814W"
 
-pytestmark = pytest.mark.timeout(90)
-
 
 def units(group, n, verb="process", **more):
     return [fake_job(f"{group.partition('/')[0]}{number}", verb, group, seconds=0.02, **more) for number in range(n)]
@@ -118,7 +116,6 @@ def test_two_units_overlap_on_a_worker(run):
     assert max(result.value for result in results) == 2
 
 
-@pytest.mark.timeout(60)
 def test_with_one_job_a_worker_nothing_overlaps(tmp_path):
     profile = LocalProfile(workers=1, jobs_per_worker=1)
     with profile.open_cluster() as cluster:

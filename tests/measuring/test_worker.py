@@ -26,8 +26,6 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.values.sampling import EngineChoice
 from worlds import write_untrained_models
 
-pytestmark = pytest.mark.timeout(90)
-
 WAIT_S = 30
 
 

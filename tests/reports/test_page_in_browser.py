@@ -16,7 +16,6 @@ QUIET = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --d
 QUIETER = "--disable-component-update --disable-sync --disable-dev-shm-usage --enable-logging=stderr"
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(90),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt-get install chromium)"),
 ]
 

@@ -20,7 +20,7 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.jobs import render
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
 FACTORY = "fakes:make_fake_worker"

@@ -28,7 +28,7 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.submit import submit
-from worlds import MiniSurvey, copied, write_untrained_models
+from worlds import copied, write_untrained_models
 
 TESTS = Path(__file__).parents[2]
 LOOPBACK = {"127.0.0.1", "::1"}
@@ -81,19 +81,28 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    survey = MiniSurvey(tmp_path_factory.mktemp("world"))
-    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
-    return survey
+def world(shared_worlds, survey_folder):
+    """The small survey with models: only to be read."""
+
+    def make(folder):
+        survey = copied(survey_folder, folder)
+        write_untrained_models(folder / "models", survey.spec.fields, TINY)
+        return survey
+
+    return shared_worlds.get("slurm", make)
 
 
 @pytest.fixture(scope="module")
-def expected(world, tmp_path_factory):
+def expected(shared_worlds, world):
     """The catalog of a local run."""
-    local = copied(world, tmp_path_factory.mktemp("local"))
-    with open_survey(load_workflow(local.workflow)) as opened:
-        run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
-    return table(local)
+
+    def make(folder):
+        local = copied(world, folder)
+        with open_survey(load_workflow(local.workflow)) as opened:
+            run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
+        return table(local)
+
+    return shared_worlds.get("slurm-expected", make)
 
 
 def table(survey) -> pd.DataFrame:
