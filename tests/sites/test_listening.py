@@ -82,5 +82,5 @@ def test_scheduler_and_workers_serve_metrics_for_prometheus():
         (worker,) = cluster.client.scheduler_info()["workers"].values()
         scheduler = cluster.client.dashboard_link.removesuffix("/status")
         for name, base in {"scheduler": scheduler, "worker": f"http://127.0.0.1:{worker['services']['dashboard']}"}.items():
-            with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"{base}/metrics", timeout=240) as answer:
                 assert f"dask_{name}_" in answer.read().decode()

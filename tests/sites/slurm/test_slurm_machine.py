@@ -16,7 +16,7 @@ import pytest
 from distributed import Client
 
 from fakes import FakeSettings
-from slurm_machine import missing_programs, running_slurm, wait_until
+from slurm_machine import missing_programs, running_slurm
 from stubs import TINY, check_stubbed
 from surveyflow.errors import ClusterError
 from surveyflow.releases.publish import read_catalog
@@ -28,6 +28,7 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.submit import submit
+from waiting import wait_until
 from worlds import copied, write_untrained_models
 
 TESTS = Path(__file__).parents[2]
@@ -36,14 +37,14 @@ MISSING = missing_programs() or ([] if os.geteuid() == 0 else ["root"])
 
 pytestmark = [
     pytest.mark.slurm,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(MISSING), reason=f"a Slurm of our own needs {', '.join(MISSING)}"),
 ]
 
 PROFILE = """\
 kind = "slurm"
 interface = "lo"
-worker_wait_s = 60
+worker_wait_s = 600
 routing = "{routing}"
 
 [directories]
@@ -166,9 +167,9 @@ class Batch:
         connections = [at for process in family for at in process.net_connections("inet")]
         return {at.laddr.ip for at in connections if at.status == psutil.CONN_LISTEN}
 
-    def wait_for(self, condition, what, timeout_s=240):
+    def wait_for(self, condition, what):
         try:
-            wait_until(condition, timeout_s, what)
+            wait_until(condition, what, patience_s=600)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.slurm.jobs()}\n{self.logs()}") from None
 
@@ -202,7 +203,7 @@ def batch(slurm, world, tmp_path):
     yield make
     for each in made:
         slurm.ask("scancel", "--quiet", each.jobs.head, *each.jobs.pools.values())
-        wait_until(lambda: not slurm.jobs(), 30, "the queue is empty")
+        wait_until(lambda: not slurm.jobs(), "the queue is empty")
 
 
 def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strangers(batch, expected):
