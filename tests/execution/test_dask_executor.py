@@ -189,7 +189,7 @@ def test_five_hundred_tiny_jobs_cost_milliseconds_each(executor, client):
     wall_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
     assert [result.value for result in sorted(results, key=lambda result: result.value)] == [n**2 for n in range(500)]
     assert cpu_s / 500 < 0.03
-    assert wall_s / 500 < 3 * seconds_of_a_bare_task(client)  # a busy machine slows both
+    assert wall_s / 500 < 5 * seconds_of_a_bare_task(client)  # a busy machine slows both
 
 
 def seconds_of_a_bare_task(client):

@@ -256,7 +256,7 @@ def test_nothing_is_printed_or_logged_even_with_a_new_font_cache(make_revision, 
     code = "import sys, pathlib, surveyflow.reports.page as p; p.write_report(*map(pathlib.Path, sys.argv[1:]))"
     environment = {"MPLCONFIGDIR": str(tmp_path / "no such" / "folder"), "HOME": "/nonexistent", "PATH": ""}
     command = [sys.executable, "-W", "error", "-c", code, str(revision), str(tmp_path / "report.html")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == ""
 
 
