@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from shared_worlds import SharedWorlds
 from surveyflow.simulation.survey import SimulatedSurvey
@@ -14,7 +14,7 @@ from worlds import MiniSurvey, copied
 pytest_plugins = ["clusters"]
 
 # Machines that run tests are often busy: how long one example takes says nothing, and a failure must be found again.
-settings.register_profile("surveyflow", deadline=None, derandomize=True)
+settings.register_profile("surveyflow", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("surveyflow")
 
 
