@@ -94,7 +94,7 @@ def test_a_process_that_ended_but_was_not_yet_reaped_is_dead(tmp_path):
     code = f"""
 import os, sys
 from pathlib import Path
-from surveyflow.catalog.lock import RunLock
+from surveyflow.output.lock import RunLock
 lock = RunLock(Path({str(tmp_path)!r}), "run-1")
 if os.fork() == 0:
     lock.__enter__()
