@@ -43,6 +43,8 @@ esac
 NOTING = '#!/bin/bash\necho "$(basename "$0") $*" >>"{folder}/asked"\n'
 LISTENING = 'echo x >"$folder/scheduler.json"; '
 WAITING = f"{LISTENING} exec sleep 600"
+DYING = f'{LISTENING} until [ -s "$folder/tries" ]; do sleep 0.05; done; exit 0'
+"""A scheduler that ends when the driver has begun."""
 
 
 @pytest.fixture
@@ -120,11 +122,11 @@ def test_a_driver_that_is_always_killed_is_given_up(head):
 
 
 def test_a_scheduler_that_dies_sends_the_head_back_into_the_queue(head):
-    assert head("exec sleep 600", scheduler=f"{LISTENING} sleep 0.7; exit 0") == (0, "", 1, "scontrol requeue 16\n")
+    assert head("exec sleep 600", scheduler=DYING) == (0, "", 1, "scontrol requeue 16\n")
 
 
 def test_a_scheduler_that_dies_again_and_again_is_given_up(head):
-    found = head("exec sleep 600", scheduler=f"{LISTENING} sleep 0.7; exit 0", restarts=20)
+    found = head("exec sleep 600", scheduler=DYING, restarts=20)
 
     assert found == (1, "1\n", 1, "scancel --quiet 17 18\n")
 
