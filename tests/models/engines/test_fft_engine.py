@@ -268,7 +268,7 @@ _WORKER = """
 import re, sys, time
 start = time.process_time()
 import numpy as np
-from surveyflow.models.sampler import load_model
+from surveyflow.models.engines.choice import load_model
 model = load_model(sys.argv[1], "fft")
 print(time.process_time() - start)
 draws = model.draw(model.features(np.zeros((8, 128, 128), np.float32)), np.arange(8, dtype=np.uint64), 1000, 0)
