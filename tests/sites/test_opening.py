@@ -26,6 +26,7 @@ FACTORY = "fakes:make_fake_worker"
 LOOPBACK = {"127.0.0.1", "::1"}
 
 DRIVER = """
+import signal
 import sys
 from fakes import FakeSettings, fake_job
 from surveyflow.sites.opening import open_executor
@@ -33,6 +34,7 @@ from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.values.jobs import Job
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background of a shell ignores it, and so would this
     try:
         with open_executor(LocalProfile(workers=2), "fakes:make_fake_worker", FakeSettings()) as executor:
             for result in executor.run([fake_job("quick", "sleep", seconds=0), fake_job("long", "sleep", seconds=3600)]):
