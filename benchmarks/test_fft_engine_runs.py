@@ -6,7 +6,6 @@ import pytest
 from surveyflow.models.engines.native_library import absence
 
 
-@pytest.mark.timeout(90)  # imports TensorFlow
 @pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 def test_the_benchmark_of_the_fft_engine_runs():
     pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)

@@ -3,10 +3,7 @@
 import runpy
 from pathlib import Path
 
-import pytest
 
-
-@pytest.mark.timeout(60)
 def test_idle_run_benchmark_runs_on_a_small_survey(tmp_path):
     benchmark = runpy.run_path(str(Path(__file__).with_name("idle_run.py")))
     result = benchmark["measure"](tmp_path, 200, 2)

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.timeout(90)  # imports TensorFlow
 def test_the_inference_benchmark_runs():
     pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
     spec = spec_from_file_location("inference", Path(__file__).with_name("inference.py"))

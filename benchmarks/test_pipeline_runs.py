@@ -5,7 +5,6 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)  # imports TensorFlow
 def test_the_benchmark_of_the_pipeline_runs(tmp_path, capsys):
     pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
     from training_sets import write_training

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_scale_benchmark_runs_on_a_small_survey(tmp_path):
     benchmark = runpy.run_path(str(Path(__file__).with_name("scale.py")), run_name="scale")
     result = benchmark["measure"](tmp_path, 900, 3, 2)

@@ -5,7 +5,6 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_the_benchmark_of_simulations_runs(capsys):
     spec = spec_from_file_location("simulating", Path(__file__).with_name("simulating.py"))
     benchmark = module_from_spec(spec)

@@ -10,7 +10,7 @@ from surveyflow.tasks.card import Architecture
 NARROW = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 16))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_two_workers_benchmark_runs_on_a_small_survey(tmp_path):
     benchmark = runpy.run_path(str(Path(__file__).with_name("two_workers.py")), run_name="two_workers")
     result = benchmark["measure"](tmp_path, 12, 1, "auto", NARROW, 800, 8)

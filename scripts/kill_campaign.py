@@ -49,7 +49,7 @@ from worlds import (  # noqa: E402
     write_untrained_models,
 )
 
-CHILD_TIMEOUT_S = 300.0
+CHILD_TIMEOUT_S = 900.0
 N_WORKERS = 2
 
 

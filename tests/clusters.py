@@ -16,7 +16,7 @@ def started_cluster():
 @pytest.fixture
 def cluster(started_cluster):
     """Two workers, back from whatever the test before did to them."""
-    started_cluster.client.wait_for_workers(2, timeout=15)
+    started_cluster.client.wait_for_workers(2)
     return started_cluster
 
 

@@ -5,22 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+from shared_worlds import SharedWorlds
 from surveyflow.simulation.survey import SimulatedSurvey
 from worlds import MiniSurvey, copied
 
 pytest_plugins = ["clusters"]
 
 # Machines that run tests are often busy: how long one example takes says nothing, and a failure must be found again.
-settings.register_profile("surveyflow", deadline=None, derandomize=True)
+settings.register_profile("surveyflow", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("surveyflow")
 
 
 @pytest.fixture(scope="session")
-def survey_folder(tmp_path_factory: pytest.TempPathFactory) -> SimulatedSurvey:
-    """The small survey, written once: only to be read."""
-    return MiniSurvey(tmp_path_factory.mktemp("survey"))
+def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The temporary folder of this test run, which all workers of pytest-xdist share."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def shared_worlds(run_folder: Path) -> SharedWorlds:
+    """Worlds that are made once in this test run."""
+    return SharedWorlds(run_folder / "worlds")
+
+
+@pytest.fixture(scope="session")
+def survey_folder(shared_worlds: SharedWorlds) -> SimulatedSurvey:
+    """The small survey: only to be read."""
+    return shared_worlds.get("survey", MiniSurvey)
+
+
+@pytest.fixture(scope="session")
+def egs_folder(shared_worlds: SharedWorlds) -> SimulatedSurvey:
+    """A small survey of one field, EGS: only to be read."""
+    return shared_worlds.get("egs", lambda folder: MiniSurvey(folder, fields=["EGS"]))
 
 
 @pytest.fixture

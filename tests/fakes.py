@@ -16,6 +16,7 @@ from typing import Any
 from surveyflow.errors import DeviceMemoryError, ModelError, OutputError
 from surveyflow.execution.watchdog import report_progress
 from surveyflow.values.jobs import Job, Worker
+from waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class FakeOrder:
     message: str = ""
     times: int | None = None
     """How many times trouble comes before the order can be done; it always comes if None."""
+    path: Path | None = None
+    """The file that some orders wait for."""
+    wanted: int = 1
+    """How many jobs must have been done at a time."""
 
 
 def fake_job(name: str, verb: str, model_group: str = "", n_sources: int = 1, **more: Any) -> Job:
@@ -55,6 +60,7 @@ class FakeWorker:
         self.settings = settings
         self.n_jobs = 0
         self.n_at_work = 0
+        self.most_at_work = 0
         self.is_open = True
 
     def do(self, job: Job) -> Any:
@@ -62,6 +68,7 @@ class FakeWorker:
             raise TypeError(f"a fake worker cannot do {job.order}")
         self.n_jobs += 1
         self.n_at_work += 1
+        self.most_at_work = max(self.most_at_work, self.n_at_work)
         try:
             self._note(job)
             deed: Callable[[Job, FakeOrder], Any] = getattr(self, f"_{job.verb}")
@@ -91,14 +98,23 @@ class FakeWorker:
         time.sleep(order.seconds)
         return job.name
 
+    def _until(self, job: Job, order: FakeOrder) -> str:
+        """Take until a file is there."""
+        path = order.path
+        if path is None:
+            raise ValueError(f"{job.name} names no file to wait for")
+        wait_until(path.exists, f"{path} is there")
+        return job.name
+
     def _company(self, job: Job, order: FakeOrder) -> int:
-        """How many jobs are done in this worker at the end of a nap."""
+        """The most jobs that this worker has done at a time, at the end of a nap that begins once they are ``wanted``."""
+        wait_until(lambda: self.most_at_work >= order.wanted, "the company has come")
         time.sleep(order.seconds)
-        return self.n_at_work
+        return self.most_at_work
 
     def _is_open_after(self, job: Job, order: FakeOrder) -> bool:
-        """Whether this worker is still open at the end of a nap."""
-        time.sleep(order.seconds)
+        """Whether this worker is still open when a file is there."""
+        self._until(job, order)
         return self.is_open
 
     def _process(self, job: Job, order: FakeOrder) -> int:

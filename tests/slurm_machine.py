@@ -7,13 +7,14 @@ import secrets
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from waiting import wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 NODES = ("n1", "n2")
@@ -82,7 +83,7 @@ class SlurmMachine:
 
     def ask(self, *command: str) -> str:
         """Run one of Slurm's commands."""
-        done = subprocess.run(command, env=os.environ | self.environment, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, env=os.environ | self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
         return done.stdout
@@ -103,7 +104,7 @@ class SlurmMachine:
         for process in [*_family(self.daemons[node].pid), *step_daemons, *job_processes]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        self.daemons[node].wait(10)
+        self.daemons[node].wait()
 
     def _runs_on(self, process: psutil.Process, node: str) -> bool:
         try:
@@ -130,11 +131,11 @@ class SlurmMachine:
         key.chmod(0o600)
         files = [f"--{name}-file={self.folder / f'munge.{name}'}" for name in ("key", "pid", "log", "seed")]
         self._start("munged", "munged", "--foreground", "--force", f"--socket={socket_path}", *files)
-        wait_until(socket_path.exists, 10, "munged listens")
+        wait_until(socket_path.exists, "munged listens")
         self._start("slurmctld", "slurmctld", "-D", "-i")
         for node in NODES:
             self.start_node(node)
-        wait_until(self._is_ready, 30, "both nodes are idle")
+        wait_until(self._is_ready, "both nodes are idle")
 
     def _is_ready(self) -> bool:
         try:
@@ -148,7 +149,7 @@ class SlurmMachine:
         for process in steps:
             process.kill()
         for daemon in self.daemons.values():
-            daemon.wait(10)
+            daemon.wait()
 
 
 def _family(pid: int) -> list[psutil.Process]:
@@ -187,12 +188,3 @@ def _free_ports(number: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Wait for something to come true, or say what did not."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {timeout_s:g} s, still not so: {what}")
-        time.sleep(0.1)

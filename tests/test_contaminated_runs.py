@@ -27,8 +27,6 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, write_untrained_models
 
-pytestmark = pytest.mark.timeout(60)
-
 needs_native_core = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 
 EGS_ACS = ModelKey(CONTAMINATION.name, "EGS", "F814W")

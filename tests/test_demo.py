@@ -32,7 +32,7 @@ def table(folder) -> pd.DataFrame:
     return surveyflow.read_catalog(folder).sort_values(["field", "source_id"]).reset_index(drop=True)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path, models):
     pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
     result = api.demo(tmp_path / "demo", spec=SMALL, models=models)

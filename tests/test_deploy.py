@@ -19,9 +19,7 @@ from surveyflow import api
 from surveyflow.releases.publish import latest
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
-from worlds import MiniSurvey, edit_workflow, write_untrained_models
-
-pytestmark = pytest.mark.timeout(60)
+from worlds import copied, edit_workflow, write_untrained_models
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SURVEY, PROGRAM = "/data/candels", "/opt/surveyflow/bin/surveyflow"
@@ -29,9 +27,13 @@ FIVE_FIELDS = r"(?:[\d*/,-]+ ){5}"
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """A survey whose release v1 is published; its workflow names releases by folder."""
-    survey = MiniSurvey(tmp_path_factory.mktemp("published"), fields=["EGS"])
+def published(shared_worlds, egs_folder):
+    """Folder of a survey whose release v1 is published; its workflow names releases by folder."""
+    return shared_worlds.get("deployed", lambda folder: publish_v1(copied(egs_folder, folder)))
+
+
+def publish_v1(survey):
+    """Move a survey's mosaics into release v1, and publish its catalog."""
     write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
     (survey.folder / "v1").mkdir()
     mosaics = {}

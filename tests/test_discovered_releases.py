@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,17 +17,20 @@ from surveyflow.commands import main as cli
 from surveyflow.releases.publish import list_revisions
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
-from worlds import MiniSurvey, edit_workflow, write_untrained_models
-
-pytestmark = pytest.mark.timeout(90)
+from waiting import wait_until
+from worlds import copied, edit_workflow, write_untrained_models
 
 COMMAND = [sys.executable, "-c", "from surveyflow.commands.main import main; main()"]
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory):
+def released(shared_worlds, egs_folder):
     """The files of two releases, v1.9 and v1.10, that differ in name alone."""
-    survey = MiniSurvey(tmp_path_factory.mktemp("released"), fields=["EGS"])
+    return shared_worlds.get("released", lambda folder: with_releases(copied(egs_folder, folder)))
+
+
+def with_releases(survey):
+    """Give a survey models, and two releases of its mosaics."""
     write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
     mosaics = {
         instrument: {
@@ -173,15 +175,16 @@ def start(world, *options):
 
 def test_of_two_processes_at_once_one_works_and_the_other_ends_with_4(world):
     first = start(world)
-    while first.poll() is None and not (world / "catalog" / "run.lock").exists():
-        time.sleep(0.02)
+    wait_until(lambda: first.poll() is not None or (world / "catalog" / "run.lock").exists(), "the first has the lock")
+    first.send_signal(signal.SIGSTOP)  # so that it is not done before the second has looked
     second = start(world)
-    _, refused = second.communicate(timeout=60)
-    out, err = first.communicate(timeout=60)
+    _, refused = second.communicate()
+    first.send_signal(signal.SIGCONT)
+    out, err = first.communicate()
     assert (first.returncode, second.returncode) == (0, 4), err + refused
     assert f"process {first.pid}" in refused
     assert "revision  v1.10-r1" in out
     third = start(world)
-    assert third.communicate(timeout=60)[0] == ""
+    assert third.communicate()[0] == ""
     assert third.returncode == 0
     assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]

@@ -17,10 +17,7 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.values.sampling import EngineChoice
 from worlds import copied, write_untrained_models
 
-pytestmark = [
-    pytest.mark.timeout(120),  # imports TensorFlow
-    pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}"),
-]
+pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 
 # As deep as the published one: the maps that Keras averages, in float32, are small.
 NETWORK = Architecture(filters=(6, 8, 16), dense=(16, 16))

@@ -12,7 +12,7 @@ import pytest
 CAMPAIGN = Path(__file__).parents[1] / "scripts" / "kill_campaign.py"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("profile", "n_kills"), [("serial", 4), ("local", 2)])
 def test_killed_runs_lose_nothing(profile, n_kills):
     command = [sys.executable, CAMPAIGN, "--kills", str(n_kills), "--seed", "3", "--profile", profile]
@@ -22,7 +22,7 @@ def test_killed_runs_lose_nothing(profile, n_kills):
     assert counts.get("driver", 0) + counts.get("worker", 0) == n_kills
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_runs_that_lose_a_worker_come_through():
     command = [sys.executable, CAMPAIGN, "--kills", "3", "--seed", "3", "--victims", "workers"]
     campaign = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -32,10 +32,9 @@ INSTRUMENT = {"COSMOS_A": "F814W", "COSMOS_B": "F814W", "HDFS": "F606W"}
 REDSHIFT = {"F814W": 1.0, "F606W": 2.0}
 SCALE = {"F814W": 0.03, "F606W": 0.0398}
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not IMAGES.is_dir(), reason="the real images are not beside this checkout (../shared/data/images)"),
-]
+pytestmark = pytest.mark.skipif(
+    not IMAGES.is_dir(), reason="the real images are not beside this checkout (../shared/data/images)"
+)
 
 
 def read(path: Path):

@@ -39,8 +39,6 @@ from surveyflow.values.images import Box
 from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
-pytestmark = pytest.mark.timeout(120)
-
 CHANGED_PIXELS = Box(590, 675, 590, 675)
 """One pixel in a hundred of EGS's F814W mosaic, in the window of one tile only."""
 

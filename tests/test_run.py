@@ -34,8 +34,6 @@ from surveyflow.values.jobs import Job
 from surveyflow.values.sampling import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def survey(mini_survey):

@@ -18,8 +18,6 @@ from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import Progress, RunFolder
 from worlds import write_untrained_models
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture
 def surveyflow(monkeypatch, capsys):

@@ -55,13 +55,13 @@ def test_show_refuses_weights_that_are_not_the_cards(store):
 
 
 @pytest.fixture(scope="module")
-def saved_model(tmp_path_factory):
+def saved_model(shared_worlds):
     """A SavedModel in the authors' format, of an instrument that they did not use."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
     from legacy_models import write_saved_model
 
-    return write_saved_model(tmp_path_factory.mktemp("drawer") / "F115W" / "PRIMER")
+    return shared_worlds.get("drawer", lambda folder: write_saved_model(folder / "F115W" / "PRIMER"))
 
 
 DESCRIPTION = {
@@ -76,7 +76,6 @@ def import_one(folder, store, **options):
     return invoke("import", folder, "--store", store, "--stretch", "linear", *words)
 
 
-@pytest.mark.timeout(60)
 def test_a_network_of_another_instrument_can_be_described(saved_model, tmp_path):
     more = {
         "--class-names": ["star_forming, post_merger"],
@@ -94,7 +93,6 @@ def test_a_network_of_another_instrument_can_be_described(saved_model, tmp_path)
     assert "The origin simulated was given at import" in card.notes
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("left_out", DESCRIPTION)
 def test_what_a_description_lacks_is_named_as_an_option(saved_model, tmp_path, left_out):
     given = {name: values for name, values in DESCRIPTION.items() if name != left_out}
@@ -118,11 +116,14 @@ def test_every_origin_and_stretch_can_be_asked_for(option, codes):
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory):
+def crowded(shared_worlds):
     """A survey with enough sources in one field to judge by."""
-    folder = tmp_path_factory.mktemp("crowded")
-    (folder / "models").mkdir()
-    return MiniSurvey(folder, fields=("EGS",), n_sources=150, shape_f814w=(1400, 1200))
+
+    def make(folder):
+        (folder / "models").mkdir()
+        return MiniSurvey(folder, fields=("EGS",), n_sources=150, shape_f814w=(1400, 1200))
+
+    return shared_worlds.get("crowded", make)
 
 
 def remember(store: ModelStore, key: ModelKey, images) -> None:
@@ -137,7 +138,6 @@ def remember(store: ModelStore, key: ModelKey, images) -> None:
     write_model(store.folder(key), store.card(key), weights, overwrite=True)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("told", "agrees"), [(Stretch.ASINH_MINMAX, True), (Stretch.MINMAX, False)])
 def test_check_finds_the_stretch_that_a_network_remembers(crowded, tmp_path, told, agrees):
     store = ModelStore(tmp_path)

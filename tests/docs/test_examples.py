@@ -29,8 +29,6 @@ HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 QUERIES = HOW_TO / "queries"
 TOOLS = ["pandas", "pyarrow", "duckdb", "polars", "dask", "lsdb", "astropy"]
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @dataclass(frozen=True)
 class Block:

@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from surveyflow import errors
 from surveyflow.errors import ModelError
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec, close_workers, describe, do_job
 from surveyflow.values.jobs import JobResult
+from waiting import wait_until
 
 FAKE = WorkerSpec("fakes:make_fake_worker", FakeSettings())
 
@@ -73,7 +73,7 @@ def test_a_worker_is_made_once_for_each_factory_and_context():
 
 def test_two_jobs_of_a_process_are_done_at_a_time_and_the_others_wait(tmp_path):
     spec = WorkerSpec("fakes:make_fake_worker", FakeSettings(tmp_path))
-    jobs = [fake_job(f"nap{number}", "company", seconds=0.05) for number in range(6)]
+    jobs = [fake_job(f"nap{number}", "company", wanted=2, seconds=0.05) for number in range(6)]
 
     with ThreadPoolExecutor(6) as pool:
         results = list(pool.map(lambda job: do_job(spec, job).result(job), jobs))
@@ -108,15 +108,14 @@ def test_a_device_without_memory_means_that_its_process_must_be_restarted():
 
 def test_a_worker_in_use_is_not_closed_to_make_room_for_others(tmp_path):
     specs = [WorkerSpec("fakes:make_fake_worker", FakeSettings(tmp_path, seed)) for seed in range(4)]
-    began = tmp_path / "long"
+    job = fake_job("long", "is_open_after", path=tmp_path / "end")
 
     with ThreadPoolExecutor(1) as pool:
-        long = pool.submit(do_job, specs[0], fake_job("long", "is_open_after", seconds=0.2))
-        while not began.exists():
-            time.sleep(0.005)
+        long = pool.submit(do_job, specs[0], job)
+        wait_until((tmp_path / "long").exists, "the long job has begun")
         for spec in specs[1:]:
             do_job(spec, fake_job("square", "square", number=1))
-        job = fake_job("long", "is_open_after")
+        (tmp_path / "end").touch()
 
     assert long.result().result(job).value is True
 

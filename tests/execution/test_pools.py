@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +26,6 @@ from surveyflow.sites.local.profile import LocalProfile
 
 FACTORY = "fakes:make_fake_worker"
 EGS, GDS = "EGS/F814W", "GDS/F814W"
-
-pytestmark = pytest.mark.timeout(90)
 
 
 def units(group, n, verb="process", **more):
@@ -89,16 +86,16 @@ def test_auto_tells_why(run):
 def test_a_unit_that_hangs_on_a_living_worker_is_taken_back_and_told_where_it_hung(run, tmp_path):
     jobs = [*units(EGS, 1, verb="hang"), *units(GDS, 1, verb="hang", times=1), *units("UDS/F814W", 4)]
 
-    results = {result.job.name: result for result in run(jobs, unit_silence_s=1.5, max_deaths=2, routing="any")}
+    results = {result.job.name: result for result in run(jobs, unit_silence_s=3, max_deaths=2, routing="any")}
 
     assert {name for name, result in results.items() if result.error} == {"EGS0"}
-    assert "EGS0 has shown no sign of life for 1.5 s, in wait (threading.py:" in results["EGS0"].error
+    assert "EGS0 has shown no sign of life for 3 s, in wait (threading.py:" in results["EGS0"].error
     assert len(results) == 6
     assert len((tmp_path / "GDS0").read_text().split()) >= 2
 
 
 def test_a_unit_that_shows_signs_of_life_may_take_long(run):
-    (result,) = run([fake_job("long", "plod", EGS, steps=8, seconds=0.4)], unit_silence_s=2.0)
+    (result,) = run([fake_job("long", "plod", EGS, steps=16, seconds=0.4)], unit_silence_s=5.0)
 
     assert result.error is None
 
@@ -114,12 +111,11 @@ def test_a_worker_whose_device_is_full_starts_anew_and_the_unit_runs_again(run, 
 
 
 def test_two_units_overlap_on_a_worker(run):
-    results = run([fake_job(f"unit{number}", "company", seconds=0.2) for number in range(8)])
+    results = run([fake_job(f"unit{number}", "company", wanted=2, seconds=0.2) for number in range(8)])
 
     assert max(result.value for result in results) == 2
 
 
-@pytest.mark.timeout(60)
 def test_with_one_job_a_worker_nothing_overlaps(tmp_path):
     profile = LocalProfile(workers=1, jobs_per_worker=1)
     with profile.open_cluster() as cluster:
@@ -148,20 +144,14 @@ class Elsewhere:
         )
         self.workers.append(process)
 
-    def run(self, jobs, told=None, **limits):
-        executor = DaskExecutor(
-            Cluster(self.client),
-            FACTORY,
-            FakeSettings(),
-            ClusterProfile.model_validate_json(json.dumps(limits)),
-            on_message=(told if told is not None else []).append,
-        )
-        return executor.run(jobs)
+    def run(self, jobs, on_message=lambda message: None, **limits):
+        limits = ClusterProfile.model_validate_json(json.dumps(limits))
+        return DaskExecutor(Cluster(self.client), FACTORY, FakeSettings(), limits, on_message=on_message).run(jobs)
 
     def stop(self):
         for worker in self.workers:
             os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait(10)
+            worker.wait()
 
 
 @contextmanager
@@ -173,7 +163,7 @@ def somewhere_else():
         elsewhere = Elsewhere(client)
         try:
             elsewhere.start_worker(EGS)
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1)
             yield elsewhere
         finally:
             elsewhere.stop()
@@ -187,7 +177,7 @@ def elsewhere():
 
 def test_workers_that_declare_models_get_their_units_only(elsewhere):
     told = []
-    results = list(elsewhere.run([*units(EGS, 5), fake_job("settled", "process")], told))
+    results = list(elsewhere.run([*units(EGS, 5), fake_job("settled", "process")], told.append))
 
     assert [result.error for result in results] == [None] * 6
     assert told == ["routing pinned: workers declare the models that they hold"]
@@ -236,15 +226,18 @@ def test_a_unit_on_the_wrong_worker_is_refused_there(elsewhere):
 
 def test_a_late_pool_is_waited_for_while_others_work_and_said_so(monkeypatch):
     monkeypatch.setattr(runner, "PATIENCE_S", 0.2)
-    told, done = [], []
+    told = []
     with somewhere_else() as late:
-        for result in late.run([*units(GDS, 3), *units(EGS, 3)], told, worker_wait_s=60):
-            done.append(result.job.model_group)
-            if len(done) == 3:  # late enough to be missed
-                threading.Timer(3, late.start_worker, [GDS]).start()
 
-    assert done == [EGS] * 3 + [GDS] * 3
-    assert "waiting up to 60 s: no worker holds the models of GDS/F814W; those running (1) hold EGS/F814W (1)" in told
+        def on_message(message):
+            told.append(message)
+            if message.startswith("waiting"):  # late enough to be missed
+                late.start_worker(GDS)
+
+        results = list(late.run([*units(GDS, 3), *units(EGS, 3)], on_message, worker_wait_s=240))
+
+    assert [result.job.model_group for result in results] == [EGS] * 3 + [GDS] * 3
+    assert "waiting up to 240 s: no worker holds the models of GDS/F814W; those running (1) hold EGS/F814W (1)" in told
 
 
 def test_what_workers_hold_survives_as_plain_text(cluster):

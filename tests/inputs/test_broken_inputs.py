@@ -16,12 +16,15 @@ from worlds import copied, write_untrained_models
 
 
 @pytest.fixture(scope="module")
-def healthy(survey_folder, tmp_path_factory) -> Path:
-    """The small survey with its models, written once: only to be copied."""
-    folder = tmp_path_factory.mktemp("healthy")
-    copied(survey_folder, folder)
-    write_untrained_models(folder / "models", ("COSMOS", "EGS"), Architecture(filters=(1,), kernel_sizes=(3,), dense=(2,)))
-    return folder
+def healthy(survey_folder, shared_worlds) -> Path:
+    """The small survey with its models: only to be copied."""
+
+    def make(folder):
+        copied(survey_folder, folder)
+        write_untrained_models(folder / "models", ("COSMOS", "EGS"), Architecture(filters=(1,), kernel_sizes=(3,), dense=(2,)))
+        return folder
+
+    return shared_worlds.get("healthy", make)
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.name)

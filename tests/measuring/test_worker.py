@@ -24,11 +24,8 @@ from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.values.sampling import EngineChoice
+from waiting import PATIENCE_S
 from worlds import write_untrained_models
-
-pytestmark = pytest.mark.timeout(90)
-
-WAIT_S = 30
 
 
 @pytest.fixture
@@ -96,7 +93,7 @@ class Turns:
     def compute(self):
         """Take until the other unit is read."""
         self.was_alone.append(self.device.acquire(blocking=False))
-        self.was_read_meanwhile.append(self.both_are_read.wait(WAIT_S))
+        self.was_read_meanwhile.append(self.both_are_read.wait(PATIENCE_S))
         self.device.release()
 
 

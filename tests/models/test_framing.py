@@ -72,7 +72,6 @@ def test_cutouts_of_another_size_are_refused():
 
 
 @pytest.mark.parametrize("engine", ["keras", "fft"])
-@pytest.mark.timeout(60)
 def test_each_engine_looks_where_the_card_says(engine):
     architecture = network(crop=28, binning=2, asymmetry=True)
     if engine == "fft" and impossible(architecture):

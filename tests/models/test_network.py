@@ -12,7 +12,6 @@ from surveyflow.models.weights import weight_shapes
 from surveyflow.stats.metrics import confusion_matrix, upsilon
 from surveyflow.tasks.card import Architecture
 
-pytestmark = pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
 keras_writes_variables_as_numpy_1_did = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 

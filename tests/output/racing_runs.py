@@ -34,7 +34,7 @@ def winners(root, context):
     runs = [context.Process(target=race, args=(root, ready, finished, outcomes)) for _ in range(N_RUNS)]
     for run in runs:
         run.start()
-    found = [outcomes.get(timeout=10) for _ in runs]
+    found = [outcomes.get(timeout=240) for _ in runs]
     for run in runs:
         run.join()
     return found.count("held")

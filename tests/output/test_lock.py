@@ -12,6 +12,7 @@ import pytest
 
 from surveyflow.errors import LockHeld, OutputError
 from surveyflow.output.lock import LOCK_NAME, STALE_AFTER_S, Holder, RunLock
+from waiting import wait_until
 
 HERE = Path(__file__).parent
 
@@ -147,23 +148,16 @@ def test_a_lock_that_names_no_holder_is_explained(tmp_path, content):
         pass
 
 
-def wait_until(condition, timeout_s=5.0):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_the_holder_sends_heartbeats(tmp_path):
     with RunLock(tmp_path, "run-1", heartbeat_s=0.01):
         silent_for(tmp_path, 1000)
-        wait_until(lambda: time.time() - (tmp_path / LOCK_NAME).stat().st_mtime < 100)
+        wait_until(lambda: time.time() - (tmp_path / LOCK_NAME).stat().st_mtime < 100, "the lock is touched")
 
 
 def test_a_holder_whose_lock_was_taken_away_says_so_and_leaves_the_new_one(tmp_path, caplog):
     with RunLock(tmp_path, "run-1", heartbeat_s=0.01):
         leave_lock(tmp_path, run_id="run-2", token="other")
-        wait_until(lambda: "removed by someone else" in caplog.text)
+        wait_until(lambda: "removed by someone else" in caplog.text, "the holder says so")
     assert json.loads((tmp_path / LOCK_NAME).read_text())["run_id"] == "run-2"
 
 

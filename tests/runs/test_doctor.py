@@ -128,7 +128,7 @@ def test_a_framework_that_breaks_when_it_is_imported_is_reported(monkeypatch, tm
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_doctor_inspects_the_machines_of_the_workers(tmp_path, capsys):
     profile = tmp_path / "site.toml"
     profile.write_text('kind = "local"\nworkers = 1\n')

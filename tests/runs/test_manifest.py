@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from astropy.io import fits
 
 from stubs import TINY
@@ -10,13 +9,11 @@ from surveyflow import api
 from surveyflow.releases.publish import read_manifest
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
-from worlds import MiniSurvey, edit_workflow, write_untrained_models
-
-pytestmark = pytest.mark.timeout(60)
+from worlds import copied, edit_workflow, write_untrained_models
 
 
-def test_science_and_weight_in_one_file_are_two_inputs_with_their_own_cards_and_digests(tmp_path):
-    survey = MiniSurvey(tmp_path, fields=["EGS"])
+def test_science_and_weight_in_one_file_are_two_inputs_with_their_own_cards_and_digests(egs_folder, tmp_path):
+    survey = copied(egs_folder, tmp_path)
     write_untrained_models(tmp_path / "models", survey.spec.fields, TINY)
     images = []
     for name, path in (("SCI", survey.science("EGS", "F814W")), ("WHT", survey.weight("EGS", "F814W"))):

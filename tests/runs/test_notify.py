@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from surveyflow.runs.notify import notify
+from waiting import wait_until, wait_until_gone
+
+LONG_S = 600
+"""How long children sleep that nobody may wait for."""
+
+SOON_S = 60
+"""Far from `LONG_S`, and enough for a busy machine to start and end a few processes."""
 
 
 @pytest.fixture
@@ -26,74 +36,83 @@ def script(tmp_path):
 
 def test_the_command_has_its_words_and_its_environment(script, tmp_path):
     command = script("import os, sys; open(sys.argv[2], 'w').write(sys.argv[1] + os.environ['SURVEYFLOW_REVISION'])")
-    assert notify(f"{command} 'two words: ' {tmp_path}/said", {"SURVEYFLOW_REVISION": "v1.0-r1"}, 10)
+    assert notify(f"{command} 'two words: ' {tmp_path}/said", {"SURVEYFLOW_REVISION": "v1.0-r1"}, SOON_S)
     assert (tmp_path / "said").read_text() == "two words: v1.0-r1"
 
 
 def test_no_shell_reads_the_command(tmp_path):
-    assert notify(f'{sys.executable} -c \'import sys; assert sys.argv[1:] == ["$HOME", ";", "*"]\' $HOME \';\' *', {}, 10)
+    assert notify(f'{sys.executable} -c \'import sys; assert sys.argv[1:] == ["$HOME", ";", "*"]\' $HOME \';\' *', {}, SOON_S)
 
 
 def test_a_command_that_fails_is_logged_with_what_it_wrote(script, caplog):
     command = script("import sys; print('no such list'); sys.exit(3)")
-    assert not notify(command, {}, 10)
+    assert not notify(command, {}, SOON_S)
     assert "ended with 3: no such list. The revision is published all the same." in caplog.text
 
 
 def test_a_command_that_does_not_exist_is_logged(caplog):
-    assert not notify("no-such-program --now", {}, 10)
+    assert not notify("no-such-program --now", {}, SOON_S)
     assert "could not be started" in caplog.text
 
 
-def test_a_command_that_does_not_end_is_ended_with_its_children(script, caplog, tmp_path):
-    child = f"import time; time.sleep(2); open({str(tmp_path / 'late')!r}, 'w')"
-    command = script(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])")
+def process_named_in(path):
+    return psutil.Process(int(wait_until(lambda: path.exists() and path.read_text().strip(), f"{path.name} names a process")))
+
+
+def test_a_command_that_does_not_end_is_ended_with_its_children(caplog, tmp_path):
     start = time.monotonic()
-    assert not notify(command, {}, 0.5)
-    assert time.monotonic() - start < 2
-    assert "was ended after 0.5 s" in caplog.text
-    time.sleep(2)
-    assert not (tmp_path / "late").exists()
+    assert not notify(f"sh -c 'sleep {LONG_S} & echo $! >\"{tmp_path}/child\"; wait'", {}, 2)
+    assert time.monotonic() - start < SOON_S
+    assert "was ended after 2 s" in caplog.text
+    with suppress(psutil.NoSuchProcess):
+        wait_until_gone([process_named_in(tmp_path / "child")])
 
 
 def test_success_is_not_a_warning(script, caplog):
     caplog.set_level(logging.INFO)
-    assert notify(script("print('sent')"), {}, 10)
+    assert notify(script("print('sent')"), {}, SOON_S)
     assert [record.levelname for record in caplog.records] == ["INFO"]
 
 
-def test_processes_left_in_the_background_are_not_waited_for(caplog):
+@pytest.fixture
+def sleeper(tmp_path):
+    """Words for a shell that leave a process of a group of its own behind, which is ended after the test."""
+    yield f'setsid sh -c "echo \\$\\$ >{tmp_path}/sleeper; exec sleep {LONG_S}" & '
+    process_named_in(tmp_path / "sleeper").kill()
+
+
+def test_processes_left_in_the_background_are_not_waited_for(sleeper, caplog):
     caplog.set_level(logging.INFO)
     start = time.monotonic()
-    assert notify("sh -c 'setsid sleep 4 & echo on its way'", {}, 10)
-    assert time.monotonic() - start < 2
+    assert notify(f"sh -c '{sleeper} echo on its way'", {}, SOON_S)
+    assert time.monotonic() - start < SOON_S
     assert "succeeded: on its way" in caplog.text
 
 
-def test_a_process_that_left_the_group_cannot_delay_the_end(caplog):
+def test_a_process_that_left_the_group_cannot_delay_the_end(sleeper, caplog, tmp_path):
     start = time.monotonic()
-    assert not notify("sh -c 'setsid sleep 4 & sleep 30'", {}, 0.5)
-    assert time.monotonic() - start < 2
-    assert "was ended after 0.5 s" in caplog.text
+    assert not notify(f"sh -c '{sleeper} sleep {LONG_S}'", {}, 2)
+    assert time.monotonic() - start < SOON_S
+    assert "was ended after 2 s" in caplog.text
+    assert process_named_in(tmp_path / "sleeper").is_running()
 
 
-def test_the_command_is_ended_when_the_run_is(script, tmp_path, monkeypatch):
-    interruptions, real = [KeyboardInterrupt], subprocess.Popen.wait
+def test_the_command_is_ended_when_the_run_is(monkeypatch):
+    started, real = [], subprocess.Popen.wait
 
     def wait(process, timeout=None):
-        if interruptions:
-            raise interruptions.pop()
+        if not started:
+            started.append(process)
+            raise KeyboardInterrupt
         return real(process, timeout)
 
     monkeypatch.setattr(subprocess.Popen, "wait", wait)
-    command = script(f"import time; time.sleep(1); open({str(tmp_path / 'late')!r}, 'w')")
     with pytest.raises(KeyboardInterrupt):
-        notify(command, {}, 10)
-    time.sleep(1.5)
-    assert not (tmp_path / "late").exists()
+        notify(f"sleep {LONG_S}", {}, SOON_S)
+    assert real(started[0]) == -signal.SIGKILL
 
 
 def test_of_much_output_the_end_is_logged(script, caplog):
-    assert not notify(script("import sys; print('x' * 10**6); print('the reason'); sys.exit(1)"), {}, 10)
+    assert not notify(script("import sys; print('x' * 10**6); print('the reason'); sys.exit(1)"), {}, SOON_S)
     assert "x\nthe reason. The revision" in caplog.text
     assert len(caplog.text) < 2000

@@ -22,9 +22,7 @@ from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import ModelKey
 from surveyflow.tasks.merger import MERGER
 from surveyflow.values.images import Box
-from worlds import MiniSurvey, edit_workflow, perturb_mosaic, write_untrained_models
-
-pytestmark = pytest.mark.timeout(60)
+from worlds import copied, edit_workflow, perturb_mosaic, write_untrained_models
 
 
 def run(workflow, output=None):
@@ -33,13 +31,17 @@ def run(workflow, output=None):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(shared_worlds, egs_folder):
     """A survey that was run once: only to be read."""
-    survey = MiniSurvey(tmp_path_factory.mktemp("finished"), fields=["EGS"])
-    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
-    edit_workflow(survey.workflow, {"publish": {"notify": "true"}})
-    run(survey.workflow)
-    return survey
+
+    def make(folder):
+        survey = copied(egs_folder, folder)
+        write_untrained_models(folder / "models", survey.spec.fields, TINY)
+        edit_workflow(survey.workflow, {"publish": {"notify": "true"}})
+        run(survey.workflow)
+        return survey
+
+    return shared_worlds.get("finished", make)
 
 
 @pytest.fixture

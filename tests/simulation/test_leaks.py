@@ -11,7 +11,6 @@ from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_tree_on_magnitude_and_size_is_at_chance():
     ensemble = pytest.importorskip("sklearn.ensemble", reason="needs scikit-learn, of the extra train")
     selection = pytest.importorskip("sklearn.model_selection", reason="needs scikit-learn, of the extra train")

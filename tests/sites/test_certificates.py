@@ -14,8 +14,6 @@ from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.certificates import security, write_certificates
 from surveyflow.sites.opening import open_executor
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
-import pytest
-
 from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.serial.profile import SerialProfile
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def fail():

@@ -20,7 +20,7 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.jobs import render
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
 FACTORY = "fakes:make_fake_worker"
@@ -82,5 +82,5 @@ def test_scheduler_and_workers_serve_metrics_for_prometheus():
         (worker,) = cluster.client.scheduler_info()["workers"].values()
         scheduler = cluster.client.dashboard_link.removesuffix("/status")
         for name, base in {"scheduler": scheduler, "worker": f"http://127.0.0.1:{worker['services']['dashboard']}"}.items():
-            with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"{base}/metrics", timeout=240) as answer:
                 assert f"dask_{name}_" in answer.read().decode()

@@ -20,11 +20,13 @@ from surveyflow.sites.local import cluster as local
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.serial.profile import SerialProfile
+from waiting import wait_until_gone
 
 FACTORY = "fakes:make_fake_worker"
 LOOPBACK = {"127.0.0.1", "::1"}
 
 DRIVER = """
+import signal
 import sys
 from fakes import FakeSettings, fake_job
 from surveyflow.sites.opening import open_executor
@@ -32,9 +34,10 @@ from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.values.jobs import Job
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background of a shell ignores it, and so would this
     try:
         with open_executor(LocalProfile(workers=2), "fakes:make_fake_worker", FakeSettings()) as executor:
-            for result in executor.run([fake_job("quick", "sleep", seconds=0), fake_job("long", "sleep", seconds=60)]):
+            for result in executor.run([fake_job("quick", "sleep", seconds=0), fake_job("long", "sleep", seconds=3600)]):
                 print(result.job.name, flush=True)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -87,7 +90,6 @@ def test_a_users_client_is_used_and_stays_open(client):
     assert client.submit(sum, [1, 2]).result() == 3
 
 
-@pytest.mark.timeout(60)
 def test_a_local_cluster_is_private_frugal_and_gone_afterwards(monkeypatch, capfd, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
@@ -100,6 +102,7 @@ def test_a_local_cluster_is_private_frugal_and_gone_afterwards(monkeypatch, capf
             result.job.name: result for result in executor.run([fake_job("environment", "environment"), fake_job("say", "say")])
         }
         started = [child for child in me.children(recursive=True) if child not in earlier]
+        workers = [child for child in started if "resource_tracker" not in " ".join(child.cmdline())]
         addresses = set().union(*listeners(me).values())
         scratch = list(tmp_path.iterdir())
 
@@ -114,40 +117,29 @@ def test_a_local_cluster_is_private_frugal_and_gone_afterwards(monkeypatch, capf
     assert len(started) >= 2
     assert scratch
     assert list(tmp_path.iterdir()) == []
-    workers = [child for child in started if child.is_running() and "resource_tracker" not in " ".join(child.cmdline())]
-    assert workers == []
+    wait_until_gone(workers)
     assert dict(os.environ) == before
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.timeout(60)
 def test_control_c_in_a_terminal_closes_the_cluster_quietly(driver):
     workers = psutil.Process(driver.pid).children(recursive=True)
 
     os.killpg(driver.pid, signal.SIGINT)
 
-    out, err = driver.communicate(timeout=20)
+    out, err = driver.communicate()
     assert (driver.returncode, out, err) == (130, "", "")
-    assert_gone(workers)
+    wait_until_gone(workers)
 
 
-@pytest.mark.timeout(60)
 def test_workers_end_when_their_driver_is_killed(driver):
     workers = psutil.Process(driver.pid).children(recursive=True)
 
     driver.kill()
 
-    assert_gone(workers)
+    wait_until_gone(workers)
 
 
-def assert_gone(processes):
-    deadline = time.monotonic() + 10
-    while alive := [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]:
-        assert time.monotonic() < deadline, f"still running: {alive}"
-        time.sleep(0.05)
-
-
-@pytest.mark.timeout(60)
 def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, tmp_path):
     scheduler_file = tmp_path / "scheduler.json"
     client.write_scheduler_file(scheduler_file)
@@ -227,14 +219,14 @@ def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_a_script_that_every_worker_would_run_again_is_told(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
         "from surveyflow.sites.local.profile import LocalProfile\n"
         "with LocalProfile(workers=1).open_cluster():\n    print('started')\n"
     )
-    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=170)
+    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True)
     assert done.returncode != 0
     assert "started" not in done.stdout
     assert "would start a cluster of its own" in done.stderr

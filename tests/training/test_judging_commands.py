@@ -19,7 +19,7 @@ from surveyflow.training.fitting.fit import train
 from surveyflow.training.fitting.tuning import TrialSettings, with_settings
 from surveyflow.training.records.reading import read_stamps
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FILE = """
 version = 1
@@ -72,9 +72,14 @@ def run_command(*arguments):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Records, and a contamination and a merger model that were trained on them."""
-    folder = tmp_path_factory.mktemp("judging")
+def folder(shared_worlds, tmp_path_factory):
+    """A copy of records, and of a contamination and a merger model that were trained on them, to write evaluations beside."""
+    trained = shared_worlds.get("judging", train_both)
+    return shutil.copytree(trained, tmp_path_factory.mktemp("judging"), dirs_exist_ok=True)
+
+
+def train_both(folder):
+    """Write records, and train a contamination and a merger model on them."""
     sets = {"train": labelled(160, seed=1), "validation": labelled(80, seed=2), "test": labelled(120, seed=3)}
     for name, stamps in (sets | {"clean": labelled(80, seed=4, neighbours=False)}).items():
         write_records(folder / "records" / name, stamps)

@@ -149,7 +149,6 @@ def test_the_fft_engine_asked_for_by_name_without_its_core_is_refused(monkeypatc
 
 
 @needs_core
-@pytest.mark.timeout(60)  # may import TensorFlow
 def test_the_choice_is_logged_and_both_engines_agree(keras, tmp_path, caplog):
     write_small_model(tmp_path, SUITED)
     folder = ModelStore(tmp_path).folder(KEY)

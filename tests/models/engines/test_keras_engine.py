@@ -14,8 +14,6 @@ from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.tasks.card import Architecture, Model
 
-pytestmark = pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -74,7 +74,6 @@ def test_layout_follows_the_card():
     assert layout == MaskLayout(n_units=192, rate=0.25, model_word=0xDEADBEEF)
 
 
-@pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.5])
 def test_keras_makes_the_same_masks(keras, rate):
     layout, sources = MaskLayout(200, rate, 0xFEDCBA98), np.random.default_rng(3).integers(0, 2**64, 5, dtype=np.uint64)
@@ -83,7 +82,6 @@ def test_keras_makes_the_same_masks(keras, rate):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(on_device), keep_masks(layout, sources, numbers(40), 2**32 - 1))
 
 
-@pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
 def test_keras_makes_the_same_bits(keras):
     rng = np.random.default_rng(5)
     counter = tuple(rng.integers(0, 2**32, size=200, dtype=np.uint32) for _ in range(4))

@@ -33,7 +33,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler fo
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("sanitizers", "n_networks"), [("address,undefined", 20), ("thread", 5)])
 def test_random_networks_are_clean_under_the_sanitizers(tmp_path, sanitizers, n_networks):
     program = tmp_path / "native_fuzz"
@@ -50,14 +50,15 @@ def test_random_networks_are_clean_under_the_sanitizers(tmp_path, sanitizers, n_
 
 
 @pytest.fixture(scope="module")
-def unoptimised_core(tmp_path_factory):
-    library = tmp_path_factory.mktemp("core") / "core.so"
-    native_build.build(library, COMPILER, ["-O0"])
-    return library
+def unoptimised_core(shared_worlds):
+    def make(folder):
+        native_build.build(folder / "core.so", COMPILER, ["-O0"])
+        return folder / "core.so"
+
+    return shared_worlds.get("unoptimised-core", make)
 
 
 @needs_compiler
-@pytest.mark.timeout(120)
 def test_the_library_needs_nothing_but_libc_and_threads(unoptimised_core):
     readelf = shutil.which("readelf")
     if readelf is None:
@@ -80,7 +81,6 @@ def test_a_failing_compiler_leaves_nothing_behind(tmp_path):
 
 
 @needs_compiler
-@pytest.mark.timeout(120)
 def test_the_library_tells_which_sources_it_was_built_from(unoptimised_core):
     tell = ctypes.CDLL(str(unoptimised_core)).surveyflow_source_digest
     tell.restype = ctypes.c_char_p

@@ -197,7 +197,7 @@ def test_a_new_file_is_not_for_everybody_to_write(tmp_path):
     assert stat.S_IMODE(files_in(tmp_path)[0].stat().st_mode) == 0o644
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)  # what waits here waits for ever
 def test_a_pipe_in_the_files_place_does_not_make_one_wait(tmp_path):
     spectra_in(tmp_path)
     (file,) = files_in(tmp_path)

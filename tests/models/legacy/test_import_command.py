@@ -13,7 +13,7 @@ from surveyflow.commands import main as cli
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 
-pytestmark = pytest.mark.timeout(240)  # ten SavedModels are written and read: minutes on a busy machine
+pytestmark = pytest.mark.timeout(900)  # ten SavedModels are written and read: minutes on a busy machine
 
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
 INSTRUMENTS = ("F814W", "F125W_F160W")
@@ -22,11 +22,15 @@ OTHER_KEYS = {("F125W_F160W", "COSMOS"), ("F125W_F160W", "UDS")}
 
 
 @pytest.fixture(scope="module")
-def release(keras, tmp_path_factory):
+def release(keras, shared_worlds):
+    """Folder of the ten models: only to be read."""
     pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
+    return shared_worlds.get("saved-release", write_release)
+
+
+def write_release(folder):
     from legacy_models import write_saved_model
 
-    folder = tmp_path_factory.mktemp("release")
     for number, (instrument, field) in enumerate((instrument, field) for instrument in INSTRUMENTS for field in FIELDS):
         keys = "trainable_variables" if (instrument, field) in OTHER_KEYS else "variables"
         weights = random_weights(SMALL, number)

@@ -15,8 +15,6 @@ from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, ModelKey
 from surveyflow.values.codes import WeightsOrigin
 
-pytestmark = pytest.mark.timeout(60)  # the first test that imports TensorFlow pays for it
-
 KEYS = ["variables", "trainable_variables"]
 EGS = ModelKey("merger", "EGS", "F814W")
 
@@ -30,10 +28,13 @@ def legacy_models(keras):
 
 
 @pytest.fixture(scope="module")
-def saved_models(legacy_models, tmp_path_factory):
-    """One SavedModel of each kind of keys."""
-    folder = tmp_path_factory.mktemp("release")
-    return {keys: legacy_models.write_saved_model(folder / keys / "F814W" / "EGS", keys=keys) for keys in KEYS}
+def saved_models(legacy_models, shared_worlds):
+    """One SavedModel of each kind of keys: only to be read."""
+
+    def make(folder):
+        return {keys: legacy_models.write_saved_model(folder / keys / "F814W" / "EGS", keys=keys) for keys in KEYS}
+
+    return shared_worlds.get("saved-models", make)
 
 
 @pytest.fixture

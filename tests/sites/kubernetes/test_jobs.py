@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +18,7 @@ from surveyflow.sites.kind import RunCommand
 from surveyflow.sites.kubernetes.jobs import _DRIVER_SCRIPT, manifests, render_manifests, resource_name
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
+from waiting import wait_until
 
 SITE = Path(__file__).parents[3] / "deploy" / "profiles" / "kubernetes.toml"
 GOLDEN = Path(__file__).parent / "golden" / "kubernetes.yaml"
@@ -194,13 +194,12 @@ def test_a_driver_starts_again_only_after_a_signal(tmp_path, ends, code):
 
 
 def test_a_driver_is_told_when_its_pod_must_go(tmp_path):
-    driver = f"bash -c 'trap \"touch {tmp_path}/released; exit 143\" TERM; touch {tmp_path}/ready; sleep 60 & wait'"
+    driver = f"bash -c 'trap \"touch {tmp_path}/released; exit 143\" TERM; touch {tmp_path}/ready; sleep 600 & wait'"
     script = _DRIVER_SCRIPT.format(command=driver, signalled=128).replace("/dev/termination-log", f"{tmp_path}/log")
     with subprocess.Popen(["bash", "-c", script], stdout=subprocess.DEVNULL) as process:
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.02)
+        wait_until((tmp_path / "ready").exists, "the driver is ready")
         process.terminate()
-        assert process.wait(timeout=15) == 143
+        assert process.wait() == 143
     assert (tmp_path / "released").exists()
 
 

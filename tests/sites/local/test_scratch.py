@@ -11,7 +11,7 @@ from surveyflow.sites.local.scratch import scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "worker.log").write_text("hello")
     print(folder, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -16,7 +18,7 @@ import pytest
 from distributed import Client
 
 from fakes import FakeSettings
-from slurm_machine import missing_programs, running_slurm, wait_until
+from slurm_machine import missing_programs, running_slurm
 from stubs import TINY, check_stubbed
 from surveyflow.errors import ClusterError
 from surveyflow.releases.publish import read_catalog
@@ -28,7 +30,8 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sites.slurm.submit import submit
-from worlds import MiniSurvey, copied, write_untrained_models
+from waiting import wait_until
+from worlds import copied, write_untrained_models
 
 TESTS = Path(__file__).parents[2]
 LOOPBACK = {"127.0.0.1", "::1"}
@@ -36,14 +39,14 @@ MISSING = missing_programs() or ([] if os.geteuid() == 0 else ["root"])
 
 pytestmark = [
     pytest.mark.slurm,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(MISSING), reason=f"a Slurm of our own needs {', '.join(MISSING)}"),
 ]
 
 PROFILE = """\
 kind = "slurm"
 interface = "lo"
-worker_wait_s = 60
+worker_wait_s = 600
 routing = "{routing}"
 
 [directories]
@@ -81,19 +84,28 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    survey = MiniSurvey(tmp_path_factory.mktemp("world"))
-    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
-    return survey
+def world(shared_worlds, survey_folder):
+    """The small survey with models: only to be read."""
+
+    def make(folder):
+        survey = copied(survey_folder, folder)
+        write_untrained_models(folder / "models", survey.spec.fields, TINY)
+        return survey
+
+    return shared_worlds.get("slurm", make)
 
 
 @pytest.fixture(scope="module")
-def expected(world, tmp_path_factory):
+def expected(shared_worlds, world):
     """The catalog of a local run."""
-    local = copied(world, tmp_path_factory.mktemp("local"))
-    with open_survey(load_workflow(local.workflow)) as opened:
-        run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
-    return table(local)
+
+    def make(folder):
+        local = copied(world, folder)
+        with open_survey(load_workflow(local.workflow)) as opened:
+            run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
+        return table(local)
+
+    return shared_worlds.get("slurm-expected", make)
 
 
 def table(survey) -> pd.DataFrame:
@@ -157,9 +169,9 @@ class Batch:
         connections = [at for process in family for at in process.net_connections("inet")]
         return {at.laddr.ip for at in connections if at.status == psutil.CONN_LISTEN}
 
-    def wait_for(self, condition, what, timeout_s=240):
+    def wait_for(self, condition, what):
         try:
-            wait_until(condition, timeout_s, what)
+            wait_until(condition, what, patience_s=600)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.slurm.jobs()}\n{self.logs()}") from None
 
@@ -193,7 +205,7 @@ def batch(slurm, world, tmp_path):
     yield make
     for each in made:
         slurm.ask("scancel", "--quiet", each.jobs.head, *each.jobs.pools.values())
-        wait_until(lambda: not slurm.jobs(), 30, "the queue is empty")
+        wait_until(lambda: not slurm.jobs(), "the queue is empty")
 
 
 def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strangers(batch, expected):
@@ -238,8 +250,17 @@ def measured(rows):
     return set(zip(ok.field, ok.instrument, strict=True))
 
 
+def seconds_to_start_a_worker():
+    """Seconds that this machine, as busy as it is, takes to start a process that imports what a worker does."""
+    began = time.monotonic()
+    environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
+    subprocess.run([sys.executable, "-c", "import distributed, stubs"], env=environment, check=True)
+    return time.monotonic() - began
+
+
 def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head_lose_nothing(batch, expected):
-    running = batch(pace_s=2.5, lifetime="00:00:12")
+    life_s = round(min(max(12, 5 * seconds_to_start_a_worker()), 480))  # less, and workers would end before their first unit does
+    running = batch(pace_s=life_s / 5, lifetime=f"00:{life_s // 60:02d}:{life_s % 60:02d}")
     running.wait_for_units(1)
     gpu = running.jobs.pools["gpu"]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -40,7 +42,9 @@ esac
 
 NOTING = '#!/bin/bash\necho "$(basename "$0") $*" >>"{folder}/asked"\n'
 LISTENING = 'echo x >"$folder/scheduler.json"; '
-WAITING = f"{LISTENING} exec sleep 20"
+WAITING = f"{LISTENING} exec sleep 600"
+DYING = f'{LISTENING} until [ -s "$folder/tries" ]; do sleep 0.05; done; exit 0'
+"""A scheduler that ends when the driver has begun."""
 
 
 @pytest.fixture
@@ -62,7 +66,12 @@ def run_script(submission, tmp_path, name, restarts=0, **deeds):
     write_program(tmp_path / "python", PYTHON.format(folder=submission.folder, **deeds))
     variables = {"SLURM_JOB_NAME": "test", "SLURM_JOB_ID": "16", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "2"}
     environment = os.environ | variables | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_RESTART_COUNT": str(restarts)}
-    return subprocess.run(["bash", submission.folder / name], env=environment, timeout=15, check=False).returncode
+    with subprocess.Popen(["bash", submission.folder / name], env=environment, start_new_session=True) as script:
+        try:
+            return script.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(script.pid, signal.SIGKILL)  # what Slurm would end with the job
 
 
 @pytest.fixture
@@ -113,11 +122,11 @@ def test_a_driver_that_is_always_killed_is_given_up(head):
 
 
 def test_a_scheduler_that_dies_sends_the_head_back_into_the_queue(head):
-    assert head("exec sleep 5", scheduler=f"{LISTENING} sleep 0.7; exit 0") == (0, "", 1, "scontrol requeue 16\n")
+    assert head("exec sleep 600", scheduler=DYING) == (0, "", 1, "scontrol requeue 16\n")
 
 
 def test_a_scheduler_that_dies_again_and_again_is_given_up(head):
-    found = head("exec sleep 5", scheduler=f"{LISTENING} sleep 0.7; exit 0", restarts=20)
+    found = head("exec sleep 600", scheduler=DYING, restarts=20)
 
     assert found == (1, "1\n", 1, "scancel --quiet 17 18\n")
 
@@ -129,7 +138,7 @@ def test_a_scheduler_that_cannot_start_ends_the_head(head):
 
 
 def test_walltime_sends_the_head_back_into_the_queue(head):
-    assert head("kill -USR1 $PPID; exec sleep 5") == (0, "", 1, "scontrol requeue 16\n")
+    assert head("kill -USR1 $PPID; exec sleep 600") == (0, "", 1, "scontrol requeue 16\n")
 
 
 HEAD_IS_THERE = "echo 9; echo 16; echo 17"

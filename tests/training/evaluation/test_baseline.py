@@ -65,7 +65,6 @@ def test_an_empty_stamp_has_no_statistics():
     assert annulus_features(pixels[:0], pixels[:0] != 0).shape[0] == 0
 
 
-@pytest.mark.timeout(60)
 def test_trees_learn_what_the_rings_show():
     train, test = labelled(600, seed=1, hardness=0), labelled(200, seed=2, hardness=0)
     trees = TreeClassifier.fitted(features(train), train.is_post_merger, seed=3)

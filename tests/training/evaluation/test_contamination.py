@@ -18,8 +18,6 @@ from surveyflow.training.evaluation.contamination import evaluate_contamination,
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.values.sampling import SamplingSettings
 
-pytestmark = pytest.mark.timeout(120)
-
 SAMPLING = SamplingSettings(n_draws=40, seed=7)
 MODEL = CornerModel(contamination_card())
 TEST = labelled(200, seed=3)

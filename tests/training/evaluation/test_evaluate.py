@@ -19,8 +19,6 @@ from surveyflow.reports.tables import as_text
 from surveyflow.training.evaluation.evaluate import EvaluationRecords, evaluate_model, plain
 from surveyflow.values.sampling import SamplingSettings
 
-pytestmark = pytest.mark.timeout(120)
-
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
 RECORDS = EvaluationRecords(test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")])
 MERGERS, CONTAMINATION = NucleusModel(merger_card()), CornerModel(contamination_card())

@@ -20,8 +20,6 @@ from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
 from surveyflow.values.sampling import SamplingSettings
 
-pytestmark = pytest.mark.timeout(90)
-
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
 MODEL = NucleusModel(merger_card())
 

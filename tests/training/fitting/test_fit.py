@@ -18,7 +18,7 @@ from surveyflow.training.fitting.fit import fit, is_over, train
 from surveyflow.values.codes import WeightsOrigin
 from training_sets import SKY_RMS, stamp, write_training
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def assert_same_weights(one, other):

@@ -2,7 +2,6 @@ import math
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from surveyflow.tasks.contamination.task import CONTAMINATION
@@ -10,7 +9,6 @@ from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.fitting.losses import TaskLoss
 
-pytestmark = pytest.mark.timeout(60)
 NAN = math.nan
 
 

@@ -12,7 +12,7 @@ from surveyflow.training.fitting.augmentation import moved, spoiled
 from surveyflow.training.fitting.pipeline import check_records, epoch_of, labels_of, load_images, streamed_epoch
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 STILL = "[augmentation]\norientations = false"
 

@@ -16,8 +16,6 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.training.fitting.tuning import Search, SearchSpace, best, search
 from trial_workers import FACTORY, HillSettings
 
-pytestmark = pytest.mark.timeout(60)
-
 SPACE = SearchSpace(
     filters=((8, 16, 32), (16, 32, 64)),
     kernel_sizes=((7, 5, 3), (11, 9, 7)),
@@ -108,7 +106,6 @@ def test_impossible_spaces_are_refused(change, told):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_trials_run_on_dask_workers(tmp_path):
     with open_executor(LocalProfile(workers=2), FACTORY, HillSettings(tmp_path / "log")) as executor:
         trials = search(replace(WANTED, trials=6, at_once=2), tmp_path / "search", executor)

@@ -28,7 +28,7 @@ from surveyflow.training.records.record_index import (
 from surveyflow.training.records.shards import check_shards, damage_told, record_dataset, serialised, write_shard
 from surveyflow.training.records.simulating import simulate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 N_EXAMPLES, N_SHARDS = 7, 3
 
@@ -40,13 +40,17 @@ def example(number=3):
 
 
 @pytest.fixture(scope="module")
-def simulated(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records") / "set"
-    megabytes = N_EXAMPLES / N_SHARDS * 0.066
-    settings = {"field": "COSMOS", "instrument": "F814W", "n": N_EXAMPLES, "first": 100, "seed": 1, "shard_mb": megabytes}
-    simulation = SimulationTable(output=folder, **settings)
-    simulate(simulation, n_processes=1)
-    return simulation
+def simulated(shared_worlds):
+    """What was asked of a simulation that is done: its records are only to be read."""
+
+    def make(folder):
+        megabytes = N_EXAMPLES / N_SHARDS * 0.066
+        settings = {"field": "COSMOS", "instrument": "F814W", "n": N_EXAMPLES, "first": 100, "seed": 1, "shard_mb": megabytes}
+        simulation = SimulationTable(output=folder / "set", **settings)
+        simulate(simulation, n_processes=1)
+        return simulation
+
+    return shared_worlds.get("records", make)
 
 
 @pytest.fixture
