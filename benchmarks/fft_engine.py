@@ -25,7 +25,7 @@ from surveyflow.models.network import build_network, set_weights
 from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, Model, ModelKey
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 PUBLISHED = Architecture()
 NARROW = Architecture(input_size=64, filters=(16, 16), kernel_sizes=(9, 7), dense=(16, 16))

@@ -21,7 +21,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from surveyflow.settings.training import Training, load_training
-from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.training.fitting.fit import compiled_network
 from surveyflow.training.fitting.pipeline import Images, epoch_of, load_images, streamed_epoch
 

@@ -34,7 +34,7 @@ from fakes import FakeSettings, fake_job
 from stubs import check_stubbed
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec
 from surveyflow.execution.limits import ClusterProfile
-from surveyflow.files.states import file_state
+from surveyflow.files.paths import file_state
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.runs.decide import published_receipts
@@ -45,8 +45,7 @@ from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.images import Box, Tile
-from surveyflow.values.jobs import Job
-from surveyflow.values.sampling import EngineChoice, SamplingSettings
+from surveyflow.values.jobs import EngineChoice, Job, SamplingSettings
 from worlds import write_untrained_models
 
 CENTRE_DEG = (214.9, 52.9)

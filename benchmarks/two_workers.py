@@ -31,7 +31,7 @@ from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.tasks.card import Architecture, ModelKey
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
 PUBLISHED = Architecture()

@@ -9,9 +9,8 @@ from networks import card
 from surveyflow.simulation.contamination import Contamination
 from surveyflow.simulation.examples import Example
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import Architecture, Domain, ModelKey
+from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
-from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.codes import WeightsOrigin
 

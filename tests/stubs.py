@@ -16,8 +16,7 @@ from surveyflow.models.store import read_card
 from surveyflow.output.units import read_receipt
 from surveyflow.tasks.card import Architecture, Model, ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
-from surveyflow.values.jobs import Job, Receipt, Worker
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice, Job, Receipt, Worker
 
 TINY = Architecture(filters=(2,), kernel_sizes=(3,), dense=(2,))
 ENGINE = "stub"

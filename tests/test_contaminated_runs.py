@@ -24,7 +24,7 @@ from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Domain, ModelKey
 from surveyflow.tasks.contamination.task import CONTAMINATION
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 from worlds import edit_workflow, write_untrained_models
 
 needs_native_core = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")

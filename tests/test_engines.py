@@ -14,7 +14,7 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 from worlds import copied, write_untrained_models
 
 pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")

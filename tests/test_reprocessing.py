@@ -36,7 +36,7 @@ from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.images import Box
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 CHANGED_PIXELS = Box(590, 675, 590, 675)

@@ -30,8 +30,7 @@ from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import ModelKey
 from surveyflow.values.codes import Flag
 from surveyflow.values.images import Box
-from surveyflow.values.jobs import Job
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice, Job
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
 
 

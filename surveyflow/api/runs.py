@@ -32,7 +32,7 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.values.codes import EngineName, Precision
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 
 if TYPE_CHECKING:
     from surveyflow.runs.doctor import WorkerReport

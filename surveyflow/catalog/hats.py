@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from surveyflow.catalog.healpix import FINEST_ORDER, cells_at, span_29
+from surveyflow.catalog.healpix import FINEST_ORDER, SKYMAP_ORDER, SkyMap, cells_at, span_29
 from surveyflow.catalog.metadata import RowFacts, described_schema
 from surveyflow.catalog.parquet import parquet_bytes
 from surveyflow.catalog.schema import SORT_ORDER
-from surveyflow.catalog.skymap import SKYMAP_ORDER, SkyMap
 from surveyflow.files.durable import explained, link_or_copy
 from surveyflow.values.arrays import Int64Array
 

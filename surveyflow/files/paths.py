@@ -1,11 +1,44 @@
-"""The file and extension that a path in a workflow names, and what to say when there is no such file."""
+"""The file and extension that a path names, the file's state, and what to say when there is no such file."""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """The size, time and number of a file, which show whether it has changed.
+
+    Parameters
+    ----------
+    path
+        Absolute path.
+    size
+        Size, bytes.
+    mtime_ns
+        Time of the last change, nanoseconds since 1970.
+    inode
+        Number of the file in its file system.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+def file_state(path: str | Path) -> FileState | None:
+    """Return the present state of a file; None if the system does not report it."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return FileState(Path(path), status.st_size, status.st_mtime_ns, status.st_ino)
+
 
 _NAMED_EXTENSION = re.compile(r"(?P<file>.+)\[(?P<extension>[^\[\]]+)\]", re.DOTALL)
 

@@ -25,8 +25,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from surveyflow.errors import MosaicError
-from surveyflow.files.paths import problem_of_file, split_extension
-from surveyflow.files.states import FileState
+from surveyflow.files.paths import FileState, problem_of_file, split_extension
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box
 

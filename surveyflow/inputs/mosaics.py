@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError, PixelScaleMismatch
-from surveyflow.files.states import FileState
+from surveyflow.files.paths import FileState
 from surveyflow.inputs.astrometry import Astrometry, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.tasks.card import ModelCard

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from surveyflow.errors import UnitError
-from surveyflow.files.states import FileState, file_state
+from surveyflow.files.paths import FileState, file_state
 from surveyflow.values.images import Box, Tile
-from surveyflow.values.sampling import EngineChoice, SamplingSettings
+from surveyflow.values.jobs import EngineChoice, SamplingSettings
 
 if TYPE_CHECKING:
     from surveyflow.inputs.mosaics import Mosaic

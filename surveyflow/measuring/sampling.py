@@ -12,7 +12,7 @@ from surveyflow.tasks.card import Model
 from surveyflow.tasks.registry import task_of
 from surveyflow.tasks.task import Columns, Draws, Task
 from surveyflow.values.arrays import Float32Array, UInt64Array
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 DRAWS_AT_ONCE = 2**18
 """Draws, of all sources together, that turn into other quantities at once where a task needs blocks: 50 MB in float64."""

@@ -14,19 +14,52 @@ from numpy.typing import NDArray
 from surveyflow.catalog.draws import build_draws
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
-from surveyflow.measuring.domain import band_differs, noise_outside
 from surveyflow.measuring.sampling import Sample, sample
-from surveyflow.measuring.source_keys import source_keys
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
+from surveyflow.stats.philox import source_keys
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.registry import LEADING, task_of
 from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
+
+
+def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
+    """Whether a mosaic's filter is none of those that a model was trained on; not where the header does not say it.
+
+    Parameters
+    ----------
+    mosaic_filter
+        FILTER of the mosaic, in capitals.
+    card
+        The model's card; its band may name several filters: ``F125W_F160W``.
+    """
+    return mosaic_filter is not None and mosaic_filter not in card.band.upper().split("_")
+
+
+def noise_outside(pixels: Float32Array, valid: BoolArray, card: ModelCard) -> BoolArray:
+    """Whether the noise of each cutout is none that a model was trained on; False where the card does not say.
+
+    Parameters
+    ----------
+    pixels
+        (n, size, size) float32, in the mosaic's unit.
+    valid
+        (n, size, size) bool.
+    card
+        The model's card.
+    """
+    if card.domain.sky_rms is None:
+        return np.zeros(len(pixels), dtype=bool)
+    low, high = card.domain.sky_rms
+    measured = sky_rms(pixels, valid)
+    inside: BoolArray = (measured >= low) & (measured <= high)
+    return ~inside
+
 
 ALGORITHM_VERSION = "1"
 """Part of every unit's key: raised when a release of surveyflow measures otherwise, so that no earlier result is kept."""

@@ -23,17 +23,14 @@ from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedMosaic
 from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
-from surveyflow.models.engines.cache import ModelCache
-from surveyflow.models.engines.choice import load_model
+from surveyflow.models.engines.choice import ModelCache, load_model
 from surveyflow.output.run_folders import RunFolder
-from surveyflow.output.units import write_unit
-from surveyflow.output.worklists import read_worklist
+from surveyflow.output.units import read_worklist, write_unit
 from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.images import Box, Window
-from surveyflow.values.jobs import Job, Receipt
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice, Job, Receipt
 from surveyflow.values.sources import UnitSources
 
 FACTORY = "surveyflow.measuring.worker:SurveyWorker"

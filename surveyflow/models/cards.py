@@ -25,8 +25,7 @@ from surveyflow.settings.checks import Pair, SettingsTable, of_version
 from surveyflow.settings.findings import Finding, line, value_at
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
-from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey
 from surveyflow.values.codes import WeightsOrigin
 
 FolderName = Annotated[

@@ -1,8 +1,10 @@
-"""The files of a work unit: its rows, its draws, and the receipt that proves them complete.
+"""The files of a work unit: its part of the work list, its rows, its draws, and the receipt that proves them complete.
 
 ``ROOT/units/ab/<key>.parquet`` holds the rows, ``<key>.draws.parquet`` the draws if they are kept, and ``<key>.json`` beside
 them the receipt, which is written last. Files without a receipt do not count. The key follows from all that determines the
 results, so a run that needs the same unit again finds it done.
+
+Workers read the work list. A job carries only the file's path and a number, never the sources themselves.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,6 +27,57 @@ from surveyflow.catalog.parquet import draws_bytes, parquet_bytes
 from surveyflow.catalog.schema import check_rows
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, write_new, write_over, writer_has_ended
 from surveyflow.values.jobs import Receipt
+from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
+
+_TYPES = {
+    "field": pa.string(),
+    "instrument": pa.string(),
+    **{name: pa.from_numpy_dtype(column.dtype) for name, column in SOURCE_COLUMNS.items()},
+    "x_pix": pa.float64(),
+    "y_pix": pa.float64(),
+    "status": pa.string(),
+    "flags": pa.int32(),
+}
+_SCHEMA = pa.schema(list(_TYPES.items()))
+
+
+def write_worklist(path: Path, units: Sequence[UnitSources]) -> None:
+    """Write the sources of every unit, in order.
+
+    Parameters
+    ----------
+    path
+        A file that does not exist yet.
+    units
+        The units' sources; each unit holds at least one.
+    """
+    with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        for sources in units:
+            writer.write_batch(_batch(sources))
+
+
+def read_worklist(path: Path, number: int) -> UnitSources:
+    """Read the sources of one unit.
+
+    Parameters
+    ----------
+    path
+        A file written by `write_worklist`.
+    number
+        The unit's index in the file, from 0.
+    """
+    with pa.memory_map(str(path)) as source:
+        batch = pa.ipc.open_file(source).get_batch(number)
+        values = {name: batch.column(name).to_numpy(zero_copy_only=False).copy() for name in _TYPES}
+    field = str(values.pop("field")[0])
+    words = {name: values.pop(name).astype(np.str_) for name in ("instrument", "status")}
+    return UnitSources(field=field, **values, **words)
+
+
+def _batch(sources: UnitSources) -> pa.RecordBatch:
+    columns = {name: getattr(sources, name) for name in _TYPES} | {"field": np.full(len(sources), sources.field)}
+    return pa.record_batch({name: pa.array(columns[name], kind) for name, kind in _TYPES.items()}, schema=_SCHEMA)
+
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from surveyflow.planning.units import WorkUnit
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.registry import BESIDE
 from surveyflow.values.codes import Precision
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 WHAT_CHANGED = {
     "schema": "catalog schema changed",

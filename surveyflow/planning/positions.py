@@ -1,4 +1,4 @@
-"""The position of each source on its mosaic, and the status of the sources that need no pixels."""
+"""The instrument that measures each source, its position on that mosaic, and the status of sources that need no pixels."""
 
 from __future__ import annotations
 
@@ -6,12 +6,41 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from surveyflow.planning.instruments import STATUS_IF_UNKNOWN, choose_instruments, deciding_values
 from surveyflow.sky.tiling import owning_tiles
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.sources import SourceList, UnitSources
+
+STATUS_IF_UNKNOWN = Status.NO_REDSHIFT
+"""Status of the sources for which the value that chooses the instrument is unknown."""
+
+
+def deciding_values(sources: SourceList) -> Float64Array:
+    """The values that choose the instrument: (n,) float64; NaN where unknown."""
+    return sources.redshift
+
+
+def choose_instruments(values: Float64Array, ranges: Mapping[str, tuple[float, float]]) -> NDArray[np.str_]:
+    """Choose the instrument for each value.
+
+    Parameters
+    ----------
+    values
+        (n,) float64, as `deciding_values` returns them; NaN where unknown.
+    ranges
+        Half-open, disjoint range [low, high) of each instrument.
+
+    Returns
+    -------
+    (n,) str; ``""`` where the value is unknown or in no range.
+    """
+    width = max(map(len, ranges), default=1)
+    instrument = np.full(len(values), "", dtype=f"U{width}")
+    for name, (low, high) in ranges.items():
+        instrument[(values >= low) & (values < high)] = name
+    return instrument
 
 
 class PixelMap(Protocol):

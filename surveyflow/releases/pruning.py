@@ -16,8 +16,15 @@ from typing import Any
 from surveyflow.files.durable import explained, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
-from surveyflow.releases.revision_numbers import remember_numbers
-from surveyflow.releases.revisions import LATEST, MANIFEST, Revision, find, in_order_of_publication, read_manifest
+from surveyflow.releases.revisions import (
+    LATEST,
+    MANIFEST,
+    Revision,
+    find,
+    in_order_of_publication,
+    read_manifest,
+    remember_numbers,
+)
 
 PRUNED = ".pruned-"
 """Prefix of the name of a revision that is being removed."""

@@ -26,13 +26,13 @@ from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, m
 from surveyflow.output.units import read_unit, unit_path
 from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
-from surveyflow.releases.revision_numbers import highest_number
 from surveyflow.releases.revisions import (
     LATEST,
     MANIFEST,
     RELEASE_PATTERN,
     Revision,
     find,
+    highest_number,
     latest,
     list_revisions,
     open_catalog,

@@ -1,4 +1,4 @@
-"""The published revisions of the catalog: finding, opening and reading them.
+"""The published revisions of the catalog: numbering, finding, opening and reading them.
 
 ``ROOT/releases/v1.0-r2`` is an immutable HATS catalog with its ``manifest.json``; ``ROOT/latest`` is a symbolic link to one of
 them.
@@ -22,11 +22,69 @@ from pyarrow.fs import LocalFileSystem
 
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.errors import CatalogError, CatalogNotFound
-from surveyflow.files.durable import explained, sync_folder, temporary_path
+from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
+
+NUMBERS = "revision_numbers.json"
+"""The file in the output folder with the highest number of each release at the time when revisions were last removed."""
+
+
+def highest_number(root: Path, release: str) -> int:
+    """The highest number that a revision of a release has, or had before it was pruned; 0 if there was none.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        A release's name.
+
+    Raises
+    ------
+    CatalogError
+        If the file of removed numbers is damaged.
+    """
+    return _highest(root).get(release, 0)
+
+
+def remember_numbers(root: Path) -> None:
+    """Record the numbers of all revisions durably; call it before any revision is removed.
+
+    Parameters
+    ----------
+    root
+        The output folder; the caller must hold its lock.
+
+    Raises
+    ------
+    CatalogError
+        If the file of removed numbers is damaged.
+    OutputError
+        If the file cannot be written.
+    """
+    write_over(root / NUMBERS, json.dumps(_highest(root), indent=1, sort_keys=True).encode())
+
+
+def _highest(root: Path) -> dict[str, int]:
+    highest = _remembered(root / NUMBERS)
+    for release, number in map(split_name, revision_names(root)):
+        highest[release] = max(number, highest.get(release, 0))
+    return highest
+
+
+def _remembered(path: Path) -> dict[str, int]:
+    try:
+        return {str(release): int(number) for release, number in json.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CatalogError(
+            f"{path} is damaged ({error}). It holds the highest revision number that each release has had, such as "
+            f'{{"v1.0": 3}}. Write it anew, or remove it if no pruned revision was ever cited.'
+        ) from error
+
 
 LATEST = "latest"
 MANIFEST = "manifest.json"
-
 RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")
 

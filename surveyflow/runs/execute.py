@@ -11,13 +11,11 @@ from surveyflow.errors import OutputError
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
 from surveyflow.output.run_folders import Phase, RunFolder
-from surveyflow.output.units import read_receipt
-from surveyflow.output.worklists import write_worklist
+from surveyflow.output.units import read_receipt, write_worklist
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
-from surveyflow.runs.preflight import OpenedSurvey
+from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.runs.progress import Reporter
-from surveyflow.runs.unchanged_inputs import check_constant
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.jobs import Executor, Job, JobResult, Receipt
 

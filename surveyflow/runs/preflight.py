@@ -1,38 +1,76 @@
-"""The check before a run: everything that a workflow names is opened and checked before anything starts."""
+"""The check before a run: everything that a workflow names is opened and checked, and must stay as it was.
+
+The states of the files are recorded before the first file is read, and compared before anything is published. So a catalog is
+made from one set of files, and never from a new mosaic and an old source list.
+"""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from surveyflow.errors import InputError, ModelError, OutputError, Problem, WorkflowError
-from surveyflow.files.states import FileState
+from surveyflow.errors import InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
+from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
-from surveyflow.measuring.domain import band_differs
+from surveyflow.measuring.unit import band_differs
 from surveyflow.models.engines.choice import obstacle
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
-from surveyflow.runs.unchanged_inputs import input_states
 from surveyflow.settings.workflow import FieldInputs, Workflow
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values.codes import EngineName
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 from surveyflow.values.sources import SourceList
 
-logger = logging.getLogger(__name__)
 
+def input_states(workflow: Workflow) -> tuple[FileState, ...]:
+    """Return the state of every source list, mosaic and weight map that exists, each file once."""
+    specs = [inputs.sources.path for inputs in workflow.fields.values()]
+    for inputs in workflow.fields.values():
+        specs += [spec for mosaic in inputs.mosaics.values() for spec in (mosaic.science, mosaic.weight) if spec is not None]
+    paths = dict.fromkeys(split_extension(spec)[0] for spec in specs)
+    return tuple(state for state in map(file_state, paths) if state is not None)
+
+
+def check_constant(states: Sequence[FileState]) -> None:
+    """Refuse to continue if files have changed.
+
+    Raises
+    ------
+    InputsChanged
+        If a file was written, replaced or removed since; the error names every such file.
+    """
+    changed = [change for before in states if (change := _change(before))]
+    if changed:
+        raise InputsChanged(
+            f"Inputs changed while this run was reading them, so nothing was published: {'; '.join(changed)}. "
+            f"Wait until the files are complete, then run again: finished work is kept."
+        )
+
+
+def _change(before: FileState) -> str | None:
+    now = file_state(before.path)
+    if now == before:
+        return None
+    if now is None:
+        return f"{before.path} is gone"
+    if now.size != before.size:
+        return f"{before.path} had {before.size:,} bytes and has {now.size:,}"
+    return f"{before.path} was {'replaced' if now.inode != before.inode else 'written to'}"
+
+
+logger = logging.getLogger(__name__)
 BYTES_PER_ROW = 2_000
 """Disk space for each source while a revision is built beside the units, bytes: 0.5 kB was measured for each, plus a margin."""
-
 Value = TypeVar("Value")
 
 

@@ -28,16 +28,14 @@ from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, PlanOutcome, carry_out
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.notify import notify
-from surveyflow.runs.preflight import OpenedSurvey
+from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_plan
-from surveyflow.runs.unchanged_inputs import check_constant
 from surveyflow.settings.workflow import Publish, to_toml
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.values.codes import Flag, Status
-from surveyflow.values.jobs import Executor
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice, Executor
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,8 @@ from surveyflow.settings.checks import AnyPath, Range, SettingsTable, of_version
 from surveyflow.settings.findings import Finding, shown, value_at
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import Architecture, ModelKey
+from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ModelKey
 from surveyflow.tasks.registry import TASKS
-from surveyflow.tasks.scale import CONTAMINATION_TRUTHS
 from surveyflow.tasks.task import Task
 from surveyflow.values.codes import WeightsOrigin
 

@@ -1,4 +1,4 @@
-"""Which file a path of a workflow names, when it holds ``{release}`` or wildcards.
+"""The files that a workflow names, where its paths hold ``{release}`` or wildcards.
 
 The grammar:
 
@@ -23,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.files.paths import split_extension
-from surveyflow.settings.findings import Finding, Location, Refused
-from surveyflow.settings.workflow_problems import IMAGE_ROLES, table_at
+from surveyflow.settings.findings import Finding, Location, Refused, value_at
+
+IMAGE_ROLES = ("science", "weight")
+"""Keys of a mosaic's table whose values are paths of images."""
+
 
 RELEASE = "{release}"
 
@@ -177,3 +180,9 @@ def _translated(part: str) -> str:
             body = re.sub(r"([\\\[\]^&~|])", r"\\\1", part[1:-1])
             return f"[^{body[1:]}]" if body.startswith("!") else f"[{body}]"
     return "(?P=release)" if part == RELEASE else re.escape(part)
+
+
+def table_at(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The table at a place; empty where there is something else, which its own check reports."""
+    value = value_at(document, keys)
+    return value if isinstance(value, dict) else {}

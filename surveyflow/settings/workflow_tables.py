@@ -18,7 +18,7 @@ from pydantic import model_validator as check_model
 from surveyflow.files.paths import absent, nearest_folder
 from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import shown
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
 WORKFLOW_VERSION = 1

@@ -13,9 +13,8 @@ import numpy as np
 
 from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
 from surveyflow.stats.posterior import QUANTILES, PosteriorSummary, summarise
-from surveyflow.tasks.columns import ResultColumn, statistics
-from surveyflow.tasks.scale import ContaminationScale
-from surveyflow.tasks.task import Columns, Draws, Part, Task
+from surveyflow.tasks.card import ContaminationScale
+from surveyflow.tasks.task import Columns, Draws, Part, ResultColumn, Task, statistics
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 

@@ -1,18 +1,72 @@
-"""A task: what networks are asked, what they learn from, and what becomes of their answers."""
+"""A task: what networks are asked, what they learn from, what becomes of their answers, and in which columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from surveyflow.stats.posterior import PosteriorSummary
-from surveyflow.tasks.card import ModelCard
-from surveyflow.tasks.columns import ResultColumn
-from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.card import ContaminationScale, ModelCard
 from surveyflow.values.arrays import BoolArray, Float32Array, UInt64Array
+
+_STATISTICS = {
+    "mean": ("mean", "stat.mean"),
+    "std": ("standard deviation", "stat.stdev"),
+    "q05": ("5 % quantile", "stat.percentile"),
+    "q16": ("16 % quantile", "stat.percentile"),
+    "q50": ("median", "stat.median"),
+    "q84": ("84 % quantile", "stat.percentile"),
+    "q95": ("95 % quantile", "stat.percentile"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """A column of numbers that a task measures: float32, or counts of a histogram.
+
+    Parameters
+    ----------
+    name
+        The column's name; of a quantity whose draws are summarised, the name before that of the statistic.
+    ucd
+        Its UCD1+.
+    description
+        Its meaning.
+    unit
+        Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for counts.
+    is_histogram
+        Whether it holds the counts of the bins of a histogram.
+    """
+
+    name: str
+    ucd: str
+    description: str
+    unit: str | None = ""
+    is_histogram: bool = False
+
+
+def statistics(quantity: ResultColumn, keys: Iterable[str]) -> tuple[ResultColumn, ...]:
+    """Columns that summarise the draws of one quantity.
+
+    Parameters
+    ----------
+    quantity
+        The quantity.
+    keys
+        ``mean``, ``std``, or names in `surveyflow.stats.posterior.QUANTILES`.
+    """
+    return tuple(
+        replace(
+            quantity,
+            name=f"{quantity.name}_{key}",
+            ucd=f"{quantity.ucd};{_STATISTICS[key][1]}",
+            description=f"{quantity.description}: {_STATISTICS[key][0]} over the draws.",
+        )
+        for key in keys
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from surveyflow.errors import UnitError
-from surveyflow.files.states import FileState, file_state
+from surveyflow.files.paths import FileState, file_state
 from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
 from surveyflow.values.images import Box, Tile
-from surveyflow.values.jobs import Job
-from surveyflow.values.sampling import EngineChoice, SamplingSettings
+from surveyflow.values.jobs import EngineChoice, Job, SamplingSettings
 
 DIGEST = "ab" * 32
 MOSAIC = PlannedMosaic("egs.fits[SCI]", "egs.fits[WHT]", None, (FileState(Path("/data/egs.fits"), 1, 2, 3),))

@@ -8,7 +8,7 @@ import pytest
 from fake_models import DrawingModel, InPlaceModel
 from networks import card
 from surveyflow.measuring.sampling import sample
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 N_DRAWS = 20
 CARD = card(class_names=("star_forming", "post_merger"))

@@ -11,18 +11,16 @@ import pytest
 from fake_mosaics import ArrayMosaic
 from stubs import StubModel
 from surveyflow.measuring import sampling
-from surveyflow.measuring.source_keys import source_keys
 from surveyflow.measuring.unit import UnitTask, process_unit, settled_rows
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.sky.tiling import tile
-from surveyflow.stats.predictive import predictive_noise
-from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.stats.philox import predictive_noise, source_keys
+from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey
 from surveyflow.tasks.contamination.draws import physical_draws
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
-from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.values.codes import Flag, Status, WeightsOrigin
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import UnitSources
 
 SIZE = 16

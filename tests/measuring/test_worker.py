@@ -23,7 +23,7 @@ from surveyflow.runs.execute import carry_out
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.progress import Reporter
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 from waiting import PATIENCE_S
 from worlds import write_untrained_models
 

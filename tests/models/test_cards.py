@@ -15,8 +15,7 @@ from networks import card
 from surveyflow.errors import ModelError
 from surveyflow.models.cards import card_from_toml, card_to_toml
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import Architecture, Domain
-from surveyflow.tasks.scale import CONTAMINATION_TRUTHS, ContaminationScale
+from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ContaminationScale, Domain
 from surveyflow.values.codes import WeightsOrigin
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)

@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveyflow.planning.instruments import choose_instruments
 from surveyflow.planning.keys import key_parts, unit_key
 from surveyflow.planning.plan import Decision, Plan, decide
-from surveyflow.planning.positions import locate_sources
+from surveyflow.planning.positions import choose_instruments, locate_sources
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import units_of_field
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
 from surveyflow.values.codes import Flag, Status, WeightsOrigin
-from surveyflow.values.jobs import Receipt
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import Receipt, SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS, SourceList
 
 ROUTING = {"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)}

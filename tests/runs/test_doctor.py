@@ -16,7 +16,7 @@ from surveyflow.output.heartbeats import GpuUse
 from surveyflow.runs import doctor, preflight
 from surveyflow.sites.kind import Answer
 from surveyflow.tasks.card import Architecture
-from surveyflow.values.sampling import EngineChoice
+from surveyflow.values.jobs import EngineChoice
 
 CARDS = [card(Architecture())]
 

@@ -19,9 +19,8 @@ from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.models.cards import card_from_file, card_to_toml
 from surveyflow.settings.checks import SettingsTable
 from surveyflow.settings.findings import shown
-from surveyflow.settings.reader import MOST_REPORTED, SettingsFile
+from surveyflow.settings.reader import MOST_BYTES, MOST_LEVELS, MOST_REPORTED, SettingsFile
 from surveyflow.settings.simulation import load_simulation
-from surveyflow.settings.toml_documents import MOST_BYTES, MOST_LEVELS
 from surveyflow.settings.training import load_training
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.profiles import load_profile

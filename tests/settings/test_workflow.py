@@ -28,7 +28,7 @@ from surveyflow.settings.workflow import (
     load_workflow,
     to_toml,
 )
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 HEALTHY = """\
 version = 1

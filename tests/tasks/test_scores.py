@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.registry import TASKS
-from surveyflow.tasks.scale import ContaminationScale
 
 SCALE = ContaminationScale("sky_sigma", flux_range=8.0, scatter_limit=0.5)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surveyflow.catalog.columns import COLUMNS
-from surveyflow.output.worklists import read_worklist, write_worklist
+from surveyflow.output.units import read_worklist, write_worklist
 from surveyflow.planning.source_changes import COMPARED_COLUMNS
 from surveyflow.settings.workflow import ColumnMap
 from surveyflow.values.sources import SOURCE_COLUMNS, Interval, SourceColumn, UnitSources

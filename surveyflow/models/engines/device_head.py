@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from surveyflow.models.engines.head import Head, blocks
-from surveyflow.models.engines.masks import keep_masks_on_device, split_keys
+from surveyflow.models.engines.head import Head, blocks, keep_masks_on_device, split_keys
 from surveyflow.models.engines.precision import products_in
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard

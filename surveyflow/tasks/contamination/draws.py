@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from surveyflow.stats.philox import predictive_noise
 from surveyflow.stats.posterior import distribution, sorted_output
-from surveyflow.stats.predictive import predictive_noise
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS
-from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.tasks.task import Columns, Draws
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 

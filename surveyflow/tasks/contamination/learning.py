@@ -10,8 +10,8 @@ import numpy as np
 from surveyflow.stats.intervals import interval_scale
 from surveyflow.stats.ranking import area_under_roc
 from surveyflow.stats.regression import regression_scores
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, TARGETS, ContaminationPart
-from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.values.arrays import Float32Array, Float64Array
 
 _FLUX_STEP = 0.5

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surveyflow.tasks.columns import ResultColumn
-from surveyflow.tasks.scale import ContaminationScale
-from surveyflow.tasks.task import Amount, Part
+from surveyflow.tasks.card import ContaminationScale
+from surveyflow.tasks.task import Amount, Part, ResultColumn
 from surveyflow.values.arrays import Float32Array, Float64Array
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from surveyflow.tasks.columns import ResultColumn, statistics
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.draws import QUANTILES, can_be_measured, summarise
 from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, targets_of
 from surveyflow.tasks.contamination.parts import PARTS
-from surveyflow.tasks.scale import ContaminationScale
-from surveyflow.tasks.task import Scaling, Task
+from surveyflow.tasks.task import ResultColumn, Scaling, Task, statistics
 
 _MOMENTS = ("mean", "std")
 

@@ -23,7 +23,7 @@ from surveyflow.training.evaluation.predict_contamination import predict_contami
 from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 HEAVY = "heavy"
 """What is heavily contaminated is asked of ``coverage_pct``, beside the parts' own presence."""

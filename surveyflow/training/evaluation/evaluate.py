@@ -29,7 +29,7 @@ from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
 from surveyflow.values.codes import EngineName
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 FORMAT = 1
 """Of ``evaluation.json``; raised when a number changes its meaning or place."""

@@ -28,7 +28,7 @@ from surveyflow.training.evaluation.predict_mergers import MergerPredictions, me
 from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from surveyflow.measuring.domain import noise_outside
-from surveyflow.measuring.source_keys import source_keys
+from surveyflow.measuring.unit import noise_outside
 from surveyflow.sky.noise import sky_rms
-from surveyflow.stats.predictive import predictive_noise
-from surveyflow.tasks.card import Model
+from surveyflow.stats.philox import predictive_noise, source_keys
+from surveyflow.tasks.card import ContaminationScale, Model
 from surveyflow.tasks.contamination.draws import physical_draws
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS
-from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.tasks.task import Columns
 from surveyflow.training.evaluation.predict_mergers import batches, draw
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import Float64Array
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 _CENTRAL_68 = (0.16, 0.84)
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from surveyflow.measuring.domain import noise_outside
-from surveyflow.measuring.source_keys import source_keys
+from surveyflow.measuring.unit import noise_outside
 from surveyflow.sky.stretch import prepare
+from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import summarise
 from surveyflow.tasks.card import Model
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -21,8 +21,7 @@ from surveyflow.models.engines.head import Head
 from surveyflow.models.network import build_network, get_weights, set_weights
 from surveyflow.models.store import ModelStore, check_vacant, write_model
 from surveyflow.settings.training import OptimisationTable, Training
-from surveyflow.tasks.card import Domain, ModelCard
-from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.card import ContaminationScale, Domain, ModelCard
 from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
 from surveyflow.training.fitting.losses import TaskLoss
 from surveyflow.training.fitting.pipeline import Images, check_records, epoch_of, labels_of, load_images, streamed_epoch

@@ -9,7 +9,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.task import Task
 
 _LEAST_SIGMA = 0.01

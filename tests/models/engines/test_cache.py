@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from surveyflow.errors import UnitError
-from surveyflow.models.engines.cache import ModelCache
+from surveyflow.models.engines.choice import ModelCache
 
 
 @dataclass

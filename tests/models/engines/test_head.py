@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks import SMALL, card, random_weights, reference_draw
-from surveyflow.models.engines.head import Head, blocks
-from surveyflow.models.engines.masks import keep_masks
+from surveyflow.models.engines.head import Head, blocks, keep_masks
 from surveyflow.tasks.card import Architecture
 
 ARCHITECTURES = [

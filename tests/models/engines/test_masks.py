@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from networks import card, reference_philox
-from surveyflow.models.engines.masks import MaskLayout, keep_masks, keep_masks_on_device, split_keys
+from surveyflow.models.engines.head import MaskLayout, keep_masks, keep_masks_on_device, split_keys
 from surveyflow.stats.philox import philox4x32
 from surveyflow.tasks.card import Architecture
 

@@ -13,10 +13,10 @@ from fake_models import CornerModel
 from labelled_stamps import SKY, contamination_card, labelled
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.scale import ContaminationScale
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=40, seed=7)
 MODEL = CornerModel(contamination_card())

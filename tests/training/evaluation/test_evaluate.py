@@ -17,7 +17,7 @@ from surveyflow.reports.evaluation_page import write_evaluation_page
 from surveyflow.reports.evaluation_tables import evaluation_tables
 from surveyflow.reports.tables import as_text
 from surveyflow.training.evaluation.evaluate import EvaluationRecords, evaluate_model, plain
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
 RECORDS = EvaluationRecords(test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")])

@@ -18,7 +18,7 @@ from surveyflow.training.evaluation.merger_scores import (
 )
 from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
-from surveyflow.values.sampling import SamplingSettings
+from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
 MODEL = NucleusModel(merger_card())

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
-from surveyflow.tasks.scale import ContaminationScale
 from surveyflow.training.fitting.losses import TaskLoss
 
 NAN = math.nan
