@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pytest
 
-from surveyflow.catalog import metadata, schema
+from surveyflow.catalog import parquet as metadata
+from surveyflow.catalog import schema
 from surveyflow.catalog.columns import COLUMNS, CatalogColumn, Null
 
 DUMMY = CatalogColumn("dummy", pa.float64(), "meta.note", "A column for tests.", Null.NO_UNIT, "")

@@ -20,7 +20,6 @@ from other_schemas import DUMMY, catalog_with
 from stubs import TINY
 from surveyflow import api
 from surveyflow.catalog.columns import COLUMNS
-from surveyflow.execution.serial import SerialExecutor
 from surveyflow.files.durable import file_digest
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.planning.plan import Decision
@@ -30,11 +29,11 @@ from surveyflow.releases.publish import latest, read_catalog, read_manifest
 from surveyflow.releases.rollback import roll_back
 from surveyflow.releases.verify import check_revision
 from surveyflow.runs.decide import make_plan
+from surveyflow.runs.execute import Reporter
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.progress import Reporter
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.sites.serial.profile import SerialExecutor, SerialProfile
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models

@@ -19,10 +19,9 @@ from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.decide import make_plan
-from surveyflow.runs.execute import LateExecutor
+from surveyflow.runs.execute import LateExecutor, Listener, Reporter
 from surveyflow.runs.newest_release import choose_release
 from surveyflow.runs.preflight import OpenedSurvey, check_engine, open_survey
-from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.run import RunResult, run_survey
 from surveyflow.settings.workflow import Output, is_manifest, load_workflow, read_manifest_file

@@ -19,8 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surveyflow.catalog.healpix import FINEST_ORDER, SKYMAP_ORDER, SkyMap, cells_at, span_29
-from surveyflow.catalog.metadata import RowFacts, described_schema
-from surveyflow.catalog.parquet import parquet_bytes
+from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import SORT_ORDER
 from surveyflow.files.durable import explained, link_or_copy
 from surveyflow.values.arrays import Int64Array

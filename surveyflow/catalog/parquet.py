@@ -1,17 +1,142 @@
-"""The Parquet files of catalog rows and draws: compressed, in row groups, with the same bytes for the same values."""
+"""The Parquet files of catalog rows and draws, with the meaning of their columns, and the same bytes for the same values."""
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Self
 
-from surveyflow.catalog.columns import COLUMNS, STRING
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from astropy import units as u
+from astropy.io.votable.tree import Field, Resource, TableElement, VOTableFile
+from astropy.table import Column, Table
+from astropy.table.meta import get_yaml_from_table
+
+from surveyflow.catalog.columns import COLUMNS, DOUBLE, FLOAT, HISTOGRAM, INT, LONG, STRING, CatalogColumn
+from surveyflow.catalog.schema import CATALOG_SCHEMA, HISTOGRAM_BINS, SCHEMA_VERSION
+
+_LENGTH_OF_NONE = len(str(None))
+"""Astropy reads a null string as the word None."""
+_PERCENT = "%"
+"""A unit that is valid in a VOTable, but astropy warns when it reads one; the column's name says it, too."""
+_VOTABLE_TYPES = {INT: "int", LONG: "long", FLOAT: "float", DOUBLE: "double", STRING: "unicodeChar"}
+
+
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """The facts about a file's rows that its metadata states.
+
+    Parameters
+    ----------
+    weights_origins
+        The origins of the weights that the results were computed with, sorted; empty without results.
+    string_lengths
+        Length of the longest string of each string column.
+    """
+
+    weights_origins: tuple[str, ...] = ()
+    string_lengths: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> Self:
+        """Gather the facts of catalog rows."""
+        origins = pc.unique(rows["weights_origin"].drop_null()).to_pylist()
+        lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in STRING_COLUMNS}
+        return cls(tuple(sorted(origins)), lengths)
+
+    def __or__(self, other: Self) -> Self:
+        """Combine the facts of two sets of rows."""
+        origins = {*self.weights_origins, *other.weights_origins}
+        lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in STRING_COLUMNS}
+        return type(self)(tuple(sorted(origins)), lengths)
+
+
+def described_schema(facts: RowFacts) -> pa.Schema:
+    """The catalog's schema with the meaning of its columns and the origins of the rows' weights.
+
+    The metadata depends only on the rows, so equal rows make equal files.
+
+    Parameters
+    ----------
+    facts
+        The facts of the file's rows.
+
+    Returns
+    -------
+    schema
+        With the metadata keys ``surveyflow``, ``table_meta_yaml``, ``table::len::*`` and ``IVOA.VOTable-Parquet.*``.
+    """
+    lengths = {name: max(facts.string_lengths.get(name, 0), _LENGTH_OF_NONE) for name in STRING_COLUMNS}
+    metadata = {
+        "surveyflow": json.dumps(_about(facts.weights_origins)),
+        "table_meta_yaml": _astropy_yaml(facts.weights_origins),
+        "IVOA.VOTable-Parquet.version": "1.0",
+        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins, tuple(lengths.items())),
+    }
+    return CATALOG_SCHEMA.with_metadata(metadata | {f"table::len::{name}": str(length) for name, length in lengths.items()})
+
+
+def _about(origins: tuple[str, ...]) -> dict[str, object]:
+    return {"schema_version": SCHEMA_VERSION, "weights_origin": list(origins)}
+
+
+@cache
+def _astropy_yaml(origins: tuple[str, ...]) -> str:
+    """The description of the columns that astropy's own Parquet writer would write."""
+    return "\n".join(get_yaml_from_table(Table([_astropy_column(column) for column in COLUMNS], meta=_about(origins))))
+
+
+def _astropy_column(column: CatalogColumn) -> Column:
+    is_list = column.type == HISTOGRAM
+    kind = column.type.value_type if is_list else column.type
+    return Column(
+        name=column.name,
+        dtype="U1" if kind == STRING else kind.to_pandas_dtype(),
+        shape=(HISTOGRAM_BINS,) if is_list else (),
+        unit=None if column.unit is None else u.Unit(column.unit),
+        description=column.description,
+        meta={"ucd": column.ucd},
+    )
+
+
+@cache
+def _votable(origins: tuple[str, ...], string_lengths: tuple[tuple[str, int], ...]) -> str:
+    """A VOTable without data, as the IVOA Note "Parquet in the VO" 1.0 asks for."""
+    votable = VOTableFile(version="1.4")
+    resource, table = Resource(), TableElement(votable, name="surveyflow")
+    table.description = f"Merger probability distributions by surveyflow; weights: {', '.join(origins) or 'none'}."
+    sizes = {name: str(length) for name, length in string_lengths} | {"p_pm_hist": str(HISTOGRAM_BINS)}
+    table.fields.extend([_votable_field(votable, column, sizes.get(column.name)) for column in COLUMNS])
+    resource.tables.append(table)
+    votable.resources.append(resource)
+    content = io.BytesIO()
+    votable.to_xml(content)
+    return content.getvalue().decode()
+
+
+def _votable_field(votable: VOTableFile, column: CatalogColumn, array_size: str | None) -> Field:
+    """Describe a column; strings have a fixed size, since astropy cannot join fields of variable size with Parquet's strings."""
+    entry = Field(
+        votable,
+        name=column.name,
+        datatype="int" if column.type == HISTOGRAM else _VOTABLE_TYPES[column.type],
+        arraysize=array_size,
+        unit=None if column.unit in ("", _PERCENT) else column.unit,
+        ucd=column.ucd,
+    )
+    entry.description = column.description
+    return entry
+
 
 ROWS_PER_GROUP = 32_768
 DRAWS_PER_GROUP = 4_194_304
 """Draws in a row group, 16 MB: a reader of one row group holds them in memory."""
-
-_STRINGS = [column.name for column in COLUMNS if column.type == STRING]
+STRING_COLUMNS = [column.name for column in COLUMNS if column.type == STRING]
 _FLOATS = [column.name for column in COLUMNS if pa.types.is_floating(column.type)]
 
 
@@ -29,7 +154,7 @@ def parquet_bytes(rows: pa.Table) -> bytes:
         sink,
         row_group_size=ROWS_PER_GROUP,
         compression="zstd",
-        use_dictionary=_STRINGS,
+        use_dictionary=STRING_COLUMNS,
         use_byte_stream_split=_FLOATS,
         sorting_columns=[pq.SortingColumn(0)],
     )

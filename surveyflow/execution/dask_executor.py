@@ -42,7 +42,7 @@ class DaskExecutor:
     cluster
         Where to run; it stays open.
     factory, settings
-        As for `surveyflow.execution.serial.SerialExecutor`. Each worker process makes its own worker object, once.
+        As for `surveyflow.sites.serial.profile.SerialExecutor`. Each worker process makes its own worker object, once.
     limits
         How jobs are routed, how many each worker holds, and when something is given up.
     on_message

@@ -26,9 +26,8 @@ from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.planning.units import WorkUnit, units_of_field
 from surveyflow.releases.publish import latest, read_manifest
-from surveyflow.runs.execute import LateExecutor
+from surveyflow.runs.execute import LateExecutor, Reporter
 from surveyflow.runs.preflight import OpenedSurvey
-from surveyflow.runs.progress import Reporter
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job, Receipt

@@ -1,8 +1,9 @@
-"""The execution of a plan: units become jobs, and the results of jobs are receipts."""
+"""The execution of a plan: its units become jobs, their results become receipts, and listeners hear of the progress."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -10,14 +11,66 @@ from dataclasses import dataclass
 from surveyflow.errors import OutputError
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
-from surveyflow.output.run_folders import Phase, RunFolder
+from surveyflow.output.run_folders import Phase, Progress, RunFolder
 from surveyflow.output.units import read_receipt, write_worklist
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
-from surveyflow.runs.progress import Reporter
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.jobs import Executor, Job, JobResult, Receipt
+
+Listener = Callable[[Progress], None]
+
+
+class Reporter:
+    """Reports the progress of each phase to listeners.
+
+    Parameters
+    ----------
+    listeners
+        Called with every `Progress`.
+    """
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self.listeners = list(listeners)
+
+    def report(self, progress: Progress) -> None:
+        """Report one event."""
+        for listener in self.listeners:
+            listener(progress)
+
+    def report_workers(self, message: str) -> None:
+        """Report a sentence about the workers."""
+        self.report(Progress(Phase.WORKERS, message=message))
+
+    def follow(
+        self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None
+    ) -> Iterator[JobResult]:
+        """Pass results through and report each.
+
+        Parameters
+        ----------
+        phase
+            The phase.
+        jobs
+            All jobs of the phase.
+        results
+            Their results, as they end.
+        cutouts
+            Number of cutouts of each job, by name; no cutouts by default.
+        """
+        sizes = cutouts or {}
+        start, cutouts_done, failed = time.monotonic(), 0, 0
+        total = sum(sizes.values())
+        self.report(Progress(phase, total=len(jobs), cutouts_total=total))
+        for done, result in enumerate(results, start=1):
+            failed += result.error is not None
+            cutouts_done += sizes.get(result.job.name, 0)
+            message = result.error or result.job.name
+            seconds = time.monotonic() - start
+            self.report(Progress(phase, done, len(jobs), cutouts_done, total, failed, seconds, message))
+            yield result
+
 
 logger = logging.getLogger(__name__)
 

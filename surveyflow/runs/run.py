@@ -25,11 +25,10 @@ from surveyflow.planning.plan import Decision, Plan
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.reports.page import write_report
 from surveyflow.runs.decide import make_plan
-from surveyflow.runs.execute import LateExecutor, PlanOutcome, carry_out
+from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.notify import notify
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
-from surveyflow.runs.progress import Listener, Reporter
 from surveyflow.runs.rerun import check_plan
 from surveyflow.settings.workflow import Publish, to_toml
 from surveyflow.sites.kind import Profile

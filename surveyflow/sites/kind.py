@@ -119,7 +119,7 @@ class Profile(Protocol):
         Parameters
         ----------
         factory, settings
-            As for `surveyflow.execution.serial.SerialExecutor`.
+            As for `surveyflow.sites.serial.profile.SerialExecutor`.
         on_message
             As for `surveyflow.execution.dask_executor.DaskExecutor`.
 

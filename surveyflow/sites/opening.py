@@ -30,7 +30,7 @@ def open_executor(
     profile
         From `surveyflow.sites.profiles.load_profile`.
     factory, settings
-        How a worker is made: see `surveyflow.execution.serial.SerialExecutor`.
+        How a worker is made: see `surveyflow.sites.serial.profile.SerialExecutor`.
     client
         A Dask client to use instead of the profile's cluster; it stays open. Its workers should have two threads each: one job
         of a process computes while another reads or writes, and further ones wait.

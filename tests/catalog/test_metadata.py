@@ -13,8 +13,7 @@ from astropy.utils.metadata import MergeConflictWarning
 
 from catalog_rows import make_rows
 from surveyflow.catalog.columns import COLUMNS
-from surveyflow.catalog.metadata import RowFacts, described_schema
-from surveyflow.catalog.parquet import parquet_bytes
+from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 
 ROWS = pa.concat_tables([make_rows(40, origin="simulated"), make_rows(40, field="GOODS_NORTH", origin="untrained")])

@@ -12,8 +12,8 @@ from fakes import FakeSettings, fake_job
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.dask_executor import DaskExecutor
 from surveyflow.execution.limits import ClusterProfile
-from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.local.profile import LocalProfile
+from surveyflow.sites.serial.profile import SerialExecutor
 from waiting import wait_until
 
 FACTORY = "fakes:make_fake_worker"

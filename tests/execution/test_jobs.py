@@ -188,7 +188,7 @@ def test_an_outcome_without_a_value_has_none():
 
 
 def test_jobs_serial_runs_and_profiles_need_no_dask():
-    modules = "surveyflow.sites.opening, surveyflow.execution.serial"
+    modules = "surveyflow.sites.opening, surveyflow.sites.serial.profile"
     code = f"import sys, {modules}; print(sorted({{'dask', 'distributed'}} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

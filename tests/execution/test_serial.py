@@ -4,7 +4,7 @@ from contextlib import closing
 
 from fakes import FakeSettings, fake_job
 from surveyflow.execution import jobs as worker_side
-from surveyflow.execution.serial import SerialExecutor
+from surveyflow.sites.serial.profile import SerialExecutor
 
 
 def open_serial():

@@ -17,8 +17,8 @@ from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.sky.tiling import tile
 from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey
-from surveyflow.tasks.contamination.draws import physical_draws
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.tasks.contamination.parts import physical_draws
 from surveyflow.values.codes import Flag, Status, WeightsOrigin
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import UnitSources

@@ -12,17 +12,16 @@ import pytest
 from fake_executors import NotingExecutor
 from stubs import TINY, StubModel
 from surveyflow.errors import DeviceMemoryError
-from surveyflow.execution.serial import SerialExecutor
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
 from surveyflow.output.run_folders import RunFolder
 from surveyflow.runs.decide import make_plan, work_by_model_group
-from surveyflow.runs.execute import carry_out
+from surveyflow.runs.execute import Reporter, carry_out
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.progress import Reporter
 from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.serial.profile import SerialExecutor
 from surveyflow.values.jobs import EngineChoice
 from waiting import PATIENCE_S
 from worlds import write_untrained_models

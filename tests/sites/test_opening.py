@@ -13,13 +13,12 @@ from distributed import LocalCluster
 
 from fakes import FakeSettings, fake_job
 from surveyflow.errors import ClusterError
-from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.address import cluster as address
 from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.local import cluster as local
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.sites.serial.profile import SerialExecutor, SerialProfile
 from waiting import wait_until_gone
 
 FACTORY = "fakes:make_fake_worker"

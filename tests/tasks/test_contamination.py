@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from networks import reference_philox
 from surveyflow.stats.philox import predictive_noise
 from surveyflow.tasks.card import ContaminationScale
-from surveyflow.tasks.contamination.draws import can_be_measured, physical_draws, summarise_contamination
+from surveyflow.tasks.contamination.parts import can_be_measured, physical_draws, summarise_contamination
 
 SCALE = ContaminationScale("sky_sigma", 8.0, interval_scale_coverage=1.3, interval_scale_flux_pp=0.8)
 KEYS = np.array([0, 1, 2**64 - 1, 0x0123456789ABCDEF], np.uint64)

@@ -10,10 +10,9 @@ distribution to ``n_draws`` passes of the complete network.
 Dropout multiplies by 0 or by 1 / (1 - rate) > 0, so it may be applied after the ReLU. A feature that is not positive is then 0
 under any mask and is left out of the product; about half of the features are.
 
-Masks of the draws
-------------------
-Philox4x32-10 turns counters into bits. Key: (seed, first 32 bits of the weights' digest). Counter: (low half of the source's
-key, high half, draw, block). The units followed by dropout are numbered consecutively, layer after layer.
+The masks of the draws depend only on source, draw, seed and model: Philox4x32-10 turns counters into bits. Key: (seed, first 32
+bits of the weights' digest). Counter: (low half of the source's key, high half, draw, block). The units followed by dropout are
+numbered consecutively, layer after layer.
 
 - Rate 0.5: unit ``u`` is kept if bit ``u % 32`` (0: the least significant) of word ``u // 32 % 4`` of block ``u // 128`` is 1.
 - Any other rate: unit ``u`` is kept if word ``u % 4`` of block ``u // 4`` is at least ``floor(rate * 2**32)``.

@@ -1,16 +1,45 @@
-"""The profile of kind ``serial``."""
+"""The profile of kind ``serial``, and the executor that runs jobs in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Literal, NoReturn
 
+from surveyflow.execution.jobs import WorkerSpec, close_workers, do_job
 from surveyflow.execution.limits import ClusterProfile
-from surveyflow.execution.serial import SerialExecutor
 from surveyflow.settings.checks import SettingsTable
 from surveyflow.sites.kind import Answer, Question, RunToRender, refuse_jobs
-from surveyflow.values.jobs import Executor
+from surveyflow.values.jobs import Executor, Job, JobResult
+
+
+class SerialExecutor:
+    """Runs jobs one after another in this process, with the same results as any other executor.
+
+    Parameters
+    ----------
+    factory
+        ``package.module:callable`` that takes ``settings`` and returns a `surveyflow.values.jobs.Worker`.
+    settings
+        What the worker must know: a small frozen dataclass.
+    """
+
+    dashboard = None
+
+    def __init__(self, factory: str, settings: Hashable) -> None:
+        self._spec = WorkerSpec(factory, settings)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Yield a result for each job, in order; a fatal one is the last."""
+        for job in jobs:
+            result = do_job(self._spec, job).result(job)
+            yield result
+            if result.fatal:
+                return
+
+    def close(self) -> None:
+        """Close the worker, and with it its models and open mosaics."""
+        close_workers()
 
 
 class SerialProfile(SettingsTable):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from surveyflow.tasks.card import ContaminationScale
-from surveyflow.tasks.contamination.draws import QUANTILES, can_be_measured, summarise
 from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, targets_of
-from surveyflow.tasks.contamination.parts import PARTS
+from surveyflow.tasks.contamination.parts import PARTS, QUANTILES, can_be_measured, summarise
 from surveyflow.tasks.task import ResultColumn, Scaling, Task, statistics
 
 _MOMENTS = ("mean", "std")

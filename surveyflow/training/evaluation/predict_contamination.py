@@ -10,8 +10,7 @@ from surveyflow.measuring.unit import noise_outside
 from surveyflow.sky.noise import sky_rms
 from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.tasks.card import ContaminationScale, Model
-from surveyflow.tasks.contamination.draws import physical_draws
-from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS
+from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, physical_draws
 from surveyflow.tasks.task import Columns
 from surveyflow.training.evaluation.predict_mergers import batches, draw
 from surveyflow.training.records.labelled import LabelledStamps

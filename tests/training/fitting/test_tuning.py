@@ -10,9 +10,9 @@ import pytest
 
 from fake_executors import Killed, KilledExecutor
 from surveyflow.errors import InputError
-from surveyflow.execution.serial import SerialExecutor
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
+from surveyflow.sites.serial.profile import SerialExecutor
 from surveyflow.training.fitting.tuning import Search, SearchSpace, best, search
 from trial_workers import FACTORY, HillSettings
 
