@@ -118,10 +118,9 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
 
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
     null = _null_rows(values)
-    if column.null is Null.UNLESS_OK:
-        _refuse(column.name, column.when_null, null == ok)
-    elif column.null is Null.UNLESS_MEASURED:
-        _refuse(column.name, column.when_null, ~null & ~ok)
+    breaks = {Null.UNLESS_OK: null == ok, Null.UNLESS_MEASURED: ~null & ~ok}.get(column.null)
+    if breaks is not None and breaks.any():
+        _refuse(column.name, column.when_null, breaks)
 
 
 def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:
