@@ -89,7 +89,7 @@ class OpenedField:
     cards_beside
         Cards of the other tasks' models beside them, by task and instrument.
     stated_units
-        Units that the workflow states for the mosaics, by instrument; None where it states none.
+        Units that the workflow states for the mosaics, by instrument; None if it does not state one.
     """
 
     sources: SourceList

@@ -76,5 +76,5 @@ def test_a_mosaic_that_is_too_small_is_refused(table):
 
 
 def test_a_mosaic_without_room_for_a_patch_is_refused(table):
-    with open_background(table, F814W) as mosaic, pytest.raises(MosaicError, match="held no patch of 300 pixels without holes"):
+    with open_background(table, F814W) as mosaic, pytest.raises(MosaicError, match="no patch of 300 pixels without holes"):
         draw_patch(mosaic, np.random.default_rng(1), 300, 1.0)

@@ -152,7 +152,7 @@ def test_a_decoration_may_not_change_the_catalog(tmp_path, units):
 
 def test_a_source_in_two_units_is_refused_by_name(tmp_path):
     units = write_units(tmp_path, make_rows(60), make_rows(10, first_id=60, seed=3))
-    with pytest.raises(CatalogError, match="1 sources of field EGS have more than one row, the first is 60"):
+    with pytest.raises(CatalogError, match="1 sources of field EGS have more than one row; the first is 60"):
         publish(tmp_path, "v1.0", units, None, {})
     assert nothing_was_published(tmp_path)
 
@@ -177,7 +177,7 @@ def test_a_unit_that_cannot_be_read_is_named(tmp_path, units, damage):
 
 
 def test_a_unit_with_another_number_of_rows_than_its_receipt_says_is_refused(tmp_path, units):
-    with pytest.raises(CatalogError, match=r"has 60 rows, its receipt says 61\. Remove the file and run again"):
+    with pytest.raises(CatalogError, match=r"has 60 rows, but its receipt says 61\. Remove the file and run again"):
         publish(tmp_path, "v1.0", [units[0], replace(units[1], n_rows=61)], None, {})
     assert nothing_was_published(tmp_path)
 
@@ -196,7 +196,7 @@ def test_a_unit_that_holds_the_rows_of_another_is_refused(tmp_path, units):
 def test_a_unit_of_another_schema_is_refused(tmp_path, units):
     path = unit_path(tmp_path, units[1].key)
     pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
-    with pytest.raises(CatalogError, match=r"has another schema .* Remove the file and run again"):
+    with pytest.raises(CatalogError, match=r"has a different schema .* Remove the file and run again"):
         publish(tmp_path, "v1.0", [units[0], replace(units[1], digest=file_digest(path))], None, {})
     assert nothing_was_published(tmp_path)
 

@@ -78,7 +78,7 @@ def test_a_link_to_a_removed_revision_is_explained_with_the_command_that_repairs
 
 def test_a_link_to_the_only_revision_after_its_removal_says_so(root):
     shutil.rmtree(root / "releases")
-    with pytest.raises(CatalogNotFound, match=r"There are none\. Remove it, and run again"):
+    with pytest.raises(CatalogNotFound, match=r"Published: none\. Remove it, and run again"):
         open_catalog(root)
 
 
