@@ -157,7 +157,7 @@ def test_published_matrices_serve_the_authors_weights(tmp_path):
     ("changes", "words"),
     [
         ({"edges": [1.0]}, "edges must be"),
-        ({"bins": "field"}, "column of numbers: field holds string"),
+        ({"bins": "field"}, "numeric column, but field holds string"),
         ({"bins": "redshfit"}, "Did you mean redshift?"),
         ({"confidence": 68}, "confidence must lie between"),
         ({"rule": "p>0.5"}, "Choose one of mean_output, majority_vote"),
