@@ -54,7 +54,7 @@ def test_an_instrument_s_own_matrix_comes_before_its_field_s(matrix_file):
         ('source = "a test"', "", "source: is missing"),
         ("source", "sauce", "sauce: is not a key"),
         ("[[8, 2], [1, 9]]", "[[8, 2], [1]]", "[matrices] EGS: a confusion matrix must be 2 x 2"),
-        ("[[8, 2], [1, 9]]", "[[0.8, 0.2], [0.1, 0.9]]", "whole numbers"),
+        ("[[8, 2], [1, 9]]", "[[0.8, 0.2], [0.1, 0.9]]", "2 x 2 integers"),
         ("[[8, 2], [1, 9]]", "[[2, 8], [9, 1]]", "Are rows the truth?"),
         ("[[8, 2], [1, 9]]", "'four'", "2 x 2"),
         ("[matrices]", "[matrices", "is not TOML"),

@@ -157,11 +157,11 @@ def test_published_matrices_serve_the_authors_weights(tmp_path):
     ("changes", "words"),
     [
         ({"edges": [1.0]}, "edges must be"),
-        ({"bins": "field"}, "column of numbers: field holds string"),
+        ({"bins": "field"}, "numeric column, but field holds string"),
         ({"bins": "redshfit"}, "Did you mean redshift?"),
         ({"confidence": 68}, "confidence must lie between"),
         ({"rule": "p>0.5"}, "Choose one of mean_output, majority_vote"),
-        ({"where": "import os"}, "no expression"),
+        ({"where": "import os"}, "not an expression"),
     ],
 )
 def test_impossible_questions_are_refused(root, changes, words):
@@ -253,7 +253,7 @@ def test_command_answers_in_json_without_nan(root, command):
     [
         (("--edges", "0.5,x"), "--edges: expected numbers"),
         (("--edges", "0,9", "--matrix", "ferreira2022"), "ferreira2022 weights"),
-        (("--edges", "0,9", "--where", "ra >"), "no expression"),
+        (("--edges", "0,9", "--where", "ra >"), "not an expression"),
         (("--edges", "0,9", "--max-coverage-pct", "5"), "coverage_pct_mean"),
     ],
 )

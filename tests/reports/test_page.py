@@ -164,7 +164,7 @@ def test_a_mosaic_that_is_gone_leaves_a_note_and_the_numbers(written, make_revis
 
 def test_flags_out_of_the_gallery_are_said_to_be_the_reason(written):
     text = str(Text(written(field_rows("EGS", 30, flags=np.full(30, 4)))))
-    assert "No source has a result without a flag" in text
+    assert "There is no result without a flag" in text
     assert "OUT_OF_DOMAIN 4 30" in text
 
 

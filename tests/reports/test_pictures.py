@@ -56,7 +56,7 @@ def test_a_mosaic_of_another_size_than_in_the_run_is_not_shown(science, inputs):
         file.write(b"\0" * 2880)
     pictures = cut_pictures([row()], inputs, 128)
     assert not pictures.by_source
-    assert "egs_f814w_drz.fits has" in pictures.notes[0]
+    assert "egs_f814w_drz.fits now has" in pictures.notes[0]
 
 
 def test_a_mosaic_that_cannot_be_read_any_more_is_named_once(science, inputs):

@@ -1,7 +1,7 @@
-"""Compile the native core: ``python surveyflow/models/engines/native/build.py`` does it in place, as an installation does.
+"""The build of the native core; ``python surveyflow/models/engines/native/build.py`` compiles it in place.
 
-One source is compiled once for each instruction set that the processor family has; which of them runs is decided at run time.
-Nothing of the C++ library is used, so the result depends on libc, libm and threads alone.
+One source is compiled for each instruction set of the processor family; the choice between them is made at run time. The C++
+library is not used, so the result depends only on libc, libm and threads.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ def build(
     Parameters
     ----------
     target
-        The file to make; it appears whole or not at all.
+        The file to write; it is written completely or not at all.
     compiler
         The compiler's command.
     extra_flags
-        For compiler and linker, behind the usual ones, which they override: sanitizers, for instance.
+        Flags for compiler and linker, placed after the usual ones, which they override: sanitizers, for instance.
     main
-        A C++ file with a ``main`` function, to make a program instead of a library.
+        A C++ file with a ``main`` function, to build a program instead of a library.
     machine
         The processor family that the compiler compiles for: ``x86_64`` and others.
 
     Raises
     ------
     NotBuilt
-        If compiler or linker fail; with what they said.
+        If the compiler or the linker fails; the message holds its output.
     """
     flags = [*COMPILER_FLAGS, *extra_flags]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".native-") as folder:
@@ -85,12 +85,12 @@ def build(
 
 
 def source_digest(folder: Path = SOURCE) -> str:
-    """SHA-256 of the sources and of this script, which holds the flags; a library tells that of its own.
+    """SHA-256 of the sources and of this script, which holds the flags; a library reports that of its own sources.
 
     Parameters
     ----------
     folder
-        Where the sources lie.
+        Folder of the sources.
     """
     files = sorted(file for file in folder.iterdir() if file.suffix in {".cpp", ".hpp"} or file.name == "build.py")
     lines = (f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files)
@@ -98,9 +98,9 @@ def source_digest(folder: Path = SOURCE) -> str:
 
 
 def _translation_units(main: Path | None, machine: str) -> Iterator[list[str]]:
-    """Each unit's own flags and source.
+    """Flags and source of each translation unit.
 
-    The portable set comes first: of a function that several units hold, the linker takes the first, which any processor runs.
+    The portable set comes first: if several units define a function, the linker takes the first, which every processor can run.
     """
     sets = (_PORTABLE, *_X86) if machine in {"x86_64", "AMD64"} else (_PORTABLE,)
     for name, lanes, flags in sets:
@@ -122,5 +122,5 @@ def _run(command: Sequence[str]) -> None:
 if __name__ == "__main__":
     found = find_compiler()
     if found is None:
-        sys.exit("no C++ compiler found: install g++ or clang++, or name one by CXX")
+        sys.exit("no C++ compiler found: install g++ or clang++, or set CXX to one")
     build(SOURCE / LIBRARY, found)

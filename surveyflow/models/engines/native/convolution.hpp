@@ -4,8 +4,8 @@
 //   convolve_columns  for one frequency along x: transforms along y, products over the channels, transforms back
 //   restore_rows      8 rows of spectra -> pixels, bias, ReLU, batch normalisation, 2 x 2 max-pooling
 //
-// Between the stages lie row spectra: [frequency along x][tile along x][cutout][vector of channels][row]. A stage goes through
-// them one frequency at a time, so that what it works on stays in the cache.
+// Between the stages are row spectra: [frequency along x][tile along x][cutout][vector of channels][row]. A stage processes
+// them one frequency at a time, so that its data stay in the cache.
 #pragma once
 
 #include "fft.hpp"
@@ -32,7 +32,7 @@ struct Convolution {
         return plan_transform(given.points, size);
     }
 
-    // Complex vectors that one frequency of `n_cutouts` takes, before or after the product.
+    // Number of complex vectors of one frequency of `n_cutouts`, before or after the product.
     long frequency_stride(int n_cutouts) const {
         const long before = long(in_vectors) * in_row_pitch, after = long(out_vectors) * out_row_pitch;
         return spec->n_tiles * n_cutouts * (before > after ? before : after);
@@ -41,7 +41,7 @@ struct Convolution {
     int tile_width() const { return spec->tile_step + spec->kernel_size - 1; }
 };
 
-// Ask for two values that are wanted soon: they lie in a lower cache, in strides too long for the processor to foresee.
+// Prefetch two values that are needed soon: they are in a lower cache, in strides too long for the processor to predict.
 ALWAYS_INLINE void fetch_soon(const Complex* two) {
     for (std::size_t line = 0; line < 2 * sizeof(Complex); line += 64) {
         __builtin_prefetch(reinterpret_cast<const char*>(two) + line, 0, 2);
@@ -62,7 +62,7 @@ inline void transform_rows(const Convolution& layer, const float* rows, int firs
         for (int vector = 0; vector < layer.in_vectors; ++vector) {
             for (int row = 0; row < n_rows; row += 2) {
                 const float* upper = rows + row * pitch + long(x) * channels + vector * lanes;
-                // Without a second row, any numbers do: nobody reads the row of spectra that they become.
+                // Without a second row, the numbers do not matter: their row of spectra is never read.
                 const float* lower = row + 1 < n_rows ? upper + pitch : upper;
                 Complex* const pair = pairs + row / 2 * points;
                 fft(layer.size, work,
@@ -81,7 +81,7 @@ inline void transform_rows(const Convolution& layer, const float* rows, int firs
     }
 }
 
-// Where `convolve_columns` works: spectra of one frequency along x, before and after the product.
+// The working memory of `convolve_columns`: spectra of one frequency along x, before and after the product.
 struct ColumnBuffers {
     float* inputs;    // [frequency along y][tile][re: input | im: input]
     Complex* outputs;  // [frequency along y][tile][vector]
@@ -180,7 +180,7 @@ struct Activation {
     ALWAYS_INLINE Vec operator()(Vec value) const { return positive_part(value + bias) * scale + shift; }
 };
 
-// One row pair -> one or two rows of a map; `lower` is null where there is no second row.
+// One row pair -> one or two rows of a map; `lower` is null if there is no second row.
 inline void activate(const Activation& activation, const Complex* pair, int width, int channels, float* upper, float* lower) {
     for (int i = 0; i < width; ++i) {
         store(upper + i * channels, activation(pair[i].im));
@@ -188,7 +188,7 @@ inline void activate(const Activation& activation, const Complex* pair, int widt
     }
 }
 
-// One row pair -> one row of a map. Normalisation comes before the maximum, so the sign of its scale needs no care.
+// One row pair -> one row of a map. Normalisation comes before the maximum, so the sign of its scale does not matter.
 inline void activate_and_pool(const Activation& activation, const Complex* pair, int width, int channels, float* row) {
     for (int i = 0; i + 1 < width; i += 2) {
         const Vec left = greater(activation(pair[i].im), activation(pair[i].re));

@@ -1,7 +1,7 @@
-// Fourier transforms along one axis, of as many channels at a time as a vector has lanes.
+// Fourier transforms along one axis, for as many channels at a time as a vector has lanes.
 //
 // Stockham's algorithm: each pass reads one buffer and writes another, in order, so nothing is permuted afterwards. The
-// first pass reads through `load`, the last writes through `store`: packing, padding and scattering cost no pass of their own.
+// first pass reads through `load`, the last writes through `store`: packing, padding and scattering need no extra pass.
 // The inverse transform is the forward one with real and imaginary parts swapped before and after. Nothing is normalised.
 #pragma once
 

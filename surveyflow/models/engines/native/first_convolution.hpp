@@ -3,8 +3,8 @@
 // An image is [y][channel][x]: its rows are those of all channels, one below the other, and so are the kernel's. An output row
 // then begins `n_inputs` image rows below the one above it.
 //
-// Lanes are image rows at first: the spectra of 2 x `lanes` rows are found in one transform. Then, as everywhere, lanes are
-// output channels: at each frequency the product's "inputs" are the kernel's rows, its "tiles" the output rows.
+// At first, lanes are image rows: one transform gives the spectra of 2 x `lanes` rows. Then, as elsewhere, lanes are output
+// channels: at each frequency the product's "inputs" are the kernel's rows, and its "tiles" are the output rows.
 #pragma once
 
 #include "convolution.hpp"

@@ -1,8 +1,8 @@
-// From features to draws: the same masks and the same sums as models/head.py.
+// From features to draws: the same masks and the same sums as models/engines/head.py.
 //
-// Per source, the first kernel is scaled by the source's positive features once; a draw then adds the rows of the units that
-// it keeps. About half of the features are positive and half of those are kept, so that is a quarter of a matrix product, and
-// nothing is multiplied.
+// The first kernel is scaled once per source by the source's positive features; a draw then adds the rows of the units that it
+// keeps. About half of the features are positive and half of those are kept, so this is a quarter of a matrix product, without
+// multiplications.
 #pragma once
 
 #include "memory.hpp"
@@ -68,8 +68,8 @@ public:
                Scratch::rounded(4 * words_of(n_features_)) + Scratch::rounded(4 * n_logits());
     }
 
-    // All draws of one source, some at a time: `receive(first, how many, logits)`, which are [draw][output]. False, and none, for
-    // features that are not finite.
+    // All draws of one source, some at a time: `receive(first, how many, logits)`, with logits [draw][output]. Returns false,
+    // without draws, if features are not finite.
     template <class Receive>
     bool draw(const float* features, std::uint64_t source_key, std::uint32_t n_draws, std::uint32_t seed, Scratch& scratch,
               Receive receive) const {
@@ -94,7 +94,7 @@ public:
 
     int n_outputs() const { return last().n_outputs; }
 
-    // `n` logits -> as many probabilities; there may be up to a vector of logits more, which are read.
+    // `n` logits -> `n` probabilities; up to one vector of logits beyond them is also read.
     static void write_probabilities(const float* logits, int n, float* draws) {
         int i = 0;
         for (; i + lanes <= n; i += lanes) store(draws + i, sigmoid(load(logits + i)));
@@ -118,7 +118,7 @@ private:
     bool has_hidden() const { return spec_.n_layers > 1; }
     long scaled_floats() const { return has_hidden() ? long(n_features_) * spec_.layers[0].n_outputs : 0; }
     long n_logits() const { return long(draws_at_once) * last().n_outputs; }
-    // Words more than the units need: whole blocks are written, and masks are read 32 bits at a time from any bit on.
+    // More words than the units need: complete blocks are written, and masks are read 32 bits at a time from any bit.
     int mask_stride() const {
         const int written = spec_.one_bit ? 4 * spec_.n_blocks : 0, needed = words_of(spec_.n_units);
         return (written > needed ? written : needed) + 2;
@@ -135,7 +135,7 @@ private:
         return static_cast<std::uint32_t>(two_words >> (bit % 32));
     }
 
-    // False where a feature is NaN or positive infinity: then every draw is NaN.
+    // False if a feature is NaN or positive infinity: then every draw is NaN.
     bool prepare(const float* features, Buffers& buffers) const {
         for (int w = 0; w < words_of(n_features_); ++w) buffers.active[w] = 0;
         for (int u = 0; u < n_features_; ++u) {

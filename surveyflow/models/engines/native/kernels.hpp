@@ -1,4 +1,4 @@
-// What each instruction set's translation unit offers.
+// The functions of each instruction set's translation unit.
 #pragma once
 
 #include "network.hpp"
@@ -22,7 +22,7 @@ struct DrawTask {
     int n_threads;
 };
 
-// What stats/posterior.py makes a source's summary of, found in two of the outputs.
+// The statistics of two outputs from which stats/posterior.py computes a source's summary.
 struct StatisticsTask {
     const HeadSpec* head;
     const float* features;
@@ -52,5 +52,5 @@ struct Kernels {
 };
 
 const Kernels* portable_kernels();
-const Kernels* avx2_kernels();    // null where the compiler could not make them
+const Kernels* avx2_kernels();    // null if the compiler could not make them
 const Kernels* avx512_kernels();

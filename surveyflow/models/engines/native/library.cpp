@@ -1,4 +1,4 @@
-// The library's face: a few plain functions, called from native_library.py.
+// The library's interface: a few plain functions, called from native_library.py.
 #include "kernels.hpp"
 
 namespace {
@@ -29,10 +29,10 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-// Grows with every change of the specifications' layout.
+// Increases with every change of the specifications' layout.
 EXPORTED int surveyflow_abi() { return 2; }
 
-// Of the sources that this was compiled from; see build.py.
+// Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
 
 // Instruction sets by number: 0 portable, 1 AVX2 with FMA, 2 AVX-512.

@@ -1,4 +1,4 @@
-// What Python hands over: the shape of a network and where its numbers lie. The structs are mirrored in native_library.py.
+// The input from Python: the shape of a network and the addresses of its numbers. native_library.py mirrors the structs.
 //
 // Channels come in groups of 16, the last padded with zeros; maps are [y][x][channel]. A spectrum of kernels is
 // [column frequency][row frequency][group of outputs][input][re 16, im 16] (the first convolution: kernel row in place of
@@ -41,10 +41,10 @@ struct DenseSpec {
 };
 
 struct HeadSpec {
-    std::int32_t n_layers;      // dense layers behind the features
+    std::int32_t n_layers;      // dense layers after the features
     std::int32_t n_units;       // units that are followed by dropout
-    std::int32_t n_blocks;      // Philox blocks a draw; 0 where nothing is dropped
-    std::int32_t one_bit;       // whether one bit decides on a unit, else a word
+    std::int32_t n_blocks;      // Philox blocks per draw; 0 if nothing is dropped
+    std::int32_t one_bit;       // whether one bit decides about a unit; otherwise a word does
     std::uint32_t threshold;    // the smallest word that keeps a unit
     std::uint32_t model_word;
     const DenseSpec* layers;

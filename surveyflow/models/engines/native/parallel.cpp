@@ -23,7 +23,7 @@ void run_on_threads(int n_threads, void (*function)(void*), void* context) {
     pthread_t threads[most_threads];
     Work work{function, context};
     int n_started = 0;
-    // A thread that cannot be started is no error: the others do its share.
+    // It is not an error if a thread cannot be started: the others do its share.
     while (n_started + 1 < n_threads && n_started < most_threads &&
            pthread_create(&threads[n_started], nullptr, start, &work) == 0) {
         ++n_started;

@@ -4,12 +4,12 @@
 #include <atomic>
 #include <cstdint>
 
-// Hands out task numbers, each once. Which thread does a task is chance; what the task computes must not depend on it.
+// Hands out each task number once. The thread that gets a task is random; the result of the task must not depend on it.
 class TaskQueue {
 public:
     explicit TaskQueue(std::int64_t n_tasks) : n_tasks_(n_tasks) {}
 
-    // False when all are handed out.
+    // False if all have been handed out.
     bool next(std::int64_t& task) {
         task = taken_.fetch_add(1, std::memory_order_relaxed);
         return task < n_tasks_;

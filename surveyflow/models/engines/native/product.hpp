@@ -16,7 +16,7 @@ constexpr int vectors_a_group = group_size / lanes;
 #endif
 constexpr int tiles_at_once = SURVEYFLOW_TILES;
 
-// Where the product's inputs and outputs lie, in floats and in complex vectors.
+// The layout of the product's inputs and outputs, in floats and in complex vectors.
 struct ProductShape {
     int n_inputs;         // summed over
     int n_vectors;        // of outputs
@@ -24,7 +24,7 @@ struct ProductShape {
     int imaginary;        // from an input's real part to its imaginary part, floats
     int out_tile_stride;  // complex vectors
     int out_vector_stride;
-    long ahead;           // from weights to those that are needed next, floats: they are fetched meanwhile
+    long ahead;           // from weights to those needed next, floats: those are prefetched
 };
 
 template <int number>
@@ -67,7 +67,7 @@ ALWAYS_INLINE void multiply_block(const ProductShape& shape, const float* inputs
     }
 }
 
-// The tiles in even blocks of at most `tiles_at_once`. How they are split changes nothing in any tile's sum.
+// The tiles in even blocks of at most `tiles_at_once`. The split does not change any tile's sum.
 template <int vectors>
 ALWAYS_INLINE void multiply_tiles(const ProductShape& shape, int n_tiles, const float* inputs, const float* weights, int first,
                                   Complex* out) {

@@ -1,7 +1,7 @@
 // Some of a source's draws by their rank, without sorting them all.
 //
-// The draws are dealt into buckets by the bits of their floats, which for probabilities rise with the value. The buckets that
-// hold a rank in question are dealt again, until one holds so few draws that they are sorted, or draws that are all the same.
+// The draws are dealt into buckets by the bits of their floats, which increase with the value for probabilities. The buckets that
+// hold a requested rank are dealt again, until a bucket holds few enough draws to sort, or draws that are all equal.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@ namespace SURVEYFLOW_ISA {
 constexpr int most_ranks = 16;
 constexpr int bucket_bits = 11;
 constexpr int most_deals = 3;  // of the 30 bits in which probabilities differ, 11 at a time
-constexpr int few = 32;        // so many draws are sorted, rather than dealt
+constexpr int few = 32;        // up to this many draws are sorted instead of dealt
 
-// Rises with the draw, which is not negative.
+// Increases with the draw, which is not negative.
 ALWAYS_INLINE std::int32_t key_of(float draw) { return __builtin_bit_cast(std::int32_t, draw); }
 
-// Draws of neighbouring ranks, and the ranks that are sought among them.
+// Draws of neighbouring ranks, and the ranks that are requested among them.
 struct Deal {
     const float* draws;
     int n;
@@ -43,7 +43,7 @@ inline void pick_from_few(const Deal& deal, float* found) {
     for (int i = 0; i < deal.n_ranks; ++i) found[i] = sorted[deal.ranks[i] - deal.n_below];
 }
 
-// Which bucket a draw goes to.
+// The bucket of a draw.
 struct Buckets {
     static constexpr int number = 1 << bucket_bits;
     std::int32_t least;
@@ -57,7 +57,7 @@ struct Buckets {
     ALWAYS_INLINE int of(float draw) const { return (key_of(draw) - least) >> shift; }
 };
 
-// The buckets in which ranks are sought -> `parts`, their draws in `room`; returns how many.
+// The buckets that hold requested ranks -> `parts`, their draws in `room`; returns their number.
 inline int deal_out(const Deal& deal, const Buckets& buckets, Deal* parts, float* room) {
     std::int32_t counts[Buckets::number] = {};
     for (int i = 0; i < deal.n; ++i) ++counts[buckets.of(deal.draws[i])];
@@ -68,7 +68,7 @@ inline int deal_out(const Deal& deal, const Buckets& buckets, Deal* parts, float
         count = -1;
         if (rank > first_rank) {
             parts[n_parts++] = {room + n_taken, size, n_below, deal.ranks + first_rank, rank - first_rank};
-            count = n_taken;  // from now on: where the bucket's next draw goes
+            count = n_taken;  // from now on: the position of the bucket's next draw
             n_taken += size;
         }
         n_below += size;

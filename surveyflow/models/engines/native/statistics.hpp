@@ -1,4 +1,4 @@
-// From one source's draws to the numbers of its catalog row, as stats/posterior.py finds them, without keeping the draws.
+// From one source's draws to the numbers of its catalog row, as stats/posterior.py computes them, without keeping the draws.
 #pragma once
 
 #include "head.hpp"
@@ -9,7 +9,7 @@ namespace SURVEYFLOW_ISA {
 
 constexpr std::uint32_t most_counted_draws = 65535;  // a bin counts in 16 bits
 
-// Half as many lanes, as wide.
+// Doubles: half as many lanes in a vector of the same width.
 constexpr int double_lanes = lanes / 2;
 typedef double DoubleVec __attribute__((vector_size(4 * lanes)));
 typedef float HalfVec __attribute__((vector_size(2 * lanes)));
@@ -19,7 +19,7 @@ ALWAYS_INLINE DoubleVec load_doubles(const float* from) {
     return __builtin_convertvector(static_cast<HalfVec>(*reinterpret_cast<const UnalignedHalfVec*>(from)), DoubleVec);
 }
 
-// The sum of `term(draws)`, in an order of its own, which depends on their number alone.
+// The sum of `term(draws)`, in an order that depends only on their number.
 template <class Term>
 ALWAYS_INLINE double sum_of(const float* draws, int n, Term term) {
     DoubleVec even = {}, odd = {};
@@ -45,7 +45,7 @@ inline int count_wins(const float* draws, const float* others, int n) {
     return total;
 }
 
-// Bin b holds draws from `edges[b]` to below `edges[b + 1]`. Bins are equally wide but for rounding; the last edge is beyond all draws.
+// Bin b holds draws from `edges[b]` to below `edges[b + 1]`. Bins are equally wide except for rounding; the last edge is above all draws.
 inline int bin_of(float draw, const float* edges, int n_bins) {
     const int near = static_cast<int>(draw * static_cast<float>(n_bins)), guess = near < n_bins ? near : n_bins - 1;
     return guess - (draw < edges[guess]) + (draw >= edges[guess + 1]);

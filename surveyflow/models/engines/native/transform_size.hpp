@@ -1,4 +1,4 @@
-// How a transform of a given number of points is split into passes, with its twiddle factors.
+// The passes of a transform of a given number of points, with their twiddle factors.
 #pragma once
 
 struct TransformSize {

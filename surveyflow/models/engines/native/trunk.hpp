@@ -13,7 +13,7 @@ constexpr long column_bytes_at_once = 450 * 1024;  // of one frequency's columns
 
 class Trunk {
 public:
-    // False if the specification is not one that this code can do.
+    // False if this code cannot carry out the specification.
     bool plan(const TrunkSpec& spec) {
         spec_ = &spec;
         if (spec.n_convolutions < 2 || spec.n_convolutions > most_convolutions) return false;
@@ -127,7 +127,7 @@ private:
         }
     }
 
-    // The first two convolutions meet here: the first one's map is never stored, only the rows that are transformed next.
+    // The first two convolutions are joined: the map of the first is never stored, only the rows that are transformed next.
     void transform_convolved_image(const float* image, int cutout, int n_cutouts, const Buffers& buffers) const {
         transform_image(first_, image, buffers.image, buffers.work);
         const int side = output_size(*first_.spec);
@@ -144,7 +144,7 @@ private:
         for (int c = 0; c < channels; c += lanes) {
             Vec sum = {};
             for (int y = 0; y < side; ++y) {
-                Vec row = {};  // sums of sums round less
+                Vec row = {};  // sums of sums have smaller rounding errors
                 for (int x = 0; x < side; ++x) row += load(map + (long(y) * side + x) * channels + c);
                 sum += row;
             }
