@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from surveyflow import api
-from surveyflow.commands import main as cli
+from surveyflow.commands import runs as commands
 from surveyflow.output.heartbeats import GpuUse, Heartbeat, write_heartbeat
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import Progress, RunFolder
@@ -38,7 +38,7 @@ def root(tmp_path):
 
 def test_status_tells_progress_rate_failures_and_workers_by_pool(root, capsys):
     now = time.time()
-    cli._print_status(api.status(root), now)
+    commands._print_status(api.status(root), now)
     lines = capsys.readouterr().out.splitlines()
     assert "30/120 units, 3000 cutouts, 50/s, 0:03:00 left, 2 failed" in lines[1]
     assert f"dashboard {DASHBOARD}" in lines

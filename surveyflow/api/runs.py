@@ -140,7 +140,7 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
     WorkflowError
         If anything cannot be used; it holds every problem found.
     """
-    with _opened(workflow, release) as (survey, _):
+    with open_inputs(workflow, release) as (survey, _):
         fields = survey.fields
         return ValidSurvey(
             name=survey.workflow.survey.name,
@@ -182,7 +182,7 @@ def plan(
     WorkflowError
         If anything cannot be used.
     """
-    with _opened(workflow, release) as (survey, original), ExitStack() as stack:
+    with open_inputs(workflow, release) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
         executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
@@ -240,7 +240,7 @@ def run(
     """
     chosen = load_profile(profile or "local")
     choice = EngineChoice(EngineName(engine), Precision(precision))
-    with _opened(workflow, release, output) as (survey, original):
+    with open_inputs(workflow, release, output) as (survey, original):
         check_engine(choice, survey.cards.values())
         if reread:
             forget_digests(survey.workflow.output.root)
@@ -347,10 +347,20 @@ def _executor(survey: OpenedSurvey, profile: Profile) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(
+def open_inputs(
     workflow: str | Path, release: str | None = None, output: str | Path | None = None
 ) -> Iterator[tuple[OpenedSurvey, dict[str, Any] | None]]:
-    """The inputs, open and checked, with the manifest if they are to make a revision again."""
+    """Open and check the inputs of a workflow, or those of a revision that is to be made again.
+
+    Parameters
+    ----------
+    workflow, release, output
+        As in `run`.
+
+    Yields
+    ------
+    The opened inputs, and the manifest if one was given instead of a workflow file, else None.
+    """
     file = Path(workflow)
     name = choose_release(file).release if release == "latest" else release
     loaded = load_workflow(file, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from networks import card
-from surveyflow.commands import main as cli
+from surveyflow.commands import runs as commands
 from surveyflow.errors import ClusterError, ModelError
 from surveyflow.models.engines import choice as sampler
 from surveyflow.models.engines import devices, fft_engine
@@ -139,7 +139,7 @@ def test_doctor_inspects_the_machines_of_the_workers(tmp_path, capsys):
     assert checks["clock"].good
     assert checks["framework"].found.startswith("tensorflow 2.")
     assert {"models", "engine", "scratch", "memory", "processors"} <= checks.keys()
-    cli._print_workers([found])
+    commands._print_workers([found])
     assert capsys.readouterr().out.startswith(f"worker {found.worker} on ")
 
 
