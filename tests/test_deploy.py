@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from stubs import TINY
-from surveyflow import api
+from surveyflow.api import runs as api_runs
 from surveyflow.releases.publish import latest
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
@@ -44,7 +44,7 @@ def publish_v1(survey):
             path.rename(survey.folder / "v1" / path.name)
     settings = {"watch_s": 0, "quiet_s": 0}
     edit_workflow(survey.workflow, {"discovery": settings, "fields": {"EGS": mosaics}})
-    with api._opened(survey.workflow, "v1") as (opened, _):
+    with api_runs._opened(survey.workflow, "v1") as (opened, _):
         run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
     return survey.folder
 

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from stubs import TINY
-from surveyflow import api
+from surveyflow.api import runs as api_runs
 from surveyflow.commands import main as cli
 from surveyflow.releases.publish import list_revisions
 from surveyflow.runs.run import run_survey
@@ -72,7 +72,7 @@ def surveyflow(monkeypatch, capsys):
 
 
 def run(world, release):
-    with api._opened(world / "workflow.toml", release) as (survey, _):
+    with api_runs._opened(world / "workflow.toml", release) as (survey, _):
         return run_survey(survey, SerialProfile(), factory="stubs:StubWorker")
 
 

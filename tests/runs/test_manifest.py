@@ -5,7 +5,7 @@ from __future__ import annotations
 from astropy.io import fits
 
 from stubs import TINY
-from surveyflow import api
+from surveyflow.api import runs as api_runs
 from surveyflow.releases.publish import read_manifest
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
@@ -23,7 +23,7 @@ def test_science_and_weight_in_one_file_are_two_inputs_with_their_own_cards_and_
     fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "both.fits", checksum=True)
     both = {"science": "both.fits[SCI]", "weight": "both.fits[WHT]"}
     edit_workflow(survey.workflow, {"fields": {"EGS": {"F814W": both}}})
-    with api._opened(survey.workflow) as (opened, _):
+    with api_runs._opened(survey.workflow) as (opened, _):
         result = run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
     entries = {entry["kind"]: entry for entry in read_manifest(result.path)["inputs"] if entry["instrument"] == "F814W"}
     assert [entries[kind]["path"] for kind in ("science", "weight")] == [

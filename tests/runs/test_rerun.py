@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from stubs import TINY
-from surveyflow import api
+from surveyflow.api import runs as api_runs
 from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.errors import WorkflowError
 from surveyflow.files.durable import file_digest
@@ -26,7 +26,7 @@ from worlds import copied, edit_workflow, perturb_mosaic, write_untrained_models
 
 
 def run(workflow, output=None):
-    with api._opened(workflow, output=output) as (survey, original):
+    with api_runs._opened(workflow, output=output) as (survey, original):
         return run_survey(survey, SerialProfile(), factory="stubs:StubWorker", original=original)
 
 
@@ -181,7 +181,7 @@ def test_a_text_that_is_not_a_manifest_is_refused(world):
 
 
 def test_a_manifest_is_of_one_release(world):
-    with pytest.raises(WorkflowError, match="cannot make v2"), api._opened(world / "manifest.json", release="v2"):
+    with pytest.raises(WorkflowError, match="cannot make v2"), api_runs._opened(world / "manifest.json", release="v2"):
         pass
 
 
