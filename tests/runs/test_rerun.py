@@ -202,4 +202,4 @@ def test_another_precision_is_reported_with_the_option_that_restores_it(world):
 def test_a_manifest_of_another_schema_is_refused_with_the_release_that_made_it(world):
     manifest = json.loads((world / "manifest.json").read_text()) | {"schema_version": 1, "surveyflow_version": "0.1.0"}
     (world / "manifest.json").write_text(json.dumps(manifest))
-    assert f"of schema 1, here they are {SCHEMA_VERSION}; use surveyflow 0.1.0" in refusal(world)
+    assert f"of schema 1, but here they are {SCHEMA_VERSION}; use surveyflow 0.1.0" in refusal(world)
