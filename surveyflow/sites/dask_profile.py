@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from surveyflow.execution.cluster import Cluster
 
 
-class DaskProfile(ClusterProfile):
+class DaskProfile(ClusterProfile, ABC):
     """A cluster that this process starts or connects to; a kind defines how (`open_cluster`)."""
 
+    @abstractmethod
     def open_cluster(self) -> AbstractContextManager[Cluster]:
         """Start a cluster or connect to one; what was started ends with the block.
 
@@ -25,7 +27,6 @@ class DaskProfile(ClusterProfile):
         ClusterError
             If no scheduler answers, no worker appears, or there is no GPU.
         """
-        raise NotImplementedError
 
     @contextmanager
     def open(self, factory: str, settings: Hashable, on_message: Callable[[str], None]) -> Iterator[Executor]:

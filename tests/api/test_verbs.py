@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -11,6 +13,7 @@ import typer
 import surveyflow
 from surveyflow.commands.main import app
 
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 NOT_VERBS = {
     "__version__",
     "cutouts",
@@ -59,3 +62,10 @@ def test_functions_are_not_hidden_by_packages_of_their_name():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_the_page_on_python_names_every_function_and_verb():
+    page = PAGE.read_text()
+    rows = dict(re.findall(r"^\| `surveyflow ([a-z ]+)` \| `(\w+)\(", page, flags=re.MULTILINE))
+    assert rows == {verb: (function_names(verb) & set(surveyflow.__all__)).pop() for verb in verbs()}
+    assert set(re.findall(r"^\| `(\w+)\(", page, flags=re.MULTILINE)) == NOT_VERBS - {"__version__"}
