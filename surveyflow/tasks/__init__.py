@@ -1,1 +1,1 @@
-"""The tasks of the networks, and what is known of a model."""
+"""The tasks of the networks, and the cards of their models."""

@@ -1,4 +1,4 @@
-"""What is known of a model: its key, the shape of its network, its training domain and its card."""
+"""The card of a model: its key, the shape of its network, its training domain and the scale of its outputs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
 
 CONTAMINATION_TRUTHS = ("sky_sigma", "self_sigma")
-"""How the truth of contamination was found: masks at 2 sigma of the sky, or of each image itself."""
+"""How the true contamination was measured: with masks at 2 sigma of the sky, or at 2 sigma of each image itself."""
 _INTERVAL_SCALE = "interval_scale_"
 
 
 @dataclass(frozen=True, slots=True)
 class ContaminationScale:
-    """How the outputs of a contamination network become percent, and flux in the cutout's unit.
+    """How the outputs of a contamination network are converted to percent, and to flux in the cutout's unit.
 
     Parameters
     ----------
     truth
-        Which truth it was trained on, one of `CONTAMINATION_TRUTHS`.
+        The truth that the network was trained on, one of `CONTAMINATION_TRUTHS`.
     flux_range
         The arcsinh of the flux per pixel, in units of the cutout's sky rms, that an output of 1 stands for; in (0, 50].
     scatter_limit
-        Standard deviation, of an output's location, that a scatter output of 1 stands for; in (0, 1].
+        The standard deviation of an output's location that a scatter output of 1 stands for; in (0, 1].
     interval_scale_coverage, interval_scale_flux_pp
-        By what the standard deviations are multiplied, so that intervals hold as many held-out truths as they claim; above 0.
+        Factors on the standard deviations, so that intervals hold as many held-out truths as they claim; above 0.
         There is one for each amount, named after its output.
     """
 
@@ -54,22 +54,22 @@ class ContaminationScale:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
     def range_of(self, amount: str) -> float:
-        """By what the target of an amount is divided: what an output of 1 stands for."""
+        """The divisor of an amount's target: the amount that an output of 1 stands for."""
         return {"flux_pp": self.flux_range}.get(amount, 1.0)
 
     def interval_scale(self, amount: str) -> float:
-        """By what the standard deviation of an amount is multiplied."""
+        """The factor on the standard deviation of an amount."""
         return float(getattr(self, f"{_INTERVAL_SCALE}{amount}"))
 
     def with_interval_scales(self, by_amount: Mapping[str, float]) -> ContaminationScale:
-        """The same, but for what the standard deviations of amounts are multiplied by."""
+        """The same scale with other factors on the standard deviations of the amounts."""
         changes: dict[str, Any] = {f"{_INTERVAL_SCALE}{amount}": factor for amount, factor in by_amount.items()}
         return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ModelKey:
-    """Which model: ``merger/EGS/F814W``."""
+    """The key of a model: ``merger/EGS/F814W``."""
 
     task: str
     field: str
@@ -90,14 +90,14 @@ class Architecture:
     input_size
         Side of the square input, pixels.
     crop
-        Side of the square in the input's middle that is looked at, pixels; None for all of it.
+        Side of the square in the middle of the input that the network uses, pixels; None for all of it.
     binning
-        Side of the squares of pixels that are averaged in front of the first convolution; 1 for none.
+        Side of the squares of pixels that are averaged before the first convolution; 1 for none.
     asymmetry
-        Whether the network sees, as a second channel, the image minus itself turned by 180 degrees: the residual of which
-        the asymmetry of Conselice et al. (2000, section 3) is the sum.
+        Whether the network gets, as a second channel, the image minus itself rotated by 180 degrees: the residual whose sum is
+        the asymmetry of Conselice et al. (2000, section 3).
     filters, kernel_sizes
-        One entry a block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
+        One entry for each block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
         2x2 max-pooling.
     dense
         Units of the hidden dense layers.
@@ -122,9 +122,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
-            raise ValueError(f"crop must leave as much on either side of an input of {self.input_size}, unlike {self.crop}")
+            raise ValueError(f"crop must leave as many pixels on each side of an input of {self.input_size}, unlike {self.crop}")
         if self.binning < 1 or self.seen_size % self.binning:
-            raise ValueError(f"binning must divide the {self.seen_size} pixels that are looked at, unlike {self.binning}")
+            raise ValueError(f"binning must divide the {self.seen_size} pixels that the network uses, unlike {self.binning}")
         if not self.filters or len(self.filters) != len(self.kernel_sizes):
             raise ValueError(f"filters {self.filters} and kernel_sizes {self.kernel_sizes} must have one entry for each block")
         if min(self.filters) < 1 or not self.dense or min(self.dense) < 1 or self.n_outputs < 1:
@@ -140,12 +140,12 @@ class Architecture:
 
     @property
     def seen_size(self) -> int:
-        """Side of the part of the input that is looked at, pixels."""
+        """Side of the part of the input that the network uses, pixels."""
         return self.input_size if self.crop is None else self.crop
 
     @property
     def n_channels(self) -> int:
-        """Channels that the first convolution sees."""
+        """Channels of the first convolution's input."""
         return 2 if self.asymmetry else 1
 
     @property
@@ -162,14 +162,14 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What the training images were like; None where unknown, which is then not checked.
+    """Properties of the training images; None where one is unknown, and then it is not checked.
 
     Parameters
     ----------
     unit
         BUNIT of the training images, as FITS spells it: ``electron/s``.
     sky_rms
-        Lowest and highest sky rms of a cutout, in ``unit``, that the model may be trusted with.
+        Lowest and highest sky rms of a cutout, in ``unit``, for which the model is valid.
     """
 
     unit: str | None = None
@@ -182,14 +182,14 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What must be known of a model before its numbers may be used.
+    """Everything that must be known about a model before its numbers may be used.
 
     Parameters
     ----------
     key
         Task, field and instrument.
     class_names
-        Meaning of the network's outputs, in column order; those that a task knows are its `surveyflow.tasks.task.Task.outputs`.
+        Meaning of the network's outputs, in column order; those of a known task are its `surveyflow.tasks.task.Task.outputs`.
     pixel_scale_arcsec
         Pixel scale of the training images.
     band
@@ -203,15 +203,15 @@ class ModelCard:
     origin
         Where the weights came from.
     citation
-        What to cite for them.
+        What to cite for the weights.
     weights_digest
         SHA-256 of the weights file, hexadecimal.
     domain
-        What the training images were like.
+        Properties of the training images.
     notes
-        Anything else a reader must know.
+        Anything else that a reader must know.
     also_for
-        Other fields whose cutouts this model may be used on.
+        Other fields for whose cutouts this model may be used.
     contamination
         What a contamination model's outputs stand for; None for other tasks.
     """
@@ -244,7 +244,7 @@ class ModelCard:
 
     @property
     def digest(self) -> str:
-        """SHA-256, hexadecimal, over all that can change a result: everything but citation, notes and the fields lent to."""
+        """SHA-256, hexadecimal, over all that can change a result: everything except citation, notes and `also_for`."""
         told = {name: value for name, value in asdict(self).items() if name not in ("citation", "notes", "also_for")}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -255,20 +255,20 @@ class ModelCard:
 
     @property
     def model_word(self) -> int:
-        """The model's half of the key of its random numbers: the first 32 bits of its weights' digest."""
+        """The model's part of the key of its random numbers: the first 32 bits of its weights' digest."""
         return int(self.weights_digest[:8], 16)
 
 
 @runtime_checkable
 class Model(Protocol):
-    """A network that is sampled: one deterministic trunk pass, then any number of draws of its head."""
+    """A network that can be sampled: one deterministic pass of the trunk, then any number of draws of the head."""
 
     @property
     def card(self) -> ModelCard: ...
 
     @property
     def engine(self) -> str:
-        """Name of the engine: see `surveyflow.values.codes.EngineName`."""
+        """Name of the engine, see `surveyflow.values.codes.EngineName`."""
         ...
 
     def features(self, cutouts: Float32Array) -> Float32Array:

@@ -1,6 +1,6 @@
-"""The merger task: whether a galaxy is a post-merger, or a star-forming galaxy.
+"""The merger task: whether a galaxy is a post-merger or a star-forming galaxy.
 
-Two independent outputs are the probabilities of either. What the catalog says of their draws is in `surveyflow.stats.posterior`.
+Two independent outputs are the two probabilities. `surveyflow.stats.posterior` summarises their draws for the catalog.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COLUMNS = (
 
 
 def _targets(columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Float32Array:  # noqa: ARG001 - one signature for all
-    """1 and 0, or 0 and 1."""
+    """1 and 0 for post-mergers, 0 and 1 for star-forming galaxies."""
     label = np.asarray(columns["label"], np.float32)
     return np.stack([label, 1 - label], axis=1)
 
@@ -60,8 +60,8 @@ def _scores(
 ) -> dict[str, float]:
     """Scores of the mean outputs.
 
-    These are ``accuracy``, ``upsilon``, ``loss`` (the cross-entropy), and ``precision`` and ``recall`` of post-mergers, 0 where
-    none is called one, or none is one.
+    These are ``accuracy``, ``upsilon``, ``loss`` (the cross-entropy), and ``precision`` and ``recall`` of post-mergers. The last
+    two are 0 where no galaxy is classified as a post-merger, or no galaxy is one.
     """
     mean = draws.mean(axis=1, dtype=np.float64)
     confusion = confusion_matrix(targets.argmax(axis=1), mean.argmax(axis=1), 2)

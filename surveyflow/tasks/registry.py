@@ -1,4 +1,4 @@
-"""The tasks that there are."""
+"""The tasks by name."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ TASKS: Mapping[str, Task] = {task.name: task for task in (MERGER, CONTAMINATION)
 """Every task by name; the leading one first."""
 
 LEADING = next(task for task in TASKS.values() if task.leads)
-"""The task that a source's status is about."""
+"""The task that a source's status refers to."""
 
 BESIDE = tuple(task for task in TASKS.values() if not task.leads)
-"""The other tasks, whose models stand beside the leading one's where there are any."""
+"""The other tasks, whose models are used beside the leading one's where there are any."""
 
 
 def task_of(name: str) -> Task:
-    """The task of this name.
+    """The task with this name.
 
     Raises
     ------
     ModelError
-        If there is none.
+        If there is no such task.
     """
     if name not in TASKS:
         raise ModelError(f"there is no task {name!r}; expected one of {', '.join(TASKS)}. Correct [model] task.")

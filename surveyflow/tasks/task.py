@@ -1,4 +1,4 @@
-"""A task: what networks are asked, what they learn from, what becomes of their answers, and in which columns."""
+"""The definition of a task: outputs, targets, losses, summaries, scores and columns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ResultColumn:
     Parameters
     ----------
     name
-        The column's name; of a quantity whose draws are summarised, the name before that of the statistic.
+        The column's name. For a quantity whose draws are summarised, the name without that of the statistic.
     ucd
         Its UCD1+.
     description
@@ -56,7 +56,7 @@ def statistics(quantity: ResultColumn, keys: Iterable[str]) -> tuple[ResultColum
     quantity
         The quantity.
     keys
-        ``mean``, ``std``, or names in `surveyflow.stats.posterior.QUANTILES`.
+        ``mean``, ``std``, or names of `surveyflow.stats.posterior.QUANTILES`.
     """
     return tuple(
         replace(
@@ -71,37 +71,37 @@ def statistics(quantity: ResultColumn, keys: Iterable[str]) -> tuple[ResultColum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
-    """How much there is of something, given that it is there.
+    """The amount of something, given that it is there.
 
     Parameters
     ----------
     name
-        Output that is its location, and its target, which is NaN where there is nothing.
+        Name of the output that is its location, and of its target, which is NaN where nothing is there.
     """
 
     name: str
 
     @property
     def scatter(self) -> str:
-        """Output that is the standard deviation of the amount."""
+        """Name of the output that is the standard deviation of the amount."""
         return f"{self.name}_scatter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part of what a network answers: whether there is something and, of some parts, how much of it.
+    """A part of a network's output: whether something is there and, for some parts, how much of it.
 
-    The loss of a part is the cross-entropy of its presence, where its target is known, and the negative logarithm of a normal
-    likelihood of its amount, where there is some.
+    The loss of a part is the cross-entropy of its presence, where its target is known, plus the negative logarithm of a normal
+    likelihood of its amount, where something is there.
 
     Parameters
     ----------
     presence
-        Output that is the probability that there is something, and its target: 1 or 0; NaN where it is unknown.
+        Name of the output that is the probability that something is there, and of its target: 1 or 0; NaN where it is unknown.
     amount
-        How much there is; None for parts that are there or not.
+        The amount; None for parts that have none.
     weight
-        Weight of its loss in the network's loss, which is a sum.
+        Weight of the part's loss in the network's loss, which is a sum.
     """
 
     presence: str
@@ -110,31 +110,31 @@ class Part:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of its targets, in order."""
+        """Names of the part's targets, in order."""
         return (self.presence,) if self.amount is None else (self.presence, self.amount.name)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of its outputs, in order."""
+        """Names of the part's outputs, in order."""
         return self.targets if self.amount is None else (*self.targets, self.amount.scatter)
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Draws of a network, with what it takes to turn them into quantities.
+    """Draws of a network, with everything that turns them into physical quantities.
 
     Parameters
     ----------
     outputs
         (n, T, n_outputs) float32 in [0, 1], in the task's order.
     source_keys
-        (n,) uint64: what the draws' random numbers belong to.
+        (n,) uint64: the keys of the draws' random numbers.
     seed
         Seed of the draws.
     card
         The model's card.
     sky_rms
-        (n,) float32: sky rms of the cutouts; None for tasks that do not ask for it.
+        (n,) float32: sky rms of the cutouts; None for tasks that do not need it.
     """
 
     outputs: Float32Array
@@ -150,16 +150,16 @@ Columns = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """How a task finds what its outputs stand for.
+    """The functions by which a task finds the scale of its outputs.
 
     Parameters
     ----------
     untrained
-        The scale of a network that nobody trained.
+        The scale of an untrained network.
     fitted
-        From sets of targets, the variant of the truth, and the largest scatter: the scale to train with.
+        Takes sets of targets, the variant of the truth and the largest scatter; returns the scale to train with.
     calibrated
-        From that scale, and draws and targets of images that were held out: the scale whose intervals are as wide as they claim.
+        Takes that scale, and draws and targets of held-out images; returns the scale whose intervals are as wide as they claim.
     """
 
     untrained: ContaminationScale
@@ -169,39 +169,41 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a task is: everything that tells its models from others.
+    """The definition of a task: everything in which its models differ from others.
 
     Parameters
     ----------
     name
-        Its name in keys of models, in settings and in the names of columns.
+        Its name in keys of models, in settings and in names of columns.
     parts
-        What its networks answer.
+        The parts of its networks' output.
     columns
         The catalog's columns that it fills, in order.
     null
-        When these are null.
+        When these columns are null.
     targets_of
-        Targets from records' columns by name, the sky rms of the images, and the variant of the truth: (n, n_targets) float32.
+        Takes the records' columns by name, the sky rms of the images and the variant of the truth; returns targets,
+        (n, n_targets) float32.
     summarise
-        The columns' values from draws.
+        Takes draws; returns the columns' values.
     scores
-        Scores by name from draws (n, T, n_outputs), targets (n, n_targets) and the scale: how a training's progress is told.
+        Takes draws (n, T, n_outputs), targets (n, n_targets) and the scale; returns scores by name, which follow the training.
     objectives
-        Scores of which more is better: the first one selects the best epoch, and each of them can be tuned for.
+        Names of scores of which more is better: the first one selects the best epoch, and each of them can be tuned for.
     leads
-        Whether a source's status is about this task. Its model is needed, and its first output's draws can be kept.
+        Whether a source's status refers to this task. If so, its model is required, and the draws of its first output can be
+        kept.
     from_pair
-        The columns' values from the summary of two outputs, which some engines make without keeping draws; None for tasks that
-        are summarised otherwise.
+        Takes the summary of two outputs, which some engines make without keeping draws; returns the columns' values. None for
+        tasks that are summarised otherwise.
     measurable
-        From the sky rms of cutouts, which of them can be measured; None if all can, and nobody needs the sky rms.
+        Takes the sky rms of cutouts; returns which of them can be measured. None if all can, and then the sky rms is not needed.
     in_blocks
-        Whether draws turn into so many more numbers that they are summarised some at a time.
+        Whether draws turn into so many more numbers that they are summarised in blocks.
     scaling
-        How it finds the scale of its outputs; None if they are probabilities only.
+        How it finds the scale of its outputs; None if all of them are probabilities.
     truth_depends_on_noise
-        Whether another noise than that of the records would make another truth.
+        Whether the truth depends on the noise, so that images with noise added need another truth.
     """
 
     name: str

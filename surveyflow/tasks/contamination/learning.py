@@ -1,4 +1,4 @@
-"""What a contamination network learns from, and how good it is so far."""
+"""The targets of a contamination network, the scale of its outputs, and its scores during training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLUX_STEP = 0.5
 
 
 def targets_of(columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Float32Array:
-    """The targets of records: NaN for what is unknown, or means nothing because there is nothing.
+    """The targets of records: NaN where a target is unknown, or has no meaning because nothing is there.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ def targets_of(columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Flo
     rms
         (n,) sky rms measured on each image, e-/s.
     truth
-        Variant of the contamination truth.
+        Variant of the contamination truth, one of `CONTAMINATION_TRUTHS`.
 
     Returns
     -------
-    (n, n_targets) float32. Amounts are not divided by their range: whoever knows the largest value does that.
+    (n, n_targets) float32. Amounts are not yet divided by their scale, which needs the largest value of all records.
     """
     targets = [
         target for part in PARTS for target in _targets(part, np.asarray(columns[f"{part.truth}_{truth}"], np.float64), rms)
@@ -40,7 +40,7 @@ def targets_of(columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Flo
 
 
 def _targets(part: ContaminationPart, truth: Float64Array, rms: Float32Array) -> Iterator[Float64Array]:
-    """Whether there is anything, and how much, given that there is."""
+    """Whether something is there and, if so, how much of it."""
     is_there = truth > part.above
     yield np.where(np.isnan(truth), np.nan, is_there.astype(np.float64))
     if part.amount is not None:
@@ -48,7 +48,7 @@ def _targets(part: ContaminationPart, truth: Float64Array, rms: Float32Array) ->
 
 
 def scale_fitted_to(sets: Sequence[Float32Array], truth: str, scatter_limit: float) -> ContaminationScale:
-    """A scale whose fluxes reach a little beyond the largest one.
+    """A scale that reaches slightly beyond the largest flux of the targets.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def calibrated(scale: ContaminationScale, draws: Float32Array, targets: Float32A
     scale
         The scale that a network was trained with.
     draws
-        (n, T, n_outputs) of images that were held out, in the order of `surveyflow.tasks.contamination.parts.OUTPUTS`.
+        (n, T, n_outputs) of held-out images, in the order of `surveyflow.tasks.contamination.parts.OUTPUTS`.
     targets
-        (n, n_targets): theirs.
+        (n, n_targets): the targets of these images.
     """
     return scale.with_interval_scales({amount.name: _interval_scale(amount.name, scale, draws, targets) for _, amount in AMOUNTS})
 
@@ -89,8 +89,8 @@ def _interval_scale(amount: str, scale: ContaminationScale, draws: Float32Array,
 def scores(draws: Float32Array, targets: Float32Array, scale: ContaminationScale | None) -> dict[str, float]:
     """Scores of the mean outputs.
 
-    These are ``auc``, of any neighbour on the galaxy, ``auc_*``, of the other probabilities in the catalog, ``r2_*`` of each
-    amount where there is some, and ``r2``, their mean.
+    These are ``auc``, of any neighbour on the galaxy; ``auc_*``, of the other probabilities in the catalog; ``r2_*``, of each
+    amount where it is above 0; and ``r2``, their mean.
     """
     mean = dict(zip(OUTPUTS, draws.mean(axis=1, dtype=np.float64).T, strict=True))
     truth = dict(zip(TARGETS, targets.T, strict=True))

@@ -1,17 +1,17 @@
-"""The parts of a contamination network's answer: what they are, and what draws of them say in percent and in flux.
+"""The parts of a contamination network's output, and their conversion to percent and flux.
 
-A network answers in numbers between 0 and 1, part by part (`PARTS`). Of each part it says how probable it is that there is
-something and, of an amount, location and scatter of how much, given that there is something, on a scale on which the truth is
-about normal:
+A network returns numbers between 0 and 1 for each part (`PARTS`). For every part it states the probability that something is
+there. For an amount it also states location and scatter of that amount, given that something is there, on a scale on which
+the truth is roughly normal:
 
 ====================  =====================================================
 coverage (%)          ``log1p(coverage) / log(101)``
 flux per pixel        ``arcsinh(flux / rms) / flux_range``, the sky rms of the cutout itself, so that gain and depth cancel
 ====================  =====================================================
 
-Every draw of the network becomes one draw of what is there: nothing at all with the probability that nothing is, or else a normal
-number about the location. So the spread of the physical draws holds what the network cannot know of a single image, not only what
-its dropout makes of it.
+Every draw of the network becomes one draw of the physical quantities: zero with the probability that nothing is there, otherwise
+a normal number about the location. So the spread of the physical draws includes what the network cannot know from a single image,
+and not only the spread of its dropout.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ QUANTILES = ("q16", "q50", "q84")
 def physical_draws(
     outputs: Float32Array, rms: Float32Array, scale: ContaminationScale, normal: Float64Array, uniform: Float64Array
 ) -> dict[str, Float64Array]:
-    """Turn draws of a network into draws of what it describes.
+    """Turn draws of a network into draws of the physical quantities.
 
-    One uniform number decides on all parts of a draw: since masks that overlap belong to neighbours that were detected, a draw
-    with coverage is then one with flux wherever the network holds the second to be at least as probable as the first.
+    One uniform number decides on all parts of a draw: masks that overlap belong to detected neighbours, so a draw with coverage
+    also has flux wherever the network states that flux is at least as probable as coverage.
 
     Parameters
     ----------
     outputs
         (n, T, n_outputs) float32 in [0, 1], in the order of `surveyflow.tasks.contamination.parts.OUTPUTS`.
     rms
-        (n,) sky rms of each cutout, as `surveyflow.sky.noise.sky_rms` measures it; where it is NaN, so are fluxes that are not 0.
+        (n,) sky rms of each cutout, as `surveyflow.sky.noise.sky_rms` measures it; where it is NaN,
+        fluxes other than 0 are NaN, too.
     scale
         What the outputs stand for.
     normal
@@ -55,13 +56,13 @@ def physical_draws(
 
     Returns
     -------
-    (n, T) float64 of each amount by name of its column: ``coverage_pct``, percent of the galaxy's mask under neighbours' masks;
-    ``flux_pp``, neighbours' flux over their number of pixels, in the cutouts' unit a pixel.
+    (n, T) float64 of each amount by name of its column: ``coverage_pct``, percent of the galaxy's mask that neighbours' masks
+    cover; ``flux_pp``, neighbours' flux divided by their number of pixels, in the cutouts' unit per pixel.
 
     Raises
     ------
     ValueError
-        If shapes do not belong together, or an output is NaN or lies outside [0, 1].
+        If the shapes do not match, or an output is NaN or lies outside [0, 1].
 
     Examples
     --------
@@ -83,7 +84,7 @@ def physical_draws(
 
 
 def summarise_contamination(outputs: Float32Array, draws: Mapping[str, Float64Array]) -> Columns:
-    """Summarise a network's draws, and those of what they describe, in float64.
+    """Summarise a network's draws, and the physical draws made of them, in float64.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def summarise_contamination(outputs: Float32Array, draws: Mapping[str, Float64Ar
 
     Returns
     -------
-    (n,) float32 by name of the catalog's column. Draws without anything count as 0 of its amount.
+    (n,) float32 by name of the catalog's column. A draw in which nothing is there counts as an amount of 0.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def summarise_contamination(outputs: Float32Array, draws: Mapping[str, Float64Ar
 
 
 def can_be_measured(rms: Float32Array) -> BoolArray:
-    """(n,) bool: which cutouts have a sky rms by which fluxes can be told; not where it is NaN or 0."""
+    """(n,) bool: which cutouts have a sky rms that fluxes can be scaled by; False where it is NaN or 0."""
     measurable: BoolArray = rms > 0
     return measurable
 
@@ -151,24 +152,24 @@ def _check(outputs: Float32Array, rms: Float32Array, normal: Float64Array, unifo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminationAmount(Amount):
-    """How much contamination there is.
+    """An amount of contamination.
 
     Parameters
     ----------
     column
-        What the catalog calls it.
+        Its name in the catalog.
     transformed
-        From the truth (n,) and the sky rms (n,), a quantity that is about normal; NaN where it cannot be told.
+        Function of the truth (n,) and the sky rms (n,) that returns a roughly normal quantity; NaN where it is undefined.
     physical
-        The way back, from transformed amounts (n, T) and the sky rms (n, 1).
+        The inverse function, of transformed amounts (n, T) and the sky rms (n, 1).
     words
-        What is transformed how, for tables and axes.
+        The transformed quantity in words, for tables and axes.
     unit
-        The transformed amount is divided by this to become a target.
+        The divisor that makes a target of the transformed amount.
     grows_with_gain
-        Whether it is multiplied when every pixel is.
+        Whether the amount is multiplied by the same factor as the pixels.
     figure
-        What documents of evaluations call its points.
+        The name of its points in documents of evaluations.
     """
 
     column: ResultColumn
@@ -186,18 +187,18 @@ class ContaminationAmount(Amount):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContaminationPart(Part):
-    """A part of what a contamination network answers.
+    """A part of a contamination network's output.
 
     Parameters
     ----------
     truth
-        Quantity of the records that it is about, without the variant of the truth.
+        The quantity of the records that it describes, without the variant of the truth.
     above
-        There is something where the truth is above this.
+        Something is there where the truth is above this.
     words, whose
         What is there, and which galaxies or stamps have it, for tables.
     column
-        What the catalog calls the probability; None if it is not in the catalog.
+        Name of the probability in the catalog; None if it is not in the catalog.
     """
 
     amount: ContaminationAmount | None = None
@@ -264,13 +265,13 @@ PARTS = (
         ),
     ),
 )
-"""What a contamination network answers, in the order of its outputs."""
+"""The parts of a contamination network's output, in the order of its outputs."""
 AMOUNTS = tuple((part, part.amount) for part in PARTS if part.amount is not None)
-"""The parts that have an amount, with it."""
+"""The parts that have an amount, each with its amount."""
 REGRESSIONS = {
     **{amount.name: (amount, PARTS[0]) for _, amount in AMOUNTS},
     **{f"{amount.name}_of_{part.presence}": (amount, part) for part, amount in AMOUNTS if part is not PARTS[0]},
 }
-"""What is asked of amounts in an evaluation: which amount, of the stamps that have what. All of them of contaminated galaxies."""
+"""The amounts that an evaluation scores, each with the stamps that it is scored on. All amounts are of contaminated galaxies."""
 OUTPUTS = tuple(name for part in PARTS for name in part.outputs)
 TARGETS = tuple(name for part in PARTS for name in part.targets)

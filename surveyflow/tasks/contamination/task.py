@@ -1,4 +1,4 @@
-"""The contamination task: how much of a galaxy its neighbours cover, and how bright they are."""
+"""The contamination task: the share of a galaxy that its neighbours cover, and their flux."""
 
 from __future__ import annotations
 
