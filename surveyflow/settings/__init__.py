@@ -1,1 +1,1 @@
-"""The TOML files that users write, read and checked."""
+"""The TOML files that users write, and their reader."""

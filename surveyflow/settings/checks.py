@@ -1,4 +1,4 @@
-"""Kinds of value in files of settings, each with its check: paths, ranges, numbers between limits, lines of text."""
+"""The types of values in files of settings, each with its check: paths, ranges, bounded numbers, lines of text."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from surveyflow.settings.findings import shown
 
 
 class SettingsTable(BaseModel):
-    """A table of a file of settings: frozen, with no keys but its own, and no value of another type."""
+    """A table of a file of settings: frozen, without unknown keys, and without values of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class FileContext:
-    """Tells the checks that they read a file, so that paths are resolved and looked up.
+    """The context of checks that read a file: with it, paths are resolved and looked up.
 
     Parameters
     ----------
     file
-        The file, absolute.
+        The file's absolute path.
     """
 
     file: Path
 
 
 def refuse(what: str, remedy: str) -> PydanticCustomError:
-    """What a check raises: what was found and expected, and what to do."""
+    """Make the error that a check raises: what was found and expected, and what to do."""
     return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": what, "remedy": remedy})
 
 
@@ -80,7 +80,7 @@ def _check_text(text: str) -> str:
 
 
 def of_version(version: int) -> AfterValidator:
-    """A check that a file is of the version that is read."""
+    """Make the check of a file's version."""
 
     def check(value: int) -> int:
         if value != version:
@@ -92,7 +92,7 @@ def of_version(version: int) -> AfterValidator:
 
 
 def within(low: float, high: float) -> AfterValidator:
-    """A check that a number, or both of a range, lie between two, ends included."""
+    """Make the check that a number, or both numbers of a range, lie between two limits, ends included."""
 
     def check(value: Any) -> Any:
         numbers = value if isinstance(value, tuple) else (value,)
@@ -105,9 +105,9 @@ def within(low: float, high: float) -> AfterValidator:
 
 
 StatedPath = Annotated[Path, Strict(False), BeforeValidator(_check_path)]
-"""A path as it is written."""
+"""A path as it is written; nothing is looked up."""
 AnyPath = Annotated[StatedPath, AfterValidator(_resolve)]
-"""A path, of something that need not exist."""
+"""The path of something that need not exist."""
 FilePath = Annotated[AnyPath, AfterValidator(_check_file)]
 """A file that can be read; ``image.fits[SCI]`` names an extension."""
 PresentPath = Annotated[AnyPath, AfterValidator(_check_present)]

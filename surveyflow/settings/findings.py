@@ -1,6 +1,6 @@
-"""What is wrong with a file of settings, in words: the place, what was found and expected, and what to do.
+"""The messages on a file of settings: the place, what was found and expected, and what to do.
 
-What belongs in a file is read from the JSON schema that pydantic makes of its type, so that it is stated once.
+What is valid in a file is read from the JSON schema that pydantic makes of its type, so that it is stated once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LIMITS = {
 
 
 class Refused(ValueError):
-    """Something cannot be used.
+    """A value that cannot be used.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Finding(NamedTuple):
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: what kind it is, and its beginning. What a table holds is not shown: it may be secret."""
+    """A value as a message shows it: its kind and its beginning. The content of a table is not shown: it may be secret."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, bool):
@@ -102,7 +102,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The known name that is nearest to a word, as a question; ``otherwise`` where none is near."""
+    """The known name that is nearest to a word, as a question; ``otherwise`` if none is near."""
     near = get_close_matches(word[:_MOST_NAMES], list(known)[:_MOST_NAMES], n=1)
     near = near or get_close_matches(word[:_MOST_NAMES].lower(), list(known)[:_MOST_NAMES], n=1)
     return f"Did you mean `{near[0]}`?" if near else otherwise
@@ -114,7 +114,7 @@ def line(key: str, value: Any) -> str:
 
 
 def value_at(document: Any, location: Location) -> Any:
-    """What stands at a place of the document; None where nothing does."""
+    """The value at a place of the document; None if there is none."""
     for part in location:
         try:
             document = document[part]
@@ -124,14 +124,14 @@ def value_at(document: Any, location: Location) -> Any:
 
 
 class Schema:
-    """What may stand where in a document.
+    """What is valid at each place of a document.
 
     Parameters
     ----------
     schema
-        Schema of the whole file, as pydantic makes it.
+        JSON schema of the complete file, as pydantic makes it.
     document
-        What was read.
+        The document that was read.
     reference
         The page that describes the file.
     """
@@ -142,24 +142,24 @@ class Schema:
         self._correct_it = f"Correct it; {reference} describes every key."
 
     def location(self, error: ErrorDetails) -> Location:
-        """Where in the document an error of pydantic's is."""
+        """The place in the document that one of pydantic's errors is about."""
         location = tuple(part for part in error["loc"] if part != "[key]")
         is_entry = error["type"] == "missing" and isinstance(location[-1], int)
         return location[:-1] if is_entry else location
 
     def heading(self, location: Location) -> str:
-        """``[fields.EGS.sources] path``: a place as it is looked for in the file."""
+        """``[fields.EGS.sources] path``: a place in the form in which it is found in the file."""
         names = [part for part in location if isinstance(part, str)]
         n_tables = sum(self._is_table(tuple(names[: depth + 1])) for depth in range(len(names)))
         tables, keys = (".".join(map(_name, part)) for part in (names[:n_tables], names[n_tables:]))
         return f"{f'[{tables}]' if tables else ''} {keys}".strip()
 
     def knows(self, location: Location) -> bool:
-        """Whether something may stand there."""
+        """Whether the file's type knows this place."""
         return bool(self._at(location))
 
     def finding(self, error: ErrorDetails) -> Finding:
-        """An error of pydantic's in our words."""
+        """Describe one of pydantic's errors in our words."""
         location = self.location(error)
         match error["type"]:
             case "surveyflow":
@@ -180,7 +180,7 @@ class Schema:
         return isinstance(table, Mapping) and location[-1] not in table
 
     def missing(self, location: Location) -> Finding:
-        """A key is missing."""
+        """Describe a missing key."""
         if self._is_table(location):
             keys = [f"`{key}`" for key in self._at(location).get("required", ())]
             remedy = f"Add the table `{self.heading(location)}`{' with ' if keys else ''}{listed(keys)}."
@@ -189,14 +189,14 @@ class Schema:
         return Finding(location, "is missing.", remedy)
 
     def unknown(self, location: Location) -> Finding:
-        """A key or table is none of this file's."""
+        """Describe a key or table that this kind of file does not have."""
         known = list(self._at(location[:-1]).get("properties", {}))
         kind = "table" if isinstance(value_at(self._document, location), Mapping) else "key"
         remedy = did_you_mean(str(location[-1]), known, f"Remove it; known here: {listed(known)}.")
         return Finding(location, f"is not a {kind} that surveyflow knows.", remedy)
 
     def unfit(self, location: Location, expected: str | None = None) -> Finding:
-        """A value is of another type than the one expected, or outside its limits."""
+        """Describe a value that has another type than expected, or lies outside its limits."""
         found, choices = value_at(self._document, location), self._choices(location)
         example = self._example(location)
         remedy = f"Write such as {example}." if example else self._correct_it
@@ -219,7 +219,7 @@ class Schema:
         return [str(choice) for choice in node.get("enum", [node["const"]] if "const" in node else [])]
 
     def _example(self, location: Location) -> str | None:
-        """A line such as may be written; None for tables, and where the file's type states none."""
+        """A line that may be written; None for tables, and if the file's type states no example."""
         keys = tuple(part for part in location if isinstance(part, str))
         node = self._at(keys)
         examples = [*node.get("examples", ()), *self._choices(keys), node.get("default")]
@@ -234,14 +234,14 @@ class Schema:
         )
 
     def _at(self, location: Location) -> dict[str, Any]:
-        """The schema of a place; empty where nothing may stand."""
+        """The schema of a place; empty if the file's type does not know the place."""
         node = self._top
         for part in location:
             node = self._resolved(_child(node, part))
         return node
 
     def _resolved(self, node: dict[str, Any]) -> dict[str, Any]:
-        """A schema without references, and without the null that stands for a key left out."""
+        """A schema without references, and without the null of a key that was left out."""
         while "$ref" in node or "anyOf" in node:
             own = {key: value for key, value in node.items() if key not in ("$ref", "anyOf")}
             behind = self._definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node["anyOf"][0]

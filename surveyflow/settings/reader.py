@@ -1,11 +1,11 @@
-"""The one reader of settings: every kind of TOML file becomes frozen values, or one error with every problem found.
+"""The one reader of settings: it makes frozen values of every kind of TOML file, or one error with every problem found.
 
-A kind of file is a `SettingsFile`: the type of what it holds, the class of its error, the page that describes it, and the checks
-that no table can make by itself. What is wrong is said in the same sentences whatever the kind (`surveyflow.settings.findings`)::
+A kind of file is a `SettingsFile`: the type of its content, the class of its error, the page that describes it, and the checks
+that compare several tables. Problems are described in the same sentences for every kind (`surveyflow.settings.findings`)::
 
     train.toml: [optimisation] epocs: is not a key that surveyflow knows. Did you mean `epochs`?
 
-Whatever a file holds, it is read or refused within seconds.
+Any file is either read or refused within seconds.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from surveyflow.settings.checks import FileContext
 from surveyflow.settings.findings import Finding, Location, Refused, Schema
 
 MOST_BYTES = 2**20
-"""Largest file: a survey of some thousand mosaics stays below."""
+"""Size limit of a file: that of a survey of some thousand mosaics is smaller."""
 MOST_LEVELS = 16
-"""Deepest nesting of tables and lists."""
+"""Limit of nested tables and lists."""
 _KEY = r"""(?:[^\s.=,{}\[\]"'#]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"""(?<![^\s=,{{}}\[\]]){_KEY}(?:[ \t]*+\.[ \t]*+{_KEY}){{{4 * MOST_LEVELS}}}""")
-"""A key of very many parts, for which ``tomllib`` needs time that grows with the square of their number."""
+"""A key of very many parts. For such a key, ``tomllib`` needs a time that grows with the square of their number."""
 
 
 class Unreadable(Refused):
-    """A file is not one that settings can be read from."""
+    """A file that cannot be read as settings."""
 
 
 def read_bytes(file: Path, most_bytes: int | None = None) -> bytes:
-    """Read a file whole.
+    """Read the complete content of a file.
 
     Raises
     ------
     Unreadable
-        If there is no such file, it may not be read, or it is larger than ``most_bytes``.
+        If there is no such file, if it may not be read, or if it is larger than ``most_bytes``.
     """
     if problem := problem_of_file(file):
         raise Unreadable(problem[0].removeprefix(f"{file} "), problem[1])
@@ -59,12 +59,12 @@ def read_bytes(file: Path, most_bytes: int | None = None) -> bytes:
 
 
 def to_text(content: bytes) -> str:
-    """UTF-8 as text, without a byte order mark.
+    """Decode UTF-8, without a byte order mark.
 
     Raises
     ------
     Unreadable
-        If it is not UTF-8.
+        If the bytes are not UTF-8.
     """
     try:
         return content.decode("utf-8-sig")
@@ -73,12 +73,12 @@ def to_text(content: bytes) -> str:
 
 
 def to_document(text: str) -> dict[str, Any]:
-    """TOML as tables and values.
+    """Parse TOML.
 
     Raises
     ------
     Unreadable
-        If it is not TOML, holds a whole number of thousands of digits, or is nested too deeply.
+        If the text is not TOML, holds a whole number of thousands of digits, or is nested too deeply.
     """
     if len(text) > MOST_BYTES:
         raise _too_large()
@@ -95,7 +95,7 @@ def to_document(text: str) -> dict[str, Any]:
 
 
 def too_deep() -> Unreadable:
-    """What is raised of a document of too many levels."""
+    """Make the error for a document of too many levels."""
     return Unreadable(f"has tables or lists nested more than {MOST_LEVELS} deep.", "Write it with fewer levels.")
 
 
@@ -104,26 +104,26 @@ def _too_large() -> Unreadable:
 
 
 MOST_REPORTED = 50
-"""Problems of a file that are reported one by one."""
+"""Return the problems of a file that are reported one by one."""
 Values = TypeVar("Values")
 Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile(Generic[Values]):
-    """A kind of file of settings.
+    """A kind of settings file.
 
     Parameters
     ----------
     form
-        What the whole file is.
+        The type of the complete file.
     error
-        What is raised, by its ``of``.
+        Class of the error, which is raised by its ``of``.
     reference
         The page that describes the file.
     across
-        Checks of the raw document, so that other problems do not hide what they find. What stands at a place that they report,
-        or below it, is not reported again.
+        Checks of the raw document, so that other problems do not hide what they find. Other problems at a place that they report,
+        or below it, are not reported.
     """
 
     form: TypeAdapter[Values]
@@ -137,24 +137,24 @@ class SettingsFile(Generic[Values]):
         Parameters
         ----------
         file
-            Its path, absolute; paths in it are relative to its folder.
+            The file's absolute path; paths in the file are relative to its folder.
         name
-            What messages call it.
+            Name of the file in messages.
 
         Raises
         ------
         InputError
-            The kind's own, with every problem found, in the order of the file.
+            The error of this kind, with every problem found, in the order of the file.
         """
         return self.check(self.read(file, name), file, name)
 
     def read(self, file: Path, name: str) -> dict[str, Any]:
-        """Read a file as it stands, unchecked.
+        """Read a file without checking its content.
 
         Raises
         ------
         InputError
-            If it cannot be read, is too large or too deep, or is not TOML.
+            If the file cannot be read, is too large or nested too deeply, or is not TOML.
         """
         try:
             return self.parse(read_bytes(file, MOST_BYTES), name)
@@ -162,12 +162,12 @@ class SettingsFile(Generic[Values]):
             raise self.error.of([Problem(name, problem.what, problem.remedy)]) from problem
 
     def parse(self, content: bytes, name: str) -> dict[str, Any]:
-        """Parse a file's content, unchecked.
+        """Parse a file's content without checking it.
 
         Raises
         ------
         InputError
-            As `read`.
+            As for `read`.
         """
         try:
             document = to_document(to_text(content))
@@ -182,16 +182,16 @@ class SettingsFile(Generic[Values]):
         Parameters
         ----------
         document
-            As `read` gives it.
+            The document, as `read` returns it.
         file, name
             As for `load`.
         known
-            Problems that were found before.
+            Problems that were found earlier.
 
         Raises
         ------
         InputError
-            As `load`.
+            As for `load`.
         """
         found = [*known, *(finding for check in self.across for finding in islice(check(document), MOST_REPORTED))]
         odd = list(islice(_places_of_no_setting(document), MOST_REPORTED))
@@ -210,7 +210,7 @@ class SettingsFile(Generic[Values]):
 
 
 def _findings(errors: list[ErrorDetails], schema: Schema, document: Document, told: Sequence[Finding]) -> list[Finding]:
-    """The first of pydantic's errors in words, but for those at a place that is reported already; the others are only counted."""
+    """Describe the first of pydantic's errors, except at places that are reported already; the others are only counted."""
     places = {finding.location for finding in told}
     errors = [error for error in errors if not _is_below(schema.location(error), places)]
     errors.sort(key=_Order(document).by(schema.location))
@@ -235,14 +235,14 @@ _NOTHING: Document = {}
 
 
 class _Order:
-    """Sorts as the file is ordered; a key that is missing comes at its table's end."""
+    """Return a sort key that follows the order of the file; a missing key comes at the end of its table."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._numbers: dict[int, dict[str, int]] = {}
 
     def by(self, location_of: Callable[[Any], Location]) -> Callable[[Any], list[int]]:
-        """The key to sort things by, each of which is at a location."""
+        """Make a sort key for things that are each at a location."""
         return lambda thing: self._place(location_of(thing))
 
     def _place(self, location: Location) -> list[int]:
@@ -269,7 +269,7 @@ def _check_depth(document: Document) -> None:
 
 
 def _places_of_no_setting(value: Any, location: Location = ()) -> Iterator[Location]:
-    """Where dates, times and numbers stand that no setting is."""
+    """Places of dates, times and numbers that no setting can be."""
     if isinstance(value, (dict, list)):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _places_of_no_setting(item, (*location, key))
@@ -282,7 +282,7 @@ def _is_no_setting(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON may hold it."""
+    """Turn a value into one that JSON may hold."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

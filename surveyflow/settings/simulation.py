@@ -1,4 +1,4 @@
-"""What the user wants simulated: which instrument and depth, how many galaxies, what lies around them, and where to write.
+"""The simulation file: instrument and depth, number of galaxies, their surroundings, and the folder to write to.
 
 ``load_simulation`` reads a simulation file and either returns frozen values with absolute paths or raises one ``WorkflowError``
 that holds every problem found.
@@ -27,19 +27,21 @@ class StampsTable(SettingsTable):
     Parameters
     ----------
     path
-        A folder of FITS images, or an HDF5 file.
+        Path of a folder of FITS images, or of an HDF5 file.
     pixel_scale_arcsec
-        Of the images, at the redshift where they are to be seen; not coarser than the instrument's.
+        Pixel scale of the images, at the redshift at which they are to be seen; not coarser than the instrument's.
     unit
-        Of the pixels: ``electron/s`` of the instrument, or AB fluxes (``Jy``, ``mJy``, ``uJy``, ``nJy``) a pixel, or ``MJy/sr``.
+        Unit of the pixels: ``electron/s`` of the instrument, or AB fluxes (``Jy``, ``mJy``, ``uJy``, ``nJy``) per pixel, or
+        ``MJy/sr``.
     label
-        ``post_merger`` or ``star_forming``, where all are the same.
+        ``post_merger`` or ``star_forming``, if all galaxies are the same.
     labels
-        A table with a row for each FITS file.
+        Path of a table with a row for each FITS file.
     name_column, label_column, redshift_column
-        In that table: the file's name, the label, and the redshift if it is known. For HDF5: names of data sets of n values.
+        Columns of that table: the file's name, the label, and the redshift if it is known. For HDF5: names of data sets of n
+        values.
     dataset
-        In an HDF5 file: name of the images, (n, rows, columns).
+        In an HDF5 file: name of the data set of images, (n, rows, columns).
     """
 
     path: PresentPath = Field(examples=["tng/post-mergers"])
@@ -64,14 +66,14 @@ class StampsTable(SettingsTable):
 
 
 class BackgroundTable(SettingsTable):
-    """``[simulation.background]``: a real mosaic, whose patches take the place of neighbours and sky noise.
+    """``[simulation.background]``: a real mosaic, from which patches replace simulated neighbours and sky noise.
 
     Parameters
     ----------
     science, weight
         The mosaic, and its weight map if it has one; ``mosaic.fits[SCI]`` names an extension.
     unit
-        Of the science image, ``electron/s``, where its header does not say.
+        Unit of the science image, ``electron/s``, if its header does not state it.
     """
 
     science: FilePath = Field(examples=["cosmos_f814w_drz.fits"])
@@ -86,7 +88,7 @@ SMALLEST_SIZE = PSF_SIZE_PIX - 2 * STAMP_MARGIN_PIX
 
 
 class RecipeTable(SettingsTable):
-    """``[simulation.recipe]``: how far post-mergers and discs lie apart.
+    """``[simulation.recipe]``: how much post-mergers and discs differ.
 
     Parameters
     ----------
@@ -95,7 +97,7 @@ class RecipeTable(SettingsTable):
     disc_lopsidedness
         Largest m = 1 amplitude of a star-forming disc.
     dust_lane_chance
-        Of a post-merger, or a disc at a steep angle, to have a dust lane.
+        Chance that a post-merger, or a strongly inclined disc, has a dust lane.
     """
 
     merger_strength: Annotated[Range, within(0, 3)] = Field(default=(0.8, 1.5), examples=[[0.8, 1.5]])
@@ -103,7 +105,7 @@ class RecipeTable(SettingsTable):
     dust_lane_chance: Annotated[float, within(0, 1)] = Field(default=0.2, examples=[0.2])
 
     def recipe(self) -> Recipe:
-        """The recipe as the simulation takes it."""
+        """The recipe in the form that the simulation takes."""
         return Recipe(self.merger_strength, self.disc_lopsidedness, self.dust_lane_chance)
 
 
@@ -113,31 +115,31 @@ class SimulationTable(SettingsTable):
     Parameters
     ----------
     output
-        Folder of the records; made if need be.
+        Folder of the records; it is made if it does not exist.
     field, instrument
-        Say how deep the images are; ``field`` is a name of the user's own where ``sky_rms`` and ``exposure_s`` are given.
+        They determine the depth of the images; ``field`` is a name of the user's own if ``sky_rms`` and ``exposure_s`` are given.
     n, first
-        Number of examples, and index of the first. An example depends on seed and index, never on how many there are.
+        Number of examples, and index of the first one. An example depends on seed and index, and never on the number of examples.
     seed
-        What everything is drawn from. Test sets need one of their own.
+        Seed of everything that is drawn. A test set needs a seed of its own.
     size
         Side of a stamp, pixels.
     neighbours
-        Whether there are any; without, galaxies and sky noise are the same.
+        Whether neighbours are simulated; galaxies and sky noise are the same without them.
     magnitudes, redshifts
-        Ranges to draw from; the redshift's is the instrument's if left out.
+        Ranges to draw from; the range of redshifts is the instrument's if left out.
     depth_range
-        Range of the factor on the sky's rms.
+        Range of the factor on the sky rms.
     sky_rms, exposure_s
         Depth, e-/s and s, of a field that surveyflow does not know.
     shard_mb
         Size of a shard, 10^6 bytes.
     recipe
-        How far post-mergers and discs lie apart.
+        How much post-mergers and discs differ.
     stamps
-        Galaxies of the user's own, in the place of drawn ones.
+        Galaxies of the user's own, used instead of simulated ones.
     background
-        A real mosaic, whose patches take the place of drawn neighbours and noise.
+        A real mosaic, from which patches replace simulated neighbours and noise.
     """
 
     output: AnyPath = Field(examples=["records/merger-train"])
@@ -161,7 +163,7 @@ class SimulationTable(SettingsTable):
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
         if (self.sky_rms is None) != (self.exposure_s is None):
-            raise refuse("found one of `sky_rms` and `exposure_s` without the other.", "State both, or none of them.")
+            raise refuse("found one of `sky_rms` and `exposure_s` without the other.", "State both or neither.")
         if self.sky_rms is None and self.field not in DEPTHS:
             known = ", ".join(DEPTHS)
             raise refuse(f"the depth of {self.field} is not known; known: {known}.", "State `sky_rms` and `exposure_s`.")
@@ -172,7 +174,7 @@ class SimulationTable(SettingsTable):
         if self.background and (not self.neighbours or self.depth_range != (1.0, 1.0)):
             raise refuse("found `neighbours` or `depth_range` beside a background.", "Leave them out: the mosaic has its own.")
         if self.stamps and (of_drawn := sorted(self.model_fields_set & _OF_DRAWN_GALAXIES)):
-            raise refuse(f"found {', '.join(of_drawn)} beside stamps.", "Leave them out: they are of drawn galaxies.")
+            raise refuse(f"found {', '.join(of_drawn)} beside stamps.", "Leave them out: they describe simulated galaxies.")
         if self.stamps and self.stamps.pixel_scale_arcsec > self.band.pixel_scale_arcsec * (1 + 1e-6):
             scales = (
                 f"{self.stamps.pixel_scale_arcsec} arcsec, are coarser than {self.instrument}'s, {self.band.pixel_scale_arcsec}"
@@ -187,7 +189,7 @@ class SimulationTable(SettingsTable):
 
     @property
     def depth(self) -> Depth:
-        """How deep the images are."""
+        """Depth of the images."""
         if self.sky_rms is not None and self.exposure_s is not None:
             return Depth(self.sky_rms, self.exposure_s)
         return DEPTHS[self.field][self.instrument]
@@ -204,9 +206,9 @@ class Simulation(SettingsTable):
     Parameters
     ----------
     version
-        Of the file's form, 1.
+        Version of the file format, 1.
     simulation
-        What to simulate.
+        The simulation.
     """
 
     version: Annotated[int, of_version(SIMULATION_VERSION)] = Field(examples=[SIMULATION_VERSION])
@@ -222,7 +224,7 @@ def load_simulation(path: str | Path) -> SimulationTable:
     Parameters
     ----------
     path
-        A TOML file; paths in it are relative to the folder that it lies in.
+        A TOML file; paths in it are relative to the folder of the file.
 
     Returns
     -------
@@ -231,7 +233,7 @@ def load_simulation(path: str | Path) -> SimulationTable:
     Raises
     ------
     WorkflowError
-        With every problem found.
+        If anything is wrong; the error holds every problem found.
     """
     file = Path(path).absolute()
     return _FILE.load(file, file.name).simulation

@@ -1,4 +1,4 @@
-"""What the user wants trained: which model, on which records, with which network, and where to write it.
+"""The training file: the model, its records, its network, and the places to write to.
 
 ``load_training`` reads a training file and either returns frozen values with absolute paths or raises one ``WorkflowError`` that
 holds every problem found. The same file serves ``train``, ``tune`` and ``evaluate``.
@@ -45,18 +45,18 @@ Chance = Annotated[float, within(0, 1)]
 
 
 class ModelTable(SettingsTable):
-    """``[model]``: what the model is called, and what its card says of it.
+    """``[model]``: the name of the model, and what its card says.
 
     Parameters
     ----------
     task, field, instrument
-        Its key; the records must be of this instrument.
+        The model's key; the records must be of this instrument.
     also_for
-        Other fields whose cutouts it may be used on.
+        Other fields for whose cutouts the model may be used.
     origin
         ``simulated`` for surveyflow's own simulations, ``user`` for the user's data.
     citation, notes
-        For the card.
+        Text for the card.
     """
 
     task: TaskName = Field(examples=["merger"])
@@ -89,17 +89,17 @@ class ModelTable(SettingsTable):
 
 
 class DataTable(SettingsTable):
-    """``[data]``: records to learn from.
+    """``[data]``: the records to train on.
 
     Parameters
     ----------
     train, validation
         Folders that ``surveyflow simulate`` made.
     in_memory
-        Whether the training images are kept in memory, prepared if nothing is done to their pixels; else they are read anew
-        each epoch, in an order shuffled within ``shuffle_buffer`` images.
+        Whether the training images are kept in memory, prepared if their pixels are not changed. Otherwise they are read again
+        in each epoch, in an order shuffled within ``shuffle_buffer`` images.
     shuffle_buffer
-        Images to draw from where they are not in memory.
+        Number of images that are shuffled together if they are not in memory.
     """
 
     train: Folders = Field(examples=["records/f814w-train"])
@@ -138,22 +138,22 @@ def _keys_not_set_here(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 class AugmentationTable(SettingsTable):
-    """``[augmentation]``: what is done to images while they are learned from; nothing unless it is stated.
+    """``[augmentation]``: how images are changed during training; unchanged by default.
 
     Parameters
     ----------
     orientations
-        Whether images are flipped and turned by quarters.
+        Whether images are flipped, and rotated by multiples of 90 degrees.
     rotation_deg
-        Largest further rotation; pixels are interpolated.
+        Largest further rotation, degrees; pixels are interpolated.
     shift_pix
         Largest shift along each axis, whole pixels of what the network sees.
     gain
         Range of the factor on all pixels.
     depth
-        Largest factor by which noise is raised; 1 for none.
+        Largest factor by which the noise is raised; 1 for none.
     hot_pixel_chance, strip_chance
-        Of an image to have a hot pixel, or a strip of 20 rows without data.
+        Chance that an image has a hot pixel, or a strip of 20 rows without data.
     """
 
     orientations: bool = Field(default=True, examples=[True])
@@ -171,28 +171,29 @@ class AugmentationTable(SettingsTable):
 
 
 class OptimisationTable(SettingsTable):
-    """``[optimisation]``: how the network learns.
+    """``[optimisation]``: how the network is trained.
 
     Parameters
     ----------
     epochs, batch_size
-        Passes over the records, and images a step.
+        Number of passes over the records, and of images in a step.
     learning_rate, warmup
         Largest learning rate of Adam, and the share of all steps over which it rises; it falls to 0 as a cosine.
     clip_norm
         Largest norm of a step's gradient.
     batch_norm_momentum
-        Of the running statistics.
+        Momentum of the running statistics.
     patience
-        Epochs without a better validation score after which training ends; 0 for never. The best epoch's weights are kept.
+        Training ends after this number of epochs without a better validation score; 0 for never. The best epoch's weights are
+        kept.
     seed
-        What weights, order, augmentation and dropout are drawn from.
+        Seed of weights, order, augmentation and dropout.
     mixed_precision
-        Whether the trunk computes in bfloat16: for GPUs.
+        Whether the trunk is computed in bfloat16, which is meant for GPUs.
     xla
         Whether steps are compiled by XLA: twice as fast on some CPUs.
     deterministic
-        Whether TensorFlow must give the same bits each time, also after a stop. Without it that holds on CPUs, but not on GPUs.
+        Whether TensorFlow must give the same bits each time, also after a stop. Without it this holds on CPUs, but not on GPUs.
     """
 
     epochs: Annotated[int, within(1, 100_000)] = Field(examples=[12])
@@ -215,7 +216,7 @@ class OptimisationTable(SettingsTable):
 
 
 class ContaminationTable(SettingsTable):
-    """``[contamination]``: which truth a contamination model learns, and the largest scatter that it may state."""
+    """``[contamination]``: the truth that a contamination model is trained on, and the largest scatter that it may state."""
 
     truth: Truth = Field(default="sky_sigma", examples=["sky_sigma"])
     scatter_limit: Annotated[float, within(0.01, 1)] = Field(default=0.5, examples=[0.5])
@@ -229,18 +230,18 @@ class OutputTable(SettingsTable):
 
 
 class EvaluationTable(SettingsTable):
-    """``[evaluation]``: what the model is judged with.
+    """``[evaluation]``: how the model is evaluated.
 
     Parameters
     ----------
     test, clean
-        Records that were never learned from: with neighbours, and without.
+        Records that the model was never trained on: with neighbours, and without.
     draws, seed
         Monte Carlo draws of each stamp.
     baseline_stamps
-        Training stamps that the tree beside the model is fitted to.
+        Number of training stamps that the baseline trees are fitted to.
     contamination_model
-        Folder of the contamination model of the same instrument: what a cut in it does to a merger model.
+        Folder of the contamination model of the same instrument, whose cut is applied to a merger model.
     report
         Folder to write to.
     """
@@ -265,16 +266,16 @@ Choices = Annotated[tuple[tuple[Annotated[int, within(1, 4096)], ...], ...], Bef
 
 
 class SpaceTable(SettingsTable):
-    """``[tuning.space]``: what is searched.
+    """``[tuning.space]``: the settings that are searched.
 
     Parameters
     ----------
     filters, kernel_sizes, dense
-        Choices for the architecture; filters and kernel sizes have one number of blocks.
+        Choices for the architecture; all lists of filters and kernel sizes have the same length.
     dropout
-        Range of the rate.
+        Range of the dropout rate.
     learning_rate
-        Range of the largest learning rate, searched by its logarithm.
+        Range of the largest learning rate; it is searched in its logarithm.
     """
 
     filters: Choices = Field(default=((8, 16, 32), (16, 32, 64)), examples=[[[8, 16, 32], [16, 32, 64]]])
@@ -300,19 +301,19 @@ class TuningTable(SettingsTable):
     Parameters
     ----------
     folder
-        Where the journal of trials, and in the end the best settings, are kept.
+        Folder of the journal of trials and, in the end, of the best settings.
     objective
-        What the best settings have most of, on the validation records: one of the task's objectives, the first if left out.
+        The score on the validation records that selects the best settings: one of the task's objectives, the first if left out.
     trials
-        How many settings are tried.
+        Number of settings to try.
     epochs
-        Of each trial.
+        Number of epochs of each trial.
     at_once
-        Trials that are proposed together: as many as there are workers.
+        Number of trials that are proposed together: as many as there are workers.
     seed
-        Of the proposals.
+        Seed of the proposals.
     space
-        What is searched.
+        The settings that are searched.
     """
 
     folder: AnyPath = Field(examples=["tuning/merger-f814w"])
@@ -330,7 +331,7 @@ class Training(SettingsTable):
     Parameters
     ----------
     version
-        Of the file's form, 1.
+        Version of the file format, 1.
     model, data, images, architecture, augmentation, optimisation, contamination, output, evaluation, tuning
         Its tables.
     """
@@ -372,12 +373,12 @@ class Training(SettingsTable):
         return replace(self.architecture, n_outputs=len(self.model.class_names))
 
     def learning_settings(self) -> dict[str, Any]:
-        """What decides how the network learns, but for its records, as JSON holds it."""
+        """The settings that decide how the network is trained, without its records, in the form that JSON holds."""
         tables = {"images", "architecture", "augmentation", "optimisation", "contamination"}
         return self.model_dump(mode="json", include=tables, exclude={"architecture": set(_NOT_SET_HERE)})
 
     def document(self) -> dict[str, Any]:
-        """The file without its search, as TOML holds it, with every default written out."""
+        """The file without its search, in the form that TOML holds, with every default written out."""
         left_out: dict[str, Any] = {"tuning": True, "architecture": set(_NOT_SET_HERE)}
         return self.model_dump(mode="json", exclude_none=True, exclude=left_out)
 
@@ -391,7 +392,7 @@ def load_training(path: str | Path) -> Training:
     Parameters
     ----------
     path
-        A TOML file; paths in it are relative to the folder that it lies in.
+        A TOML file; paths in it are relative to the folder of the file.
 
     Returns
     -------
@@ -400,7 +401,7 @@ def load_training(path: str | Path) -> Training:
     Raises
     ------
     WorkflowError
-        With every problem found.
+        If anything is wrong; the error holds every problem found.
     """
     file = Path(path).absolute()
     return _FILE.load(file, file.name)

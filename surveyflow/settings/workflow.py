@@ -1,6 +1,6 @@
-"""A workflow file: which fields, mosaics, source lists and models are run, sampled how, and written where.
+"""The workflow file: fields, mosaics, source lists, models, sampling and output.
 
-``load_workflow`` reads a workflow file, checks all of it and every path in it, and either returns frozen values with
+``load_workflow`` reads a workflow file, checks its content and every path in it, and either returns frozen values with
 absolute paths or raises one ``WorkflowError`` that holds every problem found.
 """
 
@@ -39,7 +39,7 @@ from surveyflow.settings.workflow_tables import (
 
 
 def overlapping_ranges(document: Mapping[str, Any]) -> Iterator[Finding]:
-    """Redshift ranges that overlap another, reported where the later of the two stands."""
+    """Redshift ranges that overlap another one, each reported at the later of the two."""
     ranges = {name: pair for name, pair in table_at(document, "routing").items() if _is_range(pair)}
     order = {name: n for n, name in enumerate(ranges)}
     widest = ""
@@ -68,7 +68,7 @@ def unknown_instruments(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def images_named_twice(document: Mapping[str, Any]) -> Iterator[Finding]:
-    """Images that stand for two fields, or for science and weight at once; instruments of one field may share a file."""
+    """Images that are named for two fields, or as science and weight; instruments of one field may share a file."""
     seen: dict[str, list[Location]] = {}
     for place, image in _images(document):
         earlier = seen.setdefault(image, [])
@@ -122,10 +122,10 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     Parameters
     ----------
     path
-        A TOML file, every path in which is relative to the folder that it lies in; or a revision's ``manifest.json``, whose
-        ``[publish]`` table is left out: whoever makes tables again starts no command that came with them.
+        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, whose
+        ``[publish]`` table is left out: making tables again does not run a command that came with them.
     release
-        Name of the release, in the place of the one that the file names; never for a manifest, whose files are settled.
+        Name of the release, used instead of the one in the file; not allowed for a manifest, whose files are settled.
 
     Returns
     -------
@@ -135,8 +135,9 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     Raises
     ------
     WorkflowError
-        With every problem found, in the order of the file: text that is not TOML, unknown and missing keys, values of the
-        wrong type or range, paths that do not exist or match several files, an output folder that cannot be written.
+        If anything is wrong; the error holds every problem found, in the order of the file: text that is not TOML, unknown and
+        missing keys, values of the wrong type or range, paths that do not exist or match several files, an output folder that
+        cannot be written.
     """
     file = Path(path).absolute()
     if is_manifest(file):
@@ -146,17 +147,17 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a path names a revision's manifest and no workflow file."""
+    """Whether a path names a revision's manifest and not a workflow file."""
     return path.suffix == ".json"
 
 
 def read_manifest_file(file: Path) -> dict[str, Any]:
-    """Read a revision's ``manifest.json``, wherever it lies.
+    """Read a revision's ``manifest.json`` from any place.
 
     Raises
     ------
     WorkflowError
-        If it is no manifest of surveyflow's.
+        If it is not a manifest of surveyflow.
     """
     try:
         manifest = json.loads(to_text(read_bytes(file)))
@@ -167,23 +168,23 @@ def read_manifest_file(file: Path) -> dict[str, Any]:
         raise WorkflowError([Problem(file.name, *problem)]) from error
     missing = sorted({"workflow", "inputs", "models", "unit_keys"} - set(manifest if isinstance(manifest, dict) else ()))
     if missing:
-        problem = f"is no manifest of surveyflow's: it lacks {', '.join(missing)}.", "Name the manifest.json of a revision."
+        problem = f"is not a manifest of surveyflow: it lacks {', '.join(missing)}.", "Name the manifest.json of a revision."
         raise WorkflowError([Problem(file.name, *problem)])
     return dict(manifest)
 
 
 def to_toml(workflow: Workflow) -> str:
-    """The workflow as a TOML file with every default written out; its paths are absolute where the workflow was loaded."""
+    """The workflow as a TOML file with every default written out; its paths are absolute if the workflow was loaded."""
     return tomlkit.dumps(workflow.model_dump(mode="json", exclude_none=True))
 
 
 def read_document(file: Path) -> dict[str, Any]:
-    """Read a workflow file as it stands, unchecked.
+    """Read a workflow file without checking its content.
 
     Raises
     ------
     WorkflowError
-        If it cannot be read, or is not TOML.
+        If the file cannot be read, or is not TOML.
     """
     return _FILE.read(file, file.name)
 
@@ -201,5 +202,5 @@ def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:
     workflow = dict(read_manifest_file(file)["workflow"])
     publish = workflow.pop("publish", None)
     if isinstance(publish, dict) and publish.get("notify"):
-        logger.warning("%s names a command to run once published, which is left out: only a workflow file starts commands.", file)
+        logger.warning("%s names a command to run after publishing, which is left out: only workflow files start commands.", file)
     return workflow

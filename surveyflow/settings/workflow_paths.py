@@ -1,15 +1,15 @@
-"""The files that a workflow names, where its paths hold ``{release}`` or wildcards.
+"""The names of the files of a workflow whose paths hold ``{release}`` or wildcards.
 
 The grammar:
 
-- ``{release}`` stands for the release's name, the same wherever it occurs.
-- ``*`` stands for any characters, ``?`` for one, ``[0-9]`` for one of a set and ``[!0-9]`` for one outside it; none of them for
-  ``/``, and none for the dot that hides a file.
-- ``[SCI]`` at the very end of a path names a FITS extension and is no set.
-- A path that exists as it is written is that file: then nothing in it is a wildcard.
+- ``{release}`` stands for the release's name, which is the same wherever it occurs.
+- ``*`` stands for any characters, ``?`` for one, ``[0-9]`` for one of a set and ``[!0-9]`` for one outside it; none of them
+  matches ``/``, or the dot at the beginning of a hidden file's name.
+- ``[SCI]`` at the very end of a path names a FITS extension and is not a set.
+- A path that exists as it is written is that file: then it has no wildcards.
 - A path with wildcards must match exactly one file.
 
-Wildcards belong to the paths of mosaics and source lists; ``{release}`` may stand in every path.
+Wildcards may stand in paths of mosaics and source lists; ``{release}`` may stand in every path.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ class Unresolved(Refused):
 
 
 def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[Finding]]:
-    """Put the files' names in the place of patterns.
+    """Replace patterns by the files' names.
 
     Parameters
     ----------
     document
-        A workflow as TOML has it. Its ``[survey] release`` is the name that ``{release}`` stands for.
+        A workflow as TOML holds it. Its ``[survey] release`` is the name that ``{release}`` stands for.
     folder
-        What its paths are relative to.
+        The folder that its paths are relative to.
 
     Returns
     -------
     resolved
-        The document without patterns; a path that could not be resolved stands as it was.
+        The document without patterns; a path that could not be resolved is left as it was.
     findings
-        Why paths could not be resolved.
+        The reasons why paths could not be resolved.
     """
     resolved = deepcopy(dict(document))
     findings = []
@@ -72,20 +72,20 @@ def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, 
 
 
 def file_named(folder: Path, text: str, release: Any) -> str:
-    """The path that a text names, relative to the folder as the text is, with its extension.
+    """The path that a text names, with its extension; it is relative to the folder if the text is relative.
 
     Parameters
     ----------
     folder
-        What the text is relative to.
+        The folder that the text is relative to.
     text
         A path, with or without patterns.
     release
-        Name of the release; ``{release}`` is left as it is unless this is a text.
+        Name of the release; if it is not a text, ``{release}`` is left as it is.
 
     Returns
     -------
-    The path. Whether the file of a path without wildcards exists is not looked up.
+    The path. It is not checked whether the file of a path without wildcards exists.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def file_named(folder: Path, text: str, release: Any) -> str:
 
 
 def releases_named(folder: Path, text: str) -> set[str]:
-    """Names of the releases of which there is a file for a path that holds ``{release}``.
+    """Names of the releases that have a file for a path with ``{release}``.
 
-    Where a name could end in several places, it is as short as it can be.
+    If a name could end in several places, it is as short as possible.
     """
     pattern = split_extension(text)[0].as_posix()
     expression = _expression(pattern)
@@ -147,8 +147,8 @@ def _with_release(text: str, release: Any) -> str:
         raise Unresolved(f"{text} holds {unknown[0]}.", f"Write {RELEASE}, the only name in braces that a path may hold.")
     if re.search(r"\*\{release\}|\{release\}\*", text):
         raise Unresolved(
-            f"in {text}, {RELEASE} stands beside *, so that nothing tells where the release's name ends.",
-            "Part them by a character that the names lack, such as _.",
+            f"in {text}, {RELEASE} stands beside *, so that nothing shows where the release's name ends.",
+            "Separate them by a character that the names lack, such as _.",
         )
     return text.replace(RELEASE, release) if isinstance(release, str) else text
 
@@ -158,12 +158,12 @@ def _is_pattern(folder: Path, pattern: str) -> bool:
 
 
 def _matching(folder: Path, pattern: str) -> list[str]:
-    # Path.glob would refuse absolute patterns, and match hidden files: what rsync calls a file that is not there yet.
+    # Path.glob would refuse absolute patterns, and would match hidden files, which rsync uses for files that are not complete.
     return sorted(path for path in glob.glob(pattern, root_dir=folder) if not (folder / path).is_dir())  # noqa: PTH207
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """What a path of a pattern looks like; its group ``release`` is the release's name."""
+    """The regular expression of the paths of a pattern; its group ``release`` is the release's name."""
     before, _, after = pattern.partition(RELEASE)
     head, tail = ("".join(map(_translated, _TOKENS.split(part))) for part in (before, after))
     return re.compile(f"{head}{_RELEASE_NAME}{tail}", re.DOTALL)
@@ -183,6 +183,6 @@ def _translated(part: str) -> str:
 
 
 def table_at(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    """The table at a place; empty where there is something else, which its own check reports."""
+    """The table at a place; empty if something else is there, which its own check reports."""
     value = value_at(document, keys)
     return value if isinstance(value, dict) else {}

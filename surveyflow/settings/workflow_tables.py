@@ -1,6 +1,6 @@
-"""What stands in a workflow file: its tables, keys and defaults, and what each value must be.
+"""The tables of a workflow file, with their keys, defaults and checks.
 
-Every value is checked by itself here, and every path in a file is looked up; ``workflow_problems`` compares the tables.
+Every value is checked by itself here, and every path is looked up; ``workflow_problems`` compares the tables.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _check_release(name: str) -> str:
 
 
 def problem_of_release(name: str) -> tuple[str, str] | None:
-    """What keeps a name from being a release's, with the remedy; None where nothing does."""
+    """What prevents a name from being that of a release, with the remedy; None if nothing does."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
         return (
             f"found {shown(name)}, which cannot name a folder: expected up to 100 letters, digits, '.', '_', '+' and '-', "
@@ -91,7 +91,7 @@ def _check_command(command: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise refuse(f"{shown(command)} is no command line: {error}.", "Close every quote.") from error
+        raise refuse(f"{shown(command)} is not a command line: {error}.", "Close every quote.") from error
     if not words:
         raise refuse(f"found {shown(command)}, expected a command line.", "Name a program, or leave the key out.")
     return command
@@ -111,14 +111,14 @@ _SomeTable = TypeVar("_SomeTable", bound=SettingsTable)
 
 
 class Survey(SettingsTable):
-    """``[survey]``: what the catalog is called.
+    """``[survey]``: the name of the catalog.
 
     Parameters
     ----------
     name
         Name of the survey, shown in the catalog and the report.
     release
-        Name of the release; its revisions are published as ``<release>-r1``, ``<release>-r2``, ... A folder's name.
+        Name of the release, which is also a folder's name; its revisions are published as ``<release>-r1``, ``<release>-r2``, ...
     """
 
     name: Line = Field(examples=["candels"])
@@ -131,14 +131,14 @@ class Output(SettingsTable):
     Parameters
     ----------
     root
-        Folder, made by the run where it does not exist.
+        Folder; the run makes it if it does not exist.
     """
 
     root: Annotated[AnyPath, AfterValidator(_check_output)] = Field(examples=["catalog"])
 
 
 class Models(SettingsTable):
-    """``[models]``: which networks.
+    """``[models]``: the networks.
 
     Parameters
     ----------
@@ -155,12 +155,12 @@ class Sampling(SettingsTable):
     Parameters
     ----------
     draws
-        Monte Carlo dropout draws a source, 1 to 65535. 1000, unless given.
+        Number of Monte Carlo dropout draws for each source, 1 to 65535. 1000 by default.
     seed
-        0 to 2**32 - 1. It has no default: the seed decides every number of the catalog, so it is the user's own choice and
-        stands in the file that others repeat the run from.
+        0 to 2**32 - 1. It has no default: the seed decides every number of the catalog, so users choose it themselves, and it is
+        recorded in the file from which others repeat the run.
     keep_draws
-        Whether every draw of p_pm is written, too. False, unless given.
+        Whether every draw of p_pm is written, too. False by default.
     """
 
     draws: Annotated[int, within(1, 65_535)] = Field(default=DEFAULT_DRAWS, examples=[1000])
@@ -173,40 +173,40 @@ class Sampling(SettingsTable):
 
 
 class Quality(SettingsTable):
-    """``[quality]``: what is good enough to be measured.
+    """``[quality]``: the requirements for a measurement.
 
     Parameters
     ----------
     min_valid_fraction
-        Fraction of a cutout's pixels that must hold data, 0 to 1; a source below it is ``bad_pixels``. 0.5, unless given.
+        Fraction of a cutout's pixels that must hold data, 0 to 1; a source below it is ``bad_pixels``. 0.5 by default.
     """
 
     min_valid_fraction: Annotated[float, within(0.0, 1.0)] = Field(default=DEFAULT_MIN_VALID_FRACTION, examples=[0.5])
 
 
 class Tiling(SettingsTable):
-    """``[tiling]``: how mosaics are parted into work units.
+    """``[tiling]``: how mosaics are divided into work units.
 
     Parameters
     ----------
     core_size
-        Side of a tile's core, pixels, at least 256. 4096, unless given: a window of 71 MB with as much again for its weights.
+        Side of a tile's core, pixels, at least 256. 4096 by default: a window of 71 MB, and as much again for its weights.
     """
 
     core_size: Annotated[int, within(SMALLEST_CORE_SIZE, 2**31 - 1)] = Field(default=DEFAULT_CORE_SIZE, examples=[4096])
 
 
 class Discovery(SettingsTable):
-    """``[discovery]``: when the files of a release count as complete; heeded by ``--release latest`` alone.
+    """``[discovery]``: when the files of a release count as complete; used only by ``--release latest``.
 
     Parameters
     ----------
     quiet_s
-        Seconds that a file must have been left alone for, by its time of change. 60, unless given.
+        Seconds since a file's last change that must have passed. 60 by default.
     watch_s
-        Seconds between two looks at every file's size and time of change. 1, unless given.
+        Seconds between two looks at every file's size and time of change. 1 by default.
     checksums
-        Whether the DATASUM and CHECKSUM of FITS files, where present, are compared with their content. True, unless given.
+        Whether the DATASUM and CHECKSUM of FITS files, if present, are compared with their content. True by default.
     """
 
     quiet_s: Annotated[float, within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
@@ -215,14 +215,14 @@ class Discovery(SettingsTable):
 
 
 class Publish(SettingsTable):
-    """``[publish]``: what happens when a revision has been published.
+    """``[publish]``: what happens after a revision has been published.
 
     Parameters
     ----------
     notify
-        Command line to run then, parted into words as a shell would and given to no shell; None for none.
+        Command line to run; it is split into words as a shell would split it, but no shell runs it. None for none.
     notify_timeout_s
-        Seconds after which it is ended. 60, unless given.
+        Seconds after which the command is ended. 60 by default.
     """
 
     notify: Annotated[str, AfterValidator(_check_command)] | None = Field(default=None, examples=["mail-the-team v1"])
@@ -232,7 +232,7 @@ class Publish(SettingsTable):
 
 
 def _with_source_columns(table: type[_SomeTable]) -> type[_SomeTable]:
-    """Add a key for each column that is read from source lists; those of optional columns default to None."""
+    """Add a key for each column that is read from source lists; the keys of optional columns are None by default."""
     keys: dict[str, Any] = {
         column.key: (Line, Field(examples=[column.example]))
         if column.required
@@ -244,7 +244,7 @@ def _with_source_columns(table: type[_SomeTable]) -> type[_SomeTable]:
 
 @_with_source_columns
 class ColumnMap(SettingsTable):
-    """``columns``: what the source list calls the columns that are needed; names are case-sensitive.
+    """``columns``: the names of the needed columns in the source list; names are case-sensitive.
 
     Its keys are those of `SOURCE_COLUMNS`: ``id``, ``ra``, ``dec`` and ``redshift``, which may be left out.
     """
@@ -258,19 +258,19 @@ class ColumnMap(SettingsTable):
     def _check_each_column_is_used_once(self) -> Self:
         names = list(self.named().values())
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise refuse(f"the column {', '.join(repeated)} is named more than once.", "Name a column of its own for each.")
+            raise refuse(f"the column {', '.join(repeated)} is named more than once.", "Name a separate column for each.")
         return self
 
 
 class SourceListSpec(SettingsTable):
-    """``[fields.<FIELD>.sources]``: the list of a field's sources.
+    """``[fields.<FIELD>.sources]``: the source list of a field.
 
     Parameters
     ----------
     path
-        FITS, Parquet, CSV, ECSV, VOTable or ASCII table; ``list.fits[CAT]`` names an extension.
+        Path of a FITS, Parquet, CSV, ECSV, VOTable or ASCII table; ``list.fits[CAT]`` names an extension.
     columns
-        Which of its columns are needed.
+        Names of the needed columns.
     """
 
     path: FilePath = Field(examples=["cosmos_sources.fits"])
@@ -285,7 +285,7 @@ class MosaicSpec(SettingsTable):
     science
         FITS image; ``mosaic.fits[SCI]`` names an extension.
     weight
-        Its weight map, 0 where there is no data; None where there is none.
+        Its weight map, 0 where there is no data; None if it has none.
     unit
         Unit of the image's pixels, for images without BUNIT: ``electron/s``.
     """
@@ -296,7 +296,7 @@ class MosaicSpec(SettingsTable):
 
 
 class FieldInputs(SettingsTable):
-    """``[fields.<FIELD>]``: a source list, and a mosaic for each instrument that saw the field.
+    """``[fields.<FIELD>]``: a source list, and a mosaic for each instrument that observed the field.
 
     Parameters
     ----------
@@ -324,12 +324,12 @@ class FieldInputs(SettingsTable):
 
 
 class Workflow(SettingsTable):
-    """A whole workflow; ``docs/reference/workflow.md`` describes the file.
+    """A complete workflow; ``docs/reference/workflow.md`` describes the file.
 
     Parameters
     ----------
     version
-        Version of the file's form: 1.
+        Version of the file format: 1.
     survey, output, models, sampling, quality, tiling, discovery, publish
         The tables of these names.
     routing
@@ -358,5 +358,5 @@ class Workflow(SettingsTable):
 
     @property
     def path(self) -> Path:
-        """The file that it was read from."""
+        """The workflow's file."""
         return self._path

@@ -83,7 +83,7 @@ def test_a_manifest_starts_no_command(world, caplog):
     (world / "manifest.json").write_text(json.dumps(manifest))
     assert run(world / "manifest.json").published
     assert not (world / "started").exists()
-    assert "manifest.json names a command to run once published, which is left out" in caplog.text
+    assert "manifest.json names a command to run after publishing, which is left out" in caplog.text
 
 
 def test_the_tables_can_be_made_in_another_folder_beside_the_published_ones(finished, world):
@@ -173,7 +173,7 @@ def test_other_positions_of_the_same_pixels_are_reported(world):
 
 def test_a_text_that_is_not_a_manifest_is_refused(world):
     (world / "manifest.json").write_text("{}")
-    with pytest.raises(WorkflowError, match=r"is no manifest of surveyflow's: it lacks inputs, models, unit_keys, workflow"):
+    with pytest.raises(WorkflowError, match=r"is not a manifest of surveyflow: it lacks inputs, models, unit_keys, workflow"):
         run(world / "manifest.json")
     (world / "manifest.json").write_text("[survey]")
     with pytest.raises(WorkflowError, match="is not JSON"):

@@ -59,7 +59,7 @@ def test_wildcards_in_the_folder_of_the_workflow_are_none(tmp_path):
         ("v2/s*", ["no file matches"]),
         ("egs_v1.2*", ["no file matches"]),
         ("egs_{relaese}_sci.fits", ["holds {relaese}", "{release}, the only name in braces"]),
-        ("egs_{release}*.fits", ["beside *", "nothing tells where"]),
+        ("egs_{release}*.fits", ["beside *", "nothing shows where"]),
         ("egs_*{release}.fits", ["beside *"]),
     ],
 )
