@@ -1,1 +1,1 @@
-"""A unit's work: from a window of a mosaic to catalog rows."""
+"""The measurement of a unit: from a window of a mosaic to catalog rows."""

@@ -1,7 +1,7 @@
-"""The orders that a survey's worker understands, and the settings that it is made with.
+"""The orders that a survey's worker carries out, and the settings that it is made with.
 
-They travel from the driver to its workers, so they hold names, numbers and digests. Dask's scheduler imports this module, too:
-it needs neither astropy nor a network.
+They travel from the driver to its workers, so they hold names, numbers and digests. Dask's scheduler imports this module, too,
+so it needs neither astropy nor a network.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a survey's worker is made with.
+    """The settings that a survey's worker is made with.
 
     Parameters
     ----------
     root
         The output folder.
     engine
-        How models are computed.
+        The engine that computes the models.
     models_in_memory
-        How many models the worker keeps ready, at least 1.
+        Number of models that the worker keeps in memory, at least 1.
     """
 
     root: str
@@ -46,14 +46,14 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlannedMosaic:
-    """A mosaic by its name, with the state of its files when the work was planned.
+    """A mosaic by name, with the state of its files when the work was planned.
 
     Parameters
     ----------
     science, weight
-        The images as they were named, with the extension if one was; ``weight`` is None where there is no weight map.
+        The images as they were named, with the extension if one was; ``weight`` is None if there is no weight map.
     stated_unit
-        The unit that the workflow states for it; None where it states none.
+        The unit that the workflow states for the mosaic; None if it states none.
     files
         The state of its files, science first; one entry where both images are in one file.
     """
@@ -69,21 +69,21 @@ class PlannedMosaic:
 
     @classmethod
     def of(cls, mosaic: Mosaic, stated_unit: str | None) -> Self:
-        """Name an open mosaic so that a worker can open it, and notice that it has changed."""
+        """Describe an open mosaic, so that a worker can open it and notice a change."""
         return cls(mosaic.science, mosaic.weight, stated_unit, mosaic.files)
 
     @property
     def name(self) -> tuple[str, str | None, str | None]:
-        """What tells it apart from other mosaics, whatever the state of its files."""
+        """Everything that distinguishes the mosaic from others, whatever the state of its files."""
         return self.science, self.weight, self.stated_unit
 
     def check_unchanged(self) -> None:
-        """Refuse what was read if a file is no longer in the state that the work was planned for.
+        """Refuse what was read if a file is no longer in the state for which the work was planned.
 
         Raises
         ------
         UnitError
-            Naming the file.
+            If a file has changed; the error names it.
         """
         for planned in self.files:
             now = file_state(planned.path)
@@ -116,7 +116,7 @@ class PlannedModel:
 
 @dataclass(frozen=True, slots=True)
 class DigestWindow:
-    """An order to digest a window's pixels. It is answered with their digests: ``science`` and ``weight``.
+    """An order to digest a window's pixels. The reply holds their digests: ``science`` and ``weight``.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class DigestWindow:
 
 @dataclass(frozen=True, slots=True)
 class TileMeasurement:
-    """What a worker needs to measure the sources of one tile.
+    """Everything that a worker needs to measure the sources of one tile.
 
     Parameters
     ----------
@@ -165,20 +165,20 @@ class TileMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class MeasureUnit:
-    """An order to make the rows of a work unit and to write them. It is answered with a `surveyflow.values.jobs.Receipt`.
+    """An order to make the rows of a work unit and to write them. The reply is a `surveyflow.values.jobs.Receipt`.
 
     Parameters
     ----------
     key
         The unit's key.
     parts
-        The digests that the key was made of, by name.
+        The digests that the key was made from, by name.
     run_id
-        The run, whose folder holds the work list: the sources of all its units.
+        The run whose folder holds the work list: the sources of all its units.
     number
-        The unit's place in the work list, from 0.
+        The unit's number in the work list, from 0.
     measurement
-        How its sources are measured; None if they need no pixels, because their status is known already.
+        How the unit's sources are measured; None if they need no pixels, because their status is known already.
     """
 
     verb: ClassVar[str] = "unit"
@@ -193,4 +193,4 @@ class MeasureUnit:
         if not (self.key and self.run_id):
             raise ValueError(f"a unit must have a key and a run, not {self.key!r} and {self.run_id!r}")
         if self.number < 0:
-            raise ValueError(f"a unit's place in the work list must be at least 0, not {self.number}")
+            raise ValueError(f"a unit's number in the work list must be at least 0, not {self.number}")

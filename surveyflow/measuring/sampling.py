@@ -1,4 +1,4 @@
-"""What sampling a model's head leaves of its draws: a summary; and the draws themselves only where they are kept."""
+"""The sampling of a model's head, and the summary of its draws; the draws themselves are kept only if wanted."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.jobs import SamplingSettings
 
 DRAWS_AT_ONCE = 2**18
-"""Draws, of all sources together, that turn into other quantities at once where a task needs blocks: 50 MB in float64."""
+"""Number of draws, of all sources in a block, for tasks that turn draws into other quantities: 50 MB in float64."""
 
 
 @runtime_checkable
 class SummarisingModel(Protocol):
-    """A model that summarises its draws as it makes them, and keeps none."""
+    """A model that summarises its draws as it makes them, and keeps none of them."""
 
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
     ) -> PosteriorSummary:
         """The summary of the draws of two outputs, in this order.
 
-        It is that of `surveyflow.stats.posterior.summarise`, but that means and standard deviations, which are sums in another
-        order, may differ from those in the last bit.
+        It equals that of `surveyflow.stats.posterior.summarise`. Only the last bit of means and standard deviations may differ,
+        since they are sums in another order.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch of sources, sampled.
+    """The results of sampling a batch of sources.
 
     Parameters
     ----------
@@ -61,16 +61,16 @@ def sample(
     Parameters
     ----------
     model
-        The model; if it is a `SummarisingModel`, its task can use the summary, and the draws are not kept, they are never all in
+        The model. If it is a `SummarisingModel`, its task can use the summary, and the draws are not kept, they are never all in
         memory.
     features
-        (n, width) float32: its features of the sources.
+        (n, width) float32: the model's features of the sources.
     source_keys
         (n,) uint64.
     settings
-        Draws, seed, and whether the draws are kept.
+        Number of draws, seed, and whether the draws are kept.
     sky_rms
-        (n,) float32: sky rms of the cutouts, for tasks that ask for it.
+        (n,) float32: sky rms of the cutouts, for tasks that need it.
     """
     task = task_of(model.card.key.task)
     order = [model.card.class_names.index(name) for name in task.outputs]
@@ -88,7 +88,7 @@ def sample(
 
 
 def _blocks(task: Task, n_sources: int, n_draws: int) -> list[slice]:
-    """Sources that are summarised together; there is one block at least."""
+    """Blocks of sources that are summarised together; there is at least one block."""
     step = max(1, DRAWS_AT_ONCE // n_draws) if task.in_blocks else max(n_sources, 1)
     return [slice(row, row + step) for row in range(0, max(n_sources, 1), step)]
 
@@ -98,7 +98,7 @@ def _summarised(task: Task, draws: Draws, keep_draws: bool) -> Sample:
 
 
 def _joined(parts: list[Sample]) -> Sample:
-    """The samples of several blocks of sources, one after another."""
+    """Join the samples of several blocks of sources, in order."""
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     kept = [part.kept_draws for part in parts if part.kept_draws is not None]
     return Sample(columns, np.concatenate(kept) if kept else None)

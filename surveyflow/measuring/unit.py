@@ -1,4 +1,4 @@
-"""What a worker does with one unit: from a mosaic's window to catalog rows."""
+"""The measurement of one unit: the steps from a mosaic's window to catalog rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
 
 def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
-    """Whether a mosaic's filter is none of those that a model was trained on; not where the header does not say it.
+    """Whether a mosaic's filter differs from those that a model was trained on; False if the header does not state it.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
 
 
 def noise_outside(pixels: Float32Array, valid: BoolArray, card: ModelCard) -> BoolArray:
-    """Whether the noise of each cutout is none that a model was trained on; False where the card does not say.
+    """Whether the noise of each cutout lies outside the range that a model was trained on; False if the card does not state it.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ def noise_outside(pixels: Float32Array, valid: BoolArray, card: ModelCard) -> Bo
 
 
 ALGORITHM_VERSION = "1"
-"""Part of every unit's key: raised when a release of surveyflow measures otherwise, so that no earlier result is kept."""
+"""Part of every unit's key: raised when a release of surveyflow measures differently, so that no earlier result is kept."""
 BATCH_SIZE = 256
-"""Cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
+"""Number of cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitTask:
-    """Everything about a unit but its pixels and its models.
+    """Everything about a unit except its pixels and its models.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class UnitTask:
     tile
         Its tile.
     mosaic_unit, mosaic_filter
-        Unit and filter of the mosaic, None where nothing says them.
+        Unit and filter of the mosaic; None if unknown.
     sampling
-        Draws and seed.
+        Number of draws, and seed.
     min_valid_fraction
         Sources with fewer valid pixels in their cutout are ``bad_pixels``.
     """
@@ -98,7 +98,7 @@ class UnitTask:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one model found out about a batch, in the rows where ``measured`` is True, which are among the ``ok`` ones."""
+    """The results of one model for a batch, in the rows where ``measured`` is True; these are among the ``ok`` ones."""
 
     card: ModelCard
     measured: BoolArray
@@ -108,7 +108,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """One batch of sources with all that was found out about them, by task; the leading task covers all ``ok`` rows."""
+    """One batch of sources with its results by task; the leading task covers all ``ok`` rows."""
 
     sources: UnitSources
     status: NDArray[np.str_]
@@ -125,7 +125,7 @@ class UnitRows:
     Parameters
     ----------
     rows
-        Catalog rows, one a source.
+        Catalog rows, one for each source.
     draws
         Field, source id and all draws of p_pm of the ``ok`` sources; None unless the draws are kept.
     """
@@ -135,19 +135,19 @@ class UnitRows:
 
 
 def process_unit(task: UnitTask, mosaic: WindowReader, models: Mapping[str, Model], batch_size: int = BATCH_SIZE) -> UnitRows:
-    """Cut, prepare, sample and summarise every source of a unit.
+    """Cut out, prepare, sample and summarise every source of a unit.
 
     Parameters
     ----------
     task
         The unit.
     mosaic
-        Where its pixels are read.
+        The mosaic from which pixels are read.
     models
         The models of its field and instrument by task: the merger model, which decides on status, and any others, which take
-        cutouts of the same size. Columns of tasks that are not there are null.
+        cutouts of the same size. Columns of tasks without a model are null.
     batch_size
-        Cutouts in memory at a time; the result does not depend on it.
+        Number of cutouts in memory at a time; the result does not depend on it.
     """
     window, card = mosaic.read(task.tile.window), models[LEADING.name].card
     batches = _cut_ahead(window, task.sources, card.architecture.input_size, batch_size)
@@ -156,7 +156,7 @@ def process_unit(task: UnitTask, mosaic: WindowReader, models: Mapping[str, Mode
 
 
 def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | None = None) -> pa.Table:
-    """Rows of sources without results.
+    """Make rows for sources without results.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | No
 
 
 def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int) -> Iterator[tuple[UnitSources, CutoutStack]]:
-    """Cut the next batch in a thread while the caller works on the present one."""
+    """Cut out the next batch in a thread while the caller works on the present one."""
     batches = [sources.take(np.arange(i, min(i + batch_size, len(sources)))) for i in range(0, len(sources), batch_size)]
     with ThreadPoolExecutor(1, thread_name_prefix="cut") as pool:
         stacks = [pool.submit(cut, window, batches[0].x_pix, batches[0].y_pix, size)]
@@ -224,7 +224,7 @@ def _flags(stack: CutoutStack, blank: BoolArray) -> Int32Array:
 
 
 def _domain_flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> Int32Array:
-    """Flag what the model was not trained on, among the sources that it measures."""
+    """Flag the sources that differ from what the model was trained on, among those that it measures."""
     low, high = card.redshift_range
     unit_differs = card.domain.unit is not None and task.mosaic_unit != card.domain.unit
     outside = {
@@ -263,7 +263,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
 
 
 def _model(task: UnitTask, name: str, card: ModelCard) -> Iterator[tuple[str, Any]]:
-    """What the rows say of the model of a task."""
+    """The values of the columns that describe a task's model."""
     if name != LEADING.name:
         yield f"{name}_model_id", card.model_id
         return

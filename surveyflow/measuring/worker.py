@@ -34,36 +34,36 @@ from surveyflow.values.jobs import EngineChoice, Job, Receipt
 from surveyflow.values.sources import UnitSources
 
 FACTORY = "surveyflow.measuring.worker:SurveyWorker"
-"""How an executor finds this class on the machine where a job runs."""
+"""The name by which an executor finds this class on the machine where a job runs."""
 
 
 def load_chosen(folder: Path, engine: EngineChoice) -> Model:
-    """Load a model with the engine that was chosen.
+    """Load a model with the chosen engine.
 
     Parameters
     ----------
     folder
         The model's folder.
     engine
-        How it is computed.
+        The engine that computes it.
 
     Raises
     ------
     ModelError
-        As `surveyflow.models.engines.choice.load_model`.
+        As for `surveyflow.models.engines.choice.load_model`.
     """
     return load_model(folder, engine.name, precision=engine.precision)
 
 
 class SurveyWorker:
-    """Does two kinds of job: it digests a window's pixels, or measures a unit and writes its rows.
+    """A worker for two kinds of job: it digests a window's pixels, or measures a unit and writes its rows.
 
     Parameters
     ----------
     settings
-        The output folder, the engine, and how many models are kept in memory.
+        The output folder, the engine, and the number of models that are kept in memory.
     load
-        Loads the model in a folder. A test puts a model that computes nothing in its place.
+        Loads the model in a folder. A test can replace it by one whose model computes nothing.
     """
 
     def __init__(self, settings: WorkerSettings, load: Callable[[Path, EngineChoice], Model] = load_chosen) -> None:
@@ -113,7 +113,7 @@ class SurveyWorker:
         return digests
 
     def _unit(self, name: str, order: MeasureUnit) -> Receipt:
-        """Read, compute, write; of two units, one may be read or written while the other is computed."""
+        """Read, compute and write a unit; while one unit is computed, another may be read or written."""
         clock = _Stopwatch()
         result, engine = self._rows(order, clock)
         return write_unit(
@@ -163,7 +163,7 @@ class SurveyWorker:
         return read_worklist(RunFolder(self._root, order.run_id).worklist, order.number)
 
     def _mosaic(self, planned: PlannedMosaic) -> Mosaic:
-        """The open mosaic, opened anew if its files are not in the state that the job was planned for."""
+        """Return the open mosaic, opened again if its files are not in the state for which the job was planned."""
         name = planned.name
         if name in self._mosaics and self._mosaics[name].files != planned.files:
             self._mosaics.pop(name).close()
@@ -174,7 +174,7 @@ class SurveyWorker:
 
 @dataclass(slots=True)
 class _Stopwatch:
-    """Adds up the seconds spent on a job, without those that it waited for a lock."""
+    """A clock that adds up the seconds spent on a job, without those spent waiting for a lock."""
 
     seconds: float = 0.0
 
@@ -189,7 +189,7 @@ class _Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class _ReadWindow:
-    """The part of a mosaic that was read before its turn to be computed came; a `surveyflow.values.images.WindowReader`."""
+    """The part of a mosaic that was read before its turn to be computed; a `surveyflow.values.images.WindowReader`."""
 
     window: Window
 
@@ -230,7 +230,7 @@ class _ReportingModel:
 
 @dataclass(frozen=True, slots=True)
 class _ReportingSummariser(_ReportingModel):
-    """The same for a model that summarises its draws as it makes them."""
+    """A model that reports progress and summarises its draws as it makes them."""
 
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
@@ -246,13 +246,13 @@ def _reporting(model: Model) -> Model:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """Restart a process whose device has no memory left; engines have tried smaller batches by then."""
+    """Restart a process whose device has no memory left, even though engines tried smaller batches first."""
     try:
         yield
     except Exception as error:
         if is_out_of_memory(error):
             raise DeviceMemoryError(
-                f"the device's memory is full even for the smallest batch: {error}. Are other programs on it? Else lower "
+                f"the device's memory is full even for the smallest batch: {error}. If no other program is using it, lower "
                 "models_in_memory in the profile."
             ) from error
         raise

@@ -1,1 +1,1 @@
-"""What makes a model: simulated records, training, search, evaluation."""
+"""The making of a model: simulated records, training, search and evaluation."""

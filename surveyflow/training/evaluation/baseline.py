@@ -1,7 +1,8 @@
-"""What gradient-boosted trees make of a stamp's annuli: the baseline that a network has to beat.
+"""The baseline that a network has to beat: gradient-boosted trees fitted to statistics of a stamp's annuli.
 
 A stamp is reduced to seven statistics in each of 15 rings around its centre, in units of its own sky noise: four moments of the
-light, the share of detected pixels, and two of the residual after half a turn. No convolution, no learning of shapes.
+light, the share of detected pixels, and two of the residual after rotation by 180 degrees. There is no convolution, and no
+learning of shapes.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from surveyflow.sky.noise import sky_rms
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 RING_EDGES_PIX = (0, 2, 4, 6, 9, 12, 16, 20, 25, 30, 36, 42, 50, 58, 66, 91)
-"""Radii that part the rings; the last one holds a stamp of 128 pixels a side to its corners."""
+"""Radii that separate the rings; the last one includes the corners of a stamp of 128 pixels a side."""
 STATISTICS = 7
-"""Of each ring: median, mean, maximum, 90th percentile, share above 2 sky, mean and maximum of the residual of half a turn."""
+"""For each ring: median, mean, maximum, 90th percentile, share above 2 sky rms, mean and maximum of the rotation residual."""
 
 _SMOOTHING_PIX = 3
 _DETECTION_SKY = 2.0
@@ -41,7 +42,7 @@ def annulus_features(pixels: Float32Array, valid: BoolArray) -> Float32Array:
     Returns
     -------
     (n, 7 x rings) float32: arcsinh of each statistic, in units of the stamp's sky rms. 105 numbers for stamps of 128 pixels.
-    All 0 for a stamp whose sky rms is not known or 0.
+    All 0 for a stamp whose sky rms is unknown or 0.
     """
     rings = _rings(pixels.shape[-1])
     batches = (slice(start, start + _BATCH) for start in range(0, len(pixels), _BATCH))
@@ -68,7 +69,7 @@ def _batch_features(pixels: Float32Array, valid: BoolArray, rings: list[Int64Arr
 
 
 def _half_turn_residual(images: Float32Array) -> Float32Array:
-    """Absolute difference from the image turned by 180 degrees around the pixel ``size // 2``; 0 where that has no partner."""
+    """Absolute difference from the image rotated by 180 degrees about the pixel ``size // 2``; 0 where a pixel has no partner."""
     first = 1 - images.shape[-1] % 2
     residual = np.zeros_like(images)
     around = images[:, first:, first:]
@@ -77,7 +78,7 @@ def _half_turn_residual(images: Float32Array) -> Float32Array:
 
 
 def _statistics(light: Float32Array, residual: Float32Array) -> list[Float32Array]:
-    """Seven numbers of one ring, each (n,)."""
+    """The seven statistics of one ring, each (n,)."""
     ordered = np.sort(light, axis=1)
     last = ordered.shape[1] - 1
     return [
@@ -93,7 +94,7 @@ def _statistics(light: Float32Array, residual: Float32Array) -> list[Float32Arra
 
 @dataclass(frozen=True, slots=True)
 class TreeClassifier:
-    """Trees that give the probability of a class; a constant where training knew one class only.
+    """Trees that give the probability of a class; a constant if the training set held one class only.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ class TreeClassifier:
 
 @dataclass(frozen=True, slots=True)
 class TreeRegressor:
-    """Trees that estimate a number; a constant where there was too little to learn from.
+    """Trees that estimate a number; a constant if there was too little to fit.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""How good a contamination model is: everything that is asked of it, on stamps whose truth is known.
+"""The evaluation of a contamination model on stamps whose truth is known.
 
-Each part of the task (`surveyflow.tasks.contamination.parts`) is asked the same.
+Each part of the task (`surveyflow.tasks.contamination.parts`) is evaluated in the same way.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.jobs import SamplingSettings
 
 HEAVY = "heavy"
-"""What is heavily contaminated is asked of ``coverage_pct``, beside the parts' own presence."""
+"""The name of heavy contamination, which ``coverage_pct`` predicts, beside the presence of each part."""
 HEAVY_PCT = 20.0
 """Coverage above which a galaxy counts as heavily contaminated."""
 GAIN = np.float32(3.0)
-"""Factor of the test of equivariance."""
+"""Factor on all pixels in the test of equivariance."""
 MOST_POINTS = 1_500
-"""Pairs of truth and estimate that are kept for a figure."""
+"""Number of pairs of truth and estimate that are kept for a figure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How far an answer moves when every pixel is multiplied by 3, in units of its own spread; 0 is perfect."""
+    """How far an estimate moves when every pixel is multiplied by 3, in units of its own spread; 0 is perfect."""
 
     median: float
     largest: float
@@ -45,20 +45,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationScores:
-    """Network and baseline on the same stamps; the baseline has no intervals.
+    """Scores of network and baseline on the same stamps; the baseline has no intervals.
 
     Parameters
     ----------
     n
-        Stamps.
+        Number of stamps.
     areas, baseline_areas
-        Areas under the ROC curve: how well presence is told, by part, and ``heavy``, for a coverage over 20 %.
+        Areas under the ROC curve for the presence of each part, and for ``heavy``, a coverage over 20 %.
     regressions, baseline_regressions
-        Scores of each transformed amount by name, of contaminated galaxies. Where its presence is another,
-        ``AMOUNT_of_PRESENCE`` is about all stamps that have it.
+        Scores of each transformed amount by name, for contaminated galaxies. If its presence is another one,
+        ``AMOUNT_of_PRESENCE`` is for all stamps that have it.
     intervals
-        Shares of truths in the central 68 % intervals. By name of amount, of those that have it, given that they do;
-        ``AMOUNT_of_all``: the catalog's q16 to q84 of all stamps, in which 0 has its own probability; 0 holds more than its
+        Shares of truths in the central 68 % intervals. By name of amount: for stamps that have the amount, given that they do.
+        ``AMOUNT_of_all``: for the catalog's q16 to q84 of all stamps, in which 0 has its own probability; 0 holds more than its
         share.
     """
 
@@ -72,18 +72,18 @@ class ContaminationScores:
 
 @dataclass(frozen=True, slots=True)
 class AreaBin:
-    """How well a neighbour on the galaxy is told, for some of the galaxies: network and baseline.
+    """How well network and baseline detect a neighbour on the galaxy, for some of the galaxies.
 
     Parameters
     ----------
     quantity
-        ``magnitude_ab``; or ``coverage_pct``, where those of the bin are told from those without any.
+        ``magnitude_ab``; or ``coverage_pct``, where the galaxies of the bin are compared with those without a neighbour.
     label
-        Of the bin.
+        Name of the bin.
     n
-        Stamps in the bin.
+        Number of stamps in the bin.
     network, baseline
-        Areas under the ROC curve; NaN where all of them, or none, have a neighbour.
+        Areas under the ROC curve; NaN if all of them, or none, have a neighbour.
     """
 
     quantity: str
@@ -95,7 +95,7 @@ class AreaBin:
 
 @dataclass(frozen=True, slots=True)
 class TunedCut:
-    """A cut that finds heavily contaminated galaxies: tuned on other stamps, judged on the test's."""
+    """A cut that finds heavily contaminated galaxies: it is tuned on other stamps, and evaluated on the test stamps."""
 
     tuned: Cut
     judged: Cut
@@ -103,7 +103,7 @@ class TunedCut:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationStress:
-    """What becomes of the scores when the stamps are spoilt."""
+    """The change of the scores when stamps are degraded."""
 
     name: str
     scores: ContaminationScores
@@ -113,7 +113,7 @@ class ContaminationStress:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Pairs of truth and estimate of a transformed quantity, some of many."""
+    """Pairs of truth and estimate of a transformed quantity: a subset of all stamps."""
 
     truth: tuple[float, ...]
     estimate: tuple[float, ...]
@@ -121,24 +121,24 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationEvaluation:
-    """Everything that was found out about a contamination model.
+    """The results of evaluating a contamination model.
 
     Parameters
     ----------
     scores
-        On all test stamps whose galaxy has a mask.
+        Scores on all test stamps whose galaxy has a mask.
     bins
         Areas by magnitude and by true coverage.
     n_without_truth
-        Test stamps whose galaxy has none; they are left out.
+        Number of test stamps whose galaxy has no mask; they are left out.
     changes
         The test of equivariance, by amount.
     cut
         A cut in ``coverage_pct_mean`` that finds coverage over 20 %; None without stamps to tune it on.
     points
-        For a figure, by amount.
+        Points of a figure, by amount.
     stresses
-        Scores on spoilt stamps.
+        Scores on degraded stamps.
     """
 
     scores: ContaminationScores
@@ -150,7 +150,7 @@ class ContaminationEvaluation:
     stresses: Sequence[ContaminationStress]
 
     def document(self) -> dict[str, Any]:
-        """The evaluation as ``evaluation.json`` has it."""
+        """The evaluation in the form of ``evaluation.json``."""
         told = asdict(self)
         changes = {f"change_of_{name}": change for name, change in told["changes"].items()}
         points = {f"{amount.figure}_points": told["points"][amount.name] for _, amount in AMOUNTS}
@@ -160,14 +160,14 @@ class ContaminationEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationBaseline:
-    """Trees for each thing that a contamination model says.
+    """Trees for each quantity that a contamination model estimates.
 
     Parameters
     ----------
     classes
-        Probability of the presence of each part, and of ``heavy``.
+        Trees for the probability of the presence of each part, and of ``heavy``.
     amounts
-        Transformed amounts, fitted where there is something.
+        Trees for the transformed amounts, fitted to stamps in which something is there.
     """
 
     classes: Mapping[str, TreeClassifier]
@@ -176,7 +176,7 @@ class ContaminationBaseline:
 
 @dataclass(frozen=True, slots=True)
 class _Truth:
-    """What is true of stamps.
+    """The truth of stamps.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class _Truth:
     presence
         (n,) bool, by part, and ``heavy``.
     transformed
-        Transformed amounts by name, each (n,); 0 where they cannot be told.
+        Transformed amounts by name, each (n,); 0 where they are undefined.
     """
 
     columns: Mapping[str, Float64Array]
@@ -217,7 +217,7 @@ def judge(
     sampling: SamplingSettings,
     beside: Model | None,  # noqa: ARG001 - one signature for all
 ) -> dict[str, Any]:
-    """Fit the baseline and judge a contamination model; as `surveyflow.training.evaluation.evaluate.Judge`."""
+    """Fit the baseline and evaluate a contamination model; as `surveyflow.training.evaluation.evaluate.Judge`."""
     baseline = fit_contamination_baseline(sets["training"], sampling.seed)
     return evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling).document()
 
@@ -241,20 +241,20 @@ def evaluate_contamination(
     baseline: ContaminationBaseline,
     sampling: SamplingSettings,
 ) -> ContaminationEvaluation:
-    """Ask everything of a contamination model.
+    """Evaluate a contamination model.
 
     Parameters
     ----------
     model
         The model.
     test
-        Stamps with neighbours, never seen in training.
+        Stamps with neighbours that were not used in training.
     tuning
-        Other stamps, to tune the cut on; may be empty.
+        Other stamps, on which the cut is tuned; may be empty.
     baseline
         Trees that were fitted to the training stamps.
     sampling
-        Draws and seed.
+        Number of draws, and seed.
     """
     known = [stamps.take(stamps.has_contamination_truth) for stamps in test]
     said, truth = _said_and_true(model, known, sampling)

@@ -1,4 +1,4 @@
-"""What is known of a model once it has been judged: one document, from which page and tables are made."""
+"""The evaluation of a trained model: one document, from which page and tables are made."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
 
 FORMAT = 1
-"""Of ``evaluation.json``; raised when a number changes its meaning or place."""
+"""Version of ``evaluation.json``; raised when a number changes its meaning or place."""
 
 NUMBERS_FILE = "evaluation.json"
 PAGE_FILE = "evaluation.html"
 DEFAULT_TRUTH = "sky_sigma"
-"""Variant of the contamination truth, where no contamination model says which it was trained on."""
+"""Variant of the contamination truth if no contamination model says which one it was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRecords:
-    """Folders of records that a model is judged with.
+    """Folders of the records that a model is evaluated with.
 
     Parameters
     ----------
     test
-        Stamps with neighbours, never seen in training.
+        Stamps with neighbours that were not used in training.
     training
-        What the baseline is fitted to: the network's own training stamps.
+        The network's own training stamps, to which the baseline is fitted.
     clean
         Stamps without neighbours.
     tuning
-        What a cut in predicted contamination is tuned on: the network's validation stamps.
+        The network's validation stamps, on which a cut in predicted contamination is tuned.
     """
 
     test: Sequence[Path]
@@ -64,13 +64,13 @@ class EvaluationRecords:
 
 _SCALE_TOLERANCE = 0.01
 Reader = Callable[[Path, str, int | None], LabelledStamps]
-"""Reads a folder of records: folder, variant of the contamination truth, and how many stamps at most."""
+"""Reads a folder of records: takes folder, variant of the contamination truth, and the largest number of stamps."""
 
 Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None], dict[str, Any]]
-"""Judge a model with sets of stamps (``test``, ``training``, ``clean``, ``tuning``), and maybe with a contamination model."""
+"""Evaluates a model on sets of stamps (``test``, ``training``, ``clean``, ``tuning``); may use a contamination model, too."""
 
 _JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
-"""What judges a model of each task."""
+"""The function that evaluates models of each task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Evaluated:
     Parameters
     ----------
     document
-        Everything that was found out, as JSON's plain values.
+        All results, as JSON's plain values.
     numbers, page
         The document's file, and the page made from it.
     """
@@ -91,12 +91,12 @@ class Evaluated:
 
 
 def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str = "") -> Evaluated:
-    """Judge the model that a training file made, and write numbers and page into its report's folder.
+    """Evaluate the model that a training file made, and write numbers and page into its report's folder.
 
     Parameters
     ----------
     training
-        The training file; its ``[evaluation]`` says with which records.
+        The training file; its ``[evaluation]`` names the records.
     engine
         Name of an engine: see `surveyflow.values.codes.EngineName`.
     command
@@ -105,7 +105,7 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
     Raises
     ------
     InputError
-        If the file has no ``[evaluation]``, model and records do not belong together, or records hold what was learned from.
+        If the file has no ``[evaluation]``, model and records do not match, or the records were used in training.
     ModelError
         If a model is missing or cannot be used.
     RecordError
@@ -153,28 +153,28 @@ def evaluate_model(
     contamination_model: Model | None = None,
     command: str = "",
 ) -> dict[str, Any]:
-    """Judge a model, and write down all of it.
+    """Evaluate a model, and return all results.
 
     Parameters
     ----------
     model
         A merger or a contamination model.
     records
-        What it is judged with.
+        The records that it is evaluated with.
     read
         Reads them.
     sampling
-        Draws and seed; the seed also spoils stamps and fits the baseline.
+        Number of draws, and seed; the seed also degrades stamps and fits the baseline.
     baseline_stamps
-        Training stamps that the baseline is fitted to, at most.
+        Largest number of training stamps that the baseline is fitted to.
     contamination_model
-        Of the same instrument, for the effect of a cut on a merger model.
+        A contamination model of the same instrument, to find the effect of a cut on a merger model.
     command
         What the user typed, for the record.
 
     Returns
     -------
-    JSON's plain values: what was judged, with what, and every number; null where there is none.
+    JSON's plain values: the model, its records, and every number; null where there is none.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def evaluate_model(
 
 
 def _truth_of(model: Model) -> str:
-    """The variant of the contamination truth that a model was trained on; the physical one where no model says."""
+    """The variant of the contamination truth that a model was trained on; the physical one if no model says."""
     return model.card.contamination.truth if model.card.contamination else DEFAULT_TRUTH
 
 
@@ -203,18 +203,18 @@ def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps:
 
 
 def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
-    """See that records are of the pixels that a model was made for."""
+    """Check that records have the pixels that a model was made for."""
     given, wanted = (index.band, index.unit), (card.band, card.domain.unit)
     if given != wanted or not math.isclose(index.pixel_scale_arcsec, card.pixel_scale_arcsec, rel_tol=_SCALE_TOLERANCE):
         raise InputError(
             f"{folder} holds images of {index.band} in {index.unit}, {index.pixel_scale_arcsec:g} arcsec a pixel; "
             f"model {card.key} is of {card.band} in {card.domain.unit}, {card.pixel_scale_arcsec:g} arcsec. "
-            "Name records of its kind."
+            "Name records that match the model."
         )
 
 
 def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
-    """See that a contamination model may stand beside a model."""
+    """Check that a contamination model can be used beside a model."""
     if (contamination.key.task, contamination.key.instrument) != (CONTAMINATION.name, card.key.instrument):
         raise InputError(
             f"[evaluation] contamination_model is {contamination.key}, expected a contamination model of {card.key.instrument}. "
@@ -231,7 +231,7 @@ def _check(card: ModelCard, stamps: LabelledStamps) -> None:
         )
     if stamps.pixels.shape[1] != size:
         raise InputError(
-            f"model {card.key} looks at {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
+            f"model {card.key} takes {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
             "Simulate stamps of its size."
         )
 
@@ -271,7 +271,7 @@ def _listed(sets: Mapping[str, Sequence[LabelledStamps]]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A nest of dataclasses' values as JSON's: arrays become lists, and what is not finite null."""
+    """Convert nested dataclasses to JSON's values: arrays become lists, and numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):

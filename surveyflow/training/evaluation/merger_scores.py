@@ -1,4 +1,4 @@
-"""How good a merger classifier is: in all, by what is observed, after a cut, and beside the baseline."""
+"""The scores of a merger classifier: overall, by observed quantity, after a cut, and beside the baseline."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, reca
 from surveyflow.values.arrays import BoolArray, Float64Array
 
 KEPT_SHARES = (1.0, 0.9, 0.75, 0.5, 0.25)
-"""Shares of the sample that a contamination cut keeps, the cleanest first."""
+"""Shares of the sample that a contamination cut keeps, the cleanest galaxies first."""
 COVERAGE_EDGES_PCT = (0.0, 10.0, 30.0, 100.0)
 N_REDSHIFT_BINS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """How often each class was recognised; the first class is post-merger, the second star-forming.
+    """The completeness and purity of each class; the first class is post-merger, the second star-forming.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class ClassScores:
     confusion
         2 x 2 counts; rows are the truth.
     accuracy, accuracy_error
-        Fraction recognised, and its binomial standard error.
+        Fraction of correct classifications, and its binomial standard error.
     upsilon
-        The smaller completeness.
+        The smaller of the two completenesses.
     completeness, purity
-        Of each class (recall and precision); purity is that of the mixture tested.
+        Completeness (recall) and purity (precision) of each class; purity is that of the mixture tested.
     """
 
     n: int
@@ -55,9 +55,9 @@ class Calibration:
     error
         Expected calibration error in 10 equal bins.
     perfect
-        What right probabilities would show, by chance alone.
+        The error that perfect probabilities would show by chance alone.
     diagram
-        The reliability diagram behind it.
+        The reliability diagram.
     """
 
     error: float
@@ -92,11 +92,11 @@ class CutScores:
     Parameters
     ----------
     by
-        What they were ordered by: ``true`` or ``predicted`` contamination.
+        What the galaxies were ordered by: ``true`` or ``predicted`` contamination.
     kept
-        Share that is kept, the cleanest first.
+        Share that is kept, the cleanest galaxies first.
     network, baseline
-        Scores of both on what is kept.
+        Scores of both on the galaxies that are kept.
     """
 
     by: str
@@ -106,7 +106,7 @@ class CutScores:
 
 
 def class_scores(is_post_merger: BoolArray, called_post_merger: BoolArray) -> ClassScores:
-    """Compare (n,) truths with (n,) calls."""
+    """Compare (n,) truths with (n,) classifications."""
     matrix = confusion_matrix(~is_post_merger, ~called_post_merger, 2)
     n, correct = int(matrix.sum()), accuracy(matrix)
     return ClassScores(
@@ -121,7 +121,7 @@ def class_scores(is_post_merger: BoolArray, called_post_merger: BoolArray) -> Cl
 
 
 def calibration(probability: ArrayLike, is_post_merger: BoolArray, seed: int) -> Calibration:
-    """Compare stated probabilities of a post-merger with what is true; the seed draws what chance alone would do."""
+    """Compare stated probabilities of a post-merger with the truth; the seed draws the effect of chance alone."""
     diagram = reliability(probability, is_post_merger)
     return Calibration(diagram.error, perfect_error(probability, np.random.default_rng(seed)), diagram)
 
@@ -129,14 +129,14 @@ def calibration(probability: ArrayLike, is_post_merger: BoolArray, seed: int) ->
 def scores_by_bin(
     bins: Mapping[str, Sequence[tuple[str, BoolArray]]], truth: BoolArray, network: BoolArray, baseline: BoolArray
 ) -> list[BinScores]:
-    """Score the galaxies of every bin that has any.
+    """Score the galaxies of every bin that is not empty.
 
     Parameters
     ----------
     bins
         By quantity: label and (n,) members of each bin.
     truth, network, baseline
-        (n,) bool: whether a galaxy is a post-merger, and is called one by each.
+        (n,) bool: whether a galaxy is a post-merger, and whether each classifies it as one.
     """
     return [
         BinScores(quantity, label, *_both(rows, truth, network, baseline))
@@ -147,14 +147,14 @@ def scores_by_bin(
 
 
 def scores_after_cuts(by: str, order: Float64Array, truth: BoolArray, network: BoolArray, baseline: BoolArray) -> list[CutScores]:
-    """Score what is left when the most contaminated are cut.
+    """Score the galaxies that are left when the most contaminated are cut.
 
     Parameters
     ----------
     by
         Name of the order.
     order
-        (n,) contamination, true or predicted; ties go by row. The galaxies of the lowest are kept.
+        (n,) contamination, true or predicted; ties are ordered by row. The galaxies with the lowest values are kept.
     truth, network, baseline
         As in `scores_by_bin`.
     """
@@ -164,7 +164,7 @@ def scores_after_cuts(by: str, order: Float64Array, truth: BoolArray, network: B
 
 
 def magnitude_bins(magnitude_ab: Float64Array) -> Iterator[tuple[str, BoolArray]]:
-    """Bins of one magnitude; those without any are in none."""
+    """Bins of one magnitude; galaxies without a magnitude are in none of them."""
     known = magnitude_ab[np.isfinite(magnitude_ab)]
     for low in map(int, np.unique(np.floor(known))):
         yield f"{low} to {low + 1}", (magnitude_ab >= low) & (magnitude_ab < low + 1)
@@ -178,7 +178,7 @@ def redshift_bins(redshift: Float64Array, limits: tuple[float, float]) -> Iterat
 
 
 def coverage_bins(coverage_pct: Float64Array) -> Iterator[tuple[str, BoolArray]]:
-    """No neighbour on the galaxy at all, up to 10 %, up to 30 %, and above."""
+    """Bins of coverage: 0 %, up to 10 %, up to 30 %, and above."""
     yield "0 %", coverage_pct == 0
     for low, high in pairwise(COVERAGE_EDGES_PCT):
         yield f"{low:.0f} to {high:.0f} %", (coverage_pct > low) & (coverage_pct <= high)

@@ -1,4 +1,4 @@
-"""Is a merger model good? Everything that is asked of it, on stamps whose truth is known."""
+"""The evaluation of a merger model on stamps whose truth is known."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class StressScores:
-    """What becomes of the scores when the stamps are spoilt.
+    """The change of the scores when stamps are degraded.
 
     Parameters
     ----------
     name
         One of `surveyflow.training.evaluation.stress.STRESSES`.
     network, baseline
-        Scores on the spoilt stamps, flagged or not.
+        Scores on the degraded stamps, flagged or not.
     accuracy_lost
-        By the network, against the unspoilt stamps.
+        The network's loss of accuracy, compared with the original stamps.
     flagged
-        Share of the spoilt stamps that domain checks flag.
+        Share of the degraded stamps that domain checks flag.
     flagged_before
-        Share of the unspoilt ones.
+        Share of the original ones.
     """
 
     name: str
@@ -67,7 +67,7 @@ class StressScores:
 
 @dataclass(frozen=True, slots=True)
 class MergerEvaluation:
-    """Everything that was found out about a merger model.
+    """The results of evaluating a merger model.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ class MergerEvaluation:
     fields
         The same by field.
     clean
-        Scores on stamps without neighbours; None where none were given.
+        Scores on stamps without neighbours; None if none were given.
     calibration_of_mean, calibration_of_votes, calibration_of_baseline
-        Of ``p_pm_mean``, of ``f_pm``, and of the trees' probability, as probabilities of a post-merger.
+        Calibration of ``p_pm_mean``, of ``f_pm``, and of the trees' probability, as probabilities of a post-merger.
     bins
         Scores by magnitude, redshift and true contamination.
     cuts
         Scores after cuts in true and, with a contamination model, predicted contamination.
     stresses
-        Scores on spoilt stamps.
+        Scores on degraded stamps.
     """
 
     pooled: Judged
@@ -100,7 +100,7 @@ class MergerEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Called:
-    """Stamps with what network and trees call them."""
+    """Stamps with the classifications of network and trees."""
 
     is_post_merger: BoolArray
     predictions: MergerPredictions
@@ -128,22 +128,22 @@ def evaluate_mergers(
     *,
     contamination_model: Model | None = None,
 ) -> MergerEvaluation:
-    """Ask everything of a merger model.
+    """Evaluate a merger model.
 
     Parameters
     ----------
     model
         The model.
     test
-        Stamps with neighbours, one set a field; never seen in training.
+        Stamps with neighbours, one set for each field, that were not used in training.
     clean
         Stamps without neighbours, of the same fields; may be empty.
     baseline
         Trees that were fitted to the training stamps.
     sampling
-        Draws and seed.
+        Number of draws, and seed.
     contamination_model
-        Of the same instrument, for cuts in predicted contamination.
+        A contamination model of the same instrument, for cuts in predicted contamination.
     """
     called, columns = _call(model, test, baseline, sampling), pooled(test)
     truth = called.is_post_merger
@@ -163,7 +163,7 @@ def evaluate_mergers(
 def judge(
     model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, beside: Model | None
 ) -> dict[str, Any]:
-    """Fit the baseline and judge a merger model; as `surveyflow.training.evaluation.evaluate.Judge`."""
+    """Fit the baseline and evaluate a merger model; as `surveyflow.training.evaluation.evaluate.Judge`."""
     baseline = fit_merger_baseline(sets["training"], sampling.seed)
     return asdict(evaluate_mergers(model, sets["test"], sets["clean"], baseline, sampling, contamination_model=beside))
 
@@ -206,7 +206,7 @@ def _cuts(
     sampling: SamplingSettings,
     contamination_model: Model | None,
 ) -> list[CutScores]:
-    """Cuts keep the same galaxies' numbers, so that what they gain can be compared; those without a mask cannot be ordered."""
+    """Score cuts that keep the same number of galaxies, so that they can be compared; galaxies without a mask are left out."""
     known = np.isfinite(columns["coverage_pct"])
     orders = {"true": columns["coverage_pct"] + _tie_break(columns["flux_pp"])}
     if contamination_model is not None:
@@ -216,7 +216,7 @@ def _cuts(
 
 
 def _tie_break(flux_pp: Float64Array) -> Float64Array:
-    """Far less than any difference of coverage: orders galaxies of equal coverage, 0 above all, by their neighbours' flux."""
+    """Far less than any difference of coverage: it orders galaxies of equal coverage, such as 0, by their neighbours' flux."""
     return 1e-9 * np.argsort(np.argsort(flux_pp, kind="stable")) / max(len(flux_pp), 1)
 
 

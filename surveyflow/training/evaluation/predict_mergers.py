@@ -1,4 +1,4 @@
-"""What a model says of labelled stamps, through the same two calls that make a catalog."""
+"""The predictions of a merger model for labelled stamps, made by the same two calls that make a catalog."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 Predictions = TypeVar("Predictions", bound="DataclassInstance")
 
 BATCH = 256
-"""Stamps prepared and sampled together."""
+"""Number of stamps prepared and sampled together."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergerPredictions:
-    """What a merger model says of stamps; names are those of the catalog's columns.
+    """The predictions of a merger model for stamps; names are those of the catalog's columns.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class MergerPredictions:
 
     @property
     def called_post_merger(self) -> BoolArray:
-        """(n,) bool: the class rule of the authors, the larger of both mean outputs."""
+        """(n,) bool: the classification by the authors' rule, the larger of both mean outputs."""
         called: BoolArray = self.p_pm_mean > self.p_sf_mean
         return called
 
@@ -66,13 +66,13 @@ def predict_mergers(model: Model, stamps: LabelledStamps, sampling: SamplingSett
     stamps
         Stamps of its pixel scale and size.
     sampling
-        Draws and seed.
+        Number of draws, and seed.
     """
     return merged([_merger_batch(model, batch, sampling) for batch in batches(stamps)])
 
 
 def batches(stamps: LabelledStamps) -> list[LabelledStamps]:
-    """The stamps, 256 at a time; one empty batch where there are none."""
+    """The stamps, 256 at a time; one empty batch if there are none."""
     return [stamps.take(slice(start, start + BATCH)) for start in range(0, max(len(stamps), 1), BATCH)]
 
 
@@ -84,7 +84,7 @@ def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Fl
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions of several batches, one after another."""
+    """Join the predictions of several batches, in order."""
     names = [item.name for item in fields(parts[0])]
     return type(parts[0])(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 

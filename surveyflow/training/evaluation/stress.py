@@ -1,4 +1,4 @@
-"""What goes wrong with real images, done to stamps on purpose."""
+"""The degradation of stamps: what goes wrong with real images, done on purpose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOT_PIXEL = 5.0
 """e-/s."""
 UNIT_FACTOR = 1000.0
 DEPTH_FACTOR = 3.6
-"""Noise that a shallower mosaic has, in units of the field's own."""
+"""Noise of a shallower mosaic, in units of the field's own."""
 STRIP_PIX = 20
 
 
@@ -27,7 +27,7 @@ def hot_pixel(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamp
 
 
 def wrong_unit(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:  # noqa: ARG001 - one signature for all
-    """Multiply every pixel by 1000, and what is true of them, too."""
+    """Multiply every pixel, and the truth in the same unit, by 1000."""
     return replace(
         stamps,
         pixels=stamps.pixels * np.float32(UNIT_FACTOR),
@@ -37,7 +37,7 @@ def wrong_unit(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStam
 
 
 def other_depth(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:
-    """Add sky noise, correlated as the stamps' own, until it is 3.6 times what was simulated; the neighbours' masks stay."""
+    """Add sky noise, correlated as that of the stamps, until it is 3.6 times the simulated noise; the neighbours' masks stay."""
     shape = stamps.pixels.shape[1:]
     added_rms = stamps.sky_rms * np.sqrt(DEPTH_FACTOR**2 - 1)
     noise = np.stack([sky_noise(rng, shape, float(rms)) for rms in added_rms])
@@ -59,9 +59,9 @@ STRESSES: Mapping[str, Callable[[LabelledStamps, np.random.Generator], LabelledS
     "other_depth": other_depth,
     "zero_strip": zero_strip,
 }
-"""By name: what spoils stamps, given a random generator."""
+"""The functions that degrade stamps, by name; each takes a random generator."""
 
 
 def stressed(stamps: LabelledStamps, name: str, seed: int) -> LabelledStamps:
-    """The stamps as one of `STRESSES` leaves them; the same seed gives the same pixels."""
+    """Degrade stamps in one of the ways of `STRESSES`; the same seed gives the same pixels."""
     return STRESSES[name](stamps, np.random.default_rng([seed, list(STRESSES).index(name)]))
