@@ -1,6 +1,6 @@
-"""What else could an image have looked like? Batches of images, changed at random on the device that trains.
+"""The augmentation of training images: random changes of batches, made on the device that trains.
 
-Randomness is a pair of numbers for each batch: the same pair gives the same changes.
+The randomness of a batch is a pair of numbers: the same pair gives the same changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def spoiled(images: Any, settings: AugmentationTable, seed: Any) -> Any:
     images
         (n, size, size) float32, e-/s, not yet stretched.
     settings
-        What to change.
+        The changes to make.
     seed
         (2,) int32.
 
@@ -48,14 +48,14 @@ def spoiled(images: Any, settings: AugmentationTable, seed: Any) -> Any:
 
 
 def moved(images: Any, settings: AugmentationTable, seed: Any) -> Any:
-    """Turn, flip and shift prepared images; each of a batch on its own, but for flips and quarter turns, which it shares.
+    """Rotate, flip and shift prepared images. Each image is changed on its own, but a batch shares flips and quarter turns.
 
     Parameters
     ----------
     images
         (n, side, side, channels) float32, as the network sees them.
     settings
-        How far.
+        The limits of the changes.
     seed
         (2,) int32.
     """
@@ -71,7 +71,7 @@ def moved(images: Any, settings: AugmentationTable, seed: Any) -> Any:
 
 
 def _extra_noise(images: Any, deepest: float, seed: Any) -> Any:
-    """Noise that raises each image's own, told from differences of neighbouring pixels, by a factor from 1 to the largest."""
+    """The noise to add so that each image's own noise, estimated from differences of pixels, rises by a factor of at least 1."""
     seeds = tf.random.split(seed, 2)
     step = tf.abs(images[:, :, 2:] - images[:, :, :-2])
     ordered = tf.sort(tf.reshape(step, (tf.shape(images)[0], -1)), axis=1)

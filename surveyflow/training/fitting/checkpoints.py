@@ -1,4 +1,4 @@
-"""Where did a training stop? All of its state after an epoch, in one file that is whole or absent."""
+"""The checkpoint of a training: its complete state after an epoch, in one file that is written in one step."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _BEST = "best/"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A training after some epochs.
+    """The state of a training after some epochs.
 
     Parameters
     ----------
     digest
-        Of the settings and records.
+        Digest of the settings and records.
     history
-        One entry an epoch: numbers by name.
+        One entry for each epoch: numbers by name.
     state
         Every variable of network and optimiser, by its number; Keras numbers names within a process.
     best
@@ -52,24 +52,24 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     arrays = dict(checkpoint.state) | {_BEST + role: values for role, values in checkpoint.best.items()}
     told = {"digest": checkpoint.digest, "history": json.dumps(checkpoint.history)}
-    # A 0-dimensional array is as good as any other, but must be contiguous like all.
+    # Arrays must be contiguous; a 0-dimensional one becomes 1-dimensional, which does no harm.
     write_over(folder / CHECKPOINT, save({name: np.ascontiguousarray(values) for name, values in arrays.items()}, told))
 
 
 def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
-    """Read the checkpoint of a training; None where there is none.
+    """Read the checkpoint of a training; None if there is none.
 
     Parameters
     ----------
     folder
-        Of the run.
+        The run's folder.
     digest
-        Of the settings and records that go on.
+        Digest of the settings and records of the training that continues.
 
     Raises
     ------
     InputError
-        If the checkpoint is of other settings, or damaged.
+        If the checkpoint belongs to other settings, or is damaged.
     """
     file = folder / CHECKPOINT
     if not file.exists():
@@ -77,31 +77,31 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
     try:
         with safe_open(file, "numpy") as content:
             told = content.metadata() or {}
-            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - it is no mapping
+            arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - it is not a mapping
         history = tuple(json.loads(told["history"]))
     except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{file} is no checkpoint of a training ({error}). Remove it to begin anew.") from error
+        raise InputError(f"{file} is not a checkpoint of a training ({error}). Remove it to begin again.") from error
     if told["digest"] != digest:
         raise InputError(
             f"{file} is of a training with other settings or records. "
-            f"Name another [output] run, or remove the folder to begin anew."
+            f"Name another [output] run, or remove the folder to begin again."
         )
     best = {name.removeprefix(_BEST): values for name, values in arrays.items() if name.startswith(_BEST)}
     return Checkpoint(digest, history, {name: arrays[name] for name in arrays if not name.startswith(_BEST)}, best)
 
 
 def state_of(network: keras.Model) -> dict[str, Any]:
-    """Every variable of a compiled network and its optimiser, random states included."""
+    """Every variable of a compiled network and its optimiser, including random states."""
     return {name: np.asarray(variable) for name, variable in _variables(network).items()}
 
 
 def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
-    """Give a network that was compiled alike the variables of `state_of`.
+    """Set the variables of a network that was compiled in the same way to those of `state_of`.
 
     Raises
     ------
     InputError
-        If they are of another network.
+        If they belong to another network.
     """
     variables = _variables(network)
     if {name: int(np.prod(variable.shape)) for name, variable in variables.items()} != {
@@ -109,7 +109,7 @@ def restore(network: keras.Model, state: Mapping[str, Any]) -> None:
     }:
         raise InputError(
             f"the {CHECKPOINT} of this run holds other variables than its network has: another version of surveyflow or Keras "
-            f"wrote it. Name another [output] run, or remove the folder to begin anew."
+            f"wrote it. Name another [output] run, or remove the folder to begin again."
         )
     for name, variable in variables.items():
         variable.assign(state[name].reshape(variable.shape))

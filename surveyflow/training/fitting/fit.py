@@ -1,4 +1,4 @@
-"""How is a model trained? Epoch by epoch, with a checkpoint behind each, until the best weights become a model of the store."""
+"""The training of a model: epoch by epoch, with a checkpoint after each, until the best weights become a model of the store."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _PREDICT_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A training that has come to its end.
+    """A training that has ended.
 
     Parameters
     ----------
     card
-        Of the model with the best epoch's weights.
+        Card of the model with the best epoch's weights.
     weights
-        These, by role.
+        The best epoch's weights, by role.
     history
-        One entry an epoch: ``epoch``, ``train_loss`` and the task's scores on the validation images.
+        One entry for each epoch: ``epoch``, ``train_loss`` and the task's scores on the validation images.
     best
         The entry of the best epoch.
     """
@@ -64,7 +64,7 @@ Listener = Callable[[Mapping[str, float]], None]
 
 
 def train(training: Training, *, overwrite: bool = False, listener: Listener | None = None) -> Trained:
-    """Train a model and write it into its store; a training that was stopped goes on where it was.
+    """Train a model and write it into its store; a training that was stopped continues where it was.
 
     Parameters
     ----------
@@ -82,11 +82,11 @@ def train(training: Training, *, overwrite: bool = False, listener: Listener | N
     Raises
     ------
     InputError
-        If records and model do not belong together, or the run's folder holds another training.
+        If records and model do not match, or the run's folder holds another training.
     RecordError
         If records are incomplete or damaged.
     ModelError
-        If the store holds another model of this key, and it may not be overwritten; of a training that has not begun, at once.
+        If the store holds another model of this key that may not be overwritten; this is checked before the training begins.
     """
     home = ModelStore(training.output.store).home(training.model.key)
     if not overwrite and not (training.output.run / CHECKPOINT).exists():
@@ -104,7 +104,7 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
     training
         The training file.
     run
-        Folder of checkpoints and history, from which a training goes on; None for neither.
+        Folder of checkpoints and history, from which a training continues; None for neither.
     listener
         Called with each epoch's entry of the history; what it raises ends the training.
     """
@@ -130,7 +130,7 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
 
 
 class _Course:
-    """A training on its way, from the first epoch or from a checkpoint."""
+    """A training in progress, from the first epoch or from a checkpoint."""
 
     def __init__(self, training: Training, before: Checkpoint | None) -> None:
         self.training = training
@@ -156,11 +156,11 @@ class _Course:
 
     @property
     def ended(self) -> bool:
-        """Whether all epochs are done, or none has been better for too long."""
+        """Whether all epochs are done, or patience has run out."""
         return is_over([self._score(entry) for entry in self.history], self.training.optimisation)
 
     def advance(self) -> Mapping[str, float]:
-        """Train for one epoch, judge the network, and keep its weights if they are the best."""
+        """Train for one epoch, evaluate the network, and keep its weights if they are the best."""
         epoch = len(self.history)
         with damage_told(*self.training.data.train):
             fitted = self.network.fit(self._epoch(epoch), epochs=1, shuffle=False, verbose=0)
@@ -223,7 +223,7 @@ class _Course:
         return head.draw(np.asarray(features, np.float32), np.arange(len(features), dtype=np.uint64), _N_DRAWS, seed=0)
 
     def _bare_card(self) -> ModelCard:
-        """A card for the head, which asks it for the network's shape and the key of its masks."""
+        """A card for the head, which takes the network's shape and the key of its masks from it."""
         model = self.training.model
         return ModelCard(
             key=model.key,
@@ -240,14 +240,14 @@ class _Course:
         )
 
     def _scale(self) -> ContaminationScale | None:
-        """What the outputs are to stand for."""
+        """The scale of the outputs to train with."""
         if self.task.scaling is None:
             return None
         settings, sets = self.training.contamination, (self.labels.targets, self.validation.targets)
         return self.task.scaling.fitted(sets, settings.truth, settings.scatter_limit)
 
     def _calibrated(self) -> ContaminationScale | None:
-        """The scale with intervals that hold as many of the validation images' truths as they claim."""
+        """The scale whose intervals hold as many of the validation images' truths as they claim."""
         if self.task.scaling is None or self.scale is None:
             return None
         set_weights(self.network, self.best_weights)
@@ -265,14 +265,14 @@ class _Course:
 
 
 def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
-    """Whether a training with these scores, one an epoch, has come to its end: all epochs are done, or patience is."""
+    """Whether a training with these scores, one for each epoch, has ended: all epochs are done, or patience has run out."""
     patience = optimisation.patience
     since_best = len(history) - 1 - int(np.argmax(history)) if history else 0
     return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
 
 
 def compiled_network(training: Training, n_steps: int, scale: ContaminationScale | None) -> keras.Model:
-    """A network, its loss and its optimiser, on all GPUs that there are."""
+    """Compile a network with its loss and its optimiser, on all GPUs of the machine."""
     optimisation = training.optimisation
     with _strategy():
         network = build_network(
@@ -296,7 +296,7 @@ def _strategy() -> AbstractContextManager[Any]:
 
 
 def _schedule(optimisation: OptimisationTable, n_steps: int) -> Any:
-    """The learning rate: rises linearly, then falls to 0 as a cosine."""
+    """The learning rate: it rises linearly, then falls to 0 as a cosine."""
     warmup = round(optimisation.warmup * n_steps)
     return keras.optimizers.schedules.CosineDecay(
         optimisation.learning_rate / max(warmup, 1) if warmup else optimisation.learning_rate,
@@ -307,7 +307,7 @@ def _schedule(optimisation: OptimisationTable, n_steps: int) -> Any:
 
 
 def _domain(sky_rms: Float32Array) -> tuple[float, float]:
-    """Range of the noise that the model may be trusted with: that of nearly all training images."""
+    """Range of the noise for which the model is valid: that of nearly all training images."""
     low, high = np.nanquantile(sky_rms, _DOMAIN_QUANTILES)
     return float(f"{low:.3g}"), float(f"{high:.3g}")
 
@@ -318,7 +318,7 @@ def _redshifts(index: RecordIndex) -> tuple[float, float]:
 
 
 def _digest(training: Training, indices: Sequence[RecordIndex]) -> str:
-    """Of everything that can change the weights."""
+    """Digest of everything that can change the weights."""
     told = training.learning_settings()
     told |= {"key": list(astuple(training.model.key)), "in_memory": training.data.in_memory}
     told |= {"shuffle_buffer": None if training.data.in_memory else training.data.shuffle_buffer}
@@ -331,7 +331,7 @@ def _write_history(run: Path, history: Sequence[Mapping[str, float]]) -> None:
 
 
 def _write_summaries(folder: Path, entry: Mapping[str, float]) -> None:
-    """Numbers of an epoch for TensorBoard."""
+    """Write numbers of an epoch for TensorBoard."""
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default():
         for name, value in entry.items():

@@ -1,4 +1,4 @@
-"""How wrong a network is: whether there is anything, and how much, given that there is; part by part of its task."""
+"""The loss of a network, part by part of its task: whether something is there, and how much, given that it is there."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.task import Task
 
 _LEAST_SIGMA = 0.01
-"""On the scale of the outputs, so that no single stamp can rule the gradient."""
+"""Smallest sigma, on the scale of the outputs, so that no single stamp dominates the gradient."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartLoss:
-    """Where a part of a task stands among a network's outputs and targets.
+    """The columns of a task's part among a network's outputs and targets.
 
     Parameters
     ----------
     presence
         Columns of its presence: output and target.
     weight
-        Of this part in the sum.
+        Weight of this part in the sum.
     amount
-        Columns of its amount: location, scatter and target; None where there is none.
+        Columns of its amount: location, scatter and target; None if it has none.
     amount_range
-        What the amount's targets are divided by.
+        The divisor of the amount's targets.
     scatter_limit
-        Sigma where a scatter output is 1.
+        Sigma that a scatter output of 1 stands for.
     """
 
     presence: tuple[int, int]
@@ -60,7 +60,7 @@ def _cross_entropy(is_there: Any, probability: Any) -> Any:
 
 
 def _normal(amount: Any, location: Any, sigma: Any) -> Any:
-    """Minus the logarithm of the normal likelihood, but for a constant, where there is an amount."""
+    """The negative logarithm of the normal likelihood, without its constant; 0 where there is no amount."""
     has_amount = ops.logical_not(ops.isnan(amount))
     sigma = ops.maximum(sigma, _LEAST_SIGMA)
     deviation = (ops.where(has_amount, amount, 0.0) - location) / sigma
@@ -83,7 +83,7 @@ class TaskLoss(keras.losses.Loss):
 
     @classmethod
     def of(cls, task: Task, scale: ContaminationScale | None, **options: Any) -> Self:
-        """The loss of a task whose outputs are on this scale; None for tasks that have none."""
+        """The loss of a task whose outputs are on this scale; the scale is None for tasks that have none."""
         return cls([_part_loss(task, number, scale) for number in range(len(task.parts))], **options)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -91,12 +91,12 @@ class TaskLoss(keras.losses.Loss):
         return sum(part(y_true, y_pred) for part in self.parts)
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The arguments of `from_config`."""
         return {**super().get_config(), "parts": [asdict(part) for part in self.parts]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The loss that `get_config` described."""
+        """Make the loss that `get_config` described."""
         parts = [PartLoss(**{name: _as_tuple(value) for name, value in part.items()}) for part in config["parts"]]
         return cls(**{**config, "parts": parts})
 

@@ -1,6 +1,7 @@
-"""How do records reach the network? Read, prepared as a catalog's cutouts are, shuffled, batched, changed and fetched ahead.
+"""The way of records to the network: they are read, prepared as a catalog's cutouts are, shuffled, batched and augmented.
 
-What an epoch holds depends on the seed and its number alone, so a training that was stopped goes on as if it had not been.
+The content of an epoch depends only on the seed and the epoch's number, so a training that was stopped continues as if it had not
+been.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ READ_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What is known of images, and measured on them.
+    """The targets of images, and the sky rms measured on them.
 
     Parameters
     ----------
     targets
-        (n, n_targets) float32: those of the task.
+        (n, n_targets) float32: the task's targets.
     sky_rms
         (n,) float32: sky rms measured on each stamp, e-/s.
     """
@@ -44,7 +45,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Images(Labels):
-    """Images in memory with what the network should answer.
+    """Images in memory with their targets.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ class Images(Labels):
 
 
 def check_records(folders: Sequence[Path], training: Training) -> list[RecordIndex]:
-    """Read the records' indices, and see that a model of this kind can learn from them.
+    """Read the records' indices, and check that a model of this kind can be trained on them.
 
     Raises
     ------
@@ -90,16 +91,16 @@ def check_records(folders: Sequence[Path], training: Training) -> list[RecordInd
 
 
 def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = True) -> Images:
-    """Read whole sets of records into memory.
+    """Read complete sets of records into memory.
 
     Parameters
     ----------
     folders
         The sets.
     training
-        How images are prepared, and what is learned.
+        How images are prepared, and the targets.
     as_seen
-        Whether images are prepared; else they are left as simulated.
+        Whether images are prepared; otherwise they are left as simulated.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = 
 
 
 def labels_of(folders: Sequence[Path], training: Training) -> Labels:
-    """Read what is known of whole sets of records, and keep no image; parameters and errors as in `load_images`."""
+    """Read targets and sky rms of complete sets of records, without keeping images; parameters and errors as in `load_images`."""
     with damage_told(*folders):
         parts = [_labels(columns, training) for folder in folders for columns in _read(folder)]
     return Labels(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms")))
@@ -128,7 +129,7 @@ def epoch_of(images: Images, training: Training, epoch: int) -> Any:
     training
         Batch size, seed and augmentation.
     epoch
-        Its number, from 0.
+        Number of the epoch, from 0.
     """
     size, seed = training.optimisation.batch_size, training.optimisation.seed
     order = np.random.default_rng([seed, epoch]).permutation(len(images))
@@ -202,7 +203,7 @@ def _in_numpy(columns: dict[str, Any], training: Training, as_seen: bool) -> tup
 
 
 def _changed(batches: Any, training: Training, epoch: int) -> Any:
-    """Batches whose pixels are spoiled, if that is asked for, and then moved; each by its own random numbers."""
+    """Batches whose pixels are changed, if wanted, and which are then moved; each has its own random numbers."""
     settings, n = training.augmentation, training.optimisation.batch_size
     size, side, channels = training.architecture.input_size, training.network.map_sizes[0], training.network.n_channels
     n_targets = len(training.model.known_task.targets)

@@ -1,4 +1,4 @@
-"""The order to try some settings in training, and what the worker that tries them is made with."""
+"""The order to train with some settings as a trial, and the settings of the worker that carries it out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class TrialSettings:
-    """What one trial trains with.
+    """The settings of one trial.
 
     Parameters
     ----------
     filters, kernel_sizes, dense
-        Of the architecture.
+        As in the architecture.
     dropout
         Rate of the Monte Carlo dropout.
     learning_rate
@@ -29,14 +29,14 @@ class TrialSettings:
 
 @dataclass(frozen=True, slots=True)
 class TryTrial:
-    """An order to train with some settings. It is answered with the objective that was reached, a float.
+    """An order to train with some settings. The reply is the objective that was reached, a float.
 
     Parameters
     ----------
     number
         The trial's number, from 0.
     settings
-        What it trains with.
+        The settings to train with.
     """
 
     verb: ClassVar[str] = "trial"
@@ -51,7 +51,7 @@ class TryTrial:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFile:
-    """What a worker that tries settings is made with.
+    """The settings of a worker for trials.
 
     Parameters
     ----------

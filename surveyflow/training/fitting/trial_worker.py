@@ -1,4 +1,4 @@
-"""A worker that tries settings: it trains for some epochs, and says how good the network became."""
+"""The worker that does the trials of a search: it trains for some epochs, and returns the objective that was reached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from surveyflow.values.jobs import Job
 
 
 class TrialWorker:
-    """Trains a network with the settings that it is given; nothing is written.
+    """A worker that trains a network with the settings of a trial, and writes nothing.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class TrialWorker:
             If the order is of another kind.
         """
         if not isinstance(job.order, TryTrial):
-            raise TypeError(f"{job.name}: a worker that tries settings cannot do {job.order}")
+            raise TypeError(f"{job.name}: a worker for trials cannot do {job.order}")
         training = with_settings(self._training, job.order.settings)
         epochs = self._training.tuning.epochs if self._training.tuning else training.optimisation.epochs
         short = training.optimisation.model_copy(update={"epochs": epochs})
@@ -47,4 +47,4 @@ class TrialWorker:
         return float(trained.best[objective_of(self._training)])
 
     def close(self) -> None:
-        """Nothing is kept between trials."""
+        """Do nothing: a trial leaves nothing open."""

@@ -1,9 +1,9 @@
-"""Which settings train the best network? Found by trying some, and choosing the next by how the earlier ones did.
+"""The search for the settings that train the best network: trials, each chosen by the results of earlier ones.
 
-The search is Optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Every trial stands in a journal in the search's
-folder before it begins, and its result when it ends: a search that was stopped goes on where it was. The sampler is seeded anew
-for each batch of trials from the search's seed and the batch's first number, so that a search that is stopped between batches, or
-in one, proposes what an undisturbed one would have proposed.
+The search is Optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Every trial is recorded in a journal in the
+search's folder before it begins, and its result when it ends: a search that was stopped continues where it was. For each batch of
+trials, the sampler gets a new seed from the search's seed and the batch's first number. So a search that is stopped between
+batches, or within one, proposes what an undisturbed search would have proposed.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FACTORY = "surveyflow.training.fitting.trial_worker:TrialWorker"
-"""How an executor finds who trains."""
+"""The name by which an executor finds the worker for trials."""
 BEST_FILE = "best.toml"
-"""In the search's folder: the training file of the best trial."""
+"""Name, in the search's folder, of the training file of the best trial."""
 JOURNAL = "trials.journal"
-"""In the search's folder: every trial, as Optuna writes it."""
+"""Name, in the search's folder, of the journal of every trial, which Optuna writes."""
 
 _CHOICES = ("filters", "kernel_sizes", "dense")
 _RANGES = ("dropout", "learning_rate")
@@ -48,16 +48,16 @@ _ERROR = "error"
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """What is searched.
+    """The settings that are searched.
 
     Parameters
     ----------
     filters, kernel_sizes, dense
-        Choices, at least one of each; filters and kernel sizes of one length.
+        Choices, at least one of each; all lists of filters and kernel sizes have the same length.
     dropout
-        Lowest and highest, within [0, 1).
+        Lowest and highest value, within [0, 1).
     learning_rate
-        Lowest and highest, above 0; searched by its logarithm.
+        Lowest and highest value, above 0; searched in the logarithm.
     """
 
     filters: tuple[tuple[int, ...], ...]
@@ -85,20 +85,20 @@ class SearchSpace:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search for good settings.
+    """A search for the best settings.
 
     Parameters
     ----------
     space
-        What is searched.
+        The settings that are searched.
     trials
-        How many settings are tried, in all.
+        Number of settings to try in all.
     at_once
-        How many are proposed, and tried, together: as many as there are workers.
+        Number of settings that are proposed and tried together: as many as there are workers.
     seed
-        Of the proposals.
+        Seed of the proposals.
     conditions
-        Whatever else decides a trial's result (objective, epochs, data), as JSON's plain values: trials of other conditions
+        Everything else that decides a trial's result (objective, epochs, data), as JSON's plain values: trials under other
         cannot be compared.
     """
 
@@ -110,7 +110,7 @@ class Search:
 
     @property
     def identity(self) -> str:
-        """SHA-256 over all that decides which trials are made and what they give; not over how many there are."""
+        """SHA-256 over everything that decides the trials and their results; the number of trials is not part of it."""
         told = {"space": asdict(self.space), "at_once": self.at_once, "seed": self.seed, "conditions": dict(self.conditions)}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -122,13 +122,13 @@ class Trial:
     Parameters
     ----------
     number
-        From 0.
+        Number of the trial, from 0.
     settings
-        What was tried; None if the search was killed while it was proposed.
+        The settings that were tried; None if the search was killed while it was proposed.
     objective
-        What it reached; None if it failed.
+        The objective that was reached; None if the trial failed.
     error
-        Why it failed; None if it did not.
+        The reason if the trial failed; None otherwise.
     """
 
     number: int
@@ -137,7 +137,7 @@ class Trial:
     error: str | None = None
 
 
-def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Trial], None] = lambda _: None) -> list[Trial]:
+def search(wanted: Search, folder: Path, executor: Executor, listener: Callable[[Trial], None] = lambda _: None) -> list[Trial]:
     """Try settings until there are as many trials as wanted; those of an earlier search in the folder count.
 
     Parameters
@@ -145,10 +145,10 @@ def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Tri
     wanted
         The search.
     folder
-        Where its journal is; made where it does not exist.
+        Folder of its journal; it is made if it does not exist.
     executor
-        Carries `surveyflow.training.fitting.trial_orders.TryTrial` to workers that answer with the objective.
-    told
+        Carries `surveyflow.training.fitting.trial_orders.TryTrial` to workers, which return the objective.
+    listener
         Called with each trial as it ends.
 
     Returns
@@ -158,12 +158,12 @@ def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Tri
     Raises
     ------
     InputError
-        If the folder holds a search of other settings, Optuna is not installed, or every trial failed.
+        If the folder holds a search with other settings, Optuna is not installed, or every trial failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(folder, wanted)
     while batch := _unfinished(study) or _proposed(study, wanted):
-        _try(study, batch, executor, told)
+        _try(study, batch, executor, listener)
     trials = _trials(study)
     if all(trial.objective is None for trial in trials):
         first = trials[0].error if trials else "no trial was asked for"
@@ -173,7 +173,7 @@ def search(wanted: Search, folder: Path, executor: Executor, told: Callable[[Tri
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A search that has come to its end.
+    """A search that has ended.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class Tuned:
     best
         The best of them.
     file
-        The training file with its settings.
+        The training file with the best trial's settings.
     """
 
     trials: tuple[Trial, ...]
@@ -196,7 +196,7 @@ def search_of(training: Training) -> Search:
     Raises
     ------
     InputError
-        If it has no ``[tuning]``, or its records cannot be used.
+        If the file has no ``[tuning]``, or its records cannot be used.
     """
     table = training.tuning
     if table is None:
@@ -207,13 +207,13 @@ def search_of(training: Training) -> Search:
 
 
 def objective_of(training: Training) -> str:
-    """Name of the validation score that a search makes large."""
+    """Name of the validation score that a search maximises."""
     named = training.tuning and training.tuning.objective
     return named or training.model.known_task.objectives[0]
 
 
 def with_settings(training: Training, settings: TrialSettings) -> Training:
-    """The training file, but for what a trial tried.
+    """The training file with the settings that a trial tried.
 
     Raises
     ------
@@ -231,18 +231,18 @@ def with_settings(training: Training, settings: TrialSettings) -> Training:
     return training.model_copy(update={"architecture": architecture, "optimisation": optimisation})
 
 
-def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial], None] = lambda _: None) -> Tuned:
-    """Search as a training file says, and write what was best as a training file of its own.
+def tune(training: Training, file: Path, profile: Profile, listener: Callable[[Trial], None] = lambda _: None) -> Tuned:
+    """Search as a training file says, and write the best settings as another training file.
 
     Parameters
     ----------
     training
         The training file, as it was read.
     file
-        Its path, which workers read, too.
+        Its path; the workers read the file, too.
     profile
-        Where trials run.
-    told
+        The profile that says where trials run.
+    listener
         Called with each trial as it ends.
 
     Returns
@@ -257,7 +257,7 @@ def tune(training: Training, file: Path, profile: Profile, told: Callable[[Trial
     wanted = search_of(training)
     folder = training.tuning.folder if training.tuning else file.parent
     with open_executor(profile, FACTORY, TrainingFile(str(file.absolute()))) as executor:
-        trials = search(wanted, folder, executor, told)
+        trials = search(wanted, folder, executor, listener)
     settings = best(trials).settings
     path = folder / BEST_FILE
     if settings is not None:
@@ -279,7 +279,7 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 
 def _study(folder: Path, wanted: Search) -> Study:
-    """The folder's study, which must be of the search that is wanted."""
+    """Open the folder's study, which must belong to the wanted search."""
     optuna = _optuna()
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
     study: Study = optuna.create_study(study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True)
@@ -295,13 +295,13 @@ def _study(folder: Path, wanted: Search) -> Study:
 
 
 def _unfinished(study: Study) -> list[FrozenTrial]:
-    """Trials that were begun and never ended: their searcher was killed."""
+    """End the trials that began and never ended because their search was killed."""
     optuna = _optuna()
     return list(study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]))
 
 
 def _proposed(study: Study, wanted: Search) -> list[FrozenTrial]:
-    """The next batch of settings; empty once there are enough."""
+    """Propose the next batch of settings; it is empty if there are enough trials."""
     optuna = _optuna()
     first = len(study.get_trials(deepcopy=False))
     study.sampler = optuna.samplers.TPESampler(seed=_batch_seed(wanted.seed, first))
@@ -316,8 +316,8 @@ def _batch_seed(seed: int, first: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {first}".encode()).digest()[:4], "little")
 
 
-def _try(study: Study, batch: Sequence[FrozenTrial], executor: Executor, told: Callable[[Trial], None]) -> None:
-    """Try a batch, and write down how each of its trials ended."""
+def _try(study: Study, batch: Sequence[FrozenTrial], executor: Executor, listener: Callable[[Trial], None]) -> None:
+    """Try a batch, and record how each of its trials ended."""
     jobs = {f"trial-{trial.number:04d}": trial for trial in batch if _settings_known(trial)}
     for trial in batch:
         if not _settings_known(trial):
@@ -325,7 +325,7 @@ def _try(study: Study, batch: Sequence[FrozenTrial], executor: Executor, told: C
     for result in executor.run([_job(name, trial) for name, trial in jobs.items()]):
         number = jobs[result.job.name].number
         _end(study, number, result.error, result.value)
-        told(_ended(study, study.get_trials(deepcopy=False)[number]))
+        listener(_ended(study, study.get_trials(deepcopy=False)[number]))
     if left := _unfinished(study):
         raise InputError(f"trial {left[0].number} could not be run: the workers are gone, or the disk is full. Run again.")
 
@@ -335,7 +335,7 @@ def _settings_known(trial: FrozenTrial) -> bool:
 
 
 def _end(study: Study, number: int, error: str | None, objective: float | None = None) -> None:
-    """Write down what a trial reached, or why it failed; a result that is no number is a failure, too."""
+    """Record what a trial reached, or why it failed; a result that is not a number counts as a failure, too."""
     optuna = _optuna()
     if error is None and objective is not None and math.isfinite(objective):
         study.tell(number, float(objective))
@@ -368,7 +368,7 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def _word(numbers: Sequence[int]) -> str:
-    """A choice as the journal holds it: ``16-32-64``."""
+    """A choice in the form of the journal: ``16-32-64``."""
     return "-".join(map(str, numbers))
 
 

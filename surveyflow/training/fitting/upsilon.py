@@ -1,4 +1,4 @@
-"""Upsilon while a network trains: the smallest recall of any class."""
+"""Upsilon, the smallest recall of any class, as a Keras metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Upsilon(keras.metrics.Metric):
     Parameters
     ----------
     n_classes
-        Number of classes: outputs of the network.
+        Number of classes, which are outputs of the network.
     name
         Name in Keras's logs.
     """
@@ -29,13 +29,13 @@ class Upsilon(keras.metrics.Metric):
         self.confusion = self.add_weight(shape=(n_classes, n_classes), initializer="zeros", name="confusion")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch.
+        """Count the samples of a batch.
 
         Parameters
         ----------
-        y_true, y_pred
+        (n, n_classes): labels, one column for each class, and the network's outputs.
             (n, n_classes): labels, one column a class, and the network's outputs.
-        sample_weight
+        (n,) or None: the weight of each sample.
             (n,) or None: how much each sample counts.
         """
         truth, predicted = (ops.one_hot(ops.argmax(values, axis=-1), self.n_classes) for values in (y_true, y_pred))
@@ -51,5 +51,5 @@ class Upsilon(keras.metrics.Metric):
         return ops.where(ops.any(members > 0), smallest, float("nan"))
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """The arguments of `from_config`."""
         return {**super().get_config(), "n_classes": self.n_classes}

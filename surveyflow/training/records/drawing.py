@@ -1,4 +1,4 @@
-"""How is one example made? From the settings and its index, and nothing else."""
+"""The simulation of one example, which depends only on the settings and the example's index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECIPE_VERSION = 1
 """Changes whenever the same settings would give other pixels."""
 
 _PATCHES, _PLACES = 1, 2
-"""Part the random numbers of patches, and of places in a pixel, from all others."""
+"""Separate the random numbers of patches, and of positions in a pixel, from all others."""
 
 
 def draw_examples(simulation: SimulationTable, indices: Iterable[int]) -> list[Example]:
@@ -41,18 +41,18 @@ def draw_examples(simulation: SimulationTable, indices: Iterable[int]) -> list[E
 
 
 def prepare(simulation: SimulationTable) -> None:
-    """See that examples can be made, before any process is started.
+    """Check that examples can be made, before any process is started.
 
     Raises
     ------
     InputError, MosaicError
-        As `draw_examples`.
+        As for `draw_examples`.
     """
     draw_examples(simulation, [simulation.first])
 
 
 def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
-    """Everything that makes the examples, as JSON has it, and nothing that does not: no folders, no number of processes."""
+    """Everything that determines the examples, as JSON holds it; folders and the number of processes are not part of it."""
     stated = simulation.model_dump(mode="json", exclude=_PATHS, exclude_none=True)
     depth = {"sky_rms": simulation.depth.sky_rms, "exposure_s": simulation.depth.exposure_s}
     settings = stated | depth | {"redshifts": list(simulation.redshift_range), "truths": list(TRUTHS)}
@@ -103,7 +103,7 @@ def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: in
 
 
 def _on_the_bands_pixels(image: Float32Array, table: StampsTable, simulation: SimulationTable, index: int) -> Float32Array:
-    """In e-/s, with the stamp's margin; the centre falls anywhere in its pixel."""
+    """The image in e-/s, with the stamp's margin; the centre falls anywhere in its pixel."""
     band, side = simulation.band, simulation.size + 2 * STAMP_MARGIN_PIX
     electrons = np.float32(electrons_per_unit(table.unit, table.pixel_scale_arcsec, band))
     y, x = side // 2 - np.random.default_rng([simulation.seed, index, _PLACES]).random(2)
@@ -121,7 +121,7 @@ def _real_sky(simulation: SimulationTable) -> AbstractContextManager[Mosaic | No
     return open_background(simulation.background, simulation.band) if simulation.background else nullcontext()
 
 
-# A process draws of one library at a time.
+# A process draws from one library at a time.
 @lru_cache(maxsize=1)
 def _library(table: StampsTable) -> Stamps:
     return open_stamps(table)

@@ -1,4 +1,4 @@
-"""Stamps whose truth is known: what a model is judged by."""
+"""Stamps with known truth, for the evaluation of models."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class LabelledStamps:
     Parameters
     ----------
     field, instrument
-        Whose depth and PSF they were simulated with.
+        The field and the instrument whose depth and PSF were simulated.
     digest
         Digest of the settings that made them.
     pixels
         (n, size, size) float32, e-/s; 0 where there is no data.
     source_id
-        (n,) int64; seeds the masks, as in a catalog.
+        (n,) int64; it seeds the dropout masks, as in a catalog.
     is_post_merger
         (n,) bool.
     magnitude_ab, redshift
         (n,) float64.
     sky_rms
-        (n,) float64, e-/s: the depth simulated.
+        (n,) float64, e-/s: the simulated depth.
     coverage_pct
-        (n,) float64: part of the galaxy's mask that neighbours overlap; NaN where the galaxy has no mask.
+        (n,) float64: percent of the galaxy's mask that neighbours' masks cover; NaN if the galaxy has no mask.
     flux_pp
-        (n,) float64, e-/s/pixel: neighbours' flux in their own mask; 0 where none is detected.
+        (n,) float64, e-/s/pixel: neighbours' flux in their own masks; 0 if none is detected.
     """
 
     field: str
@@ -80,5 +80,5 @@ _COLUMNS = tuple(item.name for item in fields(LabelledStamps) if item.name not i
 
 
 def pooled(sets: Sequence[LabelledStamps]) -> dict[str, Any]:
-    """Columns of several sets, one after another; all but the pixels."""
+    """Columns of several sets, in order; all columns except the pixels."""
     return {name: np.concatenate([getattr(one, name) for one in sets]) for name in _COLUMNS}

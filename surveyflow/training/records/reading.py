@@ -1,4 +1,4 @@
-"""How stamps and their truth come out of records, in memory."""
+"""The reading of stamps and their truth from records into memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _BATCH = 256
 
 
 def read_stamps(folder: Path, truth: str, at_most: int | None = None) -> LabelledStamps:
-    """Read the stamps of a folder of records, the first ones if not all of them.
+    """Read the stamps of a folder of records: the first ones, or all of them.
 
     Parameters
     ----------
     folder
-        Of a complete set of records.
+        Folder of a complete set of records.
     truth
         Variant of the contamination truth: ``sky_sigma`` or ``self_sigma``.
     at_most
-        How many; all of them if left out.
+        Largest number of stamps; all of them if left out.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _stamps(columns: dict[str, Any], truth: str, index: Any) -> LabelledStamps:
 
 
 def _depth(simulated: Float64Array, pixels: Any) -> Float64Array:
-    """The sky rms that was simulated; where that is not known, as in patches of a mosaic, what is measured."""
+    """The simulated sky rms; where that is unknown, as in patches of a mosaic, the measured one."""
     if np.isfinite(simulated).all():
         return simulated
     return np.where(np.isfinite(simulated), simulated, sky_rms(pixels, np.isfinite(pixels) & (pixels != 0)))

@@ -1,6 +1,7 @@
-"""Which files make up a set of records, and is each whole? ``index.json`` tells, and what the records were made from.
+"""The index of a set of records: ``index.json`` lists the files that are complete, and the settings that made them.
 
-A folder of records holds shards, ``part-00000-of-00012.tfrecord``, and ``index.json``, which lists each shard once it is whole.
+A folder of records holds shards, ``part-00000-of-00012.tfrecord``, and ``index.json``, which lists each shard as soon as it
+is complete.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class Shard:
     Parameters
     ----------
     name
-        Of the file in the folder.
+        Name of the file in the folder.
     n
-        Number of records in it.
+        Number of records in the file.
     bytes
         Its size.
     sha256
-        Of its content, hexadecimal.
+        Digest of its content, hexadecimal.
     """
 
     name: str
@@ -45,24 +46,24 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class RecordIndex:
-    """What a folder of records holds.
+    """The content of a folder of records.
 
     Parameters
     ----------
     settings
-        Everything that made the records, as JSON has it.
+        Everything that determines the records, as JSON holds it.
     digest
         SHA-256 of the settings, hexadecimal; each record holds its first 12 digits.
     field, instrument, band
-        What was simulated.
+        The field, the instrument and the filter that were simulated.
     pixel_scale_arcsec, size, unit
-        Of the images.
+        Pixel scale, side in pixels, and unit of the images.
     n, n_shards
-        Records and shards of the whole set.
+        Number of records and shards of the complete set.
     shards
-        Those that are written, in order; all of them in a set that is complete.
+        The shards that are written, in order; all of them if the set is complete.
     version
-        Of this form.
+        Version of this file format.
     """
 
     settings: Mapping[str, Any]
@@ -85,12 +86,12 @@ class RecordIndex:
 
     @property
     def provenance(self) -> str:
-        """What each record holds of the digest."""
+        """The part of the digest that each record holds."""
         return self.digest[:12]
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
-    """SHA-256, hexadecimal, of settings, whatever the order of their keys."""
+    """SHA-256 of settings, hexadecimal, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
@@ -111,12 +112,12 @@ def write_index(folder: Path, index: RecordIndex) -> None:
 
 
 def find_index(folder: Path) -> RecordIndex | None:
-    """Read the index of a folder, complete or not; None where there is none.
+    """Read the index of a folder, complete or not; None if there is none.
 
     Raises
     ------
     RecordError
-        If the file is not an index of this form.
+        If the file is not an index of this format.
     """
     file = folder / INDEX_NAME
     try:
@@ -129,7 +130,7 @@ def find_index(folder: Path) -> RecordIndex | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         if isinstance(error, RecordError):
             raise
-        raise RecordError(f"{file} is no index of training records ({error}). Remove the folder, and simulate again.") from error
+        raise RecordError(f"{file} is not an index of records ({error}). Remove the folder, and simulate again.") from error
 
 
 def read_index(folder: str | Path) -> RecordIndex:
@@ -138,13 +139,13 @@ def read_index(folder: str | Path) -> RecordIndex:
     Raises
     ------
     RecordError
-        If there is none, or it is not an index of this form, or shards are missing from it.
+        If there is no index, it is not of this format, or shards are missing.
     """
     folder = Path(folder)
     index = find_index(folder)
     if index is None:
         raise RecordError(
-            f"{folder} holds no {INDEX_NAME}, so no training records. Name a folder that `surveyflow simulate` made."
+            f"{folder} holds no {INDEX_NAME}, so it holds no training records. Name a folder that `surveyflow simulate` made."
         )
     if not index.complete:
         raise RecordError(f"{folder} holds {len(index.shards)} of {index.n_shards} shards: the simulation was stopped. {_AGAIN}")
@@ -157,9 +158,9 @@ def check_shards(folder: str | Path, *, contents: bool = True) -> RecordIndex:
     Parameters
     ----------
     folder
-        Of the records.
+        Folder of the records.
     contents
-        Whether to read them all; sizes alone are compared otherwise.
+        Whether to read their content; otherwise only sizes are compared.
 
     Returns
     -------
@@ -168,7 +169,7 @@ def check_shards(folder: str | Path, *, contents: bool = True) -> RecordIndex:
     Raises
     ------
     RecordError
-        With every shard that is missing, cut short, or not the one that was written.
+        If a shard is missing, cut short, or not the one that was written; the error holds every such shard.
     """
     index = read_index(folder)
     problems = list(_problems(Path(folder), index.shards, contents))
@@ -178,7 +179,7 @@ def check_shards(folder: str | Path, *, contents: bool = True) -> RecordIndex:
 
 
 def whole_shards(folder: Path, shards: Sequence[Shard]) -> tuple[Shard, ...]:
-    """Those that lie in the folder as they were written."""
+    """The shards that lie in the folder as they were written."""
     return tuple(shard for shard in shards if _problem(folder, shard, contents=True) is None)
 
 
@@ -209,10 +210,10 @@ def _problem(folder: Path, shard: Shard, contents: bool) -> Problem | None:
 
 
 def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, RecordIndex]) -> None:
-    """See that no set of stamps serves both to learn from and to judge by.
+    """Check that no set of stamps is used for both training and evaluation.
 
-    A drawn galaxy depends on its seed and number alone, whatever its depth and neighbours are; which of a user's own galaxies is
-    taken, on its number alone.
+    A simulated galaxy depends only on its seed and number, whatever its depth and neighbours are. If galaxies are the user's
+    own, the number alone selects one.
 
     Raises
     ------
@@ -223,13 +224,13 @@ def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, Recor
         for other, other_index in learned.items():
             if index.digest == other_index.digest or _galaxies(index) & _galaxies(other_index):
                 raise InputError(
-                    f"{folder} holds galaxies that {other} holds, too: a network would be judged by what it has learned. "
+                    f"{folder} holds galaxies that {other} holds, too: a network must not be evaluated on its training set. "
                     "Simulate records with another seed; of galaxies of your own, with other files or another `first`."
                 )
 
 
 def _galaxies(index: RecordIndex) -> set[tuple[str, int]]:
-    """Each galaxy, by what it was drawn from and its number; empty where the settings do not tell."""
+    """Each galaxy by its number and what it was drawn from; empty if the settings do not say."""
     settings = index.settings
     if not {"seed", "first", "n"} <= settings.keys():
         return set()

@@ -1,4 +1,4 @@
-"""How are training examples kept? As TFRecord shards of ``tf.train.Example``, which carry checksums of their own.
+"""The files of training examples: TFRecord shards of ``tf.train.Example``, which carry checksums of their own.
 
 Features: ``image`` (bytes: little-endian float32, row by row, e-/s), ``size``, ``id``, ``label`` (int64; 1 is a post-merger),
 ``magnitude_ab``, ``radius_arcsec``, ``redshift``, ``sky_rms`` (float; NaN where unknown), for each variant of the truth
@@ -45,7 +45,7 @@ def serialised(example: Example, provenance: str) -> bytes:
 
 
 def write_shard(path: Path, records: Iterable[bytes]) -> Shard:
-    """Write one shard under a temporary name, and give it its own once it is whole on disk.
+    """Write one shard under a temporary name, and rename it once it is complete on disk.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def write_shard(path: Path, records: Iterable[bytes]) -> Shard:
 
 
 def shard_paths(folder: str | Path) -> list[str]:
-    """The shards of a complete set, in order, each as large as it was written.
+    """The shards of a complete set, in order; each must be as large as it was written.
 
     Raises
     ------
@@ -82,14 +82,14 @@ def record_dataset(folder: str | Path, *, parallel_shards: int = _PARALLEL_SHARD
     Parameters
     ----------
     folder
-        Of a complete set.
+        Folder of a complete set.
     parallel_shards
         Number of shards to read at once, record by record from each.
 
     Returns
     -------
-    Of dictionaries: ``image`` (size, size) float32, ``provenance`` text, all else numbers, as the module tells. Iterate over it
-    within `damage_told`, which names a shard whose content is damaged.
+    A dataset of dictionaries: ``image`` (size, size) float32, ``provenance`` text, all else numbers, as the module describes.
+    Iterate over it within `damage_told`, which names a shard whose content is damaged.
 
     Raises
     ------
@@ -108,14 +108,14 @@ def record_dataset(folder: str | Path, *, parallel_shards: int = _PARALLEL_SHARD
 
 
 def _own_example(record: Any, index: RecordIndex) -> dict[str, Any]:
-    """A record's tensors; one of another set, in a shard as large as ours, is an error, which `damage_told` puts in words."""
+    """A record's tensors; a record of another set, in a shard of the same size, is an error, which `damage_told` describes."""
     example = parse_example(record, index.size)
     with tf.control_dependencies([tf.debugging.assert_equal(example["provenance"], index.provenance)]):
         return example | {"image": tf.identity(example["image"])}
 
 
 def parse_example(record: Any, size: int) -> dict[str, Any]:
-    """One record's tensors, the image (size, size) float32; for use in ``tf.data`` pipelines of one's own."""
+    """One record's tensors, the image (size, size) float32; for use in a user's own ``tf.data`` pipelines."""
     kinds = dict.fromkeys(NUMBERS, tf.float32) | dict.fromkeys(WHOLE_NUMBERS, tf.int64) | dict.fromkeys(TEXTS, tf.string)
     parsed = tf.io.parse_single_example(record, {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()})
     image = tf.reshape(tf.io.decode_raw(parsed["image"], tf.float32, little_endian=True), (size, size))
@@ -124,12 +124,12 @@ def parse_example(record: Any, size: int) -> dict[str, Any]:
 
 @contextmanager
 def damage_told(*folders: str | Path) -> Iterator[None]:
-    """Name the damaged shard where reading records fails in the body.
+    """Name the damaged shard if reading records fails in the body.
 
     Raises
     ------
     RecordError
-        In place of TensorFlow's error, with every shard that is not as it was written.
+        Raised instead of TensorFlow's error, with every shard that is not as it was written.
     """
     try:
         yield
@@ -160,6 +160,6 @@ def _numbers(example: Example) -> dict[str, float]:
 
 
 def _settle(path: Path) -> None:
-    """See a file's content to disk."""
+    """Flush a file's content to disk."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())

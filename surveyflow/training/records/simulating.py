@@ -1,7 +1,7 @@
-"""How is a set of records simulated? In parallel, shard by shard; what is whole already is kept.
+"""The simulation of a set of records: in parallel, shard by shard; complete shards are kept.
 
-Processes draw blocks of examples; this one writes them, in order, so that the same file gives the same shards whatever the number
-of processes.
+Processes draw blocks of examples. This process writes them in order, so that the same file gives the same shards, whatever the
+number of processes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 UNIT = "electron/s"
 BLOCK = 32
-"""Examples that a process draws at a time."""
+"""Number of examples that a process draws at a time."""
 
 _BLOCKS_AHEAD = 3
 _BYTES_BESIDE_THE_IMAGE = 500
@@ -48,14 +48,14 @@ _BYTES_BESIDE_THE_IMAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class SimulationProgress:
-    """How far a simulation has come.
+    """The progress of a simulation.
 
     Parameters
     ----------
     done, total
-        Examples of this run: drawn and written, and to be.
+        Number of examples of this run that are drawn and written, and of all that it has to write.
     kept
-        Examples in shards that were whole already.
+        Number of examples in shards that were complete already.
     """
 
     done: int
@@ -67,14 +67,14 @@ Listener = Callable[[SimulationProgress], None]
 
 
 def simulate(simulation: SimulationTable, *, n_processes: int | None = None, listener: Listener | None = None) -> RecordIndex:
-    """Write a set of records, or what is missing of it.
+    """Write a set of records, or the part of it that is missing.
 
     Parameters
     ----------
     simulation
         What to simulate, and where to write it.
     n_processes
-        Processes that draw; as many as there are cores if left out. With 1, this one draws.
+        Number of processes that draw; as many as there are cores if left out. With 1, this process draws.
     listener
         Called before the first example and after every block.
 
@@ -85,12 +85,12 @@ def simulate(simulation: SimulationTable, *, n_processes: int | None = None, lis
     Raises
     ------
     InputError
-        When galsim, photutils or h5py, of the extra ``train``, are needed and not installed; when stamps or the background's
+        If galsim, photutils or h5py, of the extra ``train``, are needed and not installed, or if stamps or the background's
         mosaic cannot be used.
     RecordError
-        When the folder holds records of other settings.
+        If the folder holds records of other settings.
     OutputError
-        When the folder cannot be written, or its disk is full.
+        If the folder cannot be written, or its disk is full.
     """
     prepare(simulation)
     folder = simulation.output
@@ -127,7 +127,7 @@ def _planned(simulation: SimulationTable) -> RecordIndex:
 
 
 def _resumed(folder: Path, planned: RecordIndex) -> RecordIndex:
-    """The plan, with the shards that are whole already."""
+    """The plan, with the shards that are complete already."""
     found = find_index(folder)
     if found is None:
         write_index(folder, planned)
@@ -155,14 +155,14 @@ def _indices(simulation: SimulationTable, number: int, n_shards: int) -> range:
 
 
 def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
-    # TensorFlow takes seconds to import: not before there is something to write.
+    # TensorFlow takes seconds to import, so it is imported only when there is something to write.
     from surveyflow.training.records.shards import serialised, write_shard
 
     return write_shard(path, (serialised(example, provenance) for example in examples))
 
 
 class _Teller:
-    """Counts examples as they pass, and tells the listener of every block."""
+    """Counts examples as they pass, and reports every block to the listener."""
 
     def __init__(self, listener: Listener | None, total: int, kept: int) -> None:
         self._listener = listener
@@ -184,7 +184,7 @@ class _Teller:
 def _drawn_blocks(
     simulation: SimulationTable, shards: list[range], n_processes: int | None
 ) -> Iterator[Iterator[Iterator[Example]]]:
-    """The examples of each shard, drawn ahead of their use by other processes."""
+    """The examples of each shard, which other processes draw ahead of their use."""
     n_processes = n_processes or os.cpu_count() or 1
     draw = partial(draw_examples, simulation)
     blocks = [shard[start : start + BLOCK] for shard in shards for start in range(0, len(shard), BLOCK)]
@@ -204,7 +204,7 @@ def _by_shard(blocks: Iterator[list[Example]], shards: list[range]) -> Iterator[
 
 
 def _ahead(pool: Executor, draw: Callable[[range], list[Example]], blocks: list[range], n_ahead: int) -> Iterator[list[Example]]:
-    """Blocks in order, with so many drawn or waiting; no more, so that memory holds."""
+    """Yield blocks in order; only a limited number is drawn or waiting, so that memory suffices."""
     coming = iter(blocks)
     waiting = deque(pool.submit(draw, block) for block in islice(coming, n_ahead))
     while waiting:
@@ -213,7 +213,7 @@ def _ahead(pool: Executor, draw: Callable[[range], list[Example]], blocks: list[
 
 
 def _attach_to_parent() -> None:
-    """Leave interrupts to the process that writes, and end with it even where it is killed."""
+    """Leave interrupts to the process that writes, and end with it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -196,7 +196,7 @@ def test_a_folder_without_records_is_refused(tmp_path):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1, "n": 3, "shards": []}', "\xff"])
 def test_an_index_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "index.json").write_text(content, encoding="latin-1")
-    with pytest.raises(RecordError, match="is no index"):
+    with pytest.raises(RecordError, match="is not an index"):
         find_index(tmp_path)
 
 
