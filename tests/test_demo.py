@@ -56,7 +56,7 @@ def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path,
 
 def test_demo_refuses_a_folder_that_holds_something_else(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(InputError, match="holds no demo"):
+    with pytest.raises(InputError, match="does not hold a demo"):
         api.demo(tmp_path)
 
 

@@ -49,7 +49,7 @@ def test_status_tells_progress_rate_failures_and_workers_by_pool(root, capsys):
     assert told["node1-11"].endswith("2100 MB, GPU 0 NVIDIA A100: 87 % busy, 4000 of 40000 MB")
     assert "silent for 0:10:0" in told["node2-12"]
     assert "UDS/F814W/y003x000" in told["node2-12"]
-    assert "waits" in told["node3-13"]
+    assert "waiting" in told["node3-13"]
 
 
 def test_status_as_json_says_the_same(root):
@@ -65,7 +65,7 @@ def test_status_as_json_says_the_same(root):
     }
 
 
-def test_workers_of_an_earlier_run_are_not_told(root):
+def test_workers_of_an_earlier_run_are_not_reported(root):
     old = time.time() - 86_400
     write_heartbeat(root, Heartbeat("node9-9", "cpu", old, old, "", None, 1, 0, 1.0))
     assert "node9-9" not in [heartbeat.worker for heartbeat in api.status(root).workers]

@@ -1,4 +1,4 @@
-"""The functions of the package, one for each verb of the command line, which is a thin layer over them."""
+"""The functions of the package, one for each verb of the command line, which only calls them and prints."""
 
 from __future__ import annotations
 

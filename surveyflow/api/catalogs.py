@@ -26,7 +26,7 @@ __all__ = ["cutouts", "fractions", "open_catalog", "open_draws", "read_catalog",
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:
-    """Write the report page of a published revision anew.
+    """Write the report page of a published revision again.
 
     Parameters
     ----------
@@ -66,11 +66,12 @@ def fractions(
 ) -> Population:
     """Measure the fraction of galaxies called post-merger, in bins.
 
-    What the number is not: the fraction of mergers. The networks know post-mergers and star-forming galaxies only; ellipticals,
-    stars and pairs are counted as one of the two, and the published rates are for asymmetric galaxies, so a fraction of all
-    catalogued sources is not the quantity of Ferreira et al. (2022): select. Tests are balanced; where post-mergers are rare,
-    most galaxies called so are not, so give a matrix. Results of weights of another origin than ``ferreira2022`` are not those
-    of the paper, and those of ``untrained`` weights mean nothing. The notes of the result say which of this applies.
+    The number is not the fraction of mergers. The networks know post-mergers and star-forming galaxies only: ellipticals, stars
+    and pairs are counted as one of the two. The published rates are for asymmetric galaxies, so a fraction of all catalogued
+    sources is not the quantity of Ferreira et al. (2022): select galaxies with ``where``. Tests are balanced; where post-mergers
+    are rare, most galaxies that are called post-merger are not, so give a matrix. Results of weights of another origin than
+    ``ferreira2022`` are not those of the paper, and those of ``untrained`` weights mean nothing. The notes of the result say
+    which of this applies.
 
     Parameters
     ----------
@@ -79,17 +80,17 @@ def fractions(
     edges
         Edges of the bins, increasing; bins are half-open, [low, high).
     bins
-        The numeric column that they are of; ``z`` stands for ``redshift``.
+        The numeric column that is binned; ``z`` stands for ``redshift``.
     where
         Which galaxies to count: an expression such as ``"field == 'EGS' and flags & OUT_OF_DOMAIN == 0"``, or a
         `pyarrow.compute.Expression`. Only rows with a result are counted.
     rule
         When a galaxy counts as post-merger: see `surveyflow.values.codes.ClassRule`.
     matrix
-        Confusion matrices to correct with: a TOML file, or ``ferreira2022`` for the published ones; none if left out.
+        Confusion matrices for the correction: a TOML file, or ``ferreira2022`` for the published ones; none if left out.
     max_coverage_pct, max_flux_pp, max_p_contaminated
         Contamination cuts: the largest ``coverage_pct_mean`` (percent), ``flux_pp_mean`` (e-/s/pixel) and
-        ``p_contaminated_mean`` that count.
+        ``p_contaminated_mean`` of galaxies that are counted.
     confidence
         Probability that an interval holds the truth, in (0, 1); the default is one standard deviation of a normal.
     release
@@ -118,7 +119,7 @@ def fractions(
 def cutouts(
     mosaic: str | Path, ra_deg: ArrayLike, dec_deg: ArrayLike, size: int = 128, *, weight: str | Path | None = None
 ) -> CutoutStack:
-    """Cut squares around positions out of a mosaic.
+    """Cut out squares around positions in a mosaic.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def cutouts(
 
     Returns
     -------
-    Cutouts in native pixel orientation, at their true offsets: what lies beyond the mosaic is 0 and not valid.
+    Cutouts in native pixel orientation, at their true offsets: pixels beyond the mosaic are 0 and not valid.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def kubernetes_certificates(folder: str | Path) -> Path:
     Parameters
     ----------
     folder
-        Where to write them; it is made if it does not exist.
+        Folder to write them to; it is made if it does not exist.
 
     Returns
     -------

@@ -47,7 +47,7 @@ class Imported:
     card
         Its card.
     parity
-        How its features compare with the original's; None unless the original was run.
+        Comparison of its features with the original's; None unless the original was run.
     """
 
     card: ModelCard
@@ -66,9 +66,9 @@ def import_legacy(
     store
         The model store; it is made if it does not exist.
     stretch, softening
-        How the training images were prepared, which the release does not say.
+        Preparation of the training images, which the release does not state.
     **card
-        What the card says instead of what the folders' names give: ``field``, ``instrument``, ``pixel_scale_arcsec``, ...
+        Values of the card that replace those from the folders' names: ``field``, ``instrument``, ``pixel_scale_arcsec``, ...
 
     Raises
     ------
@@ -95,11 +95,11 @@ def import_models(
     Parameters
     ----------
     folder
-        Searched for SavedModels, at any depth.
+        Folder that is searched for SavedModels, at any depth.
     store, stretch, softening
         As in `import_legacy`.
     overwrite
-        Whether models that are there are replaced.
+        Whether existing models are replaced.
     run_original
         Whether to run each file's own graph, too, and compare features. A graph is code: only for files that you trust.
     **card
@@ -159,7 +159,7 @@ def show_models(folder: str | Path) -> ModelCard:
 def check_models(
     store: str | Path, workflow: str | Path, *, n_cutouts: int = 200, softenings: Sequence[float] = (1.0,)
 ) -> list[StretchCheck]:
-    """Find which stretch the models of a store remember, with real cutouts of a workflow's sources.
+    """Find which stretch the models of a store were trained with, using real cutouts of a workflow's sources.
 
     Parameters
     ----------
@@ -168,9 +168,9 @@ def check_models(
     workflow
         Path of a workflow file.
     n_cutouts
-        Cutouts to look at for each model.
+        Number of cutouts to use for each model.
     softenings
-        To try beside the card's, in the mosaics' unit.
+        Softenings to try beside the card's, in the mosaics' unit.
 
     Raises
     ------

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ValidSurvey:
-    """What a workflow names, found fit to use.
+    """The inputs of a workflow after they were checked.
 
     Parameters
     ----------
     name, release
-        Of the survey.
+        Name and release of the survey.
     sources
         Number of sources by field.
     mosaics
@@ -55,7 +55,7 @@ class ValidSurvey:
     contamination_models
         Ids of the contamination models by ``FIELD/INSTRUMENT``.
     warnings
-        What should be known, though it stops nothing.
+        What the user should know, although it does not prevent a run.
     """
 
     name: str
@@ -69,20 +69,20 @@ class ValidSurvey:
 
 @dataclass(frozen=True, slots=True)
 class SurveyStatus:
-    """What is known of an output folder.
+    """The state of an output folder.
 
     Parameters
     ----------
     root
         The folder.
     published
-        Its latest revision; None before the first.
+        Its latest revision; None before the first one.
     last_run
         What its newest run reported last.
     at_work
-        Whether that run still holds the folder; a run that neither is at work nor has ended was killed.
+        Whether that run still holds the folder; a run that neither holds it nor has ended was killed.
     workers
-        What its workers last said of themselves; those that have ended in order are not among them.
+        The last reports of its workers; workers that have ended properly are not among them.
     """
 
     root: Path
@@ -106,7 +106,7 @@ class SurveyStatus:
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
-    """Find the newest release of which every file that a workflow names is there, complete and at rest.
+    """Find the newest release of which every file that a workflow names exists and is complete and at rest.
 
     Parameters
     ----------
@@ -115,12 +115,12 @@ def find_release(workflow: str | Path) -> ReleaseChoice:
 
     Returns
     -------
-    Its name, and what is newer and was skipped, with the reasons.
+    Its name, and the newer releases that were skipped, with the reasons.
 
     Raises
     ------
     WorkflowError
-        If there is none; it holds every reason.
+        If there is no such release; the error holds every reason.
     """
     return choose_release(Path(workflow))
 
@@ -133,12 +133,12 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
     workflow
         Path of the workflow file, or of a published revision's ``manifest.json``.
     release
-        Name of the release, in the place of the workflow's own; ``latest`` for the newest complete one.
+        Name of the release, used instead of the workflow's own; ``latest`` for the newest complete one.
 
     Raises
     ------
     WorkflowError
-        If anything cannot be used; it holds every problem found.
+        If anything cannot be used; the error holds every problem found.
     """
     with open_inputs(workflow, release) as (survey, _):
         fields = survey.fields
@@ -162,18 +162,18 @@ def plan(
     reread: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Plan:
-    """Say what a run would do, and why; pixels that were never read before are read.
+    """Return what a run would do, and why; pixels that were never read before are read.
 
     Parameters
     ----------
     workflow, release
         As in `validate`.
     profile
-        Name or path of the profile that says where to read them; the built-in ``local`` if left out.
+        Name or path of the profile that says where to read the pixels; the built-in ``local`` if left out.
     precision
         Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
     reread
-        Read every pixel, whatever is remembered of files that seem unchanged.
+        Whether to read every pixel, also of files that seem unchanged.
     listeners
         Called with every `Progress`.
 
@@ -204,14 +204,14 @@ def run(
     reread: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
-    """Turn a survey into a published catalog; what has been done before is kept.
+    """Turn a survey into a published catalog; finished work is kept.
 
     Parameters
     ----------
     workflow, release
         As in `validate`. A manifest is run only if its tables can be made again: its inputs and models must be as they were.
     output
-        Folder for the results, in the place of the workflow's own.
+        Folder for the results, used instead of the workflow's own.
     profile
         Name or path of the profile that says where to run; the built-in ``local`` if left out.
     client
@@ -221,7 +221,7 @@ def run(
     precision
         Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
     reread
-        Read every pixel, whatever is remembered of files that seem unchanged.
+        Whether to read every pixel, also of files that seem unchanged.
     listeners
         Called with every `Progress`.
 
@@ -261,7 +261,7 @@ def demo(
     Parameters
     ----------
     folder
-        Where to put it: absent, empty, or an earlier demo's.
+        Folder to write to: absent, empty, or an earlier demo's.
     spec
         Size and seed of the survey.
     models
@@ -280,7 +280,7 @@ def demo(
     workflow = folder / "workflow.toml"
     if not workflow.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} exists and holds no demo. Name a new folder: surveyflow demo DIR.")
+            raise InputError(f"{folder} exists and does not hold a demo. Name a new folder: surveyflow demo DIR.")
         make_demonstration(folder, spec, Path(models or PACKAGED_MODELS))
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
 
@@ -310,9 +310,9 @@ def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
 
 
 def status(root: str | Path) -> SurveyStatus:
-    """Say what is published in an output folder, how far its newest run has come, and what its workers do.
+    """Return what is published in an output folder, how far its newest run has come, and what its workers do.
 
-    All of it is read from files, so any machine that sees the folder can ask.
+    All of it is read from files, so it works on any machine that sees the folder.
 
     Parameters
     ----------
@@ -327,7 +327,7 @@ def status(root: str | Path) -> SurveyStatus:
     root = Path(root)
     newest = last_run(root)
     if newest is None:
-        raise InputError(f"{root} holds no runs: expected the [output] root of a workflow that was run.")
+        raise InputError(f"{root} holds no runs. Name the [output] root of a workflow that was run.")
     holder = lock_holder(root)
     at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's

@@ -12,7 +12,7 @@ from surveyflow.values.codes import Precision
 
 
 def render_slurm(workflow: str | Path, profile: str | Path, *, precision: str = Precision.FLOAT32) -> Submission:
-    """Write what would be submitted to Slurm for a workflow, as text; nothing is changed.
+    """Return what would be submitted to Slurm for a workflow, as text; nothing is changed.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def render_slurm(workflow: str | Path, profile: str | Path, *, precision: str = 
 
 
 def submit_slurm(workflow: str | Path, profile: str | Path, *, precision: str = Precision.FLOAT32) -> SubmittedJobs:
-    """Check a workflow and put its jobs into Slurm's queue; submitted again, they continue where they were.
+    """Check a workflow and submit its jobs to Slurm's queue; jobs that are submitted again continue where they were.
 
     Parameters
     ----------

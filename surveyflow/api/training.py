@@ -1,4 +1,4 @@
-"""Functions that make a model: simulate, train, evaluate, tune."""
+"""Functions for making a model: simulate, train, evaluate, tune."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def simulate(
     simulation
         A simulation file (TOML).
     n_processes
-        Processes that simulate; as many as there are cores if None. More than one need a script whose work stands under
-        ``if __name__ == "__main__":``.
+        Number of processes that simulate; as many as there are cores if None. If there are several, the calling script must do
+        its work under ``if __name__ == "__main__":``.
     listener
-        Told how many images are done.
+        Called with the number of images that are done, and of all images.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def simulate(
     WorkflowError
         If the file cannot be used.
     InputError
-        If what it names cannot, or the folder holds other records.
+        If anything that the file names cannot be used, or the folder holds other records.
     """
     from surveyflow.settings.simulation import load_simulation
     from surveyflow.training.records.simulating import simulate as simulate_records
@@ -66,7 +66,7 @@ def train(
     training
         A training file (TOML).
     overwrite
-        Whether another model of the same key is replaced.
+        Whether another model of the same key may be replaced.
     listener
         Called with each epoch's entry of the history.
 
@@ -75,8 +75,8 @@ def train(
     WorkflowError
         If the file cannot be used.
     InputError
-        If records and model do not belong together, records to learn from and to judge by overlap, or the run's folder holds
-        another training.
+        If records and model do not match, records for training and evaluation overlap, or the run's folder holds another
+        training.
     RecordError
         If records are incomplete or damaged.
     ModelError
@@ -89,7 +89,7 @@ def train(
 
 
 def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluated:
-    """Judge a trained model on records that it never saw, beside a gradient-boosted tree.
+    """Evaluate a trained model on records that it was not trained on, beside a gradient-boosted tree.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
     WorkflowError
         If the file cannot be used.
     InputError
-        If model and records do not belong together, or the records were learned from.
+        If model and records do not match, or the records were used in training.
     ModelError
         If the model is missing or cannot be used.
     RecordError
@@ -127,7 +127,7 @@ def tune(training: str | Path, *, profile: str | Path = "serial", listener: Call
     training
         A training file (TOML) with ``[tuning]``.
     profile
-        Where trials run; name or path of a profile.
+        Name or path of the profile that says where trials run.
     listener
         Called with each trial as it ends.
 

@@ -1,1 +1,1 @@
-"""The command line: one file a group of verbs; it reads arguments, calls the API and prints."""
+"""The command line, with one file for each group of verbs: it reads arguments, calls the API and prints."""

@@ -9,7 +9,7 @@ import typer
 
 app = typer.Typer(
     name="kubernetes",
-    help="Run a workflow in pods that the Dask operator looks after.",
+    help="Run a workflow in pods that the Dask operator manages.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -28,7 +28,7 @@ def render(
 
 @app.command()
 def certificates(
-    folder: Annotated[Path, typer.Argument(help="Folder to write them to.", metavar="DIR", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder to write key and certificate to.", metavar="DIR", show_default=False)],
 ) -> None:
     """Make a new key and certificate for a Secret; client, scheduler and workers accept only holders of it."""
     from surveyflow import api

@@ -50,12 +50,12 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
-    version: Annotated[  # noqa: ARG001 - its callback does the work
+    version: Annotated[  # noqa: ARG001 - the callback does the work
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Take what holds for every verb; the text of the help page stands above."""
-    # The level is the handler's: a run lowers the loggers' own, for its log file.
+    """Take the options of every verb; the text of the help page is above."""
+    # The handler has a level of its own, since a run lowers the loggers' levels for its log file.
     handler = logging.StreamHandler()
     handler.setLevel(logging.DEBUG if debug else logging.WARNING)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)
@@ -64,9 +64,9 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; every known error ends in a message and its exit code, not in a traceback."""
+    """Run the command line; every known error ends with a message and its exit code, and not with a traceback."""
     debug = "--debug" in sys.argv
-    # A batch system ends a job with SIGTERM: leave as after an error, so that locks and workers are given back.
+    # A batch system ends a job with SIGTERM: exit as after an error, so that locks and workers are released.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
@@ -78,7 +78,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        typer.echo(f"Unforeseen {type(error).__name__}: {error}\nRun with `surveyflow --debug ...` for details.", err=True)
+        typer.echo(f"Unexpected {type(error).__name__}: {error}\nRun with `surveyflow --debug ...` for details.", err=True)
         sys.exit(1)
 
 

@@ -41,7 +41,7 @@ def import_models(
     field: Annotated[str | None, typer.Option(help="Field, if the folders' names do not give it.")] = None,
     instrument: Annotated[str | None, typer.Option(help="Instrument, if the folders' names do not give it.")] = None,
     band: Annotated[str | None, typer.Option(help="Filter of the training images, if not the instrument's.")] = None,
-    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec a pixel, if not the instrument's.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, if not the instrument's.")] = None,
     redshift_range: Annotated[
         tuple[float, float] | None, typer.Option(help="Low and high redshift, if not the instrument's.")
     ] = None,
@@ -54,9 +54,9 @@ def import_models(
     ] = None,
     origin: Annotated[
         WeightsOrigin | None,
-        typer.Option(help=f"Where the weights came from, if not what the files' digests say. {WeightsOrigin.explained()}."),
+        typer.Option(help=f"Origin of the weights, if other than the files' digests say. {WeightsOrigin.explained()}."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace models that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing models.")] = False,
     run_original: Annotated[
         bool,
         typer.Option(
@@ -90,7 +90,7 @@ def import_models(
     for one in imported:
         differs = "" if one.parity is None else f"  features within {one.parity.relative_difference:.1e} of the original"
         typer.echo(f"imported {one.card.model_id}{differs}")
-    typer.echo("The files do not say which stretch is right: check yours with surveyflow models check.")
+    typer.echo("The files do not say which stretch is right. Check it with `surveyflow models check`.")
     if not all(one.parity is None or one.parity.passed for one in imported):
         typer.echo("Error: features differ from the original's by more than the tolerance; see parity.json.", err=True)
         raise typer.Exit(1)
@@ -130,12 +130,12 @@ def show(
 @app.command()
 def check(
     store: StoreFolder,
-    workflow: Annotated[Path, typer.Option(help="Workflow with the mosaics and source lists to look at.", show_default=False)],
-    cutouts: Annotated[int, typer.Option(help="Real cutouts to look at for each model.", min=20)] = 200,
-    softening: Annotated[list[float] | None, typer.Option(help="To try beside the card's; may be repeated.")] = None,
+    workflow: Annotated[Path, typer.Option(help="Workflow with the mosaics and source lists to use.", show_default=False)],
+    cutouts: Annotated[int, typer.Option(help="Number of real cutouts to use for each model.", min=20)] = 200,
+    softening: Annotated[list[float] | None, typer.Option(help="Softening to try beside the card's; may be repeated.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find which stretch the models were trained with, from the statistics that their first batch normalisation holds."""
+    """Find which stretch the models were trained with, from the statistics in their first batch normalisation."""
     from surveyflow import api
 
     checks = api.check_models(store, workflow, n_cutouts=cutouts, softenings=softening or [1.0])
@@ -149,7 +149,7 @@ def check(
 
 
 def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain | None:
-    """What the training images were like, in the caller's words; None where nothing is said."""
+    """The domain of the training images as the caller states it; None if nothing is stated."""
     from surveyflow.errors import ModelError
     from surveyflow.tasks.card import Domain
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs of the command line take."""
+"""Arguments and options that several verbs share."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ReleaseOption = Annotated[
 ]
 RevisionOption = Annotated[str, typer.Option(help="latest, a release or a revision.")]
 ProfileOption = Annotated[str, typer.Option(help="Where to run: local, local-gpu, serial, or a profile file (TOML).")]
-EngineOption = Annotated[EngineName, typer.Option(help=f"What computes the networks. {EngineName.explained()}.")]
+EngineOption = Annotated[EngineName, typer.Option(help=f"Engine that computes the networks. {EngineName.explained()}.")]
 PrecisionOption = Annotated[Precision, typer.Option(help=f"Precision of the networks' trunks. {Precision.explained()}.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON; what JSON does not know is printed as text."""
+    """Print a value as one line of JSON; values that JSON does not have are printed as text."""
     typer.echo(json.dumps(value, default=str))

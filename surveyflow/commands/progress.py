@@ -1,4 +1,4 @@
-"""How progress is shown: a bar on a terminal, plain lines elsewhere."""
+"""The display of progress: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def progress_listener(console: Console | None = None) -> Iterator[Callable[[Prog
     Parameters
     ----------
     console
-        Where to; stderr if left out.
+        Console to print to; stderr if left out.
 
     Yields
     ------
-    To be called with every `Progress`.
+    A function to be called with every `Progress`.
     """
     console = console or Console(stderr=True)
     if not console.is_terminal:
@@ -39,18 +39,18 @@ def progress_listener(console: Console | None = None) -> Iterator[Callable[[Prog
 
 @contextmanager
 def counting_listener(word: str, console: Console | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Show on stderr how many of how many things are done while the block lasts.
+    """Show on stderr how many things are done while the block lasts.
 
     Parameters
     ----------
     word
-        What is being done: ``simulating``.
+        The activity: ``simulating``.
     console
-        Where to; stderr if left out.
+        Console to print to; stderr if left out.
 
     Yields
     ------
-    To be called with what is done, and with all that there is to do.
+    A function to be called with the number of things that are done, and of all things.
     """
     console = console or Console(stderr=True)
     if not console.is_terminal:
@@ -62,7 +62,7 @@ def counting_listener(word: str, console: Console | None = None) -> Iterator[Cal
 
 
 class _PlainCount:
-    """Prints a line at both ends, and every few seconds between."""
+    """Prints a line at the beginning and the end, and every few seconds between."""
 
     def __init__(self, word: str, console: Console) -> None:
         self._word = word
@@ -84,9 +84,9 @@ class PlainLines:
     Parameters
     ----------
     console
-        Where to.
+        Console to print to.
     clock
-        Seconds, monotonic.
+        Returns seconds, monotonic.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:

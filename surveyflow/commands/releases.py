@@ -25,7 +25,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_releases(root: OutputRoot, as_json: JsonOption = False) -> None:
-    """List the revisions, the oldest first; an asterisk marks the one that readers get. Damaged ones come last."""
+    """List the revisions, oldest first. An asterisk marks the one that readers get; damaged revisions come last."""
     from surveyflow import api
 
     inventory = api.list_releases(root)
@@ -42,7 +42,7 @@ def diff(
     after: Annotated[str, typer.Argument(help="The later one.", metavar="B")] = "latest",
     as_json: JsonOption = False,
 ) -> None:
-    """Say how two revisions differ: rows added, removed and changed, and by how much the results moved."""
+    """Show how two revisions differ: rows added, removed and changed, and by how much the results moved."""
     from surveyflow import api
 
     difference = api.diff_releases(root, before, after)
@@ -87,14 +87,14 @@ def rollback(
     typer.echo(
         f"latest is now {done.after.name} ({done.after.n_rows} rows); it was {done.before or 'nothing'}, which was not removed."
     )
-    typer.echo("The next run publishes again what its workflow and inputs give: correct those, or stop its schedule.")
+    typer.echo("The next run publishes again what its workflow and inputs give: correct them, or stop its schedule.")
 
 
 @app.command()
 def prune(
     root: OutputRoot,
     keep: Annotated[int, typer.Option(min=1, help="Number of revisions to keep, the newest first; latest is kept, too.")] = 3,
-    apply: Annotated[bool, typer.Option("--apply", help="Remove; without it, only say what would be removed.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Remove; without it, only show what would be removed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove old revisions, and results that neither a kept revision nor an unfinished run needs."""

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
     from surveyflow.runs.run import RunResult
 
 OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
-RereadOption = Annotated[
-    bool, typer.Option("--reread", help="Read every pixel, whatever is remembered of files that seem unchanged.")
-]
-IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: say nothing if nothing has changed.")]
+RereadOption = Annotated[bool, typer.Option("--reread", help="Read every pixel, also of files that seem unchanged.")]
+IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: print nothing if nothing has changed.")]
 
 
 def demo(
@@ -85,7 +83,7 @@ def plan(
     reread: RereadOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a run would do, and why."""
+    """Show what a run would do, and why."""
     from surveyflow import api
     from surveyflow.commands.progress import progress_listener
 
@@ -133,7 +131,7 @@ def run(
 
 
 def status(root: OutputRoot, as_json: JsonOption = False) -> None:
-    """Say what is published, how far the newest run has come, and what its workers do; read from files alone."""
+    """Show what is published, how far the newest run has come, and what its workers do; this is read from files alone."""
     from surveyflow import api
 
     found = api.status(root)
@@ -146,11 +144,11 @@ def status(root: OutputRoot, as_json: JsonOption = False) -> None:
 def doctor(
     profile: Annotated[
         str | None,
-        typer.Option(help="Look where this profile's workers run, and compare them with this machine.", show_default=False),
+        typer.Option(help="Check the machines of this profile's workers, and compare them with this one.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what this machine or a profile's workers offer, and what is missing."""
+    """Report what this machine or a profile's workers offer, and what is missing."""
     from surveyflow import api
 
     found = api.doctor(profile)
@@ -164,7 +162,7 @@ def doctor(
 
 
 def _choose(workflow: Path, release: str | None) -> tuple[str | None, dict[str, Any]]:
-    """Find the release that ``latest`` means, say what was skipped, and return what ``--json`` says of it."""
+    """Find the release that ``latest`` means, report what was skipped, and return what ``--json`` prints of it."""
     if release != "latest":
         return release, {}
     from surveyflow import api
@@ -207,11 +205,11 @@ def _print_status(found: SurveyStatus, now: float) -> None:
     typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
     typer.echo(f"updated   {found.last_run.updated}")
     if found.at_work:
-        typer.echo("state     at work")
+        typer.echo("state     running")
     elif progress.phase.is_last:
         typer.echo("state     ended")
     else:
-        typer.echo("state     ended without a word: it was killed. Nothing is lost: run again to continue")
+        typer.echo("state     ended without a report: it was killed. Nothing is lost: run again to continue")
     if found.last_run.dashboard and found.at_work:
         typer.echo(f"dashboard {found.last_run.dashboard}")
     for pool, heartbeats in _by_pool(found.workers).items():
@@ -238,9 +236,9 @@ def _print_pool(pool: str, heartbeats: list[Heartbeat], now: float) -> None:
 
 def _doing(heartbeat: Heartbeat, now: float) -> str:
     if heartbeat.is_silent(now):
-        return f"silent for {timedelta(seconds=round(now - heartbeat.time))}; the last it was at was {heartbeat.job or 'nothing'}"
+        return f"silent for {timedelta(seconds=round(now - heartbeat.time))}; its last job was {heartbeat.job or 'none'}"
     if heartbeat.job_since is None:
-        return "waits"
+        return "waiting"
     return f"{heartbeat.job} for {timedelta(seconds=max(0, round(now - heartbeat.job_since)))}"
 
 
@@ -266,4 +264,4 @@ def _print_workers(found: Sequence[WorkerReport]) -> None:
         _print_checks(worker.checks)
     troubled = [worker.worker for worker in found if not worker.good]
     if troubled:
-        typer.echo(f"WARNING: {len(troubled)} of {len(found)} workers need a look: {', '.join(troubled)}", err=True)
+        typer.echo(f"WARNING: {len(troubled)} of {len(found)} workers need attention: {', '.join(troubled)}", err=True)

@@ -45,7 +45,7 @@ def submit(
     precision: PrecisionOption = Precision.FLOAT32,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the workflow, and put its jobs into the queue; submitted again, they continue where they were."""
+    """Check the workflow, and submit its jobs to the queue; jobs that are submitted again continue where they were."""
     from surveyflow import api
 
     _print(api.submit_slurm(workflow, profile, precision=precision), as_json=as_json)

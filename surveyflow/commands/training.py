@@ -1,4 +1,4 @@
-"""The command line's verbs for what makes a model: simulate, train, tune and evaluate."""
+"""The command line's verbs for making a model: simulate, train, tune and evaluate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def simulate(
     from surveyflow.commands.progress import counting_listener
     from surveyflow.settings.simulation import load_simulation
 
-    # TensorFlow, which writes the records, would tell of the processor's features.
+    # TensorFlow, which writes the records, would print the processor's features.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     simulation = load_simulation(file)
     with counting_listener("simulating") as count:
@@ -64,7 +64,7 @@ def train(
     from surveyflow.settings.training import load_training
 
     training = load_training(file)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what goes wrong comes as an error of ours
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # surveyflow reports problems by its own errors
     trained = api.train(file, overwrite=overwrite, listener=_tell_epoch)
     if as_json:
         told = {"model": trained.card.model_id, "store": str(training.output.store), "best": dict(trained.best)}
@@ -72,14 +72,14 @@ def train(
     else:
         typer.echo(f"model     {trained.card.model_id}")
         typer.echo(f"store     {training.output.store}")
-        typer.echo(f"best      {_told(trained.best)}")
+        typer.echo(f"best      {_epoch_line(trained.best)}")
 
 
 def _tell_epoch(entry: Mapping[str, float]) -> None:
-    typer.echo(_told(entry), err=True)
+    typer.echo(_epoch_line(entry), err=True)
 
 
-def _told(entry: Mapping[str, float]) -> str:
+def _epoch_line(entry: Mapping[str, float]) -> str:
     numbers = (f"{name} {value:.4f}" for name, value in entry.items() if name != "epoch")
     return f"epoch {entry['epoch']:.0f}: {', '.join(numbers)}"
 
@@ -89,7 +89,7 @@ def evaluate(
     engine: EngineOption = EngineName.AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge a trained model on records that it never saw, beside a baseline: numbers, tables and a page."""
+    """Evaluate a trained model on records that it was not trained on, beside a baseline: numbers, tables and a page."""
     from surveyflow import api
     from surveyflow.reports.evaluation_tables import evaluation_tables
     from surveyflow.reports.tables import as_text
@@ -116,18 +116,18 @@ def tune(
     from surveyflow import api
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    tuned = api.tune(file, profile=profile, listener=lambda trial: typer.echo(_trial_told(trial), err=True))
+    tuned = api.tune(file, profile=profile, listener=lambda trial: typer.echo(_trial_line(trial), err=True))
     if as_json:
         trials = [asdict(trial) for trial in tuned.trials]
         print_json({"trials": trials, "best": tuned.best.number, "file": str(tuned.file)})
         return
     for trial in tuned.trials:
-        typer.echo(_trial_told(trial))
+        typer.echo(_trial_line(trial))
     typer.echo(f"best      trial {tuned.best.number}")
     typer.echo(f"settings  {tuned.file}")
 
 
-def _trial_told(trial: Trial) -> str:
+def _trial_line(trial: Trial) -> str:
     result = f"failed: {trial.error}" if trial.objective is None else f"{trial.objective:.4f}"
     if trial.settings is None:
         return f"trial {trial.number:3d}  {result}"

@@ -1,1 +1,1 @@
-"""A run from beginning to end: inputs are opened, units planned, done and published."""
+"""A run from beginning to end: inputs are opened; units are planned, done and published."""

@@ -1,4 +1,4 @@
-"""The choice of the release for ``--release latest``, which does not read files again that were found intact before."""
+"""The choice of the release for ``--release latest``. Files that were found intact before are not read again."""
 
 from __future__ import annotations
 

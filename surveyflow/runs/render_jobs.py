@@ -1,4 +1,4 @@
-"""The jobs of a run on a cluster with a queue: rendered as text, and submitted."""
+"""The jobs of a run on a cluster with a queue: their text and their submission."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from surveyflow.values.codes import Precision
 
 
 def render_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precision = Precision.FLOAT32) -> Printed:
-    """Write everything that would be submitted, as text; nothing is changed.
+    """Return everything that would be submitted, as text; nothing is changed.
 
     Parameters
     ----------

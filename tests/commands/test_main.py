@@ -100,7 +100,7 @@ def test_broken_input_ends_with_2_names_file_and_remedy_and_writes_nothing(surve
     assert sorted(str(path) for path in world.folder.rglob("*")) == before
 
 
-def test_all_problems_of_a_workflow_are_told_at_once(surveyflow, world):
+def test_all_problems_of_a_workflow_are_reported_at_once(surveyflow, world):
     world.source_list("EGS").unlink()
     world.weight("COSMOS", "F814W").write_bytes(b"not FITS")
     shutil.rmtree(world.folder / "models" / "merger" / "F814W")
@@ -178,13 +178,13 @@ def test_import_takes_under_a_third_of_a_second():
     assert min(seconds) < 0.3
 
 
-def test_status_tells_a_killed_run_from_one_at_work(surveyflow, world):
+def test_status_distinguishes_a_killed_run_from_a_running_one(surveyflow, world):
     folder = RunFolder(world.folder / "catalog", "20260101T000000-abcdef")
     folder.create("")
     folder.record(Progress("units", 3, 10))
     assert "it was killed" in surveyflow("status", world.folder / "catalog")[1]
     with RunLock(world.folder / "catalog", folder.run_id):
-        assert "at work" in surveyflow("status", world.folder / "catalog")[1]
+        assert "state     running" in surveyflow("status", world.folder / "catalog")[1]
 
 
 def test_version(surveyflow):

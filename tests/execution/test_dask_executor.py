@@ -114,7 +114,7 @@ def test_a_job_that_kills_every_worker_is_given_up_and_the_rest_completes(execut
     assert not done["poison"].fatal
 
 
-def test_a_crash_in_a_c_library_is_told_with_its_place(executor):
+def test_a_crash_in_a_c_library_is_reported_with_its_place(executor):
     (result,) = executor.run([fake_job("crash", "crash")])
 
     assert "Segmentation fault" in result.error

@@ -38,14 +38,14 @@ def test_gpus_that_are_not_visible_are_left_alone(driver_that_names, monkeypatch
     assert visible_gpus() == ("2", "GPU-4f1a")
 
 
-def test_no_gpu_is_told_before_anything_starts(driver_that_names):
+def test_no_gpu_is_reported_before_anything_starts(driver_that_names):
     driver_that_names()
 
     with pytest.raises(ClusterError, match="no GPU was found: nvidia-smi names none"):
         LocalGpuProfile().open_cluster()
 
 
-def test_hidden_gpus_are_told(monkeypatch):
+def test_hidden_gpus_are_reported(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
     with pytest.raises(ClusterError, match="CUDA_VISIBLE_DEVICES names none"):

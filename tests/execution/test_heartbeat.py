@@ -37,7 +37,7 @@ def test_a_worker_that_waits_says_so(heartbeat, tmp_path):
     assert found.memory_mb > 1
 
 
-def test_of_two_jobs_the_longer_is_told(heartbeat, tmp_path):
+def test_of_two_jobs_the_longer_is_reported(heartbeat, tmp_path):
     with heartbeat.during(UNIT), heartbeat.during(OTHER):
         found = heartbeat_when(tmp_path, lambda found: found.job)
     assert found.job == UNIT.name

@@ -58,7 +58,7 @@ def test_pinned_units_stay_with_the_workers_that_hold_their_models(run):
     assert run.told == ["routing pinned: the profile says so"]
 
 
-def test_workers_of_a_cluster_of_our_own_are_told_anew_for_every_run(run):
+def test_workers_of_a_cluster_of_our_own_are_pinned_again_for_every_run(run):
     run([*units(EGS, 4), *units(GDS, 4)], routing="pinned")
     (only_gds,) = {frozenset(processes(run(units(GDS, 12), routing="pinned"), GDS))}
     free = run([*units(EGS, 12), *units(GDS, 12)], routing="any")
@@ -183,7 +183,7 @@ def test_workers_that_declare_models_get_their_units_only(elsewhere):
     assert told == ["routing pinned: workers declare the models that they hold"]
 
 
-def test_a_wrong_pool_is_told_with_what_is_missing_what_is_offered_and_what_to_change(elsewhere):
+def test_a_wrong_pool_is_reported_with_what_is_missing_what_is_offered_and_what_to_change(elsewhere):
     results = list(elsewhere.run([*units(EGS, 3), *units(GDS, 3)], worker_wait_s=0.5))
 
     assert [result.job.model_group for result in results if result.error is None].count(EGS) == len(results) - 1

@@ -196,7 +196,7 @@ def test_out_of_domain_galaxies_are_counted_in_a_note(tmp_path):
     assert any(note.startswith(f"{found.n_selected} of the {found.n_selected} selected") for note in found.notes)
 
 
-def test_rates_that_cannot_hold_for_these_galaxies_are_told(root, tmp_path):
+def test_rates_that_cannot_hold_for_these_galaxies_are_reported(root, tmp_path):
     (tmp_path / "m.toml").write_text(
         'weights_origin = "user"\nclass_rule = "mean_output"\nsource = "a test"\n'
         "[matrices]\nEGS = [[990, 10], [800, 200]]\nCOSMOS = [[990, 10], [800, 200]]\n"

@@ -83,14 +83,14 @@ SETS = ("train", "validation", "test")
         (("[simulation]", "[simulation"), ["simulate.toml: is not TOML"]),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place_and_remedy(write, change, told):
+def test_what_is_wrong_is_reported_with_its_place_and_remedy(write, change, told):
     assert change[0] in GOOD
     message = problems(write(GOOD.replace(*change)))
     for words in told:
         assert words in message
 
 
-def test_all_problems_are_told_at_once(write):
+def test_all_problems_are_reported_at_once(write):
     message = problems(write(GOOD.replace("n = 10", "n = -1").replace("seed = 1", "seeds = 1")))
     assert len(message.splitlines()) == 3
 
@@ -100,7 +100,7 @@ def test_a_field_of_ones_own_has_the_depth_that_is_stated(write):
     assert load_simulation(write(stated)).depth.sky_rms == 0.001
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_file_that_is_not_there_is_reported(tmp_path):
     assert "does not exist" in problems(tmp_path / "gone.toml")
 
 

@@ -59,7 +59,7 @@ def test_several_sets_of_records_may_be_named(tmp_path):
         ("[output]", "[augmentation]\ngain = 2.0\n[output]", r"\[augmentation\] gain: found 2.0, expected two numbers"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path, found, instead, message):
+def test_what_is_wrong_is_reported_with_its_place(tmp_path, found, instead, message):
     text = training_text()
     assert found in text
     with pytest.raises(WorkflowError, match=message):
@@ -108,7 +108,7 @@ def test_a_search_and_a_judgement_may_stand_in_the_same_file(tmp_path):
         (EVALUATION, 'test = "test"', 'test = "test"\nbaseline_stamps = 5', r"\[evaluation\] baseline_stamps: found 5"),
     ],
 )
-def test_what_is_wrong_in_a_search_or_a_judgement_is_told_too(tmp_path, table, found, instead, message):
+def test_what_is_wrong_in_a_search_or_a_judgement_is_reported_too(tmp_path, table, found, instead, message):
     assert found in table
     with pytest.raises(WorkflowError, match=message):
         load(tmp_path, training_text(extra=table.replace(found, instead)))

@@ -224,7 +224,7 @@ def test_a_broken_workflow_names_the_file_the_key_and_the_remedy(world, found, r
     assert len(messages) <= 3, "one mistake must not be told as many"
 
 
-def test_every_problem_is_told_at_once_in_the_order_of_the_file(world):
+def test_every_problem_is_reported_at_once_in_the_order_of_the_file(world):
     text = HEALTHY.replace("draws = 500", "draws = 0").replace("[0.5, 1.5]", "[0.5, 2.0]").replace("egs.cat", "gone.cat")
     text = (
         text.replace("[survey]", "[survey]\nnamee = 1").replace("egs_sci.fits", "cosmos_wht.fits").replace('store = "models"', "")
@@ -247,7 +247,7 @@ def test_empty_tables_of_fields_and_routing_are_refused(world):
     assert all("the table is empty. Add at least one entry." in message for message in messages)
 
 
-def test_a_value_where_a_table_belongs_is_told(world):
+def test_a_value_where_a_table_belongs_is_reported(world):
     head = HEALTHY.partition("[fields.COSMOS.sources]")[0].replace("[survey]", "[x]")
     messages = "\n".join(problems(world, f"survey = 3\nfields = 4\n{head}"))
     assert "[survey]: found 3, expected a table" in messages
@@ -274,7 +274,7 @@ def test_extensions_of_one_file_may_be_science_and_weight(world):
         (b"", ["candels.toml: version: is missing", "[fields]: is missing"]),
     ],
 )
-def test_what_is_not_a_workflow_is_told_with_its_line(world, content, words):
+def test_what_is_not_a_workflow_is_reported_with_its_line(world, content, words):
     (world / "candels.toml").write_bytes(content)
     with pytest.raises(WorkflowError) as caught:
         load_workflow(world / "candels.toml")
@@ -282,7 +282,7 @@ def test_what_is_not_a_workflow_is_told_with_its_line(world, content, words):
         assert word in str(caught.value)
 
 
-def test_a_workflow_that_is_not_there_is_told_with_similar_names(world):
+def test_a_workflow_that_is_not_there_is_reported_with_similar_names(world):
     (world / "candels.toml").write_text(HEALTHY)
     with pytest.raises(WorkflowError, match=r"candel\.toml: does not exist.*Did you mean candels\.toml\?"):
         load_workflow(world / "candel.toml")
@@ -290,7 +290,7 @@ def test_a_workflow_that_is_not_there_is_told_with_similar_names(world):
         load_workflow(world)
 
 
-def test_an_output_folder_that_may_not_be_written_is_told_before_anything_starts(world, monkeypatch):
+def test_an_output_folder_that_may_not_be_written_is_reported_before_anything_starts(world, monkeypatch):
     allowed = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and allowed(path, mode))
     assert problems(world, HEALTHY) == [

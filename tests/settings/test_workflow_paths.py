@@ -82,7 +82,7 @@ def test_a_path_that_names_no_single_file_is_refused(folder, text, words):
         ("e*_{release}_[!w]*.fits", {"v1.0", "v1.1"}),
     ],
 )
-def test_releases_are_told_from_the_files_that_there_are(folder, text, expected):
+def test_releases_are_found_from_the_files_that_there_are(folder, text, expected):
     assert releases_named(folder, text) == expected
 
 
@@ -102,7 +102,7 @@ def test_a_file_named_after_a_release_tells_it(tmp_path_factory, release):
     assert file_named(folder, "egs_{release}_d?z*", release) == name
 
 
-def test_all_paths_of_a_document_are_resolved_and_the_others_told_at_their_places(folder):
+def test_all_paths_of_a_document_are_resolved_and_the_others_reported_at_their_places(folder):
     document = {
         "survey": {"release": "v1.1"},
         "output": {"root": "catalogs/{release}"},

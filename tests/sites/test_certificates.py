@@ -95,7 +95,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path):
         security(tmp_path)
 
 
-def test_a_folder_without_certificates_is_told(tmp_path):
+def test_a_folder_without_certificates_is_reported(tmp_path):
     with pytest.raises(ClusterError, match=r"key\.pem cannot be read: No such file"):
         security(tmp_path / "nowhere")
 
@@ -110,7 +110,7 @@ def test_a_folder_without_certificates_is_told(tmp_path):
         ("tls://10.0.0.7:8786", False),
     ],
 )
-def test_a_scheduler_that_lets_everybody_in_is_told(address, open_door, caplog):
+def test_a_scheduler_that_lets_everybody_in_is_reported(address, open_door, caplog):
     warn_if_open(address)
 
     assert [address in record.getMessage() for record in caplog.records] == [True] * open_door

@@ -21,7 +21,7 @@ def test_every_worker_answers_for_itself(client):
     assert all(answer.error is None for answer in answers)
 
 
-def test_what_a_worker_cannot_answer_is_told_in_words(client):
+def test_what_a_worker_cannot_answer_is_reported_in_words(client):
     answers = AddressProfile(address=client.scheduler.address).inspect(fail)
     assert {answer.value for answer in answers} == {None}
     assert all((answer.error or "").startswith("ValueError: nobody home") for answer in answers)

@@ -151,14 +151,14 @@ def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, 
     assert client.submit(sum, [1, 2]).result() == 3
 
 
-def test_a_silent_address_is_told():
+def test_a_silent_address_is_reported():
     profile = AddressProfile(address="tcp://127.0.0.1:9", connect_timeout_s=0.2)
 
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.2 s"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()
 
 
-def test_a_missing_scheduler_file_is_told(tmp_path):
+def test_a_missing_scheduler_file_is_reported(tmp_path):
     profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json")
 
     with pytest.raises(ClusterError, match="there is no scheduler file"):
@@ -171,7 +171,7 @@ def deserted_cluster():
         yield cluster
 
 
-def test_a_cluster_without_workers_is_told(deserted_cluster, monkeypatch, caplog):
+def test_a_cluster_without_workers_is_reported(deserted_cluster, monkeypatch, caplog):
     monkeypatch.setattr(address, "_PATIENCE_S", 0.1)
     profile = AddressProfile(address=deserted_cluster.scheduler_address, worker_wait_s=0.3)
 
@@ -207,7 +207,7 @@ def test_workers_keep_no_profile_of_their_calls_which_would_grow_for_an_hour(tmp
         assert kept == 0
 
 
-def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
+def test_a_cluster_that_cannot_be_started_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(local, "LocalCluster", FlakyStart(local.STARTS))
     told = r"could not be started in 3 attempts: Nanny failed to start\. .* --profile serial"
     with (
@@ -219,7 +219,7 @@ def test_a_cluster_that_cannot_be_started_is_told(monkeypatch, tmp_path):
 
 
 @pytest.mark.timeout(900)
-def test_a_script_that_every_worker_would_run_again_is_told(tmp_path):
+def test_a_script_that_every_worker_would_run_again_is_reported(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
         "from surveyflow.sites.local.profile import LocalProfile\n"

@@ -99,14 +99,14 @@ def test_a_broken_profile_says_what_is_wrong_and_where(write, text, said):
     assert str(path) in str(caught.value)
 
 
-def test_all_problems_are_told_at_once(write):
+def test_all_problems_are_reported_at_once(write):
     with pytest.raises(ProfileError) as caught:
         load_profile(write('kind = "local"\nworker = 3\nmax_deaths = 1\ndashbord = "x"\n'))
 
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_a_missing_profile_is_told_with_the_nearest_name():
+def test_a_missing_profile_is_reported_with_the_nearest_name():
     with pytest.raises(ProfileError, match=r"there is no profile locl\. Did you mean `local`\?"):
         load_profile("locl")
 

@@ -39,7 +39,7 @@ def test_a_stack_holds_astropys_pixels_where_valid_and_0_elsewhere(data, image, 
 
 
 @given(st.data(), images(), SIZES)
-def test_centre_and_edge_are_told(data, image, size):
+def test_centre_and_edge_are_flagged(data, image, size):
     x, y = data.draw(positions(image.shape))
     window = window_of(image)
     stack = cut(window, x, y, size)

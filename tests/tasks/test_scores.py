@@ -39,7 +39,7 @@ def test_intervals_are_widened_to_what_truths_scatter(scatter):
         assert factor == pytest.approx(scatter / 0.05, rel=0.05)
 
 
-def test_how_much_is_judged_where_there_is_some():
+def test_amounts_are_scored_where_something_is_there():
     draws, targets = contaminated(scatter=0.1)
     targets[::2, 0], targets[::2, 1] = 0, np.nan
     draws[::2, :, 0] = 0.2

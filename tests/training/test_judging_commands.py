@@ -111,7 +111,7 @@ def test_evaluate_prints_tables_and_writes_numbers_and_a_page(folder, task):
     assert (folder / f"evaluations/{task}/evaluation.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_the_effect_of_a_predicted_cut_is_told(folder):
+def test_the_effect_of_a_predicted_cut_is_reported(folder):
     document = evaluate(load_training(folder / "merger.toml"), engine="keras").document
     assert {cut["by"] for cut in document["merger"]["cuts"]} == {"true", "predicted"}
     assert document["contamination_model"]["id"].startswith("contamination/COSMOS/F814W@")
@@ -147,7 +147,7 @@ def test_records_of_other_pixels_are_refused(folder, tmp_path):
         evaluate(training.model_copy(update={"evaluation": changed}))
 
 
-def test_a_model_is_not_judged_by_what_it_learned(folder):
+def test_a_model_is_not_evaluated_on_its_training_set(folder):
     training = load_training(folder / "merger.toml")
     changed = training.evaluation.model_copy(update={"clean": (folder / "records/train",)})
     with pytest.raises(InputError, match=r"train holds galaxies that .*train holds, too"):

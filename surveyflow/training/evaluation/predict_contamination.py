@@ -34,15 +34,16 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
 
     Returns
     -------
-    Arrays (n,) by name, of all sets in order. Names are those of the catalog's columns if there is one.
+    Arrays (n,) by name, of all sets in order
+        Names are those of the catalog's columns if there is one.
 
-    - ``p_PRESENCE_mean``: mean probability of each part, float64.
-    - ``COLUMN_mean``, ``_std``, ``_q16``, ``_q50`` and ``_q84`` of each amount's column, in its unit: of the predictive
-      distribution, in which 0 has its own probability; float64.
-    - ``AMOUNT_given``: the most likely transformed amount, given that something is there; float64.
-    - ``AMOUNT_given_q16``, ``AMOUNT_given_q84``: in the column's unit, given that something is there; float64.
-    - ``sky_rms``: as measured in each stamp, e-/s; float32.
-    - ``out_of_domain``: whether the noise lies outside the range of the model's card; bool.
+        - ``p_PRESENCE_mean``: mean probability of each part, float64.
+        - ``COLUMN_mean``, ``_std``, ``_q16``, ``_q50`` and ``_q84`` of each amount's column, in its unit: of the predictive
+          distribution, in which 0 has its own probability; float64.
+        - ``AMOUNT_given``: the most likely transformed amount, given that something is there; float64.
+        - ``AMOUNT_given_q16``, ``AMOUNT_given_q84``: in the column's unit, given that something is there; float64.
+        - ``sky_rms``: as measured in each stamp, e-/s; float32.
+        - ``out_of_domain``: whether the noise lies outside the range of the model's card; bool.
 
     Raises
     ------

@@ -33,10 +33,10 @@ class Upsilon(keras.metrics.Metric):
 
         Parameters
         ----------
-        (n, n_classes): labels, one column for each class, and the network's outputs.
-            (n, n_classes): labels, one column a class, and the network's outputs.
-        (n,) or None: the weight of each sample.
-            (n,) or None: how much each sample counts.
+        y_true, y_pred
+            (n, n_classes): labels, one column for each class, and the network's outputs.
+        sample_weight
+            (n,) or None: the weight of each sample.
         """
         truth, predicted = (ops.one_hot(ops.argmax(values, axis=-1), self.n_classes) for values in (y_true, y_pred))
         if sample_weight is not None:

@@ -137,7 +137,7 @@ def test_names_are_what_kubernetes_takes(name):
         ('kind = "kubernetes"', 'kind = "kubernetes"\nrouting = "pinned"', "workers of gpu and cpu would get no units"),
     ],
 )
-def test_what_is_wrong_in_a_profile_is_told(tmp_path, old, new, told):
+def test_what_is_wrong_in_a_profile_is_reported(tmp_path, old, new, told):
     with pytest.raises(ProfileError, match=re.escape(told)):
         site(tmp_path, [(old, new)])
 
@@ -193,7 +193,7 @@ def test_a_driver_starts_again_only_after_a_signal(tmp_path, ends, code):
     assert (tmp_path / "log").read_text().startswith("surveyflow ended with exit code")
 
 
-def test_a_driver_is_told_when_its_pod_must_go(tmp_path):
+def test_a_driver_is_notified_when_its_pod_must_go(tmp_path):
     driver = f"bash -c 'trap \"touch {tmp_path}/released; exit 143\" TERM; touch {tmp_path}/ready; sleep 600 & wait'"
     script = _DRIVER_SCRIPT.format(command=driver, signalled=128).replace("/dev/termination-log", f"{tmp_path}/log")
     with subprocess.Popen(["bash", "-c", script], stdout=subprocess.DEVNULL) as process:

@@ -61,7 +61,7 @@ def test_the_jobs_of_a_pool_without_models_are_shared_out_beside_one_with_them()
     assert jobs_of(routed) == {"fixed": (2, (EGS,)), "free-EGS-F814W": (1, (EGS,)), "free-GDS-F814W": (1, (GDS,))}
 
 
-def test_models_that_no_pool_holds_are_told_with_the_line_to_change():
+def test_models_that_no_pool_holds_are_reported_with_the_line_to_change():
     with pytest.raises(ProfileError) as caught:
         route_pools(profile(gpu={"jobs": 2, "models": [EGS]}), {EGS: 100, GDS: 1204})
 

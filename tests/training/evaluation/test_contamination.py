@@ -88,7 +88,7 @@ def test_a_galaxy_without_a_mask_has_no_truth_and_is_left_out():
     assert found.cut is None
 
 
-def test_a_cut_is_tuned_on_other_stamps_than_it_is_judged_by():
+def test_a_cut_is_tuned_on_other_stamps_than_it_is_evaluated_on():
     cut = evaluation().cut
     assert cut.judged.threshold == cut.tuned.threshold
     assert cut.judged.n_chosen == (said()["coverage_pct_mean"] >= cut.tuned.threshold).sum()

@@ -38,7 +38,7 @@ def document(task):
 
 
 @pytest.mark.parametrize("task", ["merger", "contamination"])
-def test_the_document_says_what_was_judged_with_what(task):
+def test_the_document_says_what_was_evaluated_and_on_what(task):
     found = json.loads(json.dumps(document(task), allow_nan=False))
     assert found["task"] == task
     assert found["model"]["origin"] == "simulated"

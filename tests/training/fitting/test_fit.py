@@ -1,4 +1,4 @@
-"""A network learns, stops anywhere and goes on, and becomes a model of the store like any other."""
+"""A network is trained, stops anywhere and continues, and becomes a model of the store like any other."""
 
 import signal
 import subprocess
@@ -100,7 +100,7 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     assert_same_weights(fit(training, run=training.output.run).weights, undisturbed.weights)
 
 
-def test_a_store_that_holds_another_model_is_told_before_anything_is_learned(tmp_path):
+def test_a_store_that_holds_another_model_is_reported_before_training(tmp_path):
     training = write_training(tmp_path)
     train(training)
     assert train(training).card  # again: the same model, which is left as it is
@@ -151,7 +151,7 @@ def test_the_card_of_streamed_images_is_that_of_images_in_memory(tmp_path):
     assert of_disk.contamination.flux_range == of_memory.contamination.flux_range
 
 
-def test_a_network_is_not_judged_by_what_it_learns(tmp_path):
+def test_a_network_is_not_evaluated_on_its_training_set(tmp_path):
     write_training(tmp_path)
     file = tmp_path / "train.toml"
     file.write_text(file.read_text().replace('validation = "validation"', 'validation = "train"'))

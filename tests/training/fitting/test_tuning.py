@@ -70,7 +70,7 @@ def test_a_finished_search_asks_nothing_and_a_longer_one_only_the_rest(tmp_path)
     assert numbers_asked(tmp_path / "search") == list(range(10))
 
 
-def test_a_trial_that_fails_is_told_and_never_the_best(tmp_path):
+def test_a_trial_that_fails_is_reported_and_never_the_best(tmp_path):
     trials = tried(WANTED, tmp_path / "search", fails=(0, 3))
     assert [trial.number for trial in trials if trial.objective is None] == [0, 3]
     assert "the loss is NaN" in trials[3].error

@@ -206,7 +206,7 @@ def test_an_index_of_another_version_is_refused(records):
         read_index(records)
 
 
-def test_a_folder_that_cannot_be_made_is_told(simulated, tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(simulated, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
         simulate(simulated.model_copy(update={"output": tmp_path / "file" / "set"}), n_processes=1)
@@ -238,6 +238,6 @@ def test_galaxies_of_one_s_own_are_known_by_file_and_number(learned, judged, apa
     ("other", "apart"),
     [({}, False), ({"neighbours": False}, False), ({"first": 9}, False), ({"first": 10}, True), ({"seed": 2}, True)],
 )
-def test_galaxies_are_not_judged_by_that_were_learned_from(other, apart):
+def test_records_for_evaluation_hold_no_galaxies_of_the_training_set(other, apart):
     with nullcontext() if apart else pytest.raises(InputError, match=r"test holds galaxies that train holds, too.*another seed"):
         check_apart({Path("train"): index_with()}, {Path("test"): index_with(**other)})
