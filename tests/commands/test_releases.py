@@ -78,7 +78,7 @@ def test_a_damaged_manifest_of_an_old_revision_is_listed_and_hides_no_other(root
     sound, damaged = call("list", root).splitlines()
     assert sound.startswith("* v1-r2 ")
     assert damaged.startswith("  v1-r1            DAMAGED: ")
-    assert damaged.endswith(f"remove that folder, {folder}.")
+    assert damaged.endswith(f"remove its folder, {folder}.")
     assert [entry["revision"] for entry in call_json("list", root)] == ["v1-r2", "v1-r1"]
     assert "damaged" in call_json("list", root)[1]["damage"]
 
