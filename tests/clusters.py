@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from surveyflow.sites.local.profile import LocalProfile
+from waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,7 @@ def started_cluster():
 @pytest.fixture
 def cluster(started_cluster):
     """Two workers, back from whatever the test before did to them."""
-    started_cluster.client.wait_for_workers(2)
+    started_cluster.client.wait_for_workers(2, timeout=PATIENCE_S)
     return started_cluster
 
 

@@ -16,8 +16,6 @@ from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.serial.profile import SerialProfile
 from worlds import edit_workflow, write_untrained_models
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture
 def survey(mini_survey):

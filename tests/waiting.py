@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import psutil
@@ -27,7 +28,7 @@ def wait_until(condition: Callable[[], Found], what: str, patience_s: float = PA
 def wait_until_gone(processes: Iterable[psutil.Process]) -> None:
     """Wait until processes have ended; one that nobody has asked for its exit code yet has ended, too."""
     for process in processes:
-        wait_until(lambda process=process: _has_ended(process), f"{process} has ended")
+        wait_until(partial(_has_ended, process), f"{process} has ended")
 
 
 def _has_ended(process: psutil.Process) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
@@ -18,9 +17,6 @@ from surveyflow.releases.revisions import find, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.values.codes import ClassRule
 from surveyflow.values.images import CutoutStack
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "report"]
 

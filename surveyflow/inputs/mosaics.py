@@ -107,11 +107,6 @@ class Mosaic:
         return _notices(self._science, self._weight, self._astrometry)
 
     @property
-    def wcs_digest(self) -> str:
-        """SHA-256 of everything on which pixel positions depend, hexadecimal."""
-        return self._astrometry.digest
-
-    @property
     def files(self) -> tuple[FileState, ...]:
         """The files, science first, as they were when they were opened; one entry if both images are in one file."""
         states = [self._science.file] if self._weight is None else [self._science.file, self._weight.file]

@@ -27,7 +27,6 @@ _AB_ZERO_JY = 3631.0
 _JANSKYS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "nJy": 1e-9}
 _ARCSEC2_A_STERADIAN = (180 * 3600 / np.pi) ** 2
 _FITS_NAMES = (".fits", ".fits.gz", ".fits.fz", ".fit")
-_HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 
 
 class Stamps(Protocol):

@@ -27,7 +27,7 @@ def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
     Examples
     --------
-    >>> from surveyflow.types import Architecture
+    >>> from surveyflow.tasks.card import Architecture
     >>> weight_shapes(Architecture())["conv.1.kernel"]
     (11, 11, 32, 32)
     """

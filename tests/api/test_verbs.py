@@ -11,6 +11,7 @@ import pytest
 import typer
 
 import surveyflow
+from surveyflow import api
 from surveyflow.commands.main import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
@@ -69,3 +70,7 @@ def test_the_page_on_python_names_every_function_and_verb():
     rows = dict(re.findall(r"^\| `surveyflow ([a-z ]+)` \| `(\w+)\(", page, flags=re.MULTILINE))
     assert rows == {verb: (function_names(verb) & set(surveyflow.__all__)).pop() for verb in verbs()}
     assert set(re.findall(r"^\| `(\w+)\(", page, flags=re.MULTILINE)) == NOT_VERBS - {"__version__"}
+
+
+def test_the_api_and_the_package_have_the_same_names():
+    assert set(surveyflow.__all__) == {*api.__all__, "__version__"}

@@ -32,7 +32,6 @@ def walked(tmp_path_factory) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.timeout(300)
 def test_the_walk_of_one_source_is_described_in_the_order_in_which_modules_are_entered(walked):
     """To accept a change: run tests/docs/traced_run.py on a workflow, and correct the page."""
     assert told() == walked

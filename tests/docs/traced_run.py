@@ -22,7 +22,7 @@ STEPS = {
     "planning.units": "units_of_field",
     "planning.keys": "key_parts",
     "planning.plan": "decide",
-    "output.worklists": "write_worklist",
+    "output.units": "write_worklist",
     "measuring.worker": "do",
 }
 SIDE_THREADS = ("cut",)
@@ -54,6 +54,9 @@ def trace(frame: FrameType, event: str, argument: Any) -> None:
 
 def main() -> None:
     workflow = sys.argv[1]
+    for module, function in STEPS.items():
+        source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text()
+        assert f"def {function}(" in source, f"{module} has no {function}: correct STEPS"
     threading.setprofile(trace)
     sys.setprofile(trace)
     surveyflow.run(workflow, profile="serial", engine="fft")
