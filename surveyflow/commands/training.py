@@ -36,7 +36,7 @@ def simulate(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     simulation = load_simulation(file)
     with counting_listener("simulating") as count:
-        index = api.simulate(file, n_processes=processes, listener=lambda told: count(told.done, told.total))
+        index = api.simulate(file, n_processes=processes, listener=lambda progress: count(progress.done, progress.total))
     if as_json:
         print_json(_summary(simulation.output, index))
     else:

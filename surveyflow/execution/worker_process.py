@@ -1,4 +1,4 @@
-"""The preload of worker processes: they ignore control-C, write to a log instead of the terminal, and stop at once when told to.
+"""The preload of worker processes: they ignore control-C, write to a log instead of the terminal, and stop at once when asked to.
 
 Dask imports this module in each worker as it starts (``--preload``).
 """

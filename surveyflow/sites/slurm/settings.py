@@ -176,7 +176,7 @@ class SlurmSettings(ClusterProfile):
         Network interface by which the nodes reach each other, such as ``ib0``; scheduler and workers listen there and nowhere
         else. ``lo`` where all jobs run on one machine.
     tls
-        Whether client, scheduler and workers identify each other by certificates, made anew for each submission.
+        Whether client, scheduler and workers identify each other by certificates, new for each submission.
     silence_s
         A worker that sends no heartbeat for so long, seconds, is ended, and its units go elsewhere.
     dashboard
@@ -204,7 +204,7 @@ class SlurmSettings(ClusterProfile):
 
     @property
     def gives_up_after_s(self) -> float:
-        """How long the driver waits for workers, seconds: the wait begins anew whenever the head does, so it ends before that."""
+        """How long the driver waits for workers, seconds; less than the head's walltime, as each new head begins again."""
         return min(self.worker_wait_s, self.head.walltime.total_seconds() - GIVE_UP_S)
 
     @model_validator(mode="after")
@@ -212,7 +212,7 @@ class SlurmSettings(ClusterProfile):
         if "worker_wait_s" in self.model_fields_set and self.worker_wait_s > self.gives_up_after_s:
             raise ValueError(
                 f"worker_wait_s = {self.worker_wait_s:g} must be {self.gives_up_after_s:g} or less, {GIVE_UP_S} s under the "
-                "head's walltime: the wait begins anew whenever the head does, so that it would never end"
+                "head's walltime: the wait begins again whenever the head does, so that it would never end"
             )
         return self
 

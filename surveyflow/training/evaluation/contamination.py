@@ -376,11 +376,11 @@ def _stress(
     *,
     sampling: SamplingSettings,
 ) -> ContaminationStress:
-    spoilt = [stressed(stamps, name, sampling.seed) for stamps in sets]
-    said, truth = _said_and_true(model, spoilt, sampling)
+    degraded = [stressed(stamps, name, sampling.seed) for stamps in sets]
+    said, truth = _said_and_true(model, degraded, sampling)
     return ContaminationStress(
         name=name,
-        scores=_scores(_features(spoilt), said, truth, baseline),
+        scores=_scores(_features(degraded), said, truth, baseline),
         flagged=float(said["out_of_domain"].mean()),
         flagged_before=float(said_before["out_of_domain"].mean()),
     )

@@ -229,13 +229,13 @@ def _stress(
     *,
     sampling: SamplingSettings,
 ) -> StressScores:
-    spoilt = _call(model, [stressed(stamps, name, sampling.seed) for stamps in test], baseline, sampling)
-    scores = spoilt.judged()
+    degraded = _call(model, [stressed(stamps, name, sampling.seed) for stamps in test], baseline, sampling)
+    scores = degraded.judged()
     return StressScores(
         name=name,
         network=scores.network,
         baseline=scores.baseline,
         accuracy_lost=called.judged().network.accuracy - scores.network.accuracy,
-        flagged=float(spoilt.predictions.out_of_domain.mean()),
+        flagged=float(degraded.predictions.out_of_domain.mean()),
         flagged_before=float(called.predictions.out_of_domain.mean()),
     )
