@@ -108,6 +108,13 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean `{near[0]}`?" if near else otherwise
 
 
+def unknown(location: Location, value: Any, known: Iterable[str]) -> Finding:
+    """Describe a key or table that is not among the known ones of its table."""
+    known = list(known)
+    remedy = did_you_mean(str(location[-1]), known, f"Remove it; known here: {listed(known)}.")
+    return Finding(location, f"is not a {'table' if isinstance(value, Mapping) else 'key'} that surveyflow knows.", remedy)
+
+
 def line(key: str, value: Any) -> str:
     """A line of a file, as a message recommends it."""
     return f"`{tomlkit.dumps({key: value}).strip()}`"
@@ -190,10 +197,7 @@ class Schema:
 
     def unknown(self, location: Location) -> Finding:
         """Describe a key or table that this kind of file does not have."""
-        known = list(self._at(location[:-1]).get("properties", {}))
-        kind = "table" if isinstance(value_at(self._document, location), Mapping) else "key"
-        remedy = did_you_mean(str(location[-1]), known, f"Remove it; known here: {listed(known)}.")
-        return Finding(location, f"is not a {kind} that surveyflow knows.", remedy)
+        return unknown(location, value_at(self._document, location), self._at(location[:-1]).get("properties", {}))
 
     def unfit(self, location: Location, expected: str | None = None) -> Finding:
         """Describe a value that has another type than expected, or lies outside its limits."""

@@ -8,14 +8,15 @@ A profile says what differs between a laptop and a cluster; the workflow says ev
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from surveyflow.errors import ProfileError
-from surveyflow.settings.findings import did_you_mean
+from surveyflow.settings.findings import Finding, did_you_mean, unknown
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sites.kind import Profile
 
@@ -46,8 +47,15 @@ class _AnyProfile(BaseModel):
     kind: KindName
 
 
+def _misspelt_kind(document: Mapping[str, Any]) -> Iterator[Finding]:
+    """Keys that are probably meant to be ``kind``, if there is none: without it, no other key can be checked."""
+    for key, value in document.items():
+        if "kind" not in document and did_you_mean(key, ["kind"], ""):
+            yield unknown((key,), value, ["kind"])
+
+
 _REFERENCE = "docs/reference/profiles.md"
-_ANY_FILE = SettingsFile(TypeAdapter(_AnyProfile), ProfileError, _REFERENCE)
+_ANY_FILE = SettingsFile(TypeAdapter(_AnyProfile), ProfileError, _REFERENCE, across=(_misspelt_kind,))
 
 
 def load_profile(name_or_path: str | Path) -> Profile:

@@ -169,6 +169,18 @@ def test_a_misspelt_key_is_described_alike(kind, said):
     ]
 
 
+def test_a_misspelt_kind_of_a_profile_is_described_as_any_other_key(tmp_path):
+    (tmp_path / "file.toml").write_text('knd = "local"\nworkers = 3\n')
+
+    with pytest.raises(ProfileError) as caught:
+        load_profile(tmp_path / "file.toml")
+
+    assert [line.partition("file.toml: ")[2] for line in str(caught.value).splitlines()] == [
+        "knd: is not a key that surveyflow knows. Did you mean `kind`?",
+        'kind: is missing. Add `kind = "serial"`.',
+    ]
+
+
 def test_a_missing_key_is_described_alike(kind, said):
     assert said(kind.text.replace(kind.line, "")) == ["FILE: [TABLE] KEY: is missing. Add `KEY = 5`."]
 
