@@ -30,6 +30,7 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.registry import BESIDE
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.jobs import EngineChoice
 
@@ -52,8 +53,8 @@ class ValidSurvey:
         Rows and columns of the mosaics by ``FIELD/INSTRUMENT``.
     models
         Ids of the merger models by ``FIELD/INSTRUMENT``.
-    contamination_models
-        Ids of the contamination models by ``FIELD/INSTRUMENT``.
+    models_beside
+        Ids of the models of every other task, such as ``contamination``, by the task's name and ``FIELD/INSTRUMENT``.
     warnings
         What the user should know, although it does not prevent a run.
     """
@@ -63,8 +64,20 @@ class ValidSurvey:
     sources: dict[str, int]
     mosaics: dict[str, tuple[int, int]]
     models: dict[str, str]
-    contamination_models: dict[str, str]
+    models_beside: dict[str, dict[str, str]]
     warnings: tuple[str, ...]
+
+    @property
+    def contamination_models(self) -> dict[str, str]:
+        """Ids of the contamination models by ``FIELD/INSTRUMENT``."""
+        return self.models_beside[CONTAMINATION.name]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``validate --json`` prints: the models of each other task are called ``TASK_models``."""
+        stated = asdict(self)
+        beside = {f"{task}_models": ids for task, ids in stated.pop("models_beside").items()}
+        warnings = stated.pop("warnings")
+        return stated | beside | {"warnings": warnings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,9 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
             sources={name: len(field.sources) for name, field in fields.items()},
             mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
             models=_model_ids({name: field.cards for name, field in fields.items()}),
-            contamination_models=_model_ids({name: field.cards_beside[CONTAMINATION.name] for name, field in fields.items()}),
+            models_beside={
+                task.name: _model_ids({name: field.cards_beside[task.name] for name, field in fields.items()}) for task in BESIDE
+            },
             warnings=survey.warnings + survey.notices,
         )
 

@@ -63,14 +63,14 @@ def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: Jso
     chosen, told = _choose(workflow, release)
     valid = api.validate(workflow, release=chosen)
     if as_json:
-        print_json(asdict(valid) | told)
+        print_json(valid.as_json() | told)
         return
     typer.echo(f"{workflow} is valid: survey {valid.name}, release {valid.release}")
     for name, count in valid.sources.items():
         typer.echo(f"  {name}: {count} sources")
     for name, (rows, columns) in valid.mosaics.items():
-        models = valid.models.get(name, "none"), valid.contamination_models.get(name, "no contamination model")
-        typer.echo(f"  {name}: {columns} x {rows} pixels, model {models[0]}, {models[1]}")
+        beside = [ids.get(name, f"no {task} model") for task, ids in valid.models_beside.items()]
+        typer.echo(f"  {name}: {columns} x {rows} pixels, model {', '.join([valid.models.get(name, 'none'), *beside])}")
     for warning in valid.warnings:
         typer.echo(f"  note: {warning}")
 

@@ -18,6 +18,7 @@ from surveyflow.reports.tables import QUANTITY_WORDS, percent
 from surveyflow.tasks.contamination.parts import AMOUNTS, REGRESSIONS
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
+from surveyflow.tasks.registry import entry_of
 from surveyflow.values.codes import warnings_about
 
 _QUANTITY_LABELS = QUANTITY_WORDS | {"magnitude_ab": "magnitude (AB)", "coverage_pct": "true coverage by neighbours"}
@@ -35,7 +36,9 @@ def write_evaluation_page(evaluation: Mapping[str, Any], output: Path) -> None:
 
     Raises
     ------
-    OSError
+    ModelError
+        If evaluations of this task cannot be drawn.
+    OutputError
         If the page cannot be written.
     """
     with figures.house_style():
@@ -44,7 +47,7 @@ def write_evaluation_page(evaluation: Mapping[str, Any], output: Path) -> None:
 
 
 def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    origin = evaluation["model"]["origin"]
+    origin, task = evaluation["model"]["origin"], evaluation["task"]
     return {
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "evaluation": evaluation,
@@ -52,7 +55,7 @@ def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "origin_words": origin_words(origin),
         "facts": evaluation_facts(evaluation),
         "tables": evaluation_tables(evaluation),
-        "panels": list(_PANELS[evaluation["task"]](evaluation[evaluation["task"]], origin)),
+        "panels": list(entry_of(task, PANELS, "drawn")(evaluation[task], origin)),
         "settings": "\n".join(toml_lines({name: evaluation[name] for name in ("model", "sampling", "records")})),
     }
 
@@ -98,7 +101,7 @@ def _contamination_panels(contamination: Mapping[str, Any], origin: str) -> Iter
         yield _panel(figure, amount.figure, f"Estimated over true {amount.words}", caption)
 
 
-_PANELS = {MERGER.name: _merger_panels, CONTAMINATION.name: _contamination_panels}
+PANELS = {MERGER.name: _merger_panels, CONTAMINATION.name: _contamination_panels}
 """What draws the figures of each task."""
 
 

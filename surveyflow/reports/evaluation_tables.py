@@ -10,8 +10,9 @@ from surveyflow.reports import contamination_tables, merger_tables
 from surveyflow.reports.tables import Table
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
+from surveyflow.tasks.registry import entry_of
 
-_OF_TASKS: Mapping[str, ModuleType] = {MERGER.name: merger_tables, CONTAMINATION.name: contamination_tables}
+TABLES_OF_TASKS: Mapping[str, ModuleType] = {MERGER.name: merger_tables, CONTAMINATION.name: contamination_tables}
 """The tables of each task."""
 
 
@@ -22,9 +23,14 @@ def evaluation_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     ----------
     evaluation
         The document that ``evaluation.json`` holds.
+
+    Raises
+    ------
+    ModelError
+        If evaluations of this task cannot be tabulated.
     """
     task = evaluation["task"]
-    return [table for make in _OF_TASKS[task].TABLES for table in [make(evaluation[task])] if table.rows]
+    return [table for make in _of(task).TABLES for table in [make(evaluation[task])] if table.rows]
 
 
 def evaluation_facts(evaluation: Mapping[str, Any]) -> dict[str, str]:
@@ -34,7 +40,16 @@ def evaluation_facts(evaluation: Mapping[str, Any]) -> dict[str, str]:
     ----------
     evaluation
         The document that ``evaluation.json`` holds.
+
+    Raises
+    ------
+    ModelError
+        If evaluations of this task cannot be tabulated.
     """
     task = evaluation["task"]
-    facts: dict[str, str] = _OF_TASKS[task].facts(evaluation[task])
+    facts: dict[str, str] = _of(task).facts(evaluation[task])
     return facts
+
+
+def _of(task: str) -> ModuleType:
+    return entry_of(task, TABLES_OF_TASKS, "tabulated")

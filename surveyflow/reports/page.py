@@ -24,7 +24,8 @@ from surveyflow.reports import figures, summary
 from surveyflow.reports.pictures import Pictures, cut_pictures
 from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
-from surveyflow.tasks.merger import MERGER
+from surveyflow.tasks.registry import BESIDE, LEADING
+from surveyflow.tasks.task import Task
 from surveyflow.values.codes import Status, WeightsOrigin, warnings_about
 
 MAX_FAILED_UNITS = 100
@@ -141,15 +142,13 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
     extremes = summary.find_extremes(dataset, sources)
     size_pix = _cutout_size(manifest["models"])
     pictures = cut_pictures([*extremes.most, *extremes.least], manifest["inputs"], size_pix)
-    contamination_models = [model for model in manifest["models"] if model["key"].startswith(f"{CONTAMINATION.name}/")]
-    merger_models = [model for model in manifest["models"] if model["key"].startswith(f"{MERGER.name}/")]
-    origins = {model["origin"] for model in merger_models} | set(sources["weights_origin"].dropna().unique())
-    contamination_origins = {model["origin"] for model in contamination_models}
+    origins = _origins(manifest["models"], LEADING) | set(sources["weights_origin"].dropna().unique())
+    origins_beside = {task.name: _origins(manifest["models"], task) for task in BESIDE}
     return {
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
-        "warnings": warnings_about(origins, contamination_origins),
+        "warnings": warnings_about(origins, origins_beside),
         "n_ok": int(summary.is_ok(sources).sum()),
         "status_rows": status_rows(sources),
         "status_meanings": {status.value: status.meaning for status in Status},
@@ -158,7 +157,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "posterior_panels": posterior_panels(dataset, sources),
         "votes_panel": votes_panel(sources),
         "contamination_panels": contamination_panels(sources),
-        "contamination_origins": sorted(map(origin_words, contamination_origins)),
+        "contamination_origins": sorted(map(origin_words, origins_beside[CONTAMINATION.name])),
         "sky_panels": sky_panels(sources),
         "n_fields": sources["field"].nunique(),
         "max_points": figures.MAX_POINTS,
@@ -170,6 +169,11 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
         "workflow": "\n".join(toml_lines(manifest["workflow"])),
     }
+
+
+def _origins(models: Sequence[Mapping[str, Any]], task: Task) -> set[str]:
+    """Where the weights of a task's models came from."""
+    return {model["origin"] for model in models if model["key"].startswith(f"{task.name}/")}
 
 
 def _cutout_size(models: Sequence[Mapping[str, Any]]) -> int:

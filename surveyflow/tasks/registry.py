@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from surveyflow.errors import ModelError
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.task import Task
+
+_Entry = TypeVar("_Entry")
 
 TASKS: Mapping[str, Task] = {task.name: task for task in (MERGER, CONTAMINATION)}
 """Every task by name; the leading one first."""
@@ -30,3 +33,25 @@ def task_of(name: str) -> Task:
     if name not in TASKS:
         raise ModelError(f"there is no task {name!r}; expected one of {', '.join(TASKS)}. Correct [model] task.")
     return TASKS[name]
+
+
+def entry_of(name: str, entries: Mapping[str, _Entry], what: str) -> _Entry:
+    """What a mapping by task's name holds for one task.
+
+    Parameters
+    ----------
+    name
+        Name of the task.
+    entries
+        The entries by task's name.
+    what
+        What an entry does, for the message: ``evaluated``, ``drawn``.
+
+    Raises
+    ------
+    ModelError
+        If the mapping has no entry for the task.
+    """
+    if name not in entries:
+        raise ModelError(f"models of the task {name!r} cannot be {what}; expected a model of one of {', '.join(entries)}.")
+    return entries[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import IntFlag, StrEnum
 from typing import Self
 
@@ -122,21 +122,21 @@ class WeightsOrigin(Code):
     )
 
 
-def warnings_about(origins: Collection[str], contamination: Collection[str] = ()) -> list[str]:
+def warnings_about(origins: Collection[str], beside: Mapping[str, Collection[str]] | None = None) -> list[str]:
     """List the warnings for readers of the numbers, the gravest first; empty if the numbers may be quoted.
 
     Parameters
     ----------
     origins
         Origins of the merger models' weights.
-    contamination
-        Origins of the contamination models' weights; a warning about the merger models is not repeated for them.
+    beside
+        Origins of the weights of other tasks' models, by task's name; a warning about the merger models is not repeated for them.
     """
-    others = [origin for origin in contamination if origin not in origins]
-    subjects = (("These numbers", origins), ("The contamination columns", others))
+    others = {f"The {task} columns": set(found) - set(origins) for task, found in (beside or {}).items()}
+    subjects = {"These numbers": origins, **others}
     return [
         f"{subject} come from {origin.caution}."
-        for subject, found in subjects
+        for subject, found in subjects.items()
         for origin in reversed(WeightsOrigin)
         if origin.caution and origin in found
     ]

@@ -64,8 +64,8 @@ def test_the_reader_is_warned_of_numbers_that_mean_nothing(origins, warned_of):
 
 
 def test_contamination_of_other_weights_has_a_warning_of_its_own():
-    assert warnings_about({"ferreira2022"}, {"ferreira2022", "user"}) == []
-    (warning,) = warnings_about({"ferreira2022"}, {"simulated"})
+    assert warnings_about({"ferreira2022"}, {"contamination": {"ferreira2022", "user"}}) == []
+    (warning,) = warnings_about({"ferreira2022"}, {"contamination": {"simulated"}})
     assert warning.startswith("The contamination columns come from weights trained on surveyflow's own simulations")
-    assert len(warnings_about({"simulated"}, {"simulated"})) == 1
-    assert len(warnings_about({"simulated"}, {"untrained"})) == 2
+    assert len(warnings_about({"simulated"}, {"contamination": {"simulated"}})) == 1
+    assert len(warnings_about({"simulated"}, {"contamination": {"untrained"}})) == 2

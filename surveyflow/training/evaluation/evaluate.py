@@ -23,7 +23,7 @@ from surveyflow.settings.training import Training
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
-from surveyflow.tasks.registry import task_of
+from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
@@ -69,7 +69,7 @@ Reader = Callable[[Path, str, int | None], LabelledStamps]
 Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None], dict[str, Any]]
 """Evaluates a model on sets of stamps (``test``, ``training``, ``clean``, ``tuning``); may use a contamination model, too."""
 
-_JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
+JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
 """The function that evaluates models of each task."""
 
 
@@ -180,15 +180,18 @@ def evaluate_model(
     ------
     InputError
         If models and records are not of one instrument, or a model is of another task.
+    ModelError
+        If models of this task cannot be evaluated.
     """
+    task = task_of(model.card.key.task).name
+    judge = entry_of(task, JUDGES, "evaluated")
     if contamination_model is not None:
         _check_beside(contamination_model.card, model.card)
     sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
     for stamps in chain(*sets.values()):
         _check(model.card, stamps)
-    task = task_of(model.card.key.task).name
     heading = _heading(model, contamination_model, sampling, command) | {"records": _listed(sets)}
-    return dict(plain(heading | {task: _JUDGES[task](model, sets, sampling, contamination_model)}))
+    return dict(plain(heading | {task: judge(model, sets, sampling, contamination_model)}))
 
 
 def _truth_of(model: Model) -> str:

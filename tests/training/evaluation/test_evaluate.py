@@ -12,11 +12,12 @@ import pytest
 
 from fake_models import CornerModel, NucleusModel
 from labelled_stamps import contamination_card, labelled, merger_card
-from surveyflow.errors import InputError
-from surveyflow.reports.evaluation_page import write_evaluation_page
-from surveyflow.reports.evaluation_tables import evaluation_tables
+from surveyflow.errors import InputError, ModelError
+from surveyflow.reports.evaluation_page import PANELS, write_evaluation_page
+from surveyflow.reports.evaluation_tables import TABLES_OF_TASKS, evaluation_facts, evaluation_tables
 from surveyflow.reports.tables import as_text
-from surveyflow.training.evaluation.evaluate import EvaluationRecords, evaluate_model, plain
+from surveyflow.tasks.registry import TASKS, entry_of
+from surveyflow.training.evaluation.evaluate import JUDGES, EvaluationRecords, evaluate_model, plain
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
@@ -89,3 +90,24 @@ def test_records_of_another_instrument_or_size_are_refused():
 
 def test_what_is_not_finite_becomes_null():
     assert plain({"a": np.array([1.0, np.nan]), "b": (np.float32(0.5), float("inf"))}) == {"a": [1.0, None], "b": [0.5, None]}
+
+
+@pytest.mark.parametrize("entries", [JUDGES, PANELS, TABLES_OF_TASKS], ids=["judges", "panels", "tables"])
+def test_every_task_can_be_evaluated(entries):
+    assert set(entries) == set(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "what"),
+    [
+        (lambda document, _: evaluation_tables(document), "tabulated"),
+        (lambda document, _: evaluation_facts(document), "tabulated"),
+        (lambda document, folder: write_evaluation_page(document, folder / "page.html"), "tabulated"),
+        (lambda document, _: entry_of(document["task"], PANELS, "drawn"), "drawn"),
+    ],
+    ids=["tables", "facts", "page", "panels"],
+)
+def test_a_task_that_cannot_be_evaluated_is_named(tmp_path, attempt, what):
+    unknown = document("merger") | {"task": "bars"}
+    with pytest.raises(ModelError, match=f"models of the task 'bars' cannot be {what}; expected .* merger, contamination"):
+        attempt(unknown, tmp_path)
