@@ -39,6 +39,11 @@ def kubernetes_certificates(folder: str | Path) -> Path:
     Returns
     -------
     The folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
     """
     write_certificates(Path(folder))
     return Path(folder)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surveyflow.errors import InputError
 from surveyflow.models.store import ModelStore, read_card, read_weights
 from surveyflow.runs.preflight import open_survey
-from surveyflow.runs.stretch_check import StretchCheck, check_stretches
+from surveyflow.runs.stretch_check import FEWEST_CUTOUTS, StretchCheck, check_stretches
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.tasks.card import Model, ModelCard, ModelKey
 from surveyflow.values.codes import EngineName
@@ -168,7 +169,7 @@ def check_models(
     workflow
         Path of a workflow file.
     n_cutouts
-        Number of cutouts to use for each model.
+        Number of cutouts to use for each model, at least 20.
     softenings
         Softenings to try beside the card's, in the mosaics' unit.
 
@@ -177,8 +178,10 @@ def check_models(
     WorkflowError
         If anything cannot be used.
     InputError
-        If a model has too few sources.
+        If ``n_cutouts`` is below 20, or a model has too few sources.
     """
+    if n_cutouts < FEWEST_CUTOUTS:
+        raise InputError(f"found n_cutouts = {n_cutouts}, expected at least {FEWEST_CUTOUTS}. Use more: the default is 200.")
     read = load_workflow(Path(workflow))
     models = read.models.model_copy(update={"store": Path(store).absolute()})
     with open_survey(read.model_copy(update={"models": models})) as survey:

@@ -114,6 +114,8 @@ def prune_releases(root: str | Path, *, keep: int = 3, apply: bool = False) -> P
     ------
     CatalogNotFound
         If nothing was published there.
+    InputError
+        If ``keep`` is below 1.
     LockHeld
         If a run works on the folder.
     """

@@ -33,7 +33,11 @@ FolderName = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"),
     Field(description="a name of letters, digits, '_', '.', '+' and '-' that begins with a letter or digit"),
 ]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(description="the 64 digits of a SHA-256")]
+Digest = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+    Field(description="the 64 digits of a SHA-256"),
+]
 
 CARD_VERSION = 1
 

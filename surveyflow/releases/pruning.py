@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from surveyflow.errors import InputError
 from surveyflow.files.durable import explained, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
@@ -71,11 +72,11 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
     ------
     CatalogNotFound
         If nothing was published there.
-    ValueError
+    InputError
         If ``keep`` is below 1.
     """
     if keep < 1:
-        raise ValueError(f"keep must be at least 1, not {keep}")
+        raise InputError(f"found keep = {keep}, expected at least 1. Name the number of revisions to keep.")
     current = find(root, LATEST).name
     revisions = in_order_of_publication(root)
     kept = [revision for revision in revisions if revision in revisions[-keep:] or revision.name == current]
@@ -99,8 +100,8 @@ def prune(root: Path, keep: int) -> Pruning:
 
     Raises
     ------
-    CatalogNotFound
-        If nothing was published there.
+    CatalogNotFound, InputError
+        As in `plan_pruning`.
     LockHeld
         If a run works on the folder.
     OutputError

@@ -8,9 +8,10 @@ from pathlib import Path
 from surveyflow.errors import ProfileError
 from surveyflow.runs.decide import work_by_model_group
 from surveyflow.runs.preflight import open_survey
+from surveyflow.settings.findings import line, listed
 from surveyflow.settings.workflow import Workflow, load_workflow
 from surveyflow.sites.kind import Printed, Profile, RunCommand, RunToRender
-from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.profiles import load_profile, required_keys
 from surveyflow.values.codes import Precision
 
 
@@ -65,7 +66,9 @@ def submit_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
 def _load(profile: Path, kind: str) -> Profile:
     site = load_profile(profile)
     if site.kind != kind:
-        raise ProfileError(f"{profile} is of kind {site.kind!r}, expected {kind!r}. Start from deploy/profiles/{kind}.toml.")
+        needed = listed(f"`{key}`" for key in required_keys(kind))
+        remedy = f"Name a file with {line('kind', kind)} and at least {needed}; docs/reference/profiles.md describes every key."
+        raise ProfileError(f"{profile} is of kind {site.kind!r}, expected {kind!r}. {remedy}")
     return site
 
 

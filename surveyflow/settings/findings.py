@@ -146,6 +146,7 @@ class Schema:
     def __init__(self, schema: Mapping[str, Any], document: Mapping[str, Any], reference: str) -> None:
         self._top, self._definitions = dict(schema), schema.get("$defs", {})
         self._document = document
+        self._reference = reference
         self._correct_it = f"Correct it; {reference} describes every key."
 
     def location(self, error: ErrorDetails) -> Location:
@@ -192,7 +193,9 @@ class Schema:
             keys = [f"`{key}`" for key in self._at(location).get("required", ())]
             remedy = f"Add the table `{self.heading(location)}`{' with ' if keys else ''}{listed(keys)}."
         else:
-            remedy = f"Add {self._example(location) or f'`{location[-1]} = ...`'}."
+            remedy = (
+                f"Add {example}." if (example := self._example(location)) else f"Add it; {self._reference} describes every key."
+            )
         return Finding(location, "is missing.", remedy)
 
     def unknown(self, location: Location) -> Finding:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surveyflow.errors import ClusterError
+from surveyflow.files.durable import explained
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -26,16 +27,22 @@ def write_certificates(folder: Path) -> None:
     ----------
     folder
         The folder; it is made if absent, and afterwards only its owner can read it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
     """
     from distributed import Security
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
     made = Security.temporary()
-    for name, text in ((CERTIFICATE, made.tls_scheduler_cert), (KEY, made.tls_scheduler_key)):
-        (folder / name).unlink(missing_ok=True)
-        with open(folder / name, "x", opener=_private, encoding="ascii") as stream:
-            stream.write(text)
+    with explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for name, text in ((CERTIFICATE, made.tls_scheduler_cert), (KEY, made.tls_scheduler_key)):
+            (folder / name).unlink(missing_ok=True)
+            with open(folder / name, "x", opener=_private, encoding="ascii") as stream:
+                stream.write(text)
 
 
 def security(folder: Path) -> Security:

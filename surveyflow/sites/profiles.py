@@ -79,7 +79,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
     300.0
     """
     if str(name_or_path) in BUILT_IN:
-        return cast("Profile", _settings_of(str(name_or_path))())
+        return cast("Profile", settings_of(str(name_or_path))())
     path = Path(name_or_path).expanduser()
     if path.suffix != ".toml" and not path.exists():
         hint = did_you_mean(str(path), BUILT_IN, f"Name one of {', '.join(BUILT_IN)}, or a TOML file.")
@@ -87,11 +87,16 @@ def load_profile(name_or_path: str | Path) -> Profile:
     file, name = path.absolute(), str(path)
     document = _ANY_FILE.read(file, name)
     kind = _ANY_FILE.check(document, file, name).kind
-    form = TypeAdapter(_settings_of(kind))
+    form = TypeAdapter(settings_of(kind))
     return cast("Profile", SettingsFile(form, ProfileError, _REFERENCE).check(document, file, name))
 
 
-def _settings_of(kind: str) -> type[BaseModel]:
+def required_keys(kind: str) -> list[str]:
+    """Keys and tables that a profile of a kind must state, in the order of its reference."""
+    return [name for name, field in settings_of(kind).model_fields.items() if field.is_required()]
+
+
+def settings_of(kind: str) -> type[BaseModel]:
     """The class of a kind's settings; only this kind is imported."""
     module, _, name = KINDS[kind].partition(":")
     return cast("type[BaseModel]", getattr(import_module(module), name))

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
+from pydantic import Field
 
 from surveyflow.sky.stretch import Stretch
 from surveyflow.values.arrays import Float32Array, UInt64Array
@@ -36,8 +37,8 @@ class ContaminationScale:
         There is one for each amount, named after its output.
     """
 
-    truth: str
-    flux_range: float
+    truth: Annotated[str, Field(examples=list(CONTAMINATION_TRUTHS))]
+    flux_range: Annotated[float, Field(examples=[8.0])]
     scatter_limit: float = 0.5
     interval_scale_coverage: float = 1.0
     interval_scale_flux_pp: float = 1.0

@@ -160,3 +160,8 @@ def test_check_needs_enough_sources(mini_survey):
     write_untrained_models(mini_survey.folder / "models", ("COSMOS", "EGS"), TINY)
     with pytest.raises(InputError, match=r"only .* of its sources have fully covered cutouts"):
         api.check_models(mini_survey.folder / "models", mini_survey.workflow)
+
+
+def test_check_needs_enough_cutouts(tmp_path):
+    with pytest.raises(InputError, match=r"found n_cutouts = 0, expected at least 20"):
+        api.check_models(tmp_path, tmp_path / "workflow.toml", n_cutouts=0)

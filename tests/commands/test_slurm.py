@@ -70,7 +70,7 @@ def test_render_as_json_holds_the_same_text(workflow, profile):
 
 
 def test_another_kind_of_profile_is_refused(workflow):
-    with pytest.raises(ProfileError, match="is of kind 'local', expected 'slurm'"):
+    with pytest.raises(ProfileError, match=r"is of kind 'local', expected 'slurm'.*`interface`, `directories`, `head`, `pools`"):
         call("render", workflow, "--profile", "local")
 
 

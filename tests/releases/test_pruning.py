@@ -8,7 +8,7 @@ import time
 import pytest
 
 from catalog_rows import make_rows
-from surveyflow.errors import CatalogError, CatalogNotFound, LockHeld, OutputError
+from surveyflow.errors import CatalogError, CatalogNotFound, InputError, LockHeld, OutputError
 from surveyflow.output.lock import RunLock
 from surveyflow.output.units import draws_path, read_receipt, unit_path, write_unit
 from surveyflow.releases.pruning import plan_pruning, prune
@@ -186,7 +186,7 @@ def test_a_run_is_not_disturbed(root):
 
 
 def test_at_least_one_revision_is_kept(root):
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(InputError, match="found keep = 0, expected at least 1"):
         plan_pruning(root, 0)
 
 

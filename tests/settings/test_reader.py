@@ -15,15 +15,19 @@ from pydantic import TypeAdapter
 
 from networks import card
 from surveyflow.errors import InputError, ModelError, ProfileError, WorkflowError
+from surveyflow.merger_fractions import matrices
 from surveyflow.merger_fractions.matrices import read_matrices
+from surveyflow.models import cards
 from surveyflow.models.cards import card_from_file, card_to_toml
+from surveyflow.settings import simulation, training, workflow
 from surveyflow.settings.checks import SettingsTable
-from surveyflow.settings.findings import shown
+from surveyflow.settings.findings import Schema, shown
 from surveyflow.settings.reader import MOST_BYTES, MOST_LEVELS, MOST_REPORTED, SettingsFile
 from surveyflow.settings.simulation import load_simulation
 from surveyflow.settings.training import load_training
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.profiles import load_profile
+from surveyflow.sites import profiles
+from surveyflow.sites.profiles import load_profile, settings_of
 from training_sets import training_text
 
 
@@ -236,6 +240,37 @@ DEEP = {
 @pytest.mark.parametrize("content", DEEP.values(), ids=DEEP)
 def test_a_file_that_is_too_deep_is_described_alike(said, content):
     assert said(content) == [f"FILE: has tables or lists nested more than {MOST_LEVELS} deep. Write it with fewer levels."]
+
+
+def required(node, definitions, place=()):
+    """The places of all required keys and tables below a node of a JSON schema."""
+    while "$ref" in node or "anyOf" in node:
+        node = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node["anyOf"][0]
+    for key, value in node.get("properties", {}).items():
+        yield from [(*place, key)] if key in node.get("required", ()) else []
+        yield from required(value, definitions, (*place, key))
+    for value in [node.get("additionalProperties"), *node.get("patternProperties", {}).values()]:
+        yield from required(value, definitions, (*place, "NAME")) if isinstance(value, dict) else []
+
+
+FORMS = {
+    name: value.form.json_schema()
+    for module in (workflow, simulation, training, cards, matrices, profiles)
+    for value in vars(module).values()
+    if isinstance(value, SettingsFile)
+    for name in [module.__name__]
+} | {name: settings_of(name).model_json_schema() for name in profiles.KINDS}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_the_line_that_is_recommended_for_a_missing_key_is_toml(form):
+    schema = Schema(form, {}, "reference.md")
+    for place in required(form, form.get("$defs", {})):
+        remedy = schema.missing(place).remedy
+        if place == ("model", "weights_digest"):  # no digest may be recommended: it is computed from the weights
+            assert remedy == "Add it; reference.md describes every key."
+        elif not remedy.startswith("Add the table"):
+            assert place[-1] in tomllib.loads(re.fullmatch(r"Add `(.*)`\.", remedy)[1])
 
 
 def test_a_number_of_thousands_of_digits_is_described_alike(said):

@@ -8,7 +8,7 @@ import pytest
 from distributed import LocalCluster
 
 from fakes import FakeSettings, fake_job
-from surveyflow.errors import ClusterError
+from surveyflow.errors import ClusterError, OutputError
 from surveyflow.sites.address.cluster import warn_if_open
 from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.certificates import security, write_certificates
@@ -47,6 +47,13 @@ def test_only_the_owner_can_read_what_lets_in(certificates):
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [certificates, *certificates.iterdir()]}
 
     assert modes == {"certificates": 0o700, "certificate.pem": 0o600, "key.pem": 0o600}
+
+
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OutputError, match=r"file/certificates could not be written: .* A file is in the place of a folder"):
+        write_certificates(tmp_path / "file" / "certificates")
 
 
 def test_every_cluster_has_a_key_of_its_own(tmp_path):

@@ -30,6 +30,11 @@ Label = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?$"),
     Field(description="a name of letters, digits and _ . / -"),
 ]
+Image = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s\"']+$"),
+    Field(description="the name of an image, without spaces", examples=["surveyflow:0.1.0-gpu"]),
+]
 Memory = Annotated[ByteSize, Field(ge=2**20, examples=["64 GiB"])]
 
 
@@ -66,7 +71,7 @@ class PodPool(Resources):
         Name them in every pool or in none.
     """
 
-    workers: Count
+    workers: Count = Field(examples=[4])
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
     node_selector: dict[Label, str] = Field(default_factory=dict)
     tolerations: tuple[Label, ...] = ()
@@ -86,8 +91,8 @@ class Volume(SettingsTable):
         Where this machine sees it, if elsewhere.
     """
 
-    claim: Name
-    path: Annotated[PurePosixPath, AfterValidator(_check_absolute)]
+    claim: Name = Field(examples=["candels"])
+    path: Annotated[PurePosixPath, AfterValidator(_check_absolute)] = Field(examples=["/data/candels"])
     here: AbsolutePath | None = None
 
     @property
@@ -124,7 +129,7 @@ class KubernetesSettings(ClusterProfile):
     kind: Literal["kubernetes"] = "kubernetes"
     worker_wait_s: Seconds = 3_600.0
     silence_s: Seconds = 300.0
-    image: Annotated[str, StringConstraints(pattern=r"^[^\s\"']+$"), Field(description="the name of an image, without spaces")]
+    image: Image
     namespace: Name | None = None
     user: Annotated[int, Field(ge=1)] = 1000
     tls: bool = True

@@ -163,7 +163,7 @@ class Directories(SettingsTable):
         Folder on each node for temporary files; variables of the job's environment, as in ``"$TMPDIR"``, are filled in there.
     """
 
-    shared: Annotated[AbsolutePath, AfterValidator(_check_shared)]
+    shared: Annotated[AbsolutePath, AfterValidator(_check_shared)] = Field(examples=["~/surveyflow-jobs"])
     node_local: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.$/{}+-]+$")] = "/tmp"  # noqa: S108 - the node's own
 
 
@@ -194,7 +194,7 @@ class SlurmSettings(ClusterProfile):
     kind: Literal["slurm"] = "slurm"
     worker_wait_s: Seconds = 43_200.0
     silence_s: Seconds = 300.0
-    interface: Word
+    interface: Word = Field(examples=["ib0"])
     tls: bool = True
     dashboard: Word = "127.0.0.1:0"
     directories: Directories
