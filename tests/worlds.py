@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomlkit
 from astropy.io import fits
 
 from surveyflow.models.store import ModelStore, write_models, write_untrained
@@ -77,7 +77,7 @@ def write_untrained_models(
 
 def edit_workflow(path: Path, changes: Mapping[str, Any]) -> None:
     """Change a workflow file in place: ``{"sampling": {"draws": 7}, "quality": None}``; None removes a key or table."""
-    path.write_text("\n".join(_toml_lines(_merged(tomllib.loads(path.read_text()), changes), ())) + "\n")
+    path.write_text(tomlkit.dumps(_merged(tomllib.loads(path.read_text()), changes)))
 
 
 def perturb_mosaic(path: Path, box: Box, value: float, extension: int | str | None = None) -> None:
@@ -97,13 +97,3 @@ def _merged(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         else:
             merged[key] = value
     return merged
-
-
-def _toml_lines(table: Mapping[str, Any], name: tuple[str, ...]) -> list[str]:
-    """JSON's strings, numbers, booleans and lists are TOML's, too."""
-    values = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, Mapping)]
-    lines = [f"\n[{'.'.join(map(json.dumps, name))}]", *values] if name else values
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            lines += _toml_lines(value, (*name, key))
-    return lines

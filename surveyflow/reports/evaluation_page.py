@@ -10,10 +10,11 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from surveyflow.files.durable import write_over
 from surveyflow.reports import evaluation_figures, figures
 from surveyflow.reports.evaluation_tables import evaluation_facts, evaluation_tables
 from surveyflow.reports.merger_tables import samples
-from surveyflow.reports.page import Panel, origin_words, package_text, page_template, toml_lines, write_whole
+from surveyflow.reports.page import Panel, origin_words, package_text, page_template, toml_text
 from surveyflow.reports.tables import QUANTITY_WORDS, percent
 from surveyflow.tasks.contamination.parts import AMOUNTS, REGRESSIONS
 from surveyflow.tasks.contamination.task import CONTAMINATION
@@ -32,7 +33,7 @@ def write_evaluation_page(evaluation: Mapping[str, Any], output: Path) -> None:
     evaluation
         The document that ``evaluation.json`` holds.
     output
-        The file to write, replaced as a whole if it exists. Its folder must exist.
+        The file to write, replaced as a whole if it exists.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def write_evaluation_page(evaluation: Mapping[str, Any], output: Path) -> None:
     """
     with figures.house_style():
         page = page_template("evaluation.html.j2").render(_contents(evaluation))
-    write_whole(output, page)
+    write_over(output, page.encode())
 
 
 def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "facts": evaluation_facts(evaluation),
         "tables": evaluation_tables(evaluation),
         "panels": list(entry_of(task, PANELS, "drawn")(evaluation[task], origin)),
-        "settings": "\n".join(toml_lines({name: evaluation[name] for name in ("model", "sampling", "records")})),
+        "settings": toml_text({name: evaluation[name] for name in ("model", "sampling", "records")}),
     }
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -17,8 +13,10 @@ import jinja2
 import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
+import tomlkit
 from markupsafe import Markup
 
+from surveyflow.files.durable import write_over
 from surveyflow.releases.publish import read_manifest
 from surveyflow.reports import figures, summary
 from surveyflow.reports.pictures import Pictures, cut_pictures
@@ -89,7 +87,7 @@ def write_report(revision_folder: Path, output: Path) -> None:
         Folder with ``manifest.json`` and ``dataset/``. Pictures are cut from the mosaics that the manifest names, if they are
         available; the page names those that are not.
     output
-        The file to write, replaced atomically if it exists. Its folder must exist.
+        The file to write, replaced atomically if it exists.
 
     Raises
     ------
@@ -97,26 +95,13 @@ def write_report(revision_folder: Path, output: Path) -> None:
         If the folder holds no manifest.
     CatalogError
         If the folder holds no dataset.
-    OSError
+    OutputError
         If the page cannot be written.
     """
     manifest = read_manifest(revision_folder)
     with figures.house_style():
         page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder)))
-    write_whole(output, page)
-
-
-def write_whole(output: Path, text: str) -> None:
-    """Write a text so that a reader finds the old file or the new one, never part of it."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(output)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_over(output, page.encode())
 
 
 def page_template(name: str) -> jinja2.Template:
@@ -167,7 +152,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "picture_notes": pictures.notes,
         "cutout_pix": size_pix,
         "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
-        "workflow": "\n".join(toml_lines(manifest["workflow"])),
+        "workflow": toml_text(manifest["workflow"]),
     }
 
 
@@ -288,14 +273,15 @@ def origin_words(origin: str) -> str:
     return WeightsOrigin(origin).meaning if origin in set(WeightsOrigin) else origin
 
 
-def toml_lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Write a nested table as TOML with dotted keys, one value per line; values that are None are left out."""
-    for key, value in table.items():
-        name = prefix + (key if re.fullmatch(r"[\w-]+", key, re.ASCII) else json.dumps(key))
-        if isinstance(value, Mapping):
-            yield from toml_lines(value, f"{name}.")
-        elif value is not None:
-            yield f"{name} = {json.dumps(value, ensure_ascii=False)}"
+def toml_text(table: Mapping[str, Any]) -> str:
+    """Write a nested table as TOML; values that are None are left out."""
+    return tomlkit.dumps(_without_none(table)).strip()
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def readable_bytes(size: int) -> str:

@@ -240,8 +240,7 @@ def test_the_resolved_workflow_can_be_copied_from_the_page():
         "tiling": None,
         "fields": {"a b": {"x": True}},
     }
-    lines = "\n".join(page.toml_lines(workflow))
-    assert tomllib.loads(lines) == {key: value for key, value in workflow.items() if value is not None}
+    assert tomllib.loads(page.toml_text(workflow)) == {key: value for key, value in workflow.items() if value is not None}
 
 
 @pytest.mark.parametrize(
