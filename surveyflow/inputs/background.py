@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from surveyflow.errors import MosaicError
-from surveyflow.inputs.mosaics import Mosaic, open_mosaic
+from surveyflow.inputs.mosaics import SCALE_TOLERANCE, Mosaic, open_mosaic
 from surveyflow.settings.simulation import BackgroundTable
 from surveyflow.simulation.observe import Band, Depth
 from surveyflow.simulation.scenes import Patch, oriented
@@ -20,7 +20,6 @@ from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box
 
 _TRIES = 2000
-_SCALE_TOLERANCE = 0.01
 _UNIT = "electron/s"
 
 
@@ -40,7 +39,7 @@ def open_background(table: BackgroundTable, band: Band) -> Mosaic:
 
 
 def _problem(mosaic: Mosaic, band: Band) -> str | None:
-    if abs(mosaic.pixel_scale_arcsec / band.pixel_scale_arcsec - 1) > _SCALE_TOLERANCE:
+    if abs(mosaic.pixel_scale_arcsec / band.pixel_scale_arcsec - 1) > SCALE_TOLERANCE:
         return (
             f"{mosaic.science} has {mosaic.pixel_scale_arcsec:.4f} arcsec/pixel, but {band.name} is simulated at "
             f"{band.pixel_scale_arcsec:.4f}. Use the {1000 * band.pixel_scale_arcsec:.0f} mas mosaic."

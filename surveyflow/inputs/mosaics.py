@@ -20,11 +20,13 @@ from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.images import Box, Window
 
-__all__ = ["Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
+__all__ = ["SCALE_TOLERANCE", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
 logger = logging.getLogger(__name__)
 
-_SCALE_TOLERANCE = 0.01
+SCALE_TOLERANCE = 0.01
+"""Relative difference up to which two pixel scales count as equal."""
+
 _ALIGNMENT_PIXELS = 0.1
 _DIGEST_ROWS = 512
 _ELECTRON_SPELLINGS = ("electron", "electrons", "elec", "e-", "e")
@@ -214,10 +216,10 @@ def check_pixel_scale(mosaic: Mosaic, card: ModelCard) -> None:
     PixelScaleMismatch
         If the pixel scales differ by more than 1 %.
     """
-    if abs(mosaic.pixel_scale_arcsec / card.pixel_scale_arcsec - 1) > _SCALE_TOLERANCE:
+    if abs(mosaic.pixel_scale_arcsec / card.pixel_scale_arcsec - 1) > SCALE_TOLERANCE:
         raise PixelScaleMismatch(
             f"{mosaic.science} has {mosaic.pixel_scale_arcsec:.4f} arcsec/pixel, but model {card.key} was trained at "
-            f"{card.pixel_scale_arcsec:.4f} (tolerance {_SCALE_TOLERANCE:.0%}). "
+            f"{card.pixel_scale_arcsec:.4f} (tolerance {SCALE_TOLERANCE:.0%}). "
             f"Use the {1000 * card.pixel_scale_arcsec:.0f} mas mosaic."
         )
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from surveyflow.stats.posterior import QUANTILES
 from surveyflow.values.arrays import Float32Array, Int64Array
 
 STEPS_PER_UNIT = 1_000
-QUANTILES = {"q05": 0.05, "q16": 0.16, "q50": 0.50, "q84": 0.84, "q95": 0.95}
-HISTOGRAM_BINS = 20
+SHIFT_BINS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Shifts:
 
     def _histogram(self) -> Int64Array:
         """(20,) int64; bins are half-open, but the last includes 1."""
-        width = 2 * STEPS_PER_UNIT // HISTOGRAM_BINS
-        bins: Int64Array = self.counts[:-1].reshape(HISTOGRAM_BINS, width).sum(axis=1)
+        width = 2 * STEPS_PER_UNIT // SHIFT_BINS
+        bins: Int64Array = self.counts[:-1].reshape(SHIFT_BINS, width).sum(axis=1)
         bins[-1] += self.counts[-1]
         return bins

@@ -28,7 +28,7 @@ from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.task import Amount, Columns, Draws, Part, ResultColumn
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 
-QUANTILES = ("q16", "q50", "q84")
+AMOUNT_QUANTILES = ("q16", "q50", "q84")
 """Quantiles of amounts in the catalog."""
 
 
@@ -108,7 +108,7 @@ def summarise_contamination(outputs: Float32Array, draws: Mapping[str, Float64Ar
             ordered = sorted_output(outputs, OUTPUTS.index(part.presence))
             found |= distribution(part.column.name, ordered, ())
         if part.amount is not None:
-            found |= distribution(part.amount.column.name, np.sort(draws[part.amount.column.name], axis=1), QUANTILES)
+            found |= distribution(part.amount.column.name, np.sort(draws[part.amount.column.name], axis=1), AMOUNT_QUANTILES)
     return found
 
 

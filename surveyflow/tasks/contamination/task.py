@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, targets_of
-from surveyflow.tasks.contamination.parts import PARTS, QUANTILES, can_be_measured, summarise
+from surveyflow.tasks.contamination.parts import AMOUNT_QUANTILES, PARTS, can_be_measured, summarise
 from surveyflow.tasks.task import ResultColumn, Scaling, Task, statistics
 
 _MOMENTS = ("mean", "std")
@@ -17,7 +17,7 @@ def _columns() -> Iterator[ResultColumn]:
         if part.column is not None:
             yield from statistics(part.column, _MOMENTS)
         if part.amount is not None:
-            yield from statistics(part.amount.column, (*_MOMENTS, *QUANTILES))
+            yield from statistics(part.amount.column, (*_MOMENTS, *AMOUNT_QUANTILES))
 
 
 CONTAMINATION = Task(

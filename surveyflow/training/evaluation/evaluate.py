@@ -16,6 +16,7 @@ import numpy as np
 from surveyflow import __version__
 from surveyflow.errors import InputError
 from surveyflow.files.durable import make_folder, write_over
+from surveyflow.inputs.mosaics import SCALE_TOLERANCE
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
@@ -62,7 +63,6 @@ class EvaluationRecords:
     tuning: Sequence[Path] = ()
 
 
-_SCALE_TOLERANCE = 0.01
 Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: takes folder, variant of the contamination truth, and the largest number of stamps."""
 
@@ -208,7 +208,7 @@ def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps:
 def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
     """Check that records have the pixels that a model was made for."""
     given, wanted = (index.band, index.unit), (card.band, card.domain.unit)
-    if given != wanted or not math.isclose(index.pixel_scale_arcsec, card.pixel_scale_arcsec, rel_tol=_SCALE_TOLERANCE):
+    if given != wanted or not math.isclose(index.pixel_scale_arcsec, card.pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
         raise InputError(
             f"{folder} holds images of {index.band} in {index.unit}, {index.pixel_scale_arcsec:g} arcsec a pixel; "
             f"model {card.key} is of {card.band} in {card.domain.unit}, {card.pixel_scale_arcsec:g} arcsec. "
