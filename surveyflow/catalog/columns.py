@@ -15,6 +15,7 @@ import pyarrow as pa
 from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.tasks.registry import TASKS
 from surveyflow.tasks.task import Task
+from surveyflow.values.codes import WeightsOrigin
 from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn
 
 
@@ -83,6 +84,7 @@ class CatalogColumn:
 INT, LONG, FLOAT, DOUBLE, STRING = pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.string()
 HISTOGRAM = pa.list_(pa.field("element", pa.uint16()), HISTOGRAM_BINS)
 """The item has the name that Parquet uses, so that the type survives a round trip through a file."""
+_ORIGINS = ", ".join(origin for origin in WeightsOrigin if origin is not WeightsOrigin.UNTRAINED)
 
 
 def _listed(column: SourceColumn) -> CatalogColumn:
@@ -135,7 +137,7 @@ _MODEL = (
         "weights_origin",
         STRING,
         "meta.note;meta.modelled",
-        "Where the weights came from: ferreira2022, simulated, user, or untrained (the results then mean nothing).",
+        f"Where the weights came from: {_ORIGINS}, or {WeightsOrigin.UNTRAINED} (the results then mean nothing).",
         Null.UNLESS_OK,
     ),
     CatalogColumn("n_draws", INT, "meta.number", "Number of Monte Carlo dropout draws.", Null.UNLESS_OK),
