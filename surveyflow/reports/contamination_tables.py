@@ -27,7 +27,7 @@ def _area_bins(contamination: Mapping[str, Any]) -> Table:
         for one in contamination["bins"]
     ]
     note = "Area under the ROC curve of a neighbour on the galaxy; by coverage, of those of the bin against those without any."
-    return Table("Where is it told?", note, ("galaxies of", "stamps", "network", "baseline"), tuple(rows))
+    return Table("Detection by kind of galaxy", note, ("galaxies of", "stamps", "network", "baseline"), tuple(rows))
 
 
 def _regressions(contamination: Mapping[str, Any]) -> Table:

@@ -83,7 +83,7 @@ def bins_figure(bins: Sequence[Mapping[str, Any]], label: str, origin: str) -> F
     Parameters
     ----------
     bins
-        Of one quantity, in order: ``label``, and scores of ``network`` and ``baseline``.
+        The bins of one quantity, in order. Each holds its ``label``, and scores of ``network`` and ``baseline``.
     label
         The quantity, with its unit.
     origin
@@ -106,9 +106,9 @@ def cuts_figure(cuts: Mapping[str, Sequence[Mapping[str, Any]]], clean_accuracy:
     Parameters
     ----------
     cuts
-        By what was cut in, ``true`` or ``predicted``: share kept, and scores.
+        The cuts in ``true`` and in ``predicted`` contamination. Each holds the share that it keeps, and scores.
     clean_accuracy
-        Of stamps without neighbours: what a perfect cut could reach; None where it was not measured.
+        Accuracy on stamps without neighbours, which a perfect cut could reach; None where it was not measured.
     origin
         Where the weights came from.
     """

@@ -58,7 +58,7 @@ def _calibration(merger: Mapping[str, Any]) -> Table:
     rows = [(words, number(one["error"]), number(one["perfect"])) for words, one in of.items()]
     return Table(
         "Calibration",
-        "Expected calibration error in ten bins, and what right probabilities would show by chance. f_pm is no probability.",
+        "Expected calibration error in ten bins, and what right probabilities would show by chance. f_pm is not a probability.",
         ("as the probability of a post-merger", "error", "by chance"),
         tuple(rows),
     )

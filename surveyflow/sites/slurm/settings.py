@@ -64,9 +64,9 @@ class Allocation(SettingsTable):
     partition, account, qos
         Queue, account and quality of service; the site's defaults where None.
     cores
-        Of one node.
+        Cores of one node.
     memory
-        Of one node; a job that takes more is killed by Slurm.
+        Memory of one node; a job that takes more is killed by Slurm.
     walltime
         Time after which Slurm ends the job.
     options
@@ -88,7 +88,7 @@ class Pool(Allocation):
     Parameters
     ----------
     jobs
-        How many.
+        Number of jobs.
     gres
         Generic resources of each job, such as ``"gpu:a100:1"``. A worker uses one GPU.
     lifetime
