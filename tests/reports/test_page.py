@@ -12,6 +12,7 @@ import pytest
 
 from revisions import field_rows, model_entry
 from surveyflow.errors import CatalogNotFound
+from surveyflow.files import durable
 from surveyflow.releases.publish import publish
 from surveyflow.reports import page
 from surveyflow.reports.page import write_report
@@ -216,7 +217,7 @@ def test_an_older_page_is_replaced_as_a_whole_or_not_at_all(make_revision, tmp_p
     output.write_text("older")
     revision = make_revision(field_rows())
     with monkeypatch.context() as patch:
-        patch.setattr(page.os, "fdopen", lambda *_, **__: (_ for _ in ()).throw(OSError("No space left on device")))
+        patch.setattr(durable.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
             write_report(revision, output)
     assert output.read_text() == "older"
