@@ -62,6 +62,6 @@ def test_demo_refuses_a_folder_that_holds_something_else(tmp_path):
 
 def test_demo_without_models_says_what_is_missing(tmp_path):
     (tmp_path / "store").mkdir()
-    with pytest.raises(ModelError, match=r"store: holds no models\. Install surveyflow again"):
+    with pytest.raises(ModelError, match=r"store holds no models\. Install surveyflow again"):
         api.demo(tmp_path / "demo", models=tmp_path / "store")
     assert not (tmp_path / "demo").exists()
