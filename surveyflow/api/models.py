@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surveyflow.errors import InputError
+from surveyflow.errors import InputError, ModelError
 from surveyflow.models.store import ModelStore, read_card, read_weights
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.stretch_check import FEWEST_CUTOUTS, StretchCheck, check_stretches
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.tasks.card import Model, ModelCard, ModelKey
+from surveyflow.tasks.card import Domain, Model, ModelCard, ModelKey
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ def import_models(
     softening: float = 1.0,
     overwrite: bool = False,
     run_original: bool = False,
+    unit: str | None = None,
+    sky_rms: tuple[float, float] | None = None,
     **card: Any,
 ) -> list[Imported]:
     """Import every SavedModel below a folder into a store; none is written unless all can be.
@@ -103,6 +105,10 @@ def import_models(
         Whether existing models are replaced.
     run_original
         Whether to run each file's own graph, too, and compare features. A graph is code: only for files that you trust.
+    unit
+        BUNIT of the training images, if not the instrument's.
+    sky_rms
+        Low and high sky rms of the training images, in that unit, if not the instrument's.
     **card
         As in `import_legacy`, for all of them.
 
@@ -114,6 +120,8 @@ def import_models(
     from surveyflow.models.legacy import importing as legacy
     from surveyflow.models.legacy.parity import check_parity
 
+    if unit is not None or sky_rms is not None:
+        card["domain"] = _domain(unit, sky_rms)
     found = legacy.find_saved_models(folder)
     cards = legacy.import_all(found, store, stretch=stretch, softening=softening, overwrite=overwrite, **card)
     models = ModelStore(Path(store))
@@ -121,6 +129,13 @@ def import_models(
         Imported(new, check_parity(original, models.folder(new.key)) if run_original else None)
         for original, new in zip(found, cards, strict=True)
     ]
+
+
+def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain:
+    try:
+        return Domain(unit or "electron/s", sky_rms)
+    except ValueError as error:
+        raise ModelError(f"--sky-rms: {error}.") from error
 
 
 def list_models(store: str | Path) -> dict[ModelKey, ModelCard]:

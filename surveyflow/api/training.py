@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from surveyflow.training.evaluation.evaluate import Evaluated
     from surveyflow.training.fitting.fit import Trained
     from surveyflow.training.fitting.tuning import Trial, Tuned
-    from surveyflow.training.records.record_index import RecordIndex
+    from surveyflow.training.records.record_index import RecordFolder
     from surveyflow.training.records.simulating import SimulationProgress
 
 
@@ -22,7 +22,7 @@ def simulate(
     *,
     n_processes: int | None = None,
     listener: Callable[[SimulationProgress], None] | None = None,
-) -> RecordIndex:
+) -> RecordFolder:
     """Simulate galaxies with known truth as records to train on; complete shards are kept.
 
     Parameters
@@ -37,7 +37,7 @@ def simulate(
 
     Returns
     -------
-    The records' index: size, unit, digest and checksums of the shards, which lie in the file's ``[simulation] output``.
+    The records' index: size, unit, digest and checksums of the shards; and the folder in which they lie.
 
     Raises
     ------
@@ -47,9 +47,11 @@ def simulate(
         If anything that the file names cannot be used, or the folder holds other records.
     """
     from surveyflow.settings.simulation import load_simulation
+    from surveyflow.training.records.record_index import RecordFolder
     from surveyflow.training.records.simulating import simulate as simulate_records
 
-    return simulate_records(load_simulation(simulation), n_processes=n_processes, listener=listener)
+    loaded = load_simulation(simulation)
+    return RecordFolder.of(simulate_records(loaded, n_processes=n_processes, listener=listener), loaded.output)
 
 
 simulate_records = simulate

@@ -14,7 +14,7 @@ from surveyflow.values.codes import WeightsOrigin
 
 if TYPE_CHECKING:
     from surveyflow.runs.stretch_check import StretchCheck
-    from surveyflow.tasks.card import Domain, ModelCard
+    from surveyflow.tasks.card import ModelCard
 
 app = typer.Typer(name="models", help="Import, list, show and check models.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -69,7 +69,7 @@ def import_models(
     """Import the authors' SavedModels into a store; only their variables are read."""
     from surveyflow import api
 
-    given = {
+    given: dict[str, Any] = {
         "task": task,
         "field": field,
         "instrument": instrument,
@@ -77,7 +77,8 @@ def import_models(
         "pixel_scale_arcsec": pixel_scale,
         "redshift_range": redshift_range,
         "class_names": _names(class_names),
-        "domain": _domain(unit, sky_rms),
+        "unit": unit,
+        "sky_rms": sky_rms,
         "origin": origin,
     }
     card = {name: value for name, value in given.items() if value is not None}
@@ -119,12 +120,13 @@ def show(
 ) -> None:
     """Show a model's card, after checking its weights' digest."""
     from surveyflow import api
+    from surveyflow.models.cards import card_to_toml
 
     card = api.show_models(folder)
     if as_json:
         print_json(_card_as_json(card))
     else:
-        typer.echo((folder / "card.toml").read_text().rstrip())
+        typer.echo(card_to_toml(card).rstrip())
 
 
 @app.command()
@@ -146,19 +148,6 @@ def check(
             _print_check(one)
     if not all(one.agrees for one in checks):
         raise typer.Exit(1)
-
-
-def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain | None:
-    """The domain of the training images as the caller states it; None if nothing is stated."""
-    from surveyflow.errors import ModelError
-    from surveyflow.tasks.card import Domain
-
-    if unit is None and sky_rms is None:
-        return None
-    try:
-        return Domain(unit or "electron/s", sky_rms)
-    except ValueError as error:
-        raise ModelError(f"--sky-rms: {error}.") from error
 
 
 def _print_check(one: StretchCheck) -> None:

@@ -1,8 +1,9 @@
-"""Arguments and options that several verbs share."""
+"""Arguments, options and settings of the process that several verbs share."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,3 +30,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; values that JSON does not have are printed as text."""
     typer.echo(json.dumps(value, default=str))
+
+
+def quiet_tensorflow(*, errors: bool = False) -> None:
+    """Keep TensorFlow from printing the processor's features, unless the environment asks for it; call it before the import.
+
+    Parameters
+    ----------
+    errors
+        Whether its errors are not printed either, because surveyflow reports them by its own.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if errors else "2")

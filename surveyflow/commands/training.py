@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow.commands.options import EngineOption, JsonOption, print_json
+from surveyflow.commands.options import EngineOption, JsonOption, print_json, quiet_tensorflow
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:
     from surveyflow.training.fitting.tuning import Trial
-    from surveyflow.training.records.record_index import RecordIndex
+    from surveyflow.training.records.record_index import RecordFolder
 
 SimulationFile = Annotated[Path, typer.Argument(help="Simulation file (TOML).", metavar="C", show_default=False)]
 
@@ -30,28 +29,27 @@ def simulate(
     """Simulate galaxies with known truth as records to train on; complete files are kept."""
     from surveyflow import api
     from surveyflow.commands.progress import counting_listener
-    from surveyflow.settings.simulation import load_simulation
 
-    # TensorFlow, which writes the records, would print the processor's features.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    simulation = load_simulation(file)
+    quiet_tensorflow()
     with counting_listener("simulating") as count:
-        index = api.simulate(file, n_processes=processes, listener=lambda progress: count(progress.done, progress.total))
+        records = api.simulate(file, n_processes=processes, listener=lambda progress: count(progress.done, progress.total))
     if as_json:
-        print_json(_summary(simulation.output, index))
+        print_json(_summary(records))
     else:
-        _print_records(simulation.output, index)
+        _print_records(records)
 
 
-def _summary(folder: Path, index: RecordIndex) -> dict[str, Any]:
-    return {"records": str(folder), "complete": index.complete} | asdict(index)
+def _summary(records: RecordFolder) -> dict[str, Any]:
+    index = asdict(records)
+    return {"records": str(index.pop("folder")), "complete": records.complete} | index
 
 
-def _print_records(folder: Path, index: RecordIndex) -> None:
-    typer.echo(f"records   {folder}")
-    typer.echo(f"images    {index.n} of {index.size} x {index.size} pixels, {index.field} {index.instrument} ({index.band})")
-    typer.echo(f"shards    {len(index.shards)}, {sum(shard.bytes for shard in index.shards) / 1e6:.1f} MB")
-    typer.echo(f"digest    {index.digest}")
+def _print_records(records: RecordFolder) -> None:
+    images = f"{records.n} of {records.size} x {records.size} pixels"
+    typer.echo(f"records   {records.folder}")
+    typer.echo(f"images    {images}, {records.field} {records.instrument} ({records.band})")
+    typer.echo(f"shards    {len(records.shards)}, {sum(shard.bytes for shard in records.shards) / 1e6:.1f} MB")
+    typer.echo(f"digest    {records.digest}")
 
 
 def train(
@@ -61,17 +59,15 @@ def train(
 ) -> None:
     """Train a model on records and write it into its store; a stopped training continues where it was."""
     from surveyflow import api
-    from surveyflow.settings.training import load_training
 
-    training = load_training(file)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # surveyflow reports problems by its own errors
+    quiet_tensorflow(errors=True)
     trained = api.train(file, overwrite=overwrite, listener=_tell_epoch)
     if as_json:
-        told = {"model": trained.card.model_id, "store": str(training.output.store), "best": dict(trained.best)}
+        told = {"model": trained.card.model_id, "store": str(trained.store), "best": dict(trained.best)}
         print_json(told | {"history": [dict(entry) for entry in trained.history]})
     else:
         typer.echo(f"model     {trained.card.model_id}")
-        typer.echo(f"store     {training.output.store}")
+        typer.echo(f"store     {trained.store}")
         typer.echo(f"best      {_epoch_line(trained.best)}")
 
 
@@ -94,7 +90,7 @@ def evaluate(
     from surveyflow.reports.evaluation_tables import evaluation_tables
     from surveyflow.reports.tables import as_text
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow()
     evaluated = api.evaluate(file, engine=engine)
     if as_json:
         print_json(evaluated.document)
@@ -115,7 +111,7 @@ def tune(
     """Search for settings that train a better model; a stopped search continues where it was."""
     from surveyflow import api
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_tensorflow()
     tuned = api.tune(file, profile=profile, listener=lambda trial: typer.echo(_trial_line(trial), err=True))
     if as_json:
         trials = [asdict(trial) for trial in tuned.trials]

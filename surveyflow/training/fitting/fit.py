@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,15 @@ class Trained:
         One entry for each epoch: ``epoch``, ``train_loss`` and the task's scores on the validation images.
     best
         The entry of the best epoch.
+    store
+        Path of the store that the model was written to; None if it was not written.
     """
 
     card: ModelCard
     weights: Mapping[str, Float32Array]
     history: tuple[Mapping[str, float], ...]
     best: Mapping[str, float]
+    store: Path | None = None
 
 
 Listener = Callable[[Mapping[str, float]], None]
@@ -93,7 +96,7 @@ def train(training: Training, *, overwrite: bool = False, listener: Listener | N
         check_vacant([home])
     trained = fit(training, listener=listener, run=training.output.run)
     card = write_model(home, trained.card, trained.weights, overwrite=overwrite)
-    return Trained(card, trained.weights, trained.history, trained.best)
+    return replace(trained, card=card, store=training.output.store)
 
 
 def fit(training: Training, *, run: Path | None = None, listener: Listener | None = None) -> Trained:

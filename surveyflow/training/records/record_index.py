@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,24 @@ class RecordIndex:
     def provenance(self) -> str:
         """The part of the digest that each record holds."""
         return self.digest[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFolder(RecordIndex):
+    """The content of a folder of records, and the folder.
+
+    Parameters
+    ----------
+    folder
+        Where the records lie.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, index: RecordIndex, folder: Path) -> RecordFolder:
+        """Add the folder to an index."""
+        return cls(**{field.name: getattr(index, field.name) for field in fields(index)}, folder=folder)
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
