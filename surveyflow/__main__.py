@@ -1,5 +1,20 @@
-"""``python -m surveyflow``: the command line of this interpreter's environment, whatever the path finds first."""
+"""The command ``surveyflow``; as ``python -m surveyflow`` it is of this environment, whatever the path finds first."""
 
-from surveyflow.commands.main import main
+import sys
 
-main()
+from surveyflow.runs.installation import namesake_problem
+
+
+def main() -> None:
+    """Run the command line, unless another project's package is mixed into this one: then no module can be relied on."""
+    problem = namesake_problem()
+    if problem:
+        sys.stderr.write(f"Error: {problem}\n")
+        sys.exit(2)
+    from surveyflow.commands.main import main as run_command_line
+
+    run_command_line()
+
+
+if __name__ == "__main__":
+    main()

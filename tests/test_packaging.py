@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import surveyflow
+from surveyflow.values.remedies import DISTRIBUTION
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -62,10 +63,15 @@ def test_every_public_name_is_there_and_no_package_takes_its_place():
 def test_one_version_everywhere():
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
 
-    assert {surveyflow.__version__, PROJECT["version"], citation["version"], metadata.version("surveyflow")} == {
+    assert {surveyflow.__version__, PROJECT["version"], citation["version"], metadata.version(DISTRIBUTION)} == {
         PROJECT["version"]
     }
     assert f"## {PROJECT['version']}" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_one_name_everywhere():
+    assert PROJECT["name"] == DISTRIBUTION
+    assert list(PROJECT["scripts"]) == ["surveyflow"]
 
 
 def test_the_citation_names_the_paper():

@@ -23,6 +23,7 @@ from pyarrow.fs import LocalFileSystem
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
+from surveyflow.values import remedies
 
 NUMBERS = "revision_numbers.json"
 """The file in the output folder with the highest number of each release at the time when revisions were last removed."""
@@ -356,7 +357,9 @@ def _pointed_at(root: Path, name: str) -> Revision:
     if (root / "releases" / name / MANIFEST).is_file():
         return _revision(root, name)
     names, (readable, _) = revision_names(root), readable_revisions(root)
-    point_at_newest = f"Point it at one: ln -sfn releases/{readable[-1].name} '{root / LATEST}'." if readable else None
+    point_at_newest = (
+        f"Point it at one: `{remedies.point_latest_at(f'releases/{readable[-1].name}', root / LATEST)}`." if readable else None
+    )
     remedy = point_at_newest or "Remove it, and run again."
     raise CatalogNotFound(
         f"{root / LATEST} points to {name}, which is not a published revision. Published: {', '.join(names) or 'none'}. {remedy}"
@@ -372,7 +375,7 @@ def _revision(root: Path, name: str) -> Revision:
 def _damaged(folder: Path, how: str) -> CatalogError:
     link = folder.parent.parent / LATEST
     if folder.is_symlink() or (link.is_symlink() and link.readlink().name == folder.name):
-        remedy = "If an earlier revision is intact, point latest at it: surveyflow releases rollback; then run again."
+        remedy = f"If an earlier revision is intact, point latest at it: `{remedies.roll_back(link.parent)}`; then run again."
     else:
         remedy = f"latest does not point to it: remove its folder, {folder}."
     return CatalogError(f"{folder / MANIFEST} is damaged ({how}). {remedy}")

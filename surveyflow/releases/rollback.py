@@ -10,6 +10,7 @@ from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
 from surveyflow.releases.revisions import LATEST, Revision, find, point_latest_at, readable_revisions, revision_names
 from surveyflow.releases.verify import check_revision
+from surveyflow.values import remedies
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
         current = link.readlink().name if link.is_symlink() else None
         target = _one_before(root, current) if to is None else find(root, to)
         if target.name == current:
-            raise InputError(f"{link} names {current} already. Name another: surveyflow releases list {root}.")
+            raise InputError(f"{link} names {current} already. Name another: `{remedies.list_releases(root)}`.")
         check_revision(target.path)
         point_latest_at(root, target.name)
     return Rollback(current, target)

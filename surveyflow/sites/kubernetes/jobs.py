@@ -26,6 +26,7 @@ from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.kubernetes.settings import KubernetesSettings, PodPool, Resources
+from surveyflow.values import remedies
 
 Manifest = dict[str, Any]
 
@@ -153,7 +154,7 @@ def _preface(profile: KubernetesSettings) -> str:
     lines = ["# Once: the Dask operator must be there (https://kubernetes.dask.org)."]
     if profile.tls:
         lines += [
-            "# Before each run: surveyflow kubernetes certificates DIR",
+            f"# Before each run: {remedies.make_certificates('DIR')}",
             f"#   kubectl create secret generic {profile.certificates} --from-file=DIR{namespace}",
         ]
     lines.append(f"# Then: kubectl apply -f THIS-FILE{namespace}; in the end: kubectl delete -f THIS-FILE{namespace}")
