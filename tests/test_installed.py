@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,11 +26,11 @@ PACKAGE = REPOSITORY / "surveyflow"
 
 RUN = {
     "inspect_machine": {},
-    "list_releases": {"root": "catalog"},
+    "list_releases": {"root": "a catalog"},
     "make_certificates": {"folder": "certificates"},
     "report": {"root": "a catalog"},
     "roll_back": {"root": "a catalog"},
-    "show_details": {"arguments": ["releases", "list", "catalog"]},
+    "show_details": {"arguments": ["releases", "list", "a catalog"]},
 }
 """Arguments of the remedies that are run as they are, in a folder with a catalog of two revisions."""
 
@@ -201,7 +202,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(installation):
     assert [name for name in tracked if not (installation.site_packages / name).is_file()] == []
 
 
-def messages() -> Iterator[tuple[str, str]]:
+@cache
+def messages() -> list[tuple[str, str]]:
+    return list(texts_of_the_package())
+
+
+def texts_of_the_package() -> Iterator[tuple[str, str]]:
     """Every text in the package that a program can print, with its file; docstrings are left out."""
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
@@ -219,9 +225,7 @@ def messages() -> Iterator[tuple[str, str]]:
 
 def test_messages_take_their_commands_from_the_remedies():
     verbs = "|".join(typer.main.get_command(app).commands)
-    command = re.compile(
-        rf"\bpip3? install|(?<!-m )\bsurveyflow (--|{verbs})\b|(?<!-m )\bdask worker [-\w]|\bln -s|\bpython \S*\.py"
-    )
+    command = re.compile(rf"\b(pip3? install|(?<!-m )surveyflow (--|({verbs})\b)|(?<!-m )dask worker [-\w]|ln -s|python \S*\.py)")
     own = {"values/remedies.py", "catalog/reference.py"}  # the page that the latter writes is for those who have a checkout
 
     assert [(where, text) for where, text in messages() if command.search(text) and where not in own] == []
@@ -230,7 +234,9 @@ def test_messages_take_their_commands_from_the_remedies():
 
 
 def test_the_options_that_messages_name_are_options_of_the_command_line():
-    scripts = re.compile(r"sites/\w+/(jobs|submit)\.py|execution/gpus\.py|values/remedies\.py")  # of Slurm, Dask and others
+    scripts = re.compile(
+        r"sites/\w+/(jobs|settings|submit)\.py|execution/gpus\.py|values/remedies\.py"
+    )  # of Slurm, Dask and others
     named = {
         option
         for where, text in messages()

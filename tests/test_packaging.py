@@ -119,6 +119,29 @@ def test_scripts_can_be_run_and_parsed(script):
     subprocess.run(["bash", "-n", REPOSITORY / script], check=True)
 
 
+@pytest.fixture(scope="module")
+def workflows():
+    return {path.stem: yaml.safe_load(path.read_text()) for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")}
+
+
+def test_github_tests_the_pythons_that_are_promised(workflows):
+    promised = [name.split(" :: ")[2] for name in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", name)]
+
+    assert workflows["checks"]["jobs"]["tests"]["strategy"]["matrix"]["python"] == promised
+    assert workflows["release"]["jobs"]["installed"]["strategy"]["matrix"]["python"] == promised
+    assert PROJECT["requires-python"] == f">={promised[0]}"
+
+
+def test_only_the_job_that_publishes_may_do_more_than_read(workflows):
+    jobs = {f"{file} {name}": job for file, workflow in workflows.items() for name, job in workflow["jobs"].items()}
+    more = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+
+    assert [workflow["permissions"] for workflow in workflows.values()] == [{"contents": "read"}] * 2
+    assert more == {"release publish": {"id-token": "write"}}
+    assert jobs["release publish"]["environment"] == "pypi"
+    assert set(jobs["release publish"]["needs"]) == {"checks", "sdist", "wheels", "installed"}
+
+
 def test_the_readme_names_the_scripts():
     readme = (REPOSITORY / "README.md").read_text()
 
