@@ -22,7 +22,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from surveyflow.errors import ModelError
 from surveyflow.settings.checks import Pair, SettingsTable, of_version
-from surveyflow.settings.findings import Finding, line, value_at
+from surveyflow.settings.findings import Finding, line
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey
@@ -95,7 +95,7 @@ _ADDED_LATER = {"crop", "binning", "asymmetry"}
 def _unstated_keys(document: Mapping[str, Any]) -> Iterator[Finding]:
     """Report keys that a card omits although they have a default in code: a card must state everything."""
     for name, table in {"architecture": Architecture, "contamination": ContaminationScale}.items():
-        stated = value_at(document, (name,))
+        stated = document.get(name)
         for field in fields(table) if isinstance(stated, Mapping) else ():
             if field.default is not MISSING and field.name not in {*stated, *_ADDED_LATER}:
                 yield Finding((name, field.name), "is missing.", f"Add {line(field.name, field.default)}.")
