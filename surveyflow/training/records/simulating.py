@@ -44,6 +44,8 @@ BLOCK = 32
 
 _BLOCKS_AHEAD = 3
 _BYTES_BESIDE_THE_IMAGE = 500
+_LEAST_SHARDS = 8
+"""A set of several blocks has at least so many shards, so that stopping a simulation loses little of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,6 @@ def simulate(simulation: SimulationTable, *, n_processes: int | None = None, lis
 
 def _planned(simulation: SimulationTable) -> RecordIndex:
     settings = simulation_settings(simulation)
-    bytes_a_record = 4 * simulation.size**2 + _BYTES_BESIDE_THE_IMAGE
     return RecordIndex(
         settings=settings,
         digest=settings_digest(settings),
@@ -122,8 +123,14 @@ def _planned(simulation: SimulationTable) -> RecordIndex:
         size=simulation.size,
         unit=UNIT,
         n=simulation.n,
-        n_shards=min(max(round(simulation.n * bytes_a_record / (simulation.shard_mb * 1e6)), 1), simulation.n),
+        n_shards=_n_shards(simulation),
     )
+
+
+def _n_shards(simulation: SimulationTable) -> int:
+    bytes_a_record = 4 * simulation.size**2 + _BYTES_BESIDE_THE_IMAGE
+    by_size = round(simulation.n * bytes_a_record / (simulation.shard_mb * 1e6))
+    return min(max(by_size, min(_LEAST_SHARDS, simulation.n // BLOCK), 1), simulation.n)
 
 
 def _resumed(folder: Path, planned: RecordIndex) -> RecordIndex:
@@ -137,7 +144,7 @@ def _resumed(folder: Path, planned: RecordIndex) -> RecordIndex:
             f"{folder} holds records of other settings ({', '.join(_differing(planned.settings, found.settings))}). "
             f"Name another `output`, or remove the folder."
         )
-    return replace(planned, shards=whole_shards(folder, found.shards))
+    return replace(planned, n_shards=found.n_shards, shards=whole_shards(folder, found.shards))
 
 
 def _differing(settings: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
@@ -158,7 +165,14 @@ def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
     # TensorFlow takes seconds to import, so it is imported only when there is something to write.
     from surveyflow.training.records.shards import serialised, write_shard
 
-    return write_shard(path, (serialised(example, provenance) for example in examples))
+    labels: list[int] = []
+
+    def records() -> Iterator[bytes]:
+        for example in examples:
+            labels.append(example.label)
+            yield serialised(example, provenance)
+
+    return replace(write_shard(path, records()), n_post_mergers=sum(labels))
 
 
 class _Teller:
