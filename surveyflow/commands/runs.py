@@ -210,6 +210,8 @@ def _print_status(found: SurveyStatus, now: float) -> None:
         typer.echo("state     ended")
     else:
         typer.echo("state     ended without a report: it was killed. Nothing is lost: run again to continue")
+    if found.lock is not None:
+        typer.echo(f"lock      {found.lock.describe()}")
     if found.last_run.dashboard and found.at_work:
         typer.echo(f"dashboard {found.last_run.dashboard}")
     for pool, heartbeats in _by_pool(found.workers).items():

@@ -23,6 +23,7 @@ from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, wri
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
+from surveyflow.output.prepared import BUILDING, WITHDRAWN
 from surveyflow.output.units import read_unit, unit_path
 from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
@@ -50,7 +51,6 @@ logger = logging.getLogger(__name__)
 __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions", "open_catalog", "point_latest_at", "publish"]
 __all__ += ["read_catalog", "read_manifest"]
 
-_BUILDING = ".building-"
 _REMOVE_IT = "Remove the file and run again: the unit is then done again."
 
 
@@ -83,7 +83,7 @@ def publish(
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
     guard
-        Called last, just before the revision appears; what it raises stops the publishing.
+        Called just before the revision appears, and again before ``latest`` names it; what it raises stops the publishing.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def publish(
         if guard is not None:
             guard()
         final = _move_into_place(folder, root, name)
-    point_latest_at(root, name)
+    point_latest_at(root, name, guard)
     logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
     return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")))
 
@@ -251,7 +251,7 @@ def _before(root: Path) -> Path | None:
 @contextmanager
 def _building(root: Path, name: str) -> Iterator[Path]:
     """Make a folder to build a revision in; remove it if that fails."""
-    folder = root / "releases" / f"{_BUILDING}{name}"
+    folder = root / "releases" / f"{BUILDING}{name}"
     with explained(folder):
         make_folder(folder)
     try:
@@ -272,7 +272,7 @@ def _move_into_place(folder: Path, root: Path, name: str) -> Path:
 def _sweep(root: Path) -> None:
     """Remove what killed publishers and pruners left behind."""
     with explained(root):
-        for prefix in (_BUILDING, PRUNED):
+        for prefix in (BUILDING, WITHDRAWN, PRUNED):
             for folder in (root / "releases").glob(f"{prefix}*"):
                 shutil.rmtree(folder)
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
