@@ -44,7 +44,9 @@ def test_status_tells_progress_rate_failures_and_workers_by_pool(root, capsys):
     assert "30/120 units, 3000 cutouts, 50/s, 0:03:00 left, 2 failed" in lines[1]
     assert f"dashboard {DASHBOARD}" in lines
     lock = next(line for line in lines if line.startswith("lock"))
-    assert re.fullmatch(r"lock +held by run \S+ on host .*, started 20.*\. Last sign of life 0:00:\d\d ago; expires in 0:0.*", lock)
+    assert re.fullmatch(
+        r"lock +held by run \S+ on host .*, started 20.*\. Last sign of life 0:00:\d\d ago; expires in 0:0.*", lock
+    )
     assert "pool      cpu: 1 workers, 0 busy, 5 jobs done, 0 failed" in lines
     assert "pool      gpu: 1 workers, 1 busy, 25 jobs done, 2 failed" in lines
     told = {line.split(":")[0].strip(): line for line in lines if line.startswith("  ")}

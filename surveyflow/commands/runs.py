@@ -186,6 +186,8 @@ def _print_run(result: RunResult) -> None:
     typer.echo(f"catalog   {result.path}")
     page = result.path / "report.html"
     typer.echo(f"report    {page if page.exists() else 'could not be made: surveyflow report ROOT says why'}")
+    for name, damage in result.repaired_units.items():
+        typer.echo(f"repaired  {name}: {damage}")
     for name, error in result.failed_units.items():
         typer.echo(f"failed    {name}: {error}")
 

@@ -24,7 +24,7 @@ from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
 from surveyflow.output.prepared import BUILDING, WITHDRAWN
-from surveyflow.output.units import read_unit, unit_path
+from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
 from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
@@ -50,8 +50,6 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions", "open_catalog", "point_latest_at", "publish"]
 __all__ += ["read_catalog", "read_manifest"]
-
-_REMOVE_IT = "Remove the file and run again: the unit is then done again."
 
 
 def publish(
@@ -87,6 +85,8 @@ def publish(
 
     Raises
     ------
+    UnitDamaged
+        If a unit's file differs from its receipt; nothing is published then.
     CatalogError
         If the catalog fails a check; nothing is published then.
     InputError
@@ -123,30 +123,15 @@ class _Unit:
     receipt: Receipt
 
     def cells(self) -> Int64Array:
-        cells: Int64Array = self._read(["_healpix_29"])["_healpix_29"].to_numpy()
-        if len(cells) != self.receipt.n_rows:
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, but its receipt says {self.receipt.n_rows}. "
-                f"{_REMOVE_IT}"
-            )
+        cells: Int64Array = read_intact_unit(self.root, self.receipt, ["_healpix_29"])["_healpix_29"].to_numpy()
         return cells
 
     def rows(self) -> pa.Table:
-        path = unit_path(self.root, self.receipt.key)
-        rows = self._read(None)
-        if file_digest(path) != self.receipt.digest:
-            raise CatalogError(f"{path} (unit {self.receipt.name}) is damaged: it differs from its receipt. {_REMOVE_IT}")
+        rows = read_intact_unit(self.root, self.receipt)
         if not rows.schema.equals(CATALOG_SCHEMA):
-            raise CatalogError(f"{path} has a different schema from this version of surveyflow. {_REMOVE_IT}")
+            path = unit_path(self.root, self.receipt.key)
+            raise damaged_unit(path, self.receipt, "has a different schema from this version of surveyflow")
         return rows
-
-    def _read(self, columns: list[str] | None) -> pa.Table:
-        try:
-            return read_unit(self.root, self.receipt.key, columns)
-        except (OSError, pa.ArrowException) as error:
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. {_REMOVE_IT}"
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
