@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pyarrow.fs import LocalFileSystem
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
+from surveyflow.output import prepared
 
 NUMBERS = "revision_numbers.json"
 """The file in the output folder with the highest number of each release at the time when revisions were last removed."""
@@ -83,7 +84,7 @@ def _remembered(path: Path) -> dict[str, int]:
         ) from error
 
 
-LATEST = "latest"
+LATEST = prepared.LATEST
 MANIFEST = "manifest.json"
 RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")
@@ -307,7 +308,7 @@ def read_catalog(
     return frame
 
 
-def point_latest_at(root: Path, name: str) -> None:
+def point_latest_at(root: Path, name: str, guard: Callable[[], object] | None = None) -> None:
     """Point ``latest`` at a revision, in one atomic step.
 
     Parameters
@@ -316,6 +317,8 @@ def point_latest_at(root: Path, name: str) -> None:
         The output folder.
     name
         A revision's name.
+    guard
+        Called when all but the last step is done; what it raises stops that step.
 
     Raises
     ------
@@ -328,7 +331,12 @@ def point_latest_at(root: Path, name: str) -> None:
     link, temporary = root / LATEST, temporary_path(root / LATEST)
     with explained(link):
         temporary.symlink_to(Path("releases", name), target_is_directory=True)
-        temporary.replace(link)
+        try:
+            if guard is not None:
+                guard()
+            temporary.replace(link)
+        finally:
+            temporary.unlink(missing_ok=True)
         sync_folder(root)
 
 
