@@ -139,11 +139,11 @@ def test_workers_end_when_their_driver_is_killed(driver):
     wait_until_gone(workers)
 
 
-def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, tmp_path):
+def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, with_certificates, tmp_path):
     scheduler_file = tmp_path / "scheduler.json"
     client.write_scheduler_file(scheduler_file)
 
-    for profile in (AddressProfile(address=client.scheduler.address), AddressProfile(scheduler_file=scheduler_file)):
+    for profile in (with_certificates(address=client.scheduler.address), with_certificates(scheduler_file=scheduler_file)):
         with open_executor(profile, FACTORY, FakeSettings()) as executor:
             (result,) = executor.run([fake_job("nine", "square", number=9)])
         assert result.value == 81
@@ -152,14 +152,14 @@ def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, 
 
 
 def test_a_silent_address_is_reported():
-    profile = AddressProfile(address="tcp://127.0.0.1:9", connect_timeout_s=0.2)
+    profile = AddressProfile(address="tcp://127.0.0.1:9", open_to_all_users=True, connect_timeout_s=0.2)
 
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.2 s"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()
 
 
 def test_a_missing_scheduler_file_is_reported(tmp_path):
-    profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json")
+    profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json", open_to_all_users=True)
 
     with pytest.raises(ClusterError, match="there is no scheduler file"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()
@@ -173,7 +173,7 @@ def deserted_cluster():
 
 def test_a_cluster_without_workers_is_reported(deserted_cluster, monkeypatch, caplog):
     monkeypatch.setattr(address, "_PATIENCE_S", 0.1)
-    profile = AddressProfile(address=deserted_cluster.scheduler_address, worker_wait_s=0.3)
+    profile = AddressProfile(address=deserted_cluster.scheduler_address, open_to_all_users=True, worker_wait_s=0.3)
 
     with pytest.raises(ClusterError, match=r"has had no worker for 0\.3 s"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()

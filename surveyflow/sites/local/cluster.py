@@ -13,13 +13,15 @@ from typing import Any
 
 import dask.config
 from dask.system import cpu_count
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster
 
 from surveyflow.errors import ClusterError
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
+from surveyflow.execution.limits import CLOSED_HTTP, WORKER_PRELOADS
 from surveyflow.execution.pinned_models import PINNED_MODELS_VARIABLE, LocalWorkers
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE
+from surveyflow.sites.certificates import security, write_certificates
 from surveyflow.sites.local.scratch import scratch_folder
 from surveyflow.sites.local.settings import ThisMachineSettings
 
@@ -49,11 +51,13 @@ def start_workers(
     profile: ThisMachineSettings,
     n_workers: int,
     environment: Mapping[str, str] = MappingProxyType({}),
-    security: Security | None = None,
     *,
     on_gpu: bool = False,
 ) -> Iterator[Cluster]:
-    """Start worker processes that only this machine can reach, and stop them after the block.
+    """Start worker processes that only this process can command, and stop them after the block.
+
+    They listen on the loopback interface, and accept only clients with the cluster's certificates. These are new, in the scratch
+    folder, which only its owner can read.
 
     Parameters
     ----------
@@ -63,8 +67,6 @@ def start_workers(
         Number of processes.
     environment
         Environment variables of the workers, beside those that every worker gets.
-    security
-        Certificates by which driver, scheduler and workers identify each other; None without encryption.
     on_gpu
         Whether the workers compute on GPUs.
 
@@ -78,10 +80,12 @@ def start_workers(
         _environment(_WORKER_ENVIRONMENT | _paths(scratch) | dict(environment)),
         _quiet_dask(),
         dask.config.set(_dask_settings(profile)),
-        _local_cluster(profile, n_workers, scratch, security) as cluster,
+        _local_cluster(profile, n_workers, scratch) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
+        logger.info(
+            "cluster=local workers=%d dashboard=%s certificates=%s", n_workers, cluster.dashboard_link, _certificates(scratch)
+        )
         yield Cluster(client, scratch, LocalWorkers(client, _pinned_models(scratch), n_workers, on_gpu=on_gpu))
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
@@ -95,9 +99,14 @@ def _pinned_models(scratch: Path) -> Path:
     return scratch / "pinned_models.json"
 
 
-def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path, security: Security | None) -> LocalCluster:
+def _certificates(scratch: Path) -> Path:
+    return scratch / "certificates"
+
+
+def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path) -> LocalCluster:
     """Start worker processes; if one dies meanwhile, Dask gives up the whole cluster, so try again."""
     _refuse_worker_process()
+    write_certificates(_certificates(scratch))
     for attempt in range(1, STARTS + 1):
         try:
             return LocalCluster(
@@ -110,7 +119,7 @@ def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path, 
                 memory_limit=profile.memory or 0,
                 local_directory=str(scratch),
                 silence_logs=False,
-                security=security,
+                security=security(_certificates(scratch)),
             )
         except RuntimeError as error:
             logger.warning("cluster=local start=%d of %d failed: %s", attempt, STARTS, error)
@@ -141,11 +150,13 @@ def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
     """
     return {
         "distributed.comm.timeouts.connect": "10s",
+        "distributed.dashboard.link": "https://{host}:{port}/status",
         "distributed.deploy.lost-worker-timeout": "10000 days",
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
+        "distributed.scheduler.preload": [CLOSED_HTTP],
         "distributed.scheduler.worker-ttl": f"{profile.silence_s}s",
-        "distributed.worker.preload": ["surveyflow.execution.worker_process"],
+        "distributed.worker.preload": list(WORKER_PRELOADS),
         "distributed.worker.profile.enabled": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
