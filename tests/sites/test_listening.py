@@ -67,12 +67,12 @@ class Doors:
 
     @classmethod
     def found(cls, folder):
-        """Look for sockets, for files that are open in a folder for temporary files, and for everything in a scratch folder."""
+        """Look for sockets, for open files in the folders for temporary ones, and for everything in a scratch folder."""
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         unix = {at.laddr for process in family for at in process.net_connections("unix") if at.laddr}
-        temporary = ("/dev/shm/", "/tmp/dask", "/tmp/pymp", "/tmp/tmp")
+        temporary = tuple(f"{place}/" for place in {"/dev/shm", tempfile.gettempdir()})
         files = {file.path for process in family for file in process.open_files() if file.path.startswith(temporary)}
-        paths = {str(path) for path in folder.rglob("*")}
+        paths = {str(path) for path in [folder, *folder.rglob("*")]}
         return cls(frozenset(set().union(*listening().values())), frozenset(unix), frozenset(files | paths))
 
     def __sub__(self, other):
@@ -95,25 +95,26 @@ def everybodys_folder():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_no_other_user_gets_in_during_a_run_or_sees_anything(egs_folder, everybodys_folder, tmp_path):
+def test_no_other_user_gets_in_during_a_run_or_sees_anything(cluster, egs_folder, tmp_path):
     survey = copied(egs_folder, tmp_path / "survey")
     write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
-    before, seen = Doors.found(everybodys_folder), []
+    scratch = Path(cluster.client.security.tls_client_cert).parents[1]
+    seen = []
 
     def look(progress):
         if progress.phase is Phase.UNITS and progress.done and not seen:
-            seen.append(Doors.found(everybodys_folder) - before)
+            seen.append(Doors.found(scratch))
 
             seen.append(seen[0].opened_to_a_stranger())
 
-    profile = LocalProfile(workers=N_WORKERS, scratch=everybodys_folder)
     with open_survey(load_workflow(survey.workflow)) as opened:
-        assert run_survey(opened, profile, factory="stubs:StubWorker", listeners=[look]).exit_code == 0
+        done = run_survey(opened, LocalProfile(), client=cluster.client, factory="stubs:StubWorker", listeners=[look])
     doors, opened_doors = seen
 
+    assert done.exit_code == 0
     assert len(doors.sockets) >= 2 + 3 * N_WORKERS  # Dask's and HTTP's; each worker has a nanny
     assert {ip for ip, _ in doors.sockets} == {"127.0.0.1"}
-    assert any(path.endswith("key.pem") for path in doors.paths)
+    assert str(scratch / "certificates" / "key.pem") in doors.paths
     assert opened_doors == []
 
 
