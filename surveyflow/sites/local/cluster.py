@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +14,7 @@ from dask.system import cpu_count
 from distributed import Client, LocalCluster
 
 from surveyflow.errors import ClusterError
+from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
 from surveyflow.execution.limits import CLOSED_HTTP, WORKER_PRELOADS
@@ -75,9 +74,10 @@ def start_workers(
     ClusterError
         If they cannot be started.
     """
+    refuse_to_start_again()
     with (
         scratch_folder(profile.scratch) as scratch,
-        _environment(_WORKER_ENVIRONMENT | _paths(scratch) | dict(environment)),
+        child_environment(_mark(scratch), _WORKER_ENVIRONMENT | _paths(scratch) | dict(environment)),
         _quiet_dask(),
         dask.config.set(_dask_settings(profile)),
         _local_cluster(profile, n_workers, scratch) as cluster,
@@ -99,13 +99,16 @@ def _pinned_models(scratch: Path) -> Path:
     return scratch / "pinned_models.json"
 
 
+def _mark(scratch: Path) -> Path:
+    return scratch / "unguarded"
+
+
 def _certificates(scratch: Path) -> Path:
     return scratch / "certificates"
 
 
 def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path) -> LocalCluster:
     """Start worker processes; if one dies meanwhile, Dask gives up the whole cluster, so try again."""
-    _refuse_worker_process()
     write_certificates(_certificates(scratch))
     for attempt in range(1, STARTS + 1):
         try:
@@ -123,21 +126,13 @@ def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path) 
             )
         except RuntimeError as error:
             logger.warning("cluster=local start=%d of %d failed: %s", attempt, STARTS, error)
+            check_guard(_mark(scratch))
             failure = error
     raise ClusterError(
         f"A local cluster of {n_workers} workers could not be started in {STARTS} attempts: {failure} Is the machine short of "
         "memory or processes? Give the profile fewer workers, or use --profile serial. If your own script called surveyflow: is "
         'what it does under `if __name__ == "__main__":`?'
     ) from failure
-
-
-def _refuse_worker_process() -> None:
-    """Refuse to start workers in a worker that is starting, without end."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(
-            "A worker process that is starting would start a cluster of its own: Python runs the script that began all this once "
-            'more in every worker. Put what the script does under `if __name__ == "__main__":`.'
-        )
 
 
 def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
@@ -177,19 +172,3 @@ def _quiet_dask() -> Iterator[None]:
         yield
     finally:
         dask_logger.setLevel(before)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes started meanwhile, then restore the environment.
-
-    Dask's own setting does not override what the user's shell has set, and leaves its variables behind.
-    """
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
