@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError
+from surveyflow.execution.child_processes import refuse_to_start_again
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import FACTORY
@@ -201,6 +202,7 @@ def plan(
     WorkflowError
         If anything cannot be used.
     """
+    refuse_to_start_again()
     with open_inputs(workflow, release) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
@@ -257,6 +259,7 @@ def run(
     LockHeld
         If another run works on the same output.
     """
+    refuse_to_start_again()
     chosen = load_profile(profile or "local")
     choice = EngineChoice(EngineName(engine), Precision(precision))
     with open_inputs(workflow, release, output) as (survey, original):
@@ -293,6 +296,7 @@ def demo(
     InputError
         If the folder holds something else.
     """
+    refuse_to_start_again()
     from surveyflow.runs.demo import PACKAGED_MODELS, make_demonstration
 
     folder = Path(folder)
@@ -323,6 +327,7 @@ def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
     ClusterError
         If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
     """
+    refuse_to_start_again()
     from surveyflow.runs.doctor import check_this_machine, check_workers
 
     return [check_this_machine()] if profile is None else check_workers(profile)

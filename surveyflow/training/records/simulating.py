@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import RecordError
+from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.files.durable import explained
 from surveyflow.settings.simulation import SimulationTable
 from surveyflow.simulation.examples import Example
@@ -205,11 +208,29 @@ def _drawn_blocks(
     if n_processes == 1 or len(blocks) <= 1:
         yield _by_shard(map(draw, blocks), shards)
         return
-    pool = ProcessPoolExecutor(min(n_processes, len(blocks)), mp_context=get_context("spawn"), initializer=_attach_to_parent)
-    try:
+    with started_pool(min(n_processes, len(blocks))) as pool:
         yield _by_shard(_ahead(pool, draw, blocks, _BLOCKS_AHEAD * n_processes), shards)
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def started_pool(n_processes: int) -> Iterator[Executor]:
+    """Start processes that end with the block, or with this process.
+
+    Raises
+    ------
+    ClusterError
+        If the script that began all this has no guard.
+    """
+    refuse_to_start_again()
+    with tempfile.TemporaryDirectory(prefix="surveyflow-") as folder, child_environment(mark := Path(folder, "unguarded"), {}):
+        pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=_attach_to_parent)
+        try:
+            yield pool
+        except BrokenProcessPool:
+            check_guard(mark)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _by_shard(blocks: Iterator[list[Example]], shards: list[range]) -> Iterator[Iterator[Example]]:
