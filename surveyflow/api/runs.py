@@ -17,6 +17,7 @@ from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbe
 from surveyflow.output.lock import lock_holder
 from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
+from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
@@ -96,6 +97,8 @@ class SurveyStatus:
         Whether that run still holds the folder; a run that neither holds it nor has ended was killed.
     workers
         The last reports of its workers; workers that have ended properly are not among them.
+    held
+        The revisions that wait to be accepted, the oldest first.
     """
 
     root: Path
@@ -103,6 +106,7 @@ class SurveyStatus:
     last_run: RunStatus
     at_work: bool
     workers: tuple[Heartbeat, ...] = ()
+    held: tuple[Hold, ...] = ()
 
     def as_json(self, now: float) -> dict[str, Any]:
         """The object that ``status --json`` prints.
@@ -115,7 +119,7 @@ class SurveyStatus:
         progress = self.last_run.progress
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
         workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
-        return asdict(self) | {"rates": rates, "workers": workers}
+        return asdict(self) | {"rates": rates, "workers": workers, "held": [hold.as_json() for hold in self.held]}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -338,6 +342,8 @@ def status(root: str | Path) -> SurveyStatus:
     ------
     InputError
         If it holds no runs.
+    CatalogError
+        If ``latest`` is not a link to a revision, or the file of decisions is damaged.
     """
     root = Path(root)
     newest = last_run(root)
@@ -346,7 +352,7 @@ def status(root: str | Path) -> SurveyStatus:
     holder = lock_holder(root)
     at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
-    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers))
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), tuple(waiting(root)))
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
