@@ -20,13 +20,19 @@ def fast_disk(monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The folder of a revision with the rows `BEFORE`."""
+    return RevisionMaker(tmp_path_factory.mktemp("before"))(BEFORE)
+
+
 @pytest.fixture
-def held(tmp_path):
+def held(tmp_path, published):
     """Publish rows after others; returns why the later revision would be held."""
     make = RevisionMaker(tmp_path)
 
     def after(new, old=BEFORE, limits=None):
-        before = None if old is None else make(old)
+        before = published if old is BEFORE else old and make(old)
         return judge(before, make(new), limits or Guard())
 
     return after

@@ -183,7 +183,7 @@ DAMAGES = {
     "wrong type": lambda path: path.write_bytes(b'{"v1-r2": {"decision": "accepted", "by": 7, "at": "b"}}'),
     "escape codes": lambda path: path.write_bytes(b'{"v1-r2": {"decision": "accepted", "by": "\\u001b[31m", "at": "b"}}'),
     "folder": lambda path: path.mkdir(),
-    "pipe": lambda path: os.mkfifo(path),
+    "pipe": os.mkfifo,
     "broken link": lambda path: path.symlink_to("nowhere"),
 }
 
