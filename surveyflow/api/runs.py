@@ -18,6 +18,7 @@ from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbe
 from surveyflow.output.lock import Lease, find_lease
 from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
+from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
@@ -99,6 +100,8 @@ class SurveyStatus:
         The last reports of its workers; workers that have ended properly are not among them.
     lock
         The lease on the folder; None if nobody holds it.
+    held
+        The revisions that wait to be accepted, the oldest first.
     """
 
     root: Path
@@ -107,6 +110,7 @@ class SurveyStatus:
     at_work: bool
     workers: tuple[Heartbeat, ...] = ()
     lock: Lease | None = None
+    held: tuple[Hold, ...] = ()
 
     def as_json(self, now: float) -> dict[str, Any]:
         """The object that ``status --json`` prints.
@@ -119,8 +123,10 @@ class SurveyStatus:
         progress = self.last_run.progress
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
         workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
-        stated = asdict(replace(self, lock=None))
-        return stated | {"rates": rates, "workers": workers, "lock": self.lock.as_json() if self.lock else None}
+        stated = asdict(replace(self, lock=None, held=()))
+        held = [hold.as_json() for hold in self.held]
+        lock = self.lock.as_json() if self.lock else None
+        return stated | {"rates": rates, "workers": workers, "lock": lock, "held": held}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -348,7 +354,8 @@ def status(root: str | Path) -> SurveyStatus:
     InputError
         If it holds no runs.
     CatalogError
-        If something that is not a lock has the lock's name.
+        If something that is not a lock has the lock's name, if ``latest`` is not a link to a revision, or if the file of
+        decisions is damaged.
     """
     root = Path(root)
     newest = last_run(root)
@@ -357,7 +364,7 @@ def status(root: str | Path) -> SurveyStatus:
     lease = find_lease(root)
     at_work = lease is not None and not lease.is_void and lease.holder is not None and lease.holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
-    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease)
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease, tuple(waiting(root)))
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
