@@ -33,6 +33,7 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.jobs import EngineChoice
 
@@ -309,7 +310,7 @@ def demo(
     workflow = folder / "workflow.toml"
     if not workflow.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} exists and does not hold a demo. Name a new folder: surveyflow demo DIR.")
+            raise InputError(f"{folder} exists and does not hold a demo. Name a new folder: `{remedies.demo('DIR')}`.")
         make_demonstration(folder, spec, Path(models or PACKAGED_MODELS))
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
 

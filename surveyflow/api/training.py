@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from surveyflow.execution.child_processes import refuse_to_start_again
 from surveyflow.sites.profiles import load_profile
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
     from surveyflow.settings.training import load_training
     from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
 
-    return evaluate_training(load_training(training), engine=engine, command=f"surveyflow evaluate {training}")
+    return evaluate_training(load_training(training), engine=engine, command=remedies.evaluate(training))
 
 
 def tune(training: str | Path, *, profile: str | Path = "serial", listener: Callable[[Trial], None] = lambda _: None) -> Tuned:

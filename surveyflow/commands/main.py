@@ -12,6 +12,7 @@ import typer
 from surveyflow import __version__
 from surveyflow.commands import catalogs, kubernetes, models, releases, runs, slurm, training
 from surveyflow.errors import SurveyflowError
+from surveyflow.values import remedies
 
 app = typer.Typer(
     name="surveyflow",
@@ -78,7 +79,9 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        typer.echo(f"Unexpected {type(error).__name__}: {error}\nRun with `surveyflow --debug ...` for details.", err=True)
+        typer.echo(
+            f"Unexpected {type(error).__name__}: {error}\nRun `{remedies.show_details(sys.argv[1:])}` for details.", err=True
+        )
         sys.exit(1)
 
 

@@ -21,6 +21,7 @@ from surveyflow.commands.options import (
     WorkflowFile,
     print_json,
 )
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 
 if TYPE_CHECKING:
@@ -185,7 +186,9 @@ def _print_run(result: RunResult) -> None:
     typer.echo(f"weights   {', '.join(result.weights_origin) or 'none'}")
     typer.echo(f"catalog   {result.path}")
     page = result.path / "report.html"
-    typer.echo(f"report    {page if page.exists() else 'could not be made: surveyflow report ROOT says why'}")
+    typer.echo(
+        f"report    {page if page.exists() else f'could not be made: `{remedies.report(result.path.parents[1])}` says why'}"
+    )
     for name, damage in result.repaired_units.items():
         typer.echo(f"repaired  {name}: {damage}")
     for name, error in result.failed_units.items():

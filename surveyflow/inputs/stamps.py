@@ -23,6 +23,7 @@ from surveyflow.inputs.source_lists import column_values, problems_of_column, ro
 from surveyflow.inputs.tables import Column, is_no_value, read_columns
 from surveyflow.settings.simulation import StampsTable
 from surveyflow.simulation.observe import Band
+from surveyflow.values import remedies
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 from surveyflow.values.images import Box
@@ -280,5 +281,5 @@ def _h5py() -> Any:
     try:
         import h5py
     except ModuleNotFoundError as error:
-        raise InputError("HDF5 files need h5py, which is not installed: pip install 'surveyflow[train]'.") from error
+        raise InputError(f"HDF5 files need h5py, which is not installed: `{remedies.install('train')}`.") from error
     return h5py

@@ -28,6 +28,7 @@ from surveyflow.files.durable import explained, sync_folder, temporary_path, wri
 from surveyflow.output import prepared
 from surveyflow.releases.decisions import ROLLED_BACK, Decisions, read_decisions
 from surveyflow.settings.reader import MOST_BYTES, Unreadable, read_bytes
+from surveyflow.values import remedies
 
 NUMBERS = "revision_numbers.json"
 """The file in the output folder with the highest number of each release at the time when revisions were last removed."""
@@ -477,7 +478,7 @@ def _repointing(root: Path) -> str | None:
     """How to point ``latest`` at the newest intact revision that readers may have; None if there is none."""
     decisions = read_decisions(root)
     names = [revision.name for revision in readable_revisions(root)[0] if not withheld_because(revision, decisions)]
-    return f"Point it at one: ln -sfn releases/{names[-1]} '{root / LATEST}'." if names else None
+    return f"Point it at one: `{remedies.point_latest_at(f'releases/{names[-1]}', root / LATEST)}`." if names else None
 
 
 def _same_folder(one: Path, other: Path) -> bool:
@@ -496,7 +497,7 @@ def _revision(root: Path, name: str) -> Revision:
 def _damaged(folder: Path, how: str) -> CatalogError:
     link = folder.parent.parent / LATEST
     if folder.is_symlink() or (link.is_symlink() and link.readlink().name == folder.name):
-        remedy = "If an earlier revision is intact, point latest at it: surveyflow releases rollback; then run again."
+        remedy = f"If an earlier revision is intact, point latest at it: `{remedies.roll_back(link.parent)}`; then run again."
     else:
         remedy = f"latest does not point to it: remove its folder, {folder}."
     return CatalogError(f"{folder / MANIFEST} is damaged ({how}). {remedy}")

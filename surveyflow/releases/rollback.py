@@ -23,6 +23,7 @@ from surveyflow.releases.revisions import (
     withheld_because,
 )
 from surveyflow.releases.verify import check_revision
+from surveyflow.values import remedies
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
         current, refused = current_name(root), _waiting_for_acceptance(root)
         target = _one_before(root, current, refused) if to is None else _named(root, to, refused)
         if target.name == current:
-            raise InputError(f"{root / LATEST} names {current} already. Name another: surveyflow releases list {root}.")
+            raise InputError(f"{root / LATEST} names {current} already. Name another: `{remedies.list_releases(root)}`.")
         check_revision(target.path)
         _record(root, current, target)
         point_latest_at(root, target.name, lock.check)

@@ -13,17 +13,20 @@ from pathlib import Path
 
 import psutil
 
+from surveyflow import __version__
 from surveyflow.execution.gpus import gpu_use
 from surveyflow.execution.routing import model_groups_in
 from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
 from surveyflow.models.engines.keras_installation import keras_problem
+from surveyflow.runs.installation import namesake_problem
 from surveyflow.runs.manifest import package_versions
 from surveyflow.sites.certificates import is_closed
 from surveyflow.sites.kind import THIS_PROCESS, Answer
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import Architecture
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
 
 LEAST_MEMORY_GB = 4.0
@@ -97,7 +100,7 @@ class WorkerReport:
 
 def check_this_machine() -> WorkerReport:
     """Check everything on which a run on this machine depends."""
-    checks = (_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
+    checks = (_platform(), _installation(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
     return WorkerReport("this machine", platform.node(), "", checks)
 
 
@@ -122,7 +125,7 @@ def check_workers(profile: str | Path) -> list[WorkerReport]:
 
 def look_at_worker() -> WorkerFindings:
     """Check everything on which a worker in this process depends."""
-    checks = (_platform(), *_devices(), _engine(), _processors(), _memory(), _scratch())
+    checks = (_platform(), _installation(), *_devices(), _engine(), _processors(), _memory(), _scratch())
     return WorkerFindings(platform.node(), os.environ.get(POOL_VARIABLE, ""), package_versions(), checks)
 
 
@@ -181,12 +184,17 @@ def _devices() -> Iterator[Check]:
         return
     seen = ", ".join(framework.gpus) or "no GPU"
     blind = not framework.gpus and bool(gpu_use())
-    remedy = "; this machine has GPUs that the framework cannot use: pip install 'surveyflow[gpu]'" if blind else ""
+    remedy = f"; this machine has GPUs that the framework cannot use: `{remedies.install('gpu')}`" if blind else ""
     yield Check("framework", f"{framework.name}, built for {framework.built_for}, sees {seen}{remedy}", good=not blind)
 
 
 def _platform() -> Check:
     return Check("platform", f"{platform.platform()}, Python {platform.python_version()}", good=True)
+
+
+def _installation() -> Check:
+    problem = namesake_problem()
+    return Check("installation", problem or f"surveyflow {__version__} in {Path(__file__).parents[1]}", good=problem is None)
 
 
 def _packages() -> Check:
@@ -203,7 +211,7 @@ def _engine() -> Check:
 
 def _simulation() -> Check:
     if find_spec("galsim") is None:
-        return Check("simulation", "galsim not installed, needed by demo; pip install 'surveyflow[simulate]'", good=False)
+        return Check("simulation", f"galsim not installed, needed by demo: `{remedies.install('simulate')}`", good=False)
     return Check("simulation", "galsim", good=True)
 
 

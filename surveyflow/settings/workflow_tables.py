@@ -18,6 +18,7 @@ from pydantic import model_validator as check_model
 from surveyflow.files.paths import absent, nearest_folder
 from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import shown
+from surveyflow.values import remedies
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
@@ -41,7 +42,7 @@ DEFAULT_SIGNIFICANCE = 0.001
 def _check_store(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     if info.context and not os.path.lexists(path):
         what, remedy = absent(path)
-        raise refuse(what, f"{remedy} `surveyflow models import` makes a store.")
+        raise refuse(what, f"{remedy} To make a store: `{remedies.import_models('FOLDER', path, 'STRETCH')}`.")
     if info.context and not path.is_dir():
         raise refuse(f"{path} is a file, expected the folder of a model store.", "Name the folder that holds the models.")
     return path

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, Protocol
 
 from surveyflow.errors import ProfileError
 from surveyflow.execution.limits import ClusterProfile
+from surveyflow.values import remedies
 from surveyflow.values.jobs import Executor
 
 Question = Callable[[], Any]
@@ -190,4 +191,4 @@ def refuse_jobs() -> NoReturn:
     ProfileError
         Always.
     """
-    raise ProfileError("a profile of this kind has no jobs to submit. Use it with surveyflow run --profile.")
+    raise ProfileError(f"a profile of this kind has no jobs to submit. Use it with `{remedies.run_with_profile()}`.")

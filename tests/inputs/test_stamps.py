@@ -249,5 +249,5 @@ def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
 
 def test_without_h5py_the_error_names_the_extra(hdf5, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"surveyflow\[train\]"):
+    with pytest.raises(InputError, match=r"surveyflow-mergers\[train\]"):
         open_stamps(of_hdf5(hdf5))

@@ -7,6 +7,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from surveyflow.values import remedies
+
 
 def keras_problem() -> str | None:
     """Why Keras cannot run models here; None if it can."""
@@ -15,7 +17,8 @@ def keras_problem() -> str | None:
     if not missing:
         return None
     if backend == "tensorflow":
-        return f"{' and '.join(missing)} not installed; pip install 'surveyflow[cpu]' or 'surveyflow[gpu]'"
+        remedy = f"`{remedies.install('cpu')}`, or `{remedies.install('gpu')}` for GPUs"
+        return f"{' and '.join(missing)} not installed; {remedy}"
     return f"{' and '.join(missing)} not installed, but Keras is set to use {backend}; install it, or set KERAS_BACKEND"
 
 

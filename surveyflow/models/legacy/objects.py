@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ModelError
+from surveyflow.values import remedies
 
 SAVED_MODEL_FILE = "saved_model.pb"
 VARIABLES_PREFIX = Path("variables", "variables")
@@ -98,7 +99,7 @@ def tensorflow(module: str = "tensorflow") -> Any:
         return import_module(module)
     except ImportError as error:
         raise ModelError(
-            f"reading the authors' files needs TensorFlow: {error}. Install it: pip install 'surveyflow[cpu]'."
+            f"reading the authors' files needs TensorFlow: {error}. Install it: `{remedies.install('cpu')}`."
         ) from error
 
 

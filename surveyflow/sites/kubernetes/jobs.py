@@ -26,6 +26,7 @@ from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.kubernetes.settings import KubernetesSettings, PodPool, Resources
+from surveyflow.values import remedies
 
 Manifest = dict[str, Any]
 
@@ -152,7 +153,7 @@ def _preface(profile: KubernetesSettings) -> str:
     namespace = f" --namespace {profile.namespace}" if profile.namespace else ""
     lines = ["# Once: the Dask operator must be there (https://kubernetes.dask.org)."]
     lines += [
-        "# Before each run: surveyflow kubernetes certificates DIR",
+        f"# Before each run: {remedies.make_certificates('DIR')}",
         f"#   kubectl create secret generic {profile.certificates} --from-file=DIR{namespace}",
         f"# Then: kubectl apply -f THIS-FILE{namespace}; in the end: kubectl delete -f THIS-FILE{namespace}",
     ]

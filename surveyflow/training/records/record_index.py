@@ -15,12 +15,13 @@ from typing import Any
 
 from surveyflow.errors import InputError, Problem, RecordError
 from surveyflow.files.durable import write_over
+from surveyflow.values import remedies
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 INDEX_NAME = "index.json"
 FORMAT_VERSION = 1
 
-_AGAIN = "Run `surveyflow simulate` again with the file that made these records: it makes what is missing."
+_AGAIN = f"Run `{remedies.simulate('SIMULATION')}` again with the file that made these records: it makes what is missing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,8 @@ def read_index(folder: str | Path) -> RecordIndex:
     index = find_index(folder)
     if index is None:
         raise RecordError(
-            f"{folder} holds no {INDEX_NAME}, so it holds no training records. Name a folder that `surveyflow simulate` made."
+            f"{folder} holds no {INDEX_NAME}, so it holds no training records. Name a folder that has some, or make them: "
+            f"`{remedies.simulate('SIMULATION')}`."
         )
     if not index.complete:
         raise RecordError(f"{folder} holds {len(index.shards)} of {index.n_shards} shards: the simulation was stopped. {_AGAIN}")

@@ -269,5 +269,5 @@ def test_an_unknown_engine_is_refused(folder):
 
 def test_a_missing_framework_is_named_with_the_remedy(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "surveyflow.models.engines.keras_engine", None)
-    with pytest.raises(ModelError, match=r"engine 'keras' cannot be used: .* pip install 'surveyflow\[cpu\]'"):
+    with pytest.raises(ModelError, match=r"engine 'keras' cannot be used: .* `pip install 'surveyflow-mergers\[cpu\]'"):
         load_model(folder)

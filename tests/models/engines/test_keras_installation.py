@@ -19,7 +19,10 @@ def installed(monkeypatch, tmp_path):
 
 
 def test_keras_on_tensorflow_is_what_is_asked_for_by_default(installed):
-    assert keras_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]' or 'surveyflow[gpu]'")
+    assert keras_problem() == (
+        "keras and tensorflow not installed; `pip install 'surveyflow-mergers[cpu]'`, "
+        "or `pip install 'surveyflow-mergers[gpu]'` for GPUs"
+    )
     installed.update({"keras", "jax"})
     assert keras_problem().startswith("tensorflow not installed")
     installed.add("tensorflow")

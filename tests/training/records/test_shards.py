@@ -133,7 +133,7 @@ def removed(path):
 def test_a_damaged_shard_is_named_with_what_to_do(records, damage):
     damage(records / "part-00001-of-00003.tfrecord")
     for reading in (check_shards, read):
-        with pytest.raises(RecordError, match=r"part-00001-of-00003\.tfrecord: .*simulate` again"):
+        with pytest.raises(RecordError, match=r"part-00001-of-00003\.tfrecord: .*simulate SIMULATION` again"):
             reading(records)
 
 
