@@ -1,0 +1,160 @@
+"""The one reader of JSON files that surveyflow wrote earlier: receipts, locks, heartbeats, manifests, progress, caches.
+
+Such a file may have been damaged, replaced or made by somebody else, so nothing about it is believed: it must be an ordinary
+file of limited size whose content has the type that the caller states.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from surveyflow.errors import CatalogError
+
+MOST_BYTES = 2**24
+"""Size limit of a small file, such as a receipt."""
+MOST_BYTES_OF_LISTS = 2**28
+"""Size limit of a file with an entry for each unit or window: a million units need less."""
+
+State = TypeVar("State")
+logger = logging.getLogger(__name__)
+
+
+class Damaged(ValueError):
+    """The content of a file is not what surveyflow writes; the text says how it differs."""
+
+
+def read_state(path: Path, form: TypeAdapter[State], remedy: str, most_bytes: int = MOST_BYTES) -> State | None:
+    """Read a file that cannot be made again.
+
+    Parameters
+    ----------
+    path
+        The file.
+    form
+        The type of its content. Keys that it does not know are ignored.
+    remedy
+        What the user can do if the file is damaged.
+    most_bytes
+        Size limit.
+
+    Returns
+    -------
+    Its content; None if there is no such file.
+
+    Raises
+    ------
+    CatalogError
+        If it is not an ordinary file, is too large, may not be read, or has another content.
+    """
+    try:
+        return parse_state(read_ordinary_file(path, most_bytes), form)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        raise CatalogError(f"{path} is damaged: {error}. {remedy}") from error
+
+
+def recall_state(path: Path, form: TypeAdapter[State], most_bytes: int = MOST_BYTES) -> State | None:
+    """Read a file that is made again if it is damaged; the damage is logged.
+
+    Parameters
+    ----------
+    path, form, most_bytes
+        As in `read_state`.
+
+    Returns
+    -------
+    Its content; None if there is no such file, or it is damaged.
+    """
+    try:
+        return parse_state(read_ordinary_file(path, most_bytes), form)
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        logger.warning("file=%s is damaged: %s; it is not used and will be made again", path, error)
+        return None
+
+
+def read_ordinary_file(path: Path, most_bytes: int) -> bytes:
+    """Read an ordinary file of limited size; a pipe, folder or device is refused without waiting for it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most_bytes
+        Size limit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing has this name.
+    Damaged
+        If it is not an ordinary file, is too large, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            raise
+        raise Damaged(f"it cannot be opened ({error.strerror})") from error
+    try:
+        return _content(descriptor, most_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def parse_state(content: bytes, form: TypeAdapter[State]) -> State:
+    """Make a value of JSON text.
+
+    Parameters
+    ----------
+    content
+        The text, in UTF-8.
+    form
+        The type of the value. A whole number may stand for a float; nothing else is converted.
+
+    Raises
+    ------
+    Damaged
+        If the text is not JSON, is nested too deeply, or has another content.
+    """
+    try:
+        return form.validate_json(content, strict=True)
+    except ValidationError as error:
+        raise Damaged(_first(error)) from error
+
+
+def _content(descriptor: int, most_bytes: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise Damaged("it is not an ordinary file")
+    try:
+        content = _read_up_to(descriptor, min(status.st_size, most_bytes) + 1)
+    except OSError as error:
+        raise Damaged(f"it cannot be read ({error.strerror})") from error
+    if len(content) > most_bytes:
+        raise Damaged(f"it is larger than {most_bytes} bytes")
+    return content
+
+
+def _read_up_to(descriptor: int, most_bytes: int) -> bytes:
+    """Read until the end of the file or the limit, whichever comes first."""
+    parts = []
+    while most_bytes > 0 and (part := os.read(descriptor, most_bytes)):
+        parts.append(part)
+        most_bytes -= len(part)
+    return b"".join(parts)
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(key)[:100] for key in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
