@@ -29,6 +29,10 @@ class Damaged(ValueError):
     """The content of a file is not what surveyflow writes; the text says how it differs."""
 
 
+class TooLarge(Damaged):
+    """A file is larger than it may be."""
+
+
 def read_state(path: Path, form: TypeAdapter[State], remedy: str, most_bytes: int = MOST_BYTES) -> State | None:
     """Read a file that cannot be made again.
 
@@ -140,7 +144,7 @@ def _content(descriptor: int, most_bytes: int) -> bytes:
     except OSError as error:
         raise Damaged(f"it cannot be read ({error.strerror})") from error
     if len(content) > most_bytes:
-        raise Damaged(f"it is larger than {most_bytes} bytes")
+        raise TooLarge(f"it is larger than {most_bytes} bytes")
     return content
 
 
