@@ -64,7 +64,7 @@ def have_draws(model: Model, features: Float32Array, source_keys: UInt64Array, s
     model, features, source_keys, settings
         As for `sample`.
     """
-    defined: BoolArray = (features < _SAFE_FEATURE).all(axis=1)
+    defined: BoolArray = np.all(features < _SAFE_FEATURE, axis=1)
     for row in np.flatnonzero(~defined):
         one = slice(row, row + 1)
         draws = model.draw(features[one], source_keys[one], settings.n_draws, settings.seed)

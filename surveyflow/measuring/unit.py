@@ -206,7 +206,7 @@ def _find(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack
     keys = source_keys(task.sources.field, sources.source_id[tried])
     features = model.features(prepared)
     defined = have_draws(model, features, keys, task.sampling)
-    measured, blank = _within(tried, defined), _within(tried, ~prepared.any(axis=(1, 2)))
+    measured, blank = _within(tried, defined), _within(tried, np.all(prepared == 0, axis=(1, 2)))
     noise = None if rms is None else rms[measured]
     return _Found(model.card, measured, blank, sample(model, features[defined], keys[defined], task.sampling, noise))
 

@@ -54,8 +54,8 @@ class Status(Code):
     NO_COVERAGE = "no_coverage", "the pixel that holds the centre has weight 0; without a weight map, it is 0 or NaN"
     BAD_PIXELS = (
         "bad_pixels",
-        "fewer pixels of the cutout hold data than [quality] min_valid_fraction asks for, or some are so large that the network's "
-        "arithmetic overflows",
+        "fewer pixels of the cutout hold data than [quality] min_valid_fraction asks for, or some are so large that the "
+        "network's arithmetic overflows",
     )
     FAILED = "failed", "the work unit failed; failed_units in the manifest says why, and another run tries it again"
 
