@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from surveyflow.execution.routing import Routing
+from surveyflow.files.paths import at_home
 from surveyflow.settings.checks import FileContext, SettingsTable, StatedPath, refuse
 
 Count = Annotated[int, Field(ge=1)]
@@ -19,7 +20,7 @@ ModelGroup = Annotated[
 
 
 def _anchored(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
-    return (info.context.file.parent if info.context else Path.cwd()) / path.expanduser()
+    return (info.context.file.parent if info.context else Path.cwd()) / at_home(path)
 
 
 AbsolutePath = Annotated[StatedPath, AfterValidator(_anchored)]

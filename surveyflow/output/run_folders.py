@@ -174,7 +174,7 @@ class RunFolder:
         """Make the folder and save the resolved workflow in it."""
         with explained(self.path):
             self.path.mkdir(parents=True)
-            (self.path / "workflow.toml").write_text(workflow_toml)
+            (self.path / "workflow.toml").write_text(workflow_toml, encoding="utf-8")
             (self.path / "log.jsonl").touch()
 
     def for_repair(self, number: int) -> RunFolder:
@@ -187,7 +187,7 @@ class RunFolder:
     def record(self, progress: Progress) -> None:
         """Append a line to ``progress.jsonl``; a run does not end because its progress cannot be written."""
         try:
-            with (self.path / "progress.jsonl").open("a") as stream:
+            with (self.path / "progress.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"time": _now(), **asdict(progress)}) + "\n")
         except OSError as error:
             logging.getLogger(__name__).warning("run=%s progress was not recorded: %s", self.run_id, error)
@@ -204,7 +204,7 @@ class RunFolder:
     def note_dashboard(self, address: str | None) -> None:
         """Record the address of the cluster's dashboard, if it has one; as with progress, a failure does not end the run."""
         try:
-            (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}))
+            (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}), encoding="utf-8")
         except OSError as error:
             logging.getLogger(__name__).warning("run=%s dashboard was not recorded: %s", self.run_id, error)
 
@@ -219,7 +219,7 @@ class JsonLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._handler = _LogFile(path, delay=True)
+        self._handler = _LogFile(path, delay=True, encoding="utf-8")
         self._handler.setFormatter(_JsonLines())
         self._logger = logging.getLogger("surveyflow")
         self._level = self._logger.level

@@ -79,7 +79,7 @@ class SoundFiles:
 
     def _read(self) -> dict[str, list[int]]:
         try:
-            return dict(json.loads(self._file.read_text())) if self._file is not None else {}
+            return dict(json.loads(self._file.read_text(encoding="utf-8"))) if self._file is not None else {}
         except (FileNotFoundError, ValueError):
             return {}
 
