@@ -35,6 +35,10 @@ class Damaged(ValueError):
     """The content of a file is not what surveyflow writes; the text says how it differs."""
 
 
+class TooLarge(Damaged):
+    """A file is larger than it may be."""
+
+
 def read_state(path: Path, form: TypeAdapter[State], remedy: str, most_bytes: int = MOST_BYTES) -> State | None:
     """Read a file that cannot be made again.
 
@@ -106,7 +110,7 @@ def read_ordinary_file(path: Path, most_bytes: int) -> bytes:
     """
     with _opened(path) as (descriptor, size):
         if size > most_bytes:
-            raise Damaged(f"it is larger than {most_bytes} bytes")
+            raise TooLarge(f"it is larger than {most_bytes} bytes")
         return _read_up_to(descriptor, size)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from surveyflow.files.durable import explained
+from surveyflow.files.durable import explained, make_way
 from surveyflow.files.json_state import Damaged, parse_state, read_end, recall_state
 from surveyflow.values.codes import Code
 
@@ -237,8 +237,10 @@ class _LogFile(logging.FileHandler):
     """A log that silently drops records when its disk is full: the run itself reports that."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, if the file can be opened."""
+        """Write the record, if the file can be opened; a pipe in its place would wait for a reader."""
         with suppress(OSError):
+            if self.stream is None:
+                make_way(Path(self.baseFilename))
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
