@@ -1,0 +1,119 @@
+"""Runs of a small survey, killed in any phase: the driver, or with a local cluster any of its processes."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from kills.children import Child, Report, Tally
+from stubs import TINY, check_stubbed
+from surveyflow.output.run_folders import Phase
+from surveyflow.releases.publish import latest, read_catalog
+from surveyflow.releases.verify import check_revision
+from surveyflow.runs.preflight import open_survey
+from surveyflow.runs.run import run_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.sites.profiles import load_profile
+from worlds import MiniSurvey, edit_workflow, write_untrained_models
+
+PUBLISHING_SHARE = 0.4
+"""Share of the kills whose moment is counted from the begin of publishing, which is short."""
+
+
+class Runs:
+    """A survey that is run and killed again and again.
+
+    Parameters
+    ----------
+    folder
+        An empty folder.
+    seed
+        Seed of the moments and the victims.
+    profile
+        ``serial``, or ``local`` for runs with a cluster of their own.
+    """
+
+    def __init__(self, folder: Path, seed: int, profile: str = "serial") -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tally = Tally()
+        self._profile = profile
+        self._survey = MiniSurvey(folder)
+        write_untrained_models(folder / "models", self._survey.spec.fields, TINY)
+        self._root = folder / "catalog"
+        self._duration_s, self._releases = self._run(), 0
+        self._publishing_s = 0.3 * self._duration_s
+        check_stubbed(self._root)
+        self._expected = self._table()
+
+    def kill_once(self) -> None:
+        """Start a run and kill it at a random moment; if it ends nevertheless, there is new work for the next."""
+        choose = self._driver if self._profile == "serial" else self._any
+        begin = time.monotonic()
+        if self.rng.random() < PUBLISHING_SHARE:
+            ended = self._start().kill(self.tally, self.rng.uniform(0, self._publishing_s), Phase.PUBLISH, choose)
+        else:
+            ended = self._start().kill(self.tally, self.rng.uniform(0, self._duration_s), None, choose)
+        self._check_published()
+        if ended:
+            self._duration_s = time.monotonic() - begin
+            self._complete()
+
+    def finish(self) -> None:
+        """Run to the end, compare, and look for leftovers."""
+        self._run()
+        self._check_published()
+        self._complete()
+        self._run()
+        leftovers = [*self._root.glob("releases/.*"), *self._root.rglob(".*.tmp"), *self._root.glob("run.lock*")]
+        assert not leftovers, leftovers
+
+    def _run(self) -> float:
+        """Run to the end, undisturbed; return the duration, seconds."""
+        return self._start().finish()
+
+    def _start(self) -> Child:
+        return Child(run, self._survey.workflow, self._profile)
+
+    def _driver(self, driver: psutil.Process) -> psutil.Process:
+        return driver
+
+    def _any(self, driver: psutil.Process) -> psutil.Process:
+        others = driver.children(recursive=True)
+        return self.rng.choice(others) if others and self.rng.random() < 0.5 else driver
+
+    def _table(self) -> pd.DataFrame:
+        return read_catalog(self._root).sort_values(["field", "source_id"]).reset_index(drop=True)
+
+    def _check_published(self) -> None:
+        """What readers see is complete, unchanged and made by the stub."""
+        check_stubbed(self._root)
+        revision = latest(self._root)
+        assert revision is not None
+        check_revision(revision.path)
+        pd.testing.assert_frame_equal(self._table(), self._expected)
+
+    def _complete(self) -> None:
+        """Remove half of the units and rename the release, so that the next run has to work and to publish."""
+        self.tally.completed += 1
+        files = sorted((self._root / "units").glob("*/*.parquet"))
+        for path in self.rng.choice(np.array(files), len(files) // 2, replace=False):
+            path.unlink()
+        self._releases += 1
+        edit_workflow(self._survey.workflow, {"survey": {"release": f"release{self._releases}"}})
+
+
+def run(report: Report, workflow: Path, profile: str) -> None:
+    """Run a survey with the stub in the place of its models."""
+    with open_survey(load_workflow(workflow)) as survey:
+        result = run_survey(
+            survey, load_profile(profile), factory="stubs:StubWorker", listeners=[lambda progress: report(str(progress.phase))]
+        )
+    assert result.exit_code == 0, result.failed_units
+
+
+LocalRuns = partial(Runs, profile="local")
