@@ -12,6 +12,7 @@ import psutil
 
 from kills.children import Child, Report, Tally
 from stubs import TINY, check_stubbed
+from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.run_folders import Phase
 from surveyflow.releases.publish import latest, read_catalog
 from surveyflow.releases.verify import check_revision
@@ -21,8 +22,10 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.profiles import load_profile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
-PUBLISHING_SHARE = 0.4
-"""Share of the kills whose moment is counted from the begin of publishing, which is short."""
+PUBLISHING_SHARE = 0.3
+"""Share of the kills whose moment is counted from the begin of publishing."""
+NEW_WORK_SHARE = 0.6
+"""Share of the kills before which units are removed, because a killed run leaves less to interrupt than it found."""
 
 
 class Runs:
@@ -53,6 +56,8 @@ class Runs:
     def kill_once(self) -> None:
         """Start a run and kill it at a random moment; if it ends nevertheless, there is new work for the next."""
         choose = self._driver if self._profile == "serial" else self._any
+        if self.rng.random() < NEW_WORK_SHARE:
+            self._remove_work()
         begin = time.monotonic()
         if self.rng.random() < PUBLISHING_SHARE:
             ended = self._start().kill(self.tally, self.rng.uniform(0, self._publishing_s), Phase.PUBLISH, choose)
@@ -100,11 +105,18 @@ class Runs:
     def _complete(self) -> None:
         """Remove half of the units and rename the release, so that the next run has to work and to publish."""
         self.tally.completed += 1
-        files = sorted((self._root / "units").glob("*/*.parquet"))
-        for path in self.rng.choice(np.array(files), len(files) // 2, replace=False):
-            path.unlink()
+        self._remove_work()
         self._releases += 1
         edit_workflow(self._survey.workflow, {"survey": {"release": f"release{self._releases}"}})
+
+    def _remove_work(self) -> None:
+        """Remove units until half of all are left, and sometimes the digests of the mosaics."""
+        files = sorted((self._root / "units").glob("*/*.parquet"))
+        n_units = len(list((self._root / "units").glob("*/*.json")))
+        for path in self.rng.choice(np.array(files), max(0, len(files) - n_units // 2), replace=False):
+            path.unlink()
+        if self.rng.random() < 0.3:
+            forget_digests(self._root)
 
 
 def run(report: Report, workflow: Path, profile: str) -> None:

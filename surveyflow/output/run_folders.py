@@ -119,6 +119,7 @@ class _Line(Progress):
 
 _LINE = TypeAdapter(_Line)
 _CLUSTER = TypeAdapter(dict[str, str | None])
+_STARTED = "%Y%m%dT%H%M%S"
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]+")
 
 
@@ -146,7 +147,7 @@ class RunStatus:
     @property
     def started(self) -> float:
         """When the run began, seconds since 1970."""
-        return datetime.strptime(self.run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(self.run_id[:15], _STARTED).replace(tzinfo=UTC).timestamp()
 
 
 class RunFolder:
@@ -265,10 +266,16 @@ def new_run_id() -> str:
 def last_run(root: Path) -> RunStatus | None:
     """The newest run in an output folder that has reported progress; None if there is none."""
     for folder in sorted((root / "runs").glob("*"), reverse=True):
-        entry = _last_line(folder / "progress.jsonl") if _RUN_ID.fullmatch(folder.name) else None
+        entry = _last_line(folder / "progress.jsonl") if _is_run_id(folder.name) else None
         if entry is not None:
             return RunStatus(folder.name, entry.time, entry.progress, _dashboard(folder))
     return None
+
+
+def _is_run_id(name: str) -> bool:
+    with suppress(ValueError):
+        return _RUN_ID.fullmatch(name) is not None and datetime.strptime(name[:15], _STARTED) is not None
+    return False
 
 
 def _dashboard(folder: Path) -> str | None:
