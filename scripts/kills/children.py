@@ -76,6 +76,7 @@ class Child:
         self._process.start()
         sending.close()
         self.phase = "start"
+        self.begins: dict[str, float] = {}
         self._listen_until("begins")
         self._begin = time.monotonic()
 
@@ -138,6 +139,7 @@ class Child:
         try:
             if self._heard.poll(patience_s):
                 self.phase = self._heard.recv()
+                self.begins.setdefault(self.phase, time.monotonic())
                 return True
         except (EOFError, OSError):
             pass

@@ -22,8 +22,8 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.profiles import load_profile
 from worlds import MiniSurvey, edit_workflow, write_untrained_models
 
-PUBLISHING_SHARE = 0.3
-"""Share of the kills whose moment is counted from the begin of publishing."""
+MOMENTS = ("begins", Phase.UNITS, Phase.PUBLISH)
+"""What a run must have begun before it is killed: each as often as the others, however short it is."""
 NEW_WORK_SHARE = 0.6
 """Share of the kills before which units are removed, because a killed run leaves less to interrupt than it found."""
 
@@ -48,8 +48,8 @@ class Runs:
         self._survey = MiniSurvey(folder)
         write_untrained_models(folder / "models", self._survey.spec.fields, TINY)
         self._root = folder / "catalog"
-        self._duration_s, self._releases = self._run(), 0
-        self._publishing_s = 0.3 * self._duration_s
+        self._releases, self._lasts_s = 0, {}
+        self._run()
         check_stubbed(self._root)
         self._expected = self._table()
 
@@ -58,14 +58,10 @@ class Runs:
         choose = self._driver if self._profile == "serial" else self._any
         if self.rng.random() < NEW_WORK_SHARE:
             self._remove_work()
-        begin = time.monotonic()
-        if self.rng.random() < PUBLISHING_SHARE:
-            ended = self._start().kill(self.tally, self.rng.uniform(0, self._publishing_s), Phase.PUBLISH, choose)
-        else:
-            ended = self._start().kill(self.tally, self.rng.uniform(0, self._duration_s), None, choose)
+        after = MOMENTS[self.rng.integers(len(MOMENTS))]
+        ended = self._start().kill(self.tally, self.rng.uniform(0, self._lasts_s[after]), after, choose)
         self._check_published()
         if ended:
-            self._duration_s = time.monotonic() - begin
             self._complete()
 
     def finish(self) -> None:
@@ -77,9 +73,12 @@ class Runs:
         leftovers = [*self._root.glob("releases/.*"), *self._root.rglob(".*.tmp"), *self._root.glob("run.lock*")]
         assert not leftovers, leftovers
 
-    def _run(self) -> float:
-        """Run to the end, undisturbed; return the duration, seconds."""
-        return self._start().finish()
+    def _run(self) -> None:
+        """Run to the end, undisturbed, and see how long everything takes."""
+        child = self._start()
+        child.finish()
+        times = [*(child.begins.get(moment, time.monotonic()) for moment in MOMENTS), time.monotonic()]
+        self._lasts_s = {moment: max(0.1, end - begin) for moment, begin, end in zip(MOMENTS, times, times[1:], strict=False)}
 
     def _start(self) -> Child:
         return Child(run, self._survey.workflow, self._profile)

@@ -59,13 +59,12 @@ class Workers(Runs):
         super().finish()
         self._stack.close()
 
-    def _run(self) -> float:
+    def _run(self) -> None:
         self._await_workers()
         self._phase, self._start_s = "start", time.monotonic()
         with open_survey(load_workflow(self._survey.workflow)) as survey:
             result = run_survey(survey, LocalProfile(), client=self._client, factory="stubs:SlowWorker", listeners=[self._follow])
         assert result.exit_code == 0, result.failed_units
-        return time.monotonic() - self._start_s
 
     def _await_workers(self) -> None:
         self._client.wait_for_workers(N_WORKERS, timeout=TIMEOUT_S)
