@@ -87,8 +87,7 @@ def write_over(path: Path, content: bytes) -> None:
         If the file cannot be written; then it is unchanged.
     """
     with explained(path), _temporary(path, content) as temporary:
-        if path.is_dir() and not path.is_symlink():
-            path.rename(temporary_path(path).with_suffix(MISPLACED_SUFFIX))
+        make_way(path)
         temporary.replace(path)
 
 
@@ -114,6 +113,14 @@ def link_or_copy(source: Path, path: Path) -> None:
             if error.errno not in _LINKS_REFUSED | {errno.EXDEV}:
                 raise
             shutil.copyfile(source, path)
+
+
+def make_way(path: Path) -> None:
+    """Take away what has a file's name and is not an ordinary file: a folder gets a hidden name, anything else is removed."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(temporary_path(path).with_suffix(MISPLACED_SUFFIX))
+    elif os.path.lexists(path) and not path.is_file():
+        path.unlink()
 
 
 def remove_any(path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from surveyflow.files.durable import make_way
 from surveyflow.files.json_state import recall_state
 
 INTERVAL_S = 10.0
@@ -107,6 +108,8 @@ def write_heartbeat(root: Path, heartbeat: Heartbeat) -> None:
     path = heartbeat_path(root, heartbeat.worker)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".part")
+    make_way(unfinished)
+    make_way(path)
     unfinished.write_text(json.dumps(asdict(heartbeat)), encoding="utf-8")
     unfinished.replace(path)
 

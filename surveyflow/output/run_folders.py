@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from surveyflow.files.durable import explained
+from surveyflow.files.durable import explained, make_way
 from surveyflow.files.json_state import Damaged, parse_state, read_end, recall_state
 from surveyflow.values.codes import Code
 
@@ -119,6 +119,7 @@ class _Line(Progress):
 
 _LINE = TypeAdapter(_Line)
 _CLUSTER = TypeAdapter(dict[str, str | None])
+_STARTED = "%Y%m%dT%H%M%S"
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]+")
 
 
@@ -146,7 +147,7 @@ class RunStatus:
     @property
     def started(self) -> float:
         """When the run began, seconds since 1970."""
-        return datetime.strptime(self.run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(self.run_id[:15], _STARTED).replace(tzinfo=UTC).timestamp()
 
 
 class RunFolder:
@@ -237,8 +238,10 @@ class _LogFile(logging.FileHandler):
     """A log that silently drops records when its disk is full: the run itself reports that."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, if the file can be opened."""
+        """Write the record, if the file can be opened; a pipe in its place would wait for a reader."""
         with suppress(OSError):
+            if self.stream is None:
+                make_way(Path(self.baseFilename))
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
@@ -263,10 +266,16 @@ def new_run_id() -> str:
 def last_run(root: Path) -> RunStatus | None:
     """The newest run in an output folder that has reported progress; None if there is none."""
     for folder in sorted((root / "runs").glob("*"), reverse=True):
-        entry = _last_line(folder / "progress.jsonl") if _RUN_ID.fullmatch(folder.name) else None
+        entry = _last_line(folder / "progress.jsonl") if _is_run_id(folder.name) else None
         if entry is not None:
             return RunStatus(folder.name, entry.time, entry.progress, _dashboard(folder))
     return None
+
+
+def _is_run_id(name: str) -> bool:
+    with suppress(ValueError):
+        return _RUN_ID.fullmatch(name) is not None and datetime.strptime(name[:15], _STARTED) is not None
+    return False
 
 
 def _dashboard(folder: Path) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import InputError, LockHeld
-from surveyflow.files.durable import explained, sync_folder
+from surveyflow.files.durable import explained, remove_any, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
 from surveyflow.releases.holds import waiting
@@ -175,4 +175,4 @@ def _remove_revision(revision: Revision, guard: Callable[[], object]) -> None:
 def _remove_unit(key: str, paths: Sequence[Path]) -> None:
     """Remove the receipt first: without it, the other files do not count."""
     for path in sorted(paths, key=lambda path: path.name != f"{key}.json"):
-        path.unlink(missing_ok=True)
+        remove_any(path)

@@ -21,6 +21,7 @@ from fakes import FakeSettings
 from slurm_machine import missing_programs, running_slurm
 from stubs import TINY, check_stubbed
 from surveyflow.errors import ClusterError
+from surveyflow.output.batch_jobs import BatchJob, Presence, ask_slurm
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.render_jobs import render_jobs
@@ -319,3 +320,17 @@ def test_a_demand_that_slurm_refuses_leaves_no_job_behind(slurm, world, tmp_path
         submit(replace(asked.submission, files=files))
 
     assert slurm.jobs() == []
+
+
+def test_slurm_says_whether_the_job_that_holds_a_lock_is_still_there(slurm):
+    number = slurm.ask("sbatch", "--parsable", "--requeue", "--output=/dev/null", "--wrap", "sleep 600").strip()
+    job = BatchJob("test", number, restarts=0)
+    wait_until(lambda: [state for _, _, state in slurm.jobs()] == ["RUNNING"], "the job runs")
+    assert ask_slurm(job) == (Presence.THERE, "RUNNING")
+    assert ask_slurm(replace(job, number="99999")) == (Presence.GONE, "")
+    assert ask_slurm(replace(job, cluster="elsewhere")) == (Presence.UNKNOWN, "")
+    slurm.ask("scontrol", "requeue", number)
+    wait_until(lambda: ask_slurm(job)[0] is Presence.GONE, "the job has ended or was started again")
+    slurm.ask("scancel", number)
+    wait_until(lambda: not slurm.jobs(), "the queue is empty")
+    assert ask_slurm(replace(job, restarts=1)) == (Presence.GONE, "CANCELLED")
