@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from typer.testing import CliRunner
 
 import surveyflow
@@ -112,6 +113,16 @@ def test_readers_keep_the_better_catalog_until_somebody_accepts_the_other(survey
         command(*shlex.split(steps[step])[1:])
     assert names(root)[0] == "demo-r4"
     assert (run(survey).exit_code, run(survey).published) == (0, False)
+
+    # The other mosaic points elsewhere.
+    for path in {survey.science("EGS", "F125W_F160W"), survey.weight("EGS", "F125W_F160W")}:
+        with fits.open(path, mode="update") as hdus:
+            for header in (hdu.header for hdu in hdus if "CRVAL2" in hdu.header):
+                header["CRVAL2"] -= 1
+    elsewhere = run(survey)
+    assert elsewhere.exit_code == 3
+    assert any("off_mosaic" in reason for reason in elsewhere.held)
+    assert (elsewhere.revision, names(root)[0]) == ("demo-r5", "demo-r4")
 
 
 def test_what_was_rolled_back_stays_back_until_it_is_accepted_or_inputs_change(survey, root):

@@ -40,7 +40,7 @@ _MOST_KINDS = 3
 def judge(before: Path | None, after: Path, limits: Guard) -> tuple[str, ...]:
     """List the reasons for which readers should not get a new revision; empty if they should.
 
-    Memory grows with the few columns that are compared: about 150 bytes for each source.
+    Memory grows with the number of sources: about 700 bytes for each.
 
     Parameters
     ----------

@@ -256,12 +256,18 @@ def _already_published(
 ) -> RunResult | None:
     """The result if readers have these units already, or a held revision has them; None if no revision has."""
     content = run.survey.workflow.survey.release, set(keys), _failed_keys(run.plan, failures)
-    current, held = latest(run.root), waiting(run.root)
-    found = ([Hold(current, ())] if current is not None else []) + held[::-1]
-    for hold in found:
+    for hold in _candidates(run.root):
         if _content(read_manifest(hold.revision.path)) == content:
             return _result(run.root, hold.revision, units, failed_units=failures, published=False, held=hold.reasons)
     return None
+
+
+def _candidates(root: Path) -> Iterator[Hold]:
+    """The latest revision, without reasons, and then those that are held, the newest first; these are read only if needed."""
+    current = latest(root)
+    if current is not None:
+        yield Hold(current, ())
+    yield from reversed(waiting(root))
 
 
 def _content(manifest: Mapping[str, Any]) -> tuple[str, set[str], set[str]]:

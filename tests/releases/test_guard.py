@@ -150,6 +150,21 @@ def test_a_shift_too_small_for_single_sources_is_found_in_the_distribution(held)
     assert held(with_means(BEFORE, lambda means: means + 0.005)) == ()
 
 
+def with_contamination(rows, known):
+    """The rows with p_contaminated_mean where there is a result, in a share of the rows."""
+    has = (rows["p_pm_mean"].is_valid().to_numpy()) & (np.arange(len(rows)) < known * len(rows))
+    place = rows.schema.get_field_index("p_contaminated_mean")
+    return rows.set_column(place, rows.schema.field(place), pa.array(np.full(len(rows), 0.4, np.float32), mask=~has))
+
+
+def test_results_of_a_model_beside_that_were_lost_are_held(held):
+    before = with_contamination(BEFORE, 1.0)
+    reasons = held(with_contamination(BEFORE, 0.5), before)
+    assert reasons
+    assert all("sources have lost their contamination result, " in reason for reason in reasons)
+    assert held(before, with_contamination(BEFORE, 0.5)) == ()
+
+
 def test_a_first_revision_without_a_result_is_held(held):
     nothing = field_rows("EGS", 30, status=np.full(30, "failed", dtype=object))
     assert held(nothing, None) == ("None of the 30 sources has a result (30 failed).",)
