@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surveyflow.execution.child_processes import refuse_to_start_again
+from surveyflow.models.engines.keras_installation import check_keras
 from surveyflow.sites.profiles import load_profile
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
@@ -85,9 +86,10 @@ def train(
     RecordError
         If records are incomplete or damaged.
     ModelError
-        If the store holds another model of the key.
+        If Keras cannot be used, or the store holds another model of the key.
     """
     refuse_to_start_again()
+    check_keras()
     from surveyflow.settings.training import load_training
     from surveyflow.training.fitting.fit import train as train_model
 

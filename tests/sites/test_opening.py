@@ -250,7 +250,7 @@ with started_pool(3) as pool:
 def test_a_script_that_every_process_would_run_again_is_refused_in_one_sentence(script, mini_survey):
     folder = mini_survey.folder
     write_untrained_models(folder / "models", mini_survey.spec.fields, TINY)
-    (folder / "local.toml").write_text('kind = "local"\nworkers = 3\n')
+    (folder / "local.toml").write_text('kind = "local"\nworkers = 2\n')
     (folder / "unguarded.py").write_text(script)
     done = subprocess.run([sys.executable, "unguarded.py"], cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode != 0

@@ -18,6 +18,7 @@ import tensorflow as tf
 from surveyflow.errors import InputError, ModelError
 from surveyflow.files.durable import write_over
 from surveyflow.models.engines.head import Head
+from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_network, get_weights, set_weights
 from surveyflow.models.store import ModelStore, check_vacant, write_model
 from surveyflow.settings.training import OptimisationTable, Training
@@ -115,6 +116,7 @@ def _check_skill(card: ModelCard) -> None:
         )
 
 
+@keras_defaults()
 def fit(training: Training, *, run: Path | None = None, listener: Listener | None = None) -> Trained:
     """Train a model without writing it.
 
@@ -329,6 +331,7 @@ def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
     return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
 
 
+@keras_defaults()
 def compiled_network(training: Training, n_steps: int, scale: ContaminationScale | None) -> keras.Model:
     """Compile a network with its loss and its optimiser, on all GPUs of the machine."""
     optimisation = training.optimisation
