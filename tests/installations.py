@@ -60,7 +60,7 @@ class Installation:
         """Run a command as a shell of this environment does."""
         environment = {
             "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
-            "HOME": str(cwd),
+            "HOME": os.environ["HOME"],
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(self.distributions),

@@ -137,24 +137,23 @@ def test_the_installed_command_line_reads_the_remedies_that_take_long(installati
     assert "No such option" in broken.stderr
 
 
-@pytest.mark.parametrize("extra", ["cpu", "simulate", "train"])
-def test_the_wheel_has_the_extras_that_messages_ask_for(installation, tmp_path, extra):
-    """Their packages are there already, since this environment has them."""
-    done = installation.run(f"{remedies.install(extra)} --dry-run", tmp_path)
+def test_the_wheel_has_the_extras_that_messages_ask_for(installation, tmp_path):
+    """All in one call of pip. Their packages are in this environment already, except those for GPUs."""
+    absent = pip(installation, [remedies.install("nothing"), remedies.install("cpu")], tmp_path)
+    there = pip(installation, [remedies.install(extra) for extra in ("cpu", "simulate", "train")], tmp_path)
+    gpu = pip(installation, [remedies.install("gpu")], tmp_path)
 
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_wheel_has_an_extra_for_gpus_and_an_extra_that_is_absent_is_noticed(installation, tmp_path):
-    gpu = installation.run(f"{remedies.install('gpu')} --dry-run", tmp_path)
-    absent = installation.run(f"{remedies.install('nothing')} --dry-run", tmp_path)
-
+    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train"}
+    assert (there.returncode, there.stderr) == (0, "")
     assert "tensorflow[and-cuda]" in gpu.stdout + gpu.stderr
     assert "does not provide the extra" in absent.stderr
 
 
-def test_every_extra_that_messages_ask_for_is_tried():
-    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train"}
+def pip(installation: Installation, commands: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Let pip resolve what several commands install, and install nothing."""
+    assert {tuple(shlex.split(command)[:2]) for command in commands} == {("pip", "install")}
+    wanted = shlex.join(word for command in commands for word in shlex.split(command)[2:])
+    return installation.run(f"pip install --dry-run {wanted}", folder)
 
 
 def test_dask_knows_the_options_of_a_worker_that_is_started_by_hand(installation, tmp_path):
