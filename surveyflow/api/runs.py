@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
-from surveyflow.output.lock import lock_holder
+from surveyflow.output.lock import Lease, find_lease
 from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
 from surveyflow.releases.publish import Revision, latest
@@ -96,6 +96,8 @@ class SurveyStatus:
         Whether that run still holds the folder; a run that neither holds it nor has ended was killed.
     workers
         The last reports of its workers; workers that have ended properly are not among them.
+    lock
+        The lease on the folder; None if nobody holds it.
     """
 
     root: Path
@@ -103,6 +105,7 @@ class SurveyStatus:
     last_run: RunStatus
     at_work: bool
     workers: tuple[Heartbeat, ...] = ()
+    lock: Lease | None = None
 
     def as_json(self, now: float) -> dict[str, Any]:
         """The object that ``status --json`` prints.
@@ -115,7 +118,8 @@ class SurveyStatus:
         progress = self.last_run.progress
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
         workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
-        return asdict(self) | {"rates": rates, "workers": workers}
+        stated = asdict(replace(self, lock=None))
+        return stated | {"rates": rates, "workers": workers, "lock": self.lock.as_json() if self.lock else None}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -338,15 +342,17 @@ def status(root: str | Path) -> SurveyStatus:
     ------
     InputError
         If it holds no runs.
+    CatalogError
+        If something that is not a lock has the lock's name.
     """
     root = Path(root)
     newest = last_run(root)
     if newest is None:
         raise InputError(f"{root} holds no runs. Name the [output] root of a workflow that was run.")
-    holder = lock_holder(root)
-    at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
+    lease = find_lease(root)
+    at_work = lease is not None and not lease.is_void and lease.holder is not None and lease.holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
-    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers))
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease)
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:

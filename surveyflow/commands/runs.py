@@ -186,6 +186,8 @@ def _print_run(result: RunResult) -> None:
     typer.echo(f"catalog   {result.path}")
     page = result.path / "report.html"
     typer.echo(f"report    {page if page.exists() else 'could not be made: surveyflow report ROOT says why'}")
+    for name, damage in result.repaired_units.items():
+        typer.echo(f"repaired  {name}: {damage}")
     for name, error in result.failed_units.items():
         typer.echo(f"failed    {name}: {error}")
 
@@ -210,6 +212,8 @@ def _print_status(found: SurveyStatus, now: float) -> None:
         typer.echo("state     ended")
     else:
         typer.echo("state     ended without a report: it was killed. Nothing is lost: run again to continue")
+    if found.lock is not None:
+        typer.echo(f"lock      {found.lock.describe()}")
     if found.last_run.dashboard and found.at_work:
         typer.echo(f"dashboard {found.last_run.dashboard}")
     for pool, heartbeats in _by_pool(found.workers).items():

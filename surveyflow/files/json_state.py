@@ -1,14 +1,19 @@
 """The one reader of JSON files that surveyflow wrote earlier: receipts, locks, heartbeats, manifests, progress, caches.
 
 Such a file may have been damaged, replaced or made by somebody else, so nothing about it is believed: it must be an ordinary
-file of limited size whose content has the type that the caller states.
+file of limited size whose content has the type that the caller states. A file whose values could change unnoticed by a flipped
+bit ends with a seal, the digest of all that comes before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +26,7 @@ MOST_BYTES = 2**24
 MOST_BYTES_OF_LISTS = 2**28
 """Size limit of a file with an entry for each unit or window: a million units need less."""
 
+_SEAL = re.compile(rb', "seal": "([0-9a-f]{64})"\}\Z')
 State = TypeVar("State")
 logger = logging.getLogger(__name__)
 
@@ -102,16 +108,30 @@ def read_ordinary_file(path: Path, most_bytes: int) -> bytes:
     Damaged
         If it is not an ordinary file, is too large, or cannot be read.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not path.is_symlink():
-            raise
-        raise Damaged(f"it cannot be opened ({error.strerror})") from error
-    try:
-        return _content(descriptor, most_bytes)
-    finally:
-        os.close(descriptor)
+    with _opened(path) as (descriptor, size):
+        if size > most_bytes:
+            raise TooLarge(f"it is larger than {most_bytes} bytes")
+        return _read_up_to(descriptor, size)
+
+
+def read_end(path: Path, most_bytes: int) -> bytes:
+    """Read the end of an ordinary file of any size.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most_bytes
+        Number of bytes to read, unless the file is smaller.
+
+    Raises
+    ------
+    FileNotFoundError, Damaged
+        As in `read_ordinary_file`.
+    """
+    with _opened(path) as (descriptor, size):
+        os.lseek(descriptor, max(0, size - most_bytes), os.SEEK_SET)
+        return _read_up_to(descriptor, most_bytes)
 
 
 def parse_state(content: bytes, form: TypeAdapter[State]) -> State:
@@ -127,25 +147,60 @@ def parse_state(content: bytes, form: TypeAdapter[State]) -> State:
     Raises
     ------
     Damaged
-        If the text is not JSON, is nested too deeply, or has another content.
+        If the text differs from its seal, is not JSON, is nested too deeply, or has another content.
     """
     try:
-        return form.validate_json(content, strict=True)
+        return form.validate_json(_unsealed(content), strict=True)
     except ValidationError as error:
         raise Damaged(_first(error)) from error
 
 
-def _content(descriptor: int, most_bytes: int) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise Damaged("it is not an ordinary file")
+def sealed(text: str) -> bytes:
+    """Add a seal to a JSON object.
+
+    Parameters
+    ----------
+    text
+        The object; it has at least one key.
+
+    Examples
+    --------
+    >>> sealed('{"a": 1}')[:24]
+    b'{"a": 1, "seal": "f9d860'
+    """
+    content = text.encode()
+    return content[:-1] + f', "seal": "{hashlib.sha256(content).hexdigest()}"}}'.encode()
+
+
+def _unsealed(content: bytes) -> bytes:
+    """The object without its seal, after a check; files of earlier versions have no seal."""
+    seal = _SEAL.search(content)
+    if seal is None:
+        return content
+    text = content[: seal.start()] + b"}"
+    if hashlib.sha256(text).hexdigest().encode() != seal[1]:
+        raise Damaged("its content differs from its seal")
+    return text
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Open an ordinary file; yield its descriptor and size."""
     try:
-        content = _read_up_to(descriptor, min(status.st_size, most_bytes) + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            raise
+        raise Damaged(f"it cannot be opened ({error.strerror})") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Damaged("it is not an ordinary file")
+        yield descriptor, status.st_size
     except OSError as error:
         raise Damaged(f"it cannot be read ({error.strerror})") from error
-    if len(content) > most_bytes:
-        raise TooLarge(f"it is larger than {most_bytes} bytes")
-    return content
+    finally:
+        os.close(descriptor)
 
 
 def _read_up_to(descriptor: int, most_bytes: int) -> bytes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surveyflow.errors import InputError
+from surveyflow.errors import InputError, LockHeld
 from surveyflow.files.durable import explained, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
@@ -108,7 +108,7 @@ def prune(root: Path, keep: int) -> Pruning:
         If something cannot be removed. What was removed before is gone, and every kept revision is complete.
     """
     find(root, LATEST)
-    with RunLock(root, f"prune-{new_run_id()}"):
+    with RunLock(root, f"prune-{new_run_id()}") as lock:
         pruning = plan_pruning(root, keep)
         with explained(root):
             for ruin in (root / "releases").glob(f"{PRUNED}*"):
@@ -116,8 +116,9 @@ def prune(root: Path, keep: int) -> Pruning:
             if pruning.revisions:
                 remember_numbers(root)
             for revision in pruning.revisions:
-                _remove_revision(revision)
+                _remove_revision(revision, lock.check)
             for key, paths in pruning.units.items():
+                lock.check()
                 _remove_unit(key, paths)
     return pruning
 
@@ -147,10 +148,19 @@ def _freed(paths: Iterable[Path]) -> int:
     return sum(state.st_size for file, state in files.items() if names[file] == state.st_nlink)
 
 
-def _remove_revision(revision: Revision) -> None:
-    """Rename the revision first, so that no reader finds half of it; the next publish removes what a killed pruner leaves."""
+def _remove_revision(revision: Revision, guard: Callable[[], object]) -> None:
+    """Rename the revision first, so that no reader finds half of it; the next publish removes what a killed pruner leaves.
+
+    If the lock was lost before the renaming, the revision gets its name back: its new holder may need it.
+    """
+    guard()
     hidden = revision.path.with_name(f"{PRUNED}{revision.name}")
     revision.path.rename(hidden)
+    try:
+        guard()
+    except LockHeld:
+        hidden.rename(revision.path)
+        raise
     sync_folder(hidden.parent)
     shutil.rmtree(hidden)
 

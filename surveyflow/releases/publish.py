@@ -23,7 +23,8 @@ from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, wri
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
-from surveyflow.output.units import read_unit, unit_path
+from surveyflow.output.prepared import BUILDING, WITHDRAWN
+from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
 from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
@@ -49,9 +50,6 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions", "open_catalog", "point_latest_at", "publish"]
 __all__ += ["read_catalog", "read_manifest"]
-
-_BUILDING = ".building-"
-_REMOVE_IT = "Remove the file and run again: the unit is then done again."
 
 
 def publish(
@@ -83,10 +81,12 @@ def publish(
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
     guard
-        Called last, just before the revision appears; what it raises stops the publishing.
+        Called just before the revision appears, and again before ``latest`` names it; what it raises stops the publishing.
 
     Raises
     ------
+    UnitDamaged
+        If a unit's file differs from its receipt; nothing is published then.
     CatalogError
         If the catalog fails a check; nothing is published then.
     InputError
@@ -110,7 +110,7 @@ def publish(
         if guard is not None:
             guard()
         final = _move_into_place(folder, root, name)
-    point_latest_at(root, name)
+    point_latest_at(root, name, guard)
     logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
     return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")))
 
@@ -123,30 +123,15 @@ class _Unit:
     receipt: Receipt
 
     def cells(self) -> Int64Array:
-        cells: Int64Array = self._read(["_healpix_29"])["_healpix_29"].to_numpy()
-        if len(cells) != self.receipt.n_rows:
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, but its receipt says {self.receipt.n_rows}. "
-                f"{_REMOVE_IT}"
-            )
+        cells: Int64Array = read_intact_unit(self.root, self.receipt, ["_healpix_29"])["_healpix_29"].to_numpy()
         return cells
 
     def rows(self) -> pa.Table:
-        path = unit_path(self.root, self.receipt.key)
-        rows = self._read(None)
-        if file_digest(path) != self.receipt.digest:
-            raise CatalogError(f"{path} (unit {self.receipt.name}) is damaged: it differs from its receipt. {_REMOVE_IT}")
+        rows = read_intact_unit(self.root, self.receipt)
         if not rows.schema.equals(CATALOG_SCHEMA):
-            raise CatalogError(f"{path} has a different schema from this version of surveyflow. {_REMOVE_IT}")
+            path = unit_path(self.root, self.receipt.key)
+            raise damaged_unit(path, self.receipt, "has a different schema from this version of surveyflow")
         return rows
-
-    def _read(self, columns: list[str] | None) -> pa.Table:
-        try:
-            return read_unit(self.root, self.receipt.key, columns)
-        except (OSError, pa.ArrowException) as error:
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. {_REMOVE_IT}"
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +236,7 @@ def _before(root: Path) -> Path | None:
 @contextmanager
 def _building(root: Path, name: str) -> Iterator[Path]:
     """Make a folder to build a revision in; remove it if that fails."""
-    folder = root / "releases" / f"{_BUILDING}{name}"
+    folder = root / "releases" / f"{BUILDING}{name}"
     with explained(folder):
         make_folder(folder)
     try:
@@ -272,7 +257,7 @@ def _move_into_place(folder: Path, root: Path, name: str) -> Path:
 def _sweep(root: Path) -> None:
     """Remove what killed publishers and pruners left behind."""
     with explained(root):
-        for prefix in (_BUILDING, PRUNED):
+        for prefix in (BUILDING, WITHDRAWN, PRUNED):
             for folder in (root / "releases").glob(f"{prefix}*"):
                 shutil.rmtree(folder)
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
+from pydantic import NonNegativeInt, TypeAdapter
 
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
+from surveyflow.output import prepared
+from surveyflow.settings.manifests import manifest_of
 
+_NUMBERS_FORM: TypeAdapter[dict[str, NonNegativeInt]] = TypeAdapter(dict[str, NonNegativeInt])
 NUMBERS = "revision_numbers.json"
 """The file in the output folder with the highest number of each release at the time when revisions were last removed."""
 
@@ -72,18 +77,14 @@ def _highest(root: Path) -> dict[str, int]:
 
 
 def _remembered(path: Path) -> dict[str, int]:
-    try:
-        return {str(release): int(number) for release, number in json.loads(path.read_bytes()).items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CatalogError(
-            f"{path} is damaged ({error}). It holds the highest revision number that each release has had, such as "
-            f'{{"v1.0": 3}}. Write it anew, or remove it if no pruned revision was ever cited.'
-        ) from error
+    remedy = (
+        'It holds the highest revision number that each release has had, such as {"v1.0": 3}. Write it anew, or remove it if no '
+        "pruned revision was ever cited."
+    )
+    return read_state(path, _NUMBERS_FORM, remedy) or {}
 
 
-LATEST = "latest"
+LATEST = prepared.LATEST
 MANIFEST = "manifest.json"
 RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")
@@ -219,14 +220,11 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
         If the manifest is damaged, or lacks a key that every manifest has.
     """
     try:
-        manifest = json.loads((revision_folder / MANIFEST).read_bytes())
+        return manifest_of(read_ordinary_file(revision_folder / MANIFEST, MOST_BYTES_OF_LISTS))
     except FileNotFoundError as error:
         raise CatalogNotFound(f"{revision_folder} is not a revision: it has no {MANIFEST}.") from error
-    except ValueError as error:
+    except Damaged as error:
         raise _damaged(revision_folder, str(error)) from error
-    if missing := sorted({"rows", "status", "files"} - set(manifest if isinstance(manifest, dict) else ())):
-        raise _damaged(revision_folder, f"it lacks {', '.join(missing)}")
-    return dict(manifest)
 
 
 def declared_schema(revision_folder: Path) -> pa.Schema:
@@ -307,7 +305,7 @@ def read_catalog(
     return frame
 
 
-def point_latest_at(root: Path, name: str) -> None:
+def point_latest_at(root: Path, name: str, guard: Callable[[], object] | None = None) -> None:
     """Point ``latest`` at a revision, in one atomic step.
 
     Parameters
@@ -316,6 +314,8 @@ def point_latest_at(root: Path, name: str) -> None:
         The output folder.
     name
         A revision's name.
+    guard
+        Called when all but the last step is done; what it raises stops that step.
 
     Raises
     ------
@@ -328,7 +328,12 @@ def point_latest_at(root: Path, name: str) -> None:
     link, temporary = root / LATEST, temporary_path(root / LATEST)
     with explained(link):
         temporary.symlink_to(Path("releases", name), target_is_directory=True)
-        temporary.replace(link)
+        try:
+            if guard is not None:
+                guard()
+            temporary.replace(link)
+        finally:
+            temporary.unlink(missing_ok=True)
         sync_folder(root)
 
 

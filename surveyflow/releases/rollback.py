@@ -51,14 +51,14 @@ def roll_back(root: Path, to: str | None = None) -> Rollback:
     """
     if to is not None or not revision_names(root):
         find(root, to or LATEST)
-    with RunLock(root, f"rollback-{new_run_id()}"):
+    with RunLock(root, f"rollback-{new_run_id()}") as lock:
         link = root / LATEST
         current = link.readlink().name if link.is_symlink() else None
         target = _one_before(root, current) if to is None else find(root, to)
         if target.name == current:
             raise InputError(f"{link} names {current} already. Name another: surveyflow releases list {root}.")
         check_revision(target.path)
-        point_latest_at(root, target.name)
+        point_latest_at(root, target.name, lock.check)
     return Rollback(current, target)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from surveyflow.errors import UnitError
+from surveyflow.errors import UnitDamaged, UnitError
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
@@ -25,7 +25,7 @@ from surveyflow.planning.plan import Decision, Plan
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.reports.page import write_report
 from surveyflow.runs.decide import make_plan
-from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out
+from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out, damaged_units, repair
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.notify import notify
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
@@ -35,6 +35,9 @@ from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.jobs import EngineChoice, Executor
+
+MOST_REPAIRS = 3
+"""How often a run does units again whose files turn out to be damaged when they are published."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,8 @@ class RunResult:
         Number of rows with each flag, by name; flags that no row has are left out.
     weights_origin
         The origins of the weights that the results were computed with.
+    repaired_units
+        What was wrong with the files of units that were done again because of it, by unit name.
     """
 
     revision: str
@@ -77,6 +82,7 @@ class RunResult:
     published: bool = True
     flags: Mapping[str, int] = field(default_factory=dict)
     weights_origin: tuple[str, ...] = ()
+    repaired_units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -96,6 +102,7 @@ class RunResult:
             "published": self.published,
             "flags": dict(self.flags),
             "weights_origin": list(self.weights_origin),
+            "repaired_units": dict(self.repaired_units),
         }
 
 
@@ -240,6 +247,18 @@ class _Run:
 
 def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
     outcome = carry_out(run.survey, run.plan, executor, run.folder, run.reporter)
+    for number in range(1, MOST_REPAIRS + 1):
+        try:
+            return _finish(run, outcome)
+        except UnitDamaged as error:
+            damaged = {error.key: str(error)} | damaged_units(run.root, outcome.receipts)
+            again = run.plan.doing_again(damaged)
+            done = repair(run.survey, again, executor, run.folder.for_repair(number), run.reporter)
+            outcome = outcome.after(done, damaged)
+    return _finish(run, outcome)
+
+
+def _finish(run: _Run, outcome: PlanOutcome) -> RunResult:
     check_constant(run.survey.files)
     run.lock.check()
     if outcome.failures and not outcome.receipts:
@@ -250,7 +269,7 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
         )
     run.reporter.report(Progress(Phase.PUBLISH, message=run.survey.workflow.survey.release))
     revision = _publish(run, outcome)
-    return _result(run.root, revision, outcome.counts, failed_units=outcome.failures)
+    return _result(run.root, revision, outcome.counts, failed_units=outcome.failures, repaired_units=outcome.repaired)
 
 
 def _publish(run: _Run, outcome: PlanOutcome) -> Revision:

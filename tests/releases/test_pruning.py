@@ -165,7 +165,9 @@ def test_the_number_of_a_removed_revision_is_never_used_again(root):
 
 
 def test_a_pruner_that_is_stopped_at_its_first_removal_has_recorded_the_numbers(root, monkeypatch):
-    monkeypatch.setattr("surveyflow.releases.pruning._remove_revision", lambda revision: (_ for _ in ()).throw(OSError(5, "I/O")))
+    monkeypatch.setattr(
+        "surveyflow.releases.pruning._remove_revision", lambda revision, guard: (_ for _ in ()).throw(OSError(5, "I/O"))
+    )
     with pytest.raises(OutputError):
         prune(root, 2)
     assert json.loads((root / "revision_numbers.json").read_bytes()) == {"v1": 4}
