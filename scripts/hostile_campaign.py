@@ -34,7 +34,11 @@ def main() -> int:
     parser.add_argument("--number", type=int, help="only this input of the family, with all that it prints")
     parser.add_argument("--json", type=Path, help="file for the outcome of every input")
     arguments = parser.parse_args()
-    named = [(arguments.family[0], arguments.number)] if arguments.number is not None else inputs(arguments.inputs, arguments.family or ())
+    named = (
+        [(arguments.family[0], arguments.number)]
+        if arguments.number is not None
+        else inputs(arguments.inputs, arguments.family or ())
+    )
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), arguments.seed)
         outcomes = [_told(campaign.attempt(*name), arguments.number is not None) for name in named]
@@ -67,7 +71,9 @@ def _told(outcome: Outcome, completely: bool) -> Outcome:
     if outcome.faults or completely:
         commands = " && ".join(" ".join(command) for command in outcome.commands)
         text = outcome.text if completely else outcome.text[-400:]
-        sys.stderr.write(f"{outcome.family} {outcome.number}: {outcome.faults} codes {outcome.codes} after {commands!r}\n{ascii(text) if not completely else text}\n")
+        sys.stderr.write(
+            f"{outcome.family} {outcome.number}: {outcome.faults} codes {outcome.codes} after {commands!r}\n{ascii(text) if not completely else text}\n"
+        )
     return outcome
 
 

@@ -146,7 +146,7 @@ class RunStatus:
     @property
     def started(self) -> float:
         """When the run began, seconds since 1970."""
-        return datetime.strptime(self.run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+        return _start(self.run_id).timestamp()
 
 
 class RunFolder:
@@ -262,10 +262,21 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
+def _start(run_id: str) -> datetime:
+    return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def _is_run_id(name: str) -> bool:
+    """Whether a folder has the name of a run, with a time that exists."""
+    with suppress(ValueError):
+        return _RUN_ID.fullmatch(name) is not None and bool(_start(name))
+    return False
+
+
 def last_run(root: Path) -> RunStatus | None:
     """The newest run in an output folder that has reported progress; None if there is none."""
     for folder in sorted((root / "runs").glob("*"), reverse=True):
-        entry = _last_line(folder / "progress.jsonl") if _RUN_ID.fullmatch(folder.name) else None
+        entry = _last_line(folder / "progress.jsonl") if _is_run_id(folder.name) else None
         if entry is not None:
             return RunStatus(folder.name, entry.time, entry.progress, _dashboard(folder))
     return None

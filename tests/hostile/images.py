@@ -18,7 +18,21 @@ from hostile.families import family
 from hostile.world import SHAPE, Attempt, World, science_pixels, write_pixels
 from mosaic_files import tan_header
 
-STRUCTURE = ("SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "BSCALE", "BZERO", "BLANK", "PCOUNT", "GCOUNT", "GROUPS")
+STRUCTURE = (
+    "SIMPLE",
+    "BITPIX",
+    "NAXIS",
+    "NAXIS1",
+    "NAXIS2",
+    "NAXIS3",
+    "EXTEND",
+    "BSCALE",
+    "BZERO",
+    "BLANK",
+    "PCOUNT",
+    "GCOUNT",
+    "GROUPS",
+)
 WCS_KEYS = (
     "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "LONPOLE",
     "LATPOLE", "RADESYS", "EQUINOX", "CDELT1", "CROTA2", "PC1_1", "PC001001", "PV1_1", "A_ORDER", "WCSAXES", "WCSNAME", "NAXIS1",
@@ -49,7 +63,9 @@ def fits_header_bytes(world: World) -> None:
 def fits_cut_short(world: World) -> None:
     path = _image(world)
     content = path.read_bytes()
-    path.write_bytes(content[: int(world.rng.choice([80, 2880, 2879, 5000, len(content) // 2, len(content) - 3000, len(content) - 1]))])
+    path.write_bytes(
+        content[: int(world.rng.choice([80, 2880, 2879, 5000, len(content) // 2, len(content) - 3000, len(content) - 1]))]
+    )
 
 
 @family
@@ -63,7 +79,23 @@ def fits_extensions(world: World) -> None:
     count = int(world.rng.choice([0, 1, 2, 5, 400]))
     hdus = [fits.PrimaryHDU(), *(world.choose(others).copy() for _ in range(count))]
     fits.HDUList(hdus).writeto(world / "sci.fits", overwrite=True, output_verify="ignore")
-    number = world.choose(("", "", "[SCI]", "[1]", "[99]", "[-1]", "[SCI,2]", "[0]", "[ ]", "[1e5]", "[" + "9" * 5000 + "]", "[²]", f"[{'x' * 300}]"))
+    number = world.choose(
+        (
+            "",
+            "",
+            "[SCI]",
+            "[1]",
+            "[99]",
+            "[-1]",
+            "[SCI,2]",
+            "[0]",
+            "[ ]",
+            "[1e5]",
+            "[" + "9" * 5000 + "]",
+            "[²]",
+            f"[{'x' * 300}]",
+        )
+    )
     world.name_image("science", f"sci.fits{number}")
 
 
@@ -81,10 +113,18 @@ def fits_pixels(world: World) -> Attempt:
 def fits_pixel_types(world: World) -> None:
     kind = world.choose(("u1", "i2", "i4", "i8", "f4", "f8"))
     values = world.choose((0, 1, 127, -1, 100))
-    pixels = np.full(SHAPE, values, np.float64) if kind[0] != "f" else np.full(SHAPE, world.choose((0, 1e300, -1e300, np.nan, np.inf, 1e-320)))
+    pixels = (
+        np.full(SHAPE, values, np.float64)
+        if kind[0] != "f"
+        else np.full(SHAPE, world.choose((0, 1e300, -1e300, np.nan, np.inf, 1e-320)))
+    )
     with np.errstate(all="ignore"):
         write_pixels(world / "sci.fits", pixels.astype(kind))
-    set_card(world / "sci.fits", world.choose(("BSCALE", "BZERO", "BLANK")), world.choose(("0", "1E300", "-1E300", "1E-300", "127", "1.5", "-1", "NAN")))
+    set_card(
+        world / "sci.fits",
+        world.choose(("BSCALE", "BZERO", "BLANK")),
+        world.choose(("0", "1E300", "-1E300", "1E-300", "127", "1.5", "-1", "NAN")),
+    )
 
 
 @family
@@ -98,7 +138,20 @@ def fits_weights(world: World) -> None:
 
 @family
 def fits_astrometry(world: World) -> None:
-    values = (*CARD_VALUES, "'RA---SIN'", "'DEC--TAN'", "'RA---TAN'", "'arcsec'", "'FK4'", "1950.0", "90.0", "1E-300", "1E15", "0.0", "359.99999999")
+    values = (
+        *CARD_VALUES,
+        "'RA---SIN'",
+        "'DEC--TAN'",
+        "'RA---TAN'",
+        "'arcsec'",
+        "'FK4'",
+        "1950.0",
+        "90.0",
+        "1E-300",
+        "1E15",
+        "0.0",
+        "359.99999999",
+    )
     for _ in range(int(world.rng.choice([1, 1, 2]))):
         set_card(world / "sci.fits", world.choose(WCS_KEYS), world.choose(values))
     if world.rng.random() < 0.5:
@@ -107,7 +160,19 @@ def fits_astrometry(world: World) -> None:
 
 @family
 def fits_texts(world: World) -> None:
-    values = ("''", "'ELECTRONS/S'", "'ergs/cm2'", f"'{ESCAPE}'", "'\x00'", "'\xe9\x9b'", "'" + "&" * 66 + "'", "5", "T", "", "'CLEAR1L'")
+    values = (
+        "''",
+        "'ELECTRONS/S'",
+        "'ergs/cm2'",
+        f"'{ESCAPE}'",
+        "'\x00'",
+        "'\xe9\x9b'",
+        "'" + "&" * 66 + "'",
+        "5",
+        "T",
+        "",
+        "'CLEAR1L'",
+    )
     for _ in range(3):
         set_card(_image(world), world.choose(TEXTS), world.choose(values))
 
@@ -123,7 +188,12 @@ def fits_tile_compression(world: World) -> Attempt:
     way = world.choose(("none", "card", "card", "card", "heap", "cut", "header"))
     content = path.read_bytes()
     if way == "card":
-        set_card(path, world.choose(TILING), world.choose((*CARD_VALUES, "'RICE_1'", "'PLIO_1'", "'NONE'", "'1PB(5)'", "'1QE(99999999999)'")), hdu=1)
+        set_card(
+            path,
+            world.choose(TILING),
+            world.choose((*CARD_VALUES, "'RICE_1'", "'PLIO_1'", "'NONE'", "'1PB(5)'", "'1QE(99999999999)'")),
+            hdu=1,
+        )
     elif way == "heap":
         path.write_bytes(flipped(world, content, 60, 2880 * 4))
     elif way == "header":

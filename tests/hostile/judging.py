@@ -266,7 +266,11 @@ def _faults_of_catalog(world: World, attempt: Attempt, outcome: Outcome, before:
     if revision is None:
         yield "latest is gone"
         return
-    yield from (f"{verdict.revision}: {problem}" for verdict in map(judge, (world.root / "releases").iterdir()) for problem in verdict.problems)
+    yield from (
+        f"{verdict.revision}: {problem}"
+        for verdict in map(judge, (world.root / "releases").iterdir())
+        for problem in verdict.problems
+    )
     if revision.name == name or 0 not in {*outcome.codes}.union({0} if 3 in outcome.codes else ()):
         return
     new = read_catalog(world.root).sort_values("source_id")

@@ -92,7 +92,11 @@ def parquet_types(world: World) -> Attempt:
         lambda: pa.array([None, *[1.5] * 7]).dictionary_encode(), lambda: pa.array([ESCAPE] * n), lambda: pa.array(["\ud7ff" * 9] * n),
     )  # fmt: skip
     columns[world.choose(list(columns))] = world.choose(odd)()
-    metadata = {b"table_meta_yaml": world.choose((b"", b"]]", b"\xff\xff", b"- a\n- b", b"datatype: 5", b"a: &a [*a]", b"datatype:\n- {name: RA}"))}
+    metadata = {
+        b"table_meta_yaml": world.choose(
+            (b"", b"]]", b"\xff\xff", b"- a\n- b", b"datatype: 5", b"a: &a [*a]", b"datatype:\n- {name: RA}")
+        )
+    }
     table = pa.table(columns)
     table = table.replace_schema_metadata(metadata) if world.rng.random() < 0.4 else table
     pq.write_table(table.slice(0, int(world.rng.choice([n, n, n, 0]))), path)
@@ -133,7 +137,9 @@ def ecsv(world: World) -> Attempt:
     path = world.name_list("list.ecsv")
     world.table().write(path, format="ascii.ecsv")
     text = path.read_text()
-    laughs = "# a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"# a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10))
+    laughs = "# a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"# a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
+    )
     ways = (
         lambda: text.replace("datatype: int64", "datatype: " + world.choose(("object", "string", "float999", "[1]", "complex128", "bool", "''"))),
         lambda: text.replace("# ---", "# --- !!python/object/apply:os.system ['touch pwned']"), lambda: text.replace("# ---\n", "# ---\n" + laughs),
@@ -155,7 +161,9 @@ def votable(world: World) -> Attempt:
     path = world.name_list("list.vot")
     world.table().write(path, format="votable")
     text = path.read_text()
-    entities = '<!DOCTYPE v [<!ENTITY a "ha">' + "".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(9)) + "]>"
+    entities = (
+        '<!DOCTYPE v [<!ENTITY a "ha">' + "".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">' for i in range(9)) + "]>"
+    )
     size = world.choose(("-1", "1", "2", "*", "999999999", "99999999999999999999", "2x2", "abc", "0", "1x*"))
     kind = world.choose(("int", "char", "boolean", "bit", "unicodeChar", "doubleComplex", "nonsense", "", "unsignedByte"))
     ways = (
@@ -236,5 +244,7 @@ def _some_list(world: World) -> Path:
     if name != "list.fits":
         world.name_list(name)
         table = world.table()
-        table.to_pandas().to_parquet(path) if name.endswith("parquet") else table.write(path, format={"csv": "ascii.csv", "vot": "votable", "ecsv": "ascii.ecsv"}[name[5:]])
+        table.to_pandas().to_parquet(path) if name.endswith("parquet") else table.write(
+            path, format={"csv": "ascii.csv", "vot": "votable", "ecsv": "ascii.ecsv"}[name[5:]]
+        )
     return path

@@ -44,7 +44,23 @@ def numbers_of_cards(world: World) -> Attempt:
         if not isinstance(value, str | bool)
     ]
     place = tuple(part for part in world.choose(options) if part is not None)
-    number = world.choose(("-1", "0", "nan", "inf", "-inf", "1e308", "1e-320", "-1e-9", "9223372036854775807", "100000", "2147483648", "0.999999999", "3"))
+    number = world.choose(
+        (
+            "-1",
+            "0",
+            "nan",
+            "inf",
+            "-inf",
+            "1e308",
+            "1e-320",
+            "-1e-9",
+            "9223372036854775807",
+            "100000",
+            "2147483648",
+            "0.999999999",
+            "3",
+        )
+    )
     value = tomllib.loads(f"x = {number}")["x"]
     put(document, place, value)
     file.write_text(tomlkit.dumps(document))
@@ -92,7 +108,16 @@ def weights(world: World) -> Attempt:
 
 @family
 def things_in_stores(world: World) -> Attempt:
-    places = ("", "merger", "merger/F814W", "card.toml", "card.toml", "weights.safetensors", "weights.safetensors", "weights.safetensors")
+    places = (
+        "",
+        "merger",
+        "merger/F814W",
+        "card.toml",
+        "card.toml",
+        "weights.safetensors",
+        "weights.safetensors",
+        "weights.safetensors",
+    )
     place = world.choose(places)
     path = _some_model(world) / place if "." in place else world / "models" / place
     if path.is_dir():
@@ -124,11 +149,29 @@ def files_to_import(world: World) -> Attempt:
     folder = world / "saved/f814w_EGS"
     (folder / "variables").mkdir(parents=True)
     for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
-        kind = make_odd(world, folder / name, world.choose(("noise", "empty", "nulls", "folder", "dangling", "gone", "fifo", "zero", "sparse")))
+        kind = make_odd(
+            world,
+            folder / name,
+            world.choose(("noise", "empty", "nulls", "folder", "dangling", "gone", "fifo", "zero", "sparse")),
+        )
         assert kind
-    command = ["models", "import", world.choose(("saved", "saved/f814w_EGS", "nowhere", "~nosuchuser", "list.fits", "\x1b[31m")), "--store", "new"]
+    command = [
+        "models",
+        "import",
+        world.choose(("saved", "saved/f814w_EGS", "nowhere", "~nosuchuser", "list.fits", "\x1b[31m")),
+        "--store",
+        "new",
+    ]
     value = tomllib.loads(f"x = {world.choose([v for v in TOML_VALUES if len(v) < 100])}")["x"]
-    more = world.choose(([], ["--softening", str(value).replace("\0", "")], ["--pixel-scale", "nan"], ["--field", "\x1b[31m"], ["--class-names", ",,,"]))
+    more = world.choose(
+        (
+            [],
+            ["--softening", str(value).replace("\0", "")],
+            ["--pixel-scale", "nan"],
+            ["--field", "\x1b[31m"],
+            ["--class-names", ",,,"],
+        )
+    )
     return Attempt(commands=([*command, "--stretch", "minmax", *more],))
 
 

@@ -115,9 +115,18 @@ def names(world: World) -> Attempt:
 
 @family
 def names_in_the_c_locale(world: World) -> Attempt:
-    name, place = world.choose(("Zürich", "星系", "𝔘", "\u202eabc", "é\x1b", "ÿ" * 50)), world.choose(("survey", "field", "column", "file", "unit", "header"))
+    name, place = (
+        world.choose(("Zürich", "星系", "𝔘", "\u202eabc", "é\x1b", "ÿ" * 50)),
+        world.choose(("survey", "field", "column", "file", "unit", "header")),
+    )
     _rename(world, name, place)
-    locale = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": world.choose(("", "ascii", "ascii:strict"))}
+    locale = {
+        "LC_ALL": "C",
+        "LANG": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": world.choose(("", "ascii", "ascii:strict")),
+    }
     verbs = (RUN[:-2], ("validate", "workflow.toml"), (*RUN, "--json"), ("report", "catalog"), ("status", "catalog"))
     return Attempt(commands=(world.choose(verbs),), environment=locale, rows=None)
 
@@ -151,7 +160,27 @@ def _rename(world: World, name: str, place: str) -> None:
 
 @family
 def command_lines(world: World) -> Attempt:
-    value = world.choose(("", "x", "-1", "nan", "1e400", "~nosuchuser", "/dev/zero", ESCAPE, "é", "9" * 5000, "a/b", "../..", "latest", "*", "x" * 300, "[", "z == '"))
+    value = world.choose(
+        (
+            "",
+            "x",
+            "-1",
+            "nan",
+            "1e400",
+            "~nosuchuser",
+            "/dev/zero",
+            ESCAPE,
+            "é",
+            "9" * 5000,
+            "a/b",
+            "../..",
+            "latest",
+            "*",
+            "x" * 300,
+            "[",
+            "z == '",
+        )
+    )
     commands = (
         ("run", "workflow.toml", "--release", value), ("run", "workflow.toml", "--profile", value), ("run", "workflow.toml", "--output", value or "x", "--profile", "serial"),
         ("run", value), ("validate", value), ("status", value), ("report", value), ("report", "catalog", "--output", value), ("report", "catalog", "--release", value),
@@ -176,7 +205,20 @@ def places_that_may_not_be_written(world: World) -> Attempt:
         ("fractions", "catalog", "--edges", "0.5,1,1.5"), ("run", "workflow.toml", "--profile", "serial", "--output", "elsewhere"),
         ("run", "catalog/latest/manifest.json", "--profile", "serial"), ("slurm", "render", "workflow.toml", "--profile", "profile.toml"),
     )  # fmt: skip
-    hidden = world.choose((None, None, "list.fits", "sci.fits", "models", "catalog", "catalog/latest/manifest.json", "workflow.toml", "catalog/runs", "catalog/units"))
+    hidden = world.choose(
+        (
+            None,
+            None,
+            "list.fits",
+            "sci.fits",
+            "models",
+            "catalog",
+            "catalog/latest/manifest.json",
+            "workflow.toml",
+            "catalog/runs",
+            "catalog/units",
+        )
+    )
     if hidden:
         (world / hidden).chmod(0)
     (world / "profile.toml").write_text('kind = "slurm"\n')

@@ -96,7 +96,9 @@ def run_folders(world: World) -> Attempt:
     way = world.choose(("name", "file", "worklist", "workflow", "runs", "log"))
     folder = _any(world, "runs/*")
     if way == "name":
-        folder.rename(folder.with_name(world.choose(("x", "\x1b[31m", "99999999T999999-aaaaaa", "é", "zzz", "20261301T000000-abcdef"))))
+        folder.rename(
+            folder.with_name(world.choose(("x", "\x1b[31m", "99999999T999999-aaaaaa", "é", "zzz", "20261301T000000-abcdef")))
+        )
     elif way == "file":
         make_odd(world, folder.parent / "99991231T235959-ffffff")
     elif way == "runs":
@@ -118,17 +120,32 @@ def manifests_as_workflows(world: World) -> Attempt:
     path = world / "manifest.json"
     shutil.copy(world.root / "latest/manifest.json", path)
     break_json(world, path)
-    return Attempt(commands=(world.choose((("validate", "manifest.json"), ("run", "manifest.json", "--profile", "serial", "--output", "other"))),))
+    return Attempt(
+        commands=(
+            world.choose((("validate", "manifest.json"), ("run", "manifest.json", "--profile", "serial", "--output", "other"))),
+        )
+    )
 
 
 @family
 def catalog_files(world: World) -> Attempt:
-    path = _any(world, "latest/" + world.choose(("*.csv", "*.properties", "dataset/_common_metadata", "dataset/*/*/*.parquet", "skymap.fits", "report.html")))
+    path = _any(
+        world,
+        "latest/"
+        + world.choose(
+            ("*.csv", "*.properties", "dataset/_common_metadata", "dataset/*/*/*.parquet", "skymap.fits", "report.html")
+        ),
+    )
     way = world.choose(("odd", "flip", "text"))
     if way == "flip":
         rewrite(path, flipped(world, path.read_bytes(), 5))
     elif way == "text":
-        rewrite(path, world.choose(("a,b\n1,2\n", "Norder,Npix\n0,x\n", "Norder,Npix,num_rows\n99,99,99\n" * 9, "\x1b[31m", "Norder\n" * 10**5)).encode())
+        rewrite(
+            path,
+            world.choose(
+                ("a,b\n1,2\n", "Norder,Npix\n0,x\n", "Norder,Npix,num_rows\n99,99,99\n" * 9, "\x1b[31m", "Norder\n" * 10**5)
+            ).encode(),
+        )
     else:
         make_odd(world, path)
     return _tried(world, *(world.choose(READERS) for _ in range(2)))
@@ -138,7 +155,18 @@ def catalog_files(world: World) -> Attempt:
 def the_latest_link(world: World) -> Attempt:
     link = world.root / "latest"
     link.unlink()
-    targets = ("releases/nowhere", "latest", "/dev/zero", "releases", "..", "releases/base-r1/manifest.json", "/", "releases/\x1b[31m", ".", "releases/base-r1/../base-r1")
+    targets = (
+        "releases/nowhere",
+        "latest",
+        "/dev/zero",
+        "releases",
+        "..",
+        "releases/base-r1/manifest.json",
+        "/",
+        "releases/\x1b[31m",
+        ".",
+        "releases/base-r1/../base-r1",
+    )
     if world.rng.random() < 0.6:
         link.symlink_to(world.choose(targets))
     else:
@@ -148,11 +176,25 @@ def the_latest_link(world: World) -> Attempt:
 
 @family
 def folders_of_the_output(world: World) -> Attempt:
-    path = world.root / world.choose(("units", "releases", "runs", "digests", "workers", "revision_numbers.json", "revision_numbers.json", "releases/x-r1", "releases/base-r2"))
+    path = world.root / world.choose(
+        (
+            "units",
+            "releases",
+            "runs",
+            "digests",
+            "workers",
+            "revision_numbers.json",
+            "revision_numbers.json",
+            "releases/x-r1",
+            "releases/base-r2",
+        )
+    )
     if path.is_dir():
         shutil.rmtree(path)
     if path.suffix == ".json" and world.rng.random() < 0.6:
-        path.write_text(world.choose(('{"base": 3}', '{"base": "x"}', '{"base": 1e999}', '{"base": -5}', '{"base": null}', *JSON_VALUES)))
+        path.write_text(
+            world.choose(('{"base": 3}', '{"base": "x"}', '{"base": 1e999}', '{"base": -5}', '{"base": null}', *JSON_VALUES))
+        )
     else:
         make_odd(world, path)
     return _tried(world, world.choose((AGAIN, RUN)))
