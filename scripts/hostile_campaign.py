@@ -3,8 +3,8 @@
     python scripts/hostile_campaign.py --inputs 1500 --seed 1 --json outcomes.json
     python scripts/hostile_campaign.py --family "fits astrometry" --number 17 --seed 1
 
-Inputs have a name and a number, such as ``fits astrometry 17``, and the same seed makes the same inputs. Each breaks one thing in a
-copy of a tiny survey with a published catalog, and runs the command line in a forked process. It must end within 10 seconds
+Inputs have a name and a number, such as ``fits astrometry 17``, and the same seed makes the same inputs. Each breaks one thing
+in a copy of a tiny survey with a published catalog, and runs the command line in a forked process. It must end within 10 seconds
 with one of the documented exit codes, print neither a traceback nor control characters, need less than 2 GiB, and leave a
 complete catalog. Whatever becomes a catalog must have every row, and the numbers of the unbroken survey where nothing was broken.
 """
@@ -68,12 +68,11 @@ def _line(name: str, outcomes: list[Outcome]) -> str:
 
 
 def _told(outcome: Outcome, completely: bool) -> Outcome:
+    """Print an outcome with faults, or any with all of its text."""
     if outcome.faults or completely:
         commands = " && ".join(" ".join(command) for command in outcome.commands)
-        text = outcome.text if completely else outcome.text[-400:]
-        sys.stderr.write(
-            f"{outcome.family} {outcome.number}: {outcome.faults} codes {outcome.codes} after {commands!r}\n{ascii(text) if not completely else text}\n"
-        )
+        text = outcome.text if completely else ascii(outcome.text[-400:])
+        sys.stderr.write(f"{outcome.family} {outcome.number}: {outcome.faults} {outcome.codes} after {commands!r}\n{text}\n")
     return outcome
 
 

@@ -99,7 +99,7 @@ def _run_app(*, debug: bool) -> None:
 
 
 def _explain(error: SurveyflowError) -> None:
-    lines = str(error).splitlines() or [type(error).__name__]
+    lines = [line for line in str(error).split("\n") if line] or [type(error).__name__]
     if len(lines) == 1:
         typer.echo(f"Error: {lines[0]}", err=True)
         return

@@ -1,8 +1,8 @@
-"""The streams to which everything is printed and logged: what a file or a name holds cannot steer the terminal.
+r"""The streams to which everything is printed and logged: what a file or a name holds cannot steer the terminal.
 
 Names, headers and error messages may hold control characters, such as the escape sequences that colour text, move the cursor or
 set the window's title, and characters that turn the direction of writing. They are printed as Python writes them in a string,
-``\\x1b``. So is what the stream's encoding lacks, for example in the C locale.
+``\x1b``. So is what the stream's encoding lacks, for example in the C locale.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CONTR
 
 
 def plain(text: str) -> str:
-    """Write a text's control characters as escapes; line breaks and tabs stay.
+    r"""Write a text's control characters as escapes; line breaks and tabs stay.
 
     Examples
     --------
-    >>> plain("a name \\x1b[31m in red")
-    'a name \\\\x1b[31m in red'
+    >>> plain("a name \x1b[31m in red")
+    'a name \\x1b[31m in red'
     """
     return text.translate(_ESCAPES)
 

@@ -34,7 +34,7 @@ _DISTORTION = re.compile(
     r"(A|B|AP|BP)_(\d+_\d+|ORDER|DMAX)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d|(DP|DQ|D2IM)\d(\..*)?|D2IMEXT|D2IMARR|AXISCORR"
 )
 _SCAMP = re.compile(r"PV[12]_\d+")
-_LIMITS = {"CRPIX1": 1e8, "CRPIX2": 1e8, "CRVAL1": 360.0, "CRVAL2": 90.0}
+_LIMITS = {"CRPIX1": 1e8, "CRPIX2": 1e8, "CRVAL1": 360.0, "CRVAL2": 90.0, "LONPOLE": 1e3, "LATPOLE": 1e3}
 """Largest absolute values. With a reference pixel that is farther away, positions have no digits left for a part of a pixel."""
 _PIXEL_SCALES_ARCSEC = (1e-5, 1e5)
 _SAME_MATRIX = 1e-4

@@ -147,7 +147,7 @@ class RunStatus:
     @property
     def started(self) -> float:
         """When the run began, seconds since 1970."""
-        return datetime.strptime(self.run_id[:15], _STARTED).replace(tzinfo=UTC).timestamp()
+        return _start(self.run_id).timestamp()
 
 
 class RunFolder:
@@ -261,6 +261,17 @@ class _JsonLines(logging.Formatter):
 def new_run_id() -> str:
     """Make a run's name, ``20221123T081500-3fa9c1``; names sort by start time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _start(run_id: str) -> datetime:
+    return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+
+
+def _is_run_id(name: str) -> bool:
+    """Whether a folder has the name of a run, with a time that exists."""
+    with suppress(ValueError):
+        return _RUN_ID.fullmatch(name) is not None and bool(_start(name))
+    return False
 
 
 def last_run(root: Path) -> RunStatus | None:

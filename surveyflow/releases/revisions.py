@@ -20,20 +20,20 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
-from pydantic import PositiveInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter
 
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
 from surveyflow.output import prepared
 from surveyflow.releases.decisions import ROLLED_BACK, Decisions, read_decisions
-from surveyflow.settings.reader import MOST_BYTES, Unreadable, read_bytes
+from surveyflow.settings.manifests import manifest_of
 from surveyflow.values import remedies
 
+_NUMBERS_FORM: TypeAdapter[dict[str, NonNegativeInt]] = TypeAdapter(dict[str, NonNegativeInt])
 NUMBERS = "revision_numbers.json"
 """The file in the output folder with the highest number of each release at the time when revisions were last removed."""
-
-_NUMBERS_FORM = TypeAdapter(dict[str, PositiveInt])
 
 
 def highest_number(root: Path, release: str) -> int:
@@ -80,17 +80,11 @@ def remembered_numbers(root: Path) -> dict[str, int]:
     CatalogError
         If the file of removed numbers is damaged.
     """
-    path = root / NUMBERS
-    if not os.path.lexists(path):
-        return {}
-    try:
-        return _NUMBERS_FORM.validate_json(read_bytes(path, MOST_BYTES))
-    except (Unreadable, ValidationError) as error:
-        how = error.what.rstrip(".") if isinstance(error, Unreadable) else error.errors(include_url=False)[0]["msg"]
-        raise CatalogError(
-            f"{path} is damaged ({how}). It holds the highest revision number that each release has had, such as "
-            f'{{"v1.0": 3}}. Write it anew, or remove it if no pruned revision was ever cited.'
-        ) from error
+    remedy = (
+        'It holds the highest revision number that each release has had, such as {"v1.0": 3}. Write it anew, or remove it if no '
+        "pruned revision was ever cited."
+    )
+    return read_state(root / NUMBERS, _NUMBERS_FORM, remedy) or {}
 
 
 def _highest(root: Path) -> dict[str, int]:
@@ -321,14 +315,11 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
         If the manifest is damaged, or lacks a key that every manifest has.
     """
     try:
-        manifest = json.loads((revision_folder / MANIFEST).read_bytes())
+        return manifest_of(read_ordinary_file(revision_folder / MANIFEST, MOST_BYTES_OF_LISTS))
     except FileNotFoundError as error:
         raise CatalogNotFound(f"{revision_folder} is not a revision: it has no {MANIFEST}.") from error
-    except ValueError as error:
+    except Damaged as error:
         raise _damaged(revision_folder, str(error)) from error
-    if missing := sorted({"rows", "status", "files"} - set(manifest if isinstance(manifest, dict) else ())):
-        raise _damaged(revision_folder, f"it lacks {', '.join(missing)}")
-    return dict(manifest)
 
 
 def declared_schema(revision_folder: Path) -> pa.Schema:

@@ -6,7 +6,6 @@ absolute paths or raises one ``WorkflowError`` that holds every problem found.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -18,8 +17,10 @@ import tomlkit
 from pydantic import TypeAdapter
 
 from surveyflow.errors import Problem, WorkflowError
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged
 from surveyflow.settings.findings import Finding, Location, did_you_mean, listed
-from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes, to_text
+from surveyflow.settings.manifests import REPEATABLE, manifest_of
+from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes
 from surveyflow.settings.workflow_paths import IMAGE_ROLES, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import (
     ColumnMap,
@@ -162,17 +163,16 @@ def read_manifest_file(file: Path) -> dict[str, Any]:
         If it is not a manifest of surveyflow.
     """
     try:
-        manifest = json.loads(to_text(read_bytes(file)))
+        manifest = manifest_of(read_bytes(file, MOST_BYTES_OF_LISTS))
     except Unreadable as error:
         raise WorkflowError([Problem(file.name, error.what, error.remedy)]) from error
-    except json.JSONDecodeError as error:
-        problem = f"is not JSON: {error}.", "Name a workflow file, or the manifest.json of a published revision."
+    except Damaged as error:
+        problem = f"is not a manifest of surveyflow: {error}.", "Name a workflow file, or the manifest.json of a revision."
         raise WorkflowError([Problem(file.name, *problem)]) from error
-    missing = sorted({"workflow", "inputs", "models", "unit_keys"} - set(manifest if isinstance(manifest, dict) else ()))
-    if missing:
+    if missing := [key for key in REPEATABLE if key not in manifest]:
         problem = f"is not a manifest of surveyflow: it lacks {', '.join(missing)}.", "Name the manifest.json of a revision."
         raise WorkflowError([Problem(file.name, *problem)])
-    return dict(manifest)
+    return manifest
 
 
 def to_toml(workflow: Workflow) -> str:

@@ -34,14 +34,60 @@ STRUCTURE = (
     "GROUPS",
 )
 WCS_KEYS = (
-    "CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "CTYPE1", "CTYPE2", "CUNIT1", "CUNIT2", "LONPOLE",
-    "LATPOLE", "RADESYS", "EQUINOX", "CDELT1", "CROTA2", "PC1_1", "PC001001", "PV1_1", "A_ORDER", "WCSAXES", "WCSNAME", "NAXIS1",
-)  # fmt: skip
+    "CRPIX1",
+    "CRPIX2",
+    "CRVAL1",
+    "CRVAL2",
+    "CD1_1",
+    "CD1_2",
+    "CD2_1",
+    "CD2_2",
+    "CTYPE1",
+    "CTYPE2",
+    "CUNIT1",
+    "CUNIT2",
+    "LONPOLE",
+    "LATPOLE",
+    "RADESYS",
+    "EQUINOX",
+    "CDELT1",
+    "CROTA2",
+    "PC1_1",
+    "PC001001",
+    "PV1_1",
+    "A_ORDER",
+    "WCSAXES",
+    "WCSNAME",
+    "NAXIS1",
+)
 TEXTS = ("BUNIT", "FILTER", "FILTER1", "DATE", "TELESCOP", "INSTRUME", "OBJECT", "EXTNAME", "FILENAME", "EXPTIME", "PHOTFLAM")
 TILING = (
-    "ZIMAGE", "ZCMPTYPE", "ZBITPIX", "ZNAXIS", "ZNAXIS1", "ZNAXIS2", "ZTILE1", "ZTILE2", "ZNAME1", "ZVAL1", "ZQUANTIZ", "ZDITHER0", "ZBLANK",
-    "ZSCALE", "ZZERO", "ZSIMPLE", "TFIELDS", "TFORM1", "TTYPE1", "NAXIS1", "NAXIS2", "PCOUNT", "THEAP", "BITPIX", "XTENSION",
-)  # fmt: skip
+    "ZIMAGE",
+    "ZCMPTYPE",
+    "ZBITPIX",
+    "ZNAXIS",
+    "ZNAXIS1",
+    "ZNAXIS2",
+    "ZTILE1",
+    "ZTILE2",
+    "ZNAME1",
+    "ZVAL1",
+    "ZQUANTIZ",
+    "ZDITHER0",
+    "ZBLANK",
+    "ZSCALE",
+    "ZZERO",
+    "ZSIMPLE",
+    "TFIELDS",
+    "TFORM1",
+    "TTYPE1",
+    "NAXIS1",
+    "NAXIS2",
+    "PCOUNT",
+    "THEAP",
+    "BITPIX",
+    "XTENSION",
+)
 
 
 def _image(world: World) -> Path:
@@ -73,9 +119,14 @@ def fits_extensions(world: World) -> None:
     good = fits.ImageHDU(science_pixels(), tan_header(), name="SCI")
     cube = fits.ImageHDU(np.zeros((2, *SHAPE), np.float32), name="CUBE")
     others = (
-        good, cube, fits.ImageHDU(name="EMPTY"), fits.ImageHDU(np.zeros(5, np.float32)), fits.ImageHDU(np.zeros((0, 5), np.float32)),
-        fits.BinTableHDU.from_columns([fits.Column("a", "D", array=np.zeros(3))], name="SCI"), fits.ImageHDU(np.zeros(SHAPE, np.int16)),
-    )  # fmt: skip
+        good,
+        cube,
+        fits.ImageHDU(name="EMPTY"),
+        fits.ImageHDU(np.zeros(5, np.float32)),
+        fits.ImageHDU(np.zeros((0, 5), np.float32)),
+        fits.BinTableHDU.from_columns([fits.Column("a", "D", array=np.zeros(3))], name="SCI"),
+        fits.ImageHDU(np.zeros(SHAPE, np.int16)),
+    )
     count = int(world.rng.choice([0, 1, 2, 5, 400]))
     hdus = [fits.PrimaryHDU(), *(world.choose(others).copy() for _ in range(count))]
     fits.HDUList(hdus).writeto(world / "sci.fits", overwrite=True, output_verify="ignore")

@@ -200,7 +200,7 @@ def _try(world: World, family: str, report: Callable[[], None]) -> Outcome:
     start = time.monotonic() - _waited_s()
     outcome.codes = _run_all(attempt)
     threading._shutdown()
-    outcome.seconds = time.monotonic() - _waited_s() - start
+    outcome.seconds = time.monotonic() - _waited_s() - start if attempt.environment is None else _worked_s()
     usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     outcome.peak_mb = max(usage) / 1024
     sys.stdout.flush()
@@ -211,8 +211,14 @@ def _try(world: World, family: str, report: Callable[[], None]) -> Outcome:
 
 
 def _waited_s() -> float:
-    """How long this process has waited for a processor, seconds."""
+    """How long this process has waited for a processor, seconds; of a process of its own, only its work is counted."""
     return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+
+
+def _worked_s() -> float:
+    """How long processes that this one started have computed, seconds."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _run_all(attempt: Attempt) -> list[int]:

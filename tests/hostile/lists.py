@@ -19,17 +19,87 @@ from hostile.families import family
 from hostile.world import Attempt, World
 
 NUMBERS = (
-    "", "nan", "inf", "-inf", "1e400", "-1", "-99", "0", "361", "-91", "1e300", "9223372036854775808", "1" * 400, "1" * 5000, "0x1F", "1_000",
-    "1,5", "١٢", "½", "text", "true", "None", "1d5", "+-3", ESCAPE, "1e-400", "2 3", "--", "NULL", '"', "'", "\x00",
-)  # fmt: skip
+    "",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "-1",
+    "-99",
+    "0",
+    "361",
+    "-91",
+    "1e300",
+    "9223372036854775808",
+    "1" * 400,
+    "1" * 5000,
+    "0x1F",
+    "1_000",
+    "1,5",
+    "١٢",
+    "½",
+    "text",
+    "true",
+    "None",
+    "1d5",
+    "+-3",
+    ESCAPE,
+    "1e-400",
+    "2 3",
+    "--",
+    "NULL",
+    '"',
+    "'",
+    "\x00",
+)
 TABLE_KEYS = (
-    "TFIELDS", "NAXIS1", "NAXIS2", "NAXIS", "BITPIX", "PCOUNT", "GCOUNT", "THEAP", "TFORM1", "TFORM2", "TFORM4", "TTYPE1", "TTYPE2", "TNULL1",
-    "TSCAL2", "TZERO1", "TZERO2", "TUNIT2", "TDIM2", "TDISP2", "XTENSION", "EXTNAME",
-)  # fmt: skip
+    "TFIELDS",
+    "NAXIS1",
+    "NAXIS2",
+    "NAXIS",
+    "BITPIX",
+    "PCOUNT",
+    "GCOUNT",
+    "THEAP",
+    "TFORM1",
+    "TFORM2",
+    "TFORM4",
+    "TTYPE1",
+    "TTYPE2",
+    "TNULL1",
+    "TSCAL2",
+    "TZERO1",
+    "TZERO2",
+    "TUNIT2",
+    "TDIM2",
+    "TDISP2",
+    "XTENSION",
+    "EXTNAME",
+)
 TABLE_VALUES = (
-    *CARD_VALUES, "'1J'", "'D'", "'999999999D'", "'99999999999999999999D'", "'0D'", "'-1D'", "'1PD(3)'", "'1QD(99999999999)'", "'X'", "'A'",
-    "'1M'", "'ID'", "'RA'", "'(2,2)'", "'(-1)'", "'hourangle'", "'deg'", "'BINTABLE'", "'TABLE'", "'1Z'", "'20A5'",
-)  # fmt: skip
+    *CARD_VALUES,
+    "'1J'",
+    "'D'",
+    "'999999999D'",
+    "'99999999999999999999D'",
+    "'0D'",
+    "'-1D'",
+    "'1PD(3)'",
+    "'1QD(99999999999)'",
+    "'X'",
+    "'A'",
+    "'1M'",
+    "'ID'",
+    "'RA'",
+    "'(2,2)'",
+    "'(-1)'",
+    "'hourangle'",
+    "'deg'",
+    "'BINTABLE'",
+    "'TABLE'",
+    "'1Z'",
+    "'20A5'",
+)
 
 
 def _rows(world: World) -> list[list[str]]:
@@ -84,13 +154,27 @@ def parquet_types(world: World) -> Attempt:
     path, n = world.name_list("list.parquet"), 8
     columns = {name: pa.array(np.asarray(values)) for name, values in world.table().items()}
     odd = (
-        lambda: pa.array([Decimal("1.5")] * n), lambda: pa.array([[1.0]] * n), lambda: pa.array([{"a": 1}] * n), lambda: pa.array(["1"] * n),
-        lambda: pa.array([b"1"] * n), lambda: pa.array([True] * n), lambda: pa.array([datetime.now(UTC)] * n), lambda: pa.nulls(n),
-        lambda: pa.array(["1", "2"] * 4).dictionary_encode(), lambda: pa.array([2**64 - 1] * n, pa.uint64()), lambda: pa.array([1.5] * n, pa.float16()),
-        lambda: pa.array([[1.0, 2.0]] * n, pa.list_(pa.float64(), 2)), lambda: pa.array([float("inf")] * n), lambda: pa.array([None, *[1] * 7]),
-        lambda: pa.array([5] * n, pa.duration("s")), lambda: pa.array([Decimal(10) ** 37] * n), lambda: pa.array(list(range(n)), pa.int8()),
-        lambda: pa.array([None, *[1.5] * 7]).dictionary_encode(), lambda: pa.array([ESCAPE] * n), lambda: pa.array(["\ud7ff" * 9] * n),
-    )  # fmt: skip
+        lambda: pa.array([Decimal("1.5")] * n),
+        lambda: pa.array([[1.0]] * n),
+        lambda: pa.array([{"a": 1}] * n),
+        lambda: pa.array(["1"] * n),
+        lambda: pa.array([b"1"] * n),
+        lambda: pa.array([True] * n),
+        lambda: pa.array([datetime.now(UTC)] * n),
+        lambda: pa.nulls(n),
+        lambda: pa.array(["1", "2"] * 4).dictionary_encode(),
+        lambda: pa.array([2**64 - 1] * n, pa.uint64()),
+        lambda: pa.array([1.5] * n, pa.float16()),
+        lambda: pa.array([[1.0, 2.0]] * n, pa.list_(pa.float64(), 2)),
+        lambda: pa.array([float("inf")] * n),
+        lambda: pa.array([None, *[1] * 7]),
+        lambda: pa.array([5] * n, pa.duration("s")),
+        lambda: pa.array([Decimal(10) ** 37] * n),
+        lambda: pa.array(list(range(n)), pa.int8()),
+        lambda: pa.array([None, *[1.5] * 7]).dictionary_encode(),
+        lambda: pa.array([ESCAPE] * n),
+        lambda: pa.array(["\ud7ff" * 9] * n),
+    )
     columns[world.choose(list(columns))] = world.choose(odd)()
     metadata = {
         b"table_meta_yaml": world.choose(
@@ -117,17 +201,37 @@ def csv_form(world: World) -> Attempt:
     rows, path = _rows(world), world.name_list("list.csv")
     good = _text(rows)
     ways = (
-        lambda: good.encode("utf-16"), lambda: good.replace("\n", "\r").encode(), lambda: good.replace("\n", "\r\n").encode("utf-8-sig"),
-        lambda: good.replace("RA", "RÀ").encode("latin-1"), lambda: good.encode() + b'1,"unclosed\n', lambda: good.encode() + b"1,2\n",
-        lambda: good.encode() + b"1,2,3,4,5,6\n", lambda: b"\x00" + good.encode(), lambda: good.replace(",", "\x00,", 9).encode(),
-        lambda: _text(rows, "ID,ID,DEC,Z").encode(), lambda: _text(rows, ",,,").encode(), lambda: _text([]).encode(), lambda: b"\n\n\n",
-        lambda: good.encode() + b'"' + b"x" * 10**7 + b'"\n', lambda: _text(rows, "ID,RA,DEC," + ",".join(f"c{i}" for i in range(100_000))).encode(),
-        lambda: (",".join(f"c{i}" for i in range(30_000)) + "\n" + ",".join("1" * 30_000) + "\n").encode(), lambda: b"ID,RA,DEC,Z\n" + b"," * 10**7,
-        lambda: b"# " * 10**6 + good.encode(), lambda: b"#\n" * 10**6 + good.encode(), lambda: b" " * 10**7, lambda: good.encode() * 2,
-        lambda: b"\xff\xfe" + good.encode(), lambda: good.encode().replace(b",", ESCAPE.encode() + b",", 3), lambda: b"(" * 10**6,
-        lambda: _text(rows, "'ID','RA','DEC','Z'").encode(), lambda: b'"' * 10**6, lambda: good.replace("\n", "\n\n").encode(),
-        lambda: good.replace(",", ";").encode(), lambda: good.replace(",", "\t").encode(), lambda: good.replace(",", "|").encode(),
-    )  # fmt: skip
+        lambda: good.encode("utf-16"),
+        lambda: good.replace("\n", "\r").encode(),
+        lambda: good.replace("\n", "\r\n").encode("utf-8-sig"),
+        lambda: good.replace("RA", "RÀ").encode("latin-1"),
+        lambda: good.encode() + b'1,"unclosed\n',
+        lambda: good.encode() + b"1,2\n",
+        lambda: good.encode() + b"1,2,3,4,5,6\n",
+        lambda: b"\x00" + good.encode(),
+        lambda: good.replace(",", "\x00,", 9).encode(),
+        lambda: _text(rows, "ID,ID,DEC,Z").encode(),
+        lambda: _text(rows, ",,,").encode(),
+        lambda: _text([]).encode(),
+        lambda: b"\n\n\n",
+        lambda: good.encode() + b'"' + b"x" * 10**7 + b'"\n',
+        lambda: _text(rows, "ID,RA,DEC," + ",".join(f"c{i}" for i in range(100_000))).encode(),
+        lambda: (",".join(f"c{i}" for i in range(30_000)) + "\n" + ",".join("1" * 30_000) + "\n").encode(),
+        lambda: b"ID,RA,DEC,Z\n" + b"," * 10**7,
+        lambda: b"# " * 10**6 + good.encode(),
+        lambda: b"#\n" * 10**6 + good.encode(),
+        lambda: b" " * 10**7,
+        lambda: good.encode() * 2,
+        lambda: b"\xff\xfe" + good.encode(),
+        lambda: good.encode().replace(b",", ESCAPE.encode() + b",", 3),
+        lambda: b"(" * 10**6,
+        lambda: _text(rows, "'ID','RA','DEC','Z'").encode(),
+        lambda: b'"' * 10**6,
+        lambda: good.replace("\n", "\n\n").encode(),
+        lambda: good.replace(",", ";").encode(),
+        lambda: good.replace(",", "\t").encode(),
+        lambda: good.replace(",", "|").encode(),
+    )
     path.write_bytes(world.choose(ways)())
     return _refused()
 
@@ -141,17 +245,32 @@ def ecsv(world: World) -> Attempt:
         f"# a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)
     )
     ways = (
-        lambda: text.replace("datatype: int64", "datatype: " + world.choose(("object", "string", "float999", "[1]", "complex128", "bool", "''"))),
-        lambda: text.replace("# ---", "# --- !!python/object/apply:os.system ['touch pwned']"), lambda: text.replace("# ---\n", "# ---\n" + laughs),
-        lambda: text.replace("# datatype:", "# datatype: 5 #"), lambda: text.replace("- {name: RA", "- {nam: RA"), lambda: text.replace("0.9", "0.9 "),
-        lambda: "# %ECSV 1.0\n" * 50, lambda: "# %ECSV 99.0\n" + text, lambda: text.replace("ID RA", "RA ID"), lambda: text.replace("# ---", "# " + "[" * 5000),
-        lambda: text + "9 1 2\n", lambda: text + '9 "\n', lambda: text.replace("datatype: float64", "datatype: string, subtype: 'float64[2]'"),
-        lambda: text.replace("datatype: float64", "datatype: string, subtype: 'json'"), lambda: text[: int(world.rng.integers(len(text)))],
-        lambda: text.replace("schema: astropy-2.0", "schema: 5"), lambda: text.replace("# - {name: Z", f"# - {{name: '{ESCAPE}'"),
-        lambda: text.replace("datatype: float64", "datatype: float64, unit: 'no such unit'"), lambda: text.replace("# ---", "# meta: !!omap\n# - {__serialized_columns__: {RA: {__class__: os.system}}}"),
-        lambda: text.replace("# schema", "# meta: {__serialized_columns__: {RA: {__class__: astropy.units.Quantity, value: 5}}}\n# schema"),
+        lambda: text.replace(
+            "datatype: int64", "datatype: " + world.choose(("object", "string", "float999", "[1]", "complex128", "bool", "''"))
+        ),
+        lambda: text.replace("# ---", "# --- !!python/object/apply:os.system ['touch pwned']"),
+        lambda: text.replace("# ---\n", "# ---\n" + laughs),
+        lambda: text.replace("# datatype:", "# datatype: 5 #"),
+        lambda: text.replace("- {name: RA", "- {nam: RA"),
+        lambda: text.replace("0.9", "0.9 "),
+        lambda: "# %ECSV 1.0\n" * 50,
+        lambda: "# %ECSV 99.0\n" + text,
+        lambda: text.replace("ID RA", "RA ID"),
+        lambda: text.replace("# ---", "# " + "[" * 5000),
+        lambda: text + "9 1 2\n",
+        lambda: text + '9 "\n',
+        lambda: text.replace("datatype: float64", "datatype: string, subtype: 'float64[2]'"),
+        lambda: text.replace("datatype: float64", "datatype: string, subtype: 'json'"),
+        lambda: text[: int(world.rng.integers(len(text)))],
+        lambda: text.replace("schema: astropy-2.0", "schema: 5"),
+        lambda: text.replace("# - {name: Z", f"# - {{name: '{ESCAPE}'"),
+        lambda: text.replace("datatype: float64", "datatype: float64, unit: 'no such unit'"),
+        lambda: text.replace("# ---", "# meta: !!omap\n# - {__serialized_columns__: {RA: {__class__: os.system}}}"),
+        lambda: text.replace(
+            "# schema", "# meta: {__serialized_columns__: {RA: {__class__: astropy.units.Quantity, value: 5}}}\n# schema"
+        ),
         lambda: text.replace("# schema", "# delimiter: " + world.choose(("'|'", "','", "5", "[]", "''", "'ab'")) + "\n# schema"),
-    )  # fmt: skip
+    )
     path.write_text(world.choose(ways)(), encoding="utf-8")
     return _refused()
 
@@ -169,17 +288,30 @@ def votable(world: World) -> Attempt:
     ways = (
         lambda: text.replace("?>", "?>" + entities, 1).replace("<TD>", "<TD>&j;", 1),
         lambda: text.replace("?>", '?><!DOCTYPE v [<!ENTITY x SYSTEM "file:///etc/passwd">]>', 1).replace("<TD>", "<TD>&x;", 1),
-        lambda: text.replace('datatype="double"', f'datatype="double" arraysize="{size}"', 1), lambda: text.replace('datatype="double"', f'datatype="{kind}"', 1),
-        lambda: text.replace('datatype="long"', f'datatype="{kind}"', 1), lambda: text[: int(world.rng.integers(60, len(text)))],
-        lambda: text.replace("<TR>", "<TR><TD/>", 2), lambda: text.replace("</TD>", "", 3), lambda: text.replace('name="RA"', f'name="{world.choose(("ID", "", "&lt;b&gt;"))}"'),
-        lambda: text.replace("TABLEDATA", "BINARY"), lambda: text.replace("<TABLEDATA>", '<BINARY><STREAM encoding="base64">AAAA!!</STREAM></BINARY><TABLEDATA>'),
-        lambda: text.replace("<TABLEDATA>", '<FITS extnum="1"><STREAM href="file:///dev/zero"/></FITS><TABLEDATA>'), lambda: "<VOTABLE>" * 20_000,
-        lambda: "<VOTABLE/>", lambda: text.replace('version="1.4"', 'version="9"'), lambda: text.replace("utf-8", "utf-99"), lambda: text + "<x>",
-        lambda: text.replace("<TABLE", '<TABLE nrows="999999999999"', 1), lambda: text.replace("<RESOURCE", '<RESOURCE><TABLE ref="x"/></RESOURCE><RESOURCE', 1),
-        lambda: text.replace("<TD>", "<TD>\x1b[31m", 1), lambda: text.replace('unit="deg"', 'unit="%%"'), lambda: text.replace("<FIELD", '<FIELD ID="x"'),
-        lambda: text.replace("</FIELD>", '<VALUES null="abc"/></FIELD>', 1), lambda: text.replace("</FIELD>", "<DESCRIPTION>" + "x" * 10**6 + "</DESCRIPTION></FIELD>", 1),
+        lambda: text.replace('datatype="double"', f'datatype="double" arraysize="{size}"', 1),
+        lambda: text.replace('datatype="double"', f'datatype="{kind}"', 1),
+        lambda: text.replace('datatype="long"', f'datatype="{kind}"', 1),
+        lambda: text[: int(world.rng.integers(60, len(text)))],
+        lambda: text.replace("<TR>", "<TR><TD/>", 2),
+        lambda: text.replace("</TD>", "", 3),
+        lambda: text.replace('name="RA"', f'name="{world.choose(("ID", "", "&lt;b&gt;"))}"'),
+        lambda: text.replace("TABLEDATA", "BINARY"),
+        lambda: text.replace("<TABLEDATA>", '<BINARY><STREAM encoding="base64">AAAA!!</STREAM></BINARY><TABLEDATA>'),
+        lambda: text.replace("<TABLEDATA>", '<FITS extnum="1"><STREAM href="file:///dev/zero"/></FITS><TABLEDATA>'),
+        lambda: "<VOTABLE>" * 20_000,
+        lambda: "<VOTABLE/>",
+        lambda: text.replace('version="1.4"', 'version="9"'),
+        lambda: text.replace("utf-8", "utf-99"),
+        lambda: text + "<x>",
+        lambda: text.replace("<TABLE", '<TABLE nrows="999999999999"', 1),
+        lambda: text.replace("<RESOURCE", '<RESOURCE><TABLE ref="x"/></RESOURCE><RESOURCE', 1),
+        lambda: text.replace("<TD>", "<TD>\x1b[31m", 1),
+        lambda: text.replace('unit="deg"', 'unit="%%"'),
+        lambda: text.replace("<FIELD", '<FIELD ID="x"'),
+        lambda: text.replace("</FIELD>", '<VALUES null="abc"/></FIELD>', 1),
+        lambda: text.replace("</FIELD>", "<DESCRIPTION>" + "x" * 10**6 + "</DESCRIPTION></FIELD>", 1),
         lambda: text.replace("<TABLEDATA>", '<BINARY><STREAM encoding="gzip" href="http://127.0.0.1:9/x"/></BINARY><TABLEDATA>'),
-    )  # fmt: skip
+    )
     path.write_text(world.choose(ways)(), encoding="utf-8")
     return _refused()
 
@@ -190,14 +322,27 @@ def ascii_headers(world: World) -> Attempt:
     claim = world.choose(("999999999", "2147483648", "9" * 30, "9" * 5000, "5000000"))
     numbered = "# 1 ID Number [count]\n# 2 RA x [deg]\n# 3 DEC y [deg]\n# 4 Z z\n"
     ways = (
-        lambda: numbered + f"# {claim} LAST x\n", lambda: f"# 1 ID x\n# 2 RA x\n# {claim} DEC x\n", lambda: numbered + body,
-        lambda: numbered.replace("# 4", "# 2") + body, lambda: "# 0 ID\n# 1 RA\n# 2 DEC\n# 3 Z\n" + body, lambda: "# ID RA DEC Z\n" + body,
-        lambda: "# ID RA DEC\n" + body, lambda: "# ID RA DEC Z " + ESCAPE + "\n" + body, lambda: "# ID RA RA Z\n" + body, lambda: "#" + body,
-        lambda: "# ID RA DEC Z\n", lambda: "# ID RA DEC Z\n" + body + "1 2\n", lambda: "# ID RA DEC Z\n" + "1 " * 10**6 + "\n", lambda: body,
-        lambda: f"# {claim} ID\n" * 5 + body, lambda: "# ID RA DEC Z\n" + body.replace(" ", "\t"), lambda: "# ID RA DEC Z\n" + body.replace(" ", "\xa0"),
-        lambda: "# 1 ID [" + "[" * 10**5 + "\n# 2 RA\n# 3 DEC\n# 4 Z\n" + body, lambda: numbered + body.replace("\n", "\r"),
+        lambda: numbered + f"# {claim} LAST x\n",
+        lambda: f"# 1 ID x\n# 2 RA x\n# {claim} DEC x\n",
+        lambda: numbered + body,
+        lambda: numbered.replace("# 4", "# 2") + body,
+        lambda: "# 0 ID\n# 1 RA\n# 2 DEC\n# 3 Z\n" + body,
+        lambda: "# ID RA DEC Z\n" + body,
+        lambda: "# ID RA DEC\n" + body,
+        lambda: "# ID RA DEC Z " + ESCAPE + "\n" + body,
+        lambda: "# ID RA RA Z\n" + body,
+        lambda: "#" + body,
+        lambda: "# ID RA DEC Z\n",
+        lambda: "# ID RA DEC Z\n" + body + "1 2\n",
+        lambda: "# ID RA DEC Z\n" + "1 " * 10**6 + "\n",
+        lambda: body,
+        lambda: f"# {claim} ID\n" * 5 + body,
+        lambda: "# ID RA DEC Z\n" + body.replace(" ", "\t"),
+        lambda: "# ID RA DEC Z\n" + body.replace(" ", "\xa0"),
+        lambda: "# 1 ID [" + "[" * 10**5 + "\n# 2 RA\n# 3 DEC\n# 4 Z\n" + body,
+        lambda: numbered + body.replace("\n", "\r"),
         lambda: "# 1 ID\n# 2 RA x [%%]\n# 3 DEC x [rad]\n# 4 Z\n" + body,
-    )  # fmt: skip
+    )
     world.name_list("list.cat").write_text(world.choose(ways)(), encoding="utf-8")
     return _refused()
 
@@ -208,12 +353,24 @@ def ipac_and_other_forms(world: World) -> Attempt:
     bars = "|" + "|".join(f"{name:>25}" for name in ("ID", "RA", "DEC", "Z")) + "|\n"
     body = "".join(" " + " ".join(f"{cell:>25}" for cell in row) + " \n" for row in rows)
     ways = (
-        lambda: bars + body, lambda: "\\x = 5\n" + bars + body, lambda: "|" * 10**5 + "\n" + body, lambda: bars + bars.replace("ID", "xx") + body,
-        lambda: json.dumps([dict(zip(["ID", "RA", "DEC", "Z"], row, strict=True)) for row in rows]), lambda: "[" * 10**6, lambda: "{" + bars + body,
-        lambda: "\\begin{table}\n" + " & ".join(("ID", "RA", "DEC", "Z")) + "\\\\\n" + body, lambda: "<html><body>404</body></html>", lambda: "<" + body,
-        lambda: "Title:\n" + "-" * 80 + "\nByte-by-byte Description of file:\n" + body, lambda: "global color=green\nfk5\ncircle(150,2,1)\n",
-        lambda: "%PDF-1.4\n" + body, lambda: "SQLite format 3\x00" + body, lambda: "\x93NUMPY" + body, lambda: "\x89HDF\r\n\x1a\n" + body, lambda: "PK\x03\x04" + body,
-    )  # fmt: skip
+        lambda: bars + body,
+        lambda: "\\x = 5\n" + bars + body,
+        lambda: "|" * 10**5 + "\n" + body,
+        lambda: bars + bars.replace("ID", "xx") + body,
+        lambda: json.dumps([dict(zip(["ID", "RA", "DEC", "Z"], row, strict=True)) for row in rows]),
+        lambda: "[" * 10**6,
+        lambda: "{" + bars + body,
+        lambda: "\\begin{table}\n" + " & ".join(("ID", "RA", "DEC", "Z")) + "\\\\\n" + body,
+        lambda: "<html><body>404</body></html>",
+        lambda: "<" + body,
+        lambda: "Title:\n" + "-" * 80 + "\nByte-by-byte Description of file:\n" + body,
+        lambda: "global color=green\nfk5\ncircle(150,2,1)\n",
+        lambda: "%PDF-1.4\n" + body,
+        lambda: "SQLite format 3\x00" + body,
+        lambda: "\x93NUMPY" + body,
+        lambda: "\x89HDF\r\n\x1a\n" + body,
+        lambda: "PK\x03\x04" + body,
+    )
     world.name_list("list.tbl").write_text(world.choose(ways)(), encoding="utf-8")
     return _refused()
 
@@ -223,11 +380,23 @@ def packed_lists(world: World) -> Attempt:
     text = _text(_rows(world)).encode()
     vot, fit = b"<?xml version='1.0'?><VOTABLE>", (world / "list.fits").read_bytes()
     ways = (
-        lambda: gzip.compress(text), lambda: gzip.compress(text)[:-9], lambda: flipped(world, gzip.compress(text), 3, 12), lambda: gzip.compress(gzip.compress(text)),
-        lambda: gzip_of_zeros(6 * 2**30, text), lambda: gzip_of_zeros(4 * 2**30, b"# %ECSV 1.0\n"), lambda: gzip_of_zeros(4 * 2**30, vot),
-        lambda: gzip_of_zeros(4 * 2**30, fit[:5760]), lambda: gzip.compress(fit), lambda: gzip.compress(b""), lambda: bz2.compress(text), lambda: b"\x1f\x8b",
-        lambda: gzip_of_zeros(4 * 2**30, b"PAR1"), lambda: gzip_of_zeros(4 * 2**30), lambda: gzip.compress(text) + b"more", lambda: gzip.compress(text + b"1,2\n" * 10**6),
-    )  # fmt: skip
+        lambda: gzip.compress(text),
+        lambda: gzip.compress(text)[:-9],
+        lambda: flipped(world, gzip.compress(text), 3, 12),
+        lambda: gzip.compress(gzip.compress(text)),
+        lambda: gzip_of_zeros(6 * 2**30, text),
+        lambda: gzip_of_zeros(4 * 2**30, b"# %ECSV 1.0\n"),
+        lambda: gzip_of_zeros(4 * 2**30, vot),
+        lambda: gzip_of_zeros(4 * 2**30, fit[:5760]),
+        lambda: gzip.compress(fit),
+        lambda: gzip.compress(b""),
+        lambda: bz2.compress(text),
+        lambda: b"\x1f\x8b",
+        lambda: gzip_of_zeros(4 * 2**30, b"PAR1"),
+        lambda: gzip_of_zeros(4 * 2**30),
+        lambda: gzip.compress(text) + b"more",
+        lambda: gzip.compress(text + b"1,2\n" * 10**6),
+    )
     world.name_list(world.choose(("list.csv.gz", "list.csv", "list.fits.gz", "list.vot.gz"))).write_bytes(world.choose(ways)())
     return _refused()
 

@@ -78,12 +78,24 @@ def weights(world: World) -> Attempt:
     role = world.choose([name for name in header if name != "__metadata__"])
     entry = header[role]
     ways = (
-        lambda: entry.update(dtype=world.choose(DTYPES)), lambda: entry.update(dtype=world.choose(DTYPES)), lambda: entry.update(shape=[2**62]),
-        lambda: entry.update(shape=[2**32, 2**32]), lambda: entry.update(shape=[-1]), lambda: entry.update(shape=[]), lambda: entry.update(shape="x"),
-        lambda: entry.update(data_offsets=[0, 2**62]), lambda: entry.update(data_offsets=[8, 4]), lambda: entry.update(data_offsets=[0]),
-        lambda: header.update({"x" * 10_000: entry}), lambda: header.pop(role), lambda: header.update(__metadata__=5), lambda: header.update(a=[]),
-        lambda: header.update({"conv.9.kernel": entry}), lambda: header.clear(), lambda: header.update({"\x1b[31m": header.pop(role)}),
-    )  # fmt: skip
+        lambda: entry.update(dtype=world.choose(DTYPES)),
+        lambda: entry.update(dtype=world.choose(DTYPES)),
+        lambda: entry.update(shape=[2**62]),
+        lambda: entry.update(shape=[2**32, 2**32]),
+        lambda: entry.update(shape=[-1]),
+        lambda: entry.update(shape=[]),
+        lambda: entry.update(shape="x"),
+        lambda: entry.update(data_offsets=[0, 2**62]),
+        lambda: entry.update(data_offsets=[8, 4]),
+        lambda: entry.update(data_offsets=[0]),
+        lambda: header.update({"x" * 10_000: entry}),
+        lambda: header.pop(role),
+        lambda: header.update(__metadata__=5),
+        lambda: header.update(a=[]),
+        lambda: header.update({"conv.9.kernel": entry}),
+        lambda: header.clear(),
+        lambda: header.update({"\x1b[31m": header.pop(role)}),
+    )
     raw = world.choose(("header", "header", "header", "size", "values", "nest", "cut", "bytes"))
     if raw == "header":
         world.choose(ways)()

@@ -13,10 +13,17 @@ from hostile.world import RUN, Attempt, World
 AGAIN = ("run", "workflow.toml", "--profile", "serial", "--engine", "fft")
 PLAN = ("plan", "workflow.toml", "--profile", "serial")
 READERS = (
-    ("status", "catalog"), ("status", "catalog", "--json"), ("releases", "list", "catalog"), ("releases", "verify", "catalog"), ("report", "catalog"),
-    ("releases", "diff", "catalog", "base-r1"), ("fractions", "catalog", "--edges", "0.5,1,1.5"), ("releases", "prune", "catalog"),
-    ("releases", "rollback", "catalog"), PLAN,
-)  # fmt: skip
+    ("status", "catalog"),
+    ("status", "catalog", "--json"),
+    ("releases", "list", "catalog"),
+    ("releases", "verify", "catalog"),
+    ("report", "catalog"),
+    ("releases", "diff", "catalog", "base-r1"),
+    ("fractions", "catalog", "--edges", "0.5,1,1.5"),
+    ("releases", "prune", "catalog"),
+    ("releases", "rollback", "catalog"),
+    PLAN,
+)
 
 
 def _tried(world: World, *commands: tuple[str, ...]) -> Attempt:
@@ -57,9 +64,17 @@ def heartbeats(world: World) -> Attempt:
     folder = world.root / "workers"
     folder.mkdir(exist_ok=True)
     beat = {
-        "worker": "h-1", "pool": "local", "time": 1.8e9, "started": 1.7e9, "job": "EGS", "job_since": 1.79e9, "done": 1, "failed": 0, "memory_mb": 5.0,
+        "worker": "h-1",
+        "pool": "local",
+        "time": 1.8e9,
+        "started": 1.7e9,
+        "job": "EGS",
+        "job_since": 1.79e9,
+        "done": 1,
+        "failed": 0,
+        "memory_mb": 5.0,
         "gpus": [{"name": "0", "busy_percent": 5.0, "memory_mb": 1.0, "memory_total_mb": 2.0}],
-    }  # fmt: skip
+    }
     path = folder / world.choose(("h-1.json", "h-1.json", "\x1b[31m.json"))
     path.write_text(json.dumps(beat))
     break_json(world, path)

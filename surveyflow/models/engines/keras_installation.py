@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ModelError
+from surveyflow.values import remedies
 
 _ACCEPTED = {"floatx": ("float32", "float16", "float64"), "image_data_format": ("channels_last", "channels_first")}
-
-from surveyflow.values import remedies
 
 
 def keras_problem() -> str | None:
