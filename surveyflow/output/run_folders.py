@@ -264,7 +264,7 @@ def new_run_id() -> str:
 
 
 def _start(run_id: str) -> datetime:
-    return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return datetime.strptime(run_id[:15], _STARTED).replace(tzinfo=UTC)
 
 
 def _is_run_id(name: str) -> bool:
@@ -281,12 +281,6 @@ def last_run(root: Path) -> RunStatus | None:
         if entry is not None:
             return RunStatus(folder.name, entry.time, entry.progress, _dashboard(folder))
     return None
-
-
-def _is_run_id(name: str) -> bool:
-    with suppress(ValueError):
-        return _RUN_ID.fullmatch(name) is not None and datetime.strptime(name[:15], _STARTED) is not None
-    return False
 
 
 def _dashboard(folder: Path) -> str | None:
