@@ -17,6 +17,7 @@
     │   └── OutputError (OSError)               the output folder cannot be written, or its disk is full
     ├── LockHeld (BlockingIOError)              exit code 4: another run works on the same output
     ├── CatalogError (RuntimeError)             exit code 1: a revision failed its own checks and was not published
+    │   └── UnitDamaged                         a file of a work unit differs from its receipt; a run does the unit again
     ├── UnitError (RuntimeError)                one work unit failed; recorded, never fatal to the run
     └── DeviceMemoryError (MemoryError)         a device has no memory for even one cutout; its process is restarted
 
@@ -141,6 +142,25 @@ class LockHeld(SurveyflowError, BlockingIOError):
 
 class CatalogError(SurveyflowError, RuntimeError):
     """A catalog failed its own checks; the published revision is untouched."""
+
+
+class UnitDamaged(CatalogError):
+    """A file of a work unit differs from its receipt; a run does the unit again.
+
+    Parameters
+    ----------
+    message
+        What was found.
+    key
+        The unit's key.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message, key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class UnitError(SurveyflowError, RuntimeError):

@@ -14,7 +14,7 @@ from astropy.io import fits
 
 import surveyflow
 from stubs import TINY, StubWorker
-from surveyflow.errors import CatalogError, InputsChanged, LockHeld, MosaicError, UnitError, WorkflowError
+from surveyflow.errors import InputsChanged, LockHeld, MosaicError, UnitError, WorkflowError
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.measuring.orders import DigestWindow, PlannedMosaic, WorkerSettings
 from surveyflow.models.store import ModelStore, write_model
@@ -298,19 +298,21 @@ def test_damaged_weights_are_refused_before_anything_starts(survey):
     assert not root(survey).exists()
 
 
-def test_unit_whose_file_was_damaged_is_not_published_again(survey):
+def test_unit_whose_file_was_damaged_is_done_again_by_the_run_that_finds_it(survey, caplog):
     run(survey)
+    before = table(survey)
     victim = max((root(survey) / "units").glob("*/*.parquet"), key=lambda path: path.stat().st_size)
-    victim.chmod(0o644)
     content = bytearray(victim.read_bytes())
     content[len(content) // 3] ^= 1
     victim.write_bytes(content)
     edit_workflow(survey.workflow, {"survey": {"release": "v2"}})
-    with pytest.raises(CatalogError, match=r"(?s)Remove the file and run again"):
-        run(survey)
-    assert [revision.name for revision in list_revisions(root(survey))] == ["demo-r1"]
-    victim.unlink()
-    assert run(survey).revision == "v2-r1"
+    result = run(survey)
+    assert result.revision == "v2-r1"
+    assert result.units["done"] == 1
+    ((name, damage),) = result.repaired_units.items()
+    assert damage == f"{victim.name} differs from its digest"
+    assert f"unit={name} is damaged and is done again" in caplog.text
+    pd.testing.assert_frame_equal(table(survey), before)
 
 
 def test_file_replaced_with_the_same_size_and_time_is_read_again(survey):
@@ -338,7 +340,7 @@ def test_lock_that_was_taken_away_stops_the_publishing(survey):
         if progress.phase == "publish":
             (root(survey) / "run.lock").unlink()
 
-    with pytest.raises(LockHeld, match="was removed or taken"):
+    with pytest.raises(LockHeld, match=r"has lost its lease \(its file was removed\)"):
         run(survey, listeners=[steal])
     assert list_revisions(root(survey)) == []
 

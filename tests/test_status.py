@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -42,6 +43,10 @@ def test_status_tells_progress_rate_failures_and_workers_by_pool(root, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "30/120 units, 3000 cutouts, 50/s, 0:03:00 left, 2 failed" in lines[1]
     assert f"dashboard {DASHBOARD}" in lines
+    lock = next(line for line in lines if line.startswith("lock"))
+    assert re.fullmatch(
+        r"lock +held by run \S+ on host .*, started 20.*\. Last sign of life 0:00:\d\d ago; expires in 0:0.*", lock
+    )
     assert "pool      cpu: 1 workers, 0 busy, 5 jobs done, 0 failed" in lines
     assert "pool      gpu: 1 workers, 1 busy, 25 jobs done, 2 failed" in lines
     told = {line.split(":")[0].strip(): line for line in lines if line.startswith("  ")}
@@ -57,6 +62,8 @@ def test_status_as_json_says_the_same(root):
     found = json.loads(json.dumps(api.status(root).as_json(now), default=str))
     assert found["at_work"]
     assert found["last_run"]["dashboard"] == DASHBOARD
+    assert found["lock"]["holder"]["run_id"] == found["last_run"]["run_id"]
+    assert 0 < found["lock"]["expires_in_s"] <= 300
     assert found["rates"] == {"cutouts_per_second": 50.0, "seconds_left": 180.0}
     assert {worker["worker"]: worker["silent"] for worker in found["workers"]} == {
         "node1-11": False,

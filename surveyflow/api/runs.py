@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError
+from surveyflow.execution.child_processes import refuse_to_start_again
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
-from surveyflow.output.lock import lock_holder
+from surveyflow.output.lock import Lease, find_lease
 from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
+from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
@@ -97,6 +99,10 @@ class SurveyStatus:
         Whether that run still holds the folder; a run that neither holds it nor has ended was killed.
     workers
         The last reports of its workers; workers that have ended properly are not among them.
+    lock
+        The lease on the folder; None if nobody holds it.
+    held
+        The revisions that wait to be accepted, the oldest first.
     """
 
     root: Path
@@ -104,6 +110,8 @@ class SurveyStatus:
     last_run: RunStatus
     at_work: bool
     workers: tuple[Heartbeat, ...] = ()
+    lock: Lease | None = None
+    held: tuple[Hold, ...] = ()
 
     def as_json(self, now: float) -> dict[str, Any]:
         """The object that ``status --json`` prints.
@@ -116,7 +124,10 @@ class SurveyStatus:
         progress = self.last_run.progress
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
         workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
-        return asdict(self) | {"rates": rates, "workers": workers}
+        stated = asdict(replace(self, lock=None, held=()))
+        held = [hold.as_json() for hold in self.held]
+        lock = self.lock.as_json() if self.lock else None
+        return stated | {"rates": rates, "workers": workers, "lock": lock, "held": held}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -198,6 +209,7 @@ def plan(
     WorkflowError
         If anything cannot be used.
     """
+    refuse_to_start_again()
     with open_inputs(workflow, release) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
@@ -254,6 +266,7 @@ def run(
     LockHeld
         If another run works on the same output.
     """
+    refuse_to_start_again()
     chosen = load_profile(profile or "local")
     choice = EngineChoice(EngineName(engine), Precision(precision))
     with open_inputs(workflow, release, output) as (survey, original):
@@ -290,6 +303,7 @@ def demo(
     InputError
         If the folder holds something else.
     """
+    refuse_to_start_again()
     from surveyflow.runs.demo import PACKAGED_MODELS, make_demonstration
 
     folder = Path(folder)
@@ -320,6 +334,7 @@ def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
     ClusterError
         If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
     """
+    refuse_to_start_again()
     from surveyflow.runs.doctor import check_this_machine, check_workers
 
     return [check_this_machine()] if profile is None else check_workers(profile)
@@ -339,15 +354,18 @@ def status(root: str | Path) -> SurveyStatus:
     ------
     InputError
         If it holds no runs.
+    CatalogError
+        If something that is not a lock has the lock's name, if ``latest`` is not a link to a revision, or if the file of
+        decisions is damaged.
     """
     root = Path(root)
     newest = last_run(root)
     if newest is None:
         raise InputError(f"{root} holds no runs. Name the [output] root of a workflow that was run.")
-    holder = lock_holder(root)
-    at_work = holder is not None and not holder.is_dead and holder.run_id == newest.run_id
+    lease = find_lease(root)
+    at_work = lease is not None and not lease.is_void and lease.holder is not None and lease.holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
-    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers))
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease, tuple(waiting(root)))
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import typer
 
 from surveyflow import __version__
 from surveyflow.commands import catalogs, kubernetes, models, releases, runs, slurm, training
+from surveyflow.commands.printing import plain_streams
 from surveyflow.errors import SurveyflowError
 from surveyflow.values import remedies
 
@@ -69,6 +70,11 @@ def main() -> None:
     debug = "--debug" in sys.argv
     # A batch system ends a job with SIGTERM: exit as after an error, so that locks and workers are released.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with plain_streams():
+        _run_app(debug=debug)
+
+
+def _run_app(*, debug: bool) -> None:
     try:
         app()
     except SurveyflowError as error:
@@ -76,6 +82,13 @@ def main() -> None:
             raise
         _explain(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        remedy = "Check that it exists and that you may use it, then try again."
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"Error: {place}{error.strerror or error}. {remedy}", err=True)
+        sys.exit(1)
     except Exception as error:
         if debug:
             raise
@@ -86,7 +99,7 @@ def main() -> None:
 
 
 def _explain(error: SurveyflowError) -> None:
-    lines = str(error).splitlines() or [type(error).__name__]
+    lines = [line for line in str(error).split("\n") if line] or [type(error).__name__]
     if len(lines) == 1:
         typer.echo(f"Error: {lines[0]}", err=True)
         return

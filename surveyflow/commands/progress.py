@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
+from surveyflow.commands.printing import plain, terminal
 from surveyflow.output.run_folders import Phase, Progress
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -28,11 +30,11 @@ def progress_listener(console: Console | None = None) -> Iterator[Callable[[Prog
     ------
     A function to be called with every `Progress`.
     """
-    console = console or Console(stderr=True)
+    console = console or Console(file=terminal(sys.stderr), markup=False)
     if not console.is_terminal:
         yield PlainLines(console)
         return
-    columns = (TextColumn("{task.description:16}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    columns = (TextColumn("{task.description:16}"), BarColumn(), TextColumn("{task.fields[told]}", markup=False))
     with Bars(*columns, console=console) as bars:
         yield _Bar(bars)
 
@@ -52,7 +54,7 @@ def counting_listener(word: str, console: Console | None = None) -> Iterator[Cal
     ------
     A function to be called with the number of things that are done, and of all things.
     """
-    console = console or Console(stderr=True)
+    console = console or Console(file=terminal(sys.stderr), markup=False)
     if not console.is_terminal:
         yield _PlainCount(word, console)
         return
@@ -96,13 +98,13 @@ class PlainLines:
 
     def __call__(self, progress: Progress) -> None:
         if progress.phase is Phase.WORKERS:
-            self._console.print(f"workers: {progress.message}", highlight=False, soft_wrap=True)
+            self._console.print(f"workers: {plain(progress.message)}", highlight=False, soft_wrap=True)
         if progress.phase is Phase.WORKERS or progress.phase.is_last:
             return
         at_an_end = progress.done in {0, progress.total}
         if at_an_end or self._clock() >= self._next:
             self._next = self._clock() + SECONDS_BETWEEN_LINES
-            self._console.print(f"{progress.phase.meaning}: {progress.describe()}", highlight=False, soft_wrap=True)
+            self._console.print(f"{progress.phase.meaning}: {plain(progress.describe())}", highlight=False, soft_wrap=True)
 
 
 class _Bar:
@@ -114,9 +116,9 @@ class _Bar:
 
     def __call__(self, progress: Progress) -> None:
         if progress.phase is Phase.WORKERS:
-            self._bars.console.print(f"workers: {progress.message}", highlight=False, soft_wrap=True)
+            self._bars.console.print(f"workers: {plain(progress.message)}", highlight=False, soft_wrap=True)
         if progress.phase is Phase.WORKERS or progress.phase.is_last:
             return
         if progress.phase not in self._tasks:
             self._tasks[progress.phase] = self._bars.add_task(progress.phase.meaning, total=progress.total or None, told="")
-        self._bars.update(self._tasks[progress.phase], completed=progress.done, told=progress.describe())
+        self._bars.update(self._tasks[progress.phase], completed=progress.done, told=plain(progress.describe()))

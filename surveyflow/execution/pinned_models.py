@@ -43,7 +43,7 @@ class LocalWorkers:
     def pin(self, pinned_models: PinnedModels) -> None:
         """Pin each worker to its model groups from now on; an empty tuple frees all workers."""
         unfinished = self.path.with_suffix(".new")
-        unfinished.write_text(json.dumps(dict(enumerate(pinned_models))))
+        unfinished.write_text(json.dumps(dict(enumerate(pinned_models))), encoding="utf-8")
         unfinished.replace(self.path)
         self.client.run(_declare, on_error="ignore")
 
@@ -63,4 +63,4 @@ async def _declare(dask_worker: Worker) -> None:
 def _pinned_to(worker: Worker) -> list[str]:
     """The model groups in the file; batch jobs have no file, they are pinned on the command line."""
     path = Path(os.environ.get(PINNED_MODELS_VARIABLE, ""))
-    return list(json.loads(path.read_text()).get(str(worker.name), ())) if path.is_file() else []
+    return list(json.loads(path.read_text(encoding="utf-8")).get(str(worker.name), ())) if path.is_file() else []

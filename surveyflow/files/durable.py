@@ -22,6 +22,8 @@ import psutil
 from surveyflow.errors import OutputError, SurveyflowError
 
 TEMPORARY_SUFFIX = ".tmp"
+MISPLACED_SUFFIX = ".misplaced"
+"""Ending of the hidden name that a folder gets if it has the name of a file."""
 
 _LINKS_REFUSED = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _REMEDIES = {
@@ -31,6 +33,7 @@ _REMEDIES = {
     errno.EACCES: "You may not write there: choose another output folder, or have its permissions changed.",
     errno.EPERM: "You may not write there: choose another output folder, or have its permissions changed.",
     errno.ENOTDIR: "A file is in the place of a folder: choose another output folder.",
+    errno.EEXIST: "Something else is in the place of a folder: remove it and run again.",
 }
 
 
@@ -76,7 +79,7 @@ def write_new(path: Path, content: bytes) -> bool:
 
 
 def write_over(path: Path, content: bytes) -> None:
-    """Write a file in one durable step, replacing what it held before.
+    """Write a file in one durable step, replacing what it held before, and whatever else has its name.
 
     Raises
     ------
@@ -84,6 +87,7 @@ def write_over(path: Path, content: bytes) -> None:
         If the file cannot be written; then it is unchanged.
     """
     with explained(path), _temporary(path, content) as temporary:
+        make_way(path)
         temporary.replace(path)
 
 
@@ -109,6 +113,22 @@ def link_or_copy(source: Path, path: Path) -> None:
             if error.errno not in _LINKS_REFUSED | {errno.EXDEV}:
                 raise
             shutil.copyfile(source, path)
+
+
+def make_way(path: Path) -> None:
+    """Take away what has a file's name and is not an ordinary file: a folder gets a hidden name, anything else is removed."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(temporary_path(path).with_suffix(MISPLACED_SUFFIX))
+    elif os.path.lexists(path) and not path.is_file():
+        path.unlink()
+
+
+def remove_any(path: Path) -> None:
+    """Remove what has a name, if anything: a file, a link, a pipe, or a folder with its content."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

@@ -57,6 +57,14 @@ def split_extension(path: str | Path) -> tuple[Path, str | None]:
     return (Path(match["file"]), match["extension"].strip()) if match else (Path(path), None)
 
 
+def at_home(path: str | Path) -> Path:
+    """The path with the user's home in the place of ``~``; unchanged if the system knows no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def problem_of_file(path: Path) -> tuple[str, str] | None:
     """Why a file cannot be read, with the remedy; None if it can be read."""
     if not os.path.lexists(path):

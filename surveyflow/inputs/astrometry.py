@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, WcsError
+from astropy.wcs import WCS
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError
+from surveyflow.files.foreign import refusing
 from surveyflow.inputs.fits_images import card_value
 from surveyflow.values.arrays import Float64Array
 
@@ -33,6 +34,9 @@ _DISTORTION = re.compile(
     r"(A|B|AP|BP)_(\d+_\d+|ORDER|DMAX)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d|(DP|DQ|D2IM)\d(\..*)?|D2IMEXT|D2IMARR|AXISCORR"
 )
 _SCAMP = re.compile(r"PV[12]_\d+")
+_LIMITS = {"CRPIX1": 1e8, "CRPIX2": 1e8, "CRVAL1": 360.0, "CRVAL2": 90.0, "LONPOLE": 1e3, "LATPOLE": 1e3}
+"""Largest absolute values. With a reference pixel that is farther away, positions have no digits left for a part of a pixel."""
+_PIXEL_SCALES_ARCSEC = (1e-5, 1e5)
 _SAME_MATRIX = 1e-4
 _SQUARE = 0.01
 
@@ -101,10 +105,11 @@ def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) 
     MosaicError
         If the projection is missing, not supported or contradictory, or the pixels are not square.
     """
-    _check_projection(header, location)
-    cards = _cards(header, location)
-    wcs = _wcs(cards, location)
-    return Astrometry(cards, shape, _pixel_scale_arcsec(wcs, location), _notices(header, location), wcs)
+    with refusing(lambda reason: _unusable(location, reason)):
+        _check_projection(header, location)
+        cards = _cards(header, location)
+        wcs = _wcs(cards)
+        return Astrometry(cards, shape, _pixel_scale_arcsec(wcs, location), _notices(header, location), wcs)
 
 
 def _check_projection(header: fits.Header, location: str) -> None:
@@ -179,23 +184,32 @@ def _matrix(header: fits.Header, keys: tuple[str, ...], defaults: tuple[float, .
 
 def _number(header: fits.Header, key: str, location: str) -> float:
     value = card_value(header, key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(float(value)):
         raise MosaicError(f"{location}: {key} is {value!r}, expected a number. Correct the header.")
+    limit = _LIMITS.get(key, np.inf)
+    if abs(value) > limit:
+        raise MosaicError(f"{location}: {key} is {value:.3g}, expected at most {limit:g} in size. Correct the header.")
     return float(value)
 
 
-def _wcs(cards: tuple[tuple[str, str | float], ...], location: str) -> WCS:
-    try:
-        wcs = WCS(fits.Header(cards), fix=False)
-        wcs.wcs.set()
-    except (WcsError, ValueError) as error:
-        raise MosaicError(f"{location}: the WCS cannot be used ({str(error).splitlines()[0]}). Correct the header.") from error
+def _wcs(cards: tuple[tuple[str, str | float], ...]) -> WCS:
+    wcs = WCS(fits.Header(cards), fix=False)
+    wcs.wcs.set()
     return wcs
+
+
+def _unusable(location: str, reason: str) -> MosaicError:
+    return MosaicError(f"{location}: the WCS cannot be used ({reason}). Correct the header.")
 
 
 def _pixel_scale_arcsec(wcs: WCS, location: str) -> float:
     """Side of a pixel: the square root of its area, after a check that it is square."""
     longest, shortest = 3600 * np.linalg.svd(wcs.pixel_scale_matrix, compute_uv=False)
+    if not _PIXEL_SCALES_ARCSEC[0] <= shortest <= longest <= _PIXEL_SCALES_ARCSEC[1]:
+        raise MosaicError(
+            f"{location}: pixels of {longest:.3g} x {shortest:.3g} arcsec; expected {_PIXEL_SCALES_ARCSEC[0]:g} to "
+            f"{_PIXEL_SCALES_ARCSEC[1]:g}. Correct the header."
+        )
     if longest > (1 + _SQUARE) * shortest:
         raise MosaicError(
             f"{location}: pixels are not square: {longest:.4f} x {shortest:.4f} arcsec (tolerance 1 %). Resample the image."

@@ -6,12 +6,9 @@ however large the file.
 
 from __future__ import annotations
 
-import gzip
 import logging
-import math
 import os
 import warnings
-import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,14 +22,17 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from surveyflow.errors import MosaicError
+from surveyflow.files.foreign import refusing
 from surveyflow.files.paths import FileState, problem_of_file, split_extension
+from surveyflow.inputs.packed_fits import NotUnpacked, data_bytes, unpack_fits
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box
 
 logger = logging.getLogger(__name__)
 
-MAX_UNPACKED_BYTES = 4 * 2**30
-"""Size of the largest ``.gz`` that is unpacked in memory; every worker process holds its own copy."""
+
+MAX_HDUS = 1000
+"""Number of HDUs up to which a file is searched for its image."""
 
 _GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
 _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
@@ -86,13 +86,14 @@ class FitsImage:
         """
         if 0 in box.shape:
             return np.empty(box.shape, dtype=np.float32)
-        try:
+        with refusing(lambda reason: self._unreadable(box, reason)):
             return self._plane.read(box)
-        except (OSError, ValueError, RuntimeError, TypeError, zlib.error) as error:
-            raise MosaicError(
-                f"{self.location}: rows {box.y0} to {box.y1} cannot be read ({error}). "
-                f"The file is damaged or was changed while it was open; fetch it again and run again."
-            ) from error
+
+    def _unreadable(self, box: Box, reason: str) -> MosaicError:
+        return MosaicError(
+            f"{self.location}: rows {box.y0} to {box.y1} cannot be read ({reason}). "
+            f"The file is damaged or was changed while it was open; fetch it again and run again."
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -123,7 +124,8 @@ def open_image(location: str | Path, preferred: str) -> FitsImage:
     path, extension = split_extension(location)
     resources = ExitStack()
     try:
-        return _open_image(str(location), path.absolute(), extension, preferred, resources)
+        with refusing(lambda reason: _unreadable_headers(str(location), reason)):
+            return _open_image(str(location), path.absolute(), extension, preferred, resources)
     except BaseException:
         resources.close()
         raise
@@ -133,7 +135,7 @@ def card_value(header: fits.Header, key: str) -> str | float | bool | None:
     """Value of a header card; None if the card is missing, has no value, or breaks the rules of FITS."""
     try:
         value = header.get(key)
-    except fits.VerifyError:
+    except (fits.VerifyError, ValueError):  # the second is Python's, of a whole number of thousands of digits
         return None
     return value if isinstance(value, str | int | float) else None
 
@@ -181,16 +183,9 @@ def _magic(location: str, stream: BinaryIO) -> bytes:
 
 def _unpack(location: str, stream: BinaryIO) -> bytes:
     try:
-        with gzip.open(stream) as packed:
-            unpacked = packed.read(MAX_UNPACKED_BYTES + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise MosaicError(f"{location}: the gzip data are cut short or damaged ({error}). Fetch the file again.") from error
-    if len(unpacked) > MAX_UNPACKED_BYTES:
-        raise MosaicError(
-            f"{location}: more than {MAX_UNPACKED_BYTES:,} bytes when unpacked, which every worker would hold in memory. "
-            f"Unpack it once (gunzip) and name the .fits file."
-        )
-    return unpacked
+        return unpack_fits(stream)
+    except NotUnpacked as error:
+        raise MosaicError(f"{location}: {error}") from error
 
 
 def _notices(location: str, unpacked: bytes | None) -> tuple[str, ...]:
@@ -205,15 +200,23 @@ def _open_hdus(location: str, stream: BinaryIO) -> tuple[fits.HDUList, list[str]
     """Read every header; return the HDUs and astropy's warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            hdus = fits.open(stream, memmap=False)
-            len(hdus)
-        except (OSError, ValueError, TypeError, KeyError, fits.VerifyError) as error:
-            raise MosaicError(f"{location}: the FITS headers cannot be read ({error}). Fetch the file again.") from error
+        hdus = fits.open(stream, memmap=False)
+        _check_number(location, hdus)
     complaints = [str(warning.message).strip() for warning in caught]
     for complaint in complaints:
         logger.debug("file=%s astropy=%r", location, complaint)
     return hdus, complaints
+
+
+def _check_number(location: str, hdus: fits.HDUList) -> None:
+    """Read every header; stop at a number of HDUs that no mosaic has."""
+    for number, _ in enumerate(hdus):
+        if number >= MAX_HDUS:
+            raise MosaicError(f"{location}: it has more than {MAX_HDUS} HDUs. Write the image to its own file.")
+
+
+def _unreadable_headers(location: str, reason: str) -> MosaicError:
+    return MosaicError(f"{location}: the FITS headers cannot be read ({reason}). Fetch the file again.")
 
 
 def _chosen(location: str, hdus: fits.HDUList, extension: str | None, preferred: str, complaints: Sequence[str]) -> Any:
@@ -277,7 +280,7 @@ def _said(complaints: Sequence[str]) -> str:
 
 def _check_complete(location: str, hdu: Any, stream: BinaryIO, file_bytes: int) -> None:
     """Check that the file is as large as its header needs; the last block's padding may be missing."""
-    expected = hdu.fileinfo()["datLoc"] + _data_bytes(_header_in_file(hdu, stream))
+    expected = hdu.fileinfo()["datLoc"] + data_bytes(_header_in_file(hdu, stream))
     if file_bytes < expected:
         raise MosaicError(
             f"{location}: the file is cut short: {file_bytes:,} bytes, but its header needs {expected:,}. Fetch it again."
@@ -292,11 +295,6 @@ def _header_in_file(hdu: Any, stream: BinaryIO) -> fits.Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reported already when the file was opened
         return fits.Header.fromfile(stream)
-
-
-def _data_bytes(header: fits.Header) -> int:
-    lengths = [int(header[f"NAXIS{axis}"]) for axis in range(1, int(header["NAXIS"]) + 1)]
-    return abs(int(header["BITPIX"])) // 8 * (math.prod(lengths) + int(header.get("PCOUNT", 0)))
 
 
 class _Plane(Protocol):

@@ -11,8 +11,6 @@ import gzip
 import io
 import re
 import warnings
-import xml.parsers.expat
-import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -26,27 +24,25 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
-from astropy.table.meta import YamlParseError, get_header_from_yaml
+from astropy.table.meta import get_header_from_yaml
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
+from surveyflow.files.foreign import refusing
 from surveyflow.files.paths import problem_of_file, split_extension
+from surveyflow.inputs.packed_fits import NotUnpacked, unpack_fits
 from surveyflow.values.arrays import BoolArray
 
 _NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
 _DELIMITERS = (",", "\t", ";")
 _FIRST_BYTES = 2048
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    zlib.error,
-    xml.parsers.expat.ExpatError,
-    YamlParseError,
-    pa.ArrowException,
-)
+_MOST_FITS_COLUMNS = 999
+MOST_ROWS = 50_000_000
+"""Limit of rows: more do not fit into the memory of the machine that starts a run."""
+MOST_TEXT_BYTES = 2**28
+"""Size limit of text, after unpacking, which is read as a whole; FITS and Parquet are read by columns, at any size."""
+MOST_COLUMNS = 100_000
+"""Limit of columns in a header of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +91,14 @@ def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
     file, extension = split_extension(path)
     if problem := problem_of_file(file):
         raise SourceListError(" ".join(problem))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # readers warn of deviations that they tolerate; what matters is checked here
-            return _FORMATS[_format(file)](_Request(file, extension, frozenset(wanted)))
-    except SourceListError:
-        raise
-    except _DAMAGE as error:
-        what = f"{file} cannot be read as a table: {' '.join(str(error).split()).rstrip('.') or type(error).__name__}."
-        raise SourceListError(f"{what} The file may be truncated or damaged: fetch or write it again.") from error
+    with warnings.catch_warnings(), refusing(lambda reason: _damaged(file, reason)):
+        warnings.simplefilter("ignore")  # readers warn of deviations that they tolerate; what matters is checked here
+        return _FORMATS[_format(file)](_Request(file, extension, frozenset(wanted)))
+
+
+def _damaged(file: Path, reason: str) -> SourceListError:
+    what = f"{file} cannot be read as a table: {reason}."
+    return SourceListError(f"{what} The file may be truncated or damaged: fetch or write it again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +134,22 @@ class _Request:
         if repeated := sorted(name for name in self.wanted if names.count(name) > 1):
             raise SourceListError(f"{self.file} has more than one column {', '.join(repeated)}. Rename all but one of them.")
 
+    def check_rows(self, n_rows: int) -> None:
+        """Check the number of rows that a file claims, before they are read."""
+        if n_rows > MOST_ROWS:
+            raise SourceListError(f"{self.file} says that it has {n_rows:,} rows; at most {MOST_ROWS:,} can be read. Split it.")
+
+    def content(self) -> bytes:
+        """The complete content of a file of text, unpacked."""
+        with _open(self.file) as opened:
+            content = opened.read(MOST_TEXT_BYTES + 1)
+        if len(content) > MOST_TEXT_BYTES:
+            raise SourceListError(
+                f"{self.file} holds more than {MOST_TEXT_BYTES:,} bytes of text. Write the list as Parquet or FITS, which are "
+                f"read by columns."
+            )
+        return content
+
     def _missing(self, present: Sequence[str]) -> str:
         absent = sorted(self.wanted - set(present))
         close = [(name, get_close_matches(name.lower(), [p.lower() for p in present], n=1)) for name in absent]
@@ -159,9 +170,12 @@ def _find_extension(file: Path, extension: str, labels: Sequence[str]) -> int:
 
 
 def _open(file: Path) -> io.BufferedReader | gzip.GzipFile:
+    return gzip.open(file, "rb") if _is_packed(file) else file.open("rb")
+
+
+def _is_packed(file: Path) -> bool:
     with file.open("rb") as opened:
-        compressed = opened.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rb") if compressed else file.open("rb")
+        return opened.read(2) == b"\x1f\x8b"
 
 
 def _format(file: Path) -> str:
@@ -190,7 +204,9 @@ _BEGINNINGS = (
 
 
 def _read_fits(request: _Request) -> dict[str, Column]:
-    with fits.open(request.file, memmap=True) as hdus:
+    with _open_fits(request.file) as hdus:
+        for hdu in hdus:
+            _check_fits_header(request, hdu.header)
         tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
         if not tables:
             held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
@@ -199,6 +215,27 @@ def _read_fits(request: _Request) -> dict[str, Column]:
         labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
         table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
         return {name: _fits_column(table, name) for name in request.wanted}
+
+
+def _open_fits(file: Path) -> fits.HDUList:
+    if not _is_packed(file):
+        return fits.open(file, memmap=True)
+    with file.open("rb") as packed:
+        try:
+            return fits.open(io.BytesIO(unpack_fits(packed)), memmap=False)
+        except NotUnpacked as error:
+            raise SourceListError(f"{file}: {error}") from error
+
+
+def _check_fits_header(request: _Request, header: fits.Header) -> None:
+    """Check what a header claims, before it is believed: astropy goes through all columns that it is told of."""
+    n_columns = header.get("TFIELDS", 0)
+    if not isinstance(n_columns, int) or not 0 <= n_columns <= _MOST_FITS_COLUMNS:
+        raise SourceListError(
+            f"{request.file} has TFIELDS = {n_columns!r}; FITS allows up to {_MOST_FITS_COLUMNS} columns. Write the list again."
+        )
+    if "TFIELDS" in header:
+        request.check_rows(int(header["NAXIS2"]))
 
 
 def _fits_column(table: fits.BinTableHDU, name: str) -> Column:
@@ -216,6 +253,7 @@ def _native(values: NDArray[Any]) -> NDArray[Any]:
 
 def _read_parquet(request: _Request) -> dict[str, Column]:
     with pq.ParquetFile(request.file) as file:
+        request.check_rows(file.metadata.num_rows)
         request.check(file.schema_arrow.names)
         units = _units_in_metadata(file.schema_arrow.metadata or {})
         masks = {f"{name}.mask" for name in request.wanted} & set(file.schema_arrow.names)  # astropy writes masks so
@@ -247,7 +285,10 @@ def _arrow_column(name: str, column: pa.ChunkedArray, unit: str | None = None) -
 
 
 def _read_votable(request: _Request) -> dict[str, Column]:
-    tables = list(votable.parse(str(request.file), verify="ignore").iter_tables())
+    content = request.content()
+    for claim in re.findall(rb"nrows\s*=\s*[\"'](\d{1,30})", content):
+        request.check_rows(int(claim))
+    tables = list(votable.parse(io.BytesIO(content), filename=str(request.file), verify="ignore").iter_tables())
     labels = [f"{index} {table.name or table.ID or ''}".strip() for index, table in enumerate(tables)]
     table = tables[request.choose(labels, [[field.name for field in table.fields] for table in tables])]
     fields = {field.name: field for field in table.fields}
@@ -255,8 +296,7 @@ def _read_votable(request: _Request) -> dict[str, Column]:
 
 
 def _read_ecsv(request: _Request) -> dict[str, Column]:
-    with _open(request.file) as opened:
-        text = opened.read().decode("utf-8-sig")
+    text = request.content().decode("utf-8-sig")
     table = Table.read(text.splitlines(), format="ascii.ecsv")
     request.check(table.colnames)
     return {name: _masked_column(name, MaskedColumn(table[name]), table[name].unit) for name in request.wanted}
@@ -270,8 +310,7 @@ def _masked_column(name: str, column: Any, unit: object) -> Column:
 
 
 def _read_text(request: _Request) -> dict[str, Column]:
-    with _open(request.file) as opened:
-        content = opened.read().removeprefix(b"\xef\xbb\xbf")
+    content = request.content().removeprefix(b"\xef\xbb\xbf")
     header, data = _split_header(content)
     text = _arrange(request, header, data)
     request.check(text.names)
@@ -336,15 +375,20 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
+def is_no_value(value: object) -> bool:
+    """Whether a cell says that there is no value: it is NaN, empty, or a word such as ``nan`` or ``masked``."""
+    return str(value).strip().lower() in _NOT_A_VALUE
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return text.strip().lower() in _NOT_A_VALUE
+        return is_no_value(text)
     return True
 
 
-_NUMBERED = re.compile(r"\(?(?P<number>\d+)\)?[.:]?\s+(?P<name>[^\s=]\S*)(?P<rest>.*)")
+_NUMBERED = re.compile(r"\(?(?P<number>\d{1,9})\)?[.:]?\s+(?P<name>[^\s=]\S*)(?P<rest>.*)")
 _UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")
 
 
@@ -374,6 +418,9 @@ def _numbered_lines(header: Sequence[str]) -> list[re.Match[str]]:
 
 def _numbered_names(request: _Request, lines: Sequence[re.Match[str]], n_columns: int) -> tuple[list[str], dict[str, str]]:
     first, last = int(lines[0]["number"]), int(lines[-1]["number"])
+    if last > MOST_COLUMNS:
+        what = f"{request.file} names column {last} in its header, but at most {MOST_COLUMNS} columns can be read."
+        raise SourceListError(f"{what} Correct the header.")
     if 0 < n_columns < last - first + 1:
         what = f"{request.file} names column {last} in its header, but its first row has {n_columns} values."
         raise SourceListError(f"{what} Correct the header, or fetch the file again.")

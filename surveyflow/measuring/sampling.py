@@ -11,11 +11,15 @@ from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model
 from surveyflow.tasks.registry import task_of
 from surveyflow.tasks.task import Columns, Draws, Task
-from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, UInt64Array
 from surveyflow.values.jobs import SamplingSettings
 
 DRAWS_AT_ONCE = 2**18
 """Number of draws, of all sources in a block, for tasks that turn draws into other quantities: 50 MB in float64."""
+
+
+_SAFE_FEATURE = 1e12
+"""The dense layers do not overflow for features below this number, unless weights are absurdly large, too."""
 
 
 @runtime_checkable
@@ -47,6 +51,25 @@ class Sample:
 
     columns: Columns
     kept_draws: Float32Array | None = None
+
+
+def have_draws(model: Model, features: Float32Array, source_keys: UInt64Array, settings: SamplingSettings) -> BoolArray:
+    """Whether every draw of each source is a number.
+
+    It is not if pixels are so large that the network's arithmetic overflows, which only the ``linear`` stretch allows. Such a
+    source must not spoil the others of its batch. Only sources with huge features are drawn here.
+
+    Parameters
+    ----------
+    model, features, source_keys, settings
+        As for `sample`.
+    """
+    defined: BoolArray = np.all(features < _SAFE_FEATURE, axis=1)
+    for row in np.flatnonzero(~defined):
+        one = slice(row, row + 1)
+        draws = model.draw(features[one], source_keys[one], settings.n_draws, settings.seed)
+        defined[row] = np.isfinite(draws).all()
+    return defined
 
 
 def sample(

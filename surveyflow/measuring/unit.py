@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from surveyflow.catalog.draws import build_draws
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
-from surveyflow.measuring.sampling import Sample, sample
+from surveyflow.measuring.sampling import Sample, have_draws, sample
 from surveyflow.sky.cutouts import cut
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
@@ -173,7 +173,8 @@ def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | No
 
 def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int) -> Iterator[tuple[UnitSources, CutoutStack]]:
     """Cut out the next batch in a thread while the caller works on the present one."""
-    batches = [sources.take(np.arange(i, min(i + batch_size, len(sources)))) for i in range(0, len(sources), batch_size)]
+    starts = range(0, max(len(sources), 1), batch_size)  # a unit without sources has one batch, which is empty
+    batches = [sources.take(np.arange(i, min(i + batch_size, len(sources)))) for i in starts]
     with ThreadPoolExecutor(1, thread_name_prefix="cut") as pool:
         stacks = [pool.submit(cut, window, batches[0].x_pix, batches[0].y_pix, size)]
         for number, batch in enumerate(batches):
@@ -186,25 +187,35 @@ def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int)
 
 def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, stack: CutoutStack) -> _Measured:
     status = _status(stack, task.min_valid_fraction)
+    leading = _find(task, models[LEADING.name], sources, stack, status == Status.OK)
+    status = np.where((status == Status.OK) & ~leading.measured, Status.BAD_PIXELS.value, status)
     ok = status == Status.OK
-    found = {name: _find(task, model, sources, stack, ok) for name, model in models.items()}
-    flags = sources.flags | _flags(stack, found[LEADING.name].blank)
+    found = {name: leading if name == LEADING.name else _find(task, model, sources, stack, ok) for name, model in models.items()}
+    flags = sources.flags | _flags(stack, leading.blank)
     for model in models.values():
         flags |= _domain_flags(task, model.card, sources, stack, ok)
     return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, found)
 
 
 def _find(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> _Found:
-    """Sample one model on the ``ok`` cutouts that its task can measure."""
+    """Sample one model on the ``ok`` cutouts that its task can measure and whose draws are numbers."""
     measurable = task_of(model.card.key.task).measurable
     rms = None if measurable is None else sky_rms(stack.pixels, stack.valid)
-    measured = ok if measurable is None or rms is None else ok & measurable(rms)
-    prepared = prepare(stack.pixels[measured], stack.valid[measured], model.card.stretch, model.card.softening)
-    blank = np.zeros(len(ok), dtype=bool)
-    blank[measured] = ~prepared.any(axis=(1, 2))
-    keys = source_keys(task.sources.field, sources.source_id[measured])
+    tried = ok if measurable is None or rms is None else ok & measurable(rms)
+    prepared = prepare(stack.pixels[tried], stack.valid[tried], model.card.stretch, model.card.softening)
+    keys = source_keys(task.sources.field, sources.source_id[tried])
+    features = model.features(prepared)
+    defined = have_draws(model, features, keys, task.sampling)
+    measured, blank = _within(tried, defined), _within(tried, np.all(prepared == 0, axis=(1, 2)))
     noise = None if rms is None else rms[measured]
-    return _Found(model.card, measured, blank, sample(model, model.features(prepared), keys, task.sampling, noise))
+    return _Found(model.card, measured, blank, sample(model, features[defined], keys[defined], task.sampling, noise))
+
+
+def _within(rows: BoolArray, chosen: BoolArray) -> BoolArray:
+    """(n,) bool: those of the rows that are chosen among them."""
+    found = np.zeros(len(rows), dtype=bool)
+    found[rows] = chosen
+    return found
 
 
 def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema, with_config
 
 from surveyflow.errors import InputError
-from surveyflow.files.paths import problem_of_file
+from surveyflow.files.paths import at_home, problem_of_file
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.stats.fractions import ConfusionMatrix
 from surveyflow.values.codes import ClassRule, WeightsOrigin
@@ -95,7 +95,7 @@ def read_matrices(name_or_path: str | Path) -> ClassifierTests:
     >>> round(published.matrices["EGS"].completeness, 3), published.name_for("EGS", "F814W")
     (0.807, 'EGS')
     """
-    path = _PUBLISHED if str(name_or_path) == FERREIRA2022 else Path(name_or_path).expanduser().absolute()
+    path = _PUBLISHED if str(name_or_path) == FERREIRA2022 else at_home(name_or_path).absolute()
     if problem := problem_of_file(path):
         raise InputError(f"confusion matrices: {' '.join(problem)} Or use the published ones: {FERREIRA2022}.")
     return _FILE.load(path, str(path))

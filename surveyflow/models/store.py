@@ -16,9 +16,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from surveyflow.errors import ModelError, OutputError
+from surveyflow.files.json_state import Damaged, TooLarge, read_ordinary_file
 from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml
 from surveyflow.models.untrained import untrained_weights
-from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, weight_shapes
+from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, most_bytes, weight_shapes
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
 from surveyflow.tasks.registry import TASKS
@@ -164,7 +165,7 @@ def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:
         If the file is missing, its SHA-256 is not the card's, or its arrays are not those of the card's architecture.
     """
     file = folder / WEIGHTS_FILE
-    content = _read(file)
+    content = _read(file, most_bytes(card.architecture))
     found = digest_of(content)
     if found != card.weights_digest:
         raise ModelError(
@@ -316,12 +317,17 @@ def _lent(own: dict[ModelKey, ModelCard]) -> dict[ModelKey, ModelCard]:
     return lent
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, limit: int) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
+        return read_ordinary_file(file, limit)
+    except TooLarge as error:
         raise ModelError(
-            f"{file}: cannot be read ({error.strerror}). A model is a folder with {CARD_FILE} and {WEIGHTS_FILE}."
+            f"{file}: it has more than the {limit:,} bytes that the card's network needs. Import or train the model again."
+        ) from error
+    except (Damaged, FileNotFoundError) as error:
+        reason = error.strerror if isinstance(error, FileNotFoundError) else error
+        raise ModelError(
+            f"{file}: cannot be read ({reason}). A model is a folder with {CARD_FILE} and {WEIGHTS_FILE}."
         ) from error
 
 

@@ -8,18 +8,20 @@ Weights are a dict of float32 arrays by role: ``conv.{i}.kernel`` (height, width
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from surveyflow.errors import ModelError
+from surveyflow.files.foreign import refusing
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.arrays import Float32Array
 
 Weights = Mapping[str, Float32Array]
+_MOST_HEADER_BYTES = 2**20
 
 
 def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
@@ -43,6 +45,11 @@ def weight_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
         shapes[f"dense.{j}.kernel"] = (inputs, outputs)
         shapes[f"dense.{j}.bias"] = (outputs,)
     return shapes
+
+
+def most_bytes(architecture: Architecture) -> int:
+    """The size that a file with an architecture's weights does not exceed."""
+    return 4 * sum(map(math.prod, weight_shapes(architecture).values())) + _MOST_HEADER_BYTES
 
 
 def check_weights(weights: Weights, architecture: Architecture, where: str) -> None:
@@ -85,10 +92,8 @@ def decode_weights(content: bytes, where: str) -> dict[str, Float32Array]:
     ModelError
         If the content is not a safetensors file; ``where`` names it.
     """
-    try:
+    with refusing(lambda reason: ModelError(f"{where}: not a safetensors file ({reason}). Import or train the model again.")):
         weights: dict[str, Float32Array] = load(content)
-    except SafetensorError as error:
-        raise ModelError(f"{where}: not a safetensors file ({error}). Import or train the model again.") from error
     return weights
 
 

@@ -5,11 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surveyflow.files.durable import write_over
+from pydantic import TypeAdapter
+
+from surveyflow.files.durable import remove_any, write_over
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, recall_state, sealed
 from surveyflow.values.images import Box
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The content of a file: the state of the mosaic's files, and the digests by window and name."""
+
+    files: list[Any]
+    digests: dict[str, dict[str, str]]
+
+
+_ENTRY = TypeAdapter(_Entry)
 
 
 class DigestCache:
@@ -42,15 +57,11 @@ class DigestCache:
         """Write the cache in one durable step. Nothing is written before the first run has made the output folder."""
         if not self._root.is_dir():
             return
-        write_over(self._path, json.dumps({"files": self._state, "digests": self._digests}).encode())
+        write_over(self._path, sealed(json.dumps({"files": self._state, "digests": self._digests})))
 
     def _read(self) -> dict[str, dict[str, str]]:
-        # An unreadable cache costs only time.
-        try:
-            entry = json.loads(self._path.read_bytes())
-            return dict(entry["digests"]) if entry["files"] == self._state else {}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+        entry = recall_state(self._path, _ENTRY, MOST_BYTES_OF_LISTS)
+        return entry.digests if entry is not None and entry.files == self._state else {}
 
 
 def forget_digests(root: Path) -> None:
@@ -62,7 +73,7 @@ def forget_digests(root: Path) -> None:
         The output folder.
     """
     for path in root.glob("digests/*.json"):
-        path.unlink(missing_ok=True)
+        remove_any(path)
 
 
 def _name(box: Box) -> str:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
+
+from surveyflow.files.durable import make_way
+from surveyflow.files.json_state import recall_state
 
 INTERVAL_S = 10.0
 """Seconds between two heartbeats."""
@@ -80,6 +84,9 @@ class Heartbeat:
         return now - self.time > SILENT_AFTER_S
 
 
+_HEARTBEAT = TypeAdapter(Heartbeat)
+
+
 def heartbeat_path(root: Path, worker: str) -> Path:
     """Path of a worker's heartbeat."""
     return root / "workers" / f"{worker}.json"
@@ -101,17 +108,16 @@ def write_heartbeat(root: Path, heartbeat: Heartbeat) -> None:
     path = heartbeat_path(root, heartbeat.worker)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_suffix(".part")
+    make_way(unfinished)
+    make_way(path)
     unfinished.write_text(json.dumps(asdict(heartbeat)), encoding="utf-8")
     unfinished.replace(path)
 
 
 def read_heartbeats(root: Path, since: float) -> list[Heartbeat]:
     """Read the heartbeats of all workers that wrote at or after ``since``, seconds since 1970, in the order of their names."""
-    found = []
-    for path in sorted((root / "workers").glob("*.json")):
-        with suppress(OSError, ValueError, TypeError, AttributeError):  # removed meanwhile, or of another version
-            found.append(_from_json(json.loads(path.read_text(encoding="utf-8"))))
-    return [heartbeat for heartbeat in found if heartbeat.time >= since]
+    found = (recall_state(path, _HEARTBEAT) for path in sorted((root / "workers").glob("*.json")))
+    return [heartbeat for heartbeat in found if heartbeat is not None and heartbeat.time >= since]
 
 
 def sweep_heartbeats(root: Path) -> None:
@@ -121,9 +127,3 @@ def sweep_heartbeats(root: Path) -> None:
         with suppress(OSError):  # another run may have removed it first
             if path.stat().st_mtime < before:
                 path.unlink()
-
-
-def _from_json(entry: dict[str, Any]) -> Heartbeat:
-    known = {item.name for item in fields(Heartbeat)}
-    gpus = tuple(GpuUse(**gpu) for gpu in entry.get("gpus", ()))
-    return Heartbeat(**{key: value for key, value in entry.items() if key in known} | {"gpus": gpus})

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from surveyflow.files.durable import explained
+from pydantic import TypeAdapter
+
+from surveyflow.files.durable import explained, make_way
+from surveyflow.files.json_state import Damaged, parse_state, read_end, recall_state
 from surveyflow.values.codes import Code
 
 _TAIL_BYTES = 65_536
@@ -104,6 +106,24 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class _Line(Progress):
+    """A line of ``progress.jsonl``."""
+
+    time: str = ""
+
+    @property
+    def progress(self) -> Progress:
+        """The line without its time."""
+        return Progress(**{item.name: getattr(self, item.name) for item in fields(Progress)})
+
+
+_LINE = TypeAdapter(_Line)
+_CLUSTER = TypeAdapter(dict[str, str | None])
+_STARTED = "%Y%m%dT%H%M%S"
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
     """The last report of a run.
 
@@ -127,7 +147,7 @@ class RunStatus:
     @property
     def started(self) -> float:
         """When the run began, seconds since 1970."""
-        return datetime.strptime(self.run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+        return _start(self.run_id).timestamp()
 
 
 class RunFolder:
@@ -143,6 +163,7 @@ class RunFolder:
 
     def __init__(self, root: Path, run_id: str) -> None:
         self.run_id = run_id
+        self._root = root
         self.path = root / "runs" / run_id
 
     @property
@@ -154,13 +175,20 @@ class RunFolder:
         """Make the folder and save the resolved workflow in it."""
         with explained(self.path):
             self.path.mkdir(parents=True)
-            (self.path / "workflow.toml").write_text(workflow_toml)
+            (self.path / "workflow.toml").write_text(workflow_toml, encoding="utf-8")
             (self.path / "log.jsonl").touch()
+
+    def for_repair(self, number: int) -> RunFolder:
+        """Make a folder inside it for the work list of units that are done again."""
+        folder = RunFolder(self._root, f"{self.run_id}/repair-{number}")
+        with explained(folder.path):
+            folder.path.mkdir()
+        return folder
 
     def record(self, progress: Progress) -> None:
         """Append a line to ``progress.jsonl``; a run does not end because its progress cannot be written."""
         try:
-            with (self.path / "progress.jsonl").open("a") as stream:
+            with (self.path / "progress.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"time": _now(), **asdict(progress)}) + "\n")
         except OSError as error:
             logging.getLogger(__name__).warning("run=%s progress was not recorded: %s", self.run_id, error)
@@ -177,7 +205,7 @@ class RunFolder:
     def note_dashboard(self, address: str | None) -> None:
         """Record the address of the cluster's dashboard, if it has one; as with progress, a failure does not end the run."""
         try:
-            (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}))
+            (self.path / "cluster.json").write_text(json.dumps({"dashboard": address}), encoding="utf-8")
         except OSError as error:
             logging.getLogger(__name__).warning("run=%s dashboard was not recorded: %s", self.run_id, error)
 
@@ -192,7 +220,7 @@ class JsonLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._handler = _LogFile(path, delay=True)
+        self._handler = _LogFile(path, delay=True, encoding="utf-8")
         self._handler.setFormatter(_JsonLines())
         self._logger = logging.getLogger("surveyflow")
         self._level = self._logger.level
@@ -210,8 +238,10 @@ class _LogFile(logging.FileHandler):
     """A log that silently drops records when its disk is full: the run itself reports that."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, if the file can be opened."""
+        """Write the record, if the file can be opened; a pipe in its place would wait for a reader."""
         with suppress(OSError):
+            if self.stream is None:
+                make_way(Path(self.baseFilename))
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
@@ -233,30 +263,41 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
+def _start(run_id: str) -> datetime:
+    return datetime.strptime(run_id[:15], _STARTED).replace(tzinfo=UTC)
+
+
+def _is_run_id(name: str) -> bool:
+    """Whether a folder has the name of a run, with a time that exists."""
+    with suppress(ValueError):
+        return _RUN_ID.fullmatch(name) is not None and bool(_start(name))
+    return False
+
+
 def last_run(root: Path) -> RunStatus | None:
     """The newest run in an output folder that has reported progress; None if there is none."""
     for folder in sorted((root / "runs").glob("*"), reverse=True):
-        entry = _last_line(folder / "progress.jsonl")
+        entry = _last_line(folder / "progress.jsonl") if _is_run_id(folder.name) else None
         if entry is not None:
-            updated = entry.pop("time")
-            return RunStatus(folder.name, updated, Progress(**entry | {"phase": Phase(entry["phase"])}), _dashboard(folder))
+            return RunStatus(folder.name, entry.time, entry.progress, _dashboard(folder))
     return None
 
 
 def _dashboard(folder: Path) -> str | None:
-    with suppress(OSError, ValueError, KeyError):
-        return str(json.loads((folder / "cluster.json").read_text())["dashboard"] or "") or None
-    return None
+    found = recall_state(folder / "cluster.json", _CLUSTER)
+    return found.get("dashboard") or None if found else None
 
 
-def _last_line(path: Path) -> dict[str, Any] | None:
-    """The last complete line of a file that may still be growing; None if it has none."""
-    if not path.exists():
+def _last_line(path: Path) -> _Line | None:
+    """The last complete line of a file that may still be growing; None if it has none, or is damaged."""
+    try:
+        complete = read_end(path, _TAIL_BYTES).split(b"\n")[:-1]
+        return parse_state(complete[-1], _LINE) if complete else None
+    except FileNotFoundError:
         return None
-    with path.open("rb") as stream:
-        stream.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
-        complete = stream.read().split(b"\n")[:-1]
-    return dict(json.loads(complete[-1])) if complete else None
+    except Damaged as error:
+        logging.getLogger(__name__).warning("file=%s is damaged: %s", path, error)
+        return None
 
 
 def _now() -> str:

@@ -11,21 +11,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
+import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from surveyflow.catalog.parquet import draws_bytes, parquet_bytes
 from surveyflow.catalog.schema import check_rows
-from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, write_new, write_over, writer_has_ended
+from surveyflow.errors import UnitDamaged
+from surveyflow.files.durable import (
+    TEMPORARY_SUFFIX,
+    explained,
+    file_digest,
+    remove_any,
+    write_new,
+    write_over,
+    writer_has_ended,
+)
+from surveyflow.files.json_state import MOST_BYTES, Damaged, parse_state, read_ordinary_file, sealed
 from surveyflow.values.jobs import Receipt
 from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
@@ -79,7 +89,23 @@ def _batch(sources: UnitSources) -> pa.RecordBatch:
     return pa.record_batch({name: pa.array(columns[name], kind) for name, kind in _TYPES.items()}, schema=_SCHEMA)
 
 
-logger = logging.getLogger(__name__)
+_MOST_BYTES_OF_ROWS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry(Receipt):
+    """The content of a receipt's file: the receipt, and the sizes of the files."""
+
+    size_bytes: int = -1
+    draws_size_bytes: int = -1
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt without the sizes."""
+        return Receipt(**{item.name: getattr(self, item.name) for item in fields(Receipt)})
+
+
+_ENTRY = TypeAdapter(_Entry)
 
 
 def unit_path(root: Path, key: str) -> Path:
@@ -185,18 +211,42 @@ def read_receipt(root: Path, key: str, *, verify: bool = False) -> Receipt | Non
     -------
     The receipt; None if it is missing, or a file of the unit is missing or has the wrong size (or digest).
     """
+    return find_unit(root, key, verify=verify).receipt
+
+
+@dataclass(frozen=True, slots=True)
+class FoundUnit:
+    """What was found of a unit on disk.
+
+    Parameters
+    ----------
+    receipt
+        Its receipt; None if it is not complete.
+    damage
+        What is wrong with its files, in words; empty if nothing is, or if it has no receipt yet.
+    """
+
+    receipt: Receipt | None
+    damage: str = ""
+
+
+def find_unit(root: Path, key: str, *, verify: bool = False) -> FoundUnit:
+    """Find what is on disk of a unit.
+
+    Parameters
+    ----------
+    root, key, verify
+        As in `read_receipt`.
+    """
+    path = unit_path(root, key).with_suffix(".json")
     try:
-        entry = json.loads(unit_path(root, key).with_suffix(".json").read_bytes())
-        receipt = Receipt(**{field.name: entry[field.name] for field in fields(Receipt) if field.name in entry})
-        damaged = [
-            path for path, size, digest in _files(root, key, entry) if not _is_intact(path, size, digest if verify else None)
-        ]
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return None
-    if damaged:
-        logger.warning("unit=%s file=%s differs from its receipt: the unit will be done again", key, damaged[0])
-        return None
-    return receipt
+        entry = parse_state(read_ordinary_file(path, MOST_BYTES), _ENTRY)
+    except FileNotFoundError:
+        return FoundUnit(None)
+    except Damaged as error:
+        return FoundUnit(None, f"its receipt is damaged: {error}")
+    damage = "its receipt is that of another unit" if entry.key != key else _damage_of_files(root, entry, verify=verify)
+    return FoundUnit(None, damage) if damage else FoundUnit(entry.receipt)
 
 
 def read_unit(root: Path, key: str, columns: list[str] | None = None) -> pa.Table:
@@ -212,6 +262,62 @@ def read_unit(root: Path, key: str, columns: list[str] | None = None) -> pa.Tabl
         Names of the columns to read; all by default.
     """
     return pq.read_table(unit_path(root, key), columns=columns, partitioning=None, use_threads=False)
+
+
+def read_intact_unit(root: Path, receipt: Receipt, columns: list[str] | None = None) -> pa.Table:
+    """Read a unit's rows and check that they are those that the receipt proves.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    receipt
+        The unit's receipt.
+    columns
+        Names of the columns to read; all by default.
+
+    Raises
+    ------
+    UnitDamaged
+        If the file is missing, cannot be read, or differs from its receipt.
+    """
+    path = unit_path(root, receipt.key)
+    try:
+        content = read_ordinary_file(path, _MOST_BYTES_OF_ROWS)
+        rows = pq.read_table(pa.BufferReader(content), columns=columns) if _digest(content) == receipt.digest else None
+    except (OSError, Damaged, pa.ArrowException) as error:
+        raise damaged_unit(path, receipt, f"cannot be read: {error}") from error
+    if rows is None:
+        raise damaged_unit(path, receipt, "is damaged: it differs from its receipt")
+    if len(rows) != receipt.n_rows:
+        raise damaged_unit(path, receipt, f"has {len(rows)} rows, but its receipt says {receipt.n_rows}")
+    return rows
+
+
+def damaged_unit(path: Path, receipt: Receipt, how: str) -> UnitDamaged:
+    """Make the error for a damaged file of a unit."""
+    return UnitDamaged(f"{path} (unit {receipt.name}) {how}. Run again: the unit is then done again.", receipt.key)
+
+
+def remove_unit(root: Path, key: str) -> None:
+    """Remove a unit's receipt, and then its files, so that it is done again.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    key
+        The unit's key.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be removed.
+    """
+    rows = unit_path(root, key)
+    with explained(rows):
+        for path in (rows.with_suffix(".json"), rows, draws_path(root, key)):
+            remove_any(path)
 
 
 def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
@@ -239,19 +345,34 @@ def sweep(root: Path, older_than_s: float = 86_400.0) -> int:
     return len(abandoned)
 
 
-def _files(root: Path, key: str, entry: Mapping[str, Any]) -> Iterator[tuple[Path, int, str]]:
-    """Path, size and digest of each file that a receipt lists."""
-    yield unit_path(root, key), entry["size_bytes"], entry["digest"]
-    if entry.get("draws_digest") is not None:
-        yield draws_path(root, key), entry["draws_size_bytes"], entry["draws_digest"]
+def damage_of_file(path: Path, digest: str | None, size: int | None = None) -> str:
+    """What is wrong with a file of a unit, in words; empty if nothing is.
 
-
-def _is_intact(path: Path, size: int, digest: str | None) -> bool:
-    """Whether a file has the given size and, unless it is None, the given digest; False if the file is missing."""
+    Parameters
+    ----------
+    path
+        The file.
+    digest, size
+        Its SHA-256 and its size, bytes; None if they are not to be compared.
+    """
     try:
-        return path.stat().st_size == size and (digest is None or file_digest(path) == digest)
-    except FileNotFoundError:
-        return False
+        status = path.stat()
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror})"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path.name} is not an ordinary file"
+    if size is not None and status.st_size != size:
+        return f"{path.name} has {status.st_size} bytes instead of {size}"
+    return f"{path.name} differs from its digest" if digest is not None and file_digest(path) != digest else ""
+
+
+def _damage_of_files(root: Path, entry: _Entry, *, verify: bool) -> str:
+    """What is wrong with the files that a receipt lists; empty if nothing is."""
+    files = [(unit_path(root, entry.key), entry.digest, entry.size_bytes)]
+    if entry.draws_digest is not None:
+        files.append((draws_path(root, entry.key), entry.draws_digest, entry.draws_size_bytes))
+    found = (damage_of_file(path, digest if verify else None, size) for path, digest, size in files)
+    return next(filter(None, found), "")
 
 
 def _settle(root: Path, receipt: Receipt, rows: bytes, draws: bytes | None) -> Receipt:
@@ -262,7 +383,7 @@ def _settle(root: Path, receipt: Receipt, rows: bytes, draws: bytes | None) -> R
         _put(draws_path(root, receipt.key), draws, receipt.draws_digest)
     _put(unit_path(root, receipt.key), rows, receipt.digest)
     path = unit_path(root, receipt.key).with_suffix(".json")
-    entry = json.dumps(asdict(receipt) | sizes, indent=1).encode()
+    entry = sealed(json.dumps(asdict(receipt) | sizes, indent=1))
     if not write_new(path, entry):
         first = read_receipt(root, receipt.key, verify=True)
         if first is not None:
@@ -272,7 +393,7 @@ def _settle(root: Path, receipt: Receipt, rows: bytes, draws: bytes | None) -> R
 
 
 def _put(path: Path, content: bytes, digest: str) -> None:
-    if not write_new(path, content) and file_digest(path) != digest:
+    if not write_new(path, content) and damage_of_file(path, digest):
         write_over(path, content)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -43,6 +43,8 @@ class PlannedUnit:
         The parts that differ from those of the last published revision, as `WHAT_CHANGED` names them.
     source_changes
         How its sources differ from those of the last published revision; None if they do not, or the unit need not be done.
+    damage
+        What is wrong with its result on disk, in words; empty if nothing is, or if there is none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class PlannedUnit:
     unit: WorkUnit | None
     changed: tuple[str, ...] = ()
     source_changes: SourceChanges | None = None
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,16 @@ class Plan:
     def counts(self) -> dict[str, int]:
         """Number of units by decision."""
         return {decision.value: len(self.having(decision)) for decision in Decision}
+
+    def doing_again(self, damaged: Mapping[str, str]) -> Plan:
+        """A plan to do these units again, and no others.
+
+        Parameters
+        ----------
+        damaged
+            What is wrong with their results on disk, in words, by key.
+        """
+        return Plan(tuple(_again(planned, damaged[planned.key]) for planned in self.units if planned.key in damaged))
 
     def as_json(self) -> list[dict[str, Any]]:
         """One entry for each unit: name, decision, reason, key, sources, changed parts of the key, and changes of the sources."""
@@ -92,6 +105,7 @@ def decide(
     finished: Collection[str],
     published: Mapping[str, Receipt],
     source_changes: Mapping[str, SourceChanges] | None = None,
+    damaged: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide what to do with every unit, with the reason.
 
@@ -105,6 +119,8 @@ def decide(
         Receipts of the last published revision's units, by unit name.
     source_changes
         How units' sources differ from those of the last published revision, by unit name, as far as it is known.
+    damaged
+        What is wrong with the results on disk of units that are not finished, in words, by key.
 
     Returns
     -------
@@ -112,8 +128,18 @@ def decide(
     largest unit. So the last units of a run are small, and workers keep their models and mosaics from one unit to the next.
     Batches without pixels come after all others.
     """
-    known = source_changes or {}
-    decided = [_decide_one(unit, parts, finished, published.get(unit.name), known.get(unit.name)) for unit, parts in units]
+    known, damage = source_changes or {}, damaged or {}
+    decided = [
+        _decide_one(
+            unit,
+            parts,
+            finished=finished,
+            previous=published.get(unit.name),
+            source_changes=known.get(unit.name),
+            damage=damage.get(unit_key(parts), ""),
+        )
+        for unit, parts in units
+    ]
     decided.sort(key=_order_of_work(decided))
     names = {planned.name for planned in decided}
     dropped = [_drop(receipt) for name, receipt in sorted(published.items()) if name not in names]
@@ -139,20 +165,32 @@ def _mosaic_of(planned: PlannedUnit) -> str:
 def _decide_one(
     unit: WorkUnit,
     parts: Mapping[str, str],
+    *,
     finished: Collection[str],
     previous: Receipt | None,
     source_changes: SourceChanges | None,
+    damage: str,
 ) -> PlannedUnit:
     key = unit_key(parts)
     changed = () if previous is None else changed_parts(previous.parts, parts)
     if key in finished:
         decision = Decision.KEEP
         reason = "its result is on disk from an earlier run" if changed else "nothing it depends on has changed"
+    elif damage:
+        decision, reason = Decision.DO, _because_of(damage)
     elif previous is None:
         decision, reason = Decision.DO, "no result yet"
     else:
         decision, reason = Decision.DO, what_changed(previous.parts, parts, source_changes)
-    return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes)
+    return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes, damage)
+
+
+def _again(planned: PlannedUnit, damage: str) -> PlannedUnit:
+    return replace(planned, decision=Decision.DO, reason=_because_of(damage), damage=damage)
+
+
+def _because_of(damage: str) -> str:
+    return f"its result on disk is damaged: {damage}"
 
 
 def _drop(receipt: Receipt) -> PlannedUnit:

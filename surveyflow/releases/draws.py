@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
-from surveyflow.errors import CatalogError, CatalogNotFound
-from surveyflow.files.durable import explained, file_digest, link_or_copy
-from surveyflow.output.units import draws_path
+from surveyflow.errors import CatalogNotFound
+from surveyflow.files.durable import explained, link_or_copy
+from surveyflow.output.units import damage_of_file, damaged_unit, draws_path
 from surveyflow.releases.revisions import LATEST, find, read_manifest
 from surveyflow.values.codes import Status
 from surveyflow.values.jobs import Receipt
@@ -34,7 +33,7 @@ def link_draws(folder: Path, root: Path, receipts: Iterable[Receipt]) -> None:
 
     Raises
     ------
-    CatalogError
+    UnitDamaged
         If a unit's draws are missing, cannot be read, or differ from those that the unit wrote.
     OutputError
         If a file can be neither linked nor copied.
@@ -90,15 +89,9 @@ def _link(folder: Path, root: Path, receipt: Receipt) -> None:
 
 
 def _check(source: Path, receipt: Receipt) -> None:
-    try:
-        n_rows, digest = pq.read_metadata(source).num_rows, file_digest(source)
-    except (OSError, pa.ArrowException) as error:
-        raise CatalogError(
-            f"{source} (draws of {receipt.name}) cannot be read: {error}. Remove the file and run again."
-        ) from error
-    expected = receipt.status_counts.get(Status.OK, 0)
-    if (n_rows, digest) != (expected, receipt.draws_digest):
-        raise CatalogError(
-            f"{source} holds draws of {n_rows} sources, SHA-256 {digest[:12]}; unit {receipt.name} wrote those of {expected}, "
-            f"SHA-256 {str(receipt.draws_digest)[:12]}. Remove the file and run again."
-        )
+    damage = damage_of_file(source, receipt.draws_digest)
+    if damage:
+        raise damaged_unit(source, receipt, damage)
+    n_rows, expected = pq.read_metadata(source).num_rows, receipt.status_counts.get(Status.OK, 0)
+    if n_rows != expected:
+        raise damaged_unit(source, receipt, f"holds draws of {n_rows} sources, but the unit has {expected} that were measured")

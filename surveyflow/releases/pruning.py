@@ -1,22 +1,24 @@
 """The removal of old revisions and of results that no revision needs.
 
-The newest revisions are kept, and the one that ``latest`` names. So is every unit of a kept revision, and every unit done since
-the last revision was published, because an unfinished run will need it.
+The newest revisions are kept, and the one that ``latest`` names. So are those that wait for somebody's decision: the newest that
+the comparison with ``latest`` holds, which does not count among those to keep, and all that were rolled back. Every unit of a
+kept revision is kept, and every unit done since the last revision was published, because an unfinished run will need it.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surveyflow.errors import InputError
-from surveyflow.files.durable import explained, sync_folder
+from surveyflow.errors import InputError, LockHeld
+from surveyflow.files.durable import explained, remove_any, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
+from surveyflow.releases.holds import waiting
 from surveyflow.releases.revisions import (
     LATEST,
     MANIFEST,
@@ -66,7 +68,8 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
     root
         The output folder.
     keep
-        Number of revisions to keep, the newest first, at least 1. The one that ``latest`` names is kept in any case.
+        Number of revisions to keep, the newest first, at least 1. The one that ``latest`` names is kept in any case, and so are
+        held ones.
 
     Raises
     ------
@@ -77,9 +80,13 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
     """
     if keep < 1:
         raise InputError(f"found keep = {keep}, expected at least 1. Name the number of revisions to keep.")
-    current = find(root, LATEST).name
+    current, held = find(root, LATEST).name, waiting(root)
     revisions = in_order_of_publication(root)
-    kept = [revision for revision in revisions if revision in revisions[-keep:] or revision.name == current]
+    never_given = [hold.revision.name for hold in held if not hold.rolled_back]
+    taken_back = [hold.revision.name for hold in held if hold.rolled_back]
+    newest = [revision.name for revision in revisions if revision.name not in never_given][-keep:]
+    names = {current, *newest, *never_given[-1:], *taken_back}
+    kept = [revision for revision in revisions if revision.name in names]
     gone = tuple(revision for revision in revisions if revision not in kept)
     units = _unwanted_units(root, kept, since=(revisions[-1].path / MANIFEST).stat().st_mtime)
     files = [*_files(gone), *(path for paths in units.values() for path in paths)]
@@ -108,7 +115,7 @@ def prune(root: Path, keep: int) -> Pruning:
         If something cannot be removed. What was removed before is gone, and every kept revision is complete.
     """
     find(root, LATEST)
-    with RunLock(root, f"prune-{new_run_id()}"):
+    with RunLock(root, f"prune-{new_run_id()}") as lock:
         pruning = plan_pruning(root, keep)
         with explained(root):
             for ruin in (root / "releases").glob(f"{PRUNED}*"):
@@ -116,8 +123,9 @@ def prune(root: Path, keep: int) -> Pruning:
             if pruning.revisions:
                 remember_numbers(root)
             for revision in pruning.revisions:
-                _remove_revision(revision)
+                _remove_revision(revision, lock.check)
             for key, paths in pruning.units.items():
+                lock.check()
                 _remove_unit(key, paths)
     return pruning
 
@@ -147,10 +155,19 @@ def _freed(paths: Iterable[Path]) -> int:
     return sum(state.st_size for file, state in files.items() if names[file] == state.st_nlink)
 
 
-def _remove_revision(revision: Revision) -> None:
-    """Rename the revision first, so that no reader finds half of it; the next publish removes what a killed pruner leaves."""
+def _remove_revision(revision: Revision, guard: Callable[[], object]) -> None:
+    """Rename the revision first, so that no reader finds half of it; the next publish removes what a killed pruner leaves.
+
+    If the lock was lost before the renaming, the revision gets its name back: its new holder may need it.
+    """
+    guard()
     hidden = revision.path.with_name(f"{PRUNED}{revision.name}")
     revision.path.rename(hidden)
+    try:
+        guard()
+    except LockHeld:
+        hidden.rename(revision.path)
+        raise
     sync_folder(hidden.parent)
     shutil.rmtree(hidden)
 
@@ -158,4 +175,4 @@ def _remove_revision(revision: Revision) -> None:
 def _remove_unit(key: str, paths: Sequence[Path]) -> None:
     """Remove the receipt first: without it, the other files do not count."""
     for path in sorted(paths, key=lambda path: path.name != f"{key}.json"):
-        path.unlink(missing_ok=True)
+        remove_any(path)

@@ -23,7 +23,8 @@ from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, wri
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
-from surveyflow.output.units import read_unit, unit_path
+from surveyflow.output.prepared import BUILDING, WITHDRAWN
+from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
 from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
@@ -31,6 +32,7 @@ from surveyflow.releases.revisions import (
     MANIFEST,
     RELEASE_PATTERN,
     Revision,
+    current_name,
     find,
     highest_number,
     latest,
@@ -50,9 +52,6 @@ logger = logging.getLogger(__name__)
 __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions", "open_catalog", "point_latest_at", "publish"]
 __all__ += ["read_catalog", "read_manifest"]
 
-_BUILDING = ".building-"
-_REMOVE_IT = "Remove the file and run again: the unit is then done again."
-
 
 def publish(
     root: Path,
@@ -62,9 +61,12 @@ def publish(
     manifest: Mapping[str, Any],
     *,
     decorate: Callable[[Path], object] | None = None,
+    judge: Callable[[Path], Sequence[str]] | None = None,
     guard: Callable[[], object] | None = None,
 ) -> Revision:
     """Publish a revision made of units and further rows, in one atomic step. The caller must hold the `RunLock`.
+
+    A revision that is held is complete, and ``latest`` does not name it.
 
     Parameters
     ----------
@@ -79,14 +81,19 @@ def publish(
     manifest
         How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
         ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
-        ``status``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
+        ``status``, ``weights_origin``, ``held`` (what ``judge`` returned) and ``files`` (size and SHA-256 of every other file).
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
+    judge
+        Called with the folder when its dataset has been checked; returns the reasons for which the revision is held, none if
+        readers are to have it.
     guard
-        Called last, just before the revision appears; what it raises stops the publishing.
+        Called just before the revision appears, and again before ``latest`` names it; what it raises stops the publishing.
 
     Raises
     ------
+    UnitDamaged
+        If a unit's file differs from its receipt; nothing is published then.
     CatalogError
         If the catalog fails a check; nothing is published then.
     InputError
@@ -103,16 +110,18 @@ def publish(
         write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset, before=before)
         check_catalog(folder, status_counts)
         link_draws(folder, root, receipts)
-        about = _about(manifest, name, release, status_counts, dataset)
+        held = tuple(judge(folder)) if judge is not None else ()
+        about = _about(manifest, name, release, status_counts, dataset) | {"held": list(held)}
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
         _seal(folder, about)
         if guard is not None:
             guard()
         final = _move_into_place(folder, root, name)
-    point_latest_at(root, name)
-    logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
-    return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")))
+    if not held:
+        point_latest_at(root, name, guard)
+    logger.info("published=%s rows=%d held=%r root=%s", name, dataset.n_rows, " ".join(held), root)
+    return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")), held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,30 +132,15 @@ class _Unit:
     receipt: Receipt
 
     def cells(self) -> Int64Array:
-        cells: Int64Array = self._read(["_healpix_29"])["_healpix_29"].to_numpy()
-        if len(cells) != self.receipt.n_rows:
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} has {len(cells)} rows, but its receipt says {self.receipt.n_rows}. "
-                f"{_REMOVE_IT}"
-            )
+        cells: Int64Array = read_intact_unit(self.root, self.receipt, ["_healpix_29"])["_healpix_29"].to_numpy()
         return cells
 
     def rows(self) -> pa.Table:
-        path = unit_path(self.root, self.receipt.key)
-        rows = self._read(None)
-        if file_digest(path) != self.receipt.digest:
-            raise CatalogError(f"{path} (unit {self.receipt.name}) is damaged: it differs from its receipt. {_REMOVE_IT}")
+        rows = read_intact_unit(self.root, self.receipt)
         if not rows.schema.equals(CATALOG_SCHEMA):
-            raise CatalogError(f"{path} has a different schema from this version of surveyflow. {_REMOVE_IT}")
+            path = unit_path(self.root, self.receipt.key)
+            raise damaged_unit(path, self.receipt, "has a different schema from this version of surveyflow")
         return rows
-
-    def _read(self, columns: list[str] | None) -> pa.Table:
-        try:
-            return read_unit(self.root, self.receipt.key, columns)
-        except (OSError, pa.ArrowException) as error:
-            raise CatalogError(
-                f"{unit_path(self.root, self.receipt.key)} (unit {self.receipt.name}) cannot be read: {error}. {_REMOVE_IT}"
-            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +236,14 @@ def _files(folder: Path) -> list[Path]:
 
 def _before(root: Path) -> Path | None:
     """The folder of the revision whose files the next one may share; None if there is none."""
-    names = revision_names(root)
-    link = root / LATEST
-    current = link.readlink().name if link.is_symlink() else None
+    names, current = revision_names(root), current_name(root)
     return root / "releases" / (current if current in names else names[-1]) if names else None
 
 
 @contextmanager
 def _building(root: Path, name: str) -> Iterator[Path]:
     """Make a folder to build a revision in; remove it if that fails."""
-    folder = root / "releases" / f"{_BUILDING}{name}"
+    folder = root / "releases" / f"{BUILDING}{name}"
     with explained(folder):
         make_folder(folder)
     try:
@@ -272,7 +264,7 @@ def _move_into_place(folder: Path, root: Path, name: str) -> Path:
 def _sweep(root: Path) -> None:
     """Remove what killed publishers and pruners left behind."""
     with explained(root):
-        for prefix in (_BUILDING, PRUNED):
+        for prefix in (BUILDING, WITHDRAWN, PRUNED):
             for folder in (root / "releases").glob(f"{prefix}*"):
                 shutil.rmtree(folder)
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):

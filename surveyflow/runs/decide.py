@@ -19,7 +19,7 @@ from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
 from surveyflow.measuring.unit import ALGORITHM_VERSION
 from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
-from surveyflow.output.units import read_receipt, read_unit
+from surveyflow.output.units import find_unit, read_receipt, read_unit
 from surveyflow.planning.keys import key_parts, unit_key
 from surveyflow.planning.plan import Plan, decide
 from surveyflow.planning.positions import locate_sources
@@ -150,10 +150,12 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     digests = window_digests(survey, units, executor, reporter)
     keyed = [(unit, _parts(survey, unit, digests.get(unit.name), precision)) for unit in units]
     root = survey.workflow.output.root
-    finished = {key for key in (unit_key(parts) for _, parts in keyed) if read_receipt(root, key) is not None}
+    found = {key: find_unit(root, key) for key in (unit_key(parts) for _, parts in keyed)}
+    finished = {key for key, unit in found.items() if unit.receipt is not None}
     published = published_receipts(root)
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
-    return decide(keyed, finished, published, _source_changes(root, pending, published))
+    damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
+    return decide(keyed, finished, published, _source_changes(root, pending, published), damaged)
 
 
 def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:

@@ -22,7 +22,8 @@ from surveyflow.models.engines.devices import find_framework
 from surveyflow.models.engines.keras_installation import keras_problem
 from surveyflow.runs.installation import namesake_problem
 from surveyflow.runs.manifest import package_versions
-from surveyflow.sites.kind import Answer
+from surveyflow.sites.certificates import is_closed
+from surveyflow.sites.kind import THIS_PROCESS, Answer
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import Architecture
 from surveyflow.values import remedies
@@ -148,7 +149,7 @@ def _worker_report(answer: Answer, here: Mapping[str, str]) -> WorkerReport:
         what = f"could not be inspected: {answer.error}. Does it have the environment in which this command was started?"
         return WorkerReport(answer.worker, "", "", (Check("worker", what, good=False), _clock(answer)))
     found: WorkerFindings = answer.value
-    compared = (compare_versions(found.versions, here), _clock(answer), _offer(answer.resources))
+    compared = (compare_versions(found.versions, here), _clock(answer), _connection(answer.worker), _offer(answer.resources))
     return WorkerReport(answer.worker, found.host, found.pool, compared + found.checks)
 
 
@@ -157,6 +158,15 @@ def _clock(answer: Answer) -> Check:
     good = abs(ahead_s) <= MOST_CLOCK_DIFFERENCE_S + error_s
     remedy = "" if good else ": set both clocks by the same servers"
     return Check("clock", f"{ahead_s:+.3f} s from this machine's, give or take {error_s:.3f} s{remedy}", good=good)
+
+
+def _connection(worker: str) -> Check:
+    """Who can connect to a worker; the profile of an open one says that it is open."""
+    if worker == THIS_PROCESS:
+        return Check("connection", "none: it listens nowhere", good=True)
+    if is_closed(worker):
+        return Check("connection", "encrypted: it accepts only holders of the cluster's certificates", good=True)
+    return Check("connection", "OPEN, as the profile says: everybody who reaches it can run programs as you", good=True)
 
 
 def _offer(resources: Mapping[str, float]) -> Check:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from surveyflow.errors import OutputError
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
 from surveyflow.output.run_folders import Phase, Progress, RunFolder
-from surveyflow.output.units import read_receipt, write_worklist
+from surveyflow.output.units import find_unit, remove_unit, write_worklist
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
@@ -20,6 +21,7 @@ from surveyflow.tasks.card import ModelCard
 from surveyflow.values.jobs import Executor, Job, JobResult, Receipt
 
 Listener = Callable[[Progress], None]
+_LOST = "its receipt is missing"
 
 
 class Reporter:
@@ -87,12 +89,15 @@ class PlanOutcome:
         Errors of the units that failed, by unit name.
     n_dropped
         Number of the last revision's units that have no sources any more.
+    repaired
+        What was wrong with the files of units that were done again because of it, by unit name.
     """
 
     kept: tuple[Receipt, ...]
     done: tuple[Receipt, ...]
     failures: Mapping[str, str]
     n_dropped: int
+    repaired: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -108,6 +113,16 @@ class PlanOutcome:
             "dropped": self.n_dropped,
             "failed": len(self.failures),
         }
+
+    def after(self, repair: PlanOutcome, damaged: Collection[str]) -> PlanOutcome:
+        """The outcome after the units with the given keys were done again."""
+        return PlanOutcome(
+            tuple(receipt for receipt in self.kept if receipt.key not in damaged),
+            tuple(receipt for receipt in self.done if receipt.key not in damaged) + repair.done,
+            {**self.failures, **repair.failures},
+            self.n_dropped,
+            {**self.repaired, **repair.repaired},
+        )
 
 
 class LateExecutor:
@@ -167,7 +182,10 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
     OutputError
         If results cannot be written.
     """
-    todo = [(planned, planned.unit) for planned in plan.having(Decision.DO) if planned.unit is not None]
+    root = survey.workflow.output.root
+    found = {planned.key: find_unit(root, planned.key) for planned in plan.having(Decision.KEEP)}
+    lost = plan.doing_again({key: unit.damage or _LOST for key, unit in found.items() if unit.receipt is None})
+    todo = [(planned, planned.unit) for planned in (*plan.having(Decision.DO), *lost.units) if planned.unit is not None]
     write_worklist(folder.worklist, [unit.sources for _, unit in todo])
     jobs = [
         Job(
@@ -187,9 +205,49 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
         else:
             failures[result.job.name] = result.error
             check_constant(survey.files)
-    root = survey.workflow.output.root
-    kept = [receipt for planned in plan.having(Decision.KEEP) if (receipt := read_receipt(root, planned.key))]
-    return PlanOutcome(tuple(kept), tuple(done), failures, plan.counts[Decision.DROP])
+    kept = tuple(unit.receipt for unit in found.values() if unit.receipt is not None)
+    repaired = {planned.name: planned.damage for planned, _ in todo if planned.damage}
+    return PlanOutcome(kept, tuple(done), failures, plan.counts[Decision.DROP], repaired)
+
+
+def repair(survey: OpenedSurvey, damaged: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> PlanOutcome:
+    """Remove the files of damaged units and do these units again.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    damaged
+        The damaged units.
+    executor
+        Runs the jobs.
+    folder
+        A folder for their work list.
+    reporter
+        Receives the progress of the units.
+    """
+    for unit in damaged.units:
+        logger.warning("unit=%s is damaged and is done again: %s", unit.name, unit.damage)
+        remove_unit(survey.workflow.output.root, unit.key)
+    return carry_out(survey, damaged, executor, folder, reporter)
+
+
+def damaged_units(root: Path, receipts: Iterable[Receipt]) -> dict[str, str]:
+    """Compare the files of units with their digests.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    receipts
+        The units' receipts.
+
+    Returns
+    -------
+    What is wrong with each damaged unit, by key.
+    """
+    found = {receipt.key: find_unit(root, receipt.key, verify=True) for receipt in receipts}
+    return {key: unit.damage or _LOST for key, unit in found.items() if unit.receipt is None}
 
 
 def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None:

@@ -6,14 +6,18 @@ import json
 import logging
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from surveyflow.errors import Problem, WorkflowError
 from surveyflow.files.durable import write_over
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, recall_state
 from surveyflow.inputs.discovery import ReleaseChoice, Watch, age_order, find_newest_release
 from surveyflow.inputs.fits_checksums import damage_of_fits
 from surveyflow.releases.revisions import Revision, latest, split_name
 from surveyflow.settings.workflow import is_manifest, read_document
 from surveyflow.settings.workflow_paths import RELEASE
 
+_STATES = TypeAdapter(dict[str, list[int]])
 logger = logging.getLogger(__name__)
 
 
@@ -78,10 +82,8 @@ class SoundFiles:
             write_over(self._file, json.dumps(self._found, indent=1).encode())
 
     def _read(self) -> dict[str, list[int]]:
-        try:
-            return dict(json.loads(self._file.read_text())) if self._file is not None else {}
-        except (FileNotFoundError, ValueError):
-            return {}
+        known = recall_state(self._file, _STATES, MOST_BYTES_OF_LISTS) if self._file is not None else None
+        return known or {}
 
 
 def _output_root(workflow: Path) -> Path | None:

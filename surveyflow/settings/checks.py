@@ -35,7 +35,12 @@ class FileContext:
 
 def refuse(what: str, remedy: str) -> PydanticCustomError:
     """Make the error that a check raises: what was found and expected, and what to do."""
-    return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": what, "remedy": remedy})
+    return PydanticCustomError("surveyflow", "{what} {remedy}", {"what": _encodable(what), "remedy": _encodable(remedy)})
+
+
+def _encodable(text: str) -> str:
+    """A text with escapes for what UTF-8 lacks: halves of characters, as names of files hold in the C locale."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _check_path(value: Any) -> Any:

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from surveyflow.errors import InputError, Problem
+from surveyflow.files.json_state import Damaged, TooLarge, read_ordinary_file
 from surveyflow.files.paths import problem_of_file
 from surveyflow.settings.checks import FileContext
 from surveyflow.settings.findings import Finding, Location, Refused, Schema
@@ -32,6 +33,8 @@ MOST_BYTES = 2**20
 """Size limit of a file: that of a survey of some thousand mosaics is smaller."""
 MOST_LEVELS = 16
 """Limit of nested tables and lists."""
+MOST_ENTRIES = 50_000
+"""Limit of keys and values in all tables and lists, so that even a file full of problems is refused within seconds."""
 _KEY = r"""(?:[^\s.=,{}\[\]"'#]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"""(?<![^\s=,{{}}\[\]]){_KEY}(?:[ \t]*+\.[ \t]*+{_KEY}){{{4 * MOST_LEVELS}}}""")
 """A key of very many parts. For such a key, ``tomllib`` needs a time that grows with the square of their number."""
@@ -41,7 +44,7 @@ class Unreadable(Refused):
     """A file that cannot be read as settings."""
 
 
-def read_bytes(file: Path, most_bytes: int | None = None) -> bytes:
+def read_bytes(file: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Read the complete content of a file.
 
     Raises
@@ -51,11 +54,12 @@ def read_bytes(file: Path, most_bytes: int | None = None) -> bytes:
     """
     if problem := problem_of_file(file):
         raise Unreadable(problem[0].removeprefix(f"{file} "), problem[1])
-    with file.open("rb") as stream:
-        content = stream.read(-1 if most_bytes is None else most_bytes + 1)
-    if most_bytes is not None and len(content) > most_bytes:
-        raise _too_large()
-    return content
+    try:
+        return read_ordinary_file(file, most_bytes)
+    except TooLarge as error:
+        raise _too_large(most_bytes) from error
+    except (Damaged, FileNotFoundError) as error:
+        raise Unreadable(f"cannot be read: {error}.", "Name an ordinary file that you may read.") from error
 
 
 def to_text(content: bytes) -> str:
@@ -99,8 +103,8 @@ def too_deep() -> Unreadable:
     return Unreadable(f"has tables or lists nested more than {MOST_LEVELS} deep.", "Write it with fewer levels.")
 
 
-def _too_large() -> Unreadable:
-    return Unreadable(f"is larger than {MOST_BYTES} bytes.", "Name a file of settings, which is smaller.")
+def _too_large(most_bytes: int = MOST_BYTES) -> Unreadable:
+    return Unreadable(f"is larger than {most_bytes} bytes.", "Name a file of settings, which is smaller.")
 
 
 MOST_REPORTED = 50
@@ -157,7 +161,7 @@ class SettingsFile(Generic[Values]):
             If the file cannot be read, is too large or nested too deeply, or is not TOML.
         """
         try:
-            return self.parse(read_bytes(file, MOST_BYTES), name)
+            return self.parse(read_bytes(file), name)
         except Unreadable as problem:
             raise self.error.of([Problem(name, problem.what, problem.remedy)]) from problem
 
@@ -171,7 +175,7 @@ class SettingsFile(Generic[Values]):
         """
         try:
             document = to_document(to_text(content))
-            _check_depth(document)
+            _check_size(document)
         except Unreadable as problem:
             raise self.error.of([Problem(name, problem.what, problem.remedy)]) from problem
         return document
@@ -258,11 +262,16 @@ class _Order:
         return place
 
 
-def _check_depth(document: Document) -> None:
+def _check_size(document: Document) -> None:
+    """Check the depth and the number of entries, level by level."""
     values: list[Any] = [document]
+    n_entries = 0
     for _ in range(MOST_LEVELS):
         inner = [value for value in values if isinstance(value, (dict, list))]
         values = [item for value in inner for item in (value.values() if isinstance(value, dict) else value)]
+        n_entries += len(values)
+        if n_entries > MOST_ENTRIES:
+            raise Unreadable(f"has more than {MOST_ENTRIES} keys and values.", "Name a file of settings, which has fewer.")
         if not values:
             return
     raise too_deep()

@@ -6,7 +6,6 @@ absolute paths or raises one ``WorkflowError`` that holds every problem found.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -18,13 +17,16 @@ import tomlkit
 from pydantic import TypeAdapter
 
 from surveyflow.errors import Problem, WorkflowError
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged
 from surveyflow.settings.findings import Finding, Location, did_you_mean, listed
-from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes, to_text
+from surveyflow.settings.manifests import REPEATABLE, manifest_of
+from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes
 from surveyflow.settings.workflow_paths import IMAGE_ROLES, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import (
     ColumnMap,
     Discovery,
     FieldInputs,
+    Guard,
     Models,
     MosaicSpec,
     Output,
@@ -92,6 +94,7 @@ __all__ = [
     "ColumnMap",
     "Discovery",
     "FieldInputs",
+    "Guard",
     "Models",
     "MosaicSpec",
     "Output",
@@ -122,8 +125,8 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     Parameters
     ----------
     path
-        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, whose
-        ``[publish]`` table is left out: making tables again does not run a command that came with them.
+        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, of whose
+        ``[publish]`` table ``notify`` is left out: making tables again does not run a command that came with them.
     release
         Name of the release, used instead of the one in the file; not allowed for a manifest, whose files are settled.
 
@@ -160,17 +163,16 @@ def read_manifest_file(file: Path) -> dict[str, Any]:
         If it is not a manifest of surveyflow.
     """
     try:
-        manifest = json.loads(to_text(read_bytes(file)))
+        manifest = manifest_of(read_bytes(file, MOST_BYTES_OF_LISTS))
     except Unreadable as error:
         raise WorkflowError([Problem(file.name, error.what, error.remedy)]) from error
-    except json.JSONDecodeError as error:
-        problem = f"is not JSON: {error}.", "Name a workflow file, or the manifest.json of a published revision."
+    except Damaged as error:
+        problem = f"is not a manifest of surveyflow: {error}.", "Name a workflow file, or the manifest.json of a revision."
         raise WorkflowError([Problem(file.name, *problem)]) from error
-    missing = sorted({"workflow", "inputs", "models", "unit_keys"} - set(manifest if isinstance(manifest, dict) else ()))
-    if missing:
+    if missing := [key for key in REPEATABLE if key not in manifest]:
         problem = f"is not a manifest of surveyflow: it lacks {', '.join(missing)}.", "Name the manifest.json of a revision."
         raise WorkflowError([Problem(file.name, *problem)])
-    return dict(manifest)
+    return manifest
 
 
 def to_toml(workflow: Workflow) -> str:
@@ -200,7 +202,10 @@ def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:
         remedy = "Leave --release out, or name the workflow file."
         raise WorkflowError([Problem(file.name, f"is the manifest of a release; it cannot make {release}.", remedy)])
     workflow = dict(read_manifest_file(file)["workflow"])
-    publish = workflow.pop("publish", None)
-    if isinstance(publish, dict) and publish.get("notify"):
-        logger.warning("%s names a command to run after publishing, which is left out: only workflow files start commands.", file)
+    publish = workflow.get("publish")
+    if isinstance(publish, dict):
+        workflow["publish"] = publish | {"notify": None}
+        if publish.get("notify"):
+            what = "%s names a command to run after publishing, which is left out: only workflow files start commands."
+            logger.warning(what, file)
     return workflow

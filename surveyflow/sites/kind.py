@@ -22,6 +22,10 @@ Question = Callable[[], Any]
 """A function of an importable module, called on a worker."""
 
 
+THIS_PROCESS = "this process"
+"""Stands for the address of a worker where there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The answer of one worker.
@@ -29,7 +33,7 @@ class Answer:
     Parameters
     ----------
     worker
-        Its address; ``this process`` if the profile has no workers.
+        Its address; `THIS_PROCESS` if the profile has no workers.
     value
         What the question returned there; None if it failed.
     error

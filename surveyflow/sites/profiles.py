@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from surveyflow.errors import ProfileError
+from surveyflow.files.paths import at_home
 from surveyflow.settings.findings import Finding, did_you_mean, unknown
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sites.kind import Profile
@@ -80,7 +81,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
     """
     if str(name_or_path) in BUILT_IN:
         return cast("Profile", settings_of(str(name_or_path))())
-    path = Path(name_or_path).expanduser()
+    path = at_home(name_or_path)
     if path.suffix != ".toml" and not path.exists():
         hint = did_you_mean(str(path), BUILT_IN, f"Name one of {', '.join(BUILT_IN)}, or a TOML file.")
         raise ProfileError(f"there is no profile {path}. {hint}")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _SAMPLES_A_SIDE = 32
 _MIN_SAMPLES = 64
@@ -32,12 +37,16 @@ def sky_rms(pixels: Float32Array, valid: BoolArray) -> Float32Array:
         (n,) float32 in the pixels' unit; NaN with fewer than 64 valid samples.
     """
     step = max(1, pixels.shape[-1] // _SAMPLES_A_SIDE)
-    has_data = valid[:, step // 2 :: step, step // 2 :: step].reshape(len(valid), -1)
-    samples = pixels[:, step // 2 :: step, step // 2 :: step].reshape(len(pixels), -1)
+    has_data, samples = (_flat(images[:, step // 2 :: step, step // 2 :: step]) for images in (valid, pixels))
     ordered = np.sort(np.where(has_data, samples, np.inf).astype(np.float64), axis=1)
     counts = has_data.sum(axis=1)
     rms = np.array([_clipped_rms(row[:count]) for row, count in zip(ordered, counts, strict=True)], dtype=np.float64)
     return rms.astype(np.float32)
+
+
+def _flat(images: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """(n, rows, columns) -> (n, rows * columns), also for n = 0."""
+    return images.reshape(len(images), images.shape[1] * images.shape[2])
 
 
 def _clipped_rms(ordered: Float64Array) -> float:

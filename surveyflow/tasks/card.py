@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +20,26 @@ from surveyflow.values.codes import WeightsOrigin
 CONTAMINATION_TRUTHS = ("sky_sigma", "self_sigma")
 """How the true contamination was measured: with masks at 2 sigma of the sky, or at 2 sigma of each image itself."""
 _INTERVAL_SCALE = "interval_scale_"
+_LARGEST = {"input_size": 8192, "filters": 65_536, "kernel_sizes": 8191, "dense": 65_536, "n_outputs": 65_536}
+_MOST_LAYERS = 16
+_MOST_WEIGHTS = 2**28
+_BATCH_NORM_EPSILON = (1e-12, 1.0)
+_SOFTENING = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
+_PIXEL_SCALE_ARCSEC = (1e-5, 1e5)
+_INTERVAL_SCALES = (1e-3, 1e3)
+
+
+def _check_between(name: str, number: float, limits: tuple[float, float]) -> None:
+    """Refuse a number outside its limits, ends included, or NaN."""
+    if not limits[0] <= number <= limits[1]:
+        raise ValueError(f"{name} must lie between {limits[0]:.3g} and {limits[1]:.3g}, not {number}")
+
+
+def _check_sizes(name: str, sizes: int | tuple[int, ...], largest: int) -> None:
+    """Refuse sizes, or numbers of layers, that no network has."""
+    each = sizes if isinstance(sizes, tuple) else (sizes,)
+    if len(each) > _MOST_LAYERS or max(each, default=0) > largest:
+        raise ValueError(f"{name} may be up to {largest}, in up to {_MOST_LAYERS} layers, unlike {str(sizes)[:60]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +73,7 @@ class ContaminationScale:
         if not 0 < self.scatter_limit <= 1:
             raise ValueError(f"scatter_limit must lie in (0, 1], not {self.scatter_limit}")
         for name in (one.name for one in fields(self) if one.name.startswith(_INTERVAL_SCALE)):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+            _check_between(name, getattr(self, name), _INTERVAL_SCALES)
 
     def range_of(self, amount: str) -> float:
         """The divisor of an amount's target: the amount that an output of 1 stands for."""
@@ -122,6 +143,9 @@ class Architecture:
     asymmetry: bool = False
 
     def __post_init__(self) -> None:
+        for name, largest in _LARGEST.items():
+            _check_sizes(name, getattr(self, name), largest)
+        _check_between("batch_norm_epsilon", self.batch_norm_epsilon, _BATCH_NORM_EPSILON)
         if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
             raise ValueError(f"crop must leave as many pixels on each side of an input of {self.input_size}, unlike {self.crop}")
         if self.binning < 1 or self.seen_size % self.binning:
@@ -138,6 +162,16 @@ class Architecture:
             raise ValueError(
                 f"an input of {self.input_size} pixels is too small for kernels {self.kernel_sizes}: maps {self.map_sizes}"
             )
+        if self._n_weights > _MOST_WEIGHTS:
+            raise ValueError(f"a network may have up to {_MOST_WEIGHTS:,} weights, not {self._n_weights:,}")
+
+    @property
+    def _n_weights(self) -> int:
+        """Number of weights of the kernels, which are most of all weights."""
+        inputs = (self.n_channels, *self.filters)
+        blocks = zip(inputs, self.filters, self.kernel_sizes, strict=False)
+        dense = pairwise((self.filters[-1], *self.dense, self.n_outputs))
+        return sum(side**2 * (before + after) * after for before, after, side in blocks) + sum(a * b for a, b in dense)
 
     @property
     def seen_size(self) -> int:
@@ -177,8 +211,40 @@ class Domain:
     sky_rms: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1]:
+        if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
             raise ValueError(f"sky_rms must be a range (low, high) with 0 <= low < high, not {self.sky_rms}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFacts:
+    """What a model was trained on, and how it did on images that it was not trained on.
+
+    Parameters
+    ----------
+    records, validation_records
+        Digests of the sets of records, hexadecimal.
+    n_images, n_validation
+        Number of images in them.
+    positive, validation_positive
+        How many of them are positive in the task's first target: post-mergers, or galaxies with a neighbour on them.
+    score
+        Name of the score: ``accuracy`` or ``auc``.
+    reached, constant
+        The score on the validation images, and that of the best constant answer.
+    error
+        Standard error of the score of a network that knows nothing.
+    """
+
+    records: tuple[str, ...]
+    validation_records: tuple[str, ...]
+    n_images: int
+    n_validation: int
+    positive: int
+    validation_positive: int
+    score: str
+    reached: float
+    constant: float
+    error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +281,8 @@ class ModelCard:
         Other fields for whose cutouts this model may be used.
     contamination
         What a contamination model's outputs stand for; None for other tasks.
+    training
+        What the model was trained on; None if that is not known.
     """
 
     key: ModelKey
@@ -232,21 +300,21 @@ class ModelCard:
     notes: str = ""
     also_for: tuple[str, ...] = ()
     contamination: ContaminationScale | None = None
+    training: TrainingFacts | None = None
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"class_names {self.class_names} must name each of the {self.architecture.n_outputs} outputs once")
-        if not (np.isfinite(self.pixel_scale_arcsec) and self.pixel_scale_arcsec > 0):
-            raise ValueError(f"pixel_scale_arcsec must be positive, not {self.pixel_scale_arcsec}")
-        if not self.redshift_range[0] < self.redshift_range[1]:
+        _check_between("pixel_scale_arcsec", self.pixel_scale_arcsec, _PIXEL_SCALE_ARCSEC)
+        if not -math.inf < self.redshift_range[0] < self.redshift_range[1] < math.inf:
             raise ValueError(f"redshift_range must be [low, high) with low < high, not {self.redshift_range}")
-        if not (np.isfinite(self.softening) and self.softening > 0):
-            raise ValueError(f"softening must be positive, not {self.softening}")
+        _check_between("softening", self.softening, _SOFTENING)
 
     @property
     def digest(self) -> str:
-        """SHA-256, hexadecimal, over all that can change a result: everything except citation, notes and `also_for`."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("citation", "notes", "also_for")}
+        """SHA-256, hexadecimal, over all that can change a result: not citation, notes, `also_for` and `training`."""
+        of_readers = ("citation", "notes", "also_for", "training")
+        told = {name: value for name, value in asdict(self).items() if name not in of_readers}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property

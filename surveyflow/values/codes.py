@@ -52,7 +52,11 @@ class Status(Code):
     NO_MODEL = "no_model", "the redshift lies outside every range, or the store has no model of this field and instrument"
     OFF_MOSAIC = "off_mosaic", "the pixel that holds the centre lies outside the image"
     NO_COVERAGE = "no_coverage", "the pixel that holds the centre has weight 0; without a weight map, it is 0 or NaN"
-    BAD_PIXELS = "bad_pixels", "fewer pixels of the cutout hold data than [quality] min_valid_fraction asks for"
+    BAD_PIXELS = (
+        "bad_pixels",
+        "fewer pixels of the cutout hold data than [quality] min_valid_fraction asks for, or some are so large that the "
+        "network's arithmetic overflows",
+    )
     FAILED = "failed", "the work unit failed; failed_units in the manifest says why, and another run tries it again"
 
 

@@ -110,6 +110,6 @@ def test_draws_that_differ_from_the_unit_s_are_refused_by_name(tmp_path):
     receipt = write(tmp_path)
     path = draws_path(tmp_path, receipt.key)
     pq.write_table(pq.read_table(path).slice(1), path)
-    with pytest.raises(CatalogError, match=r"unit EGS/F814W/0 wrote those of .* Remove the file and run again"):
+    with pytest.raises(CatalogError, match=r"\(unit EGS/F814W/0\) .*differs from its digest\. Run again"):
         publish(tmp_path, "v1.0", [receipt], None, {})
     assert latest(tmp_path) is None

@@ -166,3 +166,19 @@ def test_offsets_between_projections_are_measured_at_the_corners():
         np.radians(1) * np.hypot(19.5, 14.5), rel=0.05
     )
     assert here.offset_pixels(astrometry_of(tan_header(ra_deg=330.1, dec_deg=-2.2))) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        ({"CRPIX1": float("12345678901234567890123456789")}, r"CRPIX1 is 1\.23e\+28, expected at most 1e\+08"),
+        ({"CRVAL2": 91.0}, "CRVAL2 is 91, expected at most 90"),
+        ({"CRVAL1": -361.0}, "CRVAL1 is -361, expected at most 360"),
+        ({"CD1_1": 1e30, "CD2_2": 1e30}, "arcsec; expected 1e-05 to 100000"),
+        ({"CD1_1": 0.0, "CD1_2": 0.0}, "Correct the header"),
+        ({"LONPOLE": 1e300}, "LONPOLE is 1e\\+300"),
+    ],
+)
+def test_numbers_with_which_no_position_can_be_computed_are_refused(cards, words):
+    with pytest.raises(MosaicError, match=words):
+        astrometry_of(changed(**cards))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mosaic_files import sky_image, tan_header, write_image
 from surveyflow.errors import MosaicError
-from surveyflow.inputs import fits_images
+from surveyflow.inputs import packed_fits
 from surveyflow.inputs.fits_images import open_image
 from surveyflow.values.images import Box
 
@@ -91,8 +91,14 @@ def test_gzip_is_unpacked_with_a_notice(tmp_path, plain):
 def test_gzip_too_large_for_memory_is_refused(tmp_path, plain, monkeypatch):
     packed = tmp_path / "image.fits.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    monkeypatch.setattr(fits_images, "MAX_UNPACKED_BYTES", 5000)
+    monkeypatch.setattr(packed_fits, "MAX_UNPACKED_BYTES", 5000)
     assert "gunzip" in refusal(packed)
+
+
+def test_gzip_that_unpacks_to_more_than_it_describes_is_refused(tmp_path, plain):
+    packed = tmp_path / "image.fits.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()) + gzip.compress(bytes(10**6)))
+    assert "follow after what its headers describe" in refusal(packed)
 
 
 @pytest.mark.parametrize("compression", ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -390,3 +391,35 @@ def test_the_real_fits_list_is_read_completely():
     sources = read(path, ColumnMap(id="IDENT", ra="RA", dec="DEC", redshift="MAG"))
     np.testing.assert_array_equal(sources.ra_deg, expected)
     assert len(sources) == 100
+
+
+def zeros(n_bytes: int) -> bytes:
+    """Zeros, packed by gzip."""
+    block = 2**24
+    return gzip.compress(bytes(block), 1) * (n_bytes // block)
+
+
+VOTABLE = b"<VOTABLE><RESOURCE><TABLE nrows='999999999999'/></RESOURCE></VOTABLE>"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"# 1 ID x\n# 2 RA x\n# 3 DEC x\n# 999999999 zbest x\n", "names column 999999999 in its header"),
+        (gzip.compress(HEADER * 200) + zeros(2**29), "holds more than 268,435,456 bytes of text"),
+        (VOTABLE, "says that it has 999,999,999,999 rows"),
+    ],
+)
+def test_no_claim_of_a_list_is_believed(tmp_path, content, words):
+    assert re.search(words, refusal(tmp_path / "list", content))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("TFIELDS", 999_999_999), ("TFIELDS", -1), ("NAXIS2", 10**11), ("TFORM1", 5.5), ("TTYPE1", True)]
+)
+def test_no_claim_of_a_fits_table_is_believed(tmp_path, key, value):
+    table().write(tmp_path / "list.fits")
+    content = bytearray((tmp_path / "list.fits").read_bytes())
+    place = content.index(key.encode().ljust(8) + b"=")
+    content[place : place + 80] = f"{key:8}= {value!s:>20}".encode().ljust(80)
+    refusal(tmp_path / "list.fits", bytes(content))

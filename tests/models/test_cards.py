@@ -69,8 +69,8 @@ PAGE = r".*docs/reference/models\.md"
             changed("scale_arcsec = 0.03", 'scale_arcsec = "0.03"'),
             r"\[images\] pixel_scale_arcsec: found .* '0\.03', .*number.*Write",
         ),
-        (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), rf"card\.toml: pixel_scale_arcsec must be positive{PAGE}"),
-        (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), rf"pixel_scale_arcsec must be positive{PAGE}"),
+        (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), rf"card\.toml: pixel_scale_arcsec must lie between{PAGE}"),
+        (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), rf"pixel_scale_arcsec must lie between{PAGE}"),
         (changed("[0.5, 1.5]", "[1.5, 0.5]"), rf"redshift_range must be \[low, high\){PAGE}"),
         (changed("[0.5, 1.5]", "[0.5]"), r"\[images\] redshift_range: found the list \[0\.5\], expected two numbers.*Write"),
         (changed('field = "EGS"', 'field = "../EGS"'), r"\[model\] field: found the text '\.\./EGS', expected a name of .*Write"),
@@ -88,6 +88,26 @@ PAGE = r".*docs/reference/models\.md"
 def test_what_is_wrong_is_named_with_its_remedy(toml, message):
     with pytest.raises(ModelError, match=f"(?s){message}"):
         card_from_toml(toml, "card.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        *(("batch_norm_epsilon = 0.001", number) for number in ("-1.0", "nan", "inf", "0.0", "1e308")),
+        *(("softening = 1.0", number) for number in ("nan", "inf", "1e-320", "1e300", "-1.0")),
+        *(("pixel_scale_arcsec = 0.03", number) for number in ("inf", "1e308", "1e-320")),
+        *(("dropout = 0.5", number) for number in ("nan", "1.0", "-0.1")),
+        *(("input_size = 48", number) for number in ("1000000", "9223372036854775807", "-1")),
+        ("redshift_range = [0.5, 1.5]", "[0.5, inf]"),
+        ("redshift_range = [0.5, 1.5]", "[nan, 1.5]"),
+        ("filters = [4, 6, 8]", "[4, 6, 4611686018427387904]"),
+        ("filters = [4, 6, 8]", "[4, 60000, 60000]"),
+        ("dense = [16, 12]", f"[{'16, ' * 40}]"),
+    ],
+)
+def test_every_number_of_a_card_is_bounded(line, number):
+    with pytest.raises(ModelError, match=r"^card\.toml"):
+        card_from_toml(changed(line, f"{line.partition(' = ')[0]} = {number}"), "card.toml")
 
 
 SCALE = ContaminationScale("sky_sigma", flux_range=8.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -163,6 +164,48 @@ def test_weights_that_are_not_safetensors_are_refused(store):
     digest = sha256(content).hexdigest()
     with pytest.raises(ModelError, match=r"weights.safetensors: not a safetensors file"):
         read_weights(store.folder(KEY), replace(store.card(KEY), weights_digest=digest))
+
+
+def with_header(content, **changes):
+    """A weights file with another entry in its header."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["conv.0.bias"] |= changes
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda content: with_header(content, dtype="BF16"),
+        lambda content: with_header(content, dtype="F8_E4M3"),
+        lambda content: with_header(content, dtype="nonsense"),
+        lambda content: with_header(content, shape=[2**62]),
+        lambda content: with_header(content, shape=[2**32, 2**32]),
+        lambda content: with_header(content, data_offsets=[0, 2**62]),
+        lambda content: (2**62).to_bytes(8, "little") + content[8:],
+        lambda content: content + bytes(2**21),
+    ],
+)
+def test_weights_that_claim_what_they_do_not_hold_are_refused(store, break_it):
+    untrained(store)
+    file = store.home(KEY) / "weights.safetensors"
+    content = break_it(file.read_bytes())
+    file.write_bytes(content)
+    card = replace(store.card(KEY), weights_digest=sha256(content).hexdigest())
+    with pytest.raises(ModelError, match=r"weights\.safetensors: .*Import or train"):
+        read_weights(store.home(KEY), card)
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "nowhere", "."])
+def test_weights_that_are_no_ordinary_file_are_refused_unread(store, target):
+    card = untrained(store)
+    file = store.home(KEY) / "weights.safetensors"
+    file.unlink()
+    file.symlink_to(target)
+    with pytest.raises(ModelError, match=r"weights\.safetensors: cannot be read \(it .*A model is a folder"):
+        read_weights(store.home(KEY), card)
 
 
 def test_writing_the_same_model_again_leaves_it_as_it_is(store):

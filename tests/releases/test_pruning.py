@@ -165,7 +165,9 @@ def test_the_number_of_a_removed_revision_is_never_used_again(root):
 
 
 def test_a_pruner_that_is_stopped_at_its_first_removal_has_recorded_the_numbers(root, monkeypatch):
-    monkeypatch.setattr("surveyflow.releases.pruning._remove_revision", lambda revision: (_ for _ in ()).throw(OSError(5, "I/O")))
+    monkeypatch.setattr(
+        "surveyflow.releases.pruning._remove_revision", lambda revision, guard: (_ for _ in ()).throw(OSError(5, "I/O"))
+    )
     with pytest.raises(OutputError):
         prune(root, 2)
     assert json.loads((root / "revision_numbers.json").read_bytes()) == {"v1": 4}
@@ -174,7 +176,7 @@ def test_a_pruner_that_is_stopped_at_its_first_removal_has_recorded_the_numbers(
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"v1": "many"}', b'{"v1": null}', b"\xff"])
 def test_a_damaged_file_of_numbers_stops_publishing_rather_than_reuse_a_number(root, content):
     (root / "revision_numbers.json").write_bytes(content)
-    with pytest.raises(CatalogError, match=r"revision_numbers\.json is damaged .* Write it anew"):
+    with pytest.raises(CatalogError, match=r"revision_numbers\.json is damaged: .* Write it anew"):
         publish_units(root, 0, 5)
     assert names(root) == ["v1-r1", "v1-r2", "v1-r3", "v1-r4"]
 

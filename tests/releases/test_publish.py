@@ -171,22 +171,20 @@ def test_a_dropped_row_is_refused(tmp_path, units):
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:99]), Path.unlink])
 def test_a_unit_that_cannot_be_read_is_named(tmp_path, units, damage):
     damage(unit_path(tmp_path, units[1].key))
-    with pytest.raises(CatalogError, match=r"EGS/F814W/1\) cannot be read: .* Remove the file and run again"):
+    with pytest.raises(CatalogError, match=r"EGS/F814W/1\) (cannot be read|is damaged): .* Run again"):
         publish(tmp_path, "v1.0", units, None, {})
     assert nothing_was_published(tmp_path)
 
 
 def test_a_unit_with_another_number_of_rows_than_its_receipt_says_is_refused(tmp_path, units):
-    with pytest.raises(CatalogError, match=r"has 60 rows, but its receipt says 61\. Remove the file and run again"):
+    with pytest.raises(CatalogError, match=r"has 60 rows, but its receipt says 61\. Run again"):
         publish(tmp_path, "v1.0", [units[0], replace(units[1], n_rows=61)], None, {})
     assert nothing_was_published(tmp_path)
 
 
 def test_a_unit_that_holds_the_rows_of_another_is_refused(tmp_path, units):
     unit_path(tmp_path, units[1].key).write_bytes(unit_path(tmp_path, units[0].key).read_bytes())
-    with pytest.raises(
-        CatalogError, match=r"EGS/F814W/1\) is damaged: it differs from its receipt\. Remove the file and run again"
-    ):
+    with pytest.raises(CatalogError, match=r"EGS/F814W/1\) is damaged: it differs from its receipt\. Run again"):
         publish(tmp_path, "v1.0", units, None, {})
     with pytest.raises(CatalogError, match="60 sources of field EGS have more than one row"):
         publish(tmp_path, "v1.0", [units[0], replace(units[1], digest=units[0].digest)], None, {})
@@ -196,7 +194,7 @@ def test_a_unit_that_holds_the_rows_of_another_is_refused(tmp_path, units):
 def test_a_unit_of_another_schema_is_refused(tmp_path, units):
     path = unit_path(tmp_path, units[1].key)
     pq.write_table(pq.read_table(path).drop_columns(["seed"]), path)
-    with pytest.raises(CatalogError, match=r"has a different schema .* Remove the file and run again"):
+    with pytest.raises(CatalogError, match=r"has a different schema .* Run again"):
         publish(tmp_path, "v1.0", [units[0], replace(units[1], digest=file_digest(path))], None, {})
     assert nothing_was_published(tmp_path)
 
@@ -258,6 +256,7 @@ def test_a_reader_never_sees_an_incomplete_revision_while_publishers_are_killed(
     assert found["reader_status"] == 0, done.stderr
     assert found["seen"] > 3
     assert found["killed"] > 10
+    assert all(found["decided"][f"{verb}, {state}"] > 0 for verb in ("accept", "rollback") for state in ("old", "new"))
     assert found["latest_rows"] == 117
     assert found["hidden"] == []
     assert found["revisions"] >= 101 - found["killed"]

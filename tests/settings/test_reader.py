@@ -307,16 +307,22 @@ def problems(text: str) -> list[str]:
 
 
 def test_of_very_many_problems_the_first_are_reported_and_the_others_counted(tmp_path):
-    n = 100_000
+    n = 10_000
     (tmp_path / "own.toml").write_text("".join(f"k{i}=1\n" for i in range(n)))
-    start = time.process_time()
     with pytest.raises(InputError) as caught:
         OWN.load(tmp_path / "own.toml", "own.toml")
-    assert time.process_time() - start < 20
     *lines, last = str(caught.value).splitlines()
     assert len(lines) == MOST_REPORTED
     assert all(f"own.toml: k{i}: is not a key that surveyflow knows." in line for i, line in enumerate(lines))
     assert last == f"own.toml: has {n - MOST_REPORTED} more problems. Correct these first."
+
+
+def test_a_file_of_very_many_keys_is_refused_within_seconds(tmp_path):
+    (tmp_path / "own.toml").write_text("".join(f"k{i}=1\n" for i in range(100_000)))
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"^own\.toml: has more than 50000 keys and values\."):
+        OWN.load(tmp_path / "own.toml", "own.toml")
+    assert time.process_time() - start < 10
 
 
 def test_problems_stand_in_the_order_of_the_file_whatever_their_kind():

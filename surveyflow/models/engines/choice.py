@@ -15,7 +15,7 @@ from typing import cast
 
 from surveyflow.errors import InputError, ModelError, UnitError
 from surveyflow.models.engines import fft_engine
-from surveyflow.models.engines.keras_installation import keras_problem
+from surveyflow.models.engines.keras_installation import check_keras, keras_problem
 from surveyflow.models.store import read_card, read_weights
 from surveyflow.tasks.card import Architecture, Model, ModelCard
 from surveyflow.values import remedies
@@ -101,6 +101,8 @@ class Engine:
         ModelError
             If the engine is not installed, or cannot use the model.
         """
+        if self.name is EngineName.KERAS:
+            check_keras()
         try:
             make = getattr(import_module(self.module), self.factory)
         except ImportError as error:

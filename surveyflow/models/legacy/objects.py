@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ModelError
+from surveyflow.files.json_state import MOST_BYTES, Damaged, read_ordinary_file
 from surveyflow.values import remedies
 
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -112,16 +113,30 @@ def saved_objects(folder: Path) -> ObjectTree:
         If the file is missing or cannot be parsed.
     """
     file = folder / SAVED_MODEL_FILE
+    content = read_graph(file)
     message = tensorflow("tensorflow.core.protobuf.saved_model_pb2").SavedModel
     damaged = tensorflow("google.protobuf.message").DecodeError
     try:
-        saved = message.FromString(file.read_bytes())
+        saved = message.FromString(content)
         nodes = saved.meta_graphs[0].object_graph_def.nodes
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror}). Name the folder that holds it.") from error
     except (damaged, IndexError) as error:
         raise ModelError(f"{file}: not a SavedModel, or damaged ({error}). Download it again.") from error
     return _tree(nodes, file)
+
+
+def read_graph(file: Path) -> bytes:
+    """The content of a ``saved_model.pb``.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read, is not an ordinary file, or is larger than any graph of this family.
+    """
+    try:
+        return read_ordinary_file(file, MOST_BYTES)
+    except (Damaged, FileNotFoundError) as error:
+        reason = error.strerror if isinstance(error, FileNotFoundError) else error
+        raise ModelError(f"{file}: cannot be read ({reason}). Name the folder that holds it.") from error
 
 
 def checkpoint_objects(reader: Any, file: Path) -> ObjectTree:

@@ -19,7 +19,7 @@ import numpy as np
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.engines.precision import products_in
 from surveyflow.models.legacy.layers import dense_paths, layer_paths
-from surveyflow.models.legacy.objects import SAVED_MODEL_FILE, VARIABLES_PREFIX, saved_objects, tensorflow
+from surveyflow.models.legacy.objects import SAVED_MODEL_FILE, VARIABLES_PREFIX, read_graph, saved_objects, tensorflow
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import EngineName
 
@@ -114,7 +114,7 @@ def _original_features(folder: Path, images: Float32Array) -> Float32Array:
 def _loaded(folder: Path) -> Iterator[Any]:
     """The SavedModel as TensorFlow loads it, without optimiser slots, which current versions of TensorFlow cannot restore."""
     message = tensorflow("tensorflow.core.protobuf.saved_model_pb2").SavedModel
-    saved = message.FromString((folder / SAVED_MODEL_FILE).read_bytes())
+    saved = message.FromString(read_graph(folder / SAVED_MODEL_FILE))
     for node in saved.meta_graphs[0].object_graph_def.nodes:
         del node.slot_variables[:]
     with TemporaryDirectory() as copy:

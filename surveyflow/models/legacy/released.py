@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file
 from surveyflow.models.legacy.objects import SAVED_MODEL_FILE, VARIABLES_PREFIX
 
 Digests = tuple[str, str, str]
@@ -105,9 +106,10 @@ def released_model(folder: Path) -> ReleasedModel | None:
     -------
     The released model; None unless every byte that an import reads equals that model's.
     """
-    if not all((folder / file).is_file() for file in FILES):
+    try:
+        first, second, third = (git_id(read_ordinary_file(folder / file, MOST_BYTES_OF_LISTS)) for file in FILES)
+    except (FileNotFoundError, Damaged):
         return None
-    first, second, third = (git_id((folder / file).read_bytes()) for file in FILES)
     return RELEASED.get((first, second, third))
 
 

@@ -8,16 +8,19 @@ in the tree and are not read.
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from surveyflow.errors import ModelError
+from surveyflow.files.foreign import refusing
 from surveyflow.models.legacy.layers import block_paths, dense_paths
 from surveyflow.models.legacy.objects import VARIABLES_PREFIX, ObjectTree, checkpoint_objects, tensorflow
 from surveyflow.values.arrays import Float32Array
 
+_MOST_BYTES = 2**31
 _BLOCK_ROLES = {
     "conv.{i}.kernel": "conv2d/{n}/kernel",
     "conv.{i}.bias": "conv2d/{n}/bias",
@@ -44,18 +47,26 @@ def read_variables(folder: Path, objects: ObjectTree) -> dict[str, Float32Array]
         If the checkpoint is missing, truncated or damaged, or lacks a variable.
     """
     file = folder / VARIABLES_PREFIX
-    errors = tensorflow().errors.OpError
-    try:
+    with refusing(lambda reason: _damaged(file, reason)):
+        _check_files(file)
         reader = tensorflow().train.load_checkpoint(str(file))
         keys = checkpoint_objects(reader, file)
         return {role: _value(reader, keys.checkpoint_key(path)) for role, path in variable_paths(objects).items()}
-    except ModelError:
-        raise
-    except (errors, OSError, RuntimeError, ValueError, LookupError) as error:
-        raise ModelError(
-            f"{file}.*: missing, truncated or damaged ({_first_line(error)}). "
-            "A SavedModel needs variables.index and all of its variables.data-?????-of-????? files; copy them again."
-        ) from error
+
+
+def _damaged(file: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"{file}.*: missing, truncated or damaged ({reason}). "
+        "A SavedModel needs variables.index and all of its variables.data-?????-of-????? files; copy them again."
+    )
+
+
+def _check_files(file: Path) -> None:
+    """Check, before TensorFlow opens them, that a checkpoint's files are ordinary ones of the size of such networks."""
+    for part in file.parent.glob(f"{file.name}.*"):
+        status = part.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+            raise _damaged(file, f"{part.name} is not an ordinary file of at most {_MOST_BYTES:,} bytes")
 
 
 def variable_paths(objects: ObjectTree) -> dict[str, str]:
@@ -71,7 +82,3 @@ def variable_paths(objects: ObjectTree) -> dict[str, str]:
 
 def _value(reader: Any, key: str) -> Float32Array:
     return np.asarray(reader.get_tensor(key), np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

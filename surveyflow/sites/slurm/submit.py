@@ -69,8 +69,8 @@ def submit(submission: Submission) -> SubmittedJobs:
         for script in submission.pools.values():
             submitted.append(_sbatch(submission, script, f"--dependency=after:{submitted[0]}"))
         head, *pools = submitted
-        (submission.folder / HEAD_ID).write_text(f"{head}\n")
-        (submission.folder / POOL_IDS).write_text("".join(f"{pool}\n" for pool in pools))
+        (submission.folder / HEAD_ID).write_text(f"{head}\n", encoding="utf-8")
+        (submission.folder / POOL_IDS).write_text("".join(f"{pool}\n" for pool in pools), encoding="utf-8")
         _ask("scontrol", "release", head)
     pool_jobs = dict(zip(submission.pools, pools, strict=True))
     return SubmittedJobs(head, pool_jobs, submission.folder, submission.routing)
@@ -79,7 +79,7 @@ def submit(submission: Submission) -> SubmittedJobs:
 def _check_free(submission: Submission) -> None:
     """Refuse while jobs of an earlier submission of the same workflow are in the queue."""
     files = [submission.folder / name for name in (HEAD_ID, POOL_IDS)]
-    earlier = {job for file in files if file.exists() for job in file.read_text().split()}
+    earlier = {job for file in files if file.exists() for job in file.read_text(encoding="utf-8").split()}
     left = sorted(earlier.intersection(_ask("squeue", "--me", "--noheader", "--format=%F").split()), key=int)
     if left:
         raise ClusterError(
@@ -98,8 +98,7 @@ def _write(submission: Submission) -> None:
         (folder / name).unlink(missing_ok=True)
     for name, text in submission.files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    if submission.certificates is not None:
-        write_certificates(submission.certificates)
+    write_certificates(submission.certificates)
 
 
 @contextmanager

@@ -1,0 +1,69 @@
+r"""The streams to which everything is printed and logged: what a file or a name holds cannot steer the terminal.
+
+Names, headers and error messages may hold control characters, such as the escape sequences that colour text, move the cursor or
+set the window's title, and characters that turn the direction of writing. They are printed as Python writes them in a string,
+``\x1b``. So is what the stream's encoding lacks, for example in the C locale.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+_DIRECTIONS = (*range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0), *_DIRECTIONS} - {ord("\n"), ord("\t")}
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS}
+
+
+def plain(text: str) -> str:
+    r"""Write a text's control characters as escapes; line breaks and tabs stay.
+
+    Examples
+    --------
+    >>> plain("a name \x1b[31m in red")
+    'a name \\x1b[31m in red'
+    """
+    return text.translate(_ESCAPES)
+
+
+@contextmanager
+def plain_streams() -> Iterator[None]:
+    """Print plain text alone to stdout and stderr while the block lasts."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, _PlainStream(stream)) for stream in streams)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def terminal(stream: Any) -> Any:
+    """The stream below a plain one, for what draws on a terminal; the stream itself if it is none."""
+    return getattr(stream, "below", stream)
+
+
+class _PlainStream:
+    """A stream of text that passes on everything but `write` to another stream.
+
+    Parameters
+    ----------
+    below
+        The stream that is written to.
+    """
+
+    encoding = "utf-8"
+    """What it accepts: click would otherwise bypass a stream in ASCII."""
+
+    def __init__(self, below: TextIO) -> None:
+        self.below = below
+
+    def write(self, text: str) -> int:
+        """Write a text, with its control characters as escapes."""
+        encoding = self.below.encoding or "utf-8"
+        self.below.write(plain(text).encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.below, name)

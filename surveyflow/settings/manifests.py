@@ -1,0 +1,84 @@
+"""The form of a revision's manifest, as far as it is read again: by reports, by comparisons, and to make the revision again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from surveyflow.files.json_state import parse_state
+
+
+class _Table(BaseModel):
+    """A table of a manifest, of which only some keys are checked."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _File(_Table):
+    sha256: str
+
+
+class _Input(_Table):
+    field: str
+    instrument: str | None
+    kind: str
+    path: str
+    size: int
+    digest: str = ""
+    digest_of: str = ""
+    cards: dict[str, Any] = {}
+
+
+class _Model(_Table):
+    key: str
+    model_id: str
+    origin: str
+    weights_digest: str
+
+
+class _Unit(_Table):
+    name: str
+    key: str
+
+
+class _Failure(_Table):
+    name: str
+    error: str
+
+
+class _Manifest(_Table):
+    """What every manifest has, and the types of what it may have besides."""
+
+    rows: int
+    status: dict[str, int]
+    files: dict[str, _File]
+    revision: str = ""
+    release: str = ""
+    survey: str = ""
+    created: str = ""
+    schema_version: str = ""
+    surveyflow_version: str = ""
+    inputs: list[_Input] = []
+    models: list[_Model] = []
+    unit_keys: list[_Unit] = []
+    failed_units: list[_Failure] = []
+    workflow: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    precision: str | None = None
+
+
+_FORM = TypeAdapter(_Manifest)
+REPEATABLE = ("revision", "schema_version", "surveyflow_version", "inputs", "models", "unit_keys", "failed_units", "workflow")
+"""What a manifest must have so that its revision can be made again."""
+
+
+def manifest_of(content: bytes) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises
+    ------
+    Damaged
+        If the content is not that of a manifest.
+    """
+    return parse_state(content, _FORM).model_dump(exclude_unset=True)
