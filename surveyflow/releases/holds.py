@@ -6,7 +6,6 @@ back, which the file of decisions says. Whatever ``latest`` names is not held.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from surveyflow.releases.revisions import (
     withheld_because,
 )
 from surveyflow.releases.verify import check_revision
+from surveyflow.values import remedies
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,8 @@ def what_to_do(root: Path, name: str) -> tuple[str, ...]:
     name
         The held revision.
     """
-    folder = shlex.quote(str(root))
-    compare = (f"compare it: surveyflow releases diff {folder} latest {name}",) if current_name(root) else ()
-    return (*compare, f"give it to readers: surveyflow releases accept {folder} {name}")
+    compare = (f"compare it: {remedies.compare_releases(root, LATEST, name)}",) if current_name(root) else ()
+    return (*compare, f"give it to readers: {remedies.accept_release(root, name)}")
 
 
 def accept(root: Path, release: str | None = None) -> Acceptance:
@@ -182,22 +181,22 @@ def _is_rolled_back(revision: Revision, decisions: Decisions) -> bool:
 
 def _chosen(root: Path, release: str | None) -> Hold:
     """The held revision that a name stands for."""
-    found, folder = holds(root), shlex.quote(str(root))
+    found = holds(root)
     names = [hold.revision.name for hold in found] if release is None else named(root, release)
     of_name = [hold for hold in found if hold.revision.name in names]
     can_be_accepted = [hold for hold in of_name if hold.waits]
     if can_be_accepted:
         return can_be_accepted[-1]
     if release is None:
-        raise InputError(f"{root} has no held revision to accept. To see its revisions: surveyflow releases list {folder}.")
+        raise InputError(f"{root} has no held revision to accept. To see its revisions: `{remedies.list_releases(root)}`.")
     name = find(root, names[-1]).name
     what = f"{name} was held, and readers were given a later revision since" if of_name else f"{name} is not held"
-    raise InputError(f"{what}. To give readers a revision on purpose: surveyflow releases rollback {folder} --to {name}.")
+    raise InputError(f"{what}. To give readers a revision on purpose: `{remedies.roll_back(root, name)}`.")
 
 
 def _check(revision: Revision) -> None:
     try:
         check_revision(revision.path)
     except CatalogError as error:
-        remedy = f"Remove it: rm -r {shlex.quote(str(revision.path))}; the next run makes a new one."
+        remedy = f"Remove it: `{remedies.remove_folder(revision.path)}`; the next run makes a new one."
         raise CatalogError(f"{error}\n{revision.name} was not accepted. {remedy}") from error

@@ -264,8 +264,8 @@ def named(root: Path, release: str) -> list[str]:
     of_release = [name for name in names if release in {name, split_name(name)[0]}]
     if not of_release and release == LATEST:
         raise CatalogNotFound(
-            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: surveyflow "
-            f"releases list '{root}'."
+            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: "
+            f"`{remedies.list_releases(root)}`."
         )
     if not of_release:
         raise CatalogNotFound(f"{root} has no release or revision {release}. It has {', '.join(names)}.")
@@ -279,7 +279,7 @@ def _newest_released(root: Path, release: str, names: Sequence[str]) -> Revision
             return revision
     raise CatalogNotFound(
         f"{root} has no revision of {release} that readers were given: {', '.join(names)} is held. To read it all the same, name "
-        f"the revision. To release it: surveyflow releases accept '{root}' {names[-1]}."
+        f"the revision. To release it: `{remedies.accept_release(root, names[-1])}`."
     )
 
 

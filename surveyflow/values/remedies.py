@@ -47,6 +47,11 @@ def point_latest_at(target: Argument, link: Argument) -> str:
     return shlex.join(["ln", "-sfn", os.fspath(target), os.fspath(link)])
 
 
+def remove_folder(folder: Argument) -> str:
+    """Remove a folder and what is in it."""
+    return shlex.join(["rm", "-r", os.fspath(folder)])
+
+
 def start_worker(scheduler: str, resources: str) -> str:
     """Start a Dask worker that declares resources."""
     return shlex.join(["dask", "worker", scheduler, "--resources", resources])
@@ -92,9 +97,19 @@ def list_releases(root: Argument) -> str:
     return _surveyflow("releases", "list", root)
 
 
-def roll_back(root: Argument) -> str:
-    """Give readers the revision before the latest."""
-    return _surveyflow("releases", "rollback", root)
+def compare_releases(root: Argument, before: str, after: str) -> str:
+    """Compare two revisions."""
+    return _surveyflow("releases", "diff", root, before, after)
+
+
+def accept_release(root: Argument, name: str) -> str:
+    """Give readers a revision that is held."""
+    return _surveyflow("releases", "accept", root, name)
+
+
+def roll_back(root: Argument, to: str | None = None) -> str:
+    """Give readers an earlier revision: by default, the one before the latest."""
+    return _surveyflow("releases", "rollback", root, *(("--to", to) if to else ()))
 
 
 def import_models(folder: Argument, store: Argument, stretch: str) -> str:
