@@ -29,6 +29,7 @@ RUN = {
     "list_releases": {"root": "a catalog"},
     "make_certificates": {"folder": "certificates"},
     "report": {"root": "a catalog"},
+    "compare_with_latest": {"root": "a catalog", "revision": "v1.0-r1"},
     "roll_back": {"root": "a catalog"},
     "show_details": {"arguments": ["releases", "list", "a catalog"]},
 }
@@ -36,6 +37,7 @@ RUN = {
 
 READ = {
     "check_models": {"store": "models", "workflow": "WORKFLOW"},
+    "accept": {"root": "catalog", "revision": "v1.0-r3"},
     "demo": {"folder": "a folder"},
     "evaluate": {"training": "training.toml"},
     "inspect_workers": {"profile": "driver.toml"},
@@ -43,6 +45,7 @@ READ = {
     "render_for_kubernetes": {},
     "run_again": {"manifest": "manifest.json", "output": "FOLDER"},
     "run_with_profile": {},
+    "roll_back_to": {"root": "catalog", "revision": "v1.0-r1"},
     "simulate": {"simulation": "simulation.toml"},
     "submit_to_slurm": {},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, print_json
+from surveyflow.values import remedies
 
 if TYPE_CHECKING:
     from surveyflow.releases.comparison import Columns, Difference, SourceName
@@ -111,7 +111,7 @@ def rollback(
         f"latest is now {done.after.name} ({done.after.n_rows} rows); it was {done.before or 'nothing'}, which was not removed."
     )
     typer.echo("Runs with unchanged inputs do not publish again what was taken back. To see how to accept it:")
-    typer.echo(f"  surveyflow releases list {shlex.quote(str(root))}")
+    typer.echo(f"  {remedies.list_releases(root)}")
 
 
 @app.command()

@@ -27,6 +27,7 @@ from surveyflow.releases.revisions import (
     withheld_because,
 )
 from surveyflow.releases.verify import check_revision
+from surveyflow.values import remedies
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,8 @@ def what_to_do(root: Path, name: str) -> tuple[str, ...]:
     name
         The held revision.
     """
-    folder = shlex.quote(str(root))
-    compare = (f"compare it: surveyflow releases diff {folder} latest {name}",) if current_name(root) else ()
-    return (*compare, f"give it to readers: surveyflow releases accept {folder} {name}")
+    compare = (f"compare it: `{remedies.compare_with_latest(root, name)}`",) if current_name(root) else ()
+    return (*compare, f"give it to readers: `{remedies.accept(root, name)}`")
 
 
 def accept(root: Path, release: str | None = None) -> Acceptance:
@@ -182,17 +182,17 @@ def _is_rolled_back(revision: Revision, decisions: Decisions) -> bool:
 
 def _chosen(root: Path, release: str | None) -> Hold:
     """The held revision that a name stands for."""
-    found, folder = holds(root), shlex.quote(str(root))
+    found = holds(root)
     names = [hold.revision.name for hold in found] if release is None else named(root, release)
     of_name = [hold for hold in found if hold.revision.name in names]
     can_be_accepted = [hold for hold in of_name if hold.waits]
     if can_be_accepted:
         return can_be_accepted[-1]
     if release is None:
-        raise InputError(f"{root} has no held revision to accept. To see its revisions: surveyflow releases list {folder}.")
+        raise InputError(f"{root} has no held revision to accept. To see its revisions: `{remedies.list_releases(root)}`.")
     name = find(root, names[-1]).name
     what = f"{name} was held, and readers were given a later revision since" if of_name else f"{name} is not held"
-    raise InputError(f"{what}. To give readers a revision on purpose: surveyflow releases rollback {folder} --to {name}.")
+    raise InputError(f"{what}. To give readers a revision on purpose: `{remedies.roll_back_to(root, name)}`.")
 
 
 def _check(revision: Revision) -> None:

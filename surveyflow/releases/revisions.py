@@ -279,7 +279,7 @@ def _newest_released(root: Path, release: str, names: Sequence[str]) -> Revision
             return revision
     raise CatalogNotFound(
         f"{root} has no revision of {release} that readers were given: {', '.join(names)} is held. To read it all the same, name "
-        f"the revision. To release it: surveyflow releases accept '{root}' {names[-1]}."
+        f"the revision. To give it to readers: `{remedies.accept(root, names[-1])}`."
     )
 
 

@@ -92,9 +92,24 @@ def list_releases(root: Argument) -> str:
     return _surveyflow("releases", "list", root)
 
 
+def compare_with_latest(root: Argument, revision: str) -> str:
+    """Compare a revision with the latest one."""
+    return _surveyflow("releases", "diff", root, "latest", revision)
+
+
+def accept(root: Argument, revision: str) -> str:
+    """Give a held revision to readers."""
+    return _surveyflow("releases", "accept", root, revision)
+
+
 def roll_back(root: Argument) -> str:
     """Give readers the revision before the latest."""
     return _surveyflow("releases", "rollback", root)
+
+
+def roll_back_to(root: Argument, revision: str) -> str:
+    """Give readers a revision that they had before."""
+    return _surveyflow("releases", "rollback", root, "--to", revision)
 
 
 def import_models(folder: Argument, store: Argument, stretch: str) -> str:

@@ -166,7 +166,7 @@ def linear_network(engine):
     linear = card(NETWORK, class_names=CARD.class_names, stretch=Stretch.LINEAR, softening=1e-3)
     if engine == "fft":
         return FftModel(linear, WEIGHTS, n_threads=1)
-    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
     from surveyflow.models.engines.keras_engine import KerasModel
 
     return KerasModel(linear, WEIGHTS)
