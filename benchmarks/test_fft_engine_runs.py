@@ -8,7 +8,7 @@ from surveyflow.models.engines.native_library import absence
 
 @pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 def test_the_benchmark_of_the_fft_engine_runs():
-    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
     spec = spec_from_file_location("fft_engine", Path(__file__).with_name("fft_engine.py"))
     benchmark = module_from_spec(spec)
     spec.loader.exec_module(benchmark)

@@ -5,7 +5,7 @@ import pytest
 
 
 def test_the_inference_benchmark_runs():
-    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
     spec = spec_from_file_location("inference", Path(__file__).with_name("inference.py"))
     inference = module_from_spec(spec)
     spec.loader.exec_module(inference)

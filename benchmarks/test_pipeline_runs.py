@@ -6,7 +6,7 @@ import pytest
 
 @pytest.mark.slow
 def test_the_benchmark_of_the_pipeline_runs(tmp_path, capsys):
-    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
     from training_sets import write_training
 
     write_training(tmp_path)

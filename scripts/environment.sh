@@ -35,6 +35,8 @@ make_environment() {
     fi
     local pip=("$venv/bin/python" -m pip -qq --disable-pip-version-check --no-input)
     "${pip[@]}" install --require-hashes -r "$root/requirements.lock"
+    # Another project's package of the same name, or a checkout from before this one had a name of its own.
+    "${pip[@]}" uninstall --yes surveyflow
     "${pip[@]}" install --no-deps -e "$root"
     fingerprint >"$venv/made-from"
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from surveyflow.api import (
+        accept_releases,
         check_models,
         cutouts,
         demo,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "accept_releases",
     "check_models",
     "cutouts",
     "demo",

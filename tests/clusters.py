@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 
+from surveyflow.sites.address.profile import AddressProfile
 from surveyflow.sites.local.profile import LocalProfile
 from waiting import PATIENCE_S
 
@@ -24,3 +28,9 @@ def cluster(started_cluster):
 @pytest.fixture
 def client(cluster):
     return cluster.client
+
+
+@pytest.fixture
+def with_certificates(client):
+    """A profile of kind ``address`` with the cluster's certificates."""
+    return partial(AddressProfile, certificates=Path(client.security.tls_client_cert).parent)

@@ -34,7 +34,7 @@ def table(folder) -> pd.DataFrame:
 
 @pytest.mark.timeout(900)
 def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path, models):
-    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'")
     result = api.demo(tmp_path / "demo", spec=SMALL, models=models)
     truth = pd.read_parquet(tmp_path / "demo" / "truth.parquet").sort_values(["field", "source_id"])
     found = table(tmp_path / "demo" / "catalog")

@@ -68,7 +68,7 @@ def assert_contamination_agrees(one, other):
 
 
 def test_a_run_that_changes_its_engine_on_the_way_publishes_the_same_tables(mini_survey, tmp_path):
-    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
     write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK)
     write_untrained_models(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK, CONTAMINATION.name)
     surveys = {name: copied(mini_survey, tmp_path / name) for name in ("keras", "fft", "both")}

@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import surveyflow
+from surveyflow.values.remedies import DISTRIBUTION
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -62,10 +63,15 @@ def test_every_public_name_is_there_and_no_package_takes_its_place():
 def test_one_version_everywhere():
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
 
-    assert {surveyflow.__version__, PROJECT["version"], citation["version"], metadata.version("surveyflow")} == {
+    assert {surveyflow.__version__, PROJECT["version"], citation["version"], metadata.version(DISTRIBUTION)} == {
         PROJECT["version"]
     }
     assert f"## {PROJECT['version']}" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_one_name_everywhere():
+    assert PROJECT["name"] == DISTRIBUTION
+    assert list(PROJECT["scripts"]) == ["surveyflow"]
 
 
 def test_the_citation_names_the_paper():
@@ -111,6 +117,29 @@ def test_the_lock_holds_every_dependency_at_a_version_that_is_allowed():
 def test_scripts_can_be_run_and_parsed(script):
     assert os.access(REPOSITORY / script, os.X_OK)
     subprocess.run(["bash", "-n", REPOSITORY / script], check=True)
+
+
+@pytest.fixture(scope="module")
+def workflows():
+    return {path.stem: yaml.safe_load(path.read_text()) for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")}
+
+
+def test_github_tests_the_pythons_that_are_promised(workflows):
+    promised = [name.split(" :: ")[2] for name in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", name)]
+
+    assert workflows["checks"]["jobs"]["tests"]["strategy"]["matrix"]["python"] == promised
+    assert workflows["release"]["jobs"]["installed"]["strategy"]["matrix"]["python"] == promised
+    assert PROJECT["requires-python"] == f">={promised[0]}"
+
+
+def test_only_the_job_that_publishes_may_do_more_than_read(workflows):
+    jobs = {f"{file} {name}": job for file, workflow in workflows.items() for name, job in workflow["jobs"].items()}
+    more = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+
+    assert [workflow["permissions"] for workflow in workflows.values()] == [{"contents": "read"}] * 2
+    assert more == {"release publish": {"id-token": "write"}}
+    assert jobs["release publish"]["environment"] == "pypi"
+    assert set(jobs["release publish"]["needs"]) == {"checks", "sdist", "wheels", "installed"}
 
 
 def test_the_readme_names_the_scripts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +30,19 @@ def stamp(number: int, seed: int = 1) -> Example:
     return Example(number, pixels.astype(np.float32), label, 22.0, 0.4, 1.0, SKY_RMS, truths)
 
 
-def write_records(folder: Path, n: int, *, n_shards: int = 2, seed: int = 1, instrument: str = "F814W") -> Path:
-    """A complete set of n records."""
+def write_records(
+    folder: Path, n: int, *, n_shards: int = 2, seed: int = 1, instrument: str = "F814W", numbers: Sequence[int] | None = None
+) -> Path:
+    """A complete set of n records: the stamps of these numbers, or the first ones."""
+    chosen = range(n) if numbers is None else numbers
     settings = {"n": n, "seed": seed, "redshifts": [0.5, 1.5], "instrument": instrument}
     digest = settings_digest(settings)
     folder.mkdir(parents=True)
     edges = [n * part // n_shards for part in range(n_shards + 1)]
     shards = tuple(
         write_shard(
-            folder / shard_name(part, n_shards), [serialised(stamp(i, seed), digest[:12]) for i in range(*edges[part : part + 2])]
+            folder / shard_name(part, n_shards),
+            [serialised(stamp(chosen[i], seed), digest[:12]) for i in range(*edges[part : part + 2])],
         )
         for part in range(n_shards)
     )

@@ -5,12 +5,20 @@ from __future__ import annotations
 from surveyflow.api.catalogs import cutouts, fractions, open_catalog, open_draws, read_catalog, report
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
 from surveyflow.api.models import check_models, import_legacy, import_models, list_models, load_model, show_models
-from surveyflow.api.releases import diff_releases, list_releases, prune_releases, rollback_releases, verify_releases
+from surveyflow.api.releases import (
+    accept_releases,
+    diff_releases,
+    list_releases,
+    prune_releases,
+    rollback_releases,
+    verify_releases,
+)
 from surveyflow.api.runs import demo, doctor, find_release, plan, run, status, validate
 from surveyflow.api.slurm import render_slurm, submit_slurm
 from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
 
 __all__ = [
+    "accept_releases",
     "check_models",
     "cutouts",
     "demo",

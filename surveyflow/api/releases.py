@@ -1,10 +1,11 @@
-"""Functions on published revisions: list, diff, verify, rollback, prune."""
+"""Functions on published revisions: list, diff, verify, accept, rollback, prune."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from surveyflow.releases.comparison import Difference, compare
+from surveyflow.releases.holds import Acceptance, accept
 from surveyflow.releases.inventory import Inventory, take_inventory
 from surveyflow.releases.pruning import Pruning, plan_pruning, prune
 from surveyflow.releases.revisions import LATEST, find, legible, revision_names
@@ -25,7 +26,8 @@ def list_releases(root: str | Path) -> Inventory:
     CatalogNotFound
         If nothing was published there, or ``latest`` points to nothing.
     CatalogError
-        If the manifest of the revision that ``latest`` names is damaged.
+        If the manifest of the revision that ``latest`` names is damaged, if ``latest`` is not a link to a revision, or if the
+        file of decisions is damaged.
     """
     return take_inventory(Path(root))
 
@@ -75,8 +77,34 @@ def verify_releases(root: str | Path, release: str | None = None) -> list[Verdic
     return [judge(root / "releases" / name) for name in names]
 
 
+def accept_releases(root: str | Path, release: str | None = None) -> Acceptance:
+    """Give readers a revision that was held, after checking it, and record who accepted it; accepting it again changes nothing.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        A held revision, or a release for the newest of its held revisions; the newest held revision if None.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    InputError
+        If it is not held, or readers were given a later revision since.
+    LockHeld
+        If a run works on the folder.
+    CatalogError
+        If the revision was changed or damaged since it was published, or the file of decisions is damaged.
+    """
+    return accept(Path(root), release)
+
+
 def rollback_releases(root: str | Path, to: str | None = None) -> Rollback:
     """Give readers an earlier revision again, after checking it; nothing is removed.
+
+    The revision that is taken back is held: runs with unchanged inputs do not publish it again before it is accepted.
 
     Parameters
     ----------
@@ -90,11 +118,11 @@ def rollback_releases(root: str | Path, to: str | None = None) -> Rollback:
     CatalogNotFound
         If there is no such revision.
     InputError
-        If ``latest`` names it already.
+        If ``latest`` names it already, or it is held and was never given to readers.
     LockHeld
         If a run works on the folder.
     CatalogError
-        If the revision was changed or damaged since it was published.
+        If the revision was changed or damaged since it was published, or the file of decisions is damaged.
     """
     return roll_back(Path(root), to)
 
@@ -107,7 +135,8 @@ def prune_releases(root: str | Path, *, keep: int = 3, apply: bool = False) -> P
     root
         The output folder.
     keep
-        Number of revisions to keep, the newest first, at least 1; the latest is always kept.
+        Number of revisions to keep, the newest first, at least 1. The latest is always kept, and so are those that were rolled
+        back and the newest one that is held.
     apply
         Whether to remove anything; otherwise the result says what would be removed.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError
+from surveyflow.execution.child_processes import refuse_to_start_again
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import FACTORY
@@ -17,6 +18,7 @@ from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbe
 from surveyflow.output.lock import Lease, find_lease
 from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
+from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
@@ -31,6 +33,7 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.jobs import EngineChoice
 
@@ -98,6 +101,8 @@ class SurveyStatus:
         The last reports of its workers; workers that have ended properly are not among them.
     lock
         The lease on the folder; None if nobody holds it.
+    held
+        The revisions that wait to be accepted, the oldest first.
     """
 
     root: Path
@@ -106,6 +111,7 @@ class SurveyStatus:
     at_work: bool
     workers: tuple[Heartbeat, ...] = ()
     lock: Lease | None = None
+    held: tuple[Hold, ...] = ()
 
     def as_json(self, now: float) -> dict[str, Any]:
         """The object that ``status --json`` prints.
@@ -118,8 +124,10 @@ class SurveyStatus:
         progress = self.last_run.progress
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
         workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
-        stated = asdict(replace(self, lock=None))
-        return stated | {"rates": rates, "workers": workers, "lock": self.lock.as_json() if self.lock else None}
+        stated = asdict(replace(self, lock=None, held=()))
+        held = [hold.as_json() for hold in self.held]
+        lock = self.lock.as_json() if self.lock else None
+        return stated | {"rates": rates, "workers": workers, "lock": lock, "held": held}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -201,6 +209,7 @@ def plan(
     WorkflowError
         If anything cannot be used.
     """
+    refuse_to_start_again()
     with open_inputs(workflow, release) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
@@ -257,6 +266,7 @@ def run(
     LockHeld
         If another run works on the same output.
     """
+    refuse_to_start_again()
     chosen = load_profile(profile or "local")
     choice = EngineChoice(EngineName(engine), Precision(precision))
     with open_inputs(workflow, release, output) as (survey, original):
@@ -293,13 +303,14 @@ def demo(
     InputError
         If the folder holds something else.
     """
+    refuse_to_start_again()
     from surveyflow.runs.demo import PACKAGED_MODELS, make_demonstration
 
     folder = Path(folder)
     workflow = folder / "workflow.toml"
     if not workflow.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} exists and does not hold a demo. Name a new folder: surveyflow demo DIR.")
+            raise InputError(f"{folder} exists and does not hold a demo. Name a new folder: `{remedies.demo('DIR')}`.")
         make_demonstration(folder, spec, Path(models or PACKAGED_MODELS))
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
 
@@ -323,6 +334,7 @@ def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
     ClusterError
         If no scheduler answers, no worker comes, or the profile's workers exist only while jobs run.
     """
+    refuse_to_start_again()
     from surveyflow.runs.doctor import check_this_machine, check_workers
 
     return [check_this_machine()] if profile is None else check_workers(profile)
@@ -343,7 +355,8 @@ def status(root: str | Path) -> SurveyStatus:
     InputError
         If it holds no runs.
     CatalogError
-        If something that is not a lock has the lock's name.
+        If something that is not a lock has the lock's name, if ``latest`` is not a link to a revision, or if the file of
+        decisions is damaged.
     """
     root = Path(root)
     newest = last_run(root)
@@ -352,7 +365,7 @@ def status(root: str | Path) -> SurveyStatus:
     lease = find_lease(root)
     at_work = lease is not None and not lease.is_void and lease.holder is not None and lease.holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
-    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease)
+    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease, tuple(waiting(root)))
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:

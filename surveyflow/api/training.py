@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surveyflow.execution.child_processes import refuse_to_start_again
+from surveyflow.models.engines.keras_installation import check_keras
 from surveyflow.sites.profiles import load_profile
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def simulate(
         A simulation file (TOML).
     n_processes
         Number of processes that simulate; as many as there are cores if None. If there are several, the calling script must do
-        its work under ``if __name__ == "__main__":``.
+        its work under ``if __name__ == "__main__":``; otherwise it gets a `surveyflow.errors.ClusterError`.
     listener
         Called with the number of images that are done, and of all images.
 
@@ -46,6 +49,7 @@ def simulate(
     InputError
         If anything that the file names cannot be used, or the folder holds other records.
     """
+    refuse_to_start_again()
     from surveyflow.settings.simulation import load_simulation
     from surveyflow.training.records.record_index import RecordFolder
     from surveyflow.training.records.simulating import simulate as simulate_records
@@ -82,8 +86,10 @@ def train(
     RecordError
         If records are incomplete or damaged.
     ModelError
-        If the store holds another model of the key.
+        If Keras cannot be used, or the store holds another model of the key.
     """
+    refuse_to_start_again()
+    check_keras()
     from surveyflow.settings.training import load_training
     from surveyflow.training.fitting.fit import train as train_model
 
@@ -115,10 +121,11 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
     RecordError
         If records are incomplete or damaged.
     """
+    refuse_to_start_again()
     from surveyflow.settings.training import load_training
     from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
 
-    return evaluate_training(load_training(training), engine=engine, command=f"surveyflow evaluate {training}")
+    return evaluate_training(load_training(training), engine=engine, command=remedies.evaluate(training))
 
 
 def tune(training: str | Path, *, profile: str | Path = "serial", listener: Callable[[Trial], None] = lambda _: None) -> Tuned:
@@ -142,6 +149,7 @@ def tune(training: str | Path, *, profile: str | Path = "serial", listener: Call
     InputError
         If its folder holds another search.
     """
+    refuse_to_start_again()
     from surveyflow.settings.training import load_training
     from surveyflow.training.fitting.tuning import tune as tune_training
 

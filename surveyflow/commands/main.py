@@ -13,6 +13,7 @@ from surveyflow import __version__
 from surveyflow.commands import catalogs, kubernetes, models, releases, runs, slurm, training
 from surveyflow.commands.printing import plain_streams
 from surveyflow.errors import SurveyflowError
+from surveyflow.values import remedies
 
 app = typer.Typer(
     name="surveyflow",
@@ -91,7 +92,9 @@ def _run_app(*, debug: bool) -> None:
     except Exception as error:
         if debug:
             raise
-        typer.echo(f"Unexpected {type(error).__name__}: {error}\nRun with `surveyflow --debug ...` for details.", err=True)
+        typer.echo(
+            f"Unexpected {type(error).__name__}: {error}\nRun `{remedies.show_details(sys.argv[1:])}` for details.", err=True
+        )
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from surveyflow.commands.options import JsonOption, print_json
 from surveyflow.sky.stretch import Stretch
+from surveyflow.values import remedies
 from surveyflow.values.codes import WeightsOrigin
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def import_models(
     for one in imported:
         differs = "" if one.parity is None else f"  features within {one.parity.relative_difference:.1e} of the original"
         typer.echo(f"imported {one.card.model_id}{differs}")
-    typer.echo("The files do not say which stretch is right. Check it with `surveyflow models check`.")
+    typer.echo(f"The files do not say which stretch is right. Check it: `{remedies.check_models(store, 'WORKFLOW')}`.")
     if not all(one.parity is None or one.parity.passed for one in imported):
         typer.echo("Error: features differ from the original's by more than the tolerance; see parity.json.", err=True)
         raise typer.Exit(1)

@@ -1,8 +1,10 @@
-"""The command line's verbs for published revisions: list, diff, verify, rollback, prune."""
+"""The command line's verbs for published revisions: list, diff, verify, accept, rollback, prune."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="releases",
-    help="List, compare, check, restore and remove published revisions.",
+    help="List, compare, check, accept, restore and remove published revisions.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,14 +27,14 @@ app = typer.Typer(
 
 @app.command("list")
 def list_releases(root: OutputRoot, as_json: JsonOption = False) -> None:
-    """List the revisions, oldest first. An asterisk marks the one that readers get; damaged revisions come last."""
+    """List the revisions, oldest first. An asterisk marks the one that readers get, HELD those that wait for acceptance."""
     from surveyflow import api
 
     inventory = api.list_releases(root)
     if as_json:
         print_json(inventory.as_json())
     else:
-        _print_inventory(inventory)
+        _print_inventory(root, inventory)
 
 
 @app.command()
@@ -70,6 +72,27 @@ def verify(
 
 
 @app.command()
+def accept(
+    root: OutputRoot,
+    revision: Annotated[
+        str | None, typer.Argument(help="A held revision, or a release.", show_default="the newest held revision")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give readers a revision that is held, after checking it; who accepted it is recorded."""
+    from surveyflow import api
+
+    done = api.accept_releases(root, revision)
+    if as_json:
+        found = {"before": done.before, "after": done.after.name, "rows": done.after.n_rows}
+        print_json(found | {"decision": done.decision.model_dump()})
+    elif done.before == done.after.name:
+        typer.echo(f"latest is {done.after.name} already: it was {done.decision}.")
+    else:
+        typer.echo(f"latest is now {done.after.name} ({done.after.n_rows} rows); it was {done.before or 'nothing'}.")
+
+
+@app.command()
 def rollback(
     root: OutputRoot,
     to: Annotated[
@@ -87,7 +110,8 @@ def rollback(
     typer.echo(
         f"latest is now {done.after.name} ({done.after.n_rows} rows); it was {done.before or 'nothing'}, which was not removed."
     )
-    typer.echo("The next run publishes again what its workflow and inputs give: correct them, or stop its schedule.")
+    typer.echo("Runs with unchanged inputs do not publish again what was taken back. To see how to accept it:")
+    typer.echo(f"  surveyflow releases list {shlex.quote(str(root))}")
 
 
 @app.command()
@@ -107,9 +131,15 @@ def prune(
         _print_pruning(pruning, apply)
 
 
-def _print_inventory(inventory: Inventory) -> None:
+def _print_inventory(root: Path, inventory: Inventory) -> None:
+    from surveyflow.releases.holds import what_to_do
+
     for stored in inventory.revisions:
         typer.echo(_revision_line(stored))
+        for reason in stored.hold.reasons if stored.hold is not None else ():
+            typer.echo(f"    {'HELD' if stored.is_held else 'was held'}: {reason}")
+        for step in what_to_do(root, stored.revision.name) if stored.is_held else ():
+            typer.echo(f"    To {step}")
     for name, damage in inventory.damaged.items():
         typer.echo(f"  {name:16} DAMAGED: {damage}")
 

@@ -21,6 +21,7 @@ from surveyflow.commands.options import (
     WorkflowFile,
     print_json,
 )
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def run(
         )
     if as_json:
         print_json(result.as_json() | told)
-    elif result.published or not if_changed:
+    elif result.published or result.exit_code or not if_changed:
         _print_run(result)
     raise typer.Exit(result.exit_code)
 
@@ -175,7 +176,7 @@ def _choose(workflow: Path, release: str | None) -> tuple[str | None, dict[str, 
 
 def _print_run(result: RunResult) -> None:
     if not result.published:
-        typer.echo(f"Nothing has changed since {result.revision}.")
+        typer.echo(f"Nothing has changed since {result.revision}{', which is still held' if result.held else ''}.")
     units = ", ".join(f"{count} {name}" for name, count in result.units.items())
     typer.echo(f"revision  {result.revision}")
     typer.echo(f"units     {units}")
@@ -185,11 +186,24 @@ def _print_run(result: RunResult) -> None:
     typer.echo(f"weights   {', '.join(result.weights_origin) or 'none'}")
     typer.echo(f"catalog   {result.path}")
     page = result.path / "report.html"
-    typer.echo(f"report    {page if page.exists() else 'could not be made: surveyflow report ROOT says why'}")
+    typer.echo(
+        f"report    {page if page.exists() else f'could not be made: `{remedies.report(result.path.parents[1])}` says why'}"
+    )
     for name, damage in result.repaired_units.items():
         typer.echo(f"repaired  {name}: {damage}")
     for name, error in result.failed_units.items():
         typer.echo(f"failed    {name}: {error}")
+    if result.held:
+        _print_hold(result.root, result.revision, result.held)
+
+
+def _print_hold(root: Path, revision: str, reasons: Sequence[str]) -> None:
+    from surveyflow.releases.holds import what_to_do
+
+    for reason in reasons:
+        typer.echo(f"held      {revision} is not given to readers. {reason}")
+    for step in what_to_do(root, revision):
+        typer.echo(f"          To {step}")
 
 
 def _print_plan(planned: Plan) -> None:
@@ -203,6 +217,8 @@ def _print_status(found: SurveyStatus, now: float) -> None:
         typer.echo("published nothing yet")
     else:
         typer.echo(f"published {found.published.name}: {found.published.n_rows} rows in {found.published.path}")
+    for hold in found.held:
+        _print_hold(found.root, hold.revision.name, hold.reasons)
     progress = found.last_run.progress
     typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
     typer.echo(f"updated   {found.last_run.updated}")

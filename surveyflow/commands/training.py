@@ -41,13 +41,15 @@ def simulate(
 
 def _summary(records: RecordFolder) -> dict[str, Any]:
     index = asdict(records)
-    return {"records": str(index.pop("folder")), "complete": records.complete} | index
+    return {"records": str(index.pop("folder")), "complete": records.complete, "classes": records.classes} | index
 
 
 def _print_records(records: RecordFolder) -> None:
     images = f"{records.n} of {records.size} x {records.size} pixels"
     typer.echo(f"records   {records.folder}")
     typer.echo(f"images    {images}, {records.field} {records.instrument} ({records.band})")
+    if records.classes is not None:
+        typer.echo(f"classes   {', '.join(f'{n} {name}' for name, n in records.classes.items())}")
     typer.echo(f"shards    {len(records.shards)}, {sum(shard.bytes for shard in records.shards) / 1e6:.1f} MB")
     typer.echo(f"digest    {records.digest}")
 

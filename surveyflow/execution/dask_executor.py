@@ -21,6 +21,7 @@ from surveyflow.execution.retries import Attempt, Attempts
 from surveyflow.execution.routing import Route, Routing, choose, declared, demand, follow
 from surveyflow.execution.submissions import Submissions, WorkerDeaths
 from surveyflow.execution.worker_logs import why_ended
+from surveyflow.values import remedies
 from surveyflow.values.jobs import Job, JobResult
 
 logger = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ class _Run:
             return f"{self._what_is_missing(model_groups)} {after}; see the workers' logs for why they ended"
         return (
             f"{self._what_is_missing(model_groups)} {after}. Start workers that hold them: name them in models of a pool of the "
-            f"profile, or use dask worker --resources {declared([min(model_groups)])}; "
+            f"profile, or start one by hand, `{remedies.start_worker('SCHEDULER', declared([min(model_groups)]))}`; "
             'or let every worker do every unit: routing = "any" in the profile.'
         )
 

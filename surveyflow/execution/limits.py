@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from surveyflow.execution.routing import Routing
 from surveyflow.files.paths import at_home
-from surveyflow.settings.checks import FileContext, SettingsTable, StatedPath
+from surveyflow.settings.checks import FileContext, SettingsTable, StatedPath, refuse
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,9 +26,27 @@ def _anchored(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
 AbsolutePath = Annotated[StatedPath, AfterValidator(_anchored)]
 """A path relative to the profile's file; ``~`` is the user's home."""
 
-UNPROFILED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
-"""Environment of Dask's programs, without its profiler: that keeps a tree of calls for each of the last 3,600 seconds in every
-process, so that memory grows for an hour, by 0.2 MB a second."""
+
+def _stay_closed(value: Any) -> Any:
+    if value is False:
+        raise refuse("found false: without encryption, whoever reaches the scheduler can run programs as you.", "Remove the key.")
+    return value
+
+
+Tls = Annotated[Literal[True], BeforeValidator(_stay_closed)]
+"""Clusters that surveyflow starts are always encrypted; profiles may say so."""
+
+DASK_ENVIRONMENT = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False", "PYTHONSAFEPATH": "1"}
+"""Environment of Dask's programs: without its profiler, and without modules of the working folder (a user's ``select.py``).
+
+The profiler keeps a tree of calls for each of the last 3,600 seconds in every process, so that memory grows for an hour, by
+0.2 MB a second."""
+
+CLOSED_HTTP = "surveyflow.execution.http_server"
+"""Dask's ``--preload`` of schedulers and workers, after which their HTTP servers accept only holders of the certificates."""
+
+WORKER_PRELOADS = (CLOSED_HTTP, "surveyflow.execution.worker_process")
+"""Dask's ``--preload`` of workers."""
 
 
 class ClusterProfile(SettingsTable):

@@ -60,12 +60,12 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
     n_sources = len(listed["source_id"].values)
     if not n_sources:
         raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
-    problems = [problem for name, column in listed.items() for problem in _problems(column, SOURCE_COLUMNS[name])]
+    problems = [problem for name, column in listed.items() for problem in problems_of_column(column, SOURCE_COLUMNS[name])]
     if problems:
         file = split_extension(spec.path)[0]
         raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
     _warn(listed, spec, field)
-    values = {name: _values(listed.get(name), declared, n_sources) for name, declared in SOURCE_COLUMNS.items()}
+    values = {name: column_values(listed.get(name), declared, n_sources) for name, declared in SOURCE_COLUMNS.items()}
     return SourceList(field=field, **values)
 
 
@@ -83,8 +83,8 @@ def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> Non
             )
 
 
-def _values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:
-    """A column's values in its declared type, with NaN for unknown values."""
+def column_values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:
+    """Convert a column without problems to its declared type, (n,), with NaN for unknown values."""
     if column is None:
         return np.full(n_sources, np.nan)
     values = column.values.astype(declared.dtype)
@@ -98,7 +98,8 @@ def _is_sentinel(values: NDArray[Any], declared: SourceColumn) -> BoolArray:
     return np.zeros(len(values), bool) if declared.unknown_up_to is None else values <= declared.unknown_up_to
 
 
-def _problems(column: Column, declared: SourceColumn) -> Iterator[str]:
+def problems_of_column(column: Column, declared: SourceColumn) -> Iterator[str]:
+    """Describe everything that is wrong with a column: its unit, its type, and values that are missing or out of range."""
     if problem := _not_numbers(column, declared.remedy):
         yield problem
     elif declared is SOURCE_COLUMNS["source_id"]:
@@ -111,10 +112,10 @@ def _problems_of_ids(column: Column) -> Iterator[str]:
     whole, exact = _whole_numbers(column.values)
     absent = column.missing | ~whole
     if absent.any():
-        yield _rows(column, absent, "is missing or not an integer", "Give each source an id.")
+        yield rows_of_column(column, absent, "is missing or not an integer", "Give each source an id.")
     elif not exact.all():
         remedy = f"Store them as 64-bit integers, not {column.values.dtype}, and below 2^63."
-        yield _rows(column, ~exact, "is too large to be exact", remedy)
+        yield rows_of_column(column, ~exact, "is too large to be exact", remedy)
     elif repeated := _repeated(column):
         yield repeated
 
@@ -152,7 +153,7 @@ def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]
         what = f"is not a {declared.key}, expected {declared.allowed}{_sentinels(declared)}"
         remedy = f"Write {'NaN' if declared.unknown_up_to is None else '-99 or NaN'} if the {declared.key} is unknown."
     if outside.any():
-        yield _rows(column, outside, what, remedy)
+        yield rows_of_column(column, outside, what, remedy)
 
 
 def _unit_words(declared: SourceColumn) -> str:
@@ -186,8 +187,8 @@ def _is_number(value: object) -> bool:
     return not isinstance(value, (bool, np.bool_))
 
 
-def _rows(column: Column, selected: BoolArray, what: str, remedy: str) -> str:
-    """List the first of the selected rows, counted from 1, and the number of the others: ``column RA: row 3 (nan): ...``."""
+def rows_of_column(column: Column, selected: BoolArray, what: str, remedy: str) -> str:
+    """Describe what is wrong with rows, counted from 1, of which the first are named: ``column RA: row 3 (nan): ...``."""
     rows = np.flatnonzero(selected)
     shown = ", ".join(f"row {row + 1} ({'missing' if column.missing[row] else column.values[row]})" for row in rows[:_N_SHOWN])
     count = f" and {len(rows) - _N_SHOWN} more" if len(rows) > _N_SHOWN else ""

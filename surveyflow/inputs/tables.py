@@ -376,11 +376,16 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
+def is_no_value(value: object) -> bool:
+    """Whether a cell says that there is no value: it is NaN, empty, or a word such as ``nan`` or ``masked``."""
+    return str(value).strip().lower() in _NOT_A_VALUE
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return text.strip().lower() in _NOT_A_VALUE
+        return is_no_value(text)
     return True
 
 

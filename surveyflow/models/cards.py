@@ -8,6 +8,7 @@
     [domain]          unit, sky_rms: properties of the training images, as far as they are known
     [architecture]    the network's shape
     [contamination]   scales of the outputs; contamination models only
+    [training]        records, number of images and score; models that surveyflow trained
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from surveyflow.errors import ModelError
 from surveyflow.settings.checks import Pair, SettingsTable, of_version
-from surveyflow.settings.findings import Finding, line, value_at
+from surveyflow.settings.findings import Finding, line
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey
+from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey, TrainingFacts
 from surveyflow.values.codes import WeightsOrigin
 
 FolderName = Annotated[
@@ -69,6 +70,7 @@ class _CardFile(SettingsTable):
     domain: Domain = Domain()
     architecture: Architecture
     contamination: ContaminationScale | None = None
+    training: TrainingFacts | None = None
 
     @model_validator(mode="after")
     def _check_that_tables_agree(self) -> Self:
@@ -83,6 +85,7 @@ class _CardFile(SettingsTable):
             architecture=self.architecture,
             domain=self.domain,
             contamination=self.contamination,
+            training=self.training,
             **model,
             **dict(self.images),
         )
@@ -95,7 +98,7 @@ _ADDED_LATER = {"crop", "binning", "asymmetry"}
 def _unstated_keys(document: Mapping[str, Any]) -> Iterator[Finding]:
     """Report keys that a card omits although they have a default in code: a card must state everything."""
     for name, table in {"architecture": Architecture, "contamination": ContaminationScale}.items():
-        stated = value_at(document, (name,))
+        stated: Any = document.get(name)
         for field in fields(table) if isinstance(stated, Mapping) else ():
             if field.default is not MISSING and field.name not in {*stated, *_ADDED_LATER}:
                 yield Finding((name, field.name), "is missing.", f"Add {line(field.name, field.default)}.")
@@ -152,7 +155,8 @@ def card_to_toml(card: ModelCard) -> str:
     }
     images = {name: getattr(card, name) for name in _ImagesTable.model_fields}
     tables = {"model": model, "images": images, "domain": asdict(card.domain), "architecture": asdict(card.architecture)}
-    if card.contamination is not None:
-        tables["contamination"] = asdict(card.contamination)
+    for name, table in {"contamination": card.contamination, "training": card.training}.items():
+        if table is not None:
+            tables[name] = asdict(table)
     stated = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
     return tomlkit.dumps({"version": CARD_VERSION, **stated})

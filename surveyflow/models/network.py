@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.arrays import Float32Array
@@ -36,6 +37,7 @@ class MonteCarloDropout(keras.layers.Dropout):
         return super().call(inputs, training=True)
 
 
+@keras_defaults()
 def build_network(architecture: Architecture, dtype: str = "float32", batch_norm_momentum: float = 0.99) -> keras.Model:
     """The complete network: (n, side, side, channels) framed cutouts -> (n, n_outputs) sigmoid outputs, a new draw at each call.
 
@@ -54,6 +56,7 @@ def build_network(architecture: Architecture, dtype: str = "float32", batch_norm
     return keras.Model(trunk.input, x, name="network")
 
 
+@keras_defaults()
 def build_trunk(architecture: Architecture, dtype: str = "float32", batch_norm_momentum: float = 0.99) -> keras.Model:
     """The network up to its first dense layer: (n, side, side, channels) -> (n, dense[0]) features, before any dropout.
 

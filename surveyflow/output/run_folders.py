@@ -119,6 +119,7 @@ class _Line(Progress):
 
 _LINE = TypeAdapter(_Line)
 _CLUSTER = TypeAdapter(dict[str, str | None])
+_STARTED = "%Y%m%dT%H%M%S"
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]+")
 
 
@@ -263,7 +264,7 @@ def new_run_id() -> str:
 
 
 def _start(run_id: str) -> datetime:
-    return datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return datetime.strptime(run_id[:15], _STARTED).replace(tzinfo=UTC)
 
 
 def _is_run_id(name: str) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import CatalogNotFound
+from surveyflow.releases.decisions import Decision, read_decisions
+from surveyflow.releases.holds import Hold, holds
 from surveyflow.releases.revisions import Revision, latest, readable_revisions
 
 
@@ -25,12 +27,23 @@ class StoredRevision:
         Size of its files, bytes.
     n_new_bytes
         Size of the files that it does not share with earlier revisions, bytes.
+    hold
+        Why readers were not given it, or why it was taken back from them; None if neither is so.
+    decision
+        The last decision about it, with who decided and when; None if nobody did.
     """
 
     revision: Revision
     is_latest: bool
     n_bytes: int
     n_new_bytes: int
+    hold: Hold | None = None
+    decision: Decision | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits to be accepted."""
+        return self.hold is not None and self.hold.waits
 
     def as_json(self) -> dict[str, Any]:
         """The revision and its size as JSON values."""
@@ -43,6 +56,9 @@ class StoredRevision:
             "bytes": self.n_bytes,
             "new_bytes": self.n_new_bytes,
             "path": str(self.revision.path),
+            "held": self.hold.reason if self.hold is not None and self.is_held else None,
+            "held_reasons": list(self.hold.reasons) if self.hold is not None else [],
+            "decision": self.decision.model_dump() if self.decision is not None else None,
         }
 
 
@@ -80,9 +96,11 @@ def take_inventory(root: Path) -> Inventory:
     CatalogNotFound
         If nothing was published there, or ``latest`` points to nothing.
     CatalogError
-        If the manifest of the revision that ``latest`` names is damaged.
+        If the manifest of the revision that ``latest`` names is damaged, if ``latest`` is not a link to a revision, or if the
+        file of decisions is damaged.
     """
-    current = latest(root)
+    current, decisions = latest(root), read_decisions(root)
+    held = {hold.revision.name: hold for hold in holds(root)}
     seen: set[tuple[int, int]] = set()
     stored = []
     revisions, damaged = readable_revisions(root)
@@ -91,7 +109,8 @@ def take_inventory(root: Path) -> Inventory:
         new = [state for state in states if (state.st_dev, state.st_ino) not in seen]
         seen.update((state.st_dev, state.st_ino) for state in states)
         sizes = sum(state.st_size for state in states), sum(state.st_size for state in new)
-        stored.append(StoredRevision(revision, current is not None and revision.name == current.name, *sizes))
+        is_latest = current is not None and revision.name == current.name
+        stored.append(StoredRevision(revision, is_latest, *sizes, held.get(revision.name), decisions.get(revision.name)))
     if not stored and not damaged:
         raise CatalogNotFound(f"{root} holds no revisions. Name the output folder of a finished run.")
     return Inventory(tuple(stored), damaged)

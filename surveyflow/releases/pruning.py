@@ -1,7 +1,8 @@
 """The removal of old revisions and of results that no revision needs.
 
-The newest revisions are kept, and the one that ``latest`` names. So is every unit of a kept revision, and every unit done since
-the last revision was published, because an unfinished run will need it.
+The newest revisions are kept, and the one that ``latest`` names. So are those that wait for somebody's decision: the newest that
+the comparison with ``latest`` holds, which does not count among those to keep, and all that were rolled back. Every unit of a
+kept revision is kept, and every unit done since the last revision was published, because an unfinished run will need it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import InputError, LockHeld
-from surveyflow.files.durable import explained, sync_folder
+from surveyflow.files.durable import explained, remove_any, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
+from surveyflow.releases.holds import waiting
 from surveyflow.releases.revisions import (
     LATEST,
     MANIFEST,
@@ -66,7 +68,8 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
     root
         The output folder.
     keep
-        Number of revisions to keep, the newest first, at least 1. The one that ``latest`` names is kept in any case.
+        Number of revisions to keep, the newest first, at least 1. The one that ``latest`` names is kept in any case, and so are
+        held ones.
 
     Raises
     ------
@@ -77,9 +80,13 @@ def plan_pruning(root: Path, keep: int) -> Pruning:
     """
     if keep < 1:
         raise InputError(f"found keep = {keep}, expected at least 1. Name the number of revisions to keep.")
-    current = find(root, LATEST).name
+    current, held = find(root, LATEST).name, waiting(root)
     revisions = in_order_of_publication(root)
-    kept = [revision for revision in revisions if revision in revisions[-keep:] or revision.name == current]
+    never_given = [hold.revision.name for hold in held if not hold.rolled_back]
+    taken_back = [hold.revision.name for hold in held if hold.rolled_back]
+    newest = [revision.name for revision in revisions if revision.name not in never_given][-keep:]
+    names = {current, *newest, *never_given[-1:], *taken_back}
+    kept = [revision for revision in revisions if revision.name in names]
     gone = tuple(revision for revision in revisions if revision not in kept)
     units = _unwanted_units(root, kept, since=(revisions[-1].path / MANIFEST).stat().st_mtime)
     files = [*_files(gone), *(path for paths in units.values() for path in paths)]
@@ -168,4 +175,4 @@ def _remove_revision(revision: Revision, guard: Callable[[], object]) -> None:
 def _remove_unit(key: str, paths: Sequence[Path]) -> None:
     """Remove the receipt first: without it, the other files do not count."""
     for path in sorted(paths, key=lambda path: path.name != f"{key}.json"):
-        path.unlink(missing_ok=True)
+        remove_any(path)

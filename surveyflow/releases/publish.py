@@ -32,6 +32,7 @@ from surveyflow.releases.revisions import (
     MANIFEST,
     RELEASE_PATTERN,
     Revision,
+    current_name,
     find,
     highest_number,
     latest,
@@ -60,9 +61,12 @@ def publish(
     manifest: Mapping[str, Any],
     *,
     decorate: Callable[[Path], object] | None = None,
+    judge: Callable[[Path], Sequence[str]] | None = None,
     guard: Callable[[], object] | None = None,
 ) -> Revision:
     """Publish a revision made of units and further rows, in one atomic step. The caller must hold the `RunLock`.
+
+    A revision that is held is complete, and ``latest`` does not name it.
 
     Parameters
     ----------
@@ -77,9 +81,12 @@ def publish(
     manifest
         How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
         ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
-        ``status``, ``weights_origin`` and ``files`` (size and SHA-256 of every other file).
+        ``status``, ``weights_origin``, ``held`` (what ``judge`` returned) and ``files`` (size and SHA-256 of every other file).
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
+    judge
+        Called with the folder when its dataset has been checked; returns the reasons for which the revision is held, none if
+        readers are to have it.
     guard
         Called just before the revision appears, and again before ``latest`` names it; what it raises stops the publishing.
 
@@ -103,16 +110,18 @@ def publish(
         write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset, before=before)
         check_catalog(folder, status_counts)
         link_draws(folder, root, receipts)
-        about = _about(manifest, name, release, status_counts, dataset)
+        held = tuple(judge(folder)) if judge is not None else ()
+        about = _about(manifest, name, release, status_counts, dataset) | {"held": list(held)}
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
         _seal(folder, about)
         if guard is not None:
             guard()
         final = _move_into_place(folder, root, name)
-    point_latest_at(root, name, guard)
-    logger.info("published=%s rows=%d root=%s", name, dataset.n_rows, root)
-    return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")))
+    if not held:
+        point_latest_at(root, name, guard)
+    logger.info("published=%s rows=%d held=%r root=%s", name, dataset.n_rows, " ".join(held), root)
+    return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")), held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +236,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _before(root: Path) -> Path | None:
     """The folder of the revision whose files the next one may share; None if there is none."""
-    names = revision_names(root)
-    link = root / LATEST
-    current = link.readlink().name if link.is_symlink() else None
+    names, current = revision_names(root), current_name(root)
     return root / "releases" / (current if current in names else names[-1]) if names else None
 
 

@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,9 @@ from surveyflow.files.durable import explained, sync_folder, temporary_path, wri
 from surveyflow.files.foreign import reason, refusing
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
 from surveyflow.output import prepared
+from surveyflow.releases.decisions import ROLLED_BACK, Decisions, read_decisions
 from surveyflow.settings.manifests import manifest_of
+from surveyflow.values import remedies
 
 _NUMBERS_FORM: TypeAdapter[dict[str, NonNegativeInt]] = TypeAdapter(dict[str, NonNegativeInt])
 NUMBERS = "revision_numbers.json"
@@ -71,19 +74,27 @@ def remember_numbers(root: Path) -> None:
     write_over(root / NUMBERS, json.dumps(_highest(root), indent=1, sort_keys=True).encode())
 
 
-def _highest(root: Path) -> dict[str, int]:
-    highest = _remembered(root / NUMBERS)
-    for release, number in map(split_name, revision_names(root)):
-        highest[release] = max(number, highest.get(release, 0))
-    return highest
+def remembered_numbers(root: Path) -> dict[str, int]:
+    """Read the highest number of each release at the time when revisions were last removed; empty if none ever were.
 
-
-def _remembered(path: Path) -> dict[str, int]:
+    Raises
+    ------
+    CatalogError
+        If the file of removed numbers is damaged.
+    """
     remedy = (
         'It holds the highest revision number that each release has had, such as {"v1.0": 3}. Write it anew, or remove it if no '
         "pruned revision was ever cited."
     )
-    return read_state(path, _NUMBERS_FORM, remedy) or {}
+    return read_state(root / NUMBERS, _NUMBERS_FORM, remedy) or {}
+
+
+def _highest(root: Path) -> dict[str, int]:
+    """The highest number by release, of revisions and of anything else that has such a name."""
+    highest = remembered_numbers(root)
+    for release, number in map(split_name, _taken_names(root)):
+        highest[release] = max(number, highest.get(release, 0))
+    return highest
 
 
 LATEST = prepared.LATEST
@@ -109,6 +120,8 @@ class Revision:
         Number of rows by status.
     created
         When the run wrote its manifest, ISO 8601, UTC; ``""`` if the manifest does not say.
+    held
+        The reasons for which it was held back from readers when it was published; empty if it was not.
     """
 
     name: str
@@ -116,6 +129,7 @@ class Revision:
     n_rows: int
     status_counts: Mapping[str, int]
     created: str = ""
+    held: tuple[str, ...] = ()
 
 
 def list_revisions(root: Path) -> list[Revision]:
@@ -163,7 +177,7 @@ def publication_order(revision: Revision) -> tuple[str, tuple[str, int]]:
 
 
 def latest(root: Path) -> Revision | None:
-    """The revision that ``latest`` points to; None if nothing was published.
+    """The revision that ``latest`` points to; None if readers were given none.
 
     Parameters
     ----------
@@ -174,8 +188,42 @@ def latest(root: Path) -> Revision | None:
     ------
     CatalogNotFound
         If ``latest`` points to nothing.
+    CatalogError
+        As in `current_name`.
     """
-    return find(root, LATEST) if (root / LATEST).is_symlink() else None
+    name = current_name(root)
+    return None if name is None else _pointed_at(root, name)
+
+
+def current_name(root: Path) -> str | None:
+    """Name of the revision that ``latest`` names, whether or not it exists; None if there is no ``latest``.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    CatalogError
+        If ``latest`` is not a link, or points elsewhere than to a place in ``releases``.
+    """
+    link = root / LATEST
+    if not os.path.lexists(link):
+        return None
+    if not link.is_symlink():
+        what = "a folder" if link.is_dir() else "a file"
+        raise CatalogError(
+            f"{link} is {what}, expected a symbolic link to a revision. Move it away: mv '{link}' '{link}.moved'. "
+            f"{_repointing(root) or 'Then run again.'}"
+        )
+    target = link.readlink()
+    if target.parent != Path("releases") and not (target.is_absolute() and _same_folder(target.parent, root / "releases")):
+        raise CatalogError(
+            f"{link} points to {target}, expected releases/REVISION. Remove the link: rm '{link}'. "
+            f"{_repointing(root) or 'Then run again.'}"
+        )
+    return target.name
 
 
 def find(root: Path, release: str = LATEST) -> Revision:
@@ -186,25 +234,72 @@ def find(root: Path, release: str = LATEST) -> Revision:
     root
         The output folder.
     release
-        ``latest``; a release, ``v1.0``, for its newest revision; or a revision, ``v1.0-r2``.
+        ``latest``; a release, ``v1.0``, for its newest revision that was not held back from readers or taken back from them;
+        or any revision, ``v1.0-r2``.
 
     Raises
     ------
     CatalogNotFound
         If there is no such revision, or no catalog at all.
+    CatalogError
+        If ``latest`` is not a link to a revision, or, where a release is asked for, the file of decisions is damaged.
     """
-    link = root / LATEST
-    if release == LATEST and link.is_symlink():
-        return _pointed_at(root, link.readlink().name)
+    current = current_name(root) if release == LATEST else None
+    if current is not None:
+        return _pointed_at(root, current)
+    names = named(root, release)
+    return _revision(root, release) if release in names else _newest_released(root, release, names)
+
+
+def named(root: Path, release: str) -> list[str]:
+    """Names of the revisions that a release's name, or a revision's, stands for, by number.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is none.
+    """
     names = revision_names(root)
     if not names:
         raise CatalogNotFound(
             f"{root} holds no catalog: no revision was published there. Name the output folder of a finished run."
         )
     of_release = [name for name in names if release in {name, split_name(name)[0]}]
+    if not of_release and release == LATEST:
+        raise CatalogNotFound(
+            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: surveyflow "
+            f"releases list '{root}'."
+        )
     if not of_release:
         raise CatalogNotFound(f"{root} has no release or revision {release}. It has {', '.join(names)}.")
-    return _revision(root, of_release[-1])
+    return of_release
+
+
+def _newest_released(root: Path, release: str, names: Sequence[str]) -> Revision:
+    decisions, current = read_decisions(root), current_name(root)
+    for revision in (_revision(root, name) for name in reversed(names)):
+        if revision.name == current or not withheld_because(revision, decisions):
+            return revision
+    raise CatalogNotFound(
+        f"{root} has no revision of {release} that readers were given: {', '.join(names)} is held. To read it all the same, name "
+        f"the revision. To release it: surveyflow releases accept '{root}' {names[-1]}."
+    )
+
+
+def withheld_because(revision: Revision, decisions: Decisions) -> tuple[str, ...]:
+    """The reasons for which readers should not get a revision; empty if they may.
+
+    Parameters
+    ----------
+    revision
+        A revision that ``latest`` does not name.
+    decisions
+        What people decided.
+    """
+    decision = decisions.get(revision.name)
+    if decision is None:
+        return revision.held
+    return (f"It was {decision}.",) if decision.decision == ROLLED_BACK else ()
 
 
 def read_manifest(revision_folder: Path) -> dict[str, Any]:
@@ -381,9 +476,12 @@ def revision_names(root: Path) -> list[str]:
     root
         The output folder.
     """
-    folders = (root / "releases").glob("*-r*")
-    names = [folder.name for folder in folders if _REVISION.fullmatch(folder.name) and (folder / MANIFEST).is_file()]
+    names = [name for name in _taken_names(root) if (root / "releases" / name / MANIFEST).is_file()]
     return sorted(names, key=split_name)
+
+
+def _taken_names(root: Path) -> list[str]:
+    return [path.name for path in (root / "releases").glob("*-r*") if _REVISION.fullmatch(path.name)]
 
 
 def split_name(name: str) -> tuple[str, int]:
@@ -396,24 +494,37 @@ def split_name(name: str) -> tuple[str, int]:
 def _pointed_at(root: Path, name: str) -> Revision:
     if (root / "releases" / name / MANIFEST).is_file():
         return _revision(root, name)
-    names, (readable, _) = revision_names(root), readable_revisions(root)
-    point_at_newest = f"Point it at one: ln -sfn releases/{readable[-1].name} '{root / LATEST}'." if readable else None
-    remedy = point_at_newest or "Remove it, and run again."
+    published = ", ".join(revision_names(root)) or "none"
     raise CatalogNotFound(
-        f"{root / LATEST} points to {name}, which is not a published revision. Published: {', '.join(names) or 'none'}. {remedy}"
+        f"{root / LATEST} points to {name}, which is not a published revision. Published: {published}. "
+        f"{_repointing(root) or 'Remove it, and run again.'}"
     )
+
+
+def _repointing(root: Path) -> str | None:
+    """How to point ``latest`` at the newest intact revision that readers may have; None if there is none."""
+    decisions = read_decisions(root)
+    names = [revision.name for revision in readable_revisions(root)[0] if not withheld_because(revision, decisions)]
+    return f"Point it at one: `{remedies.point_latest_at(f'releases/{names[-1]}', root / LATEST)}`." if names else None
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _revision(root: Path, name: str) -> Revision:
     path = root / "releases" / name
     manifest = read_manifest(path)
-    return Revision(name, path, manifest["rows"], manifest["status"], manifest.get("created", ""))
+    held = manifest.get("held") or []
+    if not (isinstance(held, list) and all(isinstance(reason, str) for reason in held)):
+        raise _damaged(path, "held is not a list of sentences")
+    return Revision(name, path, manifest["rows"], manifest["status"], manifest.get("created", ""), tuple(held))
 
 
 def _damaged(folder: Path, how: str) -> CatalogError:
     link = folder.parent.parent / LATEST
     if folder.is_symlink() or (link.is_symlink() and link.readlink().name == folder.name):
-        remedy = "If an earlier revision is intact, point latest at it: surveyflow releases rollback; then run again."
+        remedy = f"If an earlier revision is intact, point latest at it: `{remedies.roll_back(link.parent)}`; then run again."
     else:
         remedy = f"latest does not point to it: remove its folder, {folder}."
     return CatalogError(f"{folder / MANIFEST} is damaged ({how}). {remedy}")

@@ -24,6 +24,7 @@ from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE, LEADING
 from surveyflow.tasks.task import Task
+from surveyflow.values import remedies
 from surveyflow.values.codes import Status, WeightsOrigin, warnings_about
 
 MAX_FAILED_UNITS = 100
@@ -133,6 +134,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
+        "run_again": remedies.run_again("manifest.json", "FOLDER"),
         "warnings": warnings_about(origins, origins_beside),
         "n_ok": int(summary.is_ok(sources).sum()),
         "status_rows": status_rows(sources),

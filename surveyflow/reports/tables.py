@@ -10,6 +10,11 @@ STRESS_WORDS = {
     "wrong_unit": "unit wrong by 1000",
     "other_depth": "noise 3.6 times as strong",
     "zero_strip": "a strip of 20 pixels empty",
+    "shift_1_pixel": "the galaxy 1 pixel off the middle",
+    "shift_2_pixels": "the galaxy 2 pixels off the middle",
+    "shift_3_pixels": "the galaxy 3 pixels off the middle",
+    "pedestal_minus_1_sigma": "the sky 1 sigma too low",
+    "pedestal_plus_5_sigma": "the sky 5 sigma too high",
 }
 QUANTITY_WORDS = {"magnitude_ab": "magnitude", "redshift": "redshift", "coverage_pct": "true coverage"}
 _NOTHING = "\u2013"

@@ -13,16 +13,20 @@ from pathlib import Path
 
 import psutil
 
+from surveyflow import __version__
 from surveyflow.execution.gpus import gpu_use
 from surveyflow.execution.routing import model_groups_in
 from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
 from surveyflow.models.engines.keras_installation import keras_problem
+from surveyflow.runs.installation import namesake_problem
 from surveyflow.runs.manifest import package_versions
-from surveyflow.sites.kind import Answer
+from surveyflow.sites.certificates import is_closed
+from surveyflow.sites.kind import THIS_PROCESS, Answer
 from surveyflow.sites.profiles import load_profile
 from surveyflow.tasks.card import Architecture
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
 
 LEAST_MEMORY_GB = 4.0
@@ -96,7 +100,7 @@ class WorkerReport:
 
 def check_this_machine() -> WorkerReport:
     """Check everything on which a run on this machine depends."""
-    checks = (_platform(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
+    checks = (_platform(), _installation(), _packages(), _engine(), _simulation(), _processors(), _memory(), _scratch())
     return WorkerReport("this machine", platform.node(), "", checks)
 
 
@@ -121,7 +125,7 @@ def check_workers(profile: str | Path) -> list[WorkerReport]:
 
 def look_at_worker() -> WorkerFindings:
     """Check everything on which a worker in this process depends."""
-    checks = (_platform(), *_devices(), _engine(), _processors(), _memory(), _scratch())
+    checks = (_platform(), _installation(), *_devices(), _engine(), _processors(), _memory(), _scratch())
     return WorkerFindings(platform.node(), os.environ.get(POOL_VARIABLE, ""), package_versions(), checks)
 
 
@@ -145,7 +149,7 @@ def _worker_report(answer: Answer, here: Mapping[str, str]) -> WorkerReport:
         what = f"could not be inspected: {answer.error}. Does it have the environment in which this command was started?"
         return WorkerReport(answer.worker, "", "", (Check("worker", what, good=False), _clock(answer)))
     found: WorkerFindings = answer.value
-    compared = (compare_versions(found.versions, here), _clock(answer), _offer(answer.resources))
+    compared = (compare_versions(found.versions, here), _clock(answer), _connection(answer.worker), _offer(answer.resources))
     return WorkerReport(answer.worker, found.host, found.pool, compared + found.checks)
 
 
@@ -154,6 +158,15 @@ def _clock(answer: Answer) -> Check:
     good = abs(ahead_s) <= MOST_CLOCK_DIFFERENCE_S + error_s
     remedy = "" if good else ": set both clocks by the same servers"
     return Check("clock", f"{ahead_s:+.3f} s from this machine's, give or take {error_s:.3f} s{remedy}", good=good)
+
+
+def _connection(worker: str) -> Check:
+    """Who can connect to a worker; the profile of an open one says that it is open."""
+    if worker == THIS_PROCESS:
+        return Check("connection", "none: it listens nowhere", good=True)
+    if is_closed(worker):
+        return Check("connection", "encrypted: it accepts only holders of the cluster's certificates", good=True)
+    return Check("connection", "OPEN, as the profile says: everybody who reaches it can run programs as you", good=True)
 
 
 def _offer(resources: Mapping[str, float]) -> Check:
@@ -171,12 +184,17 @@ def _devices() -> Iterator[Check]:
         return
     seen = ", ".join(framework.gpus) or "no GPU"
     blind = not framework.gpus and bool(gpu_use())
-    remedy = "; this machine has GPUs that the framework cannot use: pip install 'surveyflow[gpu]'" if blind else ""
+    remedy = f"; this machine has GPUs that the framework cannot use: `{remedies.install('gpu')}`" if blind else ""
     yield Check("framework", f"{framework.name}, built for {framework.built_for}, sees {seen}{remedy}", good=not blind)
 
 
 def _platform() -> Check:
     return Check("platform", f"{platform.platform()}, Python {platform.python_version()}", good=True)
+
+
+def _installation() -> Check:
+    problem = namesake_problem()
+    return Check("installation", problem or f"surveyflow {__version__} in {Path(__file__).parents[1]}", good=problem is None)
 
 
 def _packages() -> Check:
@@ -193,7 +211,7 @@ def _engine() -> Check:
 
 def _simulation() -> Check:
     if find_spec("galsim") is None:
-        return Check("simulation", "galsim not installed, needed by demo; pip install 'surveyflow[simulate]'", good=False)
+        return Check("simulation", f"galsim not installed, needed by demo: `{remedies.install('simulate')}`", good=False)
     return Check("simulation", "galsim", good=True)
 
 

@@ -40,6 +40,7 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
     wall_seconds
         Seconds since the run began.
     """
+    keys = {planned.name: planned.key for planned in plan.units}
     return {
         "survey": survey.workflow.survey.name,
         "release": survey.workflow.survey.release,
@@ -54,7 +55,7 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
         "expected_rows": survey.n_sources,
         "units": outcome.counts,
         "unit_keys": [{"name": item.name, "key": item.key, "rows": item.n_rows} for item in outcome.receipts],
-        "failed_units": [{"name": name, "error": error} for name, error in outcome.failures.items()],
+        "failed_units": [{"name": name, "key": keys[name], "error": error} for name, error in outcome.failures.items()],
         "timings": {"wall_seconds": wall_seconds, "worker_seconds": sum(receipt.seconds for receipt in outcome.done)},
         "versions": package_versions(),
         "host": socket.gethostname(),

@@ -1,4 +1,4 @@
-"""The command that announces a published revision: the workflow's ``[publish] notify``."""
+"""The command that announces a published or held revision: the workflow's ``[publish] notify``."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from surveyflow.errors import InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
+from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
 from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
@@ -24,6 +24,7 @@ from surveyflow.models.engines.choice import obstacle
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
+from surveyflow.releases.layout import check_layout
 from surveyflow.settings.workflow import FieldInputs, Workflow
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
@@ -162,7 +163,7 @@ class _Problems:
             return action()
         except WorkflowError as error:
             self.found.extend(error.problems)
-        except InputError as error:
+        except (InputError, CatalogError) as error:
             self.add(table, str(error))
         return None
 
@@ -189,6 +190,7 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         fields = {name: _open_field(name, inputs, cards, stack, problems) for name, inputs in workflow.fields.items()}
         opened = {name: field for name, field in fields.items() if field is not None}
         problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
+        problems.catch("[output] root", lambda: check_layout(workflow.output.root))
         if problems.found:
             raise WorkflowError(problems.found)
         survey = OpenedSurvey(workflow, opened, tuple(_warnings(workflow, opened)), files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,9 @@ from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import Phase, Progress, RunFolder, new_run_id
 from surveyflow.output.units import sweep
 from surveyflow.planning.plan import Decision, Plan
+from surveyflow.releases.guard import judge
+from surveyflow.releases.holds import Hold, waiting
+from surveyflow.releases.layout import check_layout
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.reports.page import write_report
 from surveyflow.runs.decide import make_plan
@@ -64,6 +67,8 @@ class RunResult:
         Errors of the units that failed, by unit name.
     published
         False if nothing had changed, so that the revision is that of an earlier run.
+    held
+        The reasons for which readers do not get the revision before somebody accepts it; empty if they have it.
     flags
         Number of rows with each flag, by name; flags that no row has are left out.
     weights_origin
@@ -80,14 +85,15 @@ class RunResult:
     status: Mapping[str, int]
     failed_units: Mapping[str, str] = field(default_factory=dict)
     published: bool = True
+    held: tuple[str, ...] = ()
     flags: Mapping[str, int] = field(default_factory=dict)
     weights_origin: tuple[str, ...] = ()
     repaired_units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0 if complete, 3 if some units failed."""
-        return 3 if self.failed_units else 0
+        """0 if complete, 3 if some units failed or the revision is held."""
+        return 3 if self.failed_units or self.held else 0
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``run --json`` ends with."""
@@ -100,6 +106,8 @@ class RunResult:
             "status": dict(self.status),
             "failed_units": dict(self.failed_units),
             "published": self.published,
+            "held": " ".join(self.held) or None,
+            "held_reasons": list(self.held),
             "flags": dict(self.flags),
             "weights_origin": list(self.weights_origin),
             "repaired_units": dict(self.repaired_units),
@@ -147,9 +155,12 @@ def run_survey(
         If the output cannot be written; nothing is published then.
     UnitError
         If no unit could be finished; nothing is published then.
+    CatalogError
+        If something else is in the place of the releases or of ``latest``, or a file there is damaged; nothing is published then.
     """
     start = time.monotonic()
     root = survey.workflow.output.root
+    check_layout(root)
     latest(root)  # a broken one is refused now, not after hours of work
     folder = RunFolder(root, new_run_id())
     with ExitStack() as logs:
@@ -173,7 +184,7 @@ def run_survey(
                 if original is not None:
                     check_plan(original, survey, plan)
                 run = _Run(survey, plan, folder, reporter, lock, start)
-                result = _already_published(survey, plan) or _work_and_publish(run, executor)
+                result = _nothing_to_do(run) or _work_and_publish(run, executor)
         if result.published:  # only after the lock is released: the command may prune, or start another run
             _notify(survey.workflow.publish, result)
     return result
@@ -215,20 +226,6 @@ def _reporting_the_end(reporter: Reporter) -> Iterator[None]:
     reporter.report(Progress(Phase.DONE))
 
 
-def _already_published(survey: OpenedSurvey, plan: Plan) -> RunResult | None:
-    """The result of a run that finds everything published already; None if there is something to publish."""
-    root = survey.workflow.output.root
-    revision = latest(root)
-    if revision is None or len(plan.having(Decision.KEEP)) < len(plan.units):
-        return None
-    published = read_manifest(revision.path)
-    same_units = {unit["key"] for unit in published["unit_keys"]} == {planned.key for planned in plan.units}
-    if not same_units or published["release"] != survey.workflow.survey.release:
-        return None
-    units = PlanOutcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(plan.units)}
-    return _result(root, revision, units, published=False)
-
-
 @dataclass(frozen=True, slots=True)
 class _Run:
     """A run with its plan."""
@@ -243,6 +240,44 @@ class _Run:
     @property
     def root(self) -> Path:
         return self.survey.workflow.output.root
+
+
+def _nothing_to_do(run: _Run) -> RunResult | None:
+    """The result of a run that finds everything published already; None if there is something to do."""
+    kept = run.plan.having(Decision.KEEP)
+    if len(kept) < len(run.plan.units):
+        return None
+    units = PlanOutcome(kept=(), done=(), failures={}, n_dropped=0).counts | {"kept": len(kept)}
+    return _already_published(run, {planned.key for planned in kept}, {}, units)
+
+
+def _already_published(
+    run: _Run, keys: Collection[str], failures: Mapping[str, str], units: Mapping[str, int]
+) -> RunResult | None:
+    """The result if readers have these units already, or a held revision has them; None if no revision has."""
+    content = run.survey.workflow.survey.release, set(keys), _failed_keys(run.plan, failures)
+    for hold in _candidates(run.root):
+        if _content(read_manifest(hold.revision.path)) == content:
+            return _result(run.root, hold.revision, units, failed_units=failures, published=False, held=hold.reasons)
+    return None
+
+
+def _candidates(root: Path) -> Iterator[Hold]:
+    """The latest revision, without reasons, and then those that are held, the newest first; these are read only if needed."""
+    current = latest(root)
+    if current is not None:
+        yield Hold(current, ())
+    yield from reversed(waiting(root))
+
+
+def _content(manifest: Mapping[str, Any]) -> tuple[str, set[str], set[str]]:
+    """What a revision was made of: the release, and the keys of its units, finished and failed."""
+    finished, failed = ({unit.get("key", "") for unit in manifest.get(entry, ())} for entry in ("unit_keys", "failed_units"))
+    return manifest.get("release", ""), finished, failed
+
+
+def _failed_keys(plan: Plan, failures: Mapping[str, str]) -> set[str]:
+    return {planned.key for planned in plan.units if planned.unit and planned.name in failures}
 
 
 def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
@@ -267,14 +302,20 @@ def _finish(run: _Run, outcome: PlanOutcome) -> RunResult:
             f"None of the {len(outcome.failures)} units could be finished, so nothing was published. "
             f"The first to fail was {name}: {error}"
         )
+    keys = {receipt.key for receipt in outcome.receipts}
+    if same := _already_published(run, keys, outcome.failures, outcome.counts):
+        return same
     run.reporter.report(Progress(Phase.PUBLISH, message=run.survey.workflow.survey.release))
     revision = _publish(run, outcome)
-    return _result(run.root, revision, outcome.counts, failed_units=outcome.failures, repaired_units=outcome.repaired)
+    repaired, held = outcome.repaired, revision.held
+    return _result(run.root, revision, outcome.counts, failed_units=outcome.failures, repaired_units=repaired, held=held)
 
 
 def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
     check_constant(run.survey.files)  # the manifest has digests of the source lists, read again just now
+    current = latest(run.root)
+    before = None if current is None else current.path
     return publish(
         run.root,
         run.survey.workflow.survey.release,
@@ -282,6 +323,7 @@ def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
         _failed_rows(run.plan, outcome),
         manifest,
         decorate=lambda building: write_report(building, building / "report.html"),
+        judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,
     )
 
@@ -291,6 +333,7 @@ def _notify(settings: Publish, result: RunResult) -> None:
         "SURVEYFLOW_REVISION": result.revision,
         "SURVEYFLOW_ROOT": str(result.root),
         "SURVEYFLOW_EXIT": str(result.exit_code),
+        "SURVEYFLOW_HELD": " ".join(result.held),
     }
     if settings.notify is not None:
         notify(settings.notify, facts, settings.notify_timeout_s)

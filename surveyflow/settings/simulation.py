@@ -37,9 +37,11 @@ class StampsTable(SettingsTable):
         ``post_merger`` or ``star_forming``, if all galaxies are the same.
     labels
         Path of a table with a row for each FITS file.
-    name_column, label_column, redshift_column
-        Columns of that table: the file's name, the label, and the redshift if it is known. For HDF5: names of data sets of n
-        values.
+    name_column, label_column, redshift_column, group_column
+        Columns of that table: the file's name, the label, the redshift if it is known, and the galaxy that the image shows, if
+        several images show one. For HDF5: names of data sets of n values.
+    share
+        The part of the galaxies of each label that this set takes: [0.0, 0.8] and [0.8, 1.0] have no galaxy in common.
     dataset
         In an HDF5 file: name of the data set of images, (n, rows, columns).
     """
@@ -52,6 +54,8 @@ class StampsTable(SettingsTable):
     name_column: str = Field(default="file", examples=["file"])
     label_column: str = Field(default="label", examples=["label"])
     redshift_column: str | None = Field(default=None, examples=["redshift"])
+    group_column: str | None = Field(default=None, examples=["subhalo"])
+    share: Annotated[Range, within(0, 1)] = Field(default=(0.0, 1.0), examples=[[0.0, 0.8]])
     dataset: str = Field(default="images", examples=["images"])
 
     @model_validator(mode="after")
@@ -83,7 +87,7 @@ class BackgroundTable(SettingsTable):
 
 SIMULATION_VERSION = 1
 DEFAULT_SHARD_MB = 150.0
-_OF_DRAWN_GALAXIES = {"magnitudes", "redshifts", "recipe"}
+_OF_DRAWN_GALAXIES = {"magnitudes", "recipe"}
 SMALLEST_SIZE = PSF_SIZE_PIX - 2 * STAMP_MARGIN_PIX
 
 
@@ -127,7 +131,8 @@ class SimulationTable(SettingsTable):
     neighbours
         Whether neighbours are simulated; galaxies and sky noise are the same without them.
     magnitudes, redshifts
-        Ranges to draw from; the range of redshifts is the instrument's if left out.
+        Ranges to draw from; the range of redshifts is the instrument's if left out. For galaxies of the user's own whose
+        redshifts are in no column, ``redshifts`` is required: the range for which they stand.
     depth_range
         Range of the factor on the sky rms.
     sky_rms, exposure_s
@@ -180,6 +185,16 @@ class SimulationTable(SettingsTable):
                 f"{self.stamps.pixel_scale_arcsec} arcsec, are coarser than {self.instrument}'s, {self.band.pixel_scale_arcsec}"
             )
             raise refuse(f"the stamps' pixels, {scales}.", "Use finer stamps.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_redshifts(self) -> Self:
+        if self.stamps and (self.stamps.redshift_column is None) == (self.redshifts is None):
+            both = "neither `redshifts` nor" if self.redshifts is None else "`redshifts` and"
+            raise refuse(
+                f"found {both} `[simulation.stamps] redshift_column`.",
+                "State one of them: the models' cards say for which redshifts they are valid.",
+            )
         return self
 
     @property

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_
 
 from surveyflow.errors import WorkflowError
 from surveyflow.settings.checks import AnyPath, Range, SettingsTable, of_version, refuse, within
-from surveyflow.settings.findings import Finding, shown, value_at
+from surveyflow.settings.findings import Finding, shown
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ModelKey
@@ -131,7 +131,7 @@ def _check_size(architecture: Architecture) -> Architecture:
 
 
 def _keys_not_set_here(document: Mapping[str, Any]) -> Iterator[Finding]:
-    table = value_at(document, ("architecture",))
+    table = document.get("architecture")
     for key, reason in _NOT_SET_HERE.items():
         if isinstance(table, Mapping) and key in table:
             yield Finding(("architecture", key), f"{reason}.", "Remove it.")

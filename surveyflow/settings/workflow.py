@@ -26,6 +26,7 @@ from surveyflow.settings.workflow_tables import (
     ColumnMap,
     Discovery,
     FieldInputs,
+    Guard,
     Models,
     MosaicSpec,
     Output,
@@ -93,6 +94,7 @@ __all__ = [
     "ColumnMap",
     "Discovery",
     "FieldInputs",
+    "Guard",
     "Models",
     "MosaicSpec",
     "Output",
@@ -123,8 +125,8 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     Parameters
     ----------
     path
-        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, whose
-        ``[publish]`` table is left out: making tables again does not run a command that came with them.
+        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, of whose
+        ``[publish]`` table ``notify`` is left out: making tables again does not run a command that came with them.
     release
         Name of the release, used instead of the one in the file; not allowed for a manifest, whose files are settled.
 
@@ -200,7 +202,10 @@ def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:
         remedy = "Leave --release out, or name the workflow file."
         raise WorkflowError([Problem(file.name, f"is the manifest of a release; it cannot make {release}.", remedy)])
     workflow = dict(read_manifest_file(file)["workflow"])
-    publish = workflow.pop("publish", None)
-    if isinstance(publish, dict) and publish.get("notify"):
-        logger.warning("%s names a command to run after publishing, which is left out: only workflow files start commands.", file)
+    publish = workflow.get("publish")
+    if isinstance(publish, dict):
+        workflow["publish"] = publish | {"notify": None}
+        if publish.get("notify"):
+            what = "%s names a command to run after publishing, which is left out: only workflow files start commands."
+            logger.warning(what, file)
     return workflow

@@ -18,6 +18,7 @@ from pydantic import model_validator as check_model
 from surveyflow.files.paths import absent, nearest_folder
 from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import shown
+from surveyflow.values import remedies
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
@@ -29,12 +30,19 @@ DEFAULT_MIN_VALID_FRACTION = 0.5
 DEFAULT_QUIET_S = 60.0
 DEFAULT_WATCH_S = 1.0
 DEFAULT_NOTIFY_TIMEOUT_S = 60.0
+DEFAULT_MAX_LOST_FRACTION = 0.05
+DEFAULT_MAX_STATUS_FRACTION = 0.1
+DEFAULT_MAX_FLAG_FRACTION = 0.1
+DEFAULT_MOVED_BY = 0.1
+DEFAULT_MAX_MOVED_FRACTION = 0.2
+DEFAULT_MAX_DISTANCE = 0.1
+DEFAULT_SIGNIFICANCE = 0.001
 
 
 def _check_store(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     if info.context and not os.path.lexists(path):
         what, remedy = absent(path)
-        raise refuse(what, f"{remedy} `surveyflow models import` makes a store.")
+        raise refuse(what, f"{remedy} To make a store: `{remedies.import_models('FOLDER', path, 'STRETCH')}`.")
     if info.context and not path.is_dir():
         raise refuse(f"{path} is a file, expected the folder of a model store.", "Name the folder that holds the models.")
     return path
@@ -214,17 +222,55 @@ class Discovery(SettingsTable):
     checksums: bool = Field(default=True, examples=[True])
 
 
-class Publish(SettingsTable):
-    """``[publish]``: what happens after a revision has been published.
+_Fraction = Annotated[float, within(0.0, 1.0)]
+
+
+class Guard(SettingsTable):
+    """``[publish.guard]``: how much worse than the latest revision a new one may be before it is held back from readers.
+
+    Each limit applies to every field and instrument. A limit of 1 switches its comparison off.
 
     Parameters
     ----------
+    max_lost_fraction
+        Largest share of the measured sources that may lose their result, for each task. 0.05 by default.
+    max_status_fraction
+        Largest share of the sources without result whose status may change to another one without result. 0.1 by default.
+    max_flag_fraction
+        Largest share of the sources measured in both revisions that may get a flag, for each flag. 0.1 by default.
+    moved_by
+        Change of a source's mean probability above which the probability counts as moved. 0.1 by default.
+    max_moved_fraction
+        Largest share of the sources measured in both revisions whose probability may move. 0.2 by default.
+    max_distance
+        Largest distance of Kolmogorov and Smirnov between the distributions of the mean probability. 0.1 by default.
+    significance
+        Probability of exceeding a limit by chance, at which an excess counts. 0.001 by default.
+    """
+
+    max_lost_fraction: _Fraction = Field(default=DEFAULT_MAX_LOST_FRACTION, examples=[DEFAULT_MAX_LOST_FRACTION])
+    max_status_fraction: _Fraction = Field(default=DEFAULT_MAX_STATUS_FRACTION, examples=[DEFAULT_MAX_STATUS_FRACTION])
+    max_flag_fraction: _Fraction = Field(default=DEFAULT_MAX_FLAG_FRACTION, examples=[DEFAULT_MAX_FLAG_FRACTION])
+    moved_by: _Fraction = Field(default=DEFAULT_MOVED_BY, examples=[DEFAULT_MOVED_BY])
+    max_moved_fraction: _Fraction = Field(default=DEFAULT_MAX_MOVED_FRACTION, examples=[DEFAULT_MAX_MOVED_FRACTION])
+    max_distance: _Fraction = Field(default=DEFAULT_MAX_DISTANCE, examples=[DEFAULT_MAX_DISTANCE])
+    significance: Annotated[float, within(1e-12, 0.5)] = Field(default=DEFAULT_SIGNIFICANCE, examples=[DEFAULT_SIGNIFICANCE])
+
+
+class Publish(SettingsTable):
+    """``[publish]``: which revisions are held back from readers, and what happens after a revision has been published.
+
+    Parameters
+    ----------
+    guard
+        The limits beyond which a revision is held.
     notify
         Command line to run; it is split into words as a shell would split it, but no shell runs it. None for none.
     notify_timeout_s
         Seconds after which the command is ended. 60 by default.
     """
 
+    guard: Guard = Guard()
     notify: Annotated[str, AfterValidator(_check_command)] | None = Field(default=None, examples=["mail-the-team v1"])
     notify_timeout_s: Annotated[float, within(0.1, 86_400.0)] = Field(
         default=DEFAULT_NOTIFY_TIMEOUT_S, examples=[DEFAULT_NOTIFY_TIMEOUT_S]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve
 
 from surveyflow.errors import InputError
+from surveyflow.values import remedies
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 
 SKY_SIGMA = "sky_sigma"
@@ -166,6 +167,6 @@ def _segmentation() -> Any:
         from photutils import segmentation
     except ModuleNotFoundError as error:
         raise InputError(
-            "Measuring the true contamination needs photutils, which is not installed: pip install 'surveyflow[train]'."
+            f"Measuring the true contamination needs photutils, which is not installed: `{remedies.install('train')}`."
         ) from error
     return segmentation

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import brentq
 
 from surveyflow.errors import InputError
+from surveyflow.values import remedies
 from surveyflow.values.arrays import Float32Array
 
 PSF_SIZE_PIX = 129
@@ -166,7 +167,7 @@ def _galsim() -> Any:
     try:
         import galsim
     except ModuleNotFoundError as error:
-        raise InputError("Simulations need galsim, which is not installed: pip install 'surveyflow[simulate]'.") from error
+        raise InputError(f"Simulations need galsim, which is not installed: `{remedies.install('simulate')}`.") from error
     return galsim
 
 

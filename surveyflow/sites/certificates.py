@@ -7,7 +7,7 @@ own, in a folder that only its owner can read, and accepts no connection without
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from surveyflow.errors import ClusterError
@@ -60,6 +60,21 @@ def security(folder: Path) -> Security:
     certificates = {f"tls_{role}_cert": certificate for role in ROLES}
     keys = {f"tls_{role}_key": key for role in ROLES}
     return Security(require_encryption=True, tls_ca_file=certificate, **certificates, **keys)
+
+
+def dask_environment(folder: PurePath) -> dict[str, str]:
+    """The variables by which Dask's programs find key and certificate, and refuse to connect without; none is secret."""
+    certificate, key = str(folder / CERTIFICATE), str(folder / KEY)
+    variables = {"CA_FILE": certificate}
+    for role in ROLES:
+        variables |= {f"{role.upper()}__CERT": certificate, f"{role.upper()}__KEY": key}
+    prefix = "DASK_DISTRIBUTED__COMM"
+    return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
+
+
+def is_closed(address: str) -> bool:
+    """Whether a scheduler or worker at an address (``tls://host:port``) accepts only holders of its certificates."""
+    return address.startswith("tls://")
 
 
 def _private(path: str, flags: int) -> int:

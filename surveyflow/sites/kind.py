@@ -15,10 +15,15 @@ from typing import Any, NoReturn, Protocol
 
 from surveyflow.errors import ProfileError
 from surveyflow.execution.limits import ClusterProfile
+from surveyflow.values import remedies
 from surveyflow.values.jobs import Executor
 
 Question = Callable[[], Any]
 """A function of an importable module, called on a worker."""
+
+
+THIS_PROCESS = "this process"
+"""Stands for the address of a worker where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Answer:
     Parameters
     ----------
     worker
-        Its address; ``this process`` if the profile has no workers.
+        Its address; `THIS_PROCESS` if the profile has no workers.
     value
         What the question returned there; None if it failed.
     error
@@ -186,4 +191,4 @@ def refuse_jobs() -> NoReturn:
     ProfileError
         Always.
     """
-    raise ProfileError("a profile of this kind has no jobs to submit. Use it with surveyflow run --profile.")
+    raise ProfileError(f"a profile of this kind has no jobs to submit. Use it with `{remedies.run_with_profile()}`.")

@@ -47,5 +47,7 @@ def open_executor(
             yield executor
     else:
         from surveyflow.execution.cluster import Cluster
+        from surveyflow.sites.address.cluster import warn_if_open
 
+        warn_if_open(client.scheduler.address)
         yield dask_executor(Cluster(client), profile.limits, factory, settings, on_message)

@@ -216,6 +216,38 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingFacts:
+    """What a model was trained on, and how it did on images that it was not trained on.
+
+    Parameters
+    ----------
+    records, validation_records
+        Digests of the sets of records, hexadecimal.
+    n_images, n_validation
+        Number of images in them.
+    positive, validation_positive
+        How many of them are positive in the task's first target: post-mergers, or galaxies with a neighbour on them.
+    score
+        Name of the score: ``accuracy`` or ``auc``.
+    reached, constant
+        The score on the validation images, and that of the best constant answer.
+    error
+        Standard error of the score of a network that knows nothing.
+    """
+
+    records: tuple[str, ...]
+    validation_records: tuple[str, ...]
+    n_images: int
+    n_validation: int
+    positive: int
+    validation_positive: int
+    score: str
+    reached: float
+    constant: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Everything that must be known about a model before its numbers may be used.
 
@@ -249,6 +281,8 @@ class ModelCard:
         Other fields for whose cutouts this model may be used.
     contamination
         What a contamination model's outputs stand for; None for other tasks.
+    training
+        What the model was trained on; None if that is not known.
     """
 
     key: ModelKey
@@ -266,6 +300,7 @@ class ModelCard:
     notes: str = ""
     also_for: tuple[str, ...] = ()
     contamination: ContaminationScale | None = None
+    training: TrainingFacts | None = None
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):
@@ -277,8 +312,9 @@ class ModelCard:
 
     @property
     def digest(self) -> str:
-        """SHA-256, hexadecimal, over all that can change a result: everything except citation, notes and `also_for`."""
-        told = {name: value for name, value in asdict(self).items() if name not in ("citation", "notes", "also_for")}
+        """SHA-256, hexadecimal, over all that can change a result: not citation, notes, `also_for` and `training`."""
+        of_readers = ("citation", "notes", "also_for", "training")
+        told = {name: value for name, value in asdict(self).items() if name not in of_readers}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property

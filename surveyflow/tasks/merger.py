@@ -14,7 +14,7 @@ import numpy as np
 from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
 from surveyflow.stats.posterior import QUANTILES, PosteriorSummary, summarise
 from surveyflow.tasks.card import ContaminationScale
-from surveyflow.tasks.task import Columns, Draws, Part, ResultColumn, Task, statistics
+from surveyflow.tasks.task import Columns, Draws, Part, ResultColumn, Skill, Task, statistics
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
@@ -74,6 +74,13 @@ def _scores(
     return {name: float(value) for name, value in found.items()}
 
 
+def _skill(scores: Mapping[str, float], targets: Float32Array) -> Skill:
+    """The accuracy, beside that of calling every galaxy by the larger class, with its binomial error."""
+    share = float(targets[:, MERGER.targets.index(POST_MERGER)].mean(dtype=np.float64))
+    constant = max(share, 1 - share)
+    return Skill("accuracy", scores["accuracy"], constant, float(np.sqrt(constant * (1 - constant) / len(targets))))
+
+
 MERGER = Task(
     name="merger",
     parts=(Part(presence=POST_MERGER, weight=0.5), Part(presence=STAR_FORMING, weight=0.5)),
@@ -82,6 +89,7 @@ MERGER = Task(
     targets_of=_targets,
     summarise=_summarise,
     scores=_scores,
+    skill=_skill,
     objectives=("upsilon", "accuracy"),
     leads=True,
     from_pair=PosteriorSummary.columns,

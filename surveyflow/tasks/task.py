@@ -167,6 +167,31 @@ class Scaling:
     calibrated: Callable[[ContaminationScale, Float32Array, Float32Array], ContaminationScale]
 
 
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """How much better a network is than the best constant answer.
+
+    Parameters
+    ----------
+    score
+        Name of the score, of which more is better.
+    reached, constant
+        The network's score, and that of the best constant answer.
+    error
+        Standard error of the score of a network that knows nothing.
+    """
+
+    score: str
+    reached: float
+    constant: float
+    error: float
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the network beats the constant answer by more than three standard errors."""
+        return self.reached > self.constant + 3 * self.error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """The definition of a task: everything in which its models differ from others.
@@ -188,6 +213,8 @@ class Task:
         Takes draws; returns the columns' values.
     scores
         Takes draws (n, T, n_outputs), targets (n, n_targets) and the scale; returns scores by name, which follow the training.
+    skill
+        Takes scores and targets; returns the network's `Skill`.
     objectives
         Names of scores of which more is better: the first one selects the best epoch, and each of them can be tuned for.
     leads
@@ -213,6 +240,7 @@ class Task:
     targets_of: Callable[[Mapping[str, Any], Float32Array, str], Float32Array]
     summarise: Callable[[Draws], Columns]
     scores: Callable[[Float32Array, Float32Array, ContaminationScale | None], dict[str, float]]
+    skill: Callable[[Mapping[str, float], Float32Array], Skill]
     objectives: tuple[str, ...]
     leads: bool = False
     from_pair: Callable[[PosteriorSummary], Columns] | None = None

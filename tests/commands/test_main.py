@@ -191,3 +191,11 @@ def test_version(surveyflow):
     code, out, _ = surveyflow("--version")
     assert code == 0
     assert out.startswith("surveyflow 0.")
+
+
+def test_the_command_imports_nothing_from_the_working_folder(tmp_path):
+    for name in ("token", "select", "dask", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is not the module that was meant')")
+    command = [sys.executable, "-m", "surveyflow", "run", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

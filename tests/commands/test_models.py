@@ -58,7 +58,7 @@ def test_show_refuses_weights_that_are_not_the_cards(store):
 def saved_model(shared_worlds):
     """A SavedModel in the authors' format, of an instrument that they did not use."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
     from legacy_models import write_saved_model
 
     return shared_worlds.get("drawer", lambda folder: write_saved_model(folder / "F115W" / "PRIMER"))

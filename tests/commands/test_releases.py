@@ -1,6 +1,7 @@
 """The verbs for published revisions: what they print, and their exit codes."""
 
 import json
+import shlex
 
 import pytest
 from typer.testing import CliRunner
@@ -87,7 +88,7 @@ def test_a_damaged_manifest_of_the_latest_revision_is_answered_with_rollback(roo
     path = root / "releases" / "v1-r2" / "manifest.json"
     path.chmod(0o644)
     path.write_text('{"rows": 58, "status": {}}')
-    with pytest.raises(CatalogError, match=r"is damaged \(it lacks files\)\. .* surveyflow releases rollback"):
+    with pytest.raises(CatalogError, match=r"is damaged \(it lacks files\)\. .*`surveyflow releases rollback"):
         latest(root)
     call("rollback", root)
     assert latest(root).name == "v1-r1"
@@ -96,9 +97,29 @@ def test_a_damaged_manifest_of_the_latest_revision_is_answered_with_rollback(roo
 def test_rollback_says_what_it_did_and_what_the_next_run_will_do(root):
     words = call("rollback", root)
     assert "latest is now v1-r1 (59 rows); it was v1-r2" in words
-    assert "The next run publishes" in words
+    assert "Runs with unchanged inputs do not publish again" in words
+    assert call(*shlex.split(words.splitlines()[-1])[2:]).splitlines()[2].startswith("    HELD: It was rolled back by ")
     assert latest(root).name == "v1-r1"
     assert call_json("rollback", root, "--to", "v1-r2") == {"before": "v1-r1", "after": "v1-r2", "rows": 58}
+
+
+def test_a_held_revision_is_listed_with_reasons_and_the_commands_that_end_it(root):
+    publish(
+        root, "v1", [], make_rows(50), {"created": "2026-11-22T13:09:00+00:00"}, judge=lambda folder: ["Few rows.", "No blue."]
+    )
+    assert [(entry["latest"], entry["held"]) for entry in call_json("list", root)][1:] == [
+        (True, None),
+        (False, "Few rows. No blue."),
+    ]
+    *_, first, second, compare, release = call("list", root).splitlines()
+    assert (first, second) == ("    HELD: Few rows.", "    HELD: No blue.")
+    for step in (compare, release):
+        call(*shlex.split(step.split(": ")[1])[2:])
+    assert latest(root).name == "v1-r3"
+    again = call_json("accept", root, "v1-r3")
+    assert (again["before"], again["after"], again["decision"]["decision"]) == ("v1-r3", "v1-r3", "accepted")
+    assert "latest is v1-r3 already: it was accepted by " in call("accept", root, "v1-r3")
+    call("accept", root, code=1)
 
 
 def test_prune_only_says_what_it_would_do_until_it_is_told_to(root):

@@ -193,7 +193,7 @@ def test_a_wrong_pool_is_reported_with_what_is_missing_what_is_offered_and_what_
         "no worker holds the models of GDS/F814W; those running (1) hold EGS/F814W (1) after 0.5 s (worker_wait_s in the profile)"
     )
     assert "models of a pool" in results[-1].error
-    assert "dask worker --resources model:GDS/F814W=2" in results[-1].error
+    assert "dask worker SCHEDULER --resources model:GDS/F814W=2" in results[-1].error
     assert 'routing = "any"' in results[-1].error
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from uuid import uuid4
 
 import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import MaskedColumn, Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from surveyflow.errors import InputError, MosaicError
-from surveyflow.inputs.stamps import describe_stamps, electrons_per_unit, open_stamps
+from surveyflow.inputs.stamps import electrons_per_unit, open_stamps
 from surveyflow.settings.simulation import StampsTable
 from surveyflow.simulation.observe import F160W, F814W
 
@@ -87,11 +91,31 @@ def test_a_magnitude_is_the_same_in_every_unit():
         assert per_pixel == pytest.approx(23.5045 * 0.02**2, rel=1e-4)
 
 
-def test_libraries_are_distinguished_by_content_not_by_folder(folder, tmp_path):
-    described = describe_stamps(of_folder(folder, label="post_merger"))
-    assert [name for name, _ in described] == ["a.fits", "b.fits.gz", "c.fits", "notes.txt"]
+def identities(table):
+    stamps = open_stamps(table)
+    return stamps.identities(range(len(stamps.names)))
+
+
+def test_libraries_are_known_by_content_wherever_they_lie(folder, tmp_path):
+    table = of_folder(folder, labels=tmp_path / "labels.csv")
+    before = identities(table)
     moved = folder.rename(tmp_path / "elsewhere")
-    assert describe_stamps(of_folder(moved, label="post_merger")) == described
+    assert identities(of_folder(moved, labels=tmp_path / "labels.csv")) == before
+    fits.writeto(moved / "a.fits", image(9), overwrite=True)
+    changed_pixels = identities(of_folder(moved, labels=tmp_path / "labels.csv"))
+    assert [one == other for one, other in zip(before, changed_pixels, strict=True)] == [False, True, True]
+
+
+def test_a_corrected_label_changes_what_an_image_is(folder, tmp_path):
+    table = of_folder(folder, labels=tmp_path / "labels.csv")
+    before = identities(table)
+    (tmp_path / "labels.csv").write_text("file,label\nc.fits,star_forming\nb.fits.gz,0\na.fits,1\n")
+    assert [one == other for one, other in zip(before, identities(table), strict=True)] == [True, False, True]
+
+
+def test_the_same_pixels_in_another_format_are_the_same_galaxy(folder, hdf5):
+    of_fits, of_data_set = (identities(table) for table in (of_folder(folder, label="post_merger"), of_hdf5(hdf5)))
+    assert [pixels for _, pixels, _ in of_fits[:2]] == [pixels for _, pixels, _ in of_data_set]
 
 
 def test_a_file_without_a_label_is_named(folder):
@@ -102,8 +126,85 @@ def test_a_file_without_a_label_is_named(folder):
 
 def test_an_unknown_label_is_shown(folder):
     (folder.parent / "labels.csv").write_text("file,label\na.fits,elliptical\nb.fits.gz,1\nc.fits,0\n")
-    with pytest.raises(InputError, match="found labels elliptical, expected post_merger or 1"):
+    with pytest.raises(
+        InputError, match=r"labels\.csv, column label: row 1 \(elliptical\): is not a label, expected post_merger or 1"
+    ):
         open_stamps(of_folder(folder, labels=folder.parent / "labels.csv"))
+
+
+@pytest.mark.parametrize("unlabelled", ["", "nan", "NaN", "masked", "2", "-99"])
+@pytest.mark.parametrize("others", ["0", "star_forming"])
+def test_an_image_without_a_label_is_no_star_forming_galaxy(folder, unlabelled, others):
+    (folder.parent / "labels.csv").write_text(f"file,label\na.fits,{others}\nb.fits.gz,{unlabelled}\nc.fits,{others}\n")
+    with pytest.raises(InputError, match=r"column label: row 2 .* is not a label.*Label each image"):
+        open_stamps(of_folder(folder, labels=folder.parent / "labels.csv"))
+
+
+def test_a_masked_label_is_no_star_forming_galaxy(folder, tmp_path):
+    table = Table({"file": ["a.fits", "b.fits.gz", "c.fits"], "label": MaskedColumn([1, 1, 0], mask=[False, True, False])})
+    table.write(tmp_path / "labels.ecsv")
+    with pytest.raises(InputError, match=r"row 2 \(missing\): is not a label"):
+        open_stamps(of_folder(folder, labels=tmp_path / "labels.ecsv"))
+
+
+def test_a_file_with_two_rows_is_named(folder):
+    (folder.parent / "labels.csv").write_text("file,label\na.fits,1\nb.fits.gz,1\nb.fits.gz,0\nc.fits,0\n")
+    with pytest.raises(InputError, match=r"column file has several rows for b\.fits\.gz\. Keep one row"):
+        open_stamps(of_folder(folder, labels=folder.parent / "labels.csv"))
+
+
+def test_redshifts_are_read_as_those_of_source_lists(folder):
+    table = of_folder(folder, labels=folder.parent / "labels.csv", redshift_column="z")
+    (folder.parent / "labels.csv").write_text("file,label,z\na.fits,1,-99\nb.fits.gz,1,0.7\nc.fits,0,\n")
+    np.testing.assert_array_equal(open_stamps(table).redshifts, [np.nan, 0.7, np.nan])
+    (folder.parent / "labels.csv").write_text("file,label,z\na.fits,,-1\nb.fits.gz,1,0.7\nc.fits,0,0.3\n")
+    with pytest.raises(InputError) as raised:
+        open_stamps(table)
+    assert "row 1 (missing): is not a label" in str(raised.value)
+    assert "column z: row 1 (-1.0): is not a redshift" in str(raised.value)
+
+
+def written_library(path, labels, groups):
+    with h5py.File(path, "w") as file:
+        file["galaxies/images"] = np.stack([image(number)[:4, :4] for number in range(len(labels))])
+        file["label"], file["group"] = np.array(labels), np.array(groups, "S")
+    return lambda low, high: open_stamps(of_hdf5(path, group_column="group")).numbers_in((low, high))
+
+
+def _numbers(numbers_in, low, high):
+    try:
+        return numbers_in(low, high)
+    except InputError:
+        return ()  # a share of very few galaxies may be empty
+
+
+@given(
+    labels=st.lists(st.integers(0, 1), min_size=12, max_size=40),
+    n_groups=st.integers(2, 12),
+    cut=st.floats(0.2, 0.8),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_shares_split_galaxies_and_not_their_images(tmp_path, labels, n_groups, cut):
+    groups = [f"{number % n_groups}-{label}" for number, label in enumerate(labels)]
+    numbers_in = written_library(tmp_path / f"{uuid4()}.h5", labels, groups)
+    everything = numbers_in(0, 1)
+    assert sorted(everything) == list(range(len(labels)))
+    parts = [_numbers(numbers_in, *share) for share in ((0, cut), (cut, 1))]
+    assert sorted((*parts[0], *parts[1])) == sorted(everything)
+    assert not {groups[number] for number in parts[0]} & {groups[number] for number in parts[1]}
+
+
+def test_every_share_holds_both_labels_whatever_the_files_are_called(tmp_path):
+    labels = [1] * 20 + [0] * 40
+    numbers_in = written_library(tmp_path / "stamps.h5", labels, [str(number) for number in range(60)])
+    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
+        chosen = [labels[number] for number in numbers_in(low, low + 0.2)]
+        assert (chosen.count(1), chosen.count(0)) == (4, 8)
+
+
+def test_a_share_without_galaxies_is_refused(hdf5):
+    with pytest.raises(InputError, match="none of the 2 galaxies lies in it"):
+        open_stamps(of_hdf5(hdf5)).numbers_in((0.0, 0.1))
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -148,5 +249,5 @@ def test_a_file_that_is_not_hdf5_is_refused(tmp_path):
 
 def test_without_h5py_the_error_names_the_extra(hdf5, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"surveyflow\[train\]"):
+    with pytest.raises(InputError, match=r"surveyflow-mergers\[train\]"):
         open_stamps(of_hdf5(hdf5))

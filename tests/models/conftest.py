@@ -14,4 +14,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 @pytest.fixture(scope="session")
 def keras():
     """Keras on its default backend; skips where none is installed."""
-    return pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow[cpu]'", exc_type=ImportError)
+    return pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)

@@ -1,6 +1,8 @@
 """Publish a hundred revisions, killing every third publisher at a random call, while a reader polls ``latest``.
 
-Run by ``test_releases.py`` in a process of its own, since it forks. Prints what the reader saw as JSON.
+Then publish revisions that are held, accept them and roll them back, and kill whoever does so before each of its calls.
+
+Run by ``test_publish.py`` in a process of its own, since it forks. Prints what the reader saw as JSON.
 """
 
 import itertools
@@ -9,13 +11,17 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from catalog_rows import make_rows
-from surveyflow.output.units import write_unit
+from surveyflow.output.units import sweep, write_unit
+from surveyflow.releases.holds import accept, waiting
 from surveyflow.releases.publish import latest, list_revisions, open_catalog, publish, read_manifest
+from surveyflow.releases.rollback import roll_back
 from surveyflow.releases.verify import check_digests
 
 N_PUBLISHES = 100
@@ -27,16 +33,18 @@ def receipts(root):
     return [write_unit(root, f"{i:064x}", f"EGS/F814W/{i}", {}, table, seconds=0, worker="") for i, table in enumerate(tables)]
 
 
-def publish_extra(root, units, number):
-    publish(root, "v1.0", units, make_rows(1 + number, field="UDS"), {"number": number})
+def publish_extra(root, units, number, held=()):
+    extra = make_rows(1 + number, field="UDS")
+    created = f"2026-11-22T13:00:00.{number:03d}+00:00"
+    return publish(root, "v1.0", units, extra, {"number": number, "created": created}, judge=lambda folder: held)
 
 
-def publish_and_be_killed(root, units, number, step):
-    """Publish in a process of its own, killed before one of its calls; whether it lived to the end."""
+def be_killed(do, step):
+    """Do something in a process of its own, killed before one of its calls; whether it lived to the end."""
     pid = os.fork()
     if pid == 0:
         die_before(step)
-        publish_extra(root, units, number)
+        do()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
@@ -70,6 +78,30 @@ def poll(root, end):
     return len(seen)
 
 
+def decide_under_fire(root, units):
+    """Accept a held revision and roll it back, killed before every call: each time the old state or the new one is left.
+
+    Returns the numbers of verbs that were killed before and after readers got the other revision.
+    """
+    before = latest(root).name
+    held = publish_extra(root, units, N_PUBLISHES, ["It is held."]).name
+    assert (latest(root).name, [hold.revision.name for hold in waiting(root)]) == (before, [held])
+    killed, ended, step = Counter(), False, 0
+    while not ended:
+        accepted = be_killed(partial(accept, root, held), step)
+        killed[f"accept, {'new' if latest(root).name == held else 'old'}"] += not accepted
+        assert latest(root).name == held or waiting(root)[-1].revision.name == held
+        accept(root, held)
+        assert (latest(root).name, waiting(root)) == (held, [])
+        rolled_back = be_killed(partial(roll_back, root, before), step)
+        killed[f"rollback, {'new' if latest(root).name == before else 'old'}"] += not rolled_back
+        assert latest(root).name == held or [hold.rolled_back for hold in waiting(root)] == [True]
+        if latest(root).name == held:
+            roll_back(root, before)
+        ended, step = accepted and rolled_back, step + 1
+    return killed
+
+
 def start_reader(root, end, report):
     pid = os.fork()
     if pid == 0:
@@ -88,16 +120,22 @@ def main(folder):
     rng = np.random.default_rng(5)
     for number in range(1, N_PUBLISHES):
         if number % 3 == 0:
-            n_killed += not publish_and_be_killed(root, units, number, step=int(rng.integers(0, 60)))
+            before, held = latest(root), ["It is held."] if number % 6 == 0 else []
+            n_killed += not be_killed(partial(publish_extra, root, units, number, held), step=int(rng.integers(0, 60)))
+            assert not held or latest(root) == before
         else:
             publish_extra(root, units, number)
+    publish_extra(root, units, N_PUBLISHES)
+    decided = decide_under_fire(root, units)
     end.touch()
     reader_status = os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1])
     publish_extra(root, units, N_PUBLISHES)
+    sweep(root)
     print(
         json.dumps(
             {
                 "killed": n_killed,
+                "decided": decided,
                 "reader_status": reader_status,
                 "seen": int(report.read_text()),
                 "latest_rows": latest(root).n_rows,

@@ -256,6 +256,7 @@ def test_a_reader_never_sees_an_incomplete_revision_while_publishers_are_killed(
     assert found["reader_status"] == 0, done.stderr
     assert found["seen"] > 3
     assert found["killed"] > 10
+    assert all(found["decided"][f"{verb}, {state}"] > 0 for verb in ("accept", "rollback") for state in ("old", "new"))
     assert found["latest_rows"] == 117
     assert found["hidden"] == []
     assert found["revisions"] >= 101 - found["killed"]

@@ -68,9 +68,9 @@ def test_a_folder_without_catalog_is_named_with_what_to_do(tmp_path):
 
 def test_a_link_to_a_removed_revision_is_explained_with_the_command_that_repairs_it(root, monkeypatch):
     shutil.rmtree(root / "releases" / "v1.0-r3")
-    with pytest.raises(CatalogNotFound, match=r"points to v1\.0-r3.* ln -sfn releases/v1\.0-r2") as broken:
+    with pytest.raises(CatalogNotFound, match=r"points to v1\.0-r3.*`ln -sfn releases/v1\.0-r2") as broken:
         latest(root)
-    command = str(broken.value).split("Point it at one: ")[1].rstrip(".")
+    command = str(broken.value).split("`")[1]
     monkeypatch.chdir(root)
     os.system(command)
     assert latest(root).name == "v1.0-r2"

@@ -65,7 +65,7 @@ def test_machine_without_galsim_is_reported_with_what_to_install(monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda _: None)
     found = {check.name: check for check in doctor.check_this_machine().checks}["simulation"]
     assert not found.good
-    assert "surveyflow[simulate]" in found.found
+    assert "surveyflow-mergers[simulate]" in found.found
 
 
 HERE = {"python": "3.11.7", "surveyflow": "0.1.0", "tensorflow-cpu": "2.21.0"}

@@ -132,4 +132,7 @@ def test_stamps_that_cannot_be_used_are_refused(write, tmp_path, lines, told):
 def test_what_belongs_to_drawn_galaxies_has_no_place_beside_stamps(write, tmp_path):
     (tmp_path / "tng").mkdir()
     stamps = "[simulation.stamps]\npath = 'tng'\npixel_scale_arcsec = 0.01\nunit = 'nJy'\nlabel = 'post_merger'\n"
+    assert "found neither `redshifts` nor `[simulation.stamps] redshift_column`" in problems(write(GOOD + stamps))
+    both = GOOD + "redshifts = [0.5, 1.5]\n" + stamps + "redshift_column = 'z'\n"
+    assert "found `redshifts` and `[simulation.stamps] redshift_column`" in problems(write(both))
     assert "found magnitudes beside stamps" in problems(write(GOOD + "magnitudes = [20, 21]\n" + stamps))

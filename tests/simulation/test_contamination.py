@@ -130,5 +130,5 @@ def test_images_of_two_shapes_are_refused():
 
 def test_without_photutils_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "photutils", None)
-    with pytest.raises(InputError, match=r"surveyflow\[train\]"):
+    with pytest.raises(InputError, match=r"surveyflow-mergers\[train\]"):
         contamination(square(8), square(8), 0.01)

@@ -78,5 +78,5 @@ def test_the_zero_point_is_the_magnitude_of_one_electron_a_second():
 
 def test_without_galsim_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "galsim", None)
-    with pytest.raises(InputError, match=r"surveyflow\[simulate\]"):
+    with pytest.raises(InputError, match=r"surveyflow-mergers\[simulate\]"):
         psf.__wrapped__(F814W)

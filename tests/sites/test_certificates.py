@@ -72,14 +72,14 @@ def test_who_has_the_certificates_is_let_in(address, certificates):
 
 def test_who_has_none_is_not(address):
     with pytest.raises(ClusterError, match=r"accepts only clients with its certificates\. Name their folder"):
-        square(AddressProfile(address=address, connect_timeout_s=2))
+        square(AddressProfile(address=address, connect_timeout_s=2, open_to_all_users=True))
 
 
 def test_who_does_not_encrypt_is_not(address):
     plain = address.replace("tls://", "tcp://")
 
     with pytest.raises(ClusterError, match="no Dask scheduler answers at tcp://"):
-        square(AddressProfile(address=plain, connect_timeout_s=2))
+        square(AddressProfile(address=plain, connect_timeout_s=2, open_to_all_users=True))
 
 
 def test_who_has_those_of_another_cluster_is_not(address, tmp_path):
@@ -89,9 +89,12 @@ def test_who_has_those_of_another_cluster_is_not(address, tmp_path):
         square(AddressProfile(address=address, certificates=tmp_path, connect_timeout_s=2))
 
 
-def test_certificates_are_of_no_use_for_a_cluster_that_does_not_encrypt(client, certificates):
-    with pytest.raises(ClusterError, match="no Dask scheduler answers at tcp://"):
-        square(AddressProfile(address=client.scheduler.address, certificates=certificates, connect_timeout_s=2))
+def test_certificates_are_of_no_use_for_a_cluster_that_does_not_encrypt(certificates):
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as open_cluster,
+        pytest.raises(ClusterError, match="no Dask scheduler answers at tcp://"),
+    ):
+        square(AddressProfile(address=open_cluster.scheduler_address, certificates=certificates, connect_timeout_s=2))
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path):
@@ -112,8 +115,8 @@ def test_a_folder_without_certificates_is_reported(tmp_path):
     [
         ("tcp://10.0.0.7:8786", True),
         ("tcp://node7:8786", True),
-        ("tcp://127.0.0.1:8786", False),
-        ("tcp://[::1]:8786", False),
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://[::1]:8786", True),
         ("tls://10.0.0.7:8786", False),
     ],
 )

@@ -48,7 +48,7 @@ def test_reading_one_kind_imports_neither_dask_nor_the_other_kinds(kind):
 @pytest.mark.parametrize("kind", ["serial", "local", "local-gpu", "address"])
 @pytest.mark.parametrize("method", ["render", "submit"])
 def test_kinds_that_start_at_once_have_no_jobs(kind, method):
-    with pytest.raises(ProfileError, match="surveyflow run --profile"):
+    with pytest.raises(ProfileError, match="surveyflow run WORKFLOW --profile PROFILE"):
         getattr(profile_of(kind), method)(RUN)
 
 

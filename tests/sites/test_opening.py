@@ -12,6 +12,7 @@ import pytest
 from distributed import LocalCluster
 
 from fakes import FakeSettings, fake_job
+from stubs import TINY
 from surveyflow.errors import ClusterError
 from surveyflow.sites.address import cluster as address
 from surveyflow.sites.address.profile import AddressProfile
@@ -20,6 +21,7 @@ from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.serial.profile import SerialExecutor, SerialProfile
 from waiting import wait_until_gone
+from worlds import write_untrained_models
 
 FACTORY = "fakes:make_fake_worker"
 LOOPBACK = {"127.0.0.1", "::1"}
@@ -53,13 +55,21 @@ def listeners(process):
 
 @pytest.fixture
 def driver(tmp_path):
-    """Start a program that runs a long job on two workers, as the leader of a process group of its own."""
+    """Start a program that runs a long job on two workers, as the leader of a process group of its own.
+
+    Its working folder has modules with the names of Python's own.
+    """
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
     tests, inherited = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [tests, inherited]))}
+    working_folder = tmp_path / "working"
+    working_folder.mkdir()
+    for name in ("select", "token"):
+        (working_folder / f"{name}.py").write_text("raise RuntimeError('this is not the module of Python')")
     process = subprocess.Popen(
         [sys.executable, script],
+        cwd=working_folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -139,11 +149,11 @@ def test_workers_end_when_their_driver_is_killed(driver):
     wait_until_gone(workers)
 
 
-def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, tmp_path):
+def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, with_certificates, tmp_path):
     scheduler_file = tmp_path / "scheduler.json"
     client.write_scheduler_file(scheduler_file)
 
-    for profile in (AddressProfile(address=client.scheduler.address), AddressProfile(scheduler_file=scheduler_file)):
+    for profile in (with_certificates(address=client.scheduler.address), with_certificates(scheduler_file=scheduler_file)):
         with open_executor(profile, FACTORY, FakeSettings()) as executor:
             (result,) = executor.run([fake_job("nine", "square", number=9)])
         assert result.value == 81
@@ -152,14 +162,14 @@ def test_a_running_cluster_is_found_by_address_or_file_and_left_running(client, 
 
 
 def test_a_silent_address_is_reported():
-    profile = AddressProfile(address="tcp://127.0.0.1:9", connect_timeout_s=0.2)
+    profile = AddressProfile(address="tcp://127.0.0.1:9", open_to_all_users=True, connect_timeout_s=0.2)
 
     with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 within 0\.2 s"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()
 
 
 def test_a_missing_scheduler_file_is_reported(tmp_path):
-    profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json")
+    profile = AddressProfile(scheduler_file=tmp_path / "scheduler.json", open_to_all_users=True)
 
     with pytest.raises(ClusterError, match="there is no scheduler file"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()
@@ -173,7 +183,7 @@ def deserted_cluster():
 
 def test_a_cluster_without_workers_is_reported(deserted_cluster, monkeypatch, caplog):
     monkeypatch.setattr(address, "_PATIENCE_S", 0.1)
-    profile = AddressProfile(address=deserted_cluster.scheduler_address, worker_wait_s=0.3)
+    profile = AddressProfile(address=deserted_cluster.scheduler_address, open_to_all_users=True, worker_wait_s=0.3)
 
     with pytest.raises(ClusterError, match=r"has had no worker for 0\.3 s"):
         open_executor(profile, FACTORY, FakeSettings()).__enter__()
@@ -218,15 +228,32 @@ def test_a_cluster_that_cannot_be_started_is_reported(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+OPEN_CLUSTER = """
+from surveyflow.sites.local.profile import LocalProfile
+with LocalProfile(workers=1).open_cluster():
+    print("started")
+"""
+RUN = """
+import surveyflow
+surveyflow.run("workflow.toml", profile="local.toml")
+print("started")
+"""
+SIMULATE = """
+from surveyflow.training.records.simulating import started_pool
+with started_pool(3) as pool:
+    print("started", pool.submit(abs, -1).result())
+"""
+
+
 @pytest.mark.timeout(900)
-def test_a_script_that_every_worker_would_run_again_is_reported(tmp_path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(
-        "from surveyflow.sites.local.profile import LocalProfile\n"
-        "with LocalProfile(workers=1).open_cluster():\n    print('started')\n"
-    )
-    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True)
+@pytest.mark.parametrize("script", [OPEN_CLUSTER, RUN, SIMULATE], ids=["cluster", "run", "simulate"])
+def test_a_script_that_every_process_would_run_again_is_refused_in_one_sentence(script, mini_survey):
+    folder = mini_survey.folder
+    write_untrained_models(folder / "models", mini_survey.spec.fields, TINY)
+    (folder / "local.toml").write_text('kind = "local"\nworkers = 2\n')
+    (folder / "unguarded.py").write_text(script)
+    done = subprocess.run([sys.executable, "unguarded.py"], cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode != 0
     assert "started" not in done.stdout
-    assert "would start a cluster of its own" in done.stderr
-    assert done.stderr.rstrip().endswith('under `if __name__ == "__main__":`?')
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith('Put what the script does under `if __name__ == "__main__":`.\n')

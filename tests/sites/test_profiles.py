@@ -37,7 +37,7 @@ def test_a_file_says_what_differs_from_the_defaults(write):
 
 
 def test_paths_are_relative_to_the_profile(write, monkeypatch):
-    path = write('kind = "address"\nscheduler_file = "run/scheduler.json"\n')
+    path = write('kind = "address"\nscheduler_file = "run/scheduler.json"\nopen_to_all_users = true\n')
     monkeypatch.chdir("/")
 
     assert load_profile(path).scheduler_file == path.parent / "run/scheduler.json"
@@ -64,7 +64,7 @@ def test_every_profile_of_the_repository_loads(path):
     [
         ('kind = "local"\nworker = 3\n', "worker: is not a key that surveyflow knows. Did you mean `workers`?"),
         (
-            'kind = "address"\naddress = "tcp://h:1"\nworkers = 3\n',
+            'kind = "address"\naddress = "tcp://h:1"\nopen_to_all_users = true\nworkers = 3\n',
             "workers: is not a key that surveyflow knows.",
         ),
         (
@@ -86,6 +86,18 @@ def test_every_profile_of_the_repository_loads(path):
         ('kind = "local-gpu"\nworkers = 2\n', "workers: is not a key that surveyflow knows."),
         ('kind = "address"\n', "give either address or scheduler_file"),
         ('kind = "address"\naddress = "tcp://h:1"\nscheduler_file = "s.json"\n', "give either address or scheduler_file"),
+        (
+            'kind = "address"\naddress = "tcp://h:1"\n',
+            "or, where nobody else has access to its machines, write open_to_all",
+        ),
+        (
+            'kind = "address"\naddress = "tcp://h:1"\nopen_to_all_users = true\ncertificates = "c"\n',
+            "give either certificates or open_to_all_users",
+        ),
+        (
+            'kind = "local-gpu"\ntls = false\n',
+            "tls: found false: without encryption, whoever reaches the",
+        ),
         ('kind = "local\n', "is not TOML"),
     ],
 )

@@ -15,9 +15,10 @@ from typing import cast
 
 from surveyflow.errors import InputError, ModelError, UnitError
 from surveyflow.models.engines import fft_engine
-from surveyflow.models.engines.keras_installation import keras_problem
+from surveyflow.models.engines.keras_installation import check_keras, keras_problem
 from surveyflow.models.store import read_card, read_weights
 from surveyflow.tasks.card import Architecture, Model, ModelCard
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 
 
@@ -100,12 +101,14 @@ class Engine:
         ModelError
             If the engine is not installed, or cannot use the model.
         """
+        if self.name is EngineName.KERAS:
+            check_keras()
         try:
             make = getattr(import_module(self.module), self.factory)
         except ImportError as error:
             raise ModelError(
-                f"the engine '{self.name}' cannot be used: {error}. Install it: pip install 'surveyflow[cpu]' or "
-                "'surveyflow[gpu]'."
+                f"the engine '{self.name}' cannot be used: {error}. Install it: `{remedies.install('cpu')}`, or "
+                f"`{remedies.install('gpu')}` for GPUs."
             ) from error
         return cast(Model, make(card, read_weights(folder, card), folder=folder, precision=precision, batch_size=batch_size))
 

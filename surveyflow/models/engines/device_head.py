@@ -9,6 +9,7 @@ from keras import ops
 
 from surveyflow.models.engines.head import Head, blocks, keep_masks_on_device, split_keys
 from surveyflow.models.engines.precision import products_in
+from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float32Array, UInt64Array
@@ -31,6 +32,7 @@ class DeviceHead:
         self._kernels = [ops.convert_to_tensor(kernel) for kernel in head.kernels]
         self._biases = [ops.convert_to_tensor(bias) for bias in head.biases]
 
+    @keras_defaults()
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
         """Sample the outputs; see `surveyflow.tasks.card.Model.draw`."""
         draws = np.empty((len(features), n_draws, self._biases[-1].shape[0]), np.float32)

@@ -41,7 +41,7 @@ def find_framework() -> Framework | str:
         return problem
     if keras_backend() != "tensorflow":
         return f"Keras is set to use {keras_backend()}; only TensorFlow reports its devices"
-    command = [sys.executable, "-m", "surveyflow.models.engines.devices"]
+    command = [sys.executable, "-P", "-m", "surveyflow.models.engines.devices"]  # -P: not from the working folder
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=True).stdout  # noqa: S603
         answer = json.loads(output.splitlines()[-1])

@@ -15,6 +15,7 @@ from surveyflow.models.engines.device_head import DeviceHead
 from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.precision import products_in
 from surveyflow.models.framing import framed, not_finite
+from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard
@@ -41,6 +42,7 @@ class KerasModel:
         The model's folder, without effect.
     """
 
+    @keras_defaults()
     def __init__(
         self,
         card: ModelCard,
@@ -76,6 +78,7 @@ class KerasModel:
         """Cutouts that the trunk processes at once."""
         return self._batch_size
 
+    @keras_defaults()
     def features(self, cutouts: Float32Array) -> Float32Array:
         """(n, size, size) prepared cutouts -> (n, width) float32: the output of the first dense layer, before any dropout.
 

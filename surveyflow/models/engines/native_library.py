@@ -18,6 +18,7 @@ import numpy as np
 
 from surveyflow.errors import ModelError
 from surveyflow.stats.posterior import DrawStatistics, bin_edges, order_ranks
+from surveyflow.values import remedies
 from surveyflow.values.arrays import Float32Array, UInt64Array
 
 _NATIVE = Path(__file__).parent / "native"
@@ -125,9 +126,7 @@ def absence() -> str | None:
     except OSError as error:
         return f"it cannot be loaded: {error}"
     if _source_digest() not in {None, _digest_of(library)}:
-        return (
-            f"it was built from other sources; build it again: python {_NATIVE / 'build.py'}, or pip install -e . in a checkout"
-        )
+        return f"it was built from other sources; build it again: `{remedies.build_native_core(_NATIVE / 'build.py')}`"
     found = library.surveyflow_abi()
     return None if found == _ABI else f"it has another version ({found}, not {_ABI}); install surveyflow again"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from surveyflow.errors import ModelError
 from surveyflow.files.json_state import MOST_BYTES, Damaged, read_ordinary_file
+from surveyflow.values import remedies
 
 SAVED_MODEL_FILE = "saved_model.pb"
 VARIABLES_PREFIX = Path("variables", "variables")
@@ -99,7 +100,7 @@ def tensorflow(module: str = "tensorflow") -> Any:
         return import_module(module)
     except ImportError as error:
         raise ModelError(
-            f"reading the authors' files needs TensorFlow: {error}. Install it: pip install 'surveyflow[cpu]'."
+            f"reading the authors' files needs TensorFlow: {error}. Install it: `{remedies.install('cpu')}`."
         ) from error
 
 

@@ -13,13 +13,12 @@ from distributed import Client
 from surveyflow.errors import ClusterError
 from surveyflow.execution.cluster import Cluster
 from surveyflow.sites.address.settings import AddressSettings
-from surveyflow.sites.certificates import security
+from surveyflow.sites.certificates import is_closed, security
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 5.0
 """How long workers may be missing before it is reported, seconds."""
-_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
 
 @contextmanager
@@ -80,9 +79,8 @@ def _close_half_made(error: Exception) -> None:
 
 
 def warn_if_open(address: str) -> None:
-    """Log a warning if other users can reach a scheduler without certificates."""
-    protocol, _, host = address.partition("://")
-    if protocol != "tls" and not host.startswith(_THIS_MACHINE):
+    """Log a warning if a scheduler has no certificates."""
+    if not is_closed(address):
         logger.warning(
             "scheduler=%s is open: whoever reaches it can run programs as you; start it with TLS, and name its certificates "
             "in the profile",

@@ -20,12 +20,13 @@ import yaml
 
 from surveyflow.errors import ProfileError
 from surveyflow.execution.jobs import JOBS_AT_A_TIME, listed
-from surveyflow.execution.limits import UNPROFILED
+from surveyflow.execution.limits import DASK_ENVIRONMENT
 from surveyflow.execution.routing import declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
-from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
+from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.kubernetes.settings import KubernetesSettings, PodPool, Resources
+from surveyflow.values import remedies
 
 Manifest = dict[str, Any]
 
@@ -151,12 +152,11 @@ def resource_name(command: RunCommand) -> str:
 def _preface(profile: KubernetesSettings) -> str:
     namespace = f" --namespace {profile.namespace}" if profile.namespace else ""
     lines = ["# Once: the Dask operator must be there (https://kubernetes.dask.org)."]
-    if profile.tls:
-        lines += [
-            "# Before each run: surveyflow kubernetes certificates DIR",
-            f"#   kubectl create secret generic {profile.certificates} --from-file=DIR{namespace}",
-        ]
-    lines.append(f"# Then: kubectl apply -f THIS-FILE{namespace}; in the end: kubectl delete -f THIS-FILE{namespace}")
+    lines += [
+        f"# Before each run: {remedies.make_certificates('DIR')}",
+        f"#   kubectl create secret generic {profile.certificates} --from-file=DIR{namespace}",
+        f"# Then: kubectl apply -f THIS-FILE{namespace}; in the end: kubectl delete -f THIS-FILE{namespace}",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -170,7 +170,7 @@ def _driver_profile(profile: KubernetesSettings, command: RunCommand, name: str)
     text = tomlkit.dumps(
         {
             "kind": "address",
-            "address": _address(profile, name),
+            "address": _address(name),
             "connect_timeout_s": profile.worker_wait_s,
             "logs": str(_logs(command)),
             "jobs_per_worker": profile.jobs_per_worker,
@@ -211,7 +211,7 @@ def _worker_group(profile: KubernetesSettings, command: RunCommand, name: str, p
 def _driver_pod(profile: KubernetesSettings, command: RunCommand, name: str) -> Manifest:
     arguments = ["run", str(command.workflow), "--profile", str(_DRIVER / "driver.toml"), "--json", *command.options]
     script = _DRIVER_SCRIPT.format(command=shlex.join(["surveyflow", *arguments]), signalled=_SIGNALLED)
-    container = _container(profile, "job", ["bash", "-c", script], profile.driver, _security_environment(profile))
+    container = _container(profile, "job", ["bash", "-c", script], profile.driver, dask_environment(_CERTIFICATES))
     container["volumeMounts"].append({"name": "driver", "mountPath": str(_DRIVER), "readOnly": True})
     pod = _pod(profile, [container], "OnFailure")
     pod["volumes"].append({"name": "driver", "configMap": {"name": f"{name}-driver"}})
@@ -219,7 +219,7 @@ def _driver_pod(profile: KubernetesSettings, command: RunCommand, name: str) -> 
 
 
 def _scheduler(profile: KubernetesSettings, name: str) -> Manifest:
-    command = ["dask", "scheduler", "--protocol", _protocol(profile), "--port", str(_PORT)]
+    command = ["dask", "scheduler", "--protocol", "tls", "--port", str(_PORT)]
     command += ["--dashboard-address", "127.0.0.1:8787"]
     settings = {
         "ALLOWED_FAILURES": "0",
@@ -228,7 +228,7 @@ def _scheduler(profile: KubernetesSettings, name: str) -> Manifest:
     }
     environment = {f"DASK_DISTRIBUTED__SCHEDULER__{key}": value for key, value in settings.items()}
     container = _container(
-        profile, "scheduler", command, profile.scheduler, _security_environment(profile) | UNPROFILED | environment
+        profile, "scheduler", command, profile.scheduler, dask_environment(_CERTIFICATES) | DASK_ENVIRONMENT | environment
     )
     container["ports"] = [{"name": "tcp-comm", "containerPort": _PORT, "protocol": "TCP"}]
     health = "import urllib.request as r; r.urlopen('http://127.0.0.1:8787/health', timeout=5)"
@@ -250,13 +250,13 @@ def _service(name: str) -> Manifest:
 
 
 def _workers(profile: KubernetesSettings, command: RunCommand, name: str, pool_name: str, pool: PodPool) -> Manifest:
-    arguments = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--protocol", _protocol(profile)]
+    arguments = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--protocol", "tls"]
     arguments += ["--dashboard-address", "127.0.0.1:0", "--nworkers", "1", "--memory-limit", "0"]
     arguments += ["--nthreads", str(min(JOBS_AT_A_TIME, profile.jobs_per_worker))]
     arguments += ["--local-directory", str(_SCRATCH), "--preload", "surveyflow.execution.worker_process"]
     if pool.models:
         arguments += ["--resources", declared(pool.models)]
-    container = _container(profile, "worker", arguments, pool, _worker_environment(profile, command, name, pool_name, pool))
+    container = _container(profile, "worker", arguments, pool, _worker_environment(command, name, pool_name, pool))
     if pool.gpus:
         container["resources"]["limits"]["nvidia.com/gpu"] = str(pool.gpus)
     pod = _pod(profile, [container], "Always")
@@ -290,17 +290,15 @@ def _container(
 def _mounts(profile: KubernetesSettings) -> Iterator[Manifest]:
     yield {"name": "survey", "mountPath": str(profile.volume.path)}
     yield {"name": "scratch", "mountPath": str(_SCRATCH)}
-    if profile.tls:
-        yield {"name": "certificates", "mountPath": str(_CERTIFICATES), "readOnly": True}
+    yield {"name": "certificates", "mountPath": str(_CERTIFICATES), "readOnly": True}
 
 
 def _pod(profile: KubernetesSettings, containers: Sequence[Manifest], restart: str) -> Manifest:
     volumes: list[Manifest] = [
         {"name": "survey", "persistentVolumeClaim": {"claimName": profile.volume.claim}},
         {"name": "scratch", "emptyDir": {}},
+        {"name": "certificates", "secret": {"secretName": profile.certificates, "defaultMode": 0o400}},
     ]
-    if profile.tls:
-        volumes.append({"name": "certificates", "secret": {"secretName": profile.certificates, "defaultMode": 0o400}})
     return {
         "restartPolicy": restart,
         "automountServiceAccountToken": False,
@@ -317,13 +315,11 @@ def _pod(profile: KubernetesSettings, containers: Sequence[Manifest], restart: s
     }
 
 
-def _worker_environment(
-    profile: KubernetesSettings, command: RunCommand, name: str, pool_name: str, pool: PodPool
-) -> dict[str, str]:
+def _worker_environment(command: RunCommand, name: str, pool_name: str, pool: PodPool) -> dict[str, str]:
     cores = str(pool.cores)
-    return _security_environment(profile) | {
-        **UNPROFILED,
-        "DASK_SCHEDULER_ADDRESS": _address(profile, name),
+    return dask_environment(_CERTIFICATES) | {
+        **DASK_ENVIRONMENT,
+        "DASK_SCHEDULER_ADDRESS": _address(name),
         FOLDER_VARIABLE: str(_logs(command)),
         POOL_VARIABLE: pool_name,
         "OMP_NUM_THREADS": cores,
@@ -336,25 +332,9 @@ def _worker_environment(
     }
 
 
-def _security_environment(profile: KubernetesSettings) -> dict[str, str]:
-    """The paths by which Dask's programs find their certificates; nothing in them is secret."""
-    if not profile.tls:
-        return {}
-    certificate, key = str(_CERTIFICATES / CERTIFICATE), str(_CERTIFICATES / KEY)
-    variables = {"CA_FILE": certificate}
-    for role in ROLES:
-        variables |= {f"{role.upper()}__CERT": certificate, f"{role.upper()}__KEY": key}
-    prefix = "DASK_DISTRIBUTED__COMM"
-    return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
-
-
 def _logs(command: RunCommand) -> PurePosixPath:
     return PurePosixPath(command.workflow.parent, "worker-logs")
 
 
-def _address(profile: KubernetesSettings, name: str) -> str:
-    return f"{_protocol(profile)}://{name}-scheduler:{_PORT}"
-
-
-def _protocol(profile: KubernetesSettings) -> str:
-    return "tls" if profile.tls else "tcp"
+def _address(name: str) -> str:
+    return f"tls://{name}-scheduler:{_PORT}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from surveyflow.errors import ClusterError
 from surveyflow.sites.kind import Question, RunToRender
 from surveyflow.sites.kubernetes.settings import KubernetesSettings
+from surveyflow.values import remedies
 
 if TYPE_CHECKING:
     from surveyflow.sites.kubernetes.jobs import Manifests
@@ -24,7 +25,9 @@ class KubernetesProfile(KubernetesSettings):
         ClusterError
             Always; it names the command to use.
         """
-        raise ClusterError("a profile of kind 'kubernetes' is for pods. Use it with surveyflow kubernetes render.")
+        raise ClusterError(
+            f"a profile of kind 'kubernetes' is for pods. Print their manifests: `{remedies.render_for_kubernetes()}`."
+        )
 
     def inspect(self, _question: Question) -> NoReturn:
         """Refuse: there are no workers before the pods run.
@@ -36,7 +39,7 @@ class KubernetesProfile(KubernetesSettings):
         """
         raise ClusterError(
             "a profile of kind 'kubernetes' has workers only while its pods run. Look from the driver's: "
-            "kubectl exec NAME-runner -- surveyflow doctor --profile /driver/driver.toml."
+            f"`kubectl exec NAME-runner -- {remedies.inspect_workers('/driver/driver.toml')}`."
         )
 
     def render(self, run: RunToRender) -> Manifests:
@@ -53,4 +56,4 @@ class KubernetesProfile(KubernetesSettings):
         ClusterError
             Always; it names the command to use.
         """
-        raise ClusterError("manifests are submitted by kubectl: surveyflow kubernetes render ... | kubectl apply -f -")
+        raise ClusterError(f"manifests are submitted by kubectl: `{remedies.render_for_kubernetes()} | kubectl apply -f -`")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds
+from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds, Tls
 from surveyflow.execution.routing import Routing
 from surveyflow.settings.checks import SettingsTable, refuse
 
@@ -113,7 +113,7 @@ class KubernetesSettings(ClusterProfile):
     user
         Number of the user and group that the pods run as, never 0. It must be able to write to the volume.
     tls
-        Whether client, scheduler and workers identify each other by certificates.
+        Always true: client, scheduler and workers identify each other by certificates.
     certificates
         Name of the Secret that holds them.
     silence_s
@@ -132,7 +132,7 @@ class KubernetesSettings(ClusterProfile):
     image: Image
     namespace: Name | None = None
     user: Annotated[int, Field(ge=1)] = 1000
-    tls: bool = True
+    tls: Tls = True
     certificates: Name = "surveyflow-certificates"
     volume: Volume
     scheduler: Resources = Resources(memory=ByteSize(4 * 2**30))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,13 +11,16 @@ from typing import Any
 
 import dask.config
 from dask.system import cpu_count
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster
 
 from surveyflow.errors import ClusterError
+from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
+from surveyflow.execution.limits import CLOSED_HTTP, WORKER_PRELOADS
 from surveyflow.execution.pinned_models import PINNED_MODELS_VARIABLE, LocalWorkers
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE
+from surveyflow.sites.certificates import security, write_certificates
 from surveyflow.sites.local.scratch import scratch_folder
 from surveyflow.sites.local.settings import ThisMachineSettings
 
@@ -49,11 +50,13 @@ def start_workers(
     profile: ThisMachineSettings,
     n_workers: int,
     environment: Mapping[str, str] = MappingProxyType({}),
-    security: Security | None = None,
     *,
     on_gpu: bool = False,
 ) -> Iterator[Cluster]:
-    """Start worker processes that only this machine can reach, and stop them after the block.
+    """Start worker processes that only this process can command, and stop them after the block.
+
+    They listen on the loopback interface, and accept only clients with the cluster's certificates. These are new, in the scratch
+    folder, which only its owner can read.
 
     Parameters
     ----------
@@ -63,8 +66,6 @@ def start_workers(
         Number of processes.
     environment
         Environment variables of the workers, beside those that every worker gets.
-    security
-        Certificates by which driver, scheduler and workers identify each other; None without encryption.
     on_gpu
         Whether the workers compute on GPUs.
 
@@ -73,15 +74,18 @@ def start_workers(
     ClusterError
         If they cannot be started.
     """
+    refuse_to_start_again()
     with (
         scratch_folder(profile.scratch) as scratch,
-        _environment(_WORKER_ENVIRONMENT | _paths(scratch) | dict(environment)),
+        child_environment(_mark(scratch), _WORKER_ENVIRONMENT | _paths(scratch) | dict(environment)),
         _quiet_dask(),
         dask.config.set(_dask_settings(profile)),
-        _local_cluster(profile, n_workers, scratch, security) as cluster,
+        _local_cluster(profile, n_workers, scratch) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        logger.info("cluster=local workers=%d dashboard=%s", n_workers, cluster.dashboard_link)
+        logger.info(
+            "cluster=local workers=%d dashboard=%s certificates=%s", n_workers, cluster.dashboard_link, _certificates(scratch)
+        )
         yield Cluster(client, scratch, LocalWorkers(client, _pinned_models(scratch), n_workers, on_gpu=on_gpu))
         with suppress(TimeoutError):  # a worker that is starting again would complain about being stopped
             client.wait_for_workers(n_workers, timeout=5)
@@ -95,9 +99,17 @@ def _pinned_models(scratch: Path) -> Path:
     return scratch / "pinned_models.json"
 
 
-def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path, security: Security | None) -> LocalCluster:
+def _mark(scratch: Path) -> Path:
+    return scratch / "unguarded"
+
+
+def _certificates(scratch: Path) -> Path:
+    return scratch / "certificates"
+
+
+def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path) -> LocalCluster:
     """Start worker processes; if one dies meanwhile, Dask gives up the whole cluster, so try again."""
-    _refuse_worker_process()
+    write_certificates(_certificates(scratch))
     for attempt in range(1, STARTS + 1):
         try:
             return LocalCluster(
@@ -110,25 +122,17 @@ def _local_cluster(profile: ThisMachineSettings, n_workers: int, scratch: Path, 
                 memory_limit=profile.memory or 0,
                 local_directory=str(scratch),
                 silence_logs=False,
-                security=security,
+                security=security(_certificates(scratch)),
             )
         except RuntimeError as error:
             logger.warning("cluster=local start=%d of %d failed: %s", attempt, STARTS, error)
+            check_guard(_mark(scratch))
             failure = error
     raise ClusterError(
         f"A local cluster of {n_workers} workers could not be started in {STARTS} attempts: {failure} Is the machine short of "
         "memory or processes? Give the profile fewer workers, or use --profile serial. If your own script called surveyflow: is "
         'what it does under `if __name__ == "__main__":`?'
     ) from failure
-
-
-def _refuse_worker_process() -> None:
-    """Refuse to start workers in a worker that is starting, without end."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(
-            "A worker process that is starting would start a cluster of its own: Python runs the script that began all this once "
-            'more in every worker. Put what the script does under `if __name__ == "__main__":`.'
-        )
 
 
 def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
@@ -141,11 +145,13 @@ def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
     """
     return {
         "distributed.comm.timeouts.connect": "10s",
+        "distributed.dashboard.link": "https://{host}:{port}/status",
         "distributed.deploy.lost-worker-timeout": "10000 days",
         "distributed.scheduler.allowed-failures": 0,
         "distributed.scheduler.no-workers-timeout": f"{profile.worker_wait_s}s",
+        "distributed.scheduler.preload": [CLOSED_HTTP],
         "distributed.scheduler.worker-ttl": f"{profile.silence_s}s",
-        "distributed.worker.preload": ["surveyflow.execution.worker_process"],
+        "distributed.worker.preload": list(WORKER_PRELOADS),
         "distributed.worker.profile.enabled": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
@@ -166,19 +172,3 @@ def _quiet_dask() -> Iterator[None]:
         yield
     finally:
         dask_logger.setLevel(before)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes started meanwhile, then restore the environment.
-
-    Dask's own setting does not override what the user's shell has set, and leaves its variables behind.
-    """
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)

@@ -20,7 +20,7 @@ class ThisMachineSettings(ClusterProfile):
     scratch
         Folder for the workers' temporary files; the system's own where None.
     dashboard
-        Where Dask's dashboard listens, ``host:port``; port 0 takes a free one.
+        Where Dask's dashboard listens, ``host:port``; port 0 takes a free one. It requires the run's certificates.
     silence_s
         A worker that sends no heartbeat for so long, seconds, is ended, and its jobs go elsewhere. Dask waits for 5 s at least.
     """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from distributed import Security
-
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.gpus import GPUS_VARIABLE, visible_gpus
 from surveyflow.sites.local.cluster import start_workers
@@ -27,5 +25,4 @@ def start_gpu_workers(profile: LocalGpuSettings) -> AbstractContextManager[Clust
     """
     gpus = profile.gpus or visible_gpus()
     environment = {GPUS_VARIABLE: ",".join(gpus), "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    security = Security.temporary() if profile.tls else None
-    return start_workers(profile, len(gpus), environment, security, on_gpu=True)
+    return start_workers(profile, len(gpus), environment, on_gpu=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from surveyflow.execution.limits import Tls
 from surveyflow.sites.local.settings import ThisMachineSettings
 
 
@@ -17,9 +18,9 @@ class LocalGpuSettings(ThisMachineSettings):
     gpus
         Which, as CUDA_VISIBLE_DEVICES names them; all that are visible where None.
     tls
-        Whether driver, scheduler and workers identify each other by certificates, which exist in memory only.
+        Always true: driver, scheduler and workers identify each other by certificates.
     """
 
     kind: Literal["local-gpu"] = "local-gpu"
     gpus: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    tls: bool = True
+    tls: Tls = True

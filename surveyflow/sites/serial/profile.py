@@ -9,7 +9,7 @@ from typing import Literal, NoReturn
 from surveyflow.execution.jobs import WorkerSpec, close_workers, do_job
 from surveyflow.execution.limits import ClusterProfile
 from surveyflow.settings.checks import SettingsTable
-from surveyflow.sites.kind import Answer, Question, RunToRender, refuse_jobs
+from surveyflow.sites.kind import THIS_PROCESS, Answer, Question, RunToRender, refuse_jobs
 from surveyflow.values.jobs import Executor, Job, JobResult
 
 
@@ -60,7 +60,7 @@ class SerialProfile(SettingsTable):
 
     def inspect(self, question: Question) -> list[Answer]:
         """Ask this process: see `surveyflow.sites.kind.Profile`."""
-        return [Answer("this process", question())]
+        return [Answer(THIS_PROCESS, question())]
 
     def render(self, _run: RunToRender) -> NoReturn:
         """Refuse: the run starts at once, without jobs."""

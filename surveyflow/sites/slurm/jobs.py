@@ -19,10 +19,10 @@ from typing import Any
 import tomlkit
 
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
-from surveyflow.execution.limits import UNPROFILED
+from surveyflow.execution.limits import CLOSED_HTTP, DASK_ENVIRONMENT, WORKER_PRELOADS
 from surveyflow.execution.routing import Routing, declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
-from surveyflow.sites.certificates import CERTIFICATE, KEY, ROLES
+from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.slurm.pools import route_pools
 from surveyflow.sites.slurm.settings import LEAVE_S, Allocation, Pool, SlurmSettings
@@ -58,7 +58,7 @@ class Submission:
     files
         Text of every file, by name.
     certificates
-        Folder of its certificates; None if connections are not encrypted.
+        Folder of its certificates.
     routing
         The routing and the reason for it, in words; empty if the profile states it.
     """
@@ -67,7 +67,7 @@ class Submission:
     head: str
     pools: Mapping[str, str]
     files: Mapping[str, str]
-    certificates: Path | None
+    certificates: Path
     routing: str = ""
 
     def __str__(self) -> str:
@@ -115,7 +115,7 @@ def render(profile: SlurmSettings, command: RunCommand) -> Submission:
     files = {"head.sh": _head_script(profile, command, folder)}
     files |= {scripts[name]: _pool_script(profile, command, folder, name, pool) for name, pool in profile.pools.items()}
     files[DRIVER_PROFILE] = _driver_profile(profile, folder)
-    return Submission(folder, "head.sh", scripts, files, folder / CERTIFICATES if profile.tls else None)
+    return Submission(folder, "head.sh", scripts, files, folder / CERTIFICATES)
 
 
 def _folder_name(command: RunCommand) -> str:
@@ -134,7 +134,7 @@ def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
         {
             "kind": "address",
             "scheduler_file": str(folder / SCHEDULER_FILE),
-            **({"certificates": str(folder / CERTIFICATES)} if profile.tls else {}),
+            "certificates": str(folder / CERTIFICATES),
             "logs": str(folder / LOGS),
             "routing": str(profile.routing),
             "models_in_memory": profile.models_in_memory,
@@ -158,7 +158,7 @@ def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> s
         "trap again USR1  # walltime is near",
         f'rm -f "$folder/{SCHEDULER_FILE}"',
         f'{python} -m dask scheduler --scheduler-file "$folder/{SCHEDULER_FILE}" --interface {profile.interface} --port 0 \\',
-        f"    --protocol {_protocol(profile)} --dashboard-address {profile.dashboard} &",
+        f"    --protocol tls --dashboard-address {profile.dashboard} --preload {CLOSED_HTTP} &",
         "scheduler=$!",
         f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do kill -0 "$scheduler" || exit 1; sleep 0.5; done',
         *_driver_loop(f'{python} -m surveyflow {run} >"$folder/{RESULT}"'),
@@ -192,7 +192,7 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         f"#SBATCH --array=1-{pool.jobs}",
         f"#SBATCH --signal=B:USR1@{LEAVE_S}",
         *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
-        *_preparations(profile, folder, _worker_environment(profile, folder, name, pool)),
+        *_preparations(profile, folder, _worker_environment(folder, name, pool)),
         "",
         "head_is_there() {",
         f'    [ ! -e "$folder/{FINISHED}" ] || return 1',
@@ -206,6 +206,8 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         "trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew",
         "head_is_there || exit 0",
         f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do head_is_there || exit 0; sleep 2; done',
+        f'scratch=$(mktemp -d "{profile.directories.node_local}/surveyflow-XXXXXXXX") || exit 1  # only you can read it',
+        """trap 'rm -rf "$scratch"' EXIT""",
         *_worker_command(profile, pool),
         "worker=$!",
         "began=$SECONDS",
@@ -224,13 +226,14 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
 def _worker_command(profile: SlurmSettings, pool: Pool) -> Iterator[str]:
     lifetime, stagger = (f"{time.total_seconds():.0f}s" for time in (pool.lifetime, pool.stagger))
     yield f'{profile.environment.python} -m dask worker --scheduler-file "$folder/{SCHEDULER_FILE}" \\'
-    yield f"    --interface {profile.interface} --protocol {_protocol(profile)} --dashboard-address 127.0.0.1:0 \\"
+    yield f"    --interface {profile.interface} --protocol tls --dashboard-address 127.0.0.1:0 \\"
     yield '    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \\'
     yield f"    --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
     if pool.models:
         yield f"    --resources {shlex.quote(declared(pool.models))} \\"
     yield f"    --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
-    yield f'    --local-directory "{profile.directories.node_local}" --preload surveyflow.execution.worker_process &'
+    preloads = " ".join(f"--preload {module}" for module in WORKER_PRELOADS)
+    yield f'    --local-directory "$scratch" {preloads} &'
 
 
 def _directives(allocation: Allocation, name: str, log: Path) -> str:
@@ -268,18 +271,19 @@ def _preparations(profile: SlurmSettings, folder: Path, environment: Mapping[str
 
 def _scheduler_environment(profile: SlurmSettings, folder: Path) -> dict[str, str]:
     """Dask's settings for scheduler and driver: `surveyflow.sites.local.cluster` says why deaths are reported one by one."""
-    return _security_environment(profile, folder) | {
-        **UNPROFILED,
+    return dask_environment(folder / CERTIFICATES) | {
+        **DASK_ENVIRONMENT,
+        "DASK_DISTRIBUTED__DASHBOARD__LINK": "https://{host}:{port}/status",
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
         "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": f"{profile.gives_up_after_s:g}s",
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{profile.silence_s:g}s",
     }
 
 
-def _worker_environment(profile: SlurmSettings, folder: Path, name: str, pool: Pool) -> dict[str, str]:
+def _worker_environment(folder: Path, name: str, pool: Pool) -> dict[str, str]:
     cores = str(pool.cores)
-    return _security_environment(profile, folder) | {
-        **UNPROFILED,
+    return dask_environment(folder / CERTIFICATES) | {
+        **DASK_ENVIRONMENT,
         FOLDER_VARIABLE: str(folder / LOGS),
         POOL_VARIABLE: name,
         "OMP_NUM_THREADS": cores,
@@ -290,22 +294,6 @@ def _worker_environment(profile: SlurmSettings, folder: Path, name: str, pool: P
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
-
-
-def _security_environment(profile: SlurmSettings, folder: Path) -> dict[str, str]:
-    """The paths by which Dask's programs find their certificates; nothing in them is secret."""
-    if not profile.tls:
-        return {}
-    certificate, key = str(folder / CERTIFICATES / CERTIFICATE), str(folder / CERTIFICATES / KEY)
-    variables = {"CA_FILE": certificate}
-    for role in ROLES:
-        variables |= {f"{role.upper()}__CERT": certificate, f"{role.upper()}__KEY": key}
-    prefix = "DASK_DISTRIBUTED__COMM"
-    return {f"{prefix}__REQUIRE_ENCRYPTION": "True"} | {f"{prefix}__TLS__{name}": value for name, value in variables.items()}
-
-
-def _protocol(profile: SlurmSettings) -> str:
-    return "tls" if profile.tls else "tcp"
 
 
 def _script(*lines: str) -> str:

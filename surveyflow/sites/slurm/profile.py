@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from surveyflow.errors import ClusterError
 from surveyflow.sites.kind import Question, RunToRender
 from surveyflow.sites.slurm.settings import SlurmSettings
+from surveyflow.values import remedies
 
 if TYPE_CHECKING:
     from surveyflow.sites.slurm.jobs import Submission
@@ -25,7 +26,7 @@ class SlurmProfile(SlurmSettings):
         ClusterError
             Always; it names the command to use.
         """
-        raise ClusterError("a profile of kind 'slurm' is for batch jobs. Use it with surveyflow slurm submit.")
+        raise ClusterError(f"a profile of kind 'slurm' is for batch jobs. Submit them: `{remedies.submit_to_slurm()}`.")
 
     def inspect(self, _question: Question) -> NoReturn:
         """Refuse: there are no workers before the jobs run.
@@ -37,7 +38,7 @@ class SlurmProfile(SlurmSettings):
         """
         raise ClusterError(
             "a profile of kind 'slurm' has workers only while its jobs run. Submit, then name the driver's profile: "
-            "surveyflow doctor --profile FOLDER/driver.toml; or look at one node: srun ... surveyflow doctor."
+            f"`{remedies.inspect_workers('FOLDER/driver.toml')}`; or look at one node: `srun ... {remedies.inspect_machine()}`."
         )
 
     def render(self, run: RunToRender) -> Submission:

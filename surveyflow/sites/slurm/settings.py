@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringConstraints, model_validator
 
-from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds
+from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds, Tls
 from surveyflow.execution.routing import Routing
 from surveyflow.settings.checks import SettingsTable, refuse
 from surveyflow.settings.findings import shown
@@ -176,11 +176,12 @@ class SlurmSettings(ClusterProfile):
         Network interface by which the nodes reach each other, such as ``ib0``; scheduler and workers listen there and nowhere
         else. ``lo`` where all jobs run on one machine.
     tls
-        Whether client, scheduler and workers identify each other by certificates, new for each submission.
+        Always true: client, scheduler and workers identify each other by certificates, new for each submission.
     silence_s
         A worker that sends no heartbeat for so long, seconds, is ended, and its units go elsewhere.
     dashboard
-        Where Dask's dashboard listens on the scheduler's node, ``host:port``; port 0 takes a free one.
+        Where Dask's dashboard listens on the scheduler's node, ``host:port``; port 0 takes a free one. It requires the
+        certificates.
     directories
         Folders for files.
     environment
@@ -195,7 +196,7 @@ class SlurmSettings(ClusterProfile):
     worker_wait_s: Seconds = 43_200.0
     silence_s: Seconds = 300.0
     interface: Word = Field(examples=["ib0"])
-    tls: bool = True
+    tls: Tls = True
     dashboard: Word = "127.0.0.1:0"
     directories: Directories
     environment: Environment = Environment()

@@ -98,8 +98,7 @@ def _write(submission: Submission) -> None:
         (folder / name).unlink(missing_ok=True)
     for name, text in submission.files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    if submission.certificates is not None:
-        write_certificates(submission.certificates)
+    write_certificates(submission.certificates)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from surveyflow.stats.ranking import area_under_roc
 from surveyflow.stats.regression import regression_scores
 from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, TARGETS, ContaminationPart
+from surveyflow.tasks.task import Skill
 from surveyflow.values.arrays import Float32Array, Float64Array
 
 _FLUX_STEP = 0.5
@@ -99,6 +100,15 @@ def scores(draws: Float32Array, targets: Float32Array, scale: ContaminationScale
     explained = {f"r2_{name}": _explained(truth[name], reach * mean[name]) for name, reach in ranges.items()}
     named = {"auc" if name == PARTS[0].presence else f"auc_{name}": area for name, area in areas.items()}
     return named | explained | {"r2": sum(explained.values()) / len(explained)}
+
+
+def skill(scores: Mapping[str, float], targets: Float32Array) -> Skill:
+    """The area under the ROC curve of any neighbour on the galaxy; the error is that of Mann and Whitney (1947)."""
+    known = targets[~np.isnan(targets[:, 0]), 0]
+    n_positive = int(known.sum())
+    n_negative = len(known) - n_positive
+    error = float(np.sqrt((len(known) + 1) / (12 * n_positive * n_negative))) if n_positive and n_negative else np.inf
+    return Skill("auc", scores["auc"], 0.5, error)
 
 
 def _area(probability: Float64Array, truth: Float32Array) -> float:

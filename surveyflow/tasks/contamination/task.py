@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from surveyflow.tasks.card import ContaminationScale
-from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, targets_of
+from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, skill, targets_of
 from surveyflow.tasks.contamination.parts import AMOUNT_QUANTILES, PARTS, can_be_measured, summarise
 from surveyflow.tasks.task import ResultColumn, Scaling, Task, statistics
 
@@ -28,6 +28,7 @@ CONTAMINATION = Task(
     targets_of=targets_of,
     summarise=summarise,
     scores=scores,
+    skill=skill,
     objectives=("r2", "auc"),
     measurable=can_be_measured,
     in_blocks=True,

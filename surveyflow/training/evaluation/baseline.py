@@ -16,6 +16,7 @@ from scipy.ndimage import uniform_filter
 
 from surveyflow.errors import InputError
 from surveyflow.sky.noise import sky_rms
+from surveyflow.values import remedies
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 RING_EDGES_PIX = (0, 2, 4, 6, 9, 12, 16, 20, 25, 30, 36, 42, 50, 58, 66, 91)
@@ -150,5 +151,5 @@ def _ensemble() -> Any:
     try:
         from sklearn import ensemble
     except ModuleNotFoundError as error:
-        raise InputError("The baseline needs scikit-learn, which is not installed: pip install 'surveyflow[train]'.") from error
+        raise InputError(f"The baseline needs scikit-learn, which is not installed: `{remedies.install('train')}`.") from error
     return ensemble

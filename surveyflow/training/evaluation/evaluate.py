@@ -120,6 +120,7 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
         {folder: read_index(folder) for folder in (*settings.test, *settings.clean)},
     )
     model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
+    _check_learned(model.card, training.data.train, training.data.validation)
     for folder in (*settings.test, *settings.clean):
         _check_kind(model.card, folder, read_index(folder))
     other = settings.contamination_model
@@ -203,6 +204,22 @@ def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps:
     each = max(baseline_stamps // max(len(records.training), 1), 1)
     at_most = {"test": None, "clean": None, "tuning": None, "training": each}
     return {name: [read(folder, truth, limit) for folder in getattr(records, name)] for name, limit in at_most.items()}
+
+
+def _check_learned(card: ModelCard, *sets: Sequence[Path]) -> None:
+    """Check that a model was trained on the records that the file names; its card knows them if surveyflow trained it."""
+    facts = card.training
+    for named, trained in zip(sets, () if facts is None else (facts.records, facts.validation_records), strict=False):
+        digests = [read_index(folder).digest for folder in named]
+        if sorted(digests) != sorted(trained):
+            raise InputError(
+                f"model {card.model_id} was trained on the records {_short(trained)}, but {', '.join(map(str, named))} are "
+                f"{_short(digests)}. Name the model's own records in [data], so that evaluation cannot use them."
+            )
+
+
+def _short(digests: Sequence[str]) -> str:
+    return ", ".join(digest[:12] for digest in digests)
 
 
 def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:

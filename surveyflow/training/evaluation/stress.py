@@ -16,6 +16,8 @@ UNIT_FACTOR = 1000.0
 DEPTH_FACTOR = 3.6
 """Noise of a shallower mosaic, in units of the field's own."""
 STRIP_PIX = 20
+Stress = Callable[[LabelledStamps, np.random.Generator], LabelledStamps]
+"""Degrades stamps, with a random generator."""
 
 
 def hot_pixel(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:
@@ -53,11 +55,41 @@ def zero_strip(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStam
     return replace(stamps, pixels=pixels)
 
 
-STRESSES: Mapping[str, Callable[[LabelledStamps, np.random.Generator], LabelledStamps]] = {
+def _shifted(distance_pix: int) -> Stress:
+    """Make the function that moves each galaxy by some whole pixels in one of eight directions, and mirrors the missing edge."""
+
+    def shift(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:
+        padded = np.pad(stamps.pixels, ((0, 0), *[(distance_pix, distance_pix)] * 2), mode="reflect")
+        side = stamps.pixels.shape[-1]
+        corners = distance_pix * (1 + _DIRECTIONS[rng.integers(0, len(_DIRECTIONS), len(stamps))])
+        moved = [image[y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)]
+        return replace(stamps, pixels=np.stack(moved))
+
+    return shift
+
+
+def _on_pedestal(height: float) -> Stress:
+    """Make the function that adds a constant, in units of each stamp's simulated sky rms, to every pixel that holds data."""
+
+    def add(stamps: LabelledStamps, rng: np.random.Generator) -> LabelledStamps:  # noqa: ARG001 - one signature for all
+        pedestal = (height * stamps.sky_rms).astype(np.float32)[:, None, None]
+        return replace(stamps, pixels=np.where(stamps.valid, stamps.pixels + pedestal, np.float32(0)))
+
+    return add
+
+
+_DIRECTIONS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)])
+
+STRESSES: Mapping[str, Stress] = {
     "hot_pixel": hot_pixel,
     "wrong_unit": wrong_unit,
     "other_depth": other_depth,
     "zero_strip": zero_strip,
+    "shift_1_pixel": _shifted(1),
+    "shift_2_pixels": _shifted(2),
+    "shift_3_pixels": _shifted(3),
+    "pedestal_minus_1_sigma": _on_pedestal(-1.0),
+    "pedestal_plus_5_sigma": _on_pedestal(5.0),
 }
 """The functions that degrade stamps, by name; each takes a random generator."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,9 +52,10 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         If it cannot be written.
     """
     arrays = dict(checkpoint.state) | {_BEST + role: values for role, values in checkpoint.best.items()}
-    told = {"digest": checkpoint.digest, "history": json.dumps(checkpoint.history)}
     # Arrays must be contiguous; a 0-dimensional one becomes 1-dimensional, which does no harm.
-    write_over(folder / CHECKPOINT, save({name: np.ascontiguousarray(values) for name, values in arrays.items()}, told))
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    told = {"digest": checkpoint.digest, "history": json.dumps(checkpoint.history)}
+    write_over(folder / CHECKPOINT, save(arrays, told | {"sha256": _checksum(arrays, told["history"])}))
 
 
 def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
@@ -79,8 +81,11 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
             told = content.metadata() or {}
             arrays = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - it is not a mapping
         history = tuple(json.loads(told["history"]))
-    except (SafetensorError, KeyError, ValueError) as error:
+        is_sound = told["sha256"] == _checksum(arrays, told["history"])
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise InputError(f"{file} is not a checkpoint of a training ({error}). Remove it to begin again.") from error
+    if not is_sound:
+        raise InputError(f"{file} is damaged: its content does not have the SHA-256 that it states. Remove it to begin again.")
     if told["digest"] != digest:
         raise InputError(
             f"{file} is of a training with other settings or records. "
@@ -88,6 +93,16 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
         )
     best = {name.removeprefix(_BEST): values for name, values in arrays.items() if name.startswith(_BEST)}
     return Checkpoint(digest, history, {name: arrays[name] for name in arrays if not name.startswith(_BEST)}, best)
+
+
+def _checksum(arrays: Mapping[str, Any], history: str) -> str:
+    """SHA-256 over the history and over the names, types, shapes and values of all arrays."""
+    digest = hashlib.sha256(history.encode())
+    for name in sorted(arrays):
+        values = arrays[name]
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def state_of(network: keras.Model) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from surveyflow.errors import InputError
+from surveyflow.errors import InputError, ModelError
 from surveyflow.files.durable import write_over
 from surveyflow.models.engines.head import Head
+from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_network, get_weights, set_weights
 from surveyflow.models.store import ModelStore, check_vacant, write_model
 from surveyflow.settings.training import OptimisationTable, Training
-from surveyflow.tasks.card import ContaminationScale, Domain, ModelCard
+from surveyflow.tasks.card import ContaminationScale, Domain, ModelCard, TrainingFacts
+from surveyflow.tasks.task import Skill
 from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
 from surveyflow.training.fitting.losses import TaskLoss
 from surveyflow.training.fitting.pipeline import Images, check_records, epoch_of, labels_of, load_images, streamed_epoch
@@ -36,6 +38,7 @@ _NO_DIGEST = "0" * 64
 _DOMAIN_QUANTILES = (0.001, 0.99)
 _N_DRAWS = 20
 _PREDICT_AT_ONCE = 256
+_LEAST_OF_A_CLASS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +92,31 @@ def train(training: Training, *, overwrite: bool = False, listener: Listener | N
     RecordError
         If records are incomplete or damaged.
     ModelError
-        If the store holds another model of this key that may not be overwritten; this is checked before the training begins.
+        If the store holds another model of this key that may not be overwritten, which is checked before the training begins; or
+        if the network is no better than a constant answer, and then nothing is written.
     """
     home = ModelStore(training.output.store).home(training.model.key)
     if not overwrite and not (training.output.run / CHECKPOINT).exists():
         check_vacant([home])
     trained = fit(training, listener=listener, run=training.output.run)
+    _check_skill(trained.card)
     card = write_model(home, trained.card, trained.weights, overwrite=overwrite)
     return replace(trained, card=card, store=training.output.store)
 
 
+def _check_skill(card: ModelCard) -> None:
+    facts = card.training
+    assert facts is not None, "every trained model has these facts"
+    skill = Skill(facts.score, facts.reached, facts.constant, facts.error)
+    if not skill.is_shown:
+        raise ModelError(
+            f"the network of {card.key} learned nothing that its validation images show: {skill.score} {skill.reached:.3f}, a "
+            f"constant answer {skill.constant:.3f} +- {skill.error:.3f}; expected more than three standard errors above it. "
+            "Train on more images or for more epochs, lower [optimisation] learning_rate, and name another [output] run."
+        )
+
+
+@keras_defaults()
 def fit(training: Training, *, run: Path | None = None, listener: Listener | None = None) -> Trained:
     """Train a model without writing it.
 
@@ -128,7 +146,7 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
         _log.info("event=epoch %s", " ".join(f"{name}={value:.5g}" for name, value in entry.items()))
         if listener is not None:
             listener(entry)
-    card = course.card(indices[: len(training.data.train)])
+    card = course.card(indices[: len(training.data.train)], indices[len(training.data.train) :])
     return Trained(card, course.best_weights, tuple(course.history), course.best)
 
 
@@ -144,6 +162,7 @@ class _Course:
         self.images = self._training_images()
         self.labels = labels_of(training.data.train, training) if self.images is None else self.images
         self.task = training.model.known_task
+        self._check_classes()
         self.scale = self._scale()
         self.network = compiled_network(training, self._n_steps(), self.scale)
         self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
@@ -169,16 +188,47 @@ class _Course:
             fitted = self.network.fit(self._epoch(epoch), epochs=1, shuffle=False, verbose=0)
         entry = {"epoch": float(epoch), "train_loss": float(fitted.history["loss"][0])} | self._judged()
         self.history.append(entry)
-        if not np.isfinite(entry["train_loss"]):
+        if spoiled := self._not_finite(entry["train_loss"]):
             raise InputError(
-                f"the loss of epoch {epoch} is not finite: the training has failed. Lower [optimisation] learning_rate, "
+                f"{spoiled} of epoch {epoch} is not finite: the training has failed. Lower [optimisation] learning_rate, "
                 "and name another folder in [output] run."
             )
         if self.best is entry or not self.best_weights:
             self.best_weights = get_weights(self.network)
         return entry
 
-    def card(self, indices: Sequence[RecordIndex]) -> ModelCard:
+    def _not_finite(self, loss: float) -> str | None:
+        """What is not finite after an epoch: the loss, or a weight or a running statistic of a layer; None if nothing is."""
+        if not np.isfinite(loss):
+            return "the loss"
+        variables = self.network.variables
+        return next((variable.path for variable in variables if not np.isfinite(np.asarray(variable)).all()), None)
+
+    def _check_classes(self) -> None:
+        """Check that a network can learn from the training images, and that the validation images can show it."""
+        data, least = self.training.data, _LEAST_OF_A_CLASS
+        for folders, labels in ((data.train, self.labels), (data.validation, self.validation)):
+            positive, negative = _class_counts(labels.targets)
+            if min(positive, negative) < least:
+                found = f"{positive} images are positive in {self.task.targets[0]} and {negative} are not"
+                raise InputError(
+                    f"{', '.join(map(str, folders))}: {found}, expected {least} or more of each. "
+                    "Simulate more images, or images of both kinds."
+                )
+
+    def _facts(self, train: Sequence[RecordIndex], validation: Sequence[RecordIndex]) -> TrainingFacts:
+        """What the card says of the training."""
+        return TrainingFacts(
+            records=tuple(index.digest for index in train),
+            validation_records=tuple(index.digest for index in validation),
+            n_images=len(self.labels.targets),
+            n_validation=len(self.validation),
+            positive=_class_counts(self.labels.targets)[0],
+            validation_positive=_class_counts(self.validation.targets)[0],
+            **asdict(self.task.skill(self.best, self.validation.targets)),
+        )
+
+    def card(self, indices: Sequence[RecordIndex], validation: Sequence[RecordIndex]) -> ModelCard:
         """The card of the model with the best weights."""
         model, index = self.training.model, indices[0]
         return ModelCard(
@@ -197,6 +247,7 @@ class _Course:
             notes=self._notes(indices),
             also_for=model.also_for,
             contamination=self._calibrated(),
+            training=self._facts(indices, validation),
         )
 
     def _training_images(self) -> Images | None:
@@ -267,6 +318,12 @@ class _Course:
         return f"{told} {self.training.model.notes}".strip()
 
 
+def _class_counts(targets: Float32Array) -> tuple[int, int]:
+    """Number of images whose first target is 1, and 0."""
+    known = targets[~np.isnan(targets[:, 0]), 0]
+    return int((known > 0.5).sum()), int((known <= 0.5).sum())
+
+
 def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
     """Whether a training with these scores, one for each epoch, has ended: all epochs are done, or patience has run out."""
     patience = optimisation.patience
@@ -274,6 +331,7 @@ def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:
     return len(history) >= optimisation.epochs or (patience > 0 and since_best >= patience)
 
 
+@keras_defaults()
 def compiled_network(training: Training, n_steps: int, scale: ContaminationScale | None) -> keras.Model:
     """Compile a network with its loss and its optimiser, on all GPUs of the machine."""
     optimisation = training.optimisation

@@ -23,6 +23,7 @@ from surveyflow.training.fitting.augmentation import moved, spoiled
 from surveyflow.training.records.record_index import RecordIndex, read_index
 from surveyflow.training.records.shards import damage_told, record_dataset
 from surveyflow.values.arrays import BoolArray, Float32Array
+from surveyflow.values.codes import WeightsOrigin
 
 READ_AT_ONCE = 256
 
@@ -67,7 +68,7 @@ def check_records(folders: Sequence[Path], training: Training) -> list[RecordInd
     RecordError
         If a set is incomplete.
     InputError
-        If the records are of another instrument or size, or of different pixel scales.
+        If the records are of another instrument, size or origin, or of different pixel scales.
     """
     indices = [read_index(folder) for folder in folders]
     for folder, index in zip(folders, indices, strict=True):
@@ -80,6 +81,11 @@ def check_records(folders: Sequence[Path], training: Training) -> list[RecordInd
             raise InputError(
                 f"{folder} holds images of {index.size} pixels a side, but the network takes {training.architecture.input_size}. "
                 f"Simulate stamps of that size, or correct [architecture] input_size."
+            )
+        if "stamps" in index.settings and training.model.weights_origin is WeightsOrigin.SIMULATED:
+            raise InputError(
+                f"{folder} holds galaxies of your own, but [model] origin says that surveyflow simulated them. "
+                f'Write `origin = "user"`.'
             )
         if (index.band, index.pixel_scale_arcsec, index.unit) != (
             indices[0].band,

@@ -25,6 +25,7 @@ from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.training.fitting.trial_orders import TrainingFile, TrialSettings, TryTrial
 from surveyflow.training.records.record_index import read_index
+from surveyflow.values import remedies
 from surveyflow.values.jobs import Executor, Job
 
 if TYPE_CHECKING:
@@ -381,6 +382,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ModuleNotFoundError as error:
-        raise InputError("The search needs Optuna, which is not installed: pip install 'surveyflow[train]'.") from error
+        raise InputError(f"The search needs Optuna, which is not installed: `{remedies.install('train')}`.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

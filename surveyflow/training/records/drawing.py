@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from surveyflow.errors import InputError
 from surveyflow.inputs.background import describe_background, draw_patch, open_background
 from surveyflow.inputs.mosaics import Mosaic
-from surveyflow.inputs.stamps import Stamps, describe_stamps, electrons_per_unit, open_stamps
+from surveyflow.inputs.stamps import Stamps, electrons_per_unit, open_stamps
 from surveyflow.settings.simulation import SimulationTable, StampsTable
 from surveyflow.simulation.contamination import TRUTHS
 from surveyflow.simulation.examples import Example, example_of
@@ -57,7 +58,9 @@ def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
     depth = {"sky_rms": simulation.depth.sky_rms, "exposure_s": simulation.depth.exposure_s}
     settings = stated | depth | {"redshifts": list(simulation.redshift_range), "truths": list(TRUTHS)}
     if simulation.stamps is not None:
-        settings["stamps"] |= {"files": describe_stamps(simulation.stamps)}
+        library, numbers = _library(simulation.stamps), _numbers(simulation, simulation.stamps)
+        settings["stamps"] |= {"images": library.identities(numbers)}
+        settings["redshifts"] = _redshifts_of(library, numbers, simulation)
     if simulation.background is not None:
         with open_background(simulation.background, simulation.band) as mosaic:
             settings["background"] = describe_background(mosaic)
@@ -86,8 +89,8 @@ def _stamp(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Stamp
 
 
 def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: int, sky: Mosaic | None) -> Stamp:
-    library = _library(table)
-    number = index % len(library.kinds)
+    library, chosen = _library(table), _chosen(table)
+    number = chosen[index % len(chosen)]
     return stamp_of_image(
         simulation.seed,
         index,
@@ -125,3 +128,28 @@ def _real_sky(simulation: SimulationTable) -> AbstractContextManager[Mosaic | No
 @lru_cache(maxsize=1)
 def _library(table: StampsTable) -> Stamps:
     return open_stamps(table)
+
+
+@lru_cache(maxsize=1)
+def _chosen(table: StampsTable) -> tuple[int, ...]:
+    """The library's images that belong to the set, in the order in which they are used."""
+    return _library(table).numbers_in(table.share)
+
+
+def _numbers(simulation: SimulationTable, table: StampsTable) -> list[int]:
+    """The library's images that the set's examples show."""
+    chosen = _chosen(table)
+    return [chosen[index % len(chosen)] for index in range(simulation.first, simulation.first + min(simulation.n, len(chosen)))]
+
+
+def _redshifts_of(library: Stamps, numbers: list[int], simulation: SimulationTable) -> list[float]:
+    """The range of the galaxies' redshifts: the one that the file states, or that of the column."""
+    if simulation.redshifts is not None:
+        return list(simulation.redshifts)
+    known = [float(library.redshifts[number]) for number in numbers if np.isfinite(library.redshifts[number])]
+    if len(set(known)) < 2:
+        raise InputError(
+            f"[simulation.stamps] redshift_column: the images have {len(set(known))} known redshifts, expected two or more. "
+            "Remove `redshift_column`, and state [simulation] redshifts, the range for which the galaxies stand."
+        )
+    return [min(known), max(known)]

@@ -15,11 +15,13 @@ from typing import Any
 
 from surveyflow.errors import InputError, Problem, RecordError
 from surveyflow.files.durable import write_over
+from surveyflow.values import remedies
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 INDEX_NAME = "index.json"
 FORMAT_VERSION = 1
 
-_AGAIN = "Run `surveyflow simulate` again with the file that made these records: it makes what is missing."
+_AGAIN = f"Run `{remedies.simulate('SIMULATION')}` again with the file that made these records: it makes what is missing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,15 @@ class Shard:
         Its size.
     sha256
         Digest of its content, hexadecimal.
+    n_post_mergers
+        Number of records of post-mergers; None if the records were made before it was counted.
     """
 
     name: str
     n: int
     bytes: int
     sha256: str
+    n_post_mergers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,15 @@ class RecordIndex:
     def complete(self) -> bool:
         """Whether every shard is written."""
         return len(self.shards) == self.n_shards
+
+    @property
+    def classes(self) -> dict[str, int] | None:
+        """Number of written examples of each class; None if the records were made before they were counted."""
+        counts = [shard.n_post_mergers for shard in self.shards]
+        known = [count for count in counts if count is not None]
+        if len(known) < len(counts):
+            return None
+        return {POST_MERGER: sum(known), STAR_FORMING: sum(shard.n for shard in self.shards) - sum(known)}
 
     @property
     def provenance(self) -> str:
@@ -163,7 +177,8 @@ def read_index(folder: str | Path) -> RecordIndex:
     index = find_index(folder)
     if index is None:
         raise RecordError(
-            f"{folder} holds no {INDEX_NAME}, so it holds no training records. Name a folder that `surveyflow simulate` made."
+            f"{folder} holds no {INDEX_NAME}, so it holds no training records. Name a folder that has some, or make them: "
+            f"`{remedies.simulate('SIMULATION')}`."
         )
     if not index.complete:
         raise RecordError(f"{folder} holds {len(index.shards)} of {index.n_shards} shards: the simulation was stopped. {_AGAIN}")
@@ -230,27 +245,31 @@ def _problem(folder: Path, shard: Shard, contents: bool) -> Problem | None:
 def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, RecordIndex]) -> None:
     """Check that no set of stamps is used for both training and evaluation.
 
-    A simulated galaxy depends only on its seed and number, whatever its depth and neighbours are. If galaxies are the user's
-    own, the number alone selects one.
+    A simulated galaxy depends only on its seed and number, whatever its depth and neighbours are. Galaxies of the user's own are
+    the same if their pixels are, or if they belong to one group.
 
     Raises
     ------
     InputError
-        If two sets are the same, or hold the same simulated galaxies.
+        If two sets are the same, or hold the same galaxies.
     """
     for folder, index in judged.items():
         for other, other_index in learned.items():
-            if index.digest == other_index.digest or _galaxies(index) & _galaxies(other_index):
+            shared = len(_galaxies(index) & _galaxies(other_index))
+            if index.digest == other_index.digest or shared:
                 raise InputError(
-                    f"{folder} holds galaxies that {other} holds, too: a network must not be evaluated on its training set. "
-                    "Simulate records with another seed; of galaxies of your own, with other files or another `first`."
+                    f"{folder} holds galaxies that {other} holds, too{f' ({shared})' if shared else ''}: a network must not be "
+                    "evaluated on its training set. Simulate records with another seed; of galaxies of your own, with another "
+                    "[simulation.stamps] share, and with a group_column if several images show one galaxy."
                 )
 
 
-def _galaxies(index: RecordIndex) -> set[tuple[str, int]]:
-    """Each galaxy by its number and what it was drawn from; empty if the settings do not say."""
+def _galaxies(index: RecordIndex) -> set[tuple[str, Any]]:
+    """Each galaxy by what it was drawn from; empty if the settings do not say."""
     settings = index.settings
+    if "stamps" in settings:
+        images = settings["stamps"].get("images", ())
+        return {(kind, digest) for group, pixels, _ in images for kind, digest in (("group", group), ("pixels", pixels))}
     if not {"seed", "first", "n"} <= settings.keys():
         return set()
-    source = json.dumps(settings["stamps"]["files"] if "stamps" in settings else settings["seed"])
-    return {(source, number) for number in range(settings["first"], settings["first"] + settings["n"])}
+    return {(f"seed {settings['seed']}", number) for number in range(settings["first"], settings["first"] + settings["n"])}

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import RecordError
+from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.files.durable import explained
 from surveyflow.settings.simulation import SimulationTable
 from surveyflow.simulation.examples import Example
@@ -44,6 +47,8 @@ BLOCK = 32
 
 _BLOCKS_AHEAD = 3
 _BYTES_BESIDE_THE_IMAGE = 500
+_LEAST_SHARDS = 8
+"""A set of several blocks has at least so many shards, so that stopping a simulation loses little of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,6 @@ def simulate(simulation: SimulationTable, *, n_processes: int | None = None, lis
 
 def _planned(simulation: SimulationTable) -> RecordIndex:
     settings = simulation_settings(simulation)
-    bytes_a_record = 4 * simulation.size**2 + _BYTES_BESIDE_THE_IMAGE
     return RecordIndex(
         settings=settings,
         digest=settings_digest(settings),
@@ -122,8 +126,14 @@ def _planned(simulation: SimulationTable) -> RecordIndex:
         size=simulation.size,
         unit=UNIT,
         n=simulation.n,
-        n_shards=min(max(round(simulation.n * bytes_a_record / (simulation.shard_mb * 1e6)), 1), simulation.n),
+        n_shards=_n_shards(simulation),
     )
+
+
+def _n_shards(simulation: SimulationTable) -> int:
+    bytes_a_record = 4 * simulation.size**2 + _BYTES_BESIDE_THE_IMAGE
+    by_size = round(simulation.n * bytes_a_record / (simulation.shard_mb * 1e6))
+    return min(max(by_size, min(_LEAST_SHARDS, simulation.n // BLOCK), 1), simulation.n)
 
 
 def _resumed(folder: Path, planned: RecordIndex) -> RecordIndex:
@@ -137,7 +147,7 @@ def _resumed(folder: Path, planned: RecordIndex) -> RecordIndex:
             f"{folder} holds records of other settings ({', '.join(_differing(planned.settings, found.settings))}). "
             f"Name another `output`, or remove the folder."
         )
-    return replace(planned, shards=whole_shards(folder, found.shards))
+    return replace(planned, n_shards=found.n_shards, shards=whole_shards(folder, found.shards))
 
 
 def _differing(settings: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
@@ -158,7 +168,14 @@ def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
     # TensorFlow takes seconds to import, so it is imported only when there is something to write.
     from surveyflow.training.records.shards import serialised, write_shard
 
-    return write_shard(path, (serialised(example, provenance) for example in examples))
+    labels: list[int] = []
+
+    def records() -> Iterator[bytes]:
+        for example in examples:
+            labels.append(example.label)
+            yield serialised(example, provenance)
+
+    return replace(write_shard(path, records()), n_post_mergers=sum(labels))
 
 
 class _Teller:
@@ -191,11 +208,29 @@ def _drawn_blocks(
     if n_processes == 1 or len(blocks) <= 1:
         yield _by_shard(map(draw, blocks), shards)
         return
-    pool = ProcessPoolExecutor(min(n_processes, len(blocks)), mp_context=get_context("spawn"), initializer=_attach_to_parent)
-    try:
+    with started_pool(min(n_processes, len(blocks))) as pool:
         yield _by_shard(_ahead(pool, draw, blocks, _BLOCKS_AHEAD * n_processes), shards)
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def started_pool(n_processes: int) -> Iterator[Executor]:
+    """Start processes that end with the block, or with this process.
+
+    Raises
+    ------
+    ClusterError
+        If the script that began all this has no guard.
+    """
+    refuse_to_start_again()
+    with tempfile.TemporaryDirectory(prefix="surveyflow-") as folder, child_environment(mark := Path(folder, "unguarded"), {}):
+        pool = ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=_attach_to_parent)
+        try:
+            yield pool
+        except BrokenProcessPool:
+            check_guard(mark)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _by_shard(blocks: Iterator[list[Example]], shards: list[range]) -> Iterator[Iterator[Example]]:

@@ -124,7 +124,7 @@ def test_a_library_that_is_none_is_reported(monkeypatch, tmp_path):
 @needs_core
 def test_a_library_of_other_sources_is_not_used(monkeypatch):
     monkeypatch.setattr(native_library, "_source_digest", lambda: "0" * 64)
-    assert re.search(r"built from other sources; build it again: python .*build\.py", native_library.absence())
+    assert re.search(r"built from other sources; build it again: `python .*build\.py", native_library.absence())
     assert choose_engine(Architecture())[1].startswith("the native core cannot be used: it was built from other sources")
 
 

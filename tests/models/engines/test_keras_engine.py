@@ -13,6 +13,7 @@ from surveyflow.errors import ModelError
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.tasks.card import Architecture, Model
+from users_keras import odd_settings
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,16 @@ def test_a_model_is_its_two_calls_and_its_card(model):
 def test_features_equal_the_reference_in_float64(model):
     expected = np.array([reference_features(image, random_weights()) for image in images(5)])
     np.testing.assert_allclose(model.features(images(5)), expected, atol=2e-6 * np.abs(expected).max())
+
+
+def test_what_a_user_has_set_for_keras_changes_nothing_and_stays(model, folder):
+    cutouts = images(5)
+    features, draws = model.features(cutouts), model.draw(model.features(cutouts), source_keys(5), 6, seed=0)
+    with odd_settings():
+        other = load_model(folder, batch_size=4)
+        np.testing.assert_array_equal(other.features(cutouts), features)
+        np.testing.assert_array_equal(other.draw(features, source_keys(5), 6, seed=0), draws)
+        np.testing.assert_array_equal(model.features(cutouts), features)
 
 
 def test_batch_order_and_padding_change_nothing(model, folder):
@@ -144,7 +155,8 @@ def test_the_device_draws_what_numpy_draws(keras, tmp_path, monkeypatch, dropout
     model = load_model(ModelStore(tmp_path).folder(KEY))
     features = np.random.default_rng(0).normal(size=(5, 16)).astype(np.float32)
     monkeypatch.setattr(device_head, "_DRAWS_AT_ONCE", 40)
-    on_device = device_head.DeviceHead(card, random_weights(architecture)).draw(features, source_keys(5), 30, seed=2**32 - 1)
+    with odd_settings():
+        on_device = device_head.DeviceHead(card, random_weights(architecture)).draw(features, source_keys(5), 30, seed=2**32 - 1)
     np.testing.assert_allclose(on_device, model.draw(features, source_keys(5), 30, seed=2**32 - 1), atol=1e-6)
 
 
@@ -269,5 +281,5 @@ def test_an_unknown_engine_is_refused(folder):
 
 def test_a_missing_framework_is_named_with_the_remedy(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "surveyflow.models.engines.keras_engine", None)
-    with pytest.raises(ModelError, match=r"engine 'keras' cannot be used: .* pip install 'surveyflow\[cpu\]'"):
+    with pytest.raises(ModelError, match=r"engine 'keras' cannot be used: .* `pip install 'surveyflow-mergers\[cpu\]'"):
         load_model(folder)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from surveyflow.errors import ModelError
 from surveyflow.models.engines import keras_installation
-from surveyflow.models.engines.keras_installation import keras_backend, keras_problem
+from surveyflow.models.engines.keras_installation import check_keras, keras_backend, keras_problem
 
 
 @pytest.fixture
@@ -19,7 +20,10 @@ def installed(monkeypatch, tmp_path):
 
 
 def test_keras_on_tensorflow_is_what_is_asked_for_by_default(installed):
-    assert keras_problem() == ("keras and tensorflow not installed; pip install 'surveyflow[cpu]' or 'surveyflow[gpu]'")
+    assert keras_problem() == (
+        "keras and tensorflow not installed; `pip install 'surveyflow-mergers[cpu]'`, "
+        "or `pip install 'surveyflow-mergers[gpu]'` for GPUs"
+    )
     installed.update({"keras", "jax"})
     assert keras_problem().startswith("tensorflow not installed")
     installed.add("tensorflow")
@@ -47,3 +51,25 @@ def test_keras_own_configuration_counts_after_the_environment(installed, monkeyp
     assert keras_backend() == expected
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert keras_backend() == "torch"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"floatx": "bfloat16"}', 'found floatx = "bfloat16", which Keras refuses; write "float32" or "float16" or "float64"'),
+        ('{"image_data_format": null}', 'found image_data_format = null, which Keras refuses; write "channels_last" or'),
+        ('{"epsilon": 0}', "found epsilon = 0, which Keras refuses; write 1e-07, or remove the file"),
+    ],
+)
+def test_a_configuration_that_keras_refuses_is_reported_with_the_file(installed, tmp_path, content, told):
+    installed.update({"keras", "tensorflow"})
+    (tmp_path / "keras.json").write_text(content)
+    assert keras_problem().startswith(f"{tmp_path}/keras.json: {told}")
+    with pytest.raises(ModelError, match=r"^Keras cannot be used: .*keras\.json: found"):
+        check_keras()
+
+
+def test_a_configuration_that_keras_takes_is_no_problem(installed, tmp_path):
+    installed.update({"keras", "tensorflow"})
+    (tmp_path / "keras.json").write_text('{"floatx": "float64", "epsilon": 1e-5, "image_data_format": "channels_first"}')
+    assert keras_problem() is None

@@ -24,7 +24,7 @@ OTHER_KEYS = {("F125W_F160W", "COSMOS"), ("F125W_F160W", "UDS")}
 @pytest.fixture(scope="module")
 def release(keras, shared_worlds):
     """Folder of the ten models: only to be read."""
-    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'")
     return shared_worlds.get("saved-release", write_release)
 
 

@@ -21,7 +21,7 @@ EGS = ModelKey("merger", "EGS", "F814W")
 
 @pytest.fixture(scope="module")
 def legacy_models(keras):
-    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow[cpu]'")
+    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'")
     import legacy_models
 
     return legacy_models
@@ -435,5 +435,5 @@ def test_an_unknown_stretch_is_refused(saved_models, legacy):
 
 def test_without_tensorflow_the_remedy_is_named(saved_models, legacy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorflow.core.protobuf.saved_model_pb2", None)
-    with pytest.raises(ModelError, match=r"needs TensorFlow: .* pip install 'surveyflow\[cpu\]'"):
+    with pytest.raises(ModelError, match=r"needs TensorFlow: .* `pip install 'surveyflow-mergers\[cpu\]'"):
         legacy.read_legacy(saved_models[KEYS[0]], stretch="minmax")

@@ -7,6 +7,7 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
+import dask.config
 import pytest
 import yaml
 
@@ -58,7 +59,8 @@ def test_the_driver_finds_the_service_that_the_operator_makes(tmp_path):
     """The operator calls it after the job, with ``-scheduler`` at the end."""
     config, job, group = manifests(load_profile(SITE), RUN)
     (tmp_path / "driver.toml").write_text(config["data"]["driver.toml"])
-    driver = load_profile(tmp_path / "driver.toml")
+    with dask.config.set({"distributed.comm.require-encryption": True}):  # as the driver's environment does
+        driver = load_profile(tmp_path / "driver.toml")
     assert driver.address == f"tls://{job['metadata']['name']}-scheduler:8786"
     assert group["spec"]["cluster"] == job["metadata"]["name"]
     assert job["spec"]["cluster"]["spec"]["scheduler"]["service"]["ports"][0]["port"] == 8786
@@ -111,10 +113,9 @@ def test_manifests_hold_no_secret_but_say_where_it_is():
     assert "secretName: surveyflow-certificates" in text
 
 
-def test_without_tls_nothing_is_said_of_certificates(tmp_path):
-    text = render_manifests(site(tmp_path, [("# tls = true ", "tls = false ")]), RUN)
-    assert "tcp://" in text
-    assert "certificates" not in text.split("---", 1)[1]
+def test_pods_without_encryption_are_refused(tmp_path):
+    with pytest.raises(ProfileError, match=r"tls: found false: without encryption, .* Remove the key"):
+        site(tmp_path, [("# certificates = ", "tls = false\n# ")])
 
 
 @pytest.mark.parametrize("name", ["candels-v1.0", "A very long name of a survey with many words and a release v1.0-r2", "..."])

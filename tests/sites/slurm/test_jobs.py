@@ -97,20 +97,15 @@ def test_each_pool_is_one_array_of_jobs(load):
     assert "#SBATCH --array=1-9\n" in submission.files["pool-small.sh"]
 
 
-@pytest.mark.parametrize("text", [SITE, SITE.replace('"ib0"', '"ib0"\ntls = false')])
-def test_every_script_is_a_shell_script(load, text):
-    for name, script in render(load(text), COMMAND).files.items():
+def test_every_script_is_a_shell_script(load):
+    for name, script in render(load(), COMMAND).files.items():
         if name.endswith(".sh"):
             subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-def test_without_tls_nothing_speaks_of_certificates(load):
-    submission = render(load(SITE.replace('"ib0"', '"ib0"\ntls = false')), COMMAND)
-
-    assert submission.certificates is None
-    assert "TLS" not in str(submission)
-    assert "certificates" not in str(submission)
-    assert "--protocol tcp" in submission.files["head.sh"]
+def test_jobs_without_encryption_are_refused(load):
+    with pytest.raises(ProfileError, match=r"tls: found false: without encryption, .* Remove the key"):
+        load(SITE.replace('"ib0"', '"ib0"\ntls = false'))
 
 
 def test_the_driver_runs_with_a_profile_that_loads(load, tmp_path):

@@ -21,6 +21,7 @@ from fakes import FakeSettings
 from slurm_machine import missing_programs, running_slurm
 from stubs import TINY, check_stubbed
 from surveyflow.errors import ClusterError
+from surveyflow.output.batch_jobs import BatchJob, Presence, ask_slurm
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.render_jobs import render_jobs
@@ -53,7 +54,10 @@ routing = "{routing}"
 shared = "{shared}"
 
 [environment]
-prologue = ["export PYTHONPATH={site}:{tests}:{root}:$PYTHONPATH", "export SURVEYFLOW_TEST_PACE={pace}"]
+prologue = [
+    "export PYTHONPATH={site}:{tests}:{root}:$PYTHONPATH",
+    "export SURVEYFLOW_TEST_PACE={pace} SURVEYFLOW_TEST_HOLD={hold}",
+]
 python = "{python}"
 
 [head]
@@ -119,6 +123,7 @@ class Batch:
 
     def __init__(self, slurm, survey, folder, *, pace_s=0.0, lifetime="00:08:00", routing="any"):
         self.slurm, self.survey = slurm, survey
+        self.hold = folder / "hold"
         profile = folder / "slurm.toml"
         profile.write_text(
             PROFILE.format(
@@ -127,6 +132,7 @@ class Batch:
                 tests=TESTS,
                 root=TESTS.parent,
                 pace=pace_s,
+                hold=self.hold,
                 python=sys.executable,
                 lifetime=lifetime,
                 routing=routing,
@@ -177,6 +183,11 @@ class Batch:
 
     def wait_for_units(self, number):
         self.wait_for(lambda: self.n_receipts() >= number, f"{number} units are done")
+
+    def log_of(self, pool):
+        """The log of a pool that is one job."""
+        (log,) = (self.folder / "logs").glob(f"{pool}-*.log")
+        return log.read_text()
 
     def wait_for_end(self):
         self.wait_for((self.folder / "finished").exists, "the driver has ended")
@@ -260,7 +271,7 @@ def seconds_to_start_a_worker():
 
 def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head_lose_nothing(batch, expected):
     life_s = round(min(max(12, 5 * seconds_to_start_a_worker()), 480))  # less, and workers would end before their first unit does
-    running = batch(pace_s=life_s / 5, lifetime=f"00:{life_s // 60:02d}:{life_s % 60:02d}")
+    running = batch(pace_s=0.8, lifetime=f"00:{life_s // 60:02d}:{life_s % 60:02d}")
     running.wait_for_units(1)
     gpu = running.jobs.pools["gpu"]
 
@@ -269,13 +280,17 @@ def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head
     running.wait_for_units(3)
     running.process("-m", "surveyflow", "run").kill()
     running.wait_for_units(5)
+    running.hold.touch()
+    running.wait_for(
+        lambda: "Start Nanny" in running.log_of("cpu").partition("worker-lifetime-reached")[2],
+        "a worker at the end of its life is started again",
+    )
     running.slurm.ask("scontrol", "requeue", running.jobs.head)
+    running.hold.unlink()
 
     running.wait_for_end()
     pd.testing.assert_frame_equal(table(running.survey), expected)
     assert running.result()["units"]["kept"] >= 5
-    (cpu,) = (running.folder / "logs").glob("cpu-*.log")
-    assert "Start Nanny" in cpu.read_text().partition("worker-lifetime-reached")[2]
 
 
 def test_a_failed_node_and_a_cancelled_submission_lose_nothing_and_two_never_run_side_by_side(batch, slurm, expected):
@@ -305,3 +320,17 @@ def test_a_demand_that_slurm_refuses_leaves_no_job_behind(slurm, world, tmp_path
         submit(replace(asked.submission, files=files))
 
     assert slurm.jobs() == []
+
+
+def test_slurm_says_whether_the_job_that_holds_a_lock_is_still_there(slurm):
+    number = slurm.ask("sbatch", "--parsable", "--requeue", "--output=/dev/null", "--wrap", "sleep 600").strip()
+    job = BatchJob("test", number, restarts=0)
+    wait_until(lambda: [state for _, _, state in slurm.jobs()] == ["RUNNING"], "the job runs")
+    assert ask_slurm(job) == (Presence.THERE, "RUNNING")
+    assert ask_slurm(replace(job, number="99999")) == (Presence.GONE, "")
+    assert ask_slurm(replace(job, cluster="elsewhere")) == (Presence.UNKNOWN, "")
+    slurm.ask("scontrol", "requeue", number)
+    wait_until(lambda: ask_slurm(job)[0] is Presence.GONE, "the job has ended or was started again")
+    slurm.ask("scancel", number)
+    wait_until(lambda: not slurm.jobs(), "the queue is empty")
+    assert ask_slurm(replace(job, restarts=1)) == (Presence.GONE, "CANCELLED")

@@ -18,6 +18,7 @@ from surveyflow.training.evaluation.merger_scores import (
 )
 from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
+from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
@@ -67,9 +68,35 @@ def test_votes_are_no_probabilities():
     assert 0 < evaluation().calibration_of_mean.perfect < 0.1
 
 
+@pytest.mark.parametrize("distance_pix", [1, 2, 3])
+def test_a_shift_moves_every_pixel_as_far_in_all_directions(distance_pix):
+    stamps = labelled(40)
+    name = "shift_1_pixel" if distance_pix == 1 else f"shift_{distance_pix}_pixels"
+    moved, seen = stressed(stamps, name, seed=1), set()
+    inside = slice(distance_pix, -distance_pix)
+    for before, after in zip(stamps.pixels, moved.pixels, strict=True):
+        offsets = [
+            (y, x)
+            for y in (-distance_pix, 0, distance_pix)
+            for x in (-distance_pix, 0, distance_pix)
+            if np.array_equal(np.roll(before, (y, x), (0, 1))[inside, inside], after[inside, inside])
+        ]
+        assert len(offsets) == 1
+        seen.add(offsets[0])
+    assert len(seen) == 8
+    assert (0, 0) not in seen
+
+
+def test_a_pedestal_is_in_units_of_the_stamps_own_noise():
+    stamps = labelled(5)
+    for name, height in {"pedestal_minus_1_sigma": -1, "pedestal_plus_5_sigma": 5}.items():
+        added = stressed(stamps, name, seed=1).pixels - stamps.pixels
+        np.testing.assert_allclose(added, (height * stamps.sky_rms)[:, None, None] + 0 * added, rtol=1e-3, atol=1e-7)
+
+
 def test_a_wrong_unit_is_flagged_and_a_zero_strip_costs_little():
     stresses = {one.name: one for one in evaluation().stresses}
-    assert list(stresses) == ["hot_pixel", "wrong_unit", "other_depth", "zero_strip"]
+    assert list(stresses) == list(STRESSES)
     assert stresses["wrong_unit"].flagged == 1
     assert stresses["other_depth"].flagged == 1
     assert stresses["zero_strip"].flagged_before < 0.05

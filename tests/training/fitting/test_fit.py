@@ -1,22 +1,27 @@
 """A network is trained, stops anywhere and continues, and becomes a model of the store like any other."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from surveyflow.errors import InputError, ModelError
+from surveyflow.models.cards import card_from_file
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
-from surveyflow.training.fitting.fit import fit, is_over, train
+from surveyflow.training.fitting.fit import _Course, fit, is_over, train
+from surveyflow.training.records.record_index import read_index, write_index
 from surveyflow.values.codes import WeightsOrigin
-from training_sets import SKY_RMS, stamp, write_training
+from training_sets import SKY_RMS, stamp, write_records, write_training
+from users_keras import odd_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -62,6 +67,70 @@ def test_the_card_says_where_the_weights_come_from(tmp_path):
         )
 
 
+def test_the_card_says_what_the_model_was_trained_on_and_what_it_reached(tmp_path):
+    training = write_training(tmp_path)
+    trained = train(training)
+    facts = card_from_file(ModelStore(training.output.store).home(training.model.key) / "card.toml").training
+    assert facts == trained.card.training
+    assert (facts.n_images, facts.positive, facts.n_validation, facts.validation_positive) == (64, 32, 48, 24)
+    assert facts.records == (read_index(tmp_path / "train").digest,)
+    assert facts.validation_records == (read_index(tmp_path / "validation").digest,)
+    assert (facts.score, facts.reached, facts.constant) == ("accuracy", trained.best["accuracy"], 0.5)
+    assert facts.error == pytest.approx(np.sqrt(0.25 / 48))
+
+
+def test_a_network_that_learned_nothing_is_not_written(tmp_path):
+    write_training(tmp_path, optimisation="learning_rate = 1e-8")
+    training = load_training(tmp_path / "train.toml")
+    with pytest.raises(
+        ModelError, match=r"learned nothing that its validation images show: accuracy 0\.\d+, a constant answer 0\.500"
+    ):
+        train(training)
+    assert not ModelStore(training.output.store).home(training.model.key).exists()
+
+
+@pytest.mark.parametrize(("task", "told"), [("merger", "20 images are positive in post_merger and 0 are not")])
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_set_of_one_class_is_refused(tmp_path, part, task, told):
+    training = write_training(tmp_path, task)
+    shutil.rmtree(tmp_path / part)
+    write_records(tmp_path / part, 20, seed=3, numbers=range(1, 41, 2))
+    with pytest.raises(InputError, match=rf"{part}: {told}, expected 10 or more of each"):
+        fit(training)
+
+
+def test_a_weight_that_is_not_finite_ends_the_training(tmp_path, monkeypatch):
+    training = write_training(tmp_path)
+
+    def spoil(self, epoch, original=_Course._epoch):
+        moving_mean = next(variable for variable in self.network.variables if "moving_mean" in variable.path)
+        moving_mean.assign(np.full(moving_mean.shape, np.nan))
+        return original(self, epoch)
+
+    monkeypatch.setattr(_Course, "_epoch", spoil)
+    with pytest.raises(InputError, match=r"of epoch 0 is not finite: the training has failed"):
+        fit(training)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    training = write_training(tmp_path)
+    fit(training, run=training.output.run)
+    file = training.output.run / "checkpoint.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-40] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint\.safetensors is damaged.*Remove it to begin again"):
+        fit(training, run=training.output.run)
+
+
+def test_galaxies_of_one_s_own_make_no_simulated_model(tmp_path):
+    training = write_training(tmp_path)
+    index = read_index(tmp_path / "train")
+    write_index(tmp_path / "train", replace(index, settings={**index.settings, "stamps": {"images": []}}))
+    with pytest.raises(InputError, match=r'galaxies of your own.*Write `origin = "user"`'):
+        fit(training)
+
+
 class _StopError(Exception):
     pass
 
@@ -76,7 +145,8 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one
 
     with pytest.raises(_StopError):
         fit(training, run=tmp_path / "run", listener=stop)
-    resumed = fit(training, run=tmp_path / "run")
+    with odd_settings():  # what a user has set for Keras changes nothing
+        resumed = fit(training, run=tmp_path / "run")
     assert [entry["epoch"] for entry in resumed.history] == [0, 1, 2]
     assert resumed.history == undisturbed.history
     assert_same_weights(resumed.weights, undisturbed.weights)

@@ -133,7 +133,7 @@ def removed(path):
 def test_a_damaged_shard_is_named_with_what_to_do(records, damage):
     damage(records / "part-00001-of-00003.tfrecord")
     for reading in (check_shards, read):
-        with pytest.raises(RecordError, match=r"part-00001-of-00003\.tfrecord: .*simulate` again"):
+        with pytest.raises(RecordError, match=r"part-00001-of-00003\.tfrecord: .*simulate SIMULATION` again"):
             reading(records)
 
 
@@ -217,21 +217,25 @@ def index_with(**settings):
     return RecordIndex(given, settings_digest(given), "COSMOS", "F814W", "F814W", 0.03, 32, "electron/s", given["n"], 1)
 
 
-OWN, OTHERS = {"files": [["mergers.h5", 7]]}, {"files": [["discs.h5", 7]]}
+def own(*images):
+    """Galaxies of the user's own: (group, pixels) of each image."""
+    return {"images": [[group, pixels, "facts"] for group, pixels in images]}
 
 
 @pytest.mark.parametrize(
     ("learned", "judged", "apart"),
     [
-        ({"stamps": OWN}, {"stamps": OWN, "seed": 2}, False),  # the same galaxies in another place and noise
-        ({"stamps": OWN}, {"stamps": OWN, "first": 10}, True),
-        ({"stamps": OWN}, {"stamps": OTHERS}, True),
-        ({"stamps": OWN}, {}, True),
+        (own(("a", "1"), ("b", "2")), own(("b", "2")), False),
+        (own(("a", "1")), own(("a", "2")), False),  # another direction on the same galaxy
+        (own(("a", "1")), own(("b", "1")), False),  # the same image by another name
+        (own(("a", "1")), own(("b", "2")), True),
+        (own(("a", "1")), None, True),
     ],
 )
-def test_galaxies_of_one_s_own_are_known_by_file_and_number(learned, judged, apart):
-    with nullcontext() if apart else pytest.raises(InputError, match=r"with other files or another `first`"):
-        check_apart({Path("train"): index_with(**learned)}, {Path("test"): index_with(**judged)})
+def test_galaxies_of_one_s_own_are_known_by_group_and_pixels(learned, judged, apart):
+    settings = {} if judged is None else {"stamps": judged}
+    with nullcontext() if apart else pytest.raises(InputError, match=r"holds galaxies that train holds, too.*share"):
+        check_apart({Path("train"): index_with(stamps=learned)}, {Path("test"): index_with(**settings, seed=2)})
 
 
 @pytest.mark.parametrize(

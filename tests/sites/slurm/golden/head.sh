@@ -24,6 +24,8 @@ export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
 export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
+export PYTHONSAFEPATH=1
+export DASK_DISTRIBUTED__DASHBOARD__LINK='https://{host}:{port}/status'
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 export DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT=7200s
 export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=300s
@@ -32,7 +34,7 @@ again() { rm -f "$folder/scheduler.json"; scontrol requeue "$SLURM_JOB_ID"; exit
 trap again USR1  # walltime is near
 rm -f "$folder/scheduler.json"
 /project/venv/bin/python -m dask scheduler --scheduler-file "$folder/scheduler.json" --interface ib0 --port 0 \
-    --protocol tls --dashboard-address 127.0.0.1:0 &
+    --protocol tls --dashboard-address 127.0.0.1:0 --preload surveyflow.execution.http_server &
 scheduler=$!
 until [ -s "$folder/scheduler.json" ]; do kill -0 "$scheduler" || exit 1; sleep 0.5; done
 for try in {1..20}; do

@@ -29,6 +29,7 @@ export DASK_DISTRIBUTED__COMM__TLS__WORKER__KEY=/project/surveyflow/candels-v1.0
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY=/project/surveyflow/candels-v1.0-51ab6a80/certificates/key.pem
 export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
+export PYTHONSAFEPATH=1
 export SURVEYFLOW_WORKER_LOGS=/project/surveyflow/candels-v1.0-51ab6a80/logs
 export SURVEYFLOW_POOL=gpu-EGS-F814W
 export OMP_NUM_THREADS=8
@@ -51,13 +52,15 @@ worker=
 trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew
 head_is_there || exit 0
 until [ -s "$folder/scheduler.json" ]; do head_is_there || exit 0; sleep 2; done
+scratch=$(mktemp -d "$TMPDIR/surveyflow-XXXXXXXX") || exit 1  # only you can read it
+trap 'rm -rf "$scratch"' EXIT
 /project/venv/bin/python -m dask worker --scheduler-file "$folder/scheduler.json" \
     --interface ib0 --protocol tls --dashboard-address 127.0.0.1:0 \
     --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \
     --nworkers 1 --nthreads 2 --memory-limit 0 \
     --resources model:EGS/F814W=2 \
     --lifetime 12600s --lifetime-stagger 1200s --death-timeout 60s \
-    --local-directory "$TMPDIR" --preload surveyflow.execution.worker_process &
+    --local-directory "$scratch" --preload surveyflow.execution.http_server --preload surveyflow.execution.worker_process &
 worker=$!
 began=$SECONDS
 wait "$worker"

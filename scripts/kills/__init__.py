@@ -1,0 +1,1 @@
+"""The targets of the kill campaign, one file each."""
