@@ -6,8 +6,6 @@ import sys
 
 def main() -> None:
     """Run the command line, unless another project's package is mixed into this one: then no module can be relied on."""
-    if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(__file__)):  # noqa: PTH120 - pathlib imports others
-        del sys.path[0]  # the working folder: a user's select.py there would take the place of Python's own
     from surveyflow.runs.installation import namesake_problem
 
     problem = namesake_problem()
@@ -20,4 +18,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path and sys.path[0] != os.path.dirname(os.path.dirname(__file__)):  # noqa: PTH120 - pathlib imports others
+        del sys.path[0]  # the working folder: a user's select.py there would take the place of Python's own
     main()

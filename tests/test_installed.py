@@ -25,19 +25,19 @@ from surveyflow.values import remedies
 PACKAGE = REPOSITORY / "surveyflow"
 
 RUN = {
-    "compare_releases": {"root": "a catalog", "before": "v1.0-r1", "after": "latest"},
     "inspect_machine": {},
     "list_releases": {"root": "a catalog"},
     "make_certificates": {"folder": "certificates"},
     "report": {"root": "a catalog"},
+    "compare_with_latest": {"root": "a catalog", "revision": "v1.0-r1"},
     "roll_back": {"root": "a catalog"},
     "show_details": {"arguments": ["releases", "list", "a catalog"]},
 }
 """Arguments of the remedies that are run as they are, in a folder with a catalog of two revisions."""
 
 READ = {
-    "accept_release": {"root": "a catalog", "name": "v1.0-r1"},
     "check_models": {"store": "models", "workflow": "WORKFLOW"},
+    "accept": {"root": "catalog", "revision": "v1.0-r3"},
     "demo": {"folder": "a folder"},
     "evaluate": {"training": "training.toml"},
     "inspect_workers": {"profile": "driver.toml"},
@@ -45,6 +45,7 @@ READ = {
     "render_for_kubernetes": {},
     "run_again": {"manifest": "manifest.json", "output": "FOLDER"},
     "run_with_profile": {},
+    "roll_back_to": {"root": "catalog", "revision": "v1.0-r1"},
     "simulate": {"simulation": "simulation.toml"},
     "submit_to_slurm": {},
 }

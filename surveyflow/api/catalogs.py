@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from surveyflow.files.durable import explained
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.merger_fractions.measured import Population, Question, measure_population
 from surveyflow.releases.draws import open_draws
-from surveyflow.releases.revisions import find, open_catalog, read_catalog
+from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.values.codes import ClassRule
 from surveyflow.values.images import CutoutStack
@@ -41,8 +42,10 @@ def report(root: str | Path, *, release: str = "latest", output: str | Path | No
 
     revision = find(Path(root), release)
     page = Path(output) if output is not None else Path(root) / "reports" / f"{revision.name}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    write_report(revision.path, page)
+    with explained(page):
+        page.parent.mkdir(parents=True, exist_ok=True)
+    with legible(root):
+        write_report(revision.path, page)
     return page
 
 
@@ -109,7 +112,8 @@ def fractions(
     question = Question(edges, bins, where, ClassRule(rule), limits, confidence)
     tests = read_matrices(matrix) if matrix is not None else None
     revision = find(Path(root), release)
-    return measure_population(open_catalog(root, revision.name), revision.name, question, tests)
+    with legible(root):
+        return measure_population(open_catalog(root, revision.name), revision.name, question, tests)
 
 
 def cutouts(

@@ -8,7 +8,7 @@ from surveyflow.releases.comparison import Difference, compare
 from surveyflow.releases.holds import Acceptance, accept
 from surveyflow.releases.inventory import Inventory, take_inventory
 from surveyflow.releases.pruning import Pruning, plan_pruning, prune
-from surveyflow.releases.revisions import LATEST, find, revision_names
+from surveyflow.releases.revisions import LATEST, find, legible, revision_names
 from surveyflow.releases.rollback import Rollback, roll_back
 from surveyflow.releases.verify import Verdict, judge
 
@@ -49,7 +49,8 @@ def diff_releases(root: str | Path, before: str, after: str = LATEST) -> Differe
     CatalogError
         If a revision is damaged.
     """
-    return compare(Path(root), before, after)
+    with legible(root):
+        return compare(Path(root), before, after)
 
 
 def verify_releases(root: str | Path, release: str | None = None) -> list[Verdict]:

@@ -22,6 +22,7 @@ from surveyflow.catalog.healpix import FINEST_ORDER, SKYMAP_ORDER, SkyMap, cells
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import SORT_ORDER
 from surveyflow.files.durable import explained, link_or_copy
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, read_ordinary_file
 from surveyflow.values.arrays import Int64Array
 
 ROWS_PER_PARTITION = 25_000
@@ -192,7 +193,7 @@ def read_partitions(folder: Path) -> tuple[Partition, ...]:
     folder
         The catalog's folder.
     """
-    lines = (folder / "partition_info.csv").read_text().split()[1:]
+    lines = read_ordinary_file(folder / "partition_info.csv", MOST_BYTES_OF_LISTS).decode().split()[1:]
     cells = [Partition(*map(int, line.split(","))) for line in lines]
     return tuple(sorted(cells, key=lambda cell: cell.span))
 

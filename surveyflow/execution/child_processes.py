@@ -18,6 +18,9 @@ from surveyflow.errors import ClusterError
 MARK_VARIABLE = "SURVEYFLOW_UNGUARDED"
 """Environment variable of processes that surveyflow starts: the file that one of them makes if it would do all the work again."""
 
+_HOME = Path(__file__).parents[2]
+"""The folder from which this package is imported: that of a checkout stays on the path."""
+
 
 def refuse_to_start_again() -> None:
     """End this process if it is one that surveyflow is just starting: the script that it imports has no guard."""
@@ -56,13 +59,14 @@ def child_environment(mark: Path, variables: Mapping[str, str]) -> Iterator[None
     variables
         Further environment variables.
     """
-    before, interactive = dict(os.environ), "" in sys.path
+    before = dict(os.environ)
+    hidden = [""] if "" in sys.path and Path.cwd() != _HOME else []
     os.environ.update({**variables, MARK_VARIABLE: str(mark), "PYTHONSAFEPATH": "1"})
-    sys.path[:] = [place for place in sys.path if place]
+    sys.path[:] = [place for place in sys.path if place not in hidden]
     try:
         yield
     finally:
-        sys.path[:0] = [""] * interactive
+        sys.path[:0] = hidden
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from surveyflow.errors import MosaicError
 from surveyflow.files.foreign import refusing
 from surveyflow.files.paths import FileState, problem_of_file, split_extension
-from surveyflow.inputs.packed_fits import NotUnpacked, data_bytes, unpack_fits
+from surveyflow.inputs.packed_fits import NotUnpacked, check_end, data_bytes, unpack_fits
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box
 
@@ -143,7 +143,7 @@ def card_value(header: fits.Header, key: str) -> str | float | bool | None:
 def _open_image(location: str, path: Path, extension: str | None, preferred: str, resources: ExitStack) -> FitsImage:
     packed = resources.enter_context(_open_file(location, path))
     status = os.fstat(packed.fileno())
-    unpacked = _unpack(location, packed) if _magic(location, packed).startswith(_GZIP_MAGIC) else None
+    unpacked = _unpacked(location, packed, status.st_size)
     stream = packed if unpacked is None else BytesIO(unpacked)
     hdus, complaints = _open_hdus(location, stream)
     resources.callback(hdus.close)
@@ -181,11 +181,15 @@ def _magic(location: str, stream: BinaryIO) -> bytes:
     return magic
 
 
-def _unpack(location: str, stream: BinaryIO) -> bytes:
+def _unpacked(location: str, stream: BinaryIO, n_bytes: int) -> bytes | None:
+    """The content of a gzipped file; None if the file is not packed."""
     try:
-        return unpack_fits(stream)
+        if _magic(location, stream).startswith(_GZIP_MAGIC):
+            return unpack_fits(stream)
+        check_end(stream, n_bytes)
     except NotUnpacked as error:
         raise MosaicError(f"{location}: {error}") from error
+    return None
 
 
 def _notices(location: str, unpacked: bytes | None) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from surveyflow.errors import SourceListError
 from surveyflow.files.foreign import refusing
 from surveyflow.files.paths import problem_of_file, split_extension
-from surveyflow.inputs.packed_fits import NotUnpacked, unpack_fits
+from surveyflow.inputs.packed_fits import NotUnpacked, check_end, unpack_fits
 from surveyflow.values.arrays import BoolArray
 
 _NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
@@ -218,13 +218,14 @@ def _read_fits(request: _Request) -> dict[str, Column]:
 
 
 def _open_fits(file: Path) -> fits.HDUList:
-    if not _is_packed(file):
-        return fits.open(file, memmap=True)
-    with file.open("rb") as packed:
+    with file.open("rb") as stream:
         try:
-            return fits.open(io.BytesIO(unpack_fits(packed)), memmap=False)
+            if _is_packed(file):
+                return fits.open(io.BytesIO(unpack_fits(stream)), memmap=False)
+            check_end(stream, file.stat().st_size)
         except NotUnpacked as error:
             raise SourceListError(f"{file}: {error}") from error
+    return fits.open(file, memmap=True)
 
 
 def _check_fits_header(request: _Request, header: fits.Header) -> None:

@@ -331,7 +331,8 @@ def _holder_in(content: bytes) -> Holder | None:
 
 def _not_a_lock(path: Path, how: str) -> CatalogError:
     return CatalogError(
-        f"{path} is not a lock of surveyflow: {how}. If no run works on this folder, remove it: `{remedies.remove_folder(path)}`; then run again."
+        f"{path} is not a lock of surveyflow: {how}. If no run works on this folder, remove it: "
+        f"`{remedies.remove_folder(path)}`; then run again."
     )
 
 

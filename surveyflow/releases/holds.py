@@ -126,8 +126,8 @@ def what_to_do(root: Path, name: str) -> tuple[str, ...]:
     name
         The held revision.
     """
-    compare = (f"compare it: {remedies.compare_releases(root, LATEST, name)}",) if current_name(root) else ()
-    return (*compare, f"give it to readers: {remedies.accept_release(root, name)}")
+    compare = (f"compare it: `{remedies.compare_with_latest(root, name)}`",) if current_name(root) else ()
+    return (*compare, f"give it to readers: `{remedies.accept(root, name)}`")
 
 
 def accept(root: Path, release: str | None = None) -> Acceptance:
@@ -191,7 +191,7 @@ def _chosen(root: Path, release: str | None) -> Hold:
         raise InputError(f"{root} has no held revision to accept. To see its revisions: `{remedies.list_releases(root)}`.")
     name = find(root, names[-1]).name
     what = f"{name} was held, and readers were given a later revision since" if of_name else f"{name} is not held"
-    raise InputError(f"{what}. To give readers a revision on purpose: `{remedies.roll_back(root, name)}`.")
+    raise InputError(f"{what}. To give readers a revision on purpose: `{remedies.roll_back_to(root, name)}`.")
 
 
 def _check(revision: Revision) -> None:

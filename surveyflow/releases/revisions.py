@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
+from surveyflow.files.foreign import reason, refusing
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
 from surveyflow.output import prepared
 from surveyflow.releases.decisions import ROLLED_BACK, Decisions, read_decisions
@@ -97,6 +99,7 @@ def _highest(root: Path) -> dict[str, int]:
 
 LATEST = prepared.LATEST
 MANIFEST = "manifest.json"
+_SCHEMA_FILE = Path("dataset", "_common_metadata")
 RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")
 
@@ -264,8 +267,8 @@ def named(root: Path, release: str) -> list[str]:
     of_release = [name for name in names if release in {name, split_name(name)[0]}]
     if not of_release and release == LATEST:
         raise CatalogNotFound(
-            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: "
-            f"`{remedies.list_releases(root)}`."
+            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: surveyflow "
+            f"releases list '{root}'."
         )
     if not of_release:
         raise CatalogNotFound(f"{root} has no release or revision {release}. It has {', '.join(names)}.")
@@ -279,7 +282,7 @@ def _newest_released(root: Path, release: str, names: Sequence[str]) -> Revision
             return revision
     raise CatalogNotFound(
         f"{root} has no revision of {release} that readers were given: {', '.join(names)} is held. To read it all the same, name "
-        f"the revision. To release it: `{remedies.accept_release(root, names[-1])}`."
+        f"the revision. To give it to readers: `{remedies.accept(root, names[-1])}`."
     )
 
 
@@ -330,7 +333,7 @@ def declared_schema(revision_folder: Path) -> pa.Schema:
     revision_folder
         A revision's folder.
     """
-    return pq.read_schema(revision_folder / "dataset" / "_common_metadata")
+    return pq.read_schema(revision_folder / _SCHEMA_FILE)
 
 
 def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
@@ -352,6 +355,8 @@ def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     ------
     CatalogNotFound
         If there is no such revision.
+    CatalogError
+        If its list of files, its schema or a file is damaged.
 
     Examples
     --------
@@ -359,10 +364,40 @@ def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     186435
     """
     folder = find(Path(root), release).path.resolve()
-    files = [str(folder / partition.path) for partition in read_partitions(folder)]
-    return ds.FileSystemDataset.from_paths(
-        files, schema=declared_schema(folder), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem()
+    with refusing(lambda reason: _damaged_catalog(folder, reason)):
+        files = [folder / partition.path for partition in read_partitions(folder)]
+        if odd := [file for file in (*files, folder / _SCHEMA_FILE) if not file.is_file()]:
+            raise _damaged_catalog(folder, f"{odd[0].name} is not an ordinary file")
+        return ds.FileSystemDataset.from_paths(
+            list(map(str, files)), schema=declared_schema(folder), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem()
+        )
+
+
+@contextmanager
+def legible(root: Path | str) -> Iterator[None]:
+    """Say that a catalog is damaged where Arrow cannot read its files.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    CatalogError
+        In place of an error of Arrow.
+    """
+    try:
+        yield
+    except (pa.ArrowException, Damaged) as error:
+        raise _damaged_catalog(Path(root), reason(error)) from error
+
+
+def _damaged_catalog(folder: Path, why: str) -> CatalogError:
+    remedy = (
+        "See which files with `surveyflow releases verify`; `surveyflow releases rollback` gives readers an earlier revision."
     )
+    return CatalogError(f"{folder}: the catalog is damaged ({why}). {remedy}")
 
 
 def read_catalog(
@@ -395,7 +430,8 @@ def read_catalog(
     >>> read_catalog("catalogs/candels", ["field", "source_id", "p_pm_mean"], [("status", "==", "ok")])  # doctest: +SKIP
     """
     expression = pq.filters_to_expression(filter) if isinstance(filter, list) else filter
-    table = open_catalog(root, release).to_table(columns=None if columns is None else list(columns), filter=expression)
+    wanted = None if columns is None else list(columns)
+    table = open_catalog(root, release).to_table(columns=wanted, filter=expression)
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

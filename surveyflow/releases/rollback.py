@@ -91,7 +91,7 @@ def _named(root: Path, name: str, refused: Collection[str]) -> Revision:
     names = [one for one in named(root, name) if one not in refused]
     if not names:
         raise InputError(
-            f"{name} is held: readers have never been given it. To release it: `{remedies.accept_release(root, name)}`."
+            f"{name} is held: readers have never been given it. To give it to readers: `{remedies.accept(root, name)}`."
         )
     return find(root, names[-1])
 

@@ -97,19 +97,24 @@ def list_releases(root: Argument) -> str:
     return _surveyflow("releases", "list", root)
 
 
-def compare_releases(root: Argument, before: str, after: str) -> str:
-    """Compare two revisions."""
-    return _surveyflow("releases", "diff", root, before, after)
+def compare_with_latest(root: Argument, revision: str) -> str:
+    """Compare a revision with the latest one."""
+    return _surveyflow("releases", "diff", root, "latest", revision)
 
 
-def accept_release(root: Argument, name: str) -> str:
-    """Give readers a revision that is held."""
-    return _surveyflow("releases", "accept", root, name)
+def accept(root: Argument, revision: str) -> str:
+    """Give a held revision to readers."""
+    return _surveyflow("releases", "accept", root, revision)
 
 
-def roll_back(root: Argument, to: str | None = None) -> str:
-    """Give readers an earlier revision: by default, the one before the latest."""
-    return _surveyflow("releases", "rollback", root, *(("--to", to) if to else ()))
+def roll_back(root: Argument) -> str:
+    """Give readers the revision before the latest."""
+    return _surveyflow("releases", "rollback", root)
+
+
+def roll_back_to(root: Argument, revision: str) -> str:
+    """Give readers a revision that they had before."""
+    return _surveyflow("releases", "rollback", root, "--to", revision)
 
 
 def import_models(folder: Argument, store: Argument, stretch: str) -> str:

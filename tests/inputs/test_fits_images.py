@@ -95,6 +95,13 @@ def test_gzip_too_large_for_memory_is_refused(tmp_path, plain, monkeypatch):
     assert "gunzip" in refusal(packed)
 
 
+def test_a_file_with_much_after_its_last_header_is_refused_unread(tmp_path, plain):
+    large = tmp_path / "image.fits"
+    large.write_bytes(plain.read_bytes())
+    os.truncate(large, 2**40)
+    assert "follow after what its headers describe" in refusal(large)
+
+
 def test_gzip_that_unpacks_to_more_than_it_describes_is_refused(tmp_path, plain):
     packed = tmp_path / "image.fits.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()) + gzip.compress(bytes(10**6)))

@@ -60,7 +60,7 @@ def test_a_held_revision_is_complete_and_latest_stays(root):
 def test_readers_get_it_only_by_its_own_name(root):
     assert [len(read_catalog(root, release=name)) for name in ("latest", "v1", "v1-r1", "v1-r2")] == [10, 10, 10, 11]
     publish_next(root, REASON, release="v2")
-    with pytest.raises(CatalogNotFound, match=r"v2-r1 is held\. .*`surveyflow releases accept \S+ v2-r1`"):
+    with pytest.raises(CatalogNotFound, match=r"v2-r1 is held\. .* `surveyflow releases accept \S+ v2-r1`"):
         find(root, "v2")
 
 
@@ -84,7 +84,7 @@ def test_accepting_again_changes_nothing(root):
 
 
 def test_what_is_not_held_is_refused_with_what_to_do(root):
-    with pytest.raises(InputError, match=r"v1-r1 is not held\. .*`surveyflow releases rollback .* --to v1-r1"):
+    with pytest.raises(InputError, match=r"v1-r1 is not held\. .* surveyflow releases rollback .* --to v1-r1"):
         accept(root, "v1-r1")
     with pytest.raises(CatalogNotFound, match="no release or revision v3"):
         accept(root, "v3")
@@ -115,7 +115,7 @@ def test_a_run_is_not_disturbed(root):
 def test_a_first_revision_that_is_held_can_be_accepted(tmp_path):
     publish_next(tmp_path, "None of the 10 sources has a result.")
     assert latest(tmp_path) is None
-    with pytest.raises(CatalogNotFound, match=r"readers were given none of v1-r1\. .*`surveyflow releases list"):
+    with pytest.raises(CatalogNotFound, match=r"readers were given none of v1-r1\. .* surveyflow releases list"):
         read_catalog(tmp_path)
     done = accept(tmp_path)
     assert (done.before, latest(tmp_path).name) == (None, "v1-r1")
@@ -142,7 +142,7 @@ def test_what_was_rolled_back_is_held_and_can_be_accepted_or_returned_to(root):
 
 
 def test_a_rollback_gives_readers_no_revision_that_they_never_had(root):
-    with pytest.raises(InputError, match=r"v1-r2 is held: .*`surveyflow releases accept \S+ v1-r2"):
+    with pytest.raises(InputError, match=r"v1-r2 is held: .* `surveyflow releases accept \S+ v1-r2`"):
         roll_back(root, "v1-r2")
     with pytest.raises(InputError, match="names v1-r1 already"):
         roll_back(root, "v1")
