@@ -51,7 +51,7 @@ READ = {
 }
 """Arguments of the remedies that take minutes or need a cluster: the command line reads them to the end, and does nothing."""
 
-ON_THEIR_OWN = {"build_native_core", "install", "point_latest_at", "replace_namesake", "start_worker"}
+ON_THEIR_OWN = {"build_native_core", "install", "point_latest_at", "remove_folder", "replace_namesake", "start_worker"}
 
 RUNNER = """
 import json, shlex, sys
@@ -159,6 +159,16 @@ def pip(installation: Installation, commands: Sequence[str], folder: Path) -> su
     return installation.run(f"pip install --dry-run {wanted}", folder)
 
 
+def test_the_shell_does_what_messages_ask_of_it(folder):
+    root, removed = folder / "a catalog", folder / "a catalog" / "releases" / "v1.0-r2"
+
+    subprocess.run(remedies.point_latest_at("releases/v1.0-r1", root / "latest"), shell=True, check=True)
+    subprocess.run(remedies.remove_folder(removed), shell=True, check=True)
+
+    assert (root / "latest").readlink() == Path("releases/v1.0-r1")
+    assert not removed.exists()
+
+
 def test_dask_knows_the_options_of_a_worker_that_is_started_by_hand(installation, tmp_path):
     command = remedies.start_worker("scheduler:8786", "model:EGS/F814W=2")
 
@@ -227,7 +237,8 @@ def texts_of_the_package() -> Iterator[tuple[str, str]]:
 
 def test_messages_take_their_commands_from_the_remedies():
     verbs = "|".join(typer.main.get_command(app).commands)
-    command = re.compile(rf"\b(pip3? install|(?<!-m )surveyflow (--|({verbs})\b)|(?<!-m )dask worker [-\w]|ln -s|python \S*\.py)")
+    words = rf"pip3? install|(?<!-m )surveyflow (--|({verbs})\b)|(?<!-m )dask worker [-\w]|ln -s|rm -r |python \S*\.py"
+    command = re.compile(rf"\b({words})")
     own = {"values/remedies.py", "catalog/reference.py"}  # the page that the latter writes is for those who have a checkout
 
     assert [(where, text) for where, text in messages() if command.search(text) and where not in own] == []

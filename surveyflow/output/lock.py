@@ -34,6 +34,7 @@ from surveyflow.files.json_state import Damaged, parse_state, read_ordinary_file
 from surveyflow.output.batch_jobs import Presence, ask_slurm
 from surveyflow.output.holders import Holder
 from surveyflow.output.prepared import withdraw_prepared
+from surveyflow.values import remedies
 
 LOCK_NAME = "run.lock"
 HEARTBEAT_S = 30.0
@@ -330,7 +331,8 @@ def _holder_in(content: bytes) -> Holder | None:
 
 def _not_a_lock(path: Path, how: str) -> CatalogError:
     return CatalogError(
-        f"{path} is not a lock of surveyflow: {how}. If no run works on this folder, remove it: rm -r '{path}'; then run again."
+        f"{path} is not a lock of surveyflow: {how}. If no run works on this folder, remove it: "
+        f"`{remedies.remove_folder(path)}`; then run again."
     )
 
 

@@ -6,7 +6,6 @@ back, which the file of decisions says. Whatever ``latest`` names is not held.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,5 +198,5 @@ def _check(revision: Revision) -> None:
     try:
         check_revision(revision.path)
     except CatalogError as error:
-        remedy = f"Remove it: rm -r {shlex.quote(str(revision.path))}; the next run makes a new one."
+        remedy = f"Remove it: `{remedies.remove_folder(revision.path)}`; the next run makes a new one."
         raise CatalogError(f"{error}\n{revision.name} was not accepted. {remedy}") from error

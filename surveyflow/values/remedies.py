@@ -47,6 +47,11 @@ def point_latest_at(target: Argument, link: Argument) -> str:
     return shlex.join(["ln", "-sfn", os.fspath(target), os.fspath(link)])
 
 
+def remove_folder(folder: Argument) -> str:
+    """Remove a folder and what is in it."""
+    return shlex.join(["rm", "-r", os.fspath(folder)])
+
+
 def start_worker(scheduler: str, resources: str) -> str:
     """Start a Dask worker that declares resources."""
     return shlex.join(["dask", "worker", scheduler, "--resources", resources])

@@ -222,9 +222,9 @@ def test_what_is_not_a_file_is_refused_at_once_with_the_command_that_removes_it(
         leave_lock(tmp_path, pid=ended_pid)
         path = find_lease(tmp_path).successor
     make(path)
-    with pytest.raises(CatalogError, match=r"is not a lock of surveyflow: .* remove it: rm -r '") as refused:
+    with pytest.raises(CatalogError, match=r"is not a lock of surveyflow: .* remove it: `rm -r ") as refused:
         RunLock(tmp_path, "run-2").__enter__()
-    subprocess.run(str(refused.value).split("remove it: ")[1].split(";")[0], shell=True, check=True)
+    subprocess.run(str(refused.value).split("`")[1], shell=True, check=True)
     with RunLock(tmp_path, "run-2"):
         pass
 

@@ -101,7 +101,7 @@ def test_a_damaged_revision_is_not_accepted_and_the_remedy_says_what_to_remove(r
     path = next((root / "releases/v1-r2/dataset").rglob("*.parquet"))
     path.chmod(0o644)
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(CatalogError, match=r"changed or damaged[\s\S]*Remove it: rm -r \S*/releases/v1-r2"):
+    with pytest.raises(CatalogError, match=r"changed or damaged[\s\S]*Remove it: `rm -r \S*/releases/v1-r2"):
         accept(root)
     assert (latest(root).name, read_decisions(root)) == ("v1-r1", {})
 
