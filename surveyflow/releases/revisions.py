@@ -30,7 +30,7 @@ from surveyflow.files.foreign import reason, refusing
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
 from surveyflow.output import prepared
 from surveyflow.releases.decisions import ROLLED_BACK, Decisions, read_decisions
-from surveyflow.settings.manifests import manifest_of
+from surveyflow.settings.manifests import READABLE, manifest_of
 from surveyflow.values import remedies
 
 _NUMBERS_FORM: TypeAdapter[dict[str, NonNegativeInt]] = TypeAdapter(dict[str, NonNegativeInt])
@@ -318,7 +318,7 @@ def read_manifest(revision_folder: Path) -> dict[str, Any]:
         If the manifest is damaged, or lacks a key that every manifest has.
     """
     try:
-        return manifest_of(read_ordinary_file(revision_folder / MANIFEST, MOST_BYTES_OF_LISTS))
+        return manifest_of(read_ordinary_file(revision_folder / MANIFEST, MOST_BYTES_OF_LISTS), READABLE)
     except FileNotFoundError as error:
         raise CatalogNotFound(f"{revision_folder} is not a revision: it has no {MANIFEST}.") from error
     except Damaged as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from surveyflow.files.json_state import parse_state
+from surveyflow.files.json_state import Damaged, parse_state
 
 
 class _Table(BaseModel):
@@ -48,16 +49,16 @@ class _Failure(_Table):
 
 
 class _Manifest(_Table):
-    """What every manifest has, and the types of what it may have besides."""
+    """The types of what a manifest may have."""
 
-    rows: int
-    status: dict[str, int]
-    files: dict[str, _File]
+    rows: int = 0
+    status: dict[str, int] = {}
+    files: dict[str, _File] = {}
     revision: str = ""
     release: str = ""
     survey: str = ""
     created: str = ""
-    schema_version: str = ""
+    schema_version: str | int = ""
     surveyflow_version: str = ""
     inputs: list[_Input] = []
     models: list[_Model] = []
@@ -69,16 +70,28 @@ class _Manifest(_Table):
 
 
 _FORM = TypeAdapter(_Manifest)
-REPEATABLE = ("revision", "schema_version", "surveyflow_version", "inputs", "models", "unit_keys", "failed_units", "workflow")
+READABLE = ("files", "rows", "status")
+"""What every manifest has."""
+REPEATABLE = ("failed_units", "inputs", "models", "revision", "schema_version", "surveyflow_version", "unit_keys", "workflow")
 """What a manifest must have so that its revision can be made again."""
 
 
-def manifest_of(content: bytes) -> dict[str, Any]:
+def manifest_of(content: bytes, needed: Collection[str]) -> dict[str, Any]:
     """Read a manifest.
+
+    Parameters
+    ----------
+    content
+        The file's content.
+    needed
+        Keys that it must have: `READABLE` or `REPEATABLE`.
 
     Raises
     ------
     Damaged
-        If the content is not that of a manifest.
+        If the content is not that of a manifest, or lacks a key.
     """
-    return parse_state(content, _FORM).model_dump(exclude_unset=True)
+    manifest = parse_state(content, _FORM).model_dump(exclude_unset=True)
+    if missing := sorted(set(needed) - set(manifest)):
+        raise Damaged(f"it lacks {', '.join(missing)}")
+    return manifest

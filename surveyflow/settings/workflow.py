@@ -163,16 +163,12 @@ def read_manifest_file(file: Path) -> dict[str, Any]:
         If it is not a manifest of surveyflow.
     """
     try:
-        manifest = manifest_of(read_bytes(file, MOST_BYTES_OF_LISTS))
+        return manifest_of(read_bytes(file, MOST_BYTES_OF_LISTS), REPEATABLE)
     except Unreadable as error:
         raise WorkflowError([Problem(file.name, error.what, error.remedy)]) from error
     except Damaged as error:
         problem = f"is not a manifest of surveyflow: {error}.", "Name a workflow file, or the manifest.json of a revision."
         raise WorkflowError([Problem(file.name, *problem)]) from error
-    if missing := [key for key in REPEATABLE if key not in manifest]:
-        problem = f"is not a manifest of surveyflow: it lacks {', '.join(missing)}.", "Name the manifest.json of a revision."
-        raise WorkflowError([Problem(file.name, *problem)])
-    return manifest
 
 
 def to_toml(workflow: Workflow) -> str:

@@ -251,7 +251,7 @@ def ecsv(world: World) -> Attempt:
         lambda: text.replace("# ---", "# --- !!python/object/apply:os.system ['touch pwned']"),
         lambda: text.replace("# ---\n", "# ---\n" + laughs),
         lambda: text.replace("# datatype:", "# datatype: 5 #"),
-        lambda: text.replace("- {name: RA", "- {title: RA"),
+        lambda: text.replace("- {name: RA", "- {label: RA"),
         lambda: text.replace("0.9", "0.9 "),
         lambda: "# %ECSV 1.0\n" * 50,
         lambda: "# %ECSV 99.0\n" + text,
