@@ -31,6 +31,7 @@ RUN = {
     "report": {"root": "a catalog"},
     "compare_with_latest": {"root": "a catalog", "revision": "v1.0-r1"},
     "roll_back": {"root": "a catalog"},
+    "verify_releases": {"root": "a catalog"},
     "show_details": {"arguments": ["releases", "list", "a catalog"]},
 }
 """Arguments of the remedies that are run as they are, in a folder with a catalog of two revisions."""

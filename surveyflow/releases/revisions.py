@@ -267,8 +267,8 @@ def named(root: Path, release: str) -> list[str]:
     of_release = [name for name in names if release in {name, split_name(name)[0]}]
     if not of_release and release == LATEST:
         raise CatalogNotFound(
-            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: surveyflow "
-            f"releases list '{root}'."
+            f"{root} has no release or revision latest: readers were given none of {', '.join(names)}. To see why: "
+            f"`{remedies.list_releases(root)}`."
         )
     if not of_release:
         raise CatalogNotFound(f"{root} has no release or revision {release}. It has {', '.join(names)}.")
@@ -364,10 +364,10 @@ def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     186435
     """
     folder = find(Path(root), release).path.resolve()
-    with refusing(lambda reason: _damaged_catalog(folder, reason)):
+    with refusing(lambda reason: _damaged_catalog(folder, root, reason)):
         files = [folder / partition.path for partition in read_partitions(folder)]
         if odd := [file for file in (*files, folder / _SCHEMA_FILE) if not file.is_file()]:
-            raise _damaged_catalog(folder, f"{odd[0].name} is not an ordinary file")
+            raise _damaged_catalog(folder, root, f"{odd[0].name} is not an ordinary file")
         return ds.FileSystemDataset.from_paths(
             list(map(str, files)), schema=declared_schema(folder), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem()
         )
@@ -390,12 +390,12 @@ def legible(root: Path | str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, Damaged) as error:
-        raise _damaged_catalog(Path(root), reason(error)) from error
+        raise _damaged_catalog(Path(root), root, reason(error)) from error
 
 
-def _damaged_catalog(folder: Path, why: str) -> CatalogError:
+def _damaged_catalog(folder: Path, root: Path | str, why: str) -> CatalogError:
     remedy = (
-        "See which files with `surveyflow releases verify`; `surveyflow releases rollback` gives readers an earlier revision."
+        f"See which files: `{remedies.verify_releases(root)}`. To give readers an earlier revision: `{remedies.roll_back(root)}`."
     )
     return CatalogError(f"{folder}: the catalog is damaged ({why}). {remedy}")
 

@@ -97,6 +97,11 @@ def list_releases(root: Argument) -> str:
     return _surveyflow("releases", "list", root)
 
 
+def verify_releases(root: Argument) -> str:
+    """Check that nothing was damaged since it was published."""
+    return _surveyflow("releases", "verify", root)
+
+
 def compare_with_latest(root: Argument, revision: str) -> str:
     """Compare a revision with the latest one."""
     return _surveyflow("releases", "diff", root, "latest", revision)

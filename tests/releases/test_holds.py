@@ -84,7 +84,7 @@ def test_accepting_again_changes_nothing(root):
 
 
 def test_what_is_not_held_is_refused_with_what_to_do(root):
-    with pytest.raises(InputError, match=r"v1-r1 is not held\. .* surveyflow releases rollback .* --to v1-r1"):
+    with pytest.raises(InputError, match=r"v1-r1 is not held\. .*`surveyflow releases rollback .* --to v1-r1"):
         accept(root, "v1-r1")
     with pytest.raises(CatalogNotFound, match="no release or revision v3"):
         accept(root, "v3")
@@ -115,7 +115,7 @@ def test_a_run_is_not_disturbed(root):
 def test_a_first_revision_that_is_held_can_be_accepted(tmp_path):
     publish_next(tmp_path, "None of the 10 sources has a result.")
     assert latest(tmp_path) is None
-    with pytest.raises(CatalogNotFound, match=r"readers were given none of v1-r1\. .* surveyflow releases list"):
+    with pytest.raises(CatalogNotFound, match=r"readers were given none of v1-r1\. .*`surveyflow releases list"):
         read_catalog(tmp_path)
     done = accept(tmp_path)
     assert (done.before, latest(tmp_path).name) == (None, "v1-r1")
