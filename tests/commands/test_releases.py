@@ -88,7 +88,7 @@ def test_a_damaged_manifest_of_the_latest_revision_is_answered_with_rollback(roo
     path = root / "releases" / "v1-r2" / "manifest.json"
     path.chmod(0o644)
     path.write_text('{"rows": 58, "status": {}}')
-    with pytest.raises(CatalogError, match=r"is damaged \(files: Field required\)\. .*`surveyflow releases rollback"):
+    with pytest.raises(CatalogError, match=r"is damaged \(it lacks files\)\. .*`surveyflow releases rollback"):
         latest(root)
     call("rollback", root)
     assert latest(root).name == "v1-r1"
