@@ -114,7 +114,7 @@ def test_a_held_revision_is_listed_with_reasons_and_the_commands_that_end_it(roo
     *_, first, second, compare, release = call("list", root).splitlines()
     assert (first, second) == ("    HELD: Few rows.", "    HELD: No blue.")
     for step in (compare, release):
-        call(*shlex.split(step.split(": ")[1])[2:])
+        call(*shlex.split(step.split("`")[1])[2:])
     assert latest(root).name == "v1-r3"
     again = call_json("accept", root, "v1-r3")
     assert (again["before"], again["after"], again["decision"]["decision"]) == ("v1-r3", "v1-r3", "accepted")
