@@ -40,6 +40,11 @@ Digest = Annotated[
     Field(description="the 64 digits of a SHA-256"),
 ]
 
+RecordsDigest = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{12,64}$"),
+    Field(description="the digits of a SHA-256, 12 or more"),
+]
 Count = Annotated[int, within(0, 10**12)]
 Share = Annotated[float, within(0, 1)]
 
@@ -67,8 +72,8 @@ class _ImagesTable(SettingsTable):
 
 
 class _TrainingTable(SettingsTable):
-    records: tuple[Digest, ...] = Field(examples=[["<SHA-256>"]])
-    validation_records: tuple[Digest, ...] = Field(examples=[["<SHA-256>"]])
+    records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
+    validation_records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
     n_images: Count = Field(examples=[40000])
     n_validation: Count = Field(examples=[4000])
     positive: Count = Field(examples=[20013])
