@@ -16,7 +16,7 @@ from surveyflow.errors import WorkflowError
 from surveyflow.models.engines.native_library import absence
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.planning.plan import Decision
-from surveyflow.releases.publish import read_catalog, read_manifest
+from surveyflow.releases.publish import LATEST, read_catalog, read_manifest
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
@@ -55,8 +55,8 @@ def run(survey, factory="stubs:StubWorker", engine="auto"):
         return run_survey(opened, SerialProfile(), factory=factory, engine=EngineChoice(engine))
 
 
-def table(survey) -> pd.DataFrame:
-    return read_catalog(survey.folder / "catalog").sort_values(["field", "source_id"]).reset_index(drop=True)
+def table(survey, release: str = LATEST) -> pd.DataFrame:
+    return read_catalog(survey.folder / "catalog", release=release).sort_values(["field", "source_id"]).reset_index(drop=True)
 
 
 def contamination(rows) -> list[str]:
@@ -122,8 +122,9 @@ def test_each_model_prepares_the_cutouts_as_its_own_card_says(survey):
     run(survey)
     before = table(survey)
     write_contamination_models(survey, stretch=Stretch.LINEAR)
-    run(survey)
-    after = table(survey)
+    result = run(survey)
+    assert "p_contaminated_mean" in result.held[0]
+    after = table(survey, result.revision)
     mergers = [name for name in before if name.startswith(("p_pm", "p_sf")) and name != "p_pm_hist"]
     pd.testing.assert_frame_equal(before[mergers], after[mergers])
     ok = before.status == "ok"

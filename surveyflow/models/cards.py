@@ -22,7 +22,7 @@ import tomlkit
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from surveyflow.errors import ModelError
-from surveyflow.settings.checks import Pair, SettingsTable, of_version
+from surveyflow.settings.checks import Line, Pair, SettingsTable, of_version, within
 from surveyflow.settings.findings import Finding, line
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
@@ -39,6 +39,14 @@ Digest = Annotated[
     StringConstraints(pattern=r"^[0-9a-f]{64}$"),
     Field(description="the 64 digits of a SHA-256"),
 ]
+
+RecordsDigest = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{12,64}$"),
+    Field(description="the digits of a SHA-256, 12 or more"),
+]
+Count = Annotated[int, within(0, 10**12)]
+Share = Annotated[float, within(0, 1)]
 
 CARD_VERSION = 1
 
@@ -63,6 +71,19 @@ class _ImagesTable(SettingsTable):
     softening: float = Field(examples=[1.0])
 
 
+class _TrainingTable(SettingsTable):
+    records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
+    validation_records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
+    n_images: Count = Field(examples=[40000])
+    n_validation: Count = Field(examples=[4000])
+    positive: Count = Field(examples=[20013])
+    validation_positive: Count = Field(examples=[1987])
+    score: Line = Field(examples=["accuracy"])
+    reached: Share = Field(examples=[0.885])
+    constant: Share = Field(examples=[0.503])
+    error: Share = Field(examples=[0.0079])
+
+
 class _CardFile(SettingsTable):
     version: Annotated[int, of_version(CARD_VERSION)] = Field(examples=[CARD_VERSION])
     model: _ModelTable
@@ -70,7 +91,7 @@ class _CardFile(SettingsTable):
     domain: Domain = Domain()
     architecture: Architecture
     contamination: ContaminationScale | None = None
-    training: TrainingFacts | None = None
+    training: _TrainingTable | None = None
 
     @model_validator(mode="after")
     def _check_that_tables_agree(self) -> Self:
@@ -85,7 +106,7 @@ class _CardFile(SettingsTable):
             architecture=self.architecture,
             domain=self.domain,
             contamination=self.contamination,
-            training=self.training,
+            training=None if self.training is None else TrainingFacts(**dict(self.training)),
             **model,
             **dict(self.images),
         )

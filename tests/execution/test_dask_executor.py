@@ -109,7 +109,7 @@ def test_a_job_that_kills_every_worker_is_given_up_and_the_rest_completes(execut
 
     assert len(done) == len(jobs)
     assert {name for name, result in done.items() if result.error} == {"poison"}
-    assert done["poison"].error.startswith("3 workers died with it, the last at tcp://127.0.0.1:")
+    assert done["poison"].error.startswith("3 workers died with it, the last at tls://127.0.0.1:")
     assert done["poison"].error.endswith("it wrote: poison was here")
     assert not done["poison"].fatal
 

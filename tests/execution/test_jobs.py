@@ -165,11 +165,12 @@ def every_error():
 @pytest.mark.parametrize("kind", every_error())
 def test_every_error_survives_the_pickling_that_dask_installs(kind):
     tblib.pickling_support.install()
-    argument = [errors.Problem("workflow.toml", "is odd.", "Correct it.")] if kind is errors.WorkflowError else "is odd"
+    problems = [errors.Problem("workflow.toml", "is odd.", "Correct it.")]
+    arguments = {errors.WorkflowError: (problems,), errors.UnitDamaged: ("is odd", "a key")}.get(kind, ("is odd",))
 
-    copy = pickle.loads(pickle.dumps(kind(argument)))
+    copy = pickle.loads(pickle.dumps(kind(*arguments)))
 
-    assert (type(copy), str(copy)) == (kind, str(kind(argument)))
+    assert (type(copy), str(copy), vars(copy)) == (kind, str(kind(*arguments)), vars(kind(*arguments)))
 
 
 def test_an_exception_without_a_message_is_named():

@@ -134,7 +134,7 @@ def test_doctor_inspects_the_machines_of_the_workers(tmp_path, capsys):
     profile.write_text('kind = "local"\nworkers = 1\n')
     (found,) = doctor.check_workers(profile)
     checks = {check.name: check for check in found.checks}
-    assert found.worker.startswith("tcp://127.0.0.1:")
+    assert found.worker.startswith("tls://127.0.0.1:")
     assert checks["versions"].good
     assert checks["clock"].good
     assert checks["framework"].found.startswith("tensorflow 2.")

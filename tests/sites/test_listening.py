@@ -72,6 +72,7 @@ class Doors:
         unix = {at.laddr for process in family for at in process.net_connections("unix") if at.laddr}
         temporary = tuple(f"{place}/" for place in {"/dev/shm", tempfile.gettempdir()})
         files = {file.path for process in family for file in process.open_files() if file.path.startswith(temporary)}
+        files -= {file.path for process in psutil.Process().parents() for file in process.open_files()}  # inherited: a test's log
         paths = {str(path) for path in [folder, *folder.rglob("*")]}
         return cls(frozenset(set().union(*listening().values())), frozenset(unix), frozenset(files | paths))
 

@@ -32,9 +32,14 @@ def assert_same_weights(one, other):
         np.testing.assert_array_equal(one[role], other[role], err_msg=role)
 
 
+def write_learnable(tmp_path, task="merger"):
+    """A training that ends with a network that has learned something."""
+    training = write_training(tmp_path, task, n=256, optimisation="learning_rate = 1e-2")
+    return training.model_copy(update={"optimisation": training.optimisation.model_copy(update={"epochs": 8})})
+
+
 def test_a_network_learns_what_tells_the_classes_apart(tmp_path):
-    training = write_training(tmp_path, n=256, optimisation="learning_rate = 1e-2").model_copy()
-    training = training.model_copy(update={"optimisation": training.optimisation.model_copy(update={"epochs": 8})})
+    training = write_learnable(tmp_path)
     heard = []
     trained = train(training, listener=heard.append)
     assert trained.best["accuracy"] > 0.9
@@ -49,10 +54,10 @@ def test_a_network_learns_what_tells_the_classes_apart(tmp_path):
 
 
 def test_the_card_says_where_the_weights_come_from(tmp_path):
-    training = write_training(tmp_path)
+    training = write_learnable(tmp_path)
     card = train(training).card
     assert card.origin is WeightsOrigin.SIMULATED
-    assert "surveyflow's own simulations: 64 images" in card.notes
+    assert "surveyflow's own simulations: 256 images" in card.notes
     assert (card.band, card.pixel_scale_arcsec, card.redshift_range) == ("F814W", 0.03, (0.5, 1.5))
     low, high = card.domain.sky_rms
     assert 0.5 * SKY_RMS < low < high < 3.6 * SKY_RMS
@@ -68,11 +73,11 @@ def test_the_card_says_where_the_weights_come_from(tmp_path):
 
 
 def test_the_card_says_what_the_model_was_trained_on_and_what_it_reached(tmp_path):
-    training = write_training(tmp_path)
+    training = write_learnable(tmp_path)
     trained = train(training)
     facts = card_from_file(ModelStore(training.output.store).home(training.model.key) / "card.toml").training
     assert facts == trained.card.training
-    assert (facts.n_images, facts.positive, facts.n_validation, facts.validation_positive) == (64, 32, 48, 24)
+    assert (facts.n_images, facts.positive, facts.n_validation, facts.validation_positive) == (256, 128, 48, 24)
     assert facts.records == (read_index(tmp_path / "train").digest,)
     assert facts.validation_records == (read_index(tmp_path / "validation").digest,)
     assert (facts.score, facts.reached, facts.constant) == ("accuracy", trained.best["accuracy"], 0.5)
@@ -171,7 +176,7 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
 
 
 def test_a_store_that_holds_another_model_is_reported_before_training(tmp_path):
-    training = write_training(tmp_path)
+    training = write_learnable(tmp_path)
     train(training)
     assert train(training).card  # again: the same model, which is left as it is
     told = []
@@ -255,7 +260,7 @@ def test_training_ends_when_patience_or_epochs_do(history, patience, over):
 
 
 def test_contamination_comes_with_intervals_from_held_out_images(tmp_path):
-    training = write_training(tmp_path, "contamination", n=128)
+    training = write_learnable(tmp_path, "contamination")
     card = train(training).card
     assert card.class_names == CONTAMINATION_OUTPUTS
     assert card.contamination.truth == "sky_sigma"
