@@ -57,6 +57,14 @@ def listening():
     return found
 
 
+def open_files(process):
+    """Paths of the files that a process holds open; none if it does not let itself be examined."""
+    try:
+        return {file.path for file in process.open_files()}
+    except psutil.Error:
+        return set()
+
+
 @dataclass(frozen=True)
 class Doors:
     """Everything by which somebody could get at this process and at those that it started: sockets, files and folders."""
@@ -72,7 +80,7 @@ class Doors:
         unix = {at.laddr for process in family for at in process.net_connections("unix") if at.laddr}
         temporary = tuple(f"{place}/" for place in {"/dev/shm", tempfile.gettempdir()})
         files = {file.path for process in family for file in process.open_files() if file.path.startswith(temporary)}
-        files -= {file.path for process in psutil.Process().parents() for file in process.open_files()}  # inherited: a test's log
+        files -= set().union(*map(open_files, psutil.Process().parents()))  # inherited, such as the log of all tests
         paths = {str(path) for path in [folder, *folder.rglob("*")]}
         return cls(frozenset(set().union(*listening().values())), frozenset(unix), frozenset(files | paths))
 
