@@ -252,6 +252,8 @@ def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, Recor
     ------
     InputError
         If two sets are the same, or hold the same galaxies.
+    RecordError
+        If an earlier surveyflow made a set of the user's own galaxies, without a list of its images.
     """
     for folder, index in judged.items():
         for other, other_index in learned.items():
@@ -268,7 +270,9 @@ def _galaxies(index: RecordIndex) -> set[tuple[str, Any]]:
     """Each galaxy by what it was drawn from; empty if the settings do not say."""
     settings = index.settings
     if "stamps" in settings:
-        images = settings["stamps"].get("images", ())
+        images = settings["stamps"].get("images")
+        if images is None:
+            raise RecordError("records of your own galaxies do not say which images they show. Simulate them again.")
         return {(kind, digest) for group, pixels, _ in images for kind, digest in (("group", group), ("pixels", pixels))}
     if not {"seed", "first", "n"} <= settings.keys():
         return set()

@@ -238,6 +238,11 @@ def test_galaxies_of_one_s_own_are_known_by_group_and_pixels(learned, judged, ap
         check_apart({Path("train"): index_with(stamps=learned)}, {Path("test"): index_with(**settings, seed=2)})
 
 
+def test_own_galaxies_without_a_list_of_images_are_not_taken_to_be_apart():
+    with pytest.raises(RecordError, match=r"do not say which images they show\. Simulate them again"):
+        check_apart({Path("train"): index_with(stamps={"files": []})}, {Path("test"): index_with(seed=2)})
+
+
 @pytest.mark.parametrize(
     ("other", "apart"),
     [({}, False), ({"neighbours": False}, False), ({"first": 9}, False), ({"first": 10}, True), ({"seed": 2}, True)],
