@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -51,18 +53,33 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
     version: Annotated[  # noqa: ARG001 - the callback does the work
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Take the options of every verb; the text of the help page is above."""
+    context.with_resource(_logs_on_stderr(debug=debug))
+
+
+@contextmanager
+def _logs_on_stderr(*, debug: bool) -> Iterator[None]:
+    """Print warnings, and with `debug` every log record, to stderr while the block lasts."""
     # The handler has a level of its own, since a run lowers the loggers' levels for its log file.
     handler = logging.StreamHandler()
     handler.setLevel(logging.DEBUG if debug else logging.WARNING)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[handler], force=True)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    root, own = logging.getLogger(), logging.getLogger("surveyflow")
+    before = own.level
+    root.addHandler(handler)
     if debug:
-        logging.getLogger("surveyflow").setLevel(logging.DEBUG)
+        own.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        own.setLevel(before)
 
 
 def main() -> None:

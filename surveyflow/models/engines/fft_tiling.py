@@ -19,10 +19,6 @@ GROUP_SIZE = 16
 MOST_POINTS = 256
 """The longest transform that the native code supports."""
 
-MOST_CONVOLUTIONS = 32
-MOST_DENSE = 16
-"""The largest numbers of layers that the native code supports."""
-
 LEAST_GAIN = 1.5
 """The engine is chosen for networks whose expected gain is at least this."""
 
@@ -102,10 +98,6 @@ def infeasible(architecture: Architecture) -> str | None:
     longest = max(first.input_size, *(layer.kernel_size + 1 for layer in others))
     if longest > MOST_POINTS:
         return f"it needs a transform of at least {longest} points; {MOST_POINTS} are possible"
-    if len(others) + 1 > MOST_CONVOLUTIONS:
-        return f"it has {len(others) + 1} convolutions; {MOST_CONVOLUTIONS} are possible"
-    if len(architecture.dense) > MOST_DENSE:
-        return f"it has {len(architecture.dense)} hidden dense layers; {MOST_DENSE} are possible"
     return None
 
 

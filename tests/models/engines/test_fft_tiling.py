@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,12 +49,6 @@ def test_convolutions_follow_the_network_s_maps(architecture):
     assert set(sizes) == set(architecture.map_sizes)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "obstacle"),
-    [
-        (Architecture(input_size=257, filters=(1,), kernel_sizes=(1,)), "at least 257 points; 256 are possible"),
-        (Architecture(input_size=1, filters=(1,), kernel_sizes=(1,), dense=(1,) * 17), "17 hidden dense layers; 16 are possible"),
-    ],
-)
-def test_what_cannot_be_done_is_said(architecture, obstacle):
-    assert infeasible(architecture).endswith(obstacle)
+def test_what_cannot_be_done_is_said():
+    too_large = Architecture(input_size=257, filters=(1,), kernel_sizes=(1,))
+    assert infeasible(too_large).endswith("at least 257 points; 256 are possible")

@@ -115,7 +115,7 @@ def test_the_batch_is_halved_until_it_fits(folder, model, caplog):
     np.testing.assert_allclose(found, model.features(images(9)), atol=1e-5)
     assert device.asked == [16, 8, 4, 4, 4]
     assert small.batch_size == 4
-    told = [record.getMessage().split()[-1] for record in caplog.records if record.name.startswith("surveyflow")]
+    told = [record.getMessage().split()[-1] for record in caplog.records if record.msg.startswith("event=out_of_memory")]
     assert told == ["batch_size=8", "batch_size=4"]
 
 
