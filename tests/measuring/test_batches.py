@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, is_dataclass
+from dataclasses import astuple, is_dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -81,6 +81,7 @@ ANSWERS: dict[str, Answer] = {
     "sky_rms": lambda b: sky_rms(b.pixels, b.valid),
     **{f"prepare {stretch}": lambda b, stretch=stretch: prepare(b.pixels, b.valid, stretch, 1e-3) for stretch in EVERY_STRETCH},
     "framed": lambda b: framed(b.prepared, NETWORK),
+    "framed about the galaxy": lambda b: framed(b.prepared, replace(NETWORK, crop=8, about_galaxy=True)),
     "not_finite": lambda b: not_finite(b.prepared),
     "source_keys": lambda b: source_keys("EGS", b.ids),
     "predictive_noise": lambda b: predictive_noise(b.keys, 6, 3, 9, 3),
