@@ -100,6 +100,8 @@ def evaluate(
     for table in evaluation_tables(evaluated.document):
         typer.echo(as_text(table) + "\n")
     model = evaluated.document["model"]
+    for sentence in evaluated.document[evaluated.document["task"]].get("verdict", ()):
+        typer.echo(sentence)
     typer.echo(f"model     {model['id']}, weights {model['origin']}")
     typer.echo(f"numbers   {evaluated.numbers}")
     typer.echo(f"page      {evaluated.page}")
