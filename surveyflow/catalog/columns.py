@@ -29,6 +29,8 @@ class Null(Enum):
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
     NO_CUTOUT = "if no cutout was made"
+    NO_LIGHT = "if no cutout was made, or its sky noise or the light at the position cannot be measured"
+    NO_NOISE = "if no cutout was made, or its sky noise cannot be measured"
     NO_WEIGHT = "if no cutout was made, or the mosaic has no weight map"
     NO_UNIT = "if the source's work unit failed"
 
@@ -121,6 +123,22 @@ _CUTOUT = (
         "stat.weight;stat.median",
         "Median weight over the cutout's valid pixels, in the weight map's unit (CANDELS: inverse variance, s2/electron2).",
         Null.NO_WEIGHT,
+        "",
+    ),
+    CatalogColumn(
+        "offset_arcsec",
+        FLOAT,
+        "pos.angDistance",
+        "Distance of the light's centroid, in a Gaussian window of 0.1 arcsec, from the position, up to 0.4.",
+        Null.NO_LIGHT,
+        "arcsec",
+    ),
+    CatalogColumn(
+        "sky_sigma",
+        FLOAT,
+        "instr.background;stat.median",
+        "Level of the cutout's sky, the clipped median of its pixels, in units of its rms.",
+        Null.NO_NOISE,
         "",
     ),
 )

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from surveyflow.catalog.draws import build_draws
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
+from surveyflow.measuring.domain import Facts, band_differs, facts_outside, measured_facts
 from surveyflow.measuring.sampling import Sample, have_draws, sample
-from surveyflow.sky.cutouts import cut
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
 from surveyflow.tasks.card import Model, ModelCard
@@ -26,40 +26,6 @@ from surveyflow.values.codes import Flag, Status
 from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
-
-
-def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
-    """Whether a mosaic's filter differs from those that a model was trained on; False if the header does not state it.
-
-    Parameters
-    ----------
-    mosaic_filter
-        FILTER of the mosaic, in capitals.
-    card
-        The model's card; its band may name several filters: ``F125W_F160W``.
-    """
-    return mosaic_filter is not None and mosaic_filter not in card.band.upper().split("_")
-
-
-def noise_outside(pixels: Float32Array, valid: BoolArray, card: ModelCard) -> BoolArray:
-    """Whether the noise of each cutout lies outside the range that a model was trained on; False if the card does not state it.
-
-    Parameters
-    ----------
-    pixels
-        (n, size, size) float32, in the mosaic's unit.
-    valid
-        (n, size, size) bool.
-    card
-        The model's card.
-    """
-    if card.domain.sky_rms is None:
-        return np.zeros(len(pixels), dtype=bool)
-    low, high = card.domain.sky_rms
-    measured = sky_rms(pixels, valid)
-    inside: BoolArray = (measured >= low) & (measured <= high)
-    return ~inside
-
 
 ALGORITHM_VERSION = "1"
 """Part of every unit's key: raised when a release of surveyflow measures differently, so that no earlier result is kept."""
@@ -97,6 +63,15 @@ class UnitTask:
 
 
 @dataclass(frozen=True, slots=True)
+class _Batch:
+    """Sources with their cutouts, and what is measured on those without any model."""
+
+    sources: UnitSources
+    stack: CutoutStack
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
     """The results of one model for a batch, in the rows where ``measured`` is True; these are among the ``ok`` ones."""
 
@@ -115,6 +90,7 @@ class _Measured:
     flags: Int32Array
     valid_fraction: Float32Array
     weight_median: Float32Array
+    facts: Facts
     found: Mapping[str, _Found]
 
 
@@ -186,24 +162,32 @@ def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int)
 
 
 def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, stack: CutoutStack) -> _Measured:
+    batch = _Batch(sources, stack, _facts(sources, stack, models[LEADING.name].card))
     status = _status(stack, task.min_valid_fraction)
-    leading = _find(task, models[LEADING.name], sources, stack, status == Status.OK)
+    leading = _find(task, models[LEADING.name], batch, status == Status.OK)
     status = np.where((status == Status.OK) & ~leading.measured, Status.BAD_PIXELS.value, status)
     ok = status == Status.OK
-    found = {name: leading if name == LEADING.name else _find(task, model, sources, stack, ok) for name, model in models.items()}
+    found = {name: leading if name == LEADING.name else _find(task, model, batch, ok) for name, model in models.items()}
     flags = sources.flags | _flags(stack, leading.blank)
     for model in models.values():
-        flags |= _domain_flags(task, model.card, sources, stack, ok)
-    return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, found)
+        flags |= _domain_flags(task, model.card, batch, ok)
+    return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, batch.facts, found)
 
 
-def _find(task: UnitTask, model: Model, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> _Found:
+def _facts(sources: UnitSources, stack: CutoutStack, card: ModelCard) -> Facts:
+    """Measure the sky of the cutouts, and how far their light lies from the catalog's exact positions."""
+    positions_yx = np.stack([sources.y_pix, sources.x_pix], axis=1)
+    position_yx = positions_yx - corner(positions_yx, stack.pixels.shape[-1])
+    return measured_facts(stack.pixels, stack.valid, position_yx, card.pixel_scale_arcsec)
+
+
+def _find(task: UnitTask, model: Model, batch: _Batch, ok: BoolArray) -> _Found:
     """Sample one model on the ``ok`` cutouts that its task can measure and whose draws are numbers."""
     measurable = task_of(model.card.key.task).measurable
-    rms = None if measurable is None else sky_rms(stack.pixels, stack.valid)
+    rms = None if measurable is None else batch.facts.sky.rms
     tried = ok if measurable is None or rms is None else ok & measurable(rms)
-    prepared = prepare(stack.pixels[tried], stack.valid[tried], model.card.stretch, model.card.softening)
-    keys = source_keys(task.sources.field, sources.source_id[tried])
+    prepared = prepare(batch.stack.pixels[tried], batch.stack.valid[tried], model.card.stretch, model.card.softening)
+    keys = source_keys(task.sources.field, batch.sources.source_id[tried])
     features = model.features(prepared)
     defined = have_draws(model, features, keys, task.sampling)
     measured, blank = _within(tried, defined), _within(tried, np.all(prepared == 0, axis=(1, 2)))
@@ -234,15 +218,15 @@ def _flags(stack: CutoutStack, blank: BoolArray) -> Int32Array:
     )
 
 
-def _domain_flags(task: UnitTask, card: ModelCard, sources: UnitSources, stack: CutoutStack, ok: BoolArray) -> Int32Array:
+def _domain_flags(task: UnitTask, card: ModelCard, batch: _Batch, ok: BoolArray) -> Int32Array:
     """Flag the sources that differ from what the model was trained on, among those that it measures."""
     low, high = card.redshift_range
     unit_differs = card.domain.unit is not None and task.mosaic_unit != card.domain.unit
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
-        Flag.NOISE_DOMAIN: ok & noise_outside(stack.pixels, stack.valid, card),
-        Flag.REDSHIFT_DOMAIN: ok & ~((sources.redshift >= low) & (sources.redshift < high)),
+        Flag.REDSHIFT_DOMAIN: ok & ~((batch.sources.redshift >= low) & (batch.sources.redshift < high)),
+        **{flag: ok & rows for flag, rows in facts_outside(batch.facts, card).items()},
     }
     return _marked(outside | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
 
@@ -264,6 +248,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         _identity(batch.sources)
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
+        | {"offset_arcsec": batch.facts.offset_arcsec, "sky_sigma": batch.facts.sky.level_in_rms}
     )
     for name, found in batch.found.items():
         columns |= {

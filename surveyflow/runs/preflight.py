@@ -19,7 +19,7 @@ from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelErro
 from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
-from surveyflow.measuring.unit import band_differs
+from surveyflow.measuring.domain import band_differs
 from surveyflow.models.engines.choice import obstacle
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources

@@ -219,14 +219,24 @@ class Domain:
         BUNIT of the training images, as FITS spells it: ``electron/s``.
     sky_rms
         Lowest and highest sky rms of a cutout, in ``unit``, for which the model is valid.
+    sky_sigma
+        Lowest and highest level of a cutout's sky, in units of its rms, for which the model is valid.
+    offset_arcsec
+        Largest distance of the light's centroid from the position for which the model is valid, arcsec; above 0.
     """
 
     unit: str | None = None
     sky_rms: tuple[float, float] | None = None
+    sky_sigma: tuple[float, float] | None = None
+    offset_arcsec: float | None = None
 
     def __post_init__(self) -> None:
         if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
             raise ValueError(f"sky_rms must be a range (low, high) with 0 <= low < high, not {self.sky_rms}")
+        if self.sky_sigma is not None and not -math.inf < self.sky_sigma[0] < self.sky_sigma[1] < math.inf:
+            raise ValueError(f"sky_sigma must be a range (low, high) with low < high, not {self.sky_sigma}")
+        if self.offset_arcsec is not None and not 0 < self.offset_arcsec < math.inf:
+            raise ValueError(f"offset_arcsec must be a number above 0, not {self.offset_arcsec}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Flag(IntFlag):
     PARTIAL_COVERAGE = 2, "Some pixels of the cutout hold no data, beyond the mosaic's edge or inside it."
     OUT_OF_DOMAIN = (
         4,
-        "At least one of the bits whose names end in _DOMAIN is set: the model was not trained on images like this one.",
+        "OFF_CENTRE is set, or a bit whose name ends in _DOMAIN: the model was not trained on images like this one.",
     )
     UNIT_DOMAIN = (
         8,
@@ -92,6 +92,8 @@ class Flag(IntFlag):
     REDSHIFT_DOMAIN = 32, "The redshift lies outside the model card's range."
     CONSTANT_IMAGE = 64, "The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."
     BAND_DOMAIN = 256, "The mosaic's FILTER is not that of the training images."
+    OFF_CENTRE = 512, "The centroid of the light lies further from the catalog's position than in the training images."
+    SKY_DOMAIN = 1024, "The level of the cutout's sky, in units of its rms, lies outside the range of the training images."
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 
 

@@ -24,8 +24,9 @@ from surveyflow.models.engines.head import Head, MaskLayout, keep_masks
 from surveyflow.models.engines.native_library import absence
 from surveyflow.models.framing import framed, not_finite
 from surveyflow.models.normalisation import stretch_evidence
+from surveyflow.sky.centroids import centroid_offsets
 from surveyflow.sky.cutouts import corner, cut, cut_pixels
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.noise import Sky, measured_sky
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.sky.tiling import centre_pixels, owning_tiles
@@ -78,7 +79,14 @@ ANSWERS: dict[str, Answer] = {
     "cut_from_mosaic": lambda b: cut_from_mosaic(MOSAIC, b.x, b.y, SIZE),
     "centre_pixels": lambda b: centre_pixels(b.x, b.y),
     "owning_tiles": lambda b: owning_tiles(b.x, b.y, (100, 120), 64),
-    "sky_rms": lambda b: sky_rms(b.pixels, b.valid),
+    "measured_sky": lambda b: measured_sky(b.pixels, b.valid),
+    "centroid_offsets": lambda b: centroid_offsets(
+        b.pixels + np.float32(5e-3),
+        b.valid,
+        Sky(np.zeros(len(b.x), np.float32), b.rms),
+        np.stack([b.y, b.x], axis=1) % 1 + 7,
+        0.03,
+    ),
     **{f"prepare {stretch}": lambda b, stretch=stretch: prepare(b.pixels, b.valid, stretch, 1e-3) for stretch in EVERY_STRETCH},
     "framed": lambda b: framed(b.prepared, NETWORK),
     "framed about the galaxy": lambda b: framed(b.prepared, replace(NETWORK, crop=8, about_galaxy=True)),

@@ -99,6 +99,23 @@ def test_what_lies_outside_the_training_domain_is_flagged(change, flag):
     assert rows[1]["status"] == "ok"
 
 
+LIMITED = StubModel(replace(CARD, domain=replace(CARD.domain, sky_sigma=(-1.0, 1.0), offset_arcsec=0.05)))
+
+
+@pytest.mark.parametrize(
+    ("x_pix", "pedestal", "flags"),
+    [(50.3, 0, 0), (53.3, 0, Flag.OFF_CENTRE | Flag.OUT_OF_DOMAIN), (50.3, 5e-3, Flag.SKY_DOMAIN | Flag.OUT_OF_DOMAIN)],
+)
+def test_offset_and_sky_are_columns_and_are_flagged_where_the_card_limits_them(x_pix, pedestal, flags):
+    y, x = np.mgrid[:100, :120]
+    star = 0.1 * np.exp(-((x - 50.3) ** 2 + (y - 40.7) ** 2) / 4)
+    mosaic = ArrayMosaic((sky() + star + pedestal).astype(np.float32))
+    row = process_unit(task(sources([x_pix], [40.7])), mosaic, {"merger": LIMITED}).rows.to_pylist()[0]
+    assert row["offset_arcsec"] == pytest.approx(0.03 * (x_pix - 50.3), abs=0.01)
+    assert row["sky_sigma"] == pytest.approx(pedestal / 1e-3, abs=0.8)
+    assert row["flags"] == flags
+
+
 def test_constant_image_is_flagged():
     mosaic = ArrayMosaic(np.ones((100, 120), np.float32))
     rows = rows_by_id(process_unit(task(sources([50.0], [40.0])), mosaic, MERGERS).rows)

@@ -32,7 +32,9 @@ cards = st.builds(
     redshift_range=st.tuples(st.floats(0, 1), st.floats(1.5, 9)),
     stretch=st.sampled_from(Stretch),
     origin=st.sampled_from(WeightsOrigin),
-    domain=st.builds(Domain, st.none() | text, st.none() | st.just((1e-4, 2.5e-3))),
+    domain=st.builds(
+        Domain, st.none() | text, st.none() | st.just((1e-4, 2.5e-3)), st.none() | st.just((-0.5, 2.5)), st.none() | st.just(0.2)
+    ),
     also_for=st.sampled_from([(), ("COSMOS", "UDS")]),
     contamination=st.none() | scales,
 )
@@ -71,6 +73,8 @@ PAGE = r".*docs/reference/models\.md"
         ),
         (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), rf"card\.toml: pixel_scale_arcsec must lie between{PAGE}"),
         (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), rf"pixel_scale_arcsec must lie between{PAGE}"),
+        (changed("[domain]", "[domain]\nsky_sigma = [1.0, 1.0]"), rf"sky_sigma must be a range{PAGE}"),
+        (changed("[domain]", "[domain]\noffset_arcsec = 0.0"), rf"offset_arcsec must be a number above 0{PAGE}"),
         (changed("[0.5, 1.5]", "[1.5, 0.5]"), rf"redshift_range must be \[low, high\){PAGE}"),
         (changed("[0.5, 1.5]", "[0.5]"), r"\[images\] redshift_range: found the list \[0\.5\], expected two numbers.*Write"),
         (changed('field = "EGS"', 'field = "../EGS"'), r"\[model\] field: found the text '\.\./EGS', expected a name of .*Write"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.noise import measured_sky, sky_rms
 
 
 def sky(n, size=128, rms=1.0, seed=0):
@@ -35,6 +35,14 @@ def test_invalid_pixels_take_no_part():
     assert expected == pytest.approx(np.ones(5), rel=0.25)
 
 
+@pytest.mark.parametrize("height", [-3.0, 0.0, 5.0, 50.0])
+def test_the_level_is_that_of_the_pedestal_whatever_lies_on_it(height):
+    pixels = sky(50, rms=2e-3) + np.float32(2e-3 * height)
+    pixels[:, 60:68, 60:68] = 1
+    measured = measured_sky(pixels, np.ones(pixels.shape, dtype=bool))
+    assert np.median(measured.level_in_rms) == pytest.approx(height, abs=0.1 + 0.02 * abs(height))
+
+
 def test_the_zero_point_of_the_sky_does_not_matter():
     pixels = sky(5)
     valid = np.ones(pixels.shape, dtype=bool)
@@ -55,4 +63,6 @@ def test_small_cutouts_are_sampled_wholly():
 
 def test_a_constant_cutout_has_no_noise():
     pixels = np.full((1, 32, 32), 3, dtype=np.float32)
-    assert sky_rms(pixels, np.ones(pixels.shape, dtype=bool)).tolist() == [0]
+    measured = measured_sky(pixels, np.ones(pixels.shape, dtype=bool))
+    assert (measured.level.tolist(), measured.rms.tolist()) == ([3], [0])
+    assert np.isnan(measured.level_in_rms).all()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from surveyflow.measuring.unit import noise_outside
+from surveyflow.measuring.domain import noise_outside
 from surveyflow.sky.noise import sky_rms
 from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.tasks.card import ContaminationScale, Model
@@ -80,7 +80,7 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         found |= _distribution(amount.column.name, drawn[amount.column.name])
         found |= {f"{amount.name}_given": mean[amount.name] * amount.reach(scale)}
         found |= _interval(f"{amount.name}_given", given[amount.column.name])
-    return found | {"sky_rms": rms, "out_of_domain": noise_outside(stamps.pixels, stamps.valid, model.card)}
+    return found | {"sky_rms": rms, "out_of_domain": noise_outside(rms, model.card)}
 
 
 def _distribution(name: str, draws: Float64Array) -> dict[str, Float64Array]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from surveyflow.measuring.unit import noise_outside
+from surveyflow.measuring.domain import noise_outside
+from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import summarise
@@ -97,5 +98,5 @@ def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettin
         p_sf_mean=summary.p_sf_mean,
         p_pm_std=summary.p_pm_std,
         f_pm=summary.f_pm,
-        out_of_domain=noise_outside(stamps.pixels, stamps.valid, model.card),
+        out_of_domain=noise_outside(sky_rms(stamps.pixels, stamps.valid), model.card),
     )
