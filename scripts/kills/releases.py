@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from catalog_rows import make_rows
-from kills.children import Child, Report, Tally
+from kills.children import Child, Report, Target
 from surveyflow.errors import CatalogNotFound
 from surveyflow.output.lock import RunLock
 from surveyflow.output.units import unit_path, write_unit
@@ -74,7 +73,7 @@ class State:
         }.get(verb, False)
 
 
-class Releases:
+class Releases(Target):
     """An output folder whose revisions are published, held, accepted, rolled back and pruned, and the process killed meanwhile.
 
     Parameters
@@ -86,8 +85,7 @@ class Releases:
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.tally = Tally()
+        super().__init__(seed)
         self._root = folder / "catalog"
         self._tables: dict[str, pd.DataFrame] = {}
         self._number = 0
