@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -89,6 +90,7 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
     assert address.startswith("tls://127.0.0.1:")
     with pytest.raises((OSError, TypeError)):
         Client(address, timeout=2, set_as_default=False)
+    gc.collect()  # a client that could not connect waits for ever if it is collected while another starts
     driver = load_profile(running.folder / "driver.toml")
     with open_executor(driver, "fakes:make_fake_worker", FakeSettings()):
         pass
