@@ -123,11 +123,12 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
     InputError
         If model and records do not match, or the records were used in training.
     ModelError
-        If the model is missing or cannot be used.
+        If Keras cannot be used, or the model is missing or cannot be used.
     RecordError
         If records are incomplete or damaged.
     """
     refuse_to_start_again()
+    check_keras()
     from surveyflow.settings.training import load_training
     from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
 
@@ -154,8 +155,11 @@ def tune(training: str | Path, *, profile: str | Path = "serial", listener: Call
         If the profile cannot be used.
     InputError
         If its folder holds another search.
+    ModelError
+        If Keras cannot be used.
     """
     refuse_to_start_again()
+    check_keras()
     from surveyflow.settings.training import load_training
     from surveyflow.training.fitting.tuning import tune as tune_training
 
