@@ -160,18 +160,18 @@ def bit_depth(stamps: LabelledStamps, level: float, rng: np.random.Generator) ->
 _DIRECTIONS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)])
 
 NUISANCES = (
-    Nuisance("position", "the galaxy {} pixels off the middle", (1, 2, 3, 5), position, "[simulation] position_arcsec"),
-    Nuisance("rotation", "a rotation by {} degrees", (45, 90), rotation, "[simulation], always"),
-    Nuisance("psf_width", "a PSF widened by a Gaussian of {} pixels", (0.5, 1.0, 1.5), psf_width, "[simulation] psf_widths"),
-    Nuisance("psf_shape", "a PSF lengthened by a Gaussian of {} pixels", (0.5, 1.0), psf_shape, "[simulation] psf_widths"),
-    Nuisance("depth", "noise {} times as strong", (1.5, 3.6), depth, "[simulation] depth_range"),
-    Nuisance("gain", "pixels multiplied by {}", (0.5, 2, 1000), gain, "[augmentation] gain"),
-    Nuisance("sky", "the sky higher by {} times its rms", (-1, 1, 5, 20), sky, "[augmentation] pedestal"),
-    Nuisance("noise_correlation", "noise smoothed by {} pixels added", (0, 1.5), noise_correlation, "[simulation] depth_range"),
-    Nuisance("neighbours", "{} galaxies on the edges", (1, 3), neighbours, "[simulation] neighbours"),
-    Nuisance("missing_strip", "an empty strip of {} rows", (10, 20, 40), missing_strip, "[augmentation] strip_chance"),
-    Nuisance("hot_pixels", "{} hot pixels", (1, 5), hot_pixels, "[augmentation] hot_pixel_chance"),
-    Nuisance("bit_depth", "pixels rounded to {} times the sky rms", (0.25, 1), bit_depth, "[augmentation] quantum"),
+    Nuisance("position", "the galaxy off the middle by {} px", (1, 2, 3, 5), position, "[simulation] position_arcsec"),
+    Nuisance("rotation", "a rotation by {} deg", (45, 90), rotation, "[simulation], always"),
+    Nuisance("psf_width", "the PSF widened by a Gaussian of {} px", (0.5, 1.0, 1.5), psf_width, "[simulation] psf_widths"),
+    Nuisance("psf_shape", "the PSF lengthened by a Gaussian of {} px", (0.5, 1.0), psf_shape, "[simulation] psf_widths"),
+    Nuisance("depth", "noise stronger by a factor of {}", (1.5, 3.6), depth, "[simulation] depth_range"),
+    Nuisance("gain", "all pixels multiplied by {}", (0.5, 2, 1000), gain, "[augmentation] gain"),
+    Nuisance("sky", "the sky raised by {} sigma", (-1, 1, 5, 20), sky, "[augmentation] pedestal"),
+    Nuisance("noise_correlation", "more noise, smoothed by {} px", (0, 1.5), noise_correlation, "[simulation] depth_range"),
+    Nuisance("neighbours", "more galaxies on the edges: {}", (1, 3), neighbours, "[simulation] neighbours"),
+    Nuisance("missing_strip", "rows without data along an edge: {}", (10, 20, 40), missing_strip, "[augmentation] strip_chance"),
+    Nuisance("hot_pixels", "hot pixels: {}", (1, 5), hot_pixels, "[augmentation] hot_pixel_chance"),
+    Nuisance("bit_depth", "all pixels rounded to {} sigma", (0.25, 1), bit_depth, "[augmentation] quantum"),
 )
 """Everything that must not change an answer."""
 
