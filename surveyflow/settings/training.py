@@ -258,7 +258,7 @@ class EvaluationTable(SettingsTable):
     clean: Folders = Field(default=(), examples=["records/f814w-test-clean"])
     draws: Annotated[int, within(1, 65_535)] = Field(default=100, examples=[100])
     seed: Annotated[int, within(0, 2**32 - 1)] = Field(default=20220523, examples=[20220523])
-    baseline_stamps: Annotated[int, within(100, 10_000_000)] = Field(default=14_000, examples=[14_000])
+    baseline_stamps: Annotated[int, within(100, 10_000_000)] = Field(default=40_000, examples=[40_000])
     contamination_model: AnyPath | None = Field(default=None, examples=["models/contamination/F814W/COSMOS"])
     report: AnyPath = Field(examples=["evaluations/merger-f814w"])
 
