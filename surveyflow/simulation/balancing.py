@@ -76,7 +76,7 @@ def asymmetry(image: Float32Array) -> float:
     return float(np.abs(image - image[::-1, ::-1]).sum() / (2 * image.sum()))
 
 
-def balance(maps: Float32Array, grid: Grid, wanted: Wanted) -> Balance:
+def balance(maps: Float32Array, grid: Grid, wanted: Wanted, least_share: float = 0.0) -> Balance:
     """Find the weights that give a galaxy its asymmetry and its barycentre.
 
     Parameters
@@ -88,6 +88,8 @@ def balance(maps: Float32Array, grid: Grid, wanted: Wanted) -> Balance:
         Their pixels, with the nucleus in the middle.
     wanted
         Asymmetry and barycentre.
+    least_share
+        Least share of the irregular part.
 
     Returns
     -------
@@ -96,25 +98,26 @@ def balance(maps: Float32Array, grid: Grid, wanted: Wanted) -> Balance:
     flat = maps.reshape(4, -1).astype(np.float64)
     places = np.stack([np.ones(grid.shape), *np.broadcast_arrays(grid.x_arcsec, grid.y_arcsec)]).reshape(3, -1)
     moments = flat @ places.T
-    sways = _sways(moments, _SHARES, wanted)
-    weights = np.column_stack([1 - _SHARES, (1 - _SHARES)[:, None] * sways, _SHARES])
+    shares = _SHARES[least_share <= _SHARES]
+    sways = _sways(moments, shares, wanted)
+    weights = np.column_stack([1 - shares, (1 - shares)[:, None] * sways, shares])
     odd = (flat - flat[:, ::-1])[:, : flat.shape[1] // 2]
     reached = np.abs(weights @ odd).sum(axis=1) / (weights @ moments[:, 0])
     amplitudes = np.hypot(*sways.T)
     # A body that would have to be too lopsided is no solution.
     misses = np.where(amplitudes <= MOST_LOPSIDED, reached - wanted.asymmetry, np.inf)
-    return _chosen(misses, moments, wanted)
+    return _chosen(shares, misses, moments, wanted)
 
 
-def _chosen(misses: Float64Array, moments: Float64Array, wanted: Wanted) -> Balance:
+def _chosen(shares: Float64Array, misses: Float64Array, moments: Float64Array, wanted: Wanted) -> Balance:
     crossings = np.flatnonzero((misses[:-1] <= 0) & (misses[1:] > 0) & np.isfinite(misses[1:]))
     if len(crossings):
         low, high = crossings[0], crossings[0] + 1
-        share = _SHARES[low] + misses[low] / (misses[low] - misses[high]) * (_SHARES[high] - _SHARES[low])
+        share = shares[low] + misses[low] / (misses[low] - misses[high]) * (shares[high] - shares[low])
         miss = 0.0
     else:
         nearest = int(np.argmin(np.abs(misses)))
-        share, miss = _SHARES[nearest], abs(misses[nearest])
+        share, miss = shares[nearest], abs(misses[nearest])
     along, across = _sways(moments, np.array([share]), wanted)[0]
     amplitude = min(float(np.hypot(along, across)), MOST_LOPSIDED)
     return Balance(float(share), amplitude, float(np.arctan2(across, along)), float(miss))

@@ -49,16 +49,22 @@ class Body:
         return replace(self.main, modulation=replace(modulation, lopsidedness=lopsidedness, lopsided_phase_rad=phase_rad))
 
     def transmission(self, grid: Grid) -> Float32Array:
-        """(rows, columns) float32, the share of light that passes the dust; 1 without."""
-        return np.ones(grid.shape, np.float32) if self.dust is None else self.dust.transmission(grid)
+        """(rows, columns) float32, the share of light that passes the dust, averaged over each pixel; 1 without dust."""
+        if self.dust is None:
+            return np.ones(grid.shape, np.float32)
+        # Lanes are narrower than the pixels of the reference grid.
+        steps = np.asarray(np.arange(-1, 2) / 3 * grid.pixel_scale_arcsec, np.float32)
+        x, y = (grid.x_arcsec[0, :, None] + steps).reshape(1, -1), (grid.y_arcsec + steps).reshape(-1, 1)
+        fine = self.dust.transmission(Grid(x, y, grid.pixel_scale_arcsec / 3))
+        return np.asarray(fine.reshape(grid.shape[0], 3, grid.shape[1], 3).mean(axis=(1, 3)), np.float32)
 
 
 def draw_body(rng: np.random.Generator, radius: float) -> Body:
     """Draw a body of this effective radius, arcsec, along the major axis."""
     ellipse = _disc_ellipse(rng, radius)
-    bulge_share = float(rng.beta(1.2, 5.0))
+    bulge_share = float(rng.beta(1.1, 7.0))
     spheroidal = rng.random() < 0.2
-    index = rng.uniform(1.2, 2.4) if spheroidal else rng.uniform(0.6, 1.2)
+    index = rng.uniform(1.2, 2.4) if spheroidal else rng.uniform(0.5, 1.1)
     arms = rng.uniform(0.15, 0.7) if rng.random() < (0.2 if spheroidal else 0.7) else 0.0
     main = Sersic(1 - bulge_share, ellipse, radius, index, drawn_arms(rng, arms))
     others: list[Component] = [_bulge(rng, bulge_share, radius, ellipse)]
@@ -104,12 +110,14 @@ def _bar(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> Sersic:
 
 def drawn_ring(rng: np.random.Generator, radius: float, ellipse: Ellipse, share: float) -> Arc:
     """Draw a full ring in the plane of a disc."""
-    return Arc(share, ellipse, radius * rng.uniform(0.7, 1.6), max(radius * rng.uniform(0.1, 0.25), SHARPEST_ARCSEC))
+    return Arc(
+        share, ellipse, radius * rng.uniform(0.7, 1.6), max(radius * rng.uniform(0.1, 0.25), SHARPEST_ARCSEC / ellipse.axis_ratio)
+    )
 
 
 def _clump(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> Clump:
     x, y = ellipse.point(radius * min(rng.gamma(2.0, 0.5), 2.2), rng.uniform(0, 2 * np.pi))
-    return Clump(min(float(rng.lognormal(np.log(0.012), 0.7)), 0.08), x, y, rng.uniform(0.03, 0.08))
+    return Clump(min(float(rng.lognormal(np.log(0.014), 0.8)), 0.08), x, y, rng.uniform(0.03, 0.08))
 
 
 def _dust_lane(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> DustLane:

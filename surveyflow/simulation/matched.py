@@ -9,6 +9,7 @@ lopsided outer disc, partial rings and giant clumps in discs; tails, shells, str
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,13 @@ from surveyflow.simulation.structures import placed
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
-_HALF_LIGHT = 0.88
+_HALF_LIGHT = 0.95
 """Half-light radius per effective radius along the major axis and root of the axis ratio."""
 
 _TRIES = 6
 _CLOSE = 0.01
+_LEAST_SHARE = MappingProxyType({STAR_FORMING: 0.0, POST_MERGER: 0.1})
+"""Least share of the irregular part in a galaxy's flux: fainter remains of a merger could be seen in no image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,8 @@ class MatchedRecipe:
         Scatter of this asymmetry, dex.
     """
 
-    typical_asymmetry: float = 0.11
-    scatter_dex: float = 0.2
+    typical_asymmetry: float = 0.14
+    scatter_dex: float = 0.18
 
     def galaxy(self, rng: np.random.Generator, kind: str, radius_arcsec: float) -> Galaxy:
         """Draw a galaxy of one kind.
@@ -54,7 +57,7 @@ class MatchedRecipe:
         kind
             ``star_forming`` or ``post_merger``.
         radius_arcsec
-            Effective radius of its disc, along the major axis. The half-light radius is 0.88 times this radius times the root of
+            Effective radius of its disc, along the major axis. The half-light radius is 0.95 times this radius times the root of
             the axis ratio.
 
         Raises
@@ -107,7 +110,7 @@ def _balanced(rng: np.random.Generator, kind: str, body: Body, maps: Float32Arra
         parts = IRREGULAR_PARTS[kind](rng, body.main.radius_arcsec, body.main.ellipse)
         irregular = summed(parts, grid) * transmission / np.float32(sum(part.fraction for part in parts))
         all_maps = np.concatenate([maps, irregular[None]])
-        found.append(_Mixture(parts, all_maps, balance(all_maps, grid, wanted)))
+        found.append(_Mixture(parts, all_maps, balance(all_maps, grid, wanted, _LEAST_SHARE[kind])))
         if found[-1].balance.miss < _CLOSE:
             break
     return min(found, key=lambda each: each.balance.miss)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from surveyflow.simulation.encounters import OrbitsRecipe
 from surveyflow.simulation.galaxies import ContrastedRecipe, Galaxy
 from surveyflow.simulation.matched import MatchedRecipe
 from surveyflow.values.codes import Code
@@ -35,6 +36,7 @@ class Galaxies(Code):
 
     CONTRASTED = "contrasted", "the kinds differ in structure, and also in size, asymmetry and number of clumps"
     MATCHED = "matched", "the kinds differ in structure, and in no single number"
+    ORBITS = "orbits", "particles on restricted N-body orbits: a check of models that were trained on others"
 
     @property
     def recipe(self) -> Recipe:
@@ -45,6 +47,7 @@ class Galaxies(Code):
 _RECIPES: dict[Galaxies, Callable[[], Recipe]] = {
     Galaxies.CONTRASTED: ContrastedRecipe,
     Galaxies.MATCHED: MatchedRecipe,
+    Galaxies.ORBITS: OrbitsRecipe,
 }
 
 DEFAULT_GALAXIES = Galaxies.CONTRASTED
