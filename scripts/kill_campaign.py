@@ -3,9 +3,10 @@
     python scripts/kill_campaign.py --target runs=300 --target releases=600 --target trainings=40 --seed 1 --json kills.json
 
 Targets are complete runs of a simulated survey (``runs``), the same with a local cluster, of which any process may be the victim
-(``cluster``), runs that lose a worker and must finish (``workers``), the verbs on published revisions (``releases``), and
-trainings with their checkpoints (``trainings``). A stub computes in the place of the network; what the receipts say of it is
-checked after every kill. So are the published revisions: intact, and equal to those of undisturbed processes.
+(``cluster``), runs that lose a worker and must finish (``workers``), the verbs on published revisions (``releases``), trainings
+with their checkpoints (``trainings``), and batch jobs on a Slurm of our own that lose a worker, a node or a job and must finish
+(``slurm``, needs Slurm and root). A stub computes in the place of the network; what the receipts say of it is checked after every
+kill. So are the published revisions: intact, and equal to those of undisturbed processes.
 
 A kill counts as landed if it ended its process; those that came too late are counted apart. The exit code is 0 only if
 everything was equal every time.
@@ -19,6 +20,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ TARGETS = {
     "workers": ("kills.workers", "Workers"),
     "releases": ("kills.releases", "Releases"),
     "trainings": ("kills.trainings", "Trainings"),
+    "slurm": ("kills.slurm", "SlurmNodes"),
 }
 
 
@@ -43,8 +46,10 @@ def carry_out(name: str, n_kills: int, seed: int) -> dict[str, Any]:
     """
     module, kind = TARGETS[name]
     start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        target = getattr(importlib.import_module(module), kind)(Path(folder), seed)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(getattr(importlib.import_module(module), kind)(Path(folder), seed)) as target,
+    ):
         tally = target.tally
         while tally.landed.total() < n_kills:
             target.kill_once()

@@ -18,7 +18,7 @@ def cutout2d(image, x_pix, y_pix, size):
 
 def stretched(cutout, valid, stretch, softening):
     """One cutout prepared in float64, number by number, with plain Python; too small a one has no noise to count in."""
-    if stretch == "asinh_noise":
+    if stretch in ("asinh_noise", "asinh_sky"):
         return np.zeros(cutout.shape)
     formulas = {
         "asinh_minmax": lambda x: math.asinh(x / softening),

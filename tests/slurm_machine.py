@@ -139,9 +139,14 @@ class SlurmMachine:
 
     def _is_ready(self) -> bool:
         try:
-            return sorted(self.ask("sinfo", "--noheader", "--Node", "--format=%N %t").split()) == ["idle", "idle", "n1", "n2"]
+            return self.states() == dict.fromkeys(NODES, "idle")
         except RuntimeError:
             return False
+
+    def states(self) -> dict[str, str]:
+        """State of each node, such as ``idle`` or ``down*``."""
+        lines = self.ask("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines()
+        return dict(line.split() for line in lines)
 
     def stop(self) -> None:
         """End every job and every daemon, by number."""

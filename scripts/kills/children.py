@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
 import psutil
 
 TIMEOUT_S = 900.0
@@ -57,6 +58,30 @@ class Tally:
             "completed": self.completed,
             "seconds": round(self.seconds),
         }
+
+
+class Target:
+    """What is killed again and again.
+
+    Parameters
+    ----------
+    seed
+        Seed of the moments and the victims.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tally = Tally()
+
+    def kill_once(self) -> None:
+        """Kill once, and check what is left."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Check everything in the end, undisturbed."""
+
+    def close(self) -> None:
+        """End what it has started."""
 
 
 class Child:

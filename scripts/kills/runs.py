@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from kills.children import Child, Report, Tally
+from kills.children import Child, Report, Target
 from stubs import TINY, check_stubbed
 from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.run_folders import Phase
@@ -28,7 +28,7 @@ NEW_WORK_SHARE = 0.6
 """Share of the kills before which units are removed, because a killed run leaves less to interrupt than it found."""
 
 
-class Runs:
+class Runs(Target):
     """A survey that is run and killed again and again.
 
     Parameters
@@ -42,8 +42,7 @@ class Runs:
     """
 
     def __init__(self, folder: Path, seed: int, profile: str = "serial") -> None:
-        self.rng = np.random.default_rng(seed)
-        self.tally = Tally()
+        super().__init__(seed)
         self._profile = profile
         self._survey = MiniSurvey(folder)
         write_untrained_models(folder / "models", self._survey.spec.fields, TINY)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from kills.children import Child, Report, Tally
+from kills.children import Child, Report, Target
 from surveyflow.settings.training import load_training
 from training_sets import write_training
 
 EPOCHS = 8
 
 
-class Trainings:
+class Trainings(Target):
     """A training that is killed and continued until it ends, again and again.
 
     Parameters
@@ -27,8 +27,7 @@ class Trainings:
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.tally = Tally()
+        super().__init__(seed)
         self._folder = folder
         write_training(folder)
         file = folder / "train.toml"

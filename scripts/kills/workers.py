@@ -54,9 +54,8 @@ class Workers(Runs):
         self._check_published()
         self._complete()
 
-    def finish(self) -> None:
-        """Run undisturbed, compare, and close the cluster."""
-        super().finish()
+    def close(self) -> None:
+        """Close the cluster."""
         self._stack.close()
 
     def _run(self) -> None:

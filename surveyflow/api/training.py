@@ -63,7 +63,11 @@ simulate_records = simulate
 
 
 def train(
-    training: str | Path, *, overwrite: bool = False, listener: Callable[[Mapping[str, float]], None] | None = None
+    training: str | Path,
+    *,
+    overwrite: bool = False,
+    listener: Callable[[Mapping[str, float]], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train a model on records and write it into its store; a stopped training continues where it was.
 
@@ -75,6 +79,8 @@ def train(
         Whether another model of the same key may be replaced.
     listener
         Called with each epoch's entry of the history.
+    on_step
+        Called after each step with the number of steps that are done, and of all steps.
 
     Raises
     ------
@@ -93,7 +99,7 @@ def train(
     from surveyflow.settings.training import load_training
     from surveyflow.training.fitting.fit import train as train_model
 
-    return train_model(load_training(training), overwrite=overwrite, listener=listener)
+    return train_model(load_training(training), overwrite=overwrite, listener=listener, on_step=on_step)
 
 
 def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluated:
@@ -117,11 +123,12 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
     InputError
         If model and records do not match, or the records were used in training.
     ModelError
-        If the model is missing or cannot be used.
+        If Keras cannot be used, or the model is missing or cannot be used.
     RecordError
         If records are incomplete or damaged.
     """
     refuse_to_start_again()
+    check_keras()
     from surveyflow.settings.training import load_training
     from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
 
@@ -148,8 +155,11 @@ def tune(training: str | Path, *, profile: str | Path = "serial", listener: Call
         If the profile cannot be used.
     InputError
         If its folder holds another search.
+    ModelError
+        If Keras cannot be used.
     """
     refuse_to_start_again()
+    check_keras()
     from surveyflow.settings.training import load_training
     from surveyflow.training.fitting.tuning import tune as tune_training
 

@@ -33,7 +33,8 @@ def import_models(
     stretch: Annotated[
         Stretch,
         typer.Option(
-            help=f"How the training images were stretched; s: the softening, rms: the cutout's sky rms. {Stretch.explained()}.",
+            help="How the training images were stretched; s: the softening, sky, rms: level and rms of the cutout's sky. "
+            f"{Stretch.explained()}.",
             show_default=False,
         ),
     ],

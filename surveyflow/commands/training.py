@@ -61,9 +61,11 @@ def train(
 ) -> None:
     """Train a model on records and write it into its store; a stopped training continues where it was."""
     from surveyflow import api
+    from surveyflow.commands.progress import counting_listener
 
     quiet_tensorflow(errors=True)
-    trained = api.train(file, overwrite=overwrite, listener=_tell_epoch)
+    with counting_listener("training") as count:
+        trained = api.train(file, overwrite=overwrite, listener=_tell_epoch, on_step=count)
     if as_json:
         told = {"model": trained.card.model_id, "store": str(trained.store), "best": dict(trained.best)}
         print_json(told | {"history": [dict(entry) for entry in trained.history]})
@@ -100,6 +102,8 @@ def evaluate(
     for table in evaluation_tables(evaluated.document):
         typer.echo(as_text(table) + "\n")
     model = evaluated.document["model"]
+    for sentence in evaluated.document[evaluated.document["task"]].get("verdict", ()):
+        typer.echo(sentence)
     typer.echo(f"model     {model['id']}, weights {model['origin']}")
     typer.echo(f"numbers   {evaluated.numbers}")
     typer.echo(f"page      {evaluated.page}")

@@ -12,10 +12,12 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
@@ -289,11 +291,29 @@ def _read_votable(request: _Request) -> dict[str, Column]:
     content = request.content()
     for claim in re.findall(rb"nrows\s*=\s*[\"'](\d{1,30})", content):
         request.check_rows(int(claim))
+    if b"href" in content:
+        _check_streams(request, content)
     tables = list(votable.parse(io.BytesIO(content), filename=str(request.file), verify="ignore").iter_tables())
     labels = [f"{index} {table.name or table.ID or ''}".strip() for index, table in enumerate(tables)]
     table = tables[request.choose(labels, [[field.name for field in table.fields] for table in tables])]
     fields = {field.name: field for field in table.fields}
     return {name: _masked_column(name, table.array[fields[name].ID], fields[name].unit) for name in request.wanted}
+
+
+def _check_streams(request: _Request, content: bytes) -> None:
+    """Refuse rows that lie elsewhere: astropy would read any file and any address that a list names."""
+
+    def check(element: str, attributes: dict[str, str]) -> None:
+        if element.rpartition(":")[2] == "STREAM" and "href" in attributes:
+            raise SourceListError(
+                f"{request.file} says that its rows are in {attributes['href']!r}; only rows in the file itself are read. "
+                "Write the list again, with its rows in it (TABLEDATA, BINARY or BINARY2)."
+            )
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = check
+    with suppress(expat.ExpatError):  # astropy says what is wrong
+        parser.Parse(content, True)
 
 
 def _read_ecsv(request: _Request) -> dict[str, Column]:

@@ -113,7 +113,7 @@ class _CardFile(SettingsTable):
         )
 
 
-_ADDED_LATER = {"crop", "binning", "asymmetry"}
+_ADDED_LATER = {"crop", "binning", "asymmetry", "about_galaxy"}
 """Keys that a card may lack, so that older cards can be read."""
 
 

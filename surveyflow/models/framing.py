@@ -1,15 +1,27 @@
 """The input of the first convolution: the part of a cutout that a network sees, its binning and its asymmetry channel.
 
 The published network sees every pixel. A narrow network that sees the middle, or averages of pixels, costs a fraction of it. A
-network that receives the difference between a galaxy and its image rotated by 180 degrees need not learn this rotation.
+network that receives the difference between a galaxy and its image rotated by 180 degrees need not learn this rotation. Both can
+be taken about the galaxy as it lies in the image, so that the answer does not depend on the position that a catalog gives.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from surveyflow.tasks.card import Architecture
-from surveyflow.values.arrays import BoolArray, Float32Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
+
+_SMOOTHING = 1 / 48
+_APERTURE = 1 / 8
+"""Sigma of the smoothing before the search for a peak, and radius of the aperture of an asymmetry, in units of what is seen."""
+_MOST_STEPS = 100
+_STEPS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+_STAY = 4
+_LEAST_LIGHT = 1e-3
 
 
 def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
@@ -25,7 +37,8 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
     Returns
     -------
     (n, side, side, channels) float32, where ``side`` is the first of ``architecture.map_sizes``: the image and, if the
-    architecture requires it, the image minus itself rotated by 180 degrees about its middle.
+    architecture requires it, the image minus itself rotated by 180 degrees. Crop and rotation are about the middle of the
+    cutout, or about the galaxy's centre if the architecture says so; the crop then begins at the nearest whole pixel.
 
     Raises
     ------
@@ -38,14 +51,99 @@ def framed(cutouts: Float32Array, architecture: Architecture) -> Float32Array:
     >>> framed(cutout, Architecture(input_size=4, crop=2, binning=2, filters=(1,), kernel_sizes=(1,)))
     array([[[[7.5]]]], dtype=float32)
     """
-    size = architecture.input_size
+    size, seen = architecture.input_size, architecture.seen_size
     if cutouts.shape[1:] != (size, size):
         raise ValueError(f"cutouts have shape {cutouts.shape}, but the network takes (n, {size}, {size})")
-    margin = (size - architecture.seen_size) // 2
-    images = _binned(cutouts[:, margin : size - margin, margin : size - margin], architecture.binning)
-    if architecture.asymmetry:
-        return np.stack([images, images - images[:, ::-1, ::-1]], axis=-1)
-    return images[..., None]
+    doubled = galaxy_centres(cutouts, architecture) if architecture.about_galaxy else np.full((len(cutouts), 2), size - 1)
+    first = (doubled - seen + 1) // 2
+    images = _binned(_squares(cutouts, first, seen), architecture.binning)
+    if not architecture.asymmetry:
+        return images[..., None]
+    rotated = _squares(cutouts[:, ::-1, ::-1], size - 1 - doubled + first, seen)
+    return np.stack([images, images - _binned(rotated, architecture.binning)], axis=-1)
+
+
+def galaxy_centres(cutouts: Float32Array, architecture: Architecture) -> Int64Array:
+    """Find the point about which each galaxy is most symmetric under rotation by 180 degrees.
+
+    The search begins at the peak of the smoothed image near the middle, and moves by half pixels as long as the asymmetry falls,
+    as in Conselice et al. (2000, section 3.3). It ends at most `Architecture.search_radius` from the middle. The asymmetry is
+    that of an aperture that moves with the centre and is weighted by a Gaussian, so that neighbours count little.
+
+    Parameters
+    ----------
+    cutouts
+        (n, input_size, input_size) float32, prepared.
+    architecture
+        The network, which says how far to search.
+
+    Returns
+    -------
+    (n, 2) int64: twice the row and the column, since a centre may lie on the border of two pixels.
+    """
+    size, radius = architecture.input_size, architecture.search_radius
+    doubled = 2 * _peaks(cutouts, radius, architecture.seen_size * _SMOOTHING)
+    moving = np.arange(len(cutouts))
+    for _ in range(_MOST_STEPS):
+        candidates = np.clip(doubled[moving, None] + _STEPS, size - 1 - 2 * radius, size - 1 + 2 * radius)
+        asymmetries = _asymmetries(cutouts, np.repeat(moving, len(_STEPS)), candidates.reshape(-1, 2), architecture)
+        asymmetries = asymmetries.reshape(-1, len(_STEPS))
+        better = np.flatnonzero(asymmetries.min(axis=1) < asymmetries[:, _STAY])
+        if not len(better):
+            break
+        moving = moving[better]
+        doubled[moving] = candidates[better, asymmetries[better].argmin(axis=1)]
+    return doubled
+
+
+def _peaks(cutouts: Float32Array, radius: int, sigma: float) -> Int64Array:
+    """(n, 2) row and column of the brightest pixel of each smoothed image, at most ``radius`` from the middle."""
+    margin = cutouts.shape[1] // 2 - radius
+    reach = min(round(4 * sigma), margin)  # the filter looks no further
+    part = slice(margin - reach, margin + 2 * radius + reach)
+    light = gaussian_filter(cutouts[:, part, part], (0, sigma, sigma))[:, reach:, reach:][:, : 2 * radius, : 2 * radius]
+    brightest = light.reshape(-1, 4 * radius**2).argmax(axis=1)
+    places: Int64Array = np.stack([brightest // (2 * radius), brightest % (2 * radius)], axis=1) + margin
+    return places
+
+
+def _asymmetries(cutouts: Float32Array, rows: Int64Array, doubled: Int64Array, architecture: Architecture) -> Float32Array:
+    """(m,) asymmetry of the cutouts of some rows about some centres: sum of absolute differences by sum of light."""
+    radius = max(round(architecture.seen_size * _APERTURE), 1)
+    pixels, size = cutouts.reshape(-1), cutouts.shape[1]
+    found = np.empty(len(rows), np.float32)
+    for odd in np.ndindex(2, 2):
+        chosen = np.flatnonzero((doubled % 2 == odd).all(axis=1))
+        offsets, partners, weights = _pairs(radius, size, odd)
+        first = (rows[chosen] * size**2 + doubled[chosen] // 2 @ (size, 1))[:, None]
+        one, other = pixels[first + offsets], pixels[first + partners]
+        difference, light = (weights * np.abs(one - other)).sum(axis=1), (weights * (one + other)).sum(axis=1)
+        found[chosen] = difference / np.maximum(light, _LEAST_LIGHT)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _pairs(radius: int, size: int, odd: tuple[int, int]) -> tuple[Int64Array, Int64Array, Float32Array]:
+    """Pixels of half an aperture, their partners under rotation, and their weights; flat indices relative to the centre's pixel.
+
+    ``odd`` says for each axis whether the centre lies half a pixel beyond that pixel.
+    """
+    places = np.stack(np.meshgrid(*(np.arange(-radius, radius + 1 + half) for half in odd), indexing="ij"), axis=-1).reshape(
+        -1, 2
+    )
+    y, x = (places - np.array(odd) / 2).T
+    distance = np.hypot(y, x)
+    half = (distance <= radius) & ((y > 0) | ((y == 0) & (x > 0)))
+    weights = np.exp(-2 * np.square(distance[half] / radius)).astype(np.float32)
+    return places[half] @ (size, 1), (np.array(odd) - places[half]) @ (size, 1), weights / weights.sum()
+
+
+def _squares(images: Float32Array, first: Int64Array, side: int) -> Float32Array:
+    """Cut a square out of each image, from its first row and column on."""
+    squares = np.empty((len(images), side, side), np.float32)
+    for square, image, (row, column) in zip(squares, images, first.tolist(), strict=True):
+        square[:] = image[row : row + side, column : column + side]
+    return squares
 
 
 def not_finite(cutouts: Float32Array) -> BoolArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from surveyflow.reports.tables import QUANTITY_WORDS, STRESS_WORDS, Table, number, percent
+from surveyflow.reports.tables import QUANTITY_WORDS, Table, number, percent
 from surveyflow.tasks.contamination.parts import AMOUNTS, PARTS, REGRESSIONS
 
 
@@ -71,7 +71,7 @@ def _cut(contamination: Mapping[str, Any]) -> Table:
 def _stresses(contamination: Mapping[str, Any]) -> Table:
     rows = [
         (
-            STRESS_WORDS[one["name"]],
+            one["words"],
             number(one["scores"]["areas"]["contaminated"]),
             number(one["scores"]["areas"]["heavy"]),
             *(number(one["scores"]["regressions"][amount.name]["r2"]) for _, amount in AMOUNTS),

@@ -42,6 +42,26 @@ def confusion_figure(confusion: Sequence[Sequence[int]], origin: str) -> Figure:
     return figure
 
 
+def roc_figure(curves: Mapping[str, Mapping[str, Any]], origin: str) -> Figure:
+    """Draw the receiver operating characteristic.
+
+    Parameters
+    ----------
+    curves
+        By label: ``false_share`` and ``true_share`` at each threshold, and ``area``.
+    origin
+        Where the weights came from.
+    """
+    figure, axes = new_figure(4.0)
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.6)
+    for colour, (label, one) in zip((FILL, LINE), curves.items(), strict=False):
+        axes.plot(one["false_share"], one["true_share"], color=colour, linewidth=1.5, label=label)
+    axes.set(xlabel="share of star-forming galaxies above", ylabel="share of post-mergers above", xlim=(0, 1), ylim=(0, 1.005))
+    axes.set_aspect("equal")
+    _sign(figure, axes, origin)
+    return figure
+
+
 def reliability_figure(calibrations: Mapping[str, Mapping[str, Any]], origin: str) -> Figure:
     """Draw how often a post-merger it was over how probable it was said to be.
 

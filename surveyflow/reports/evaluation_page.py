@@ -55,6 +55,7 @@ def _contents(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": warnings_about({origin}),
         "origin_words": origin_words(origin),
         "facts": evaluation_facts(evaluation),
+        "verdict": evaluation[task].get("verdict", ()),
         "tables": evaluation_tables(evaluation),
         "panels": list(entry_of(task, PANELS, "drawn")(evaluation[task], origin)),
         "settings": toml_text({name: evaluation[name] for name in ("model", "sampling", "records")}),
@@ -67,12 +68,19 @@ def _merger_panels(merger: Mapping[str, Any], origin: str) -> Iterator[Panel]:
         caption = f"{scores['n']:,} stamps, accuracy {percent(scores['accuracy'])} %, Upsilon {percent(scores['upsilon'])} %."
         figure = evaluation_figures.confusion_figure(scores["confusion"], origin)
         yield _panel(figure, f"confusion-{index}", f"Confusion matrix: {name}", f"Rows are the truth. {caption}")
+    yield _roc_panel(merger, origin)
     yield _reliability_panel(merger, origin)
     for quantity, bins in groupby(merger["bins"], key=lambda one: one["quantity"]):
         figure = evaluation_figures.bins_figure(list(bins), _QUANTITY_LABELS[quantity], origin)
         caption = "Error bars are binomial standard errors."
         yield _panel(figure, f"bins-{quantity}", f"By {QUANTITY_WORDS[quantity]}", caption)
     yield _cuts_panel(merger, origin)
+
+
+def _roc_panel(merger: Mapping[str, Any], origin: str) -> Panel:
+    figure = evaluation_figures.roc_figure({"network": merger["roc"], "baseline": merger["roc_of_baseline"]}, origin)
+    areas = f"network {merger['roc']['area']:.3f}, baseline {merger['roc_of_baseline']['area']:.3f}"
+    return _panel(figure, "roc", "ROC", f"Areas: {areas}. Dashed: chance.")
 
 
 def _reliability_panel(merger: Mapping[str, Any], origin: str) -> Panel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from surveyflow.reports.tables import QUANTITY_WORDS, STRESS_WORDS, Table, number, percent
+from surveyflow.reports.tables import NOTHING, QUANTITY_WORDS, Table, number, percent
 
 
 def samples(merger: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -19,17 +19,26 @@ def samples(merger: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _scores(merger: Mapping[str, Any]) -> Table:
-    rows = [(name, who, *_class_scores(judged[who])) for name, judged in samples(merger) for who in ("network", "baseline")]
+    rows = [
+        (name, who, *_class_scores(judged[who]), _lead(judged["lead"]) if who == "network" else NOTHING)
+        for name, judged in samples(merger)
+        for who in ("network", "baseline")
+    ]
     return Table(
         "Accuracy",
         "Percent, with the binomial standard error of the accuracy. Upsilon is the smaller completeness. Completeness is recall; "
-        "purity is precision in the mixture tested. The baseline: boosted trees on annulus statistics of the same stamps.",
-        ("sample", "by", "stamps", "accuracy", "error", "Upsilon", *_CLASS_COLUMNS),
+        "purity is precision in the mixture tested. The baseline: boosted trees on annulus statistics of the same stamps. "
+        "Ahead is the difference of the accuracies, with its error from the differences stamp by stamp.",
+        ("sample", "by", "stamps", "accuracy", "error", "Upsilon", *_CLASS_COLUMNS, "ahead"),
         tuple(rows),
     )
 
 
 _CLASS_COLUMNS = ("completeness PM", "completeness SF", "purity PM", "purity SF")
+
+
+def _lead(lead: Mapping[str, Any]) -> str:
+    return f"{percent(lead['accuracy'])} \u00b1 {percent(lead['error'])}"
 
 
 def _class_scores(scores: Mapping[str, Any]) -> tuple[str, ...]:
@@ -62,6 +71,31 @@ def _calibration(merger: Mapping[str, Any]) -> Table:
         ("as the probability of a post-merger", "error", "by chance"),
         tuple(rows),
     )
+
+
+def _purities(merger: Mapping[str, Any]) -> Table:
+    rows = [(percent(one["prevalence"], 0), percent(one["called"]), percent(one["above_80"])) for one in merger["purities"]]
+    note = (
+        "Percent of true post-mergers among the galaxies classified as such, if post-mergers have this share of all galaxies. "
+        f"Area under the ROC curve: network {number(merger['roc']['area'])}, "
+        f"baseline {number(merger['roc_of_baseline']['area'])}."
+    )
+    return Table("Purity by prevalence", note, ("post-mergers among all", "purity", "purity of p_pm above 0.8"), tuple(rows))
+
+
+def _failures(merger: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            f"{one['field']} {one['source_id']}",
+            "post-merger" if one["is_post_merger"] else "star-forming",
+            number(one["p_pm_mean"]),
+            number(one["magnitude_ab"], 1),
+            number(one["coverage_pct"], 0),
+        )
+        for one in merger["failures"]
+    ]
+    note = "The test stamps of which the network is wrong and most sure: look at them."
+    return Table("Failures", note, ("stamp", "truth", "p_pm_mean", "magnitude", "true coverage, percent"), tuple(rows))
 
 
 def _bins(merger: Mapping[str, Any]) -> Table:
@@ -99,23 +133,28 @@ def _cuts(merger: Mapping[str, Any]) -> Table:
 def _stresses(merger: Mapping[str, Any]) -> Table:
     rows = [
         (
-            STRESS_WORDS[one["name"]],
+            one["words"],
             percent(one["network"]["accuracy"]),
             percent(one["accuracy_lost"]),
             *map(percent, one["network"]["completeness"]),
             percent(one["flagged"]),
             percent(one["flagged_before"]),
+            percent(one["spoiled"]),
+            percent(one["spoiled_flagged"]),
             percent(one["baseline"]["accuracy"]),
+            "passed" if one["passed"] else "failed",
         )
         for one in merger["stresses"]
     ]
     completeness = ("completeness of post-mergers", "of star-forming galaxies")
-    columns = ("stamps with", "accuracy", "lost", *completeness, "flagged", "flagged before", "baseline's accuracy")
+    changed = ("flagged", "flagged before", "spoiled", "flagged of these")
+    columns = ("stamps with", "accuracy", "lost", *completeness, *changed, "baseline's accuracy", "result")
     note = (
-        "Percent; flagged are the stamps that the card's domain excludes (OUT_OF_DOMAIN). A model whose answer changes where few "
-        "stamps are flagged gives wrong numbers without a word."
+        "Percent. What must not change an answer is done to the stamps. Flagged are those that the card's domain excludes "
+        "(OUT_OF_DOMAIN), spoiled those that the change makes wrong. A change passes if it costs 2 points or less, or if 80 % of "
+        "the spoiled stamps are flagged. The first 2,000 stamps of each set are used."
     )
-    return Table("Stress", note, columns, tuple(rows))
+    return Table("Nuisances", note, columns, tuple(rows))
 
 
 def facts(merger: Mapping[str, Any]) -> dict[str, str]:
@@ -129,5 +168,5 @@ def facts(merger: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-TABLES = (_scores, _confusion, _calibration, _bins, _cuts, _stresses)
+TABLES = (_scores, _confusion, _purities, _calibration, _bins, _cuts, _stresses, _failures)
 """What makes each table, in order."""

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-STRESS_WORDS = {
-    "hot_pixel": "one hot pixel of 5 e-/s",
-    "wrong_unit": "unit wrong by 1000",
-    "other_depth": "noise 3.6 times as strong",
-    "zero_strip": "a strip of 20 pixels empty",
-    "shift_1_pixel": "the galaxy 1 pixel off the middle",
-    "shift_2_pixels": "the galaxy 2 pixels off the middle",
-    "shift_3_pixels": "the galaxy 3 pixels off the middle",
-    "pedestal_minus_1_sigma": "the sky 1 sigma too low",
-    "pedestal_plus_5_sigma": "the sky 5 sigma too high",
-}
 QUANTITY_WORDS = {"magnitude_ab": "magnitude", "redshift": "redshift", "coverage_pct": "true coverage"}
-_NOTHING = "\u2013"
+NOTHING = "\u2013"
+"""Stands where there is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +45,12 @@ def as_text(table: Table) -> str:
 
 def percent(value: float | None, decimals: int = 1) -> str:
     """A fraction in percent; a dash where there is none."""
-    return _NOTHING if value is None else f"{100 * value:.{decimals}f}"
+    return NOTHING if value is None else f"{100 * value:.{decimals}f}"
 
 
 def number(value: float | None, decimals: int = 3) -> str:
     """A number; a dash where there is none."""
-    return _NOTHING if value is None else f"{value:.{decimals}f}"
+    return NOTHING if value is None else f"{value:.{decimals}f}"
 
 
 def is_text(cells: Sequence[str]) -> bool:

@@ -138,7 +138,9 @@ def _keys_not_set_here(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 class AugmentationTable(SettingsTable):
-    """``[augmentation]``: how images are changed during training; unchanged by default.
+    """``[augmentation]``: how images are changed during training; only flipped and rotated by right angles by default.
+
+    All but ``orientations`` change pixels before they are stretched and made into the network's channels.
 
     Parameters
     ----------
@@ -147,11 +149,15 @@ class AugmentationTable(SettingsTable):
     rotation_deg
         Largest further rotation, degrees; pixels are interpolated.
     shift_pix
-        Largest shift along each axis, whole pixels of what the network sees.
+        Largest shift along each axis, whole pixels of the stamp.
     gain
         Range of the factor on all pixels.
     depth
         Largest factor by which the noise is raised; 1 for none.
+    pedestal
+        Range of a constant that is added to all pixels, in units of the image's noise.
+    quantum
+        Largest step to which pixels are rounded, in units of the image's noise, as lossy compression does; 0 for none.
     hot_pixel_chance, strip_chance
         Chance that an image has a hot pixel, or a strip of 20 rows without data.
     """
@@ -161,13 +167,15 @@ class AugmentationTable(SettingsTable):
     shift_pix: Annotated[int, within(0, 16)] = Field(default=0, examples=[2])
     gain: Annotated[Range, within(1e-3, 1e3)] = Field(default=(1.0, 1.0), examples=[[0.5, 2.0]])
     depth: Annotated[float, within(1, 10)] = Field(default=1.0, examples=[2.0])
+    pedestal: Annotated[Range, within(-100, 100)] = Field(default=(0.0, 0.0), examples=[[-1.0, 5.0]])
+    quantum: Annotated[float, within(0, 10)] = Field(default=0.0, examples=[0.5])
     hot_pixel_chance: Chance = Field(default=0.0, examples=[0.1])
     strip_chance: Chance = Field(default=0.0, examples=[0.05])
 
     @property
     def changes_pixels(self) -> bool:
         """Whether pixels change before they are stretched."""
-        return self.gain != (1.0, 1.0) or self.depth > 1 or self.hot_pixel_chance > 0 or self.strip_chance > 0
+        return self != AugmentationTable(orientations=self.orientations)
 
 
 class OptimisationTable(SettingsTable):
@@ -250,7 +258,7 @@ class EvaluationTable(SettingsTable):
     clean: Folders = Field(default=(), examples=["records/f814w-test-clean"])
     draws: Annotated[int, within(1, 65_535)] = Field(default=100, examples=[100])
     seed: Annotated[int, within(0, 2**32 - 1)] = Field(default=20220523, examples=[20220523])
-    baseline_stamps: Annotated[int, within(100, 10_000_000)] = Field(default=14_000, examples=[14_000])
+    baseline_stamps: Annotated[int, within(100, 10_000_000)] = Field(default=40_000, examples=[40_000])
     contamination_model: AnyPath | None = Field(default=None, examples=["models/contamination/F814W/COSMOS"])
     report: AnyPath = Field(examples=["evaluations/merger-f814w"])
 

@@ -20,7 +20,7 @@ PSF_SIZE_PIX = 129
 
 _MIRROR_M = 2.4
 _OBSCURATION = 0.33
-_NOISE_SIGMA_PIX = 0.64
+SKY_NOISE_SIGMA_PIX = 0.64
 _OVERSAMPLING = 8
 
 
@@ -112,7 +112,7 @@ def shot_noise(rng: np.random.Generator, image: Float32Array, exposure_s: float)
 
 def sky_noise(rng: np.random.Generator, shape: tuple[int, int], sky_rms: float) -> Float32Array:
     """Draw the noise of the empty sky, correlated between neighbouring pixels (0.5 at lag 1), as in drizzled images; float32."""
-    noise = gaussian_filter(rng.standard_normal(shape, np.float32), _NOISE_SIGMA_PIX, mode="wrap")
+    noise = gaussian_filter(rng.standard_normal(shape, np.float32), SKY_NOISE_SIGMA_PIX, mode="wrap")
     return noise * np.float32(sky_rms / _smoothed_rms())
 
 
@@ -184,4 +184,4 @@ def _smoothed_rms() -> float:
     """Standard deviation of white noise of rms 1 after smoothing."""
     impulse = np.zeros((33, 33))
     impulse[16, 16] = 1
-    return float(np.sqrt(np.sum(gaussian_filter(impulse, _NOISE_SIGMA_PIX, mode="wrap") ** 2)))
+    return float(np.sqrt(np.sum(gaussian_filter(impulse, SKY_NOISE_SIGMA_PIX, mode="wrap") ** 2)))

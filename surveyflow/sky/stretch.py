@@ -11,7 +11,7 @@ from enum import Enum
 
 import numpy as np
 
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.noise import measured_sky
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import Code
 
@@ -53,7 +53,8 @@ class Stretch(Code):
     """A formula that brings a cutout's pixels to the range that a network was trained on.
 
     One line below defines a stretch completely. In the meanings, ``x`` are the valid pixels of a cutout, ``s`` is the softening,
-    ``rms`` is `surveyflow.sky.noise.sky_rms` of the cutout, and ``minmax(y) = (y - min(y)) / (max(y) - min(y))``.
+    ``sky`` and ``rms`` are the level and the rms that `surveyflow.sky.noise.measured_sky` finds in the cutout, and
+    ``minmax(y) = (y - min(y)) / (max(y) - min(y))``.
 
     Attributes
     ----------
@@ -62,6 +63,8 @@ class Stretch(Code):
         pixels are equal.
     softening
         The unit of the softening.
+    subtracts_sky
+        Whether the sky's level is subtracted first.
     """
 
     def __init__(
@@ -70,16 +73,19 @@ class Stretch(Code):
         meaning: str = "",
         formula: Callable[[Float64Array, float], Float64Array] = _minmax,
         softening: Softening = Softening.IN_FLUX,
+        subtracts_sky: bool = False,
     ) -> None:
         super().__init__(value, meaning)
         self.formula = formula
         self.softening = softening
+        self.subtracts_sky = subtracts_sky
 
     ASINH_MINMAX = "asinh_minmax", "minmax(arcsinh(x / s))", _asinh_minmax
     MINMAX = "minmax", "minmax(x)", _minmax, Softening.WITHOUT_EFFECT
     LINEAR = "linear", "x / s", _linear
     LOG_MINMAX = "log_minmax", "minmax(log10(max(x, s)))", _log_minmax
     ASINH_NOISE = "asinh_noise", "arcsinh(x / (s * rms))", _asinh, Softening.IN_NOISE
+    ASINH_SKY = "asinh_sky", "arcsinh((x - sky) / (s * rms))", _asinh, Softening.IN_NOISE, True
 
     @property
     def softened(self) -> bool:
@@ -91,8 +97,8 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     """Stretch cutouts as a model's card prescribes.
 
     Invalid pixels become 0. All pixels of a cutout become 0 if its stretched valid pixels are equal, or if the stretch needs the
-    sky rms and that is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax`` and
-    ``asinh_noise``.
+    sky rms and that is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax``,
+    ``asinh_noise`` and ``asinh_sky``; adding one changes nothing under ``minmax`` and ``asinh_sky``.
 
     Parameters
     ----------
@@ -108,7 +114,8 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
     Returns
     -------
     prepared
-        (n, size, size) float32, finite; within [0, 1] unless the stretch is ``linear`` or ``asinh_noise``.
+        (n, size, size) float32, finite; within [0, 1] unless the stretch is ``linear``, ``asinh_noise`` or
+        ``asinh_sky``.
 
     Raises
     ------
@@ -126,16 +133,18 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
         raise ValueError(f"valid has shape {valid.shape}, pixels {pixels.shape}")
     if not _LEAST <= softening <= _MOST:
         raise ValueError(f"softening must lie between {_LEAST:.2g} and {_MOST:.2g}, not {softening}")
-    scales = softening * _units(pixels, valid, stretch)
+    levels, units = _levels_and_units(pixels, valid, stretch)
     prepared = np.zeros(pixels.shape, dtype=np.float32)
-    for target, cutout, has_data, scale in zip(prepared, pixels, valid, scales, strict=True):
-        if scale > 0 and has_data.any():
-            target[has_data] = stretch.formula(cutout[has_data].astype(np.float64), float(scale))
+    for target, cutout, has_data, level, unit in zip(prepared, pixels, valid, levels, units, strict=True):
+        if unit > 0 and has_data.any():
+            target[has_data] = stretch.formula(cutout[has_data].astype(np.float64) - level, float(softening * unit))
     return prepared
 
 
-def _units(pixels: Float32Array, valid: BoolArray, stretch: Stretch) -> Float64Array:
-    """(n,) unit of each cutout's softening, expressed in the unit of its pixels; NaN if unknown."""
-    if stretch.softening is Softening.IN_NOISE:
-        return sky_rms(pixels, valid).astype(np.float64)
-    return np.ones(len(pixels))
+def _levels_and_units(pixels: Float32Array, valid: BoolArray, stretch: Stretch) -> tuple[Float64Array, Float64Array]:
+    """(n,) level that is subtracted from each cutout, and the unit of its softening, in its pixels' unit; NaN if unknown."""
+    if stretch.softening is not Softening.IN_NOISE:
+        return np.zeros(len(pixels)), np.ones(len(pixels))
+    sky = measured_sky(pixels, valid)
+    level = sky.level if stretch.subtracts_sky else np.zeros_like(sky.level)
+    return level.astype(np.float64), sky.rms.astype(np.float64)

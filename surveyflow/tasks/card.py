@@ -119,6 +119,9 @@ class Architecture:
     asymmetry
         Whether the network gets, as a second channel, the image minus itself rotated by 180 degrees: the residual whose sum is
         the asymmetry of Conselice et al. (2000, section 3).
+    about_galaxy
+        Whether crop and rotation are about the centre of the galaxy, as `surveyflow.models.framing.galaxy_centres` finds it in
+        the image, instead of about the middle of the input. The crop must leave more than `search_radius` pixels on each side.
     filters, kernel_sizes
         One entry for each block: channels and odd kernel side of both of its convolutions (no padding). Blocks are separated by
         2x2 max-pooling.
@@ -142,6 +145,7 @@ class Architecture:
     crop: int | None = None
     binning: int = 1
     asymmetry: bool = False
+    about_galaxy: bool = False
 
     def __post_init__(self) -> None:
         for name, largest in _LARGEST.items():
@@ -149,6 +153,11 @@ class Architecture:
         _check_between("batch_norm_epsilon", self.batch_norm_epsilon, _BATCH_NORM_EPSILON)
         if not 1 <= self.seen_size <= self.input_size or (self.input_size - self.seen_size) % 2:
             raise ValueError(f"crop must leave as many pixels on each side of an input of {self.input_size}, unlike {self.crop}")
+        if self.about_galaxy and not 1 <= self.search_radius < (self.input_size - self.seen_size) // 2:
+            raise ValueError(
+                "about_galaxy needs a crop to 8 pixels or more that leaves more than an eighth of itself on each side of an "
+                f"input of {self.input_size}, unlike {self.crop}"
+            )
         if self.binning < 1 or self.seen_size % self.binning:
             raise ValueError(f"binning must divide the {self.seen_size} pixels that the network uses, unlike {self.binning}")
         if not self.filters or len(self.filters) != len(self.kernel_sizes):
@@ -178,6 +187,11 @@ class Architecture:
     def seen_size(self) -> int:
         """Side of the part of the input that the network uses, pixels."""
         return self.input_size if self.crop is None else self.crop
+
+    @property
+    def search_radius(self) -> int:
+        """How far from the middle, along each axis, a galaxy's centre is searched, in pixels: an eighth of what is seen."""
+        return self.seen_size // 8
 
     @property
     def n_channels(self) -> int:

@@ -273,6 +273,11 @@ BROKEN_TEXT = {
     "redshift of -1": (HEADER + b"1,2,3,-1\n", ["column zbest: row 1 (-1): is not a redshift", "Write -99 or NaN"]),
     "redshift infinite": (HEADER + b"1,2,3,inf\n", ["column zbest: row 1 (inf): is not a redshift"]),
     "votable cut": (b"<?xml version='1.0'?>\n<VOTABLE version='1.4'><RESOURCE>", ["cannot be read as a table", "truncated"]),
+    "votable in two files": (
+        b"<?xml version='1.0'?>\n<v:VOTABLE version='1.4'><v:RESOURCE><v:TABLE><v:DATA><v:FITS>"
+        b"<v:STREAM encoding='>' href='file:///dev/zero'/></v:FITS></v:DATA></v:TABLE></v:RESOURCE></v:VOTABLE>",
+        ["says that its rows are in 'file:///dev/zero'", "only rows in the file itself are read", "Write the list again"],
+    ),
     "parquet cut": (b"PAR1" + bytes(100), ["cannot be read as a table", "truncated"]),
     "ecsv damaged": (b"# %ECSV 1.0\n# ---\n# datatype: [}\nID\n1\n", ["cannot be read as a table"]),
     "gzip damaged": (gzip.compress(HEADER * 9999)[:-20], ["cannot be read as a table", "truncated"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, is_dataclass
+from dataclasses import astuple, is_dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -93,6 +93,7 @@ ANSWERS: dict[str, Answer] = {
     "image_statistics": lambda b: image_statistics(b.prepared),
     "percentiles": lambda b: FEATURE_DOMAIN.percentiles(image_statistics(b.prepared), b.features),
     "framed": lambda b: framed(b.prepared, NETWORK),
+    "framed about the galaxy": lambda b: framed(b.prepared, replace(NETWORK, crop=8, about_galaxy=True)),
     "not_finite": lambda b: not_finite(b.prepared),
     "source_keys": lambda b: source_keys("EGS", b.ids),
     "predictive_noise": lambda b: predictive_noise(b.keys, 6, 3, 9, 3),

@@ -89,11 +89,20 @@ def test_noise_units_are_those_of_the_cutouts_own_sky():
     np.testing.assert_allclose(prepared, np.arcsinh(pixels / 2.0 / 0.002), rtol=0.1, atol=0.1)
 
 
+@pytest.mark.parametrize("pedestal", [-0.05, 0.002, 0.5])
+def test_the_level_of_the_sky_is_not_seen_above_the_sky(pedestal):
+    pixels, valid = noisy_galaxy(rms=0.002), np.ones((1, 64, 64), dtype=bool)
+    prepared = [prepare(image, valid, Stretch.ASINH_SKY, 1.0) for image in (pixels, pixels + np.float32(pedestal))]
+    np.testing.assert_allclose(prepared[0], prepared[1], atol=1e-3)
+    np.testing.assert_allclose(np.median(prepared[0][:, :8, :8]), 0, atol=0.3)
+
+
+@pytest.mark.parametrize("stretch", [Stretch.ASINH_NOISE, Stretch.ASINH_SKY])
 @pytest.mark.parametrize("gain", [1e-20, 3.0, 1000.0, 1e20])
-def test_a_gain_is_not_seen_in_units_of_noise(gain):
+def test_a_gain_is_not_seen_in_units_of_noise(gain, stretch):
     pixels, valid = noisy_galaxy(rms=0.002), np.ones((1, 64, 64), dtype=bool)
     louder = (pixels.astype(np.float64) * gain).astype(np.float32)
-    prepared = [prepare(image, valid, Stretch.ASINH_NOISE, 1.0) for image in (pixels, louder)]
+    prepared = [prepare(image, valid, stretch, 1.0) for image in (pixels, louder)]
     np.testing.assert_allclose(prepared[0], prepared[1], rtol=1e-5, atol=1e-6)
 
 

@@ -19,8 +19,8 @@ from surveyflow.tasks.contamination.parts import AMOUNTS, PARTS, REGRESSIONS
 from surveyflow.tasks.task import Columns
 from surveyflow.training.evaluation.baseline import TreeClassifier, TreeRegressor, annulus_features
 from surveyflow.training.evaluation.merger_scores import coverage_bins, magnitude_bins
+from surveyflow.training.evaluation.nuisances import MOST_STRESSED, Nuisance, changes, neighbours
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
-from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.jobs import SamplingSettings
@@ -103,9 +103,11 @@ class TunedCut:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationStress:
-    """The change of the scores when stamps are degraded."""
+    """The change of the scores when stamps are changed by a nuisance at one of its levels."""
 
     name: str
+    level: float
+    words: str
     scores: ContaminationScores
     flagged: float
     flagged_before: float
@@ -138,7 +140,7 @@ class ContaminationEvaluation:
     points
         Points of a figure, by amount.
     stresses
-        Scores on degraded stamps.
+        Scores on stamps that are changed by nuisances; not by neighbours, which are what the model measures.
     """
 
     scores: ContaminationScores
@@ -271,7 +273,11 @@ def evaluate_contamination(
             amount.name: _points(truth.transformed[amount.name], said[f"{amount.name}_given"], truth.presence[part.presence])
             for part, amount in AMOUNTS
         },
-        stresses=[_stress(name, model, known, said, baseline, sampling=sampling) for name in STRESSES],
+        stresses=[
+            _stress(nuisance, level, model, known, baseline, sampling=sampling, before=said)
+            for nuisance, level in changes()
+            if nuisance.change is not neighbours
+        ],
     )
 
 
@@ -368,19 +374,23 @@ def _points(truth: Float64Array, estimate: Float64Array, rows: BoolArray) -> Poi
 
 
 def _stress(
-    name: str,
+    nuisance: Nuisance,
+    level: float,
     model: Model,
     sets: Sequence[LabelledStamps],
-    said_before: Columns,
     baseline: ContaminationBaseline,
     *,
     sampling: SamplingSettings,
+    before: Columns,
 ) -> ContaminationStress:
-    degraded = [stressed(stamps, name, sampling.seed) for stamps in sets]
-    said, truth = _said_and_true(model, degraded, sampling)
+    some = [stamps.take(slice(MOST_STRESSED)) for stamps in sets]
+    changed = [nuisance.applied(stamps, level, sampling.seed) for stamps in some]
+    said, truth = _said_and_true(model, changed, sampling)
     return ContaminationStress(
-        name=name,
-        scores=_scores(_features(degraded), said, truth, baseline),
+        name=nuisance.name,
+        level=level,
+        words=nuisance.told(level),
+        scores=_scores(_features(changed), said, truth, baseline),
         flagged=float(said["out_of_domain"].mean()),
-        flagged_before=float(said_before["out_of_domain"].mean()),
+        flagged_before=float(before["out_of_domain"].mean()),
     )

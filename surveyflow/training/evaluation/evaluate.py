@@ -32,7 +32,7 @@ from surveyflow.training.records.record_index import RecordIndex, check_apart, r
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
 
-FORMAT = 1
+FORMAT = 2
 """Version of ``evaluation.json``; raised when a number changes its meaning or place."""
 
 NUMBERS_FILE = "evaluation.json"

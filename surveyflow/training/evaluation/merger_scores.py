@@ -11,8 +11,11 @@ from numpy.typing import ArrayLike
 
 from surveyflow.stats.calibration import Reliability, perfect_error, reliability
 from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
+from surveyflow.stats.ranking import area_under_roc
 from surveyflow.values.arrays import BoolArray, Float64Array
 
+PREVALENCES = (0.5, 0.3, 0.1, 0.05)
+"""Shares of post-mergers at which the purity of those classified as such is stated; nature's is far below the half of a test."""
 KEPT_SHARES = (1.0, 0.9, 0.75, 0.5, 0.25)
 """Shares of the sample that a contamination cut keeps, the cleanest galaxies first."""
 COVERAGE_EDGES_PCT = (0.0, 10.0, 30.0, 100.0)
@@ -103,6 +106,92 @@ class CutScores:
     kept: float
     network: ClassScores
     baseline: ClassScores
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How much more often the network is right than the baseline, on the same galaxies.
+
+    Parameters
+    ----------
+    accuracy
+        The network's accuracy minus the baseline's.
+    error
+        Its standard error, from the differences galaxy by galaxy.
+    """
+
+    accuracy: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """The receiver operating characteristic of a probability of a post-merger.
+
+    Parameters
+    ----------
+    area
+        Area under the curve: 0.5 for chance, 1 for perfect order.
+    false_share, true_share
+        Shares of star-forming galaxies and of post-mergers above each of 101 thresholds, from 1 down to 0.
+    """
+
+    area: float
+    false_share: tuple[float, ...]
+    true_share: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Purity:
+    """The share of true post-mergers among the galaxies classified as such, if post-mergers have a stated prevalence.
+
+    Parameters
+    ----------
+    prevalence
+        Share of post-mergers among all galaxies.
+    called
+        Purity of those that the network classifies as post-mergers.
+    above_80
+        Purity of those with ``p_pm_mean`` above 0.8; NaN if there are none.
+    """
+
+    prevalence: float
+    called: float
+    above_80: float
+
+
+def lead(truth: BoolArray, network: BoolArray, baseline: BoolArray) -> Lead:
+    """Compare two classifications of the same (n,) galaxies."""
+    difference = (network == truth).astype(np.int64) - (baseline == truth)
+    n = len(truth)
+    return Lead(float(difference.mean()), float(difference.std() / np.sqrt(n))) if n else Lead(float("nan"), float("nan"))
+
+
+def roc(probability: ArrayLike, is_post_merger: BoolArray) -> Roc:
+    """Order galaxies by their probability of being post-mergers."""
+    stated = np.asarray(probability, np.float64)
+    above = stated[:, None] >= np.linspace(1, 0, 101)
+    shares = (_share(above[~is_post_merger]), _share(above[is_post_merger]))
+    return Roc(area_under_roc(stated, is_post_merger), *shares)
+
+
+def purities(probability: ArrayLike, called: BoolArray, is_post_merger: BoolArray) -> list[Purity]:
+    """The purity at each of `PREVALENCES`, from the completeness of both classes: it does not depend on the mixture tested."""
+    confident = np.asarray(probability) > 0.8
+    return [Purity(share, *(_purity(chosen, is_post_merger, share) for chosen in (called, confident))) for share in PREVALENCES]
+
+
+def _share(above: BoolArray) -> tuple[float, ...]:
+    return tuple(above.mean(axis=0).round(4).tolist()) if len(above) else ()
+
+
+def _purity(chosen: BoolArray, is_post_merger: BoolArray, prevalence: float) -> float:
+    right, wrong = prevalence * _fraction(chosen[is_post_merger]), (1 - prevalence) * _fraction(chosen[~is_post_merger])
+    return right / (right + wrong) if right + wrong > 0 else float("nan")
+
+
+def _fraction(rows: BoolArray) -> float:
+    return float(rows.mean()) if len(rows) else float("nan")
 
 
 def class_scores(is_post_merger: BoolArray, called_post_merger: BoolArray) -> ClassScores:

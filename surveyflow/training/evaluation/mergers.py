@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.baseline import TreeClassifier, annulus_features
@@ -15,54 +16,103 @@ from surveyflow.training.evaluation.merger_scores import (
     Calibration,
     ClassScores,
     CutScores,
+    Lead,
+    Purity,
+    Roc,
     calibration,
     class_scores,
     coverage_bins,
+    lead,
     magnitude_bins,
+    purities,
     redshift_bins,
+    roc,
     scores_after_cuts,
     scores_by_bin,
 )
+from surveyflow.training.evaluation.nuisances import LEAST_FLAGGED, MOST_LOST, MOST_STRESSED, Nuisance, changes
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.training.evaluation.predict_mergers import MergerPredictions, merged, predict_mergers
-from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.jobs import SamplingSettings
 
+MOST_FAILURES = 12
+LEAST_UPSILON = 0.65
+LEAST_LEAD = 0.03
+"""A good model recognises this share of either class, and is right this much more often than the baseline."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Scores of the network and of the baseline on the same stamps."""
+    """Scores of the network and of the baseline on the same stamps, and the difference of their accuracies."""
 
     network: ClassScores
     baseline: ClassScores
+    lead: Lead
 
 
 @dataclass(frozen=True, slots=True)
 class StressScores:
-    """The change of the scores when stamps are degraded.
+    """The change of the scores when stamps are changed by a nuisance.
 
     Parameters
     ----------
-    name
-        One of `surveyflow.training.evaluation.stress.STRESSES`.
+    name, level
+        One of `surveyflow.training.evaluation.nuisances.NUISANCES`, and its level.
+    words
+        The change in words.
     network, baseline
-        Scores on the degraded stamps, flagged or not.
+        Scores on the changed stamps, flagged or not.
     accuracy_lost
-        The network's loss of accuracy, compared with the original stamps.
+        The network's loss of accuracy, compared with the same stamps unchanged.
     flagged
-        Share of the degraded stamps that domain checks flag.
+        Share of the changed stamps that domain checks flag.
     flagged_before
-        Share of the original ones.
+        Share of the unchanged ones.
+    spoiled
+        Share of the stamps that are classified correctly unchanged, and wrongly changed.
+    spoiled_flagged
+        Share of these that are flagged; NaN if there are none.
+    passed
+        Whether at most 2 points of accuracy are lost, or at least 80 % of the spoiled stamps are flagged.
     """
 
     name: str
+    level: float
+    words: str
     network: ClassScores
     baseline: ClassScores
     accuracy_lost: float
     flagged: float
     flagged_before: float
+    spoiled: float
+    spoiled_flagged: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A stamp of which the network is wrong and sure.
+
+    Parameters
+    ----------
+    field, source_id
+        The stamp.
+    is_post_merger
+        The truth.
+    p_pm_mean
+        What the network says.
+    magnitude_ab, coverage_pct
+        Magnitude, and true coverage by neighbours.
+    """
+
+    field: str
+    source_id: int
+    is_post_merger: bool
+    p_pm_mean: float
+    magnitude_ab: float
+    coverage_pct: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +127,10 @@ class MergerEvaluation:
         The same by field.
     clean
         Scores on stamps without neighbours; None if none were given.
+    roc, roc_of_baseline
+        How well ``p_pm_mean`` and the trees' probability order the stamps.
+    purities
+        Purity at stated shares of post-mergers.
     calibration_of_mean, calibration_of_votes, calibration_of_baseline
         Calibration of ``p_pm_mean``, of ``f_pm``, and of the trees' probability, as probabilities of a post-merger.
     bins
@@ -84,18 +138,27 @@ class MergerEvaluation:
     cuts
         Scores after cuts in true and, with a contamination model, predicted contamination.
     stresses
-        Scores on degraded stamps.
+        Scores on stamps that are changed by nuisances.
+    failures
+        Stamps of which the network is wrong and most sure, at most 12.
+    verdict
+        Sentences that say whether the model is good, and what speaks against it.
     """
 
     pooled: Judged
     fields: Mapping[str, Judged]
     clean: Judged | None
+    roc: Roc
+    roc_of_baseline: Roc
+    purities: Sequence[Purity]
     calibration_of_mean: Calibration
     calibration_of_votes: Calibration
     calibration_of_baseline: Calibration
     bins: Sequence[BinScores]
     cuts: Sequence[CutScores]
     stresses: Sequence[StressScores]
+    failures: Sequence[Failure]
+    verdict: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +178,8 @@ class _Called:
         return np.asarray(self.tree_probability > 0.5)
 
     def judged(self, rows: BoolArray | slice = slice(None)) -> Judged:
-        truth = self.is_post_merger[rows]
-        return Judged(class_scores(truth, self.network[rows]), class_scores(truth, self.baseline[rows]))
+        truth, network, baseline = self.is_post_merger[rows], self.network[rows], self.baseline[rows]
+        return Judged(class_scores(truth, network), class_scores(truth, baseline), lead(truth, network, baseline))
 
 
 def evaluate_mergers(
@@ -146,17 +209,22 @@ def evaluate_mergers(
         A contamination model of the same instrument, for cuts in predicted contamination.
     """
     called, columns = _call(model, test, baseline, sampling), pooled(test)
-    truth = called.is_post_merger
+    truth, stated, stresses = called.is_post_merger, called.predictions.p_pm_mean, _stresses(model, test, baseline, sampling)
     return MergerEvaluation(
         pooled=called.judged(),
         fields=_by_field(test, called),
         clean=_call(model, clean, baseline, sampling).judged() if clean else None,
-        calibration_of_mean=calibration(called.predictions.p_pm_mean, truth, sampling.seed),
+        roc=roc(stated, truth),
+        roc_of_baseline=roc(called.tree_probability, truth),
+        purities=purities(stated, called.network, truth),
+        calibration_of_mean=calibration(stated, truth, sampling.seed),
         calibration_of_votes=calibration(called.predictions.f_pm, truth, sampling.seed),
         calibration_of_baseline=calibration(called.tree_probability, truth, sampling.seed),
         bins=_bins(model, columns, called),
         cuts=_cuts(test, columns, called, sampling, contamination_model),
-        stresses=[_stress(name, model, test, called, baseline, sampling=sampling) for name in STRESSES],
+        stresses=stresses,
+        failures=_failures(test, columns, called),
+        verdict=_verdict(called.judged(), stresses),
     )
 
 
@@ -186,8 +254,50 @@ def _call(model: Model, sets: Sequence[LabelledStamps], baseline: TreeClassifier
 
 
 def _by_field(test: Sequence[LabelledStamps], called: _Called) -> dict[str, Judged]:
-    field = np.concatenate([np.full(len(stamps), stamps.field) for stamps in test])
+    field = _field_of_each(test)
     return {name: called.judged(field == name) for name in dict.fromkeys(field.tolist())}
+
+
+def _field_of_each(test: Sequence[LabelledStamps]) -> NDArray[np.str_]:
+    return np.concatenate([np.full(len(stamps), stamps.field) for stamps in test])
+
+
+def _failures(test: Sequence[LabelledStamps], columns: Mapping[str, Any], called: _Called) -> list[Failure]:
+    """The stamps whose stated probability is farthest from the truth, among those that are classified wrongly."""
+    field, stated = _field_of_each(test), called.predictions.p_pm_mean
+    wrong = np.flatnonzero(called.network != called.is_post_merger)
+    surest = wrong[np.argsort(-np.abs(stated[wrong] - called.is_post_merger[wrong]), kind="stable")][:MOST_FAILURES]
+    return [
+        Failure(
+            field=str(field[row]),
+            source_id=int(columns["source_id"][row]),
+            is_post_merger=bool(called.is_post_merger[row]),
+            p_pm_mean=float(stated[row]),
+            magnitude_ab=float(columns["magnitude_ab"][row]),
+            coverage_pct=float(columns["coverage_pct"][row]),
+        )
+        for row in surest
+    ]
+
+
+def _verdict(judged: Judged, stresses: Sequence[StressScores]) -> list[str]:
+    """Sentences that say whether a model is good."""
+    ahead, upsilon = judged.lead, judged.network.upsilon
+    failed = [one.words for one in stresses if not one.passed]
+    good = ahead.accuracy - 2 * ahead.error > 0 and ahead.accuracy >= LEAST_LEAD and upsilon >= LEAST_UPSILON and not failed
+    return [
+        f"This model is {'good' if good else 'not good'} by the rules of this evaluation.",
+        f"It is right {100 * ahead.accuracy:+.1f} +- {100 * ahead.error:.1f} points more often than the baseline; "
+        f"expected {100 * LEAST_LEAD:.0f} or more.",
+        f"It recognises {100 * upsilon:.1f} % of the class that it recognises less well; "
+        f"expected {100 * LEAST_UPSILON:.0f} or more.",
+        *(
+            [f"Its answer depends on {len(failed)} of {len(stresses)} nuisances, unflagged: {'; '.join(failed)}."]
+            if failed
+            else []
+        ),
+        "These are simulations or the stamps that you gave: they do not say how well real galaxies are classified.",
+    ]
 
 
 def _bins(model: Model, columns: Mapping[str, Float64Array], called: _Called) -> list[BinScores]:
@@ -220,22 +330,33 @@ def _tie_break(flux_pp: Float64Array) -> Float64Array:
     return 1e-9 * np.argsort(np.argsort(flux_pp, kind="stable")) / max(len(flux_pp), 1)
 
 
-def _stress(
-    name: str,
-    model: Model,
-    test: Sequence[LabelledStamps],
-    called: _Called,
-    baseline: TreeClassifier,
-    *,
-    sampling: SamplingSettings,
-) -> StressScores:
-    degraded = _call(model, [stressed(stamps, name, sampling.seed) for stamps in test], baseline, sampling)
-    scores = degraded.judged()
+def _stresses(
+    model: Model, test: Sequence[LabelledStamps], baseline: TreeClassifier, sampling: SamplingSettings
+) -> list[StressScores]:
+    some = [stamps.take(slice(MOST_STRESSED)) for stamps in test]
+    before = _call(model, some, baseline, sampling)
+    return [
+        _stress(nuisance, level, before, _call(model, changed, baseline, sampling))
+        for nuisance, level in changes()
+        for changed in [[nuisance.applied(stamps, level, sampling.seed) for stamps in some]]
+    ]
+
+
+def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -> StressScores:
+    scores, flags = after.judged(), after.predictions.out_of_domain
+    lost = before.judged().network.accuracy - scores.network.accuracy
+    spoiled = (before.network == before.is_post_merger) & (after.network != after.is_post_merger)
+    spoiled_flagged = float(flags[spoiled].mean()) if spoiled.any() else float("nan")
     return StressScores(
-        name=name,
+        name=nuisance.name,
+        level=level,
+        words=nuisance.told(level),
         network=scores.network,
         baseline=scores.baseline,
-        accuracy_lost=called.judged().network.accuracy - scores.network.accuracy,
-        flagged=float(degraded.predictions.out_of_domain.mean()),
-        flagged_before=float(called.predictions.out_of_domain.mean()),
+        accuracy_lost=lost,
+        flagged=float(flags.mean()),
+        flagged_before=float(before.predictions.out_of_domain.mean()),
+        spoiled=float(spoiled.mean()),
+        spoiled_flagged=spoiled_flagged,
+        passed=bool(lost <= MOST_LOST or spoiled_flagged >= LEAST_FLAGGED),
     )

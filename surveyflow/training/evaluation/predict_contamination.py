@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from surveyflow.measuring.domain import noise_outside
 from surveyflow.sky.noise import sky_rms
 from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.tasks.card import ContaminationScale, Model
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, physical_draws
 from surveyflow.tasks.task import Columns
-from surveyflow.training.evaluation.predict_mergers import batches, draw
+from surveyflow.training.evaluation.predict_mergers import batches, draw, out_of_domain
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.jobs import SamplingSettings
@@ -43,7 +42,7 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
         - ``AMOUNT_given``: the most likely transformed amount, given that something is there; float64.
         - ``AMOUNT_given_q16``, ``AMOUNT_given_q84``: in the column's unit, given that something is there; float64.
         - ``sky_rms``: as measured in each stamp, e-/s; float32.
-        - ``out_of_domain``: whether the noise lies outside the range of the model's card; bool.
+        - ``out_of_domain``: whether the domain of the model's card excludes the stamp; bool.
 
     Raises
     ------
@@ -80,7 +79,7 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         found |= _distribution(amount.column.name, drawn[amount.column.name])
         found |= {f"{amount.name}_given": mean[amount.name] * amount.reach(scale)}
         found |= _interval(f"{amount.name}_given", given[amount.column.name])
-    return found | {"sky_rms": rms, "out_of_domain": noise_outside(rms, model.card)}
+    return found | {"sky_rms": rms, "out_of_domain": out_of_domain(stamps, model.card)}
 
 
 def _distribution(name: str, draws: Float64Array) -> dict[str, Float64Array]:

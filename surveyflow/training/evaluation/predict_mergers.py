@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from surveyflow.measuring.domain import noise_outside
-from surveyflow.sky.noise import sky_rms
+from surveyflow.measuring.domain import facts_outside, measured_facts
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import summarise
-from surveyflow.tasks.card import Model
+from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
@@ -41,7 +40,7 @@ class MergerPredictions:
     f_pm
         (n,) float32: fraction of draws with p_pm > p_sf.
     out_of_domain
-        (n,) bool: whether the noise lies outside the range of the model's card.
+        (n,) bool: whether the domain of the model's card excludes the stamp, as OUT_OF_DOMAIN says in a catalog.
     """
 
     p_pm_mean: Float32Array
@@ -84,6 +83,14 @@ def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Fl
     return model.draw(model.features(prepared), keys, sampling.n_draws, sampling.seed)
 
 
+def out_of_domain(stamps: LabelledStamps, card: ModelCard) -> BoolArray:
+    """(n,) bool: whether the domain of a model's card excludes each stamp; its position is the middle of the stamp."""
+    middle = np.full((len(stamps), 2), (stamps.pixels.shape[-1] - 1) / 2)
+    facts = measured_facts(stamps.pixels, stamps.valid, middle, card.pixel_scale_arcsec)
+    excluded: BoolArray = np.any(list(facts_outside(facts, card).values()), axis=0)
+    return excluded
+
+
 def merged(parts: Sequence[Predictions]) -> Predictions:
     """Join the predictions of several batches, in order."""
     names = [item.name for item in fields(parts[0])]
@@ -98,5 +105,5 @@ def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettin
         p_sf_mean=summary.p_sf_mean,
         p_pm_std=summary.p_pm_std,
         f_pm=summary.f_pm,
-        out_of_domain=noise_outside(sky_rms(stamps.pixels, stamps.valid), model.card),
+        out_of_domain=out_of_domain(stamps, model.card),
     )

@@ -17,13 +17,13 @@ HOT_PIXEL = (1.0, 10.0)
 STRIP_ROWS = 20
 
 
-def spoiled(images: Any, settings: AugmentationTable, seed: Any) -> Any:
-    """Change pixels as instruments do.
+def changed(images: Any, settings: AugmentationTable, seed: Any) -> Any:
+    """Change pixels as positions, instruments and pipelines do, before they are stretched and made into channels.
 
     Parameters
     ----------
     images
-        (n, size, size) float32, e-/s, not yet stretched.
+        (n, size, size) float32, e-/s, not yet stretched; 0 where there is no data.
     settings
         The changes to make.
     seed
@@ -33,52 +33,59 @@ def spoiled(images: Any, settings: AugmentationTable, seed: Any) -> Any:
     -------
     (n, size, size) float32; 0 where there is no data.
     """
-    shape = tf.shape(images)
-    seeds = tf.random.split(seed, 4)
+    n, seeds = tf.shape(images)[0], tf.random.split(seed, 7)
+    if settings.rotation_deg or settings.shift_pix:
+        images = _displaced(images[..., None], settings.rotation_deg, settings.shift_pix, seeds[0])[..., 0]
+    has_data = images != 0
     if settings.depth > 1:
-        images = tf.where(images == 0, images, images + _extra_noise(images, settings.depth, seeds[0]))
+        images += _extra_noise(images, settings.depth, seeds[1])
+    if settings.pedestal != (0.0, 0.0):
+        images += _rms(images) * tf.random.stateless_uniform((n, 1, 1), seeds[2], *settings.pedestal)
     if settings.hot_pixel_chance:
-        images = _with_hot_pixel(images, settings.hot_pixel_chance, seeds[1])
+        images = _with_hot_pixel(images, settings.hot_pixel_chance, seeds[3])
+    if settings.quantum:
+        step = _rms(images) * tf.random.stateless_uniform((n, 1, 1), seeds[4], 0.01, settings.quantum)
+        images = (tf.floor(images / step) + 0.5) * step
     if settings.gain != (1.0, 1.0):
         low, high = tf.math.log(settings.gain[0]), tf.math.log(settings.gain[1])
-        images *= tf.exp(tf.random.stateless_uniform((shape[0], 1, 1), seeds[2], low, high))
+        images *= tf.exp(tf.random.stateless_uniform((n, 1, 1), seeds[5], low, high))
+    images = tf.where(has_data, images, 0.0)
     if settings.strip_chance:
-        images = _with_strip(images, settings.strip_chance, seeds[3])
+        images = _with_strip(images, settings.strip_chance, seeds[6])
     return images
 
 
-def moved(images: Any, settings: AugmentationTable, seed: Any) -> Any:
-    """Rotate, flip and shift prepared images. Each image is changed on its own, but a batch shares flips and quarter turns.
+def oriented(images: Any, seed: Any) -> Any:
+    """Flip and rotate by multiples of 90 degrees; all images of a batch alike.
+
+    Channels that are made of a flipped image are the flipped channels, so this may follow after them.
 
     Parameters
     ----------
     images
         (n, side, side, channels) float32, as the network sees them.
-    settings
-        The limits of the changes.
     seed
         (2,) int32.
     """
-    seeds = tf.random.split(seed, 3)
-    if settings.rotation_deg or settings.shift_pix:
-        images = _displaced(images, settings.rotation_deg, settings.shift_pix, seeds[0])
-    if settings.orientations:
-        flip_y, flip_x, transpose = tf.unstack(tf.random.stateless_uniform((3,), seeds[1]) < 0.5)
-        images = tf.cond(flip_y, lambda: images[:, ::-1], lambda: images)
-        images = tf.cond(flip_x, lambda: images[:, :, ::-1], lambda: images)
-        images = tf.cond(transpose, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
-    return images
+    flip_y, flip_x, transpose = tf.unstack(tf.random.stateless_uniform((3,), seed) < 0.5)
+    images = tf.cond(flip_y, lambda: images[:, ::-1], lambda: images)
+    images = tf.cond(flip_x, lambda: images[:, :, ::-1], lambda: images)
+    return tf.cond(transpose, lambda: tf.transpose(images, (0, 2, 1, 3)), lambda: images)
+
+
+def _rms(images: Any) -> Any:
+    """(n, 1, 1) noise of each image, from differences of pixels."""
+    step = tf.abs(images[:, :, 2:] - images[:, :, :-2])
+    ordered = tf.sort(tf.reshape(step, (tf.shape(images)[0], -1)), axis=1)
+    median = ordered[:, tf.shape(ordered)[1] // 2]
+    return median[:, None, None] / 0.954  # the median of |difference| is 0.6745 sqrt(2) sigma
 
 
 def _extra_noise(images: Any, deepest: float, seed: Any) -> Any:
-    """The noise to add so that each image's own noise, estimated from differences of pixels, rises by a factor of at least 1."""
+    """The noise to add so that each image's own noise rises by a factor between 1 and the deepest."""
     seeds = tf.random.split(seed, 2)
-    step = tf.abs(images[:, :, 2:] - images[:, :, :-2])
-    ordered = tf.sort(tf.reshape(step, (tf.shape(images)[0], -1)), axis=1)
-    rms = ordered[:, tf.shape(ordered)[1] // 2] / 0.954  # the median of |difference| is 0.6745 sqrt(2) sigma
-    factor = tf.random.stateless_uniform(tf.shape(rms), seeds[0], 1.0, deepest)
-    extra = rms * tf.sqrt(tf.square(factor) - 1)
-    return extra[:, None, None] * tf.random.stateless_normal(tf.shape(images), seeds[1])
+    factor = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1), seeds[0], 1.0, deepest)
+    return _rms(images) * tf.sqrt(tf.square(factor) - 1) * tf.random.stateless_normal(tf.shape(images), seeds[1])
 
 
 def _with_hot_pixel(images: Any, chance: float, seed: Any) -> Any:

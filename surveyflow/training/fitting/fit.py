@@ -68,9 +68,13 @@ class Trained:
 
 
 Listener = Callable[[Mapping[str, float]], None]
+StepListener = Callable[[int, int], None]
+"""Takes the number of steps that are done, and of all steps."""
 
 
-def train(training: Training, *, overwrite: bool = False, listener: Listener | None = None) -> Trained:
+def train(
+    training: Training, *, overwrite: bool = False, listener: Listener | None = None, on_step: StepListener | None = None
+) -> Trained:
     """Train a model and write it into its store; a training that was stopped continues where it was.
 
     Parameters
@@ -81,6 +85,8 @@ def train(training: Training, *, overwrite: bool = False, listener: Listener | N
         Whether another model of the same key may be replaced.
     listener
         Called with each epoch's entry of the history.
+    on_step
+        Called after each step.
 
     Returns
     -------
@@ -99,7 +105,7 @@ def train(training: Training, *, overwrite: bool = False, listener: Listener | N
     home = ModelStore(training.output.store).home(training.model.key)
     if not overwrite and not (training.output.run / CHECKPOINT).exists():
         check_vacant([home])
-    trained = fit(training, listener=listener, run=training.output.run)
+    trained = fit(training, listener=listener, on_step=on_step, run=training.output.run)
     _check_skill(trained.card)
     domain, features = measured_domain(training, trained.card, trained.weights)
     card = write_model(home, replace(trained.card, domain=domain), trained.weights, overwrite=overwrite, domain=features)
@@ -119,7 +125,9 @@ def _check_skill(card: ModelCard) -> None:
 
 
 @keras_defaults()
-def fit(training: Training, *, run: Path | None = None, listener: Listener | None = None) -> Trained:
+def fit(
+    training: Training, *, run: Path | None = None, listener: Listener | None = None, on_step: StepListener | None = None
+) -> Trained:
     """Train a model without writing it.
 
     Parameters
@@ -130,6 +138,8 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
         Folder of checkpoints and history, from which a training continues; None for neither.
     listener
         Called with each epoch's entry of the history; what it raises ends the training.
+    on_step
+        Called after each step.
     """
     data = training.data
     indices = check_records([*data.train, *data.validation], training)
@@ -140,7 +150,7 @@ def fit(training: Training, *, run: Path | None = None, listener: Listener | Non
     if run is not None and before is not None:
         _write_history(run, course.history)  # a kill may have come between the checkpoint and its entry
     while not course.ended:
-        entry = course.advance()
+        entry = course.advance(on_step)
         if run is not None:
             write_checkpoint(run, Checkpoint(digest, tuple(course.history), state_of(course.network), course.best_weights))
             _write_history(run, course.history)
@@ -166,7 +176,8 @@ class _Course:
         self.task = training.model.known_task
         self._check_classes()
         self.scale = self._scale()
-        self.network = compiled_network(training, self._n_steps(), self.scale)
+        self.n_steps = self._n_steps()
+        self.network = compiled_network(training, self.n_steps, self.scale)
         self.trunk = keras.Model(self.network.input, self.network.get_layer("dense_0").output)
         self.history: list[Mapping[str, float]] = list(before.history) if before else []
         self.best_weights: Mapping[str, Float32Array] = dict(before.best) if before else {}
@@ -183,11 +194,12 @@ class _Course:
         """Whether all epochs are done, or patience has run out."""
         return is_over([self._score(entry) for entry in self.history], self.training.optimisation)
 
-    def advance(self) -> Mapping[str, float]:
+    def advance(self, on_step: StepListener | None = None) -> Mapping[str, float]:
         """Train for one epoch, evaluate the network, and keep its weights if they are the best."""
         epoch = len(self.history)
+        told = [] if on_step is None else [self._step_callback(epoch, on_step)]
         with damage_told(*self.training.data.train):
-            fitted = self.network.fit(self._epoch(epoch), epochs=1, shuffle=False, verbose=0)
+            fitted = self.network.fit(self._epoch(epoch), epochs=1, shuffle=False, verbose=0, callbacks=told)
         entry = {"epoch": float(epoch), "train_loss": float(fitted.history["loss"][0])} | self._judged()
         self.history.append(entry)
         if spoiled := self._not_finite(entry["train_loss"]):
@@ -198,6 +210,12 @@ class _Course:
         if self.best is entry or not self.best_weights:
             self.best_weights = get_weights(self.network)
         return entry
+
+    def _step_callback(self, epoch: int, on_step: StepListener) -> Any:
+        before = epoch * self.n_steps // self.training.optimisation.epochs
+        return keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda step, logs: on_step(before + step + 1, self.n_steps)  # noqa: ARG005 - the name is Keras's
+        )
 
     def _not_finite(self, loss: float) -> str | None:
         """What is not finite after an epoch: the loss, or a weight or a running statistic of a layer; None if nothing is."""

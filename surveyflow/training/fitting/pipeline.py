@@ -19,7 +19,7 @@ from surveyflow.models.framing import framed
 from surveyflow.settings.training import Training
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
-from surveyflow.training.fitting.augmentation import moved, spoiled
+from surveyflow.training.fitting.augmentation import changed, oriented
 from surveyflow.training.records.record_index import RecordIndex, read_index
 from surveyflow.training.records.shards import damage_told, record_dataset
 from surveyflow.values.arrays import BoolArray, Float32Array
@@ -209,7 +209,7 @@ def _in_numpy(columns: dict[str, Any], training: Training, as_seen: bool) -> tup
 
 
 def _changed(batches: Any, training: Training, epoch: int) -> Any:
-    """Batches whose pixels are changed, if wanted, and which are then moved; each has its own random numbers."""
+    """Batches whose pixels are changed, if wanted, before they are prepared; each has its own random numbers."""
     settings, n = training.augmentation, training.optimisation.batch_size
     size, side, channels = training.architecture.input_size, training.network.map_sizes[0], training.network.n_channels
     n_targets = len(training.model.known_task.targets)
@@ -219,10 +219,12 @@ def _changed(batches: Any, training: Training, epoch: int) -> Any:
         seed = tf.stack([tf.constant(training.optimisation.seed, tf.int32), tf.cast(step, tf.int32)])
         seeds = tf.random.split(tf.random.experimental.stateless_fold_in(seed, epoch), 2)
         if settings.changes_pixels:
-            images = spoiled(tf.ensure_shape(images, (n, size, size)), settings, seeds[0])
+            images = changed(tf.ensure_shape(images, (n, size, size)), settings, seeds[0])
             images = tf.numpy_function(lambda pixels: _as_seen(pixels, training), [images], tf.float32)
-        images = moved(tf.ensure_shape(images, (n, side, side, channels)), settings, seeds[1])
+        images = tf.ensure_shape(images, (n, side, side, channels))
+        if settings.orientations:
+            images = oriented(images, seeds[1])
         return tf.ensure_shape(images, (n, side, side, channels)), tf.ensure_shape(targets, (n, n_targets))
 
-    changed = batches.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return changed.prefetch(tf.data.AUTOTUNE)
+    changed_batches = batches.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return changed_batches.prefetch(tf.data.AUTOTUNE)

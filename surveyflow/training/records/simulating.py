@@ -18,12 +18,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from surveyflow.errors import RecordError
+from surveyflow.errors import InputError, RecordError
 from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.files.durable import explained
 from surveyflow.settings.simulation import SimulationTable
@@ -38,6 +39,7 @@ from surveyflow.training.records.record_index import (
     whole_shards,
     write_index,
 )
+from surveyflow.values import remedies
 
 _log = logging.getLogger(__name__)
 
@@ -90,13 +92,14 @@ def simulate(simulation: SimulationTable, *, n_processes: int | None = None, lis
     Raises
     ------
     InputError
-        If galsim, photutils or h5py, of the extra ``train``, are needed and not installed, or if stamps or the background's
-        mosaic cannot be used.
+        If TensorFlow, or galsim, photutils or h5py, of the extra ``train``, are needed and not installed, or if stamps or the
+        background's mosaic cannot be used.
     RecordError
         If the folder holds records of other settings.
     OutputError
         If the folder cannot be written, or its disk is full.
     """
+    _check_tensorflow()
     prepare(simulation)
     folder = simulation.output
     with explained(folder):
@@ -176,6 +179,12 @@ def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
             yield serialised(example, provenance)
 
     return replace(write_shard(path, records()), n_post_mergers=sum(labels))
+
+
+def _check_tensorflow() -> None:
+    """Refuse to simulate what could not be written."""
+    if find_spec("tensorflow") is None:
+        raise InputError(f"Records need TensorFlow, which is not installed: `{remedies.install('cpu')}`.")
 
 
 class _Teller:

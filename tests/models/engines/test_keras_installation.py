@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from surveyflow import api
 from surveyflow.errors import ModelError
 from surveyflow.models.engines import keras_installation
 from surveyflow.models.engines.keras_installation import check_keras, keras_backend, keras_problem
@@ -73,3 +74,9 @@ def test_a_configuration_that_keras_takes_is_no_problem(installed, tmp_path):
     installed.update({"keras", "tensorflow"})
     (tmp_path / "keras.json").write_text('{"floatx": "float64", "epsilon": 1e-5, "image_data_format": "channels_first"}')
     assert keras_problem() is None
+
+
+@pytest.mark.parametrize("verb", [api.train, api.evaluate, api.tune])
+def test_what_needs_keras_is_refused_without_it_before_anything_is_read(installed, tmp_path, verb):
+    with pytest.raises(ModelError, match=r"^Keras cannot be used: keras and tensorflow not installed; `pip install"):
+        verb(tmp_path / "missing.toml")

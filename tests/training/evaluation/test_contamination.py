@@ -97,13 +97,14 @@ def test_a_cut_is_tuned_on_other_stamps_than_it_is_evaluated_on():
 
 
 def test_other_units_and_depths_are_flagged():
-    flagged = {one.name: one.flagged for one in evaluation().stresses}
-    assert flagged["wrong_unit"] == flagged["other_depth"] == 1
+    flagged = {(one.name, one.level): one.flagged for one in evaluation().stresses}
+    assert flagged["gain", 1000] == flagged["depth", 3.6] == 1
+    assert not [name for name, _ in flagged if name == "neighbours"], "they are what is measured"
     assert evaluation().stresses[0].flagged_before < 0.1
 
 
 def test_a_wrong_unit_changes_nothing_for_a_model_that_counts_in_sky():
-    wrong_unit = next(one for one in evaluation().stresses if one.name == "wrong_unit")
+    wrong_unit = next(one for one in evaluation().stresses if (one.name, one.level) == ("gain", 1000))
     assert wrong_unit.scores.regressions["flux_pp"].r2 == pytest.approx(evaluation().scores.regressions["flux_pp"].r2, abs=1e-3)
 
 

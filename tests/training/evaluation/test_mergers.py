@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from fake_models import NucleusModel
-from labelled_stamps import labelled, merger_card
+from labelled_stamps import SIZE, SKY, labelled, merger_card
+from surveyflow.simulation.observe import sky_noise
 from surveyflow.training.evaluation.merger_scores import (
     class_scores,
     coverage_bins,
+    lead,
     magnitude_bins,
+    purities,
     redshift_bins,
     scores_after_cuts,
 )
 from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
+from surveyflow.training.evaluation.nuisances import NUISANCES, changes
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
-from surveyflow.training.evaluation.stress import STRESSES, stressed
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
@@ -68,11 +72,14 @@ def test_votes_are_no_probabilities():
     assert 0 < evaluation().calibration_of_mean.perfect < 0.1
 
 
+BY_NAME = {nuisance.name: nuisance for nuisance in NUISANCES}
+EVERY_CHANGE = list(changes())
+
+
 @pytest.mark.parametrize("distance_pix", [1, 2, 3])
-def test_a_shift_moves_every_pixel_as_far_in_all_directions(distance_pix):
-    stamps = labelled(40)
-    name = "shift_1_pixel" if distance_pix == 1 else f"shift_{distance_pix}_pixels"
-    moved, seen = stressed(stamps, name, seed=1), set()
+def test_a_galaxy_is_moved_as_far_in_all_directions(distance_pix):
+    stamps, seen = labelled(40), set()
+    moved = BY_NAME["position"].applied(stamps, distance_pix, seed=1)
     inside = slice(distance_pix, -distance_pix)
     for before, after in zip(stamps.pixels, moved.pixels, strict=True):
         offsets = [
@@ -87,20 +94,97 @@ def test_a_shift_moves_every_pixel_as_far_in_all_directions(distance_pix):
     assert (0, 0) not in seen
 
 
-def test_a_pedestal_is_in_units_of_the_stamps_own_noise():
+@pytest.mark.parametrize("height", [-1, 5])
+def test_a_pedestal_is_in_units_of_the_stamps_own_noise(height):
     stamps = labelled(5)
-    for name, height in {"pedestal_minus_1_sigma": -1, "pedestal_plus_5_sigma": 5}.items():
-        added = stressed(stamps, name, seed=1).pixels - stamps.pixels
-        np.testing.assert_allclose(added, (height * stamps.sky_rms)[:, None, None] + 0 * added, rtol=1e-3, atol=1e-7)
+    added = BY_NAME["sky"].applied(stamps, height, seed=1).pixels - stamps.pixels
+    np.testing.assert_allclose(added, (height * stamps.sky_rms)[:, None, None] + 0 * added, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["psf_width", "psf_shape"])
+def test_a_wider_psf_keeps_the_noise(name):
+    # The formula for the noise that smoothing leaves holds for noise that is correlated as that of the simulations.
+    rng = np.random.default_rng(1)
+    empty = replace(labelled(5), pixels=np.stack([sky_noise(rng, (SIZE, SIZE), SKY) for _ in range(5)]))
+    for level in BY_NAME[name].levels:
+        noise = BY_NAME[name].applied(empty, level, seed=1).pixels.std()
+        assert noise == pytest.approx(SKY, rel=0.05)
+
+
+def test_neighbours_lie_on_the_edges_and_spare_the_middle():
+    stamps = labelled(60)
+    added = BY_NAME["neighbours"].applied(stamps, 1, seed=1).pixels - stamps.pixels
+    middle = slice(SIZE // 2 - 4, SIZE // 2 + 4)
+    assert np.median(abs(added[:, middle, middle]).max(axis=(1, 2))) == 0
+    outside = added.copy()
+    outside[:, 6:-6, 6:-6] = 0
+    assert (outside.max(axis=(1, 2)) > 10 * SKY).mean() > 0.9
+
+
+@pytest.mark.parametrize(("nuisance", "level"), EVERY_CHANGE, ids=lambda one: getattr(one, "name", str(one)))
+def test_every_change_is_made_as_stated_and_reproducible(nuisance, level):
+    stamps = labelled(8)
+    stamps.pixels[:, :3] = 0
+    once, again = (nuisance.applied(stamps, level, seed=3).pixels for _ in range(2))
+    assert once.tobytes() == again.tobytes()
+    assert once.dtype == np.float32
+    assert np.isfinite(once).all()
+    assert not once[:, :3].any(), "where there is no data, there is none afterwards"
+    assert not np.array_equal(once, stamps.pixels)
+    assert f"{level:g}" in nuisance.told(level)
+    assert nuisance.applied(stamps.take(slice(0)), level, seed=3).pixels.shape == (0, SIZE, SIZE)
 
 
 def test_a_wrong_unit_is_flagged_and_a_zero_strip_costs_little():
-    stresses = {one.name: one for one in evaluation().stresses}
-    assert list(stresses) == list(STRESSES)
-    assert stresses["wrong_unit"].flagged == 1
-    assert stresses["other_depth"].flagged == 1
-    assert stresses["zero_strip"].flagged_before < 0.05
-    assert abs(stresses["zero_strip"].accuracy_lost) < 0.05
+    stresses = {(one.name, one.level): one for one in evaluation().stresses}
+    assert list(stresses) == [(nuisance.name, level) for nuisance, level in EVERY_CHANGE]
+    assert stresses["gain", 1000].flagged == 1
+    assert stresses["depth", 3.6].flagged == 1
+    assert stresses["missing_strip", 10].flagged_before < 0.05
+    assert abs(stresses["missing_strip", 10].accuracy_lost) < 0.05
+    assert stresses["missing_strip", 10].passed
+
+
+def test_a_model_that_looks_at_the_middle_is_told_that_it_does():
+    moved = {one.level: one for one in evaluation().stresses if one.name == "position"}
+    assert not moved[5].passed
+    assert moved[5].spoiled > 0.1 > moved[5].spoiled_flagged
+    first, *others = evaluation().verdict
+    assert first == "This model is not good by the rules of this evaluation."
+    assert any("the galaxy off the middle by 5 px" in sentence for sentence in others)
+
+
+def test_the_lead_has_the_error_of_a_paired_comparison():
+    truth = np.array([True] * 50 + [False] * 50)
+    network, baseline = truth.copy(), truth.copy()
+    network[:5], baseline[:5] = ~truth[:5], ~truth[:5]  # both fail on the same: no error of the difference
+    baseline[5:15] = ~truth[5:15]
+    found = lead(truth, network, baseline)
+    assert found.accuracy == pytest.approx(0.1)
+    assert found.error == pytest.approx(np.sqrt(0.1 * 0.9 / 100))
+
+
+def test_purity_follows_bayes_and_not_the_mixture():
+    truth = np.arange(1000) % 2 == 0
+    called = np.where(truth, np.arange(1000) % 10 < 8, np.arange(1000) % 10 == 1)  # completeness 80 %, false positives 20 %
+    by_prevalence = {one.prevalence: one for one in purities(called * 0.9, called, truth)}
+    assert by_prevalence[0.1].called == pytest.approx(0.1 * 0.8 / (0.1 * 0.8 + 0.9 * 0.2))
+    assert by_prevalence[0.1].above_80 == by_prevalence[0.1].called
+    assert by_prevalence[0.5].called == pytest.approx(np.mean(truth[called]))
+
+
+def test_the_curve_and_its_area_agree():
+    found = evaluation().roc
+    assert found.area == pytest.approx(np.trapezoid(found.true_share, found.false_share), abs=0.02)
+    assert 0.5 < found.area < 1
+
+
+def test_failures_are_wrong_and_the_surest_come_first():
+    failures = evaluation().failures
+    sureness = [abs(one.p_pm_mean - one.is_post_merger) for one in failures]
+    assert sureness == sorted(sureness, reverse=True)
+    assert min(sureness) > 0.5
+    assert {one.field for one in failures} <= {"COSMOS", "EGS"}
 
 
 def test_a_cut_keeps_the_cleanest():

@@ -156,8 +156,10 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one
     with pytest.raises(_StopError):
         fit(training, run=tmp_path / "run", listener=stop)
     with odd_settings():  # what a user has set for Keras changes nothing
-        resumed = fit(training, run=tmp_path / "run")
+        steps = []
+        resumed = fit(training, run=tmp_path / "run", on_step=lambda *counts: steps.append(counts))
     assert [entry["epoch"] for entry in resumed.history] == [0, 1, 2]
+    assert steps == [(number, 12) for number in range(9, 13)], "the third epoch is told step by step"
     assert resumed.history == undisturbed.history
     assert_same_weights(resumed.weights, undisturbed.weights)
 

@@ -8,7 +8,7 @@ from surveyflow.errors import InputError, RecordError
 from surveyflow.models.framing import framed
 from surveyflow.settings.training import AugmentationTable
 from surveyflow.sky.stretch import Stretch, prepare
-from surveyflow.training.fitting.augmentation import moved, spoiled
+from surveyflow.training.fitting.augmentation import changed, oriented
 from surveyflow.training.fitting.pipeline import check_records, epoch_of, labels_of, load_images, streamed_epoch
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 
@@ -92,7 +92,7 @@ def noise(n=6):
 
 
 def spoil(seed=(1, 2), **settings):
-    return spoiled(noise(), AugmentationTable(**settings), tf.constant(seed, tf.int32)).numpy()
+    return changed(noise(), AugmentationTable(**settings), tf.constant(seed, tf.int32)).numpy()
 
 
 def test_one_gain_for_each_image_within_its_range():
@@ -120,22 +120,67 @@ def test_a_strip_of_twenty_rows_loses_its_data():
     assert ((np.diff(empty.astype(int), axis=1) == 1).sum(axis=1) + empty[:, 0] == 1).all()
 
 
+def test_a_pedestal_is_in_units_of_the_images_noise():
+    added = (spoil(pedestal=(2.0, 5.0)) - noise().numpy()).reshape(6, -1) / SKY_RMS
+    assert np.ptp(added, axis=1).max() < 1e-3
+    assert ((added > 1.9) & (added < 5.3)).all()
+    assert np.ptp(added) > 0.5
+
+
+def test_pixels_are_rounded_to_steps_of_the_noise():
+    rounded = spoil(quantum=1.0)
+    for before, after in zip(noise().numpy(), rounded, strict=True):
+        steps = np.diff(np.unique(after.round(9)))
+        assert steps.min() == pytest.approx(np.median(steps), rel=0.01), "all steps are equal"
+        assert abs(after - before).max() <= 0.51 * steps.min() <= 0.55 * SKY_RMS
+
+
+def test_where_there_is_no_data_there_is_none_afterwards():
+    image = noise().numpy()
+    image[:, :5] = 0
+    settings = AugmentationTable(depth=2.0, pedestal=(1.0, 2.0), quantum=0.5, hot_pixel_chance=1.0, gain=(0.5, 2.0))
+    after = changed(tf.constant(image), settings, tf.constant([1, 2])).numpy()
+    assert not after[:, :5].any()
+    assert (after[:, 5:] != 0).all()
+
+
 def test_orientations_are_the_eight_of_a_square():
     image = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
     eight = {np.rot90(side, turns).tobytes() for side in (image[0, ..., 0], image[0, ..., 0].T) for turns in range(4)}
-    seen = {moved(tf.constant(image), AugmentationTable(), tf.constant([7, i]))[0, ..., 0].numpy().tobytes() for i in range(80)}
+    seen = {oriented(tf.constant(image), tf.constant([7, i]))[0, ..., 0].numpy().tobytes() for i in range(80)}
     assert seen == eight
 
 
+def test_flipping_channels_is_flipping_what_they_are_made_of(tmp_path):
+    network = write_training(tmp_path).network
+    cutouts = np.random.default_rng(3).normal(size=(4, SIZE, SIZE)).astype(np.float32)
+    for flip in (lambda a: a[:, ::-1], lambda a: a[:, :, ::-1], lambda a: np.swapaxes(a, 1, 2)):
+        np.testing.assert_allclose(
+            flip(framed(cutouts, network)), framed(np.ascontiguousarray(flip(cutouts)), network), atol=1e-6
+        )
+
+
 def test_small_moves_shift_whole_pixels_and_turn_little():
-    image = np.zeros((1, 21, 21, 2), np.float32)
+    image = np.zeros((1, 21, 21), np.float32)
     image[0, 10, 10] = 1
-    settings = AugmentationTable(orientations=False, shift_pix=2)
+    settings = AugmentationTable(shift_pix=2)
     places = set()
     for i in range(60):
-        shifted = moved(tf.constant(image), settings, tf.constant([3, i])).numpy()
-        assert shifted.sum() == pytest.approx(2, abs=1e-4)
-        places.add(tuple(np.argwhere(shifted[0, ..., 0] > 0.99)[0] - 10))
+        shifted = changed(tf.constant(image), settings, tf.constant([3, i])).numpy()
+        assert shifted.sum() == pytest.approx(1, abs=1e-4)
+        places.add(tuple(np.argwhere(shifted[0] > 0.99)[0] - 10))
     assert {y for y, _ in places} == {x for _, x in places} == {-2, -1, 0, 1, 2}
-    turned = moved(tf.constant(image), AugmentationTable(orientations=False, rotation_deg=10.0), tf.constant([3, 1])).numpy()
-    assert turned[0, 10, 10, 0] > 0.9
+    turned = changed(tf.constant(image), AugmentationTable(rotation_deg=10.0), tf.constant([3, 1])).numpy()
+    assert turned[0, 10, 10] > 0.9
+
+
+def test_a_shift_moves_the_galaxy_before_its_channels_are_made(tmp_path):
+    training = write_training(tmp_path, extra=STILL + "\nshift_pix = 3")
+    raw, still = load_images(training.data.train, training, as_seen=False), load_images(training.data.train, training)
+    [first, *_] = [images for images, _ in batches(epoch_of(raw, training, 0))]
+    order = np.random.default_rng([5, 0]).permutation(64)[:16]
+    moved = [not np.allclose(a, b) for a, b in zip(first, still.images[order], strict=True)]
+    assert sum(moved) >= 12
+    # Channels that were moved together would still have an antisymmetric second one.
+    residuals = first[moved][..., 1]
+    assert abs(residuals + residuals[:, ::-1, ::-1]).max() < 1e-4

@@ -53,6 +53,14 @@ def simulated(shared_worlds):
     return shared_worlds.get("records", make)
 
 
+def test_nothing_is_simulated_that_could_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulating, "find_spec", lambda _: None)
+    simulation = SimulationTable(output=tmp_path / "set", field="COSMOS", instrument="F814W", n=2, seed=1)
+    with pytest.raises(InputError, match=r"^Records need TensorFlow, which is not installed: `pip install '.*\[cpu\]'`\.$"):
+        simulate(simulation, n_processes=1)
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.fixture
 def records(simulated, tmp_path):
     """A copy of the records, to be damaged at will."""
