@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from surveyflow.catalog.draws import build_draws
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
-from surveyflow.measuring.domain import Facts, band_differs, facts_outside, measured_facts
+from surveyflow.measuring.domain import Facts, band_differs, distance_outside, facts_outside, measured_facts
 from surveyflow.measuring.sampling import Sample, have_draws, sample
 from surveyflow.models.domains import feature_distances
 from surveyflow.sky.cutouts import corner, cut
@@ -85,10 +85,8 @@ class _Found:
     @property
     def too_distant(self) -> BoolArray:
         """(n,) bool, of all rows: whether the image lies too far from the training images; False where that is not known."""
-        limit = self.card.domain.feature_percentile
-        if limit is None or self.feature_distance is None:
-            return np.zeros(len(self.measured), dtype=bool)
-        return _within(self.measured, self.feature_distance > limit)
+        beyond = distance_outside(self.feature_distance, int(self.measured.sum()), self.card)
+        return _within(self.measured, beyond)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from surveyflow.sky.noise import Sky
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.card import Domain, ModelCard
 from surveyflow.tasks.domains import FEATURE_PERCENTILE, FeatureDomain
-from surveyflow.training.fitting.augmentation import spoiled
+from surveyflow.training.fitting.augmentation import changed
 from surveyflow.training.records.record_index import read_index
 from surveyflow.training.records.shards import damage_told, record_dataset
 from surveyflow.values.arrays import Float32Array, Float64Array
@@ -52,7 +52,7 @@ class _Measured:
 
 
 def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tuple[Domain, FeatureDomain | None]:
-    """Measure the domain of a trained model on stamps of its training set, spoiled as in training.
+    """Measure the domain of a trained model on stamps of its training set, changed as in training.
 
     The limits of sky and offset hold all but the outer percent of up to 8,000 training stamps, evenly spaced in the records. The
     feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many validation stamps.
@@ -114,7 +114,7 @@ def _measured(folders: Sequence[Path], training: Training, model: KerasModel) ->
 
 
 def _stamps(folders: Sequence[Path], training: Training) -> Iterator[Float32Array]:
-    """Up to `MOST_STAMPS` stamps of the sets, evenly spaced, spoiled as in training; each (n, size, size) float32."""
+    """Up to `MOST_STAMPS` stamps of the sets, evenly spaced, changed as in training; each (n, size, size) float32."""
     every = -(-sum(read_index(folder).n for folder in folders) // MOST_STAMPS)
     seed = training.optimisation.seed
     for number, folder in enumerate(folders):
@@ -123,7 +123,7 @@ def _stamps(folders: Sequence[Path], training: Training) -> Iterator[Float32Arra
             images = tf.cast(columns["image"], tf.float32)
             if training.augmentation.changes_pixels:
                 place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), step)
-                images = spoiled(images, training.augmentation, place)
+                images = changed(images, training.augmentation, place)
             yield images.numpy()
 
 
