@@ -40,10 +40,15 @@ def image_statistics(images: Float32Array) -> Float64Array:
     >>> image_statistics(np.zeros((2, 48, 48), np.float32)).shape
     (2, 35)
     """
-    flat = images.reshape(len(images), images.shape[1] * images.shape[2]).astype(np.float64)
+    flat = images.reshape(len(images), images.shape[1] * images.shape[2])
     order, present, starts, counts = _rings(images.shape[-1])
-    light, residual = flat[:, order], np.abs(flat - flat[:, ::-1])[:, order]
-    mean, square, asymmetry = (np.add.reduceat(values, starts, axis=1) / counts for values in (light, light**2, residual))
+    light = np.take(flat, order, axis=1)
+    residual = np.abs(light - np.take(flat, flat.shape[1] - 1 - order, axis=1))
+    sums = [
+        np.add.reduceat(values, starts, axis=1, dtype=np.float64)
+        for values in (light, np.square(light, dtype=np.float64), residual)
+    ]
+    mean, square, asymmetry = (total / counts for total in sums)
     spread = np.sqrt(np.maximum(square - mean**2, 0))
     n_rings = len(RING_EDGES) - 1
     rings = np.zeros((len(images), 3, n_rings))
@@ -55,10 +60,11 @@ def image_statistics(images: Float32Array) -> Float64Array:
 
 def _texture(images: Float32Array) -> list[Float64Array]:
     """Of every other row: logarithms of the median difference of pixels 1 and 2 columns apart, and the mean for 1; each (n,)."""
-    rows = images[:, ::2].astype(np.float64)
+    rows = images[:, ::2]
     size = rows.shape[1] * rows.shape[2]
     one, two = (np.abs(rows - np.roll(rows, step, axis=2)).reshape(len(rows), size) for step in (1, 2))
-    return [np.log(_SMALLEST_STEP + values) for values in (np.median(one, axis=1), np.median(two, axis=1), one.mean(axis=1))]
+    medians = [np.partition(steps, size // 2, axis=1)[:, size // 2] for steps in (one, two)]
+    return [np.log(_SMALLEST_STEP + values.astype(np.float64)) for values in (*medians, one.mean(axis=1, dtype=np.float64))]
 
 
 @lru_cache(maxsize=8)
