@@ -11,6 +11,7 @@ from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.stats.posterior import PosteriorSummary, summarise
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 
 STAMP_SIZE = 48
@@ -26,6 +27,10 @@ class _FakeModel:
     @property
     def engine(self) -> str:
         return "stub"
+
+    @property
+    def domain(self) -> FeatureDomain | None:
+        return None
 
 
 class DrawingModel(_FakeModel):

@@ -11,8 +11,10 @@ from scipy.signal import correlate
 
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.models.weights import weight_shapes
+from surveyflow.sky.image_statistics import N_STATISTICS
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.codes import WeightsOrigin
 
 SMALL = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 12))
@@ -54,6 +56,13 @@ def write_small_model(store: Path, architecture: Architecture = SMALL, seed: int
     """A model with random weights in a store; returns its card."""
     new = card(architecture, **changes)
     return write_model(ModelStore(store).home(new.key), new, random_weights(architecture, seed))
+
+
+def feature_domain(architecture: Architecture = SMALL, seed: int = 0) -> FeatureDomain:
+    """The domain of a model that was trained on random numbers."""
+    rng = np.random.default_rng(seed)
+    shapes = ((200, N_STATISTICS), (200, architecture.dense[0]))
+    return FeatureDomain.fitted(*[(rng.normal(size=shapes[0]), rng.normal(size=shapes[1]).astype(np.float32)) for _ in range(2)])
 
 
 def images(n: int, size: int = SMALL.input_size, seed: int = 1) -> np.ndarray:

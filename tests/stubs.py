@@ -15,6 +15,7 @@ from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
 from surveyflow.output.units import read_receipt
 from surveyflow.tasks.card import Architecture, Model, ModelCard
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.jobs import EngineChoice, Job, Receipt, Worker
 
@@ -32,6 +33,10 @@ class StubModel:
     @property
     def engine(self) -> str:
         return ENGINE
+
+    @property
+    def domain(self) -> FeatureDomain | None:
+        return None
 
     def features(self, cutouts: Float32Array) -> Float32Array:
         means: Float32Array = cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)

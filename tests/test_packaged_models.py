@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from surveyflow.models.store import ModelStore
+from surveyflow.models.store import ModelStore, read_domain
 from surveyflow.runs.demo import PACKAGED_MODELS
 from surveyflow.tasks.card import ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
@@ -27,6 +27,9 @@ def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
     assert card.class_names == (CONTAMINATION_OUTPUTS if task == CONTAMINATION.name else ("post_merger", "star_forming"))
     assert (card.contamination is not None) == (task == CONTAMINATION.name)
     assert store.weights(card.key)
+    limits = card.domain
+    assert None not in (limits.sky_rms, limits.sky_sigma, limits.offset_arcsec)
+    assert (read_domain(store.home(card.key), card) is not None) == (task == MERGER.name)
     assert sum(path.stat().st_size for path in store.home(card.key).iterdir()) < MOST_BYTES
     assert {store.cards()[ModelKey(task, field, instrument)].key for field in FIELDS} == {card.key}
 

@@ -25,6 +25,7 @@ class Null(Enum):
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
     UNLESS_MEASURED = "if status is not ok, or the source was not measured"
+    NO_DOMAIN = "if status is not ok, or the merger model's card names no feature domain"
     NOT_LISTED = "if the source list does not give it"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
@@ -157,6 +158,14 @@ _MODEL = (
         "meta.note;meta.modelled",
         f"Where the weights came from: {_ORIGINS}, or {WeightsOrigin.UNTRAINED} (the results then mean nothing).",
         Null.UNLESS_OK,
+    ),
+    CatalogColumn(
+        "feature_distance",
+        FLOAT,
+        "stat.rank;meta.modelled",
+        "Percent of held-out images of the merger model's training set that lie nearer to its centre: 100 beyond all of them.",
+        Null.NO_DOMAIN,
+        "%",
     ),
     CatalogColumn("n_draws", INT, "meta.number", "Number of Monte Carlo dropout draws.", Null.UNLESS_OK),
     CatalogColumn("seed", LONG, "stat.param", "Seed of the draws.", Null.UNLESS_OK),

@@ -118,7 +118,7 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
 
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
     null = _null_rows(values)
-    breaks = {Null.UNLESS_OK: null == ok, Null.UNLESS_MEASURED: ~null & ~ok}.get(column.null)
+    breaks = {Null.UNLESS_OK: null == ok, Null.UNLESS_MEASURED: ~null & ~ok, Null.NO_DOMAIN: ~null & ~ok}.get(column.null)
     if breaks is not None and breaks.any():
         _refuse(column.name, column.when_null, breaks)
 

@@ -59,6 +59,24 @@ def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
     }
 
 
+def distance_outside(feature_distance: Float32Array | None, n_cutouts: int, card: ModelCard) -> BoolArray:
+    """Whether each cutout lies further from the training images than the card allows; False where that is not known.
+
+    Parameters
+    ----------
+    feature_distance
+        (n,) float32: see `surveyflow.models.domains.feature_distances`.
+    n_cutouts
+        Their number.
+    card
+        The model's card.
+    """
+    if feature_distance is None or card.domain.feature_percentile is None:
+        return np.zeros(n_cutouts, dtype=bool)
+    beyond: BoolArray = feature_distance > card.domain.feature_percentile
+    return beyond
+
+
 def noise_outside(sky_rms: Float32Array, card: ModelCard) -> BoolArray:
     """Whether the noise of each cutout lies outside the range that a model was trained on; False if the card does not state it.
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from surveyflow.catalog.draws import build_draws
 from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import SORT_ORDER, build_rows
-from surveyflow.measuring.domain import Facts, band_differs, facts_outside, measured_facts
+from surveyflow.measuring.domain import Facts, band_differs, distance_outside, facts_outside, measured_facts
 from surveyflow.measuring.sampling import Sample, have_draws, sample
+from surveyflow.models.domains import feature_distances
 from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
@@ -79,6 +80,13 @@ class _Found:
     measured: BoolArray
     blank: BoolArray
     sample: Sample
+    feature_distance: Float32Array | None
+
+    @property
+    def too_distant(self) -> BoolArray:
+        """(n,) bool, of all rows: whether the image lies too far from the training images; False where that is not known."""
+        beyond = distance_outside(self.feature_distance, int(self.measured.sum()), self.card)
+        return _within(self.measured, beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +177,8 @@ def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, 
     ok = status == Status.OK
     found = {name: leading if name == LEADING.name else _find(task, model, batch, ok) for name, model in models.items()}
     flags = sources.flags | _flags(stack, leading.blank)
-    for model in models.values():
-        flags |= _domain_flags(task, model.card, batch, ok)
+    for each in found.values():
+        flags |= _domain_flags(task, each, batch, ok)
     return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, batch.facts, found)
 
 
@@ -192,7 +200,9 @@ def _find(task: UnitTask, model: Model, batch: _Batch, ok: BoolArray) -> _Found:
     defined = have_draws(model, features, keys, task.sampling)
     measured, blank = _within(tried, defined), _within(tried, np.all(prepared == 0, axis=(1, 2)))
     noise = None if rms is None else rms[measured]
-    return _Found(model.card, measured, blank, sample(model, features[defined], keys[defined], task.sampling, noise))
+    distance = feature_distances(model, prepared[defined], features[defined])
+    sampled = sample(model, features[defined], keys[defined], task.sampling, noise)
+    return _Found(model.card, measured, blank, sampled, distance)
 
 
 def _within(rows: BoolArray, chosen: BoolArray) -> BoolArray:
@@ -218,14 +228,16 @@ def _flags(stack: CutoutStack, blank: BoolArray) -> Int32Array:
     )
 
 
-def _domain_flags(task: UnitTask, card: ModelCard, batch: _Batch, ok: BoolArray) -> Int32Array:
+def _domain_flags(task: UnitTask, found: _Found, batch: _Batch, ok: BoolArray) -> Int32Array:
     """Flag the sources that differ from what the model was trained on, among those that it measures."""
+    card = found.card
     low, high = card.redshift_range
     unit_differs = card.domain.unit is not None and task.mosaic_unit != card.domain.unit
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
         Flag.REDSHIFT_DOMAIN: ok & ~((batch.sources.redshift >= low) & (batch.sources.redshift < high)),
+        Flag.FEATURE_DOMAIN: ok & found.too_distant,
         **{flag: ok & rows for flag, rows in facts_outside(batch.facts, card).items()},
     }
     return _marked(outside | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
@@ -255,6 +267,9 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
             column: [value if row else None for row in found.measured] for column, value in _model(task, name, found.card)
         }
         columns |= {column: _spread(found.measured, values) for column, values in found.sample.columns.items()}
+    distance = batch.found[LEADING.name].feature_distance
+    if distance is not None:
+        columns["feature_distance"] = _spread(batch.found[LEADING.name].measured, distance)
     return columns
 
 

@@ -28,6 +28,7 @@ from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
 from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.images import Box, Window
 from surveyflow.values.jobs import EngineChoice, Job, Receipt
@@ -216,6 +217,10 @@ class _ReportingModel:
     @property
     def engine(self) -> str:
         return self.model.engine
+
+    @property
+    def domain(self) -> FeatureDomain | None:
+        return self.model.domain
 
     def features(self, cutouts: Float32Array) -> Float32Array:
         features = self.model.features(cutouts)

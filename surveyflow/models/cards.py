@@ -5,7 +5,8 @@
     version = 1
     [model]           task, field, instrument, also_for, class_names, origin, citation, weights_digest, notes
     [images]          band, pixel_scale_arcsec, redshift_range, stretch, softening
-    [domain]          unit, sky_rms, sky_sigma, offset_arcsec: properties of the training images, as far as they are known
+    [domain]          unit, sky_rms, sky_sigma, offset_arcsec, feature_percentile, features_digest: properties of the training
+                      images, as far as they are known
     [architecture]    the network's shape
     [contamination]   scales of the outputs; contamination models only
     [training]        records, number of images and score; models that surveyflow trained

@@ -1,6 +1,7 @@
 """The model store: models on disk, verified against their cards.
 
-A model is a folder, ``STORE/<task>/<instrument>/<FIELD>/``, with two files: ``card.toml`` and ``weights.safetensors``.
+A model is a folder, ``STORE/<task>/<instrument>/<FIELD>/``, with two or three files: ``card.toml``,
+``weights.safetensors`` and, if the card names its digest, ``domain.safetensors``.
 This module does not import Keras, and it executes nothing from a model's folder.
 """
 
@@ -18,18 +19,22 @@ from uuid import uuid4
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.files.json_state import Damaged, TooLarge, read_ordinary_file
 from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml
+from surveyflow.models.domains import MOST_BYTES, decode_domain, encode_domain
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, most_bytes, weight_shapes
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.domains import FEATURE_PERCENTILE, FeatureDomain
 from surveyflow.tasks.registry import TASKS
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import WeightsOrigin
 
-__all__ = ["ModelStore", "read_card", "read_weights", "weight_shapes", "write_model", "write_models", "write_untrained"]
+__all__ = ["ModelStore", "read_card", "read_domain", "read_weights", "weight_shapes"]
+__all__ += ["write_model", "write_models", "write_untrained"]
 
 CARD_FILE = "card.toml"
 WEIGHTS_FILE = "weights.safetensors"
+DOMAIN_FILE = "domain.safetensors"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -165,19 +170,40 @@ def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:
         If the file is missing, its SHA-256 is not the card's, or its arrays are not those of the card's architecture.
     """
     file = folder / WEIGHTS_FILE
-    content = _read(file, most_bytes(card.architecture))
-    found = digest_of(content)
-    if found != card.weights_digest:
-        raise ModelError(
-            f"{file}: its SHA-256 is {found}, but the card says {card.weights_digest}: the file is damaged or was replaced. "
-            "Import or train the model again."
-        )
+    content = _verified(file, most_bytes(card.architecture), card.weights_digest)
     weights = decode_weights(content, str(file))
     check_weights(weights, card.architecture, str(file))
     return weights
 
 
-def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: bool = False) -> ModelCard:
+def read_domain(folder: Path, card: ModelCard) -> FeatureDomain | None:
+    """Read the feature domain of the model in this folder.
+
+    Parameters
+    ----------
+    folder
+        A model's folder.
+    card
+        Its card.
+
+    Returns
+    -------
+    The domain; None if the card names none.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, its SHA-256 is not the card's, or its arrays are not those of a domain of the card's network.
+    """
+    if card.domain.features_digest is None:
+        return None
+    file = folder / DOMAIN_FILE
+    return decode_domain(_verified(file, MOST_BYTES, card.domain.features_digest), card.architecture, str(file))
+
+
+def write_model(
+    folder: Path, card: ModelCard, weights: Weights, *, overwrite: bool = False, domain: FeatureDomain | None = None
+) -> ModelCard:
     """Write a model, completely or not at all.
 
     Parameters
@@ -185,11 +211,13 @@ def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: b
     folder
         Folder to write, `ModelStore.home` of the card's key. A folder that already holds exactly this model is left unchanged.
     card
-        The card; its ``weights_digest`` is replaced by that of ``weights``.
+        The card; its ``weights_digest`` is replaced by that of ``weights``, and its ``features_digest`` by that of ``domain``.
     weights
         Arrays by role.
     overwrite
         Whether another model in this folder is replaced.
+    domain
+        The model's feature domain; without one, the card gets no limit of the feature distance.
 
     Returns
     -------
@@ -202,7 +230,7 @@ def write_model(folder: Path, card: ModelCard, weights: Weights, *, overwrite: b
     OutputError
         If the folder cannot be written.
     """
-    return write_models([(folder, card, weights)], overwrite=overwrite)[0]
+    return _write_all([_files(folder, card, weights, domain)], overwrite=overwrite)[0]
 
 
 def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite: bool = False) -> list[ModelCard]:
@@ -226,7 +254,10 @@ def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite
     OutputError
         If a folder cannot be written.
     """
-    new = [_files(folder, card, weights) for folder, card, weights in models]
+    return _write_all([_files(folder, card, weights) for folder, card, weights in models], overwrite=overwrite)
+
+
+def _write_all(new: Sequence[_ModelFiles], *, overwrite: bool) -> list[ModelCard]:
     if not overwrite:
         check_vacant([one.folder for one in new if not one.are_there()])
     with ExitStack() as places:
@@ -327,8 +358,21 @@ def _read(file: Path, limit: int) -> bytes:
     except (Damaged, FileNotFoundError) as error:
         reason = error.strerror if isinstance(error, FileNotFoundError) else error
         raise ModelError(
-            f"{file}: cannot be read ({reason}). A model is a folder with {CARD_FILE} and {WEIGHTS_FILE}."
+            f"{file}: cannot be read ({reason}). A model is a folder with {CARD_FILE}, {WEIGHTS_FILE} and, if the card states "
+            f"`features_digest`, {DOMAIN_FILE}."
         ) from error
+
+
+def _verified(file: Path, limit: int, digest: str) -> bytes:
+    """The content of a file whose digest the card states."""
+    content = _read(file, limit)
+    found = digest_of(content)
+    if found != digest:
+        raise ModelError(
+            f"{file}: its SHA-256 is {found}, but the card says {digest}: the file is damaged or was replaced. "
+            "Import or train the model again."
+        )
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,28 +383,43 @@ class _ModelFiles:
     card: ModelCard
     card_text: str
     weights_content: bytes
+    domain_content: bytes | None
 
     def are_there(self) -> bool:
         """Whether the folder holds exactly this model."""
-        card_file, weights_file = self.folder / CARD_FILE, self.folder / WEIGHTS_FILE
-        if not (card_file.is_file() and weights_file.is_file()):
+        found = {name: self.folder / name for name in self._contents}
+        if not all(file.is_file() for file in found.values()) or (self.folder / DOMAIN_FILE).exists() != (DOMAIN_FILE in found):
             return False
-        same_card = card_file.read_text(encoding="utf-8", errors="replace") == self.card_text
-        return same_card and digest_of(weights_file.read_bytes()) == self.card.weights_digest
+        return all(digest_of(found[name].read_bytes()) == digest_of(content) for name, content in self._contents.items())
 
     def write(self, folder: Path) -> None:
         """Write the files to another folder."""
-        _write(folder / WEIGHTS_FILE, self.weights_content)
-        _write(folder / CARD_FILE, self.card_text.encode())
+        for name, content in self._contents.items():
+            _write(folder / name, content)
+
+    @property
+    def _contents(self) -> dict[str, bytes]:
+        """The files' contents by name, the card last."""
+        domain = {} if self.domain_content is None else {DOMAIN_FILE: self.domain_content}
+        return {WEIGHTS_FILE: self.weights_content, **domain, CARD_FILE: self.card_text.encode()}
 
 
-def _files(folder: Path, card: ModelCard, weights: Weights) -> _ModelFiles:
+def _files(folder: Path, card: ModelCard, weights: Weights, domain: FeatureDomain | None = None) -> _ModelFiles:
     check_weights(weights, card.architecture, str(card.key))
-    content = encode_weights(weights)
-    card = replace(card, weights_digest=digest_of(content))
+    content, told = encode_weights(weights), None if domain is None else encode_domain(domain)
+    card = replace(card, weights_digest=digest_of(content), domain=_with_digest(card.domain, told))
     text = card_to_toml(card)
     card_from_toml(text, str(folder / CARD_FILE))
-    return _ModelFiles(folder, card, text, content)
+    if told is not None:
+        decode_domain(told, card.architecture, str(folder / DOMAIN_FILE))
+    return _ModelFiles(folder, card, text, content, told)
+
+
+def _with_digest(domain: Domain, content: bytes | None) -> Domain:
+    """The domain with the digest of its file, or without one and without the limit that needs it."""
+    if content is None:
+        return replace(domain, feature_percentile=None, features_digest=None)
+    return replace(domain, feature_percentile=domain.feature_percentile or FEATURE_PERCENTILE, features_digest=digest_of(content))
 
 
 @contextmanager

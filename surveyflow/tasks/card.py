@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
 
@@ -223,12 +224,18 @@ class Domain:
         Lowest and highest level of a cutout's sky, in units of its rms, for which the model is valid.
     offset_arcsec
         Largest distance of the light's centroid from the position for which the model is valid, arcsec; above 0.
+    feature_percentile
+        Largest percentile of the feature distance for which the model is valid, in (0, 100).
+    features_digest
+        SHA-256 of the file with the model's `surveyflow.tasks.domains.FeatureDomain`, hexadecimal.
     """
 
     unit: str | None = None
     sky_rms: tuple[float, float] | None = None
     sky_sigma: tuple[float, float] | None = None
     offset_arcsec: float | None = None
+    feature_percentile: float | None = None
+    features_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def __post_init__(self) -> None:
         if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
@@ -237,6 +244,10 @@ class Domain:
             raise ValueError(f"sky_sigma must be a range (low, high) with low < high, not {self.sky_sigma}")
         if self.offset_arcsec is not None and not 0 < self.offset_arcsec < math.inf:
             raise ValueError(f"offset_arcsec must be a number above 0, not {self.offset_arcsec}")
+        if self.feature_percentile is not None and not 0 < self.feature_percentile < 100:
+            raise ValueError(f"feature_percentile must lie between 0 and 100, not {self.feature_percentile}")
+        if (self.feature_percentile is None) != (self.features_digest is None):
+            raise ValueError("feature_percentile and features_digest must be stated together, or neither of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +373,11 @@ class Model(Protocol):
     @property
     def engine(self) -> str:
         """Name of the engine, see `surveyflow.values.codes.EngineName`."""
+        ...
+
+    @property
+    def domain(self) -> FeatureDomain | None:
+        """The images that it was trained on; None if its folder does not tell."""
         ...
 
     def features(self, cutouts: Float32Array) -> Float32Array:

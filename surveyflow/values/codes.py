@@ -94,6 +94,10 @@ class Flag(IntFlag):
     BAND_DOMAIN = 256, "The mosaic's FILTER is not that of the training images."
     OFF_CENTRE = 512, "The centroid of the light lies further from the catalog's position than in the training images."
     SKY_DOMAIN = 1024, "The level of the cutout's sky, in units of its rms, lies outside the range of the training images."
+    FEATURE_DOMAIN = (
+        2048,
+        "The image, as the merger network sees it, lies further from the training images than the model card allows.",
+    )
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 
 

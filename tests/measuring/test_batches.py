@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fake_mosaics import ArrayMosaic
-from networks import card, random_weights
+from networks import card, feature_domain, random_weights
 from small_units import CARD, CONTAMINATION_CARD, SIZE, sky, sources, task
 from stubs import StubModel
 from surveyflow.catalog.healpix import healpix_29
@@ -26,6 +26,7 @@ from surveyflow.models.framing import framed, not_finite
 from surveyflow.models.normalisation import stretch_evidence
 from surveyflow.sky.centroids import centroid_offsets
 from surveyflow.sky.cutouts import corner, cut, cut_pixels
+from surveyflow.sky.image_statistics import image_statistics
 from surveyflow.sky.noise import Sky, measured_sky
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.sky.stretch import Stretch, prepare
@@ -71,6 +72,7 @@ class Batch:
 
 
 Answer = Callable[[Batch], Any]
+FEATURE_DOMAIN = feature_domain(NETWORK)
 HEAD = Head.of(NETWORK_CARD, WEIGHTS)
 ANSWERS: dict[str, Answer] = {
     "corner": lambda b: corner(b.x, SIZE),
@@ -88,6 +90,8 @@ ANSWERS: dict[str, Answer] = {
         0.03,
     ),
     **{f"prepare {stretch}": lambda b, stretch=stretch: prepare(b.pixels, b.valid, stretch, 1e-3) for stretch in EVERY_STRETCH},
+    "image_statistics": lambda b: image_statistics(b.prepared),
+    "percentiles": lambda b: FEATURE_DOMAIN.percentiles(image_statistics(b.prepared), b.features),
     "framed": lambda b: framed(b.prepared, NETWORK),
     "framed about the galaxy": lambda b: framed(b.prepared, replace(NETWORK, crop=8, about_galaxy=True)),
     "not_finite": lambda b: not_finite(b.prepared),

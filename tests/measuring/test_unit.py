@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from fake_mosaics import ArrayMosaic
-from small_units import CARD, CONTAMINATION_CARD, sky, sources, task
+from small_units import CARD, CONTAMINATION_CARD, SIZE, sky, sources, task
 from stubs import StubModel
 from surveyflow.measuring import sampling
 from surveyflow.measuring.unit import process_unit, settled_rows
+from surveyflow.models.domains import statistics_of
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.tasks.card import Domain
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.tasks.contamination.parts import physical_draws
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.codes import Flag, Status
 
 
@@ -114,6 +116,31 @@ def test_offset_and_sky_are_columns_and_are_flagged_where_the_card_limits_them(x
     assert row["offset_arcsec"] == pytest.approx(0.03 * (x_pix - 50.3), abs=0.01)
     assert row["sky_sigma"] == pytest.approx(pedestal / 1e-3, abs=0.8)
     assert row["flags"] == flags
+
+
+@dataclass(frozen=True)
+class _Bounded(StubModel):
+    """A stub that knows its training images: empty sky of this survey."""
+
+    @property
+    def domain(self) -> FeatureDomain:
+        everywhere = np.ones((400, SIZE, SIZE), bool)
+        prepared = [prepare(sky(everywhere.shape, seed), everywhere, CARD.stretch, CARD.softening) for seed in (1, 2)]
+        return FeatureDomain.fitted(*[(statistics_of(each, CARD.architecture), self.features(each)) for each in prepared])
+
+
+def test_the_feature_distance_is_a_column_and_is_flagged_beyond_the_cards_limit():
+    limits = replace(CARD.domain, feature_percentile=99.0, features_digest="ef" * 32)
+    model = _Bounded(replace(CARD, domain=limits))
+    pixels = sky()
+    pixels[72:88, 42:58] += np.linspace(0, 0.1, 16, dtype=np.float32)
+    rows = process_unit(task(sources([50.0, 50.0, -9.0], [20.0, 80.0, 20.0])), ArrayMosaic(pixels), {"merger": model}).rows
+    distances, flags = rows["feature_distance"].to_pylist(), rows["flags"].to_pylist()
+    assert distances[0] < 99
+    assert distances[1:] == [100, None]
+    assert flags[:2] == [0, Flag.FEATURE_DOMAIN | Flag.OUT_OF_DOMAIN]
+    unlimited = process_unit(task(sources([50.0], [80.0])), ArrayMosaic(pixels), MERGERS).rows
+    assert (unlimited["feature_distance"].to_pylist(), unlimited["flags"].to_pylist()) == ([None], [0])
 
 
 def test_constant_image_is_flagged():

@@ -12,9 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from networks import KEY, SMALL, card, random_weights, write_small_model
+from networks import KEY, SMALL, card, feature_domain, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
-from surveyflow.models.store import ModelStore, read_card, read_weights, write_model, write_models, write_untrained
+from surveyflow.models.domains import decode_domain, encode_domain
+from surveyflow.models.engines.choice import load_model
+from surveyflow.models.engines.native_library import absence
+from surveyflow.models.store import ModelStore, read_card, read_domain, read_weights, write_model, write_models, write_untrained
+from surveyflow.models.weights import encode_weights
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
@@ -196,6 +200,60 @@ def test_weights_that_claim_what_they_do_not_hold_are_refused(store, break_it):
     card = replace(store.card(KEY), weights_digest=sha256(content).hexdigest())
     with pytest.raises(ModelError, match=r"weights\.safetensors: .*Import or train"):
         read_weights(store.home(KEY), card)
+
+
+def with_domain(store, **changes):
+    """A model with a feature domain; its card, and the file with the domain."""
+    written = write_model(store.home(KEY), card(**changes), random_weights(), domain=feature_domain(), overwrite=True)
+    return written, store.home(KEY) / "domain.safetensors"
+
+
+def test_a_feature_domain_is_read_back_and_its_digest_is_part_of_the_card(store):
+    written, file = with_domain(store)
+    assert written.domain.feature_percentile == 99
+    assert written.domain.features_digest == sha256(file.read_bytes()).hexdigest()
+    found = read_domain(store.home(KEY), store.card(KEY))
+    for name in ("axes", "centre", "whitening", "distances"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(feature_domain(), name))
+    assert load_model(store.home(KEY), "fft" if absence() is None else "keras").domain is not None
+    without = write_model(store.home(KEY), written, random_weights(), overwrite=True)
+    assert (without.domain, without.model_id) == (Domain(), written.model_id)
+    assert without.digest != written.digest
+    assert read_domain(store.home(KEY), without) is None
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda good: good[:-1] + bytes([good[-1] ^ 1]), r"its SHA-256 is .*the file is damaged or was replaced"),
+        (lambda _: None, r"cannot be read .*A model is a folder"),
+        (lambda good: good + bytes(2**20), r"it has more than the 1,048,576 bytes"),
+    ],
+)
+def test_a_domain_that_is_not_the_cards_is_refused(store, content, message):
+    written, file = with_domain(store)
+    broken = content(file.read_bytes())
+    file.unlink()
+    if broken is not None:
+        file.write_bytes(broken)
+    with pytest.raises(ModelError, match=rf"domain\.safetensors: {message}"):
+        read_domain(store.home(KEY), written)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x08\0\0\0\0\0\0\0notjson!", "not a safetensors file"),
+        ((2**62).to_bytes(8, "little"), "not a safetensors file"),
+        (encode_weights({"centre": np.zeros(3)}), r"it holds the arrays \['centre'\], expected"),
+        (encode_domain(feature_domain(replace(SMALL, dense=(8, 4)))), r"made for features and numbers \(8, 39\), .*\(16, 39\)"),
+        (encode_domain(feature_domain()).replace(b'"F32"', b'"I32"', 1), "axes holds int32, expected float32"),
+    ],
+)
+def test_content_that_is_no_domain_of_the_network_is_refused(content, message):
+    with pytest.raises(ModelError, match=rf"domain: .*{message}.*Train the model again"):
+        decode_domain(content, SMALL, "domain")
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "nowhere", "."])

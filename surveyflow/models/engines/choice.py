@@ -16,7 +16,7 @@ from typing import cast
 from surveyflow.errors import InputError, ModelError, UnitError
 from surveyflow.models.engines import fft_engine
 from surveyflow.models.engines.keras_installation import check_keras, keras_problem
-from surveyflow.models.store import read_card, read_weights
+from surveyflow.models.store import read_card, read_domain, read_weights
 from surveyflow.tasks.card import Architecture, Model, ModelCard
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
@@ -82,8 +82,8 @@ class Engine:
     name
         Its name, which carries its meaning.
     module, factory
-        Module and name of its class of `surveyflow.tasks.card.Model`, which takes card, weights, ``folder``, ``precision`` and
-        ``batch_size``.
+        Module and name of its class of `surveyflow.tasks.card.Model`, which takes card, weights, ``domain``, ``folder``,
+        ``precision`` and ``batch_size``.
     obstacle
         Returns why the engine cannot compute a network in a precision on this machine; None if it can. It imports no framework.
     """
@@ -110,7 +110,8 @@ class Engine:
                 f"the engine '{self.name}' cannot be used: {error}. Install it: `{remedies.install('cpu')}`, or "
                 f"`{remedies.install('gpu')}` for GPUs."
             ) from error
-        return cast(Model, make(card, read_weights(folder, card), folder=folder, precision=precision, batch_size=batch_size))
+        weights, domain = read_weights(folder, card), read_domain(folder, card)
+        return cast(Model, make(card, weights, domain=domain, folder=folder, precision=precision, batch_size=batch_size))
 
 
 def _keras_obstacle(_: Architecture, __: Precision) -> str | None:

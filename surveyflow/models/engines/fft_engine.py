@@ -38,6 +38,7 @@ from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
 from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
 from surveyflow.tasks.card import Architecture, ModelCard
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName, Precision
 
@@ -78,6 +79,8 @@ class FftModel:
     ----------
     card, weights
         Card and weights of the model.
+    domain
+        The images that it was trained on; None if that is not known.
     precision
         ``float32``; there is no other.
     batch_size
@@ -100,6 +103,7 @@ class FftModel:
         card: ModelCard,
         weights: Weights,
         *,
+        domain: FeatureDomain | None = None,
         precision: Precision = Precision.FLOAT32,
         batch_size: int | None = None,  # noqa: ARG002 - every engine is offered one
         folder: Path | None = None,
@@ -111,6 +115,7 @@ class FftModel:
             raise ModelError(f"{card.key}: {obstacle}. Use engine = 'keras'.")
         plan = tilings(card.architecture)
         self._card = card
+        self._domain = domain
         self._instruction_set = usable_instruction_sets()[-1] if instruction_set is None else instruction_set
         self._n_threads = n_threads or thread_count()
         self._kept_alive: list[Float32Array] = []
@@ -122,6 +127,11 @@ class FftModel:
     def card(self) -> ModelCard:
         """The model's card."""
         return self._card
+
+    @property
+    def domain(self) -> FeatureDomain | None:
+        """The images that the model was trained on; None if that is not known."""
+        return self._domain
 
     @property
     def engine(self) -> str:

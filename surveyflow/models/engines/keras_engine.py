@@ -19,6 +19,7 @@ from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_trunk, set_weights
 from surveyflow.models.weights import Weights
 from surveyflow.tasks.card import ModelCard
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName, Precision
 
@@ -34,6 +35,8 @@ class KerasModel:
     ----------
     card, weights
         Card and weights of the model.
+    domain
+        The images that it was trained on; None if that is not known.
     precision
         Precision of the trunk; models of different precision can share a process. The head's products are always float32.
     batch_size
@@ -48,6 +51,7 @@ class KerasModel:
         card: ModelCard,
         weights: Weights,
         *,
+        domain: FeatureDomain | None = None,
         precision: Precision = Precision.FLOAT32,
         batch_size: int | None = None,
         folder: Path | None = None,  # noqa: ARG002 - every engine is offered one
@@ -55,6 +59,7 @@ class KerasModel:
         _share_gpu_memory()
         on_gpu = any(device.lower().startswith(("gpu", "cuda")) for device in keras.distribution.list_devices())
         self._card = card
+        self._domain = domain
         self._tf32 = precision == Precision.TF32
         self._trunk = build_trunk(card.architecture, "mixed_bfloat16" if precision == Precision.BF16 else "float32")
         set_weights(self._trunk, weights)
@@ -67,6 +72,11 @@ class KerasModel:
     def card(self) -> ModelCard:
         """The model's card."""
         return self._card
+
+    @property
+    def domain(self) -> FeatureDomain | None:
+        """The images that the model was trained on; None if that is not known."""
+        return self._domain
 
     @property
     def engine(self) -> str:

@@ -11,7 +11,7 @@ from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.tasks.card import ContaminationScale, Model
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, physical_draws
 from surveyflow.tasks.task import Columns
-from surveyflow.training.evaluation.predict_mergers import batches, draw, out_of_domain
+from surveyflow.training.evaluation.predict_mergers import batches, draw
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.jobs import SamplingSettings
@@ -68,7 +68,8 @@ def contamination_scale(model: Model) -> ContaminationScale:
 
 def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Columns:
     scale, rms = contamination_scale(model), sky_rms(stamps.pixels, stamps.valid)
-    outputs = draw(model, stamps, sampling)[..., [model.card.class_names.index(name) for name in OUTPUTS]]
+    answers, excluded = draw(model, stamps, sampling)
+    outputs = answers[..., [model.card.class_names.index(name) for name in OUTPUTS]]
     keys = source_keys(stamps.field, stamps.source_id)
     normal, uniform = predictive_noise(keys, sampling.n_draws, sampling.seed, model.card.model_word, len(AMOUNTS))
     drawn = physical_draws(outputs, rms, scale, normal, uniform)
@@ -79,7 +80,7 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         found |= _distribution(amount.column.name, drawn[amount.column.name])
         found |= {f"{amount.name}_given": mean[amount.name] * amount.reach(scale)}
         found |= _interval(f"{amount.name}_given", given[amount.column.name])
-    return found | {"sky_rms": rms, "out_of_domain": out_of_domain(stamps, model.card)}
+    return found | {"sky_rms": rms, "out_of_domain": excluded}
 
 
 def _distribution(name: str, draws: Float64Array) -> dict[str, Float64Array]:

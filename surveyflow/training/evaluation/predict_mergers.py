@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from surveyflow.measuring.domain import facts_outside, measured_facts
+from surveyflow.measuring.domain import distance_outside, facts_outside, measured_facts
+from surveyflow.models.domains import feature_distances
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import summarise
-from surveyflow.tasks.card import Model, ModelCard
+from surveyflow.tasks.card import Model
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
@@ -76,19 +77,21 @@ def batches(stamps: LabelledStamps) -> list[LabelledStamps]:
     return [stamps.take(slice(start, start + BATCH)) for start in range(0, max(len(stamps), 1), BATCH)]
 
 
-def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Float32Array:
-    """Prepare stamps as the model's card says, and sample: (n, T, n_outputs) float32 in [0, 1]."""
-    prepared = prepare(stamps.pixels, stamps.valid, model.card.stretch, model.card.softening)
-    keys = source_keys(stamps.field, stamps.source_id)
-    return model.draw(model.features(prepared), keys, sampling.n_draws, sampling.seed)
+def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> tuple[Float32Array, BoolArray]:
+    """Prepare stamps as the model's card says, and sample them; their position is the middle of the stamp.
 
-
-def out_of_domain(stamps: LabelledStamps, card: ModelCard) -> BoolArray:
-    """(n,) bool: whether the domain of a model's card excludes each stamp; its position is the middle of the stamp."""
+    Returns
+    -------
+    (n, T, n_outputs) float32 in [0, 1]; and (n,) bool, whether the domain of the card excludes each stamp.
+    """
+    card = model.card
+    prepared = prepare(stamps.pixels, stamps.valid, card.stretch, card.softening)
+    features, keys = model.features(prepared), source_keys(stamps.field, stamps.source_id)
     middle = np.full((len(stamps), 2), (stamps.pixels.shape[-1] - 1) / 2)
     facts = measured_facts(stamps.pixels, stamps.valid, middle, card.pixel_scale_arcsec)
-    excluded: BoolArray = np.any(list(facts_outside(facts, card).values()), axis=0)
-    return excluded
+    distant = distance_outside(feature_distances(model, prepared, features), len(stamps), card)
+    excluded = np.any([*facts_outside(facts, card).values(), distant], axis=0)
+    return model.draw(features, keys, sampling.n_draws, sampling.seed), excluded
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:
@@ -99,11 +102,12 @@ def merged(parts: Sequence[Predictions]) -> Predictions:
 
 def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> MergerPredictions:
     outputs = [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]
-    summary = summarise(draw(model, stamps, sampling)[..., outputs])
+    drawn, excluded = draw(model, stamps, sampling)
+    summary = summarise(drawn[..., outputs])
     return MergerPredictions(
         p_pm_mean=summary.p_pm_mean,
         p_sf_mean=summary.p_sf_mean,
         p_pm_std=summary.p_pm_std,
         f_pm=summary.f_pm,
-        out_of_domain=out_of_domain(stamps, model.card),
+        out_of_domain=excluded,
     )

@@ -25,6 +25,7 @@ from surveyflow.settings.training import OptimisationTable, Training
 from surveyflow.tasks.card import ContaminationScale, Domain, ModelCard, TrainingFacts
 from surveyflow.tasks.task import Skill
 from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
+from surveyflow.training.fitting.domain import measured_domain
 from surveyflow.training.fitting.losses import TaskLoss
 from surveyflow.training.fitting.pipeline import Images, check_records, epoch_of, labels_of, load_images, streamed_epoch
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
@@ -106,7 +107,8 @@ def train(
         check_vacant([home])
     trained = fit(training, listener=listener, on_step=on_step, run=training.output.run)
     _check_skill(trained.card)
-    card = write_model(home, trained.card, trained.weights, overwrite=overwrite)
+    domain, features = measured_domain(training, trained.card, trained.weights)
+    card = write_model(home, replace(trained.card, domain=domain), trained.weights, overwrite=overwrite, domain=features)
     return replace(trained, card=card, store=training.output.store)
 
 

@@ -61,6 +61,11 @@ def test_the_card_says_where_the_weights_come_from(tmp_path):
     assert (card.band, card.pixel_scale_arcsec, card.redshift_range) == ("F814W", 0.03, (0.5, 1.5))
     low, high = card.domain.sky_rms
     assert 0.5 * SKY_RMS < low < high < 3.6 * SKY_RMS
+    low, high = card.domain.sky_sigma
+    assert -0.5 < low < high < 5
+    assert 0 < card.domain.offset_arcsec < 0.4
+    domain = load_model(ModelStore(training.output.store).home(card.key)).domain
+    assert (card.domain.feature_percentile, domain.distances.shape) == (99, (1001,))
     with pytest.raises(ModelError, match="already holds another model"):
         train(
             training.model_copy(

@@ -1,0 +1,141 @@
+"""The distance of an image from those that a model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from surveyflow.values.arrays import Float32Array, Float64Array
+
+N_AXES = 4
+"""Directions of the network's features that count, beside the statistics of the image."""
+N_QUANTILES = 1001
+FEATURE_PERCENTILE = 99.0
+"""The limit that a card gets: 1 % of held-out images of the training's kind lie beyond it."""
+
+_LEAST_SPREAD = 1e-5
+"""Relative standard deviation below which a number counts as constant; float32 resolves less than a hundredth of it."""
+_LEAST_VARIANCE = 1e-3
+"""Of a direction that counts, in units of the mean variance of the standardised numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureDomain:
+    """The training images as numbers: a centre, the directions around it, and how far held-out images of the same kind lie.
+
+    The numbers of an image are `surveyflow.sky.image_statistics.image_statistics` of what the network sees, and the projections
+    of the network's features on their first principal components. The distance is that of Mahalanobis, pooled over the
+    classes and without directions in which the training images hardly vary.
+
+    Parameters
+    ----------
+    axes
+        (width, a) float32: principal components of the features.
+    centre
+        (s + a,) float32: mean of the training images' numbers.
+    whitening
+        (s + a, k) float32: maps differences from the centre to k independent numbers of variance 1.
+    distances
+        (q,) float32, ascending: quantiles of the held-out images' distances, evenly spaced from 0 to 100 %.
+    """
+
+    axes: Float32Array
+    centre: Float32Array
+    whitening: Float32Array
+    distances: Float32Array
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise ValueError(problem)
+
+    @classmethod
+    def fitted(
+        cls,
+        training: tuple[Float64Array, Float32Array],
+        held_out: tuple[Float64Array, Float32Array],
+    ) -> FeatureDomain:
+        """Fit to the training images, and calibrate on others.
+
+        Parameters
+        ----------
+        training, held_out
+            Statistics (n, s) and features (n, width) of images. Images with a feature that is not finite are left out; at least
+            one of each set must be left.
+        """
+        (statistics, features), held_out = (_finite(*each) for each in (training, held_out))
+        axes = _principal_components(features.astype(np.float64))
+        numbers = _numbers(statistics, features, axes)
+        centre, whitening = numbers.mean(axis=0).astype(np.float32), _whitening(numbers)
+        distances = _distances(_numbers(*held_out, axes), centre, whitening)
+        quantiles = np.quantile(distances, np.linspace(0, 1, N_QUANTILES)).astype(np.float32)
+        return cls(axes, centre, whitening, quantiles)
+
+    def percentiles(self, statistics: Float64Array, features: Float32Array) -> Float32Array:
+        """The share of held-out images that lie nearer to the centre than each of these images.
+
+        Parameters
+        ----------
+        statistics
+            (n, s) float64: `surveyflow.sky.image_statistics.image_statistics` of what the network sees.
+        features
+            (n, width) float32: the network's features.
+
+        Returns
+        -------
+        (n,) float32, percent: 0 to 100, and 100 beyond all held-out images. NaN where a feature is.
+        """
+        found = _distances(_numbers(statistics, features, self.axes), self.centre, self.whitening)
+        percent = np.linspace(0, 100, len(self.distances))
+        return np.where(np.isnan(found), np.nan, np.interp(found, self.distances, percent)).astype(np.float32)
+
+    def _problem(self) -> str | None:
+        """What is wrong with the arrays; None if nothing is."""
+        arrays = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name, values in arrays.items():
+            if values.dtype != np.float32:
+                return f"{name} holds {values.dtype}, expected float32"
+            if not np.isfinite(values).all():
+                return f"{name} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite"
+        if (self.axes.ndim, self.centre.ndim, self.whitening.ndim, self.distances.ndim) != (2, 1, 2, 1):
+            return f"the arrays have shapes {[values.shape for values in arrays.values()]}, not of 2, 1, 2 and 1 dimensions"
+        if self.whitening.shape[0] != len(self.centre) or self.axes.shape[1] >= len(self.centre):
+            return f"axes {self.axes.shape}, centre {self.centre.shape} and whitening {self.whitening.shape} do not match"
+        if len(self.distances) < 2 or (np.diff(self.distances) < 0).any():
+            return "distances must be two or more numbers in ascending order"
+        return None
+
+
+def _finite(statistics: Float64Array, features: Float32Array) -> tuple[Float64Array, Float32Array]:
+    finite = np.isfinite(features).all(axis=1)
+    return statistics[finite], features[finite]
+
+
+def _numbers(statistics: Float64Array, features: Float32Array, axes: Float32Array) -> Float64Array:
+    """(n, s + a) numbers of images: their statistics, then the projections of their features."""
+    return np.concatenate([statistics, _times(features.astype(np.float64), axes)], axis=1)
+
+
+def _distances(numbers: Float64Array, centre: Float32Array, whitening: Float32Array) -> Float64Array:
+    return np.asarray(np.linalg.norm(_times(numbers - centre, whitening), axis=1))
+
+
+def _times(rows: Float64Array, matrix: Float32Array) -> Float64Array:
+    """``rows @ matrix``, one row at a time, so that a row's product does not depend on the others."""
+    wide = matrix.astype(np.float64)
+    return np.array([row @ wide for row in rows]).reshape(len(rows), matrix.shape[1])
+
+
+def _principal_components(features: Float64Array) -> Float32Array:
+    _, _, directions = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    return np.ascontiguousarray(directions[:N_AXES].T, np.float32)
+
+
+def _whitening(numbers: Float64Array) -> Float32Array:
+    """(m, k): standardised numbers on the principal components that have enough variance, each divided by its own."""
+    centre, spread = numbers.mean(axis=0), numbers.std(axis=0)
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > _LEAST_SPREAD * (1 + np.abs(centre)))
+    _, singular, directions = np.linalg.svd((numbers - centre) * scale, full_matrices=False)
+    variance = singular**2 / len(numbers)
+    kept = variance > _LEAST_VARIANCE
+    return np.asarray(scale[:, None] * directions[kept].T / np.sqrt(variance[kept]), np.float32)

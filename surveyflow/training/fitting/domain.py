@@ -1,0 +1,138 @@
+"""The domain of a model that was trained: the limits within which a catalog's cutouts are like its training images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from surveyflow.measuring.domain import Facts, measured_facts
+from surveyflow.models.domains import statistics_of
+from surveyflow.models.engines.keras_engine import KerasModel
+from surveyflow.models.weights import Weights
+from surveyflow.settings.training import Training
+from surveyflow.sky.noise import Sky
+from surveyflow.sky.stretch import prepare
+from surveyflow.tasks.card import Domain, ModelCard
+from surveyflow.tasks.domains import FEATURE_PERCENTILE, FeatureDomain
+from surveyflow.training.fitting.augmentation import changed
+from surveyflow.training.records.record_index import read_index
+from surveyflow.training.records.shards import damage_told, record_dataset
+from surveyflow.values.arrays import Float32Array, Float64Array
+
+MOST_STAMPS = 8000
+"""Number of training stamps, and of validation stamps, that a domain is measured on."""
+
+_READ_AT_ONCE = 256
+_SKY_QUANTILES = (0.001, 0.99)
+_OFFSET_QUANTILE = 0.99
+_NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is measured on some stamps.
+
+    Parameters
+    ----------
+    facts
+        Their sky, and how far their light lies from the middle.
+    statistics
+        (n, s) float64: statistics of what the network sees.
+    features
+        (n, width) float32: the network's features.
+    """
+
+    facts: Facts
+    statistics: Float64Array
+    features: Float32Array
+
+
+def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tuple[Domain, FeatureDomain | None]:
+    """Measure the domain of a trained model on stamps of its training set, changed as in training.
+
+    The limits of sky and offset hold all but the outer percent of up to 8,000 training stamps, evenly spaced in the records. The
+    feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many validation stamps.
+    The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel off.
+
+    Parameters
+    ----------
+    training
+        The training file.
+    card, weights
+        Card and weights of the trained model.
+
+    Returns
+    -------
+    The card's domain with all limits, and the feature domain; None for tasks that do not lead.
+
+    Raises
+    ------
+    RecordError
+        If records are incomplete or damaged.
+    """
+    model = KerasModel(card, weights)
+    seen = _measured(training.data.train, training, model)
+    limits = replace(
+        card.domain, sky_sigma=_sky_limits(seen.facts.sky.level_in_rms), offset_arcsec=_offset_limit(seen.facts.offset_arcsec)
+    )
+    if not training.model.known_task.leads:
+        return limits, None
+    held_out = _measured(training.data.validation, training, model)
+    features = FeatureDomain.fitted((seen.statistics, seen.features), (held_out.statistics, held_out.features))
+    return replace(limits, feature_percentile=FEATURE_PERCENTILE, features_digest=_NO_DIGEST), features
+
+
+def _sky_limits(level_in_rms: Float32Array) -> tuple[float, float] | None:
+    """Range of nearly all levels; None if they are unknown or equal."""
+    known = level_in_rms[np.isfinite(level_in_rms)]
+    low, high = (float(f"{limit:.3g}") for limit in np.quantile(known, _SKY_QUANTILES)) if len(known) else (0.0, 0.0)
+    return (low, high) if low < high else None
+
+
+def _offset_limit(offset_arcsec: Float32Array) -> float | None:
+    """The offset that few stamps exceed; None if it is unknown or 0."""
+    known = offset_arcsec[np.isfinite(offset_arcsec)]
+    limit = float(f"{np.quantile(known, _OFFSET_QUANTILE):.3g}") if len(known) else 0.0
+    return limit or None
+
+
+def _measured(folders: Sequence[Path], training: Training, model: KerasModel) -> _Measured:
+    with damage_told(*folders):
+        parts = [_of_batch(pixels, model) for pixels in _stamps(folders, training)]
+    return _Measured(
+        Facts(
+            Sky(*(np.concatenate([getattr(part.facts.sky, name) for part in parts]) for name in ("level", "rms"))),
+            np.concatenate([part.facts.offset_arcsec for part in parts]),
+        ),
+        np.concatenate([part.statistics for part in parts]),
+        np.concatenate([part.features for part in parts]),
+    )
+
+
+def _stamps(folders: Sequence[Path], training: Training) -> Iterator[Float32Array]:
+    """Up to `MOST_STAMPS` stamps of the sets, evenly spaced, changed as in training; each (n, size, size) float32."""
+    every = -(-sum(read_index(folder).n for folder in folders) // MOST_STAMPS)
+    seed = training.optimisation.seed
+    for number, folder in enumerate(folders):
+        batches = record_dataset(folder).shard(every, 0).batch(_READ_AT_ONCE)
+        for step, columns in enumerate(batches):
+            images = tf.cast(columns["image"], tf.float32)
+            if training.augmentation.changes_pixels:
+                place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), step)
+                images = changed(images, training.augmentation, place)
+            yield images.numpy()
+
+
+def _of_batch(pixels: Float32Array, model: KerasModel) -> _Measured:
+    valid = np.isfinite(pixels) & (pixels != 0)
+    middle = np.full((len(pixels), 2), (pixels.shape[-1] - 1) / 2)
+    prepared = prepare(pixels, valid, model.card.stretch, model.card.softening)
+    return _Measured(
+        measured_facts(pixels, valid, middle, model.card.pixel_scale_arcsec),
+        statistics_of(prepared, model.card.architecture),
+        model.features(prepared),
+    )
