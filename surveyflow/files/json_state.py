@@ -15,9 +15,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from surveyflow.errors import CatalogError
 
@@ -25,6 +26,13 @@ MOST_BYTES = 2**24
 """Size limit of a small file, such as a receipt."""
 MOST_BYTES_OF_LISTS = 2**28
 """Size limit of a file with an entry for each unit or window: a million units need less."""
+
+MOST_SECONDS = 1e12
+"""Longest duration in a file, seconds; what dates and durations can show ends later."""
+Amount = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
+"""A time, duration or size in a file."""
+Count = Annotated[int, Field(ge=0, le=10**12)]
+"""A number of things."""
 
 _SEAL = re.compile(rb', "seal": "([0-9a-f]{64})"\}\Z')
 State = TypeVar("State")
@@ -149,8 +157,10 @@ def parse_state(content: bytes, form: TypeAdapter[State]) -> State:
     Damaged
         If the text differs from its seal, is not JSON, is nested too deeply, or has another content.
     """
+    text = _unsealed(content)
+    _check_numbers(text)
     try:
-        return form.validate_json(_unsealed(content), strict=True)
+        return form.validate_json(text, strict=True)
     except ValidationError as error:
         raise Damaged(_first(error)) from error
 
@@ -170,6 +180,15 @@ def sealed(text: str) -> bytes:
     """
     content = text.encode()
     return content[:-1] + f', "seal": "{hashlib.sha256(content).hexdigest()}"}}'.encode()
+
+
+def _check_numbers(text: bytes) -> None:
+    """Refuse NaN and infinity, which are not JSON; a type takes them unless it says otherwise."""
+    if b"NaN" in text or b"Infinity" in text:
+        try:
+            from_json(text, allow_inf_nan=False)
+        except ValueError as error:
+            raise Damaged(str(error)) from error
 
 
 def _unsealed(content: bytes) -> bytes:

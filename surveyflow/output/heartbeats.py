@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from surveyflow.files.durable import make_way
-from surveyflow.files.json_state import recall_state
+from surveyflow.files.json_state import Amount, Count, recall_state
 
 INTERVAL_S = 10.0
 """Seconds between two heartbeats."""
@@ -41,9 +41,9 @@ class GpuUse:
     """
 
     name: str
-    busy_percent: float
-    memory_mb: float
-    memory_total_mb: float
+    busy_percent: Amount
+    memory_mb: Amount
+    memory_total_mb: Amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class Heartbeat:
 
     worker: str
     pool: str
-    time: float
-    started: float
+    time: Amount
+    started: Amount
     job: str
-    job_since: float | None
-    done: int
-    failed: int
-    memory_mb: float
+    job_since: Amount | None
+    done: Count
+    failed: Count
+    memory_mb: Amount
     gpus: tuple[GpuUse, ...] = ()
 
     def is_silent(self, now: float) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from surveyflow.files.durable import explained, make_way
-from surveyflow.files.json_state import Damaged, parse_state, read_end, recall_state
+from surveyflow.files.json_state import MOST_SECONDS, Amount, Count, Damaged, parse_state, read_end, recall_state
 from surveyflow.values.codes import Code
 
 _TAIL_BYTES = 65_536
@@ -70,12 +70,12 @@ class Progress:
     """
 
     phase: Phase
-    done: int = 0
-    total: int = 0
-    cutouts_done: int = 0
-    cutouts_total: int = 0
-    failed: int = 0
-    seconds: float = 0.0
+    done: Count = 0
+    total: Count = 0
+    cutouts_done: Count = 0
+    cutouts_total: Count = 0
+    failed: Count = 0
+    seconds: Amount = 0.0
     message: str = ""
 
     @property
@@ -89,7 +89,7 @@ class Progress:
         if not self.done or not self.total:
             return None
         counts = (self.cutouts_done, self.cutouts_total) if self.cutouts_done else (self.done, self.total)
-        return self.seconds * (counts[1] - counts[0]) / counts[0]
+        return min(self.seconds * (counts[1] - counts[0]) / counts[0], MOST_SECONDS)
 
     def describe(self) -> str:
         """Describe the progress in one line: ``3/12 units, 420 cutouts, 61/s, 0:01:20 left``."""

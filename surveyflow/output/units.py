@@ -393,7 +393,7 @@ def _settle(root: Path, receipt: Receipt, rows: bytes, draws: bytes | None) -> R
 
 
 def _put(path: Path, content: bytes, digest: str) -> None:
-    if not write_new(path, content) and damage_of_file(path, digest):
+    if not write_new(path, content) and damage_of_file(path, digest, len(content)):
         write_over(path, content)
 
 

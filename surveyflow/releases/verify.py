@@ -57,7 +57,7 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callabl
         raise CatalogError(f"{folder} holds rows {dict(sorted(found.items()))}, expected {dict(sorted(status_counts.items()))}.")
 
 
-def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
+def check_digests(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> None:
     """Check that files have not changed since they were written.
 
     Parameters
@@ -66,13 +66,15 @@ def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
         The catalog's folder.
     digests
         SHA-256 by path relative to that folder.
+    sizes
+        Sizes by path, bytes, as far as they are known. A file of another size is not read: reading it might take for ever.
 
     Raises
     ------
     CatalogError
-        If a file is missing or has another digest.
+        If a file is missing or has another size or digest.
     """
-    damage = list(_damage(folder, digests))
+    damage = list(_damage(folder, digests, sizes or {}))
     if damage:
         raise CatalogError("\n".join(damage))
 
@@ -99,7 +101,9 @@ def check_revision(folder: Path) -> int:
     """
     manifest = read_manifest(folder)
     digests = {path: entry["sha256"] for path, entry in manifest["files"].items()}
-    check_digests(folder, digests)
+    check_digests(
+        folder, digests, {path: entry["size_bytes"] for path, entry in manifest["files"].items() if "size_bytes" in entry}
+    )
     present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     strangers = sorted(present - set(digests) - {MANIFEST})
     if strangers:
@@ -148,15 +152,23 @@ def judge(folder: Path) -> Verdict:
         return Verdict(folder.name, 0, tuple(str(error).splitlines()))
 
 
-def _damage(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
+def _damage(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, int]) -> Iterator[str]:
     for path, expected in digests.items():
-        found = file_digest(folder / path) if (folder / path).is_file() else None
-        if found != expected:
-            what = "is missing" if found is None else f"has SHA-256 {found[:12]}, expected {expected[:12]}"
+        if what := _difference(folder / path, expected, sizes.get(path)):
             yield (
                 f"{folder / path} {what}: it was removed, changed or damaged after it was written. "
                 "Publish again, or take another revision."
             )
+
+
+def _difference(path: Path, digest: str, size: int | None) -> str:
+    """How a file differs from what was written; empty if it does not."""
+    if not path.is_file():
+        return "is missing"
+    if size is not None and path.stat().st_size != size:
+        return f"has {path.stat().st_size} bytes, expected {size}"
+    found = file_digest(path)
+    return "" if found == digest else f"has SHA-256 {found[:12]}, expected {digest[:12]}"
 
 
 def _read(path: Path) -> pa.Table:

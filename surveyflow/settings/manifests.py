@@ -18,6 +18,7 @@ class _Table(BaseModel):
 
 class _File(_Table):
     sha256: str
+    size_bytes: int = 0
 
 
 class _Input(_Table):

@@ -14,10 +14,12 @@ from pydantic import Field, TypeAdapter, model_validator
 from surveyflow.errors import WorkflowError
 from surveyflow.settings.checks import AnyPath, FilePath, PresentPath, Range, SettingsTable, of_version, refuse, within
 from surveyflow.settings.reader import SettingsFile
-from surveyflow.simulation.galaxies import Recipe
+from surveyflow.simulation.galaxies import ContrastedRecipe
 from surveyflow.simulation.headers import DEPTHS, INSTRUMENTS
+from surveyflow.simulation.nuisances import Nuisances
 from surveyflow.simulation.observe import PSF_SIZE_PIX, Band, Depth
 from surveyflow.simulation.outcomes import ROUTING
+from surveyflow.simulation.recipes import DEFAULT_GALAXIES, Galaxies, Recipe
 from surveyflow.simulation.scenes import STAMP_MARGIN_PIX, TARGET_MAGNITUDES
 
 
@@ -87,12 +89,15 @@ class BackgroundTable(SettingsTable):
 
 SIMULATION_VERSION = 1
 DEFAULT_SHARD_MB = 150.0
-_OF_DRAWN_GALAXIES = {"magnitudes", "recipe"}
+_OF_DRAWN_GALAXIES = {"galaxies", "magnitudes", "recipe"}
+_OF_THE_MOSAIC = {"noise_correlation", "sky_pedestal"}
+POSITION_SIGMA_ARCSEC = 0.1
+"""Scatter of positions between catalogs, along each axis."""
 SMALLEST_SIZE = PSF_SIZE_PIX - 2 * STAMP_MARGIN_PIX
 
 
 class RecipeTable(SettingsTable):
-    """``[simulation.recipe]``: how much post-mergers and discs differ.
+    """``[simulation.recipe]``: how much post-mergers and discs differ, for ``contrasted`` galaxies.
 
     Parameters
     ----------
@@ -108,9 +113,33 @@ class RecipeTable(SettingsTable):
     disc_lopsidedness: Annotated[float, within(0, 0.5)] = Field(default=0.08, examples=[0.08])
     dust_lane_chance: Annotated[float, within(0, 1)] = Field(default=0.2, examples=[0.2])
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> ContrastedRecipe:
         """The recipe in the form that the simulation takes."""
-        return Recipe(self.merger_strength, self.disc_lopsidedness, self.dust_lane_chance)
+        return ContrastedRecipe(self.merger_strength, self.disc_lopsidedness, self.dust_lane_chance)
+
+
+class NuisancesTable(SettingsTable):
+    """``[simulation.nuisances]``: what differs from image to image, and must not change an answer.
+
+    Parameters
+    ----------
+    position_sigma_arcsec
+        Gaussian scatter of the galaxy's position, along each axis; if left out, 0.1, or 0 for ``contrasted`` galaxies.
+    psf_fwhm
+        Range of the factor on the FWHM of the PSF.
+    psf_ellipticity
+        Largest ellipticity (a - b) / (a + b) of the PSF.
+    noise_correlation
+        Range of the correlation of neighbouring pixels' noise; that of drizzled mosaics, 0.5, if left out.
+    sky_pedestal
+        Range of the level of the sky, in units of the sky's rms.
+    """
+
+    position_sigma_arcsec: Annotated[float, within(0, 1)] | None = Field(default=None, examples=[0.1])
+    psf_fwhm: Annotated[Range, within(0.9, 2)] = Field(default=(1.0, 1.0), examples=[[0.95, 1.2]])
+    psf_ellipticity: Annotated[float, within(0, 0.1)] = Field(default=0.0, examples=[0.05])
+    noise_correlation: Annotated[Range, within(0.05, 0.8)] | None = Field(default=None, examples=[[0.3, 0.6]])
+    sky_pedestal: Annotated[Range, within(-100, 100)] = Field(default=(0.0, 0.0), examples=[[-1.0, 5.0]])
 
 
 class SimulationTable(SettingsTable):
@@ -139,8 +168,12 @@ class SimulationTable(SettingsTable):
         Depth, e-/s and s, of a field that surveyflow does not know.
     shard_mb
         Size of a shard, 10^6 bytes.
+    galaxies
+        The recipe of the simulated galaxies.
     recipe
-        How much post-mergers and discs differ.
+        How much post-mergers and discs differ, for ``contrasted`` galaxies.
+    nuisances
+        What differs from image to image, and must not change an answer.
     stamps
         Galaxies of the user's own, used instead of simulated ones.
     background
@@ -161,7 +194,9 @@ class SimulationTable(SettingsTable):
     sky_rms: Annotated[float, within(1e-9, 1e9)] | None = Field(default=None, examples=[0.000721])
     exposure_s: Annotated[float, within(1e-3, 1e9)] | None = Field(default=None, examples=[6900.0])
     shard_mb: Annotated[float, within(0.01, 10_000)] = Field(default=DEFAULT_SHARD_MB, examples=[150.0])
+    galaxies: Galaxies = Field(default=DEFAULT_GALAXIES, examples=[str(Galaxies.MATCHED)])
     recipe: RecipeTable = RecipeTable()
+    nuisances: NuisancesTable = NuisancesTable()
     stamps: StampsTable | None = None
     background: BackgroundTable | None = None
 
@@ -178,6 +213,11 @@ class SimulationTable(SettingsTable):
     def _check_sources(self) -> Self:
         if self.background and (not self.neighbours or self.depth_range != (1.0, 1.0)):
             raise refuse("found `neighbours` or `depth_range` beside a background.", "Leave them out: the mosaic has its own.")
+        if self.background and (of_mosaic := sorted(self.nuisances.model_fields_set & _OF_THE_MOSAIC)):
+            raise refuse(f"found {', '.join(of_mosaic)} beside a background.", "Leave them out: the mosaic has its own.")
+        if self.galaxies != Galaxies.CONTRASTED and "recipe" in self.model_fields_set:
+            told = f"found [simulation.recipe] beside galaxies = {str(self.galaxies)!r}, which have no such settings."
+            raise refuse(told, "Remove the table.")
         if self.stamps and (of_drawn := sorted(self.model_fields_set & _OF_DRAWN_GALAXIES)):
             raise refuse(f"found {', '.join(of_drawn)} beside stamps.", "Leave them out: they describe simulated galaxies.")
         if self.stamps and self.stamps.pixel_scale_arcsec > self.band.pixel_scale_arcsec * (1 + 1e-6):
@@ -208,6 +248,19 @@ class SimulationTable(SettingsTable):
         if self.sky_rms is not None and self.exposure_s is not None:
             return Depth(self.sky_rms, self.exposure_s)
         return DEPTHS[self.field][self.instrument]
+
+    @property
+    def galaxy_recipe(self) -> Recipe:
+        """The recipe of the simulated galaxies."""
+        return self.recipe.recipe() if self.galaxies == Galaxies.CONTRASTED else self.galaxies.recipe
+
+    @property
+    def nuisance_ranges(self) -> Nuisances:
+        """The ranges of the nuisances."""
+        table = self.nuisances
+        usual = 0.0 if self.galaxies == Galaxies.CONTRASTED else POSITION_SIGMA_ARCSEC
+        sigma = usual if table.position_sigma_arcsec is None else table.position_sigma_arcsec
+        return Nuisances(sigma, table.psf_fwhm, table.psf_ellipticity, table.noise_correlation, table.sky_pedestal)
 
     @property
     def redshift_range(self) -> tuple[float, float]:

@@ -54,7 +54,7 @@ class Galaxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ContrastedRecipe:
     """The contrast between the two kinds. With the defaults, a classifier's accuracy is about 82 %: neither trivial nor hopeless.
 
     Parameters
@@ -71,6 +71,10 @@ class Recipe:
     merger_strength: tuple[float, float] = (0.8, 1.5)
     disc_lopsidedness: float = 0.08
     dust_lane_chance: float = 0.2
+
+    def galaxy(self, rng: np.random.Generator, kind: str, radius_arcsec: float) -> Galaxy:
+        """Draw a galaxy of one kind; see `draw_galaxy`."""
+        return draw_galaxy(rng, kind, radius_arcsec, self)
 
 
 def render(galaxy: Galaxy, flux: float, grid: Grid) -> Float32Array:
@@ -100,7 +104,7 @@ def draw_star() -> Galaxy:
     return Galaxy(STAR, 0.0, (PointSource(),))
 
 
-def draw_galaxy(rng: np.random.Generator, kind: str, radius_arcsec: float, recipe: Recipe | None = None) -> Galaxy:
+def draw_galaxy(rng: np.random.Generator, kind: str, radius_arcsec: float, recipe: ContrastedRecipe | None = None) -> Galaxy:
     """Draw a galaxy of one kind.
 
     Parameters
@@ -123,7 +127,7 @@ def draw_galaxy(rng: np.random.Generator, kind: str, radius_arcsec: float, recip
     if kind not in parts:
         raise ValueError(f"kind must be {STAR_FORMING} or {POST_MERGER}, not {kind!r}")
     ellipse = Ellipse(axis_ratio=rng.uniform(0.25, 1.0), angle_rad=rng.uniform(0, np.pi))
-    recipe = recipe or Recipe()
+    recipe = recipe or ContrastedRecipe()
     galaxy = Galaxy(kind, radius_arcsec, _sharing_one(parts[kind](rng, radius_arcsec, ellipse, recipe)))
     steep = kind == POST_MERGER or ellipse.axis_ratio < _STEEP_AXIS_RATIO
     return _dusty(rng, galaxy, ellipse) if steep and rng.random() < recipe.dust_lane_chance else galaxy
@@ -136,7 +140,7 @@ def draw_plain_galaxy(rng: np.random.Generator, radius_arcsec: float) -> Galaxy:
     return Galaxy(STAR_FORMING, radius_arcsec, (Sersic(1.0, ellipse, radius_arcsec, index),))
 
 
-def _star_forming_parts(rng: np.random.Generator, radius: float, ellipse: Ellipse, recipe: Recipe) -> list[Component]:
+def _star_forming_parts(rng: np.random.Generator, radius: float, ellipse: Ellipse, recipe: ContrastedRecipe) -> list[Component]:
     bulge_share = float(rng.beta(1.2, 5.0))
     arms = rng.uniform(0.15, 0.7) if rng.random() < 0.65 else 0.0
     modulation = _modulation(rng, arms, rng.uniform(0, recipe.disc_lopsidedness))
@@ -147,7 +151,7 @@ def _star_forming_parts(rng: np.random.Generator, radius: float, ellipse: Ellips
     return parts + _clumps(rng, radius, ellipse, 5.0)
 
 
-def _post_merger_parts(rng: np.random.Generator, radius: float, ellipse: Ellipse, recipe: Recipe) -> list[Component]:
+def _post_merger_parts(rng: np.random.Generator, radius: float, ellipse: Ellipse, recipe: ContrastedRecipe) -> list[Component]:
     strength = rng.uniform(*recipe.merger_strength)
     ellipse = replace(ellipse, axis_ratio=max(ellipse.axis_ratio, 0.3))
     features = _tidal_features(rng, radius, strength)

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 
 from surveyflow.errors import InputError
 from surveyflow.values import remedies
-from surveyflow.values.arrays import Float32Array
+from surveyflow.values.arrays import Float32Array, Float64Array
 
 PSF_SIZE_PIX = 129
 """Side of the PSF's image, pixels."""
@@ -22,6 +22,7 @@ _MIRROR_M = 2.4
 _OBSCURATION = 0.33
 SKY_NOISE_SIGMA_PIX = 0.64
 _OVERSAMPLING = 8
+_FWHM_OF_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,30 @@ class Depth:
     exposure_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class PsfShape:
+    """How the PSF of one image differs from its band's.
+
+    Parameters
+    ----------
+    fwhm_factor
+        FWHM of a star, in units of the band's; 0.9 to 2.
+    ellipticity
+        (a - b) / (a + b) of the FWHM along its longest and shortest axis, 0 to 0.1.
+    angle_rad
+        Angle of the longest axis, from the image's x axis towards its y axis.
+    """
+
+    fwhm_factor: float = 1.0
+    ellipticity: float = 0.0
+    angle_rad: float = 0.0
+
+
 F814W = Band("F814W", 0.03, 0.10, 805.7, 25.947)
 F160W = Band("F160W", 0.06, 0.18, 1536.9, 25.9463)
 
 
-def blur(image: Float32Array, band: Band) -> Float32Array:
+def blur(image: Float32Array, band: Band, shape: PsfShape | None = None) -> Float32Array:
     """Convolve an image with the PSF as if the image were periodic: leave a margin, and cut it off afterwards.
 
     Parameters
@@ -86,6 +106,8 @@ def blur(image: Float32Array, band: Band) -> Float32Array:
         (rows, columns) float32, at least ``PSF_SIZE_PIX`` on a side.
     band
         Band whose PSF is used.
+    shape
+        Width and shape of the PSF; the band's own if left out.
 
     Returns
     -------
@@ -101,6 +123,8 @@ def blur(image: Float32Array, band: Band) -> Float32Array:
     if min(image.shape) < PSF_SIZE_PIX:
         raise ValueError(f"an image to blur must have at least {PSF_SIZE_PIX} pixels a side, not {image.shape}")
     transform = _psf_transform(band, image.shape[0], image.shape[1])
+    if shape is not None:
+        transform = transform * _shape_transform(band, shape, image.shape)
     return np.asarray(irfft2(rfft2(image) * transform, s=image.shape), np.float32)
 
 
@@ -110,10 +134,27 @@ def shot_noise(rng: np.random.Generator, image: Float32Array, exposure_s: float)
     return rng.standard_normal(image.shape, np.float32) * sigma
 
 
-def sky_noise(rng: np.random.Generator, shape: tuple[int, int], sky_rms: float) -> Float32Array:
-    """Draw the noise of the empty sky, correlated between neighbouring pixels (0.5 at lag 1), as in drizzled images; float32."""
-    noise = gaussian_filter(rng.standard_normal(shape, np.float32), SKY_NOISE_SIGMA_PIX, mode="wrap")
-    return noise * np.float32(sky_rms / _smoothed_rms())
+def sky_noise(rng: np.random.Generator, shape: tuple[int, int], sky_rms: float, correlation: float | None = None) -> Float32Array:
+    """Draw the noise of the empty sky, correlated between neighbouring pixels, as in drizzled images.
+
+    Parameters
+    ----------
+    rng
+        Random numbers.
+    shape
+        Rows and columns.
+    sky_rms
+        Standard deviation of a pixel.
+    correlation
+        Correlation between neighbouring pixels, 0.05 to 0.8; that of the drizzled mosaics, 0.5, if left out.
+
+    Returns
+    -------
+    float32 of that shape.
+    """
+    sigma = SKY_NOISE_SIGMA_PIX if correlation is None else _sigma_of_correlation(correlation)
+    noise = gaussian_filter(rng.standard_normal(shape, np.float32), sigma, mode="wrap")
+    return noise * np.float32(sky_rms / _smoothed_rms(sigma))
 
 
 @lru_cache(maxsize=8)
@@ -144,15 +185,20 @@ def psf(band: Band) -> Float32Array:
 
 def _widening_arcsec(galsim: Any, optics: Any, band: Band) -> float:
     """Sigma of the Gaussian that widens a star to the band's FWHM."""
-    step = band.pixel_scale_arcsec / _OVERSAMPLING
-    size = 4 * round(band.psf_fwhm_arcsec / step) + 1
-    star = galsim.Convolve(optics, galsim.Pixel(band.pixel_scale_arcsec))
-    image = star.drawImage(nx=size, ny=size, scale=step, method="no_pixel").array
+    step, image = _sampled_star(galsim, optics, band, 4)
 
     def excess(sigma_pix: float) -> float:
         return _fwhm_pix(gaussian_filter(image, sigma_pix)) * step - band.psf_fwhm_arcsec
 
-    return float(brentq(excess, 0.1, size / 4, xtol=1e-3)) * step
+    return float(brentq(excess, 0.1, len(image) / 4, xtol=1e-3)) * step
+
+
+def _sampled_star(galsim: Any, optics: Any, band: Band, fwhms: int) -> tuple[float, Float32Array]:
+    """Side of a fine pixel, arcsec, and the image of a star through the optics and a pixel, so many FWHMs wide."""
+    step = band.pixel_scale_arcsec / _OVERSAMPLING
+    size = fwhms * round(band.psf_fwhm_arcsec / step) + 1
+    star = galsim.Convolve(optics, galsim.Pixel(band.pixel_scale_arcsec))
+    return step, star.drawImage(nx=size, ny=size, scale=step, method="no_pixel").array
 
 
 def _fwhm_pix(image: Float32Array) -> float:
@@ -179,9 +225,53 @@ def _psf_transform(band: Band, rows: int, columns: int) -> Any:
     return rfft2(np.roll(kernel, (-half, -half), axis=(0, 1)))
 
 
-@lru_cache(maxsize=1)
-def _smoothed_rms() -> float:
+def _shape_transform(band: Band, shape: PsfShape, size: tuple[int, int]) -> Any:
+    """Transform of the Gaussian that changes the band's PSF to another width and shape."""
+    scale2 = band.pixel_scale_arcsec**2
+    fwhm = band.psf_fwhm_arcsec * shape.fwhm_factor
+    wider = (_widening_at(band, shape.fwhm_factor) ** 2 - _widening_at(band, 1.0) ** 2) / scale2
+    longer = 2 * shape.ellipticity * (fwhm / _FWHM_OF_SIGMA) ** 2 / scale2
+    along, diagonal = longer * np.cos(2 * shape.angle_rad), longer * np.sin(2 * shape.angle_rad)
+    y, x = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None, :]
+    return np.exp(-2 * np.pi**2 * ((wider + along) * x * x + (wider - along) * y * y + 2 * diagonal * x * y))
+
+
+def _widening_at(band: Band, fwhm_factor: float) -> float:
+    """Sigma of the Gaussian that widens a star to the band's FWHM times a factor, arcsec."""
+    return float(np.interp(fwhm_factor, *_widenings(band)))
+
+
+@lru_cache(maxsize=8)
+def _widenings(band: Band) -> tuple[Float64Array, Float64Array]:
+    """Factors on the band's FWHM, rising, and the sigma of the Gaussian that widens a star to each of them, arcsec."""
+    galsim = _galsim()
+    optics = galsim.OpticalPSF(lam=band.wavelength_nm, diam=_MIRROR_M, obscuration=_OBSCURATION)
+    step, star = _sampled_star(galsim, optics, band, 8)
+    sigmas_pix = (
+        np.concatenate([np.linspace(0.1, 1.5, 24) * band.psf_fwhm_arcsec / _FWHM_OF_SIGMA, [band.psf_fwhm_arcsec]]) / step
+    )
+    fwhms = np.array([_fwhm_pix(gaussian_filter(star, sigma)) * step for sigma in sigmas_pix])
+    return fwhms / band.psf_fwhm_arcsec, sigmas_pix * step
+
+
+@lru_cache(maxsize=1024)
+def _sigma_of_correlation(correlation: float) -> float:
+    """Sigma of the Gaussian filter that correlates neighbouring pixels so, pixels."""
+    return float(brentq(lambda sigma: _correlation(sigma) - correlation, 0.3, 2.5, xtol=1e-4))
+
+
+def _correlation(sigma_pix: float) -> float:
+    response = _impulse_response(sigma_pix)
+    return float(np.sum(response[1:] * response[:-1]) / np.sum(response**2))
+
+
+@lru_cache(maxsize=1024)
+def _smoothed_rms(sigma_pix: float) -> float:
     """Standard deviation of white noise of rms 1 after smoothing."""
+    return float(np.sqrt(np.sum(_impulse_response(sigma_pix) ** 2)))
+
+
+def _impulse_response(sigma_pix: float) -> Float64Array:
     impulse = np.zeros((33, 33))
     impulse[16, 16] = 1
-    return float(np.sqrt(np.sum(gaussian_filter(impulse, SKY_NOISE_SIGMA_PIX, mode="wrap") ** 2)))
+    return np.asarray(gaussian_filter(impulse, sigma_pix, mode="wrap"), np.float64)

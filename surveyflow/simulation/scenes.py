@@ -14,9 +14,11 @@ import numpy as np
 from astropy.cosmology import FlatLambdaCDM
 from scipy.special import gammainc, gammaincinv
 
-from surveyflow.simulation.galaxies import STAR, Galaxy, Recipe, draw_galaxy, draw_plain_galaxy, draw_star, render
-from surveyflow.simulation.observe import F160W, F814W, Band, Depth, blur, shot_noise, sky_noise
+from surveyflow.simulation.galaxies import STAR, Galaxy, draw_plain_galaxy, draw_star, render
+from surveyflow.simulation.nuisances import Nuisances, StampNuisances
+from surveyflow.simulation.observe import F160W, F814W, Band, Depth, PsfShape, blur, shot_noise, sky_noise
 from surveyflow.simulation.profiles import Grid
+from surveyflow.simulation.recipes import DEFAULT_GALAXIES, Recipe
 from surveyflow.simulation.resampling import half_light_radius
 from surveyflow.values.arrays import Float32Array, Float64Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
@@ -118,6 +120,7 @@ def stamp(
     magnitudes: tuple[float, float] = TARGET_MAGNITUDES,
     redshifts: tuple[float, float] = (0.5, 1.5),
     depth_range: tuple[float, float] = (1.0, 1.0),
+    nuisances: Nuisances | None = None,
     patch: Patch | None = None,
 ) -> Stamp:
     """Simulate one galaxy; the result depends only on the arguments.
@@ -132,7 +135,7 @@ def stamp(
         Side, pixels. Along each axis, the galaxy's centre lies at a random position within the pixel before ``size // 2``, as
         in the cutouts of real sources.
     recipe
-        Contrast between the two kinds.
+        Recipe of the galaxies; that of the simulated survey if left out.
     neighbours
         Whether to add neighbours; everything else is the same without them.
     magnitudes, redshifts
@@ -140,20 +143,23 @@ def stamp(
         distance.
     depth_range
         Range of the factor on the sky rms; the exposure time changes as that of a sky-limited image.
+    nuisances
+        Ranges of what must not change an answer; none if left out. They change neither the galaxy nor its neighbours.
     patch
-        Real sky in place of neighbours and sky noise; its own depth then applies.
+        Real sky in place of neighbours and sky noise; its own depth, noise and level then apply.
     """
+    nuisance = (nuisances or Nuisances()).drawn(seed, index)
     rng = np.random.default_rng([seed, index])
     kind = (STAR_FORMING, POST_MERGER)[rng.integers(2)]
     redshift, depth = _draw_redshift(rng, redshifts), _draw_depth(rng, depth, depth_range)
-    x, y = (size // 2 + STAMP_MARGIN_PIX + 0.5 - rng.random(2)) * band.pixel_scale_arcsec
+    x, y = (size // 2 + STAMP_MARGIN_PIX + 0.5 - rng.random(2)) * band.pixel_scale_arcsec + np.array(nuisance.shift_xy_arcsec)
     shrinking = angular_size(redshift) / angular_size(sum(redshifts) / 2)
     target = draw_target(rng, kind, (float(x), float(y)), band, recipe=recipe, magnitudes=magnitudes, size_factor=shrinking)
     others = draw_surroundings(rng, target, size, band)
-    galaxy = convolved_with_psf([target], size, band)
-    sky = convolved_with_psf(others if neighbours else [], size, band)
+    galaxy = convolved_with_psf([target], size, band, nuisance.psf)
+    sky = convolved_with_psf(others if neighbours else [], size, band, nuisance.psf)
     about = kind, target.magnitudes[band.name], target.galaxy.radius_arcsec, redshift
-    return _finished(rng, about, galaxy, patch or Patch(sky, depth), noisy=patch is not None)
+    return _finished(rng, about, galaxy, patch or Patch(sky, depth), None if patch else nuisance)
 
 
 def stamp_of_image(
@@ -167,6 +173,7 @@ def stamp_of_image(
     depth: Depth,
     neighbours: bool = True,
     depth_range: tuple[float, float] = (1.0, 1.0),
+    nuisances: Nuisances | None = None,
     patch: Patch | None = None,
 ) -> Stamp:
     """Observe a given image of a galaxy; the result depends only on the arguments.
@@ -179,9 +186,10 @@ def stamp_of_image(
         (side, side) float32, e-/s: noiseless, without PSF, ``STAMP_MARGIN_PIX`` pixels wider on each side than the stamp.
     kind, redshift
         Kind and redshift of the galaxy; the redshift is NaN if unknown.
-    band, depth, neighbours, depth_range, patch
-        As for `stamp`.
+    band, depth, neighbours, depth_range, nuisances, patch
+        As for `stamp`. The image is not shifted: whoever resampled it has done so.
     """
+    nuisance = (nuisances or Nuisances()).drawn(seed, index)
     rng = np.random.default_rng([seed, index])
     size = len(image) - 2 * STAMP_MARGIN_PIX
     depth, image = _draw_depth(rng, depth, depth_range), oriented(rng, image)
@@ -189,9 +197,10 @@ def stamp_of_image(
     middle = (size // 2 + STAMP_MARGIN_PIX + 0.5) * band.pixel_scale_arcsec
     others = [*neighbours_around(rng, middle, middle, radius), *_draw_sky(rng, size, band)]
     inner = slice(STAMP_MARGIN_PIX, -STAMP_MARGIN_PIX)
-    sky = convolved_with_psf(others if neighbours else [], size, band)
+    sky = convolved_with_psf(others if neighbours else [], size, band, nuisance.psf)
     about = kind, band.magnitude(float(image.sum(dtype=np.float64))), radius, redshift
-    return _finished(rng, about, blur(image, band)[inner, inner], patch or Patch(sky, depth), noisy=patch is not None)
+    seen = blur(image, band, nuisance.psf)[inner, inner]
+    return _finished(rng, about, seen, patch or Patch(sky, depth), None if patch else nuisance)
 
 
 def oriented(rng: np.random.Generator, image: Float32Array) -> Float32Array:
@@ -201,13 +210,18 @@ def oriented(rng: np.random.Generator, image: Float32Array) -> Float32Array:
 
 
 def _finished(
-    rng: np.random.Generator, about: tuple[str, float, float, float], galaxy: Float32Array, sky: Patch, *, noisy: bool
+    rng: np.random.Generator,
+    about: tuple[str, float, float, float],
+    galaxy: Float32Array,
+    sky: Patch,
+    nuisance: StampNuisances | None,
 ) -> Stamp:
-    """Make a stamp of a galaxy on a sky that already has its noise (``noisy``) or still needs it."""
-    if noisy:
+    """Make a stamp of a galaxy on a sky that already has its noise and level (no nuisance) or still needs them."""
+    if nuisance is None:
         pixels = galaxy + sky.pixels + shot_noise(rng, galaxy, sky.depth.exposure_s)
     else:
-        pixels = observed(rng, galaxy, sky.pixels, sky.depth)
+        pixels = observed(rng, galaxy, sky.pixels, sky.depth, nuisance.noise_correlation)
+        pixels += np.float32(nuisance.sky_pedestal * sky.depth.sky_rms)
     return Stamp(*about, sky.depth, galaxy, sky.pixels, pixels)
 
 
@@ -216,19 +230,25 @@ def draw_surroundings(rng: np.random.Generator, target: SkyObject, size: int, ba
     return [*draw_neighbours(rng, target), *_draw_sky(rng, size, band)]
 
 
-def convolved_with_psf(objects: Sequence[SkyObject], size: int, band: Band) -> Float32Array:
+def convolved_with_psf(objects: Sequence[SkyObject], size: int, band: Band, shape: PsfShape | None = None) -> Float32Array:
     """Paint objects and the PSF on a stamp, (size, size) float32, e-/s; the objects' positions include the margin."""
     if not objects:
         return np.zeros((size, size), np.float32)
     side = size + 2 * STAMP_MARGIN_PIX
     inner = slice(STAMP_MARGIN_PIX, -STAMP_MARGIN_PIX)
-    return blur(paint(objects, band, (side, side)), band)[inner, inner]
+    return blur(paint(objects, band, (side, side)), band, shape)[inner, inner]
 
 
-def observed(rng: np.random.Generator, galaxy: Float32Array, neighbours: Float32Array, depth: Depth) -> Float32Array:
+def observed(
+    rng: np.random.Generator,
+    galaxy: Float32Array,
+    neighbours: Float32Array,
+    depth: Depth,
+    noise_correlation: float | None = None,
+) -> Float32Array:
     """Add both parts of a sky and their noise; (rows, columns) float32, e-/s."""
     sky = galaxy + neighbours
-    return sky + sky_noise(rng, sky.shape, depth.sky_rms) + shot_noise(rng, sky, depth.exposure_s)
+    return sky + sky_noise(rng, sky.shape, depth.sky_rms, noise_correlation) + shot_noise(rng, sky, depth.exposure_s)
 
 
 def angular_size(redshift: float) -> float:
@@ -284,7 +304,7 @@ def draw_target(
     fainter
         Difference of its magnitude in other bands from that in ``band``, mag, by band name.
     recipe
-        Contrast between the two kinds.
+        Recipe of the galaxy; that of the simulated survey if left out.
     magnitudes
         Range of its magnitude.
     size_factor
@@ -292,7 +312,7 @@ def draw_target(
     """
     magnitude = draw_magnitude(rng, 0.15, magnitudes)
     radius = size_factor * float(np.clip(0.45 * 10 ** (-0.07 * (magnitude - 22.5) + 0.2 * rng.normal()), 0.2, 1.2))
-    galaxy = draw_star() if kind == STAR else draw_galaxy(rng, kind, radius, recipe)
+    galaxy = draw_star() if kind == STAR else (recipe or DEFAULT_GALAXIES.recipe).galaxy(rng, kind, radius)
     by_band = {band.name: magnitude} | {name: magnitude + colour for name, colour in (fainter or {}).items()}
     return SkyObject(galaxy, *place_xy_arcsec, MappingProxyType(by_band))
 

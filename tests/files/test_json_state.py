@@ -88,6 +88,13 @@ def test_a_number_of_thousands_of_digits_is_refused():
         parse_state(b'{"count": ' + b"9" * 5000 + b"}", NOTE)
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_refused_wherever_it_stands(number):
+    with pytest.raises(Damaged, match=r"at line 1 column \d+$"):
+        parse_state(f'{{"count": 3, "mood": [{number}]}}'.encode(), NOTE)
+    assert parse_state(f'{{"count": 3, "mood": "{number}"}}'.encode(), NOTE) == Note(3)
+
+
 def test_a_file_of_exactly_the_limit_is_read(tmp_path: Path):
     path = tmp_path / "note.json"
     path.write_bytes(b'{"count": 1}'.ljust(LIMIT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -40,7 +40,15 @@ def test_a_folder_without_workers_has_none(tmp_path):
     assert read_heartbeats(tmp_path, since=0) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"worker": "node1-77"}'])
+def with_moment(number):
+    """A heartbeat's text with a number in the place of the moment at which the job began."""
+    return json.dumps(asdict(replace(HEARTBEAT, job_since=-17.5))).replace("-17.5", number)
+
+
+ODD_MOMENTS = [with_moment(number) for number in ("NaN", "-Infinity", "1e999", "1e300", "-1")]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"worker": "node1-77"}', *ODD_MOMENTS])
 def test_heartbeats_that_cannot_be_read_are_skipped(tmp_path, text):
     write_heartbeat(tmp_path, replace(HEARTBEAT, worker="node2-5"))
     heartbeat_path(tmp_path, "node1-77").write_text(text)

@@ -73,13 +73,17 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-10])
 
 
+def make_huge(path):
+    os.truncate(path, 2**40)  # would take an hour to read
+
+
 def flip_a_byte(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut_short, Path.unlink])
+@pytest.mark.parametrize("damage", [cut_short, make_huge, Path.unlink])
 def test_a_damaged_file_is_not_done_and_is_made_again(tmp_path, damage):
     receipt = write(tmp_path)
     damage(unit_path(tmp_path, KEY))

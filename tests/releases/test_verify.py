@@ -1,6 +1,7 @@
 """A published revision that is not as it was published is recognised, and every fault is named."""
 
 import json
+import os
 
 import pytest
 
@@ -32,11 +33,15 @@ def test_an_intact_revision_passes_with_the_number_of_its_files(folder):
 def test_every_damaged_and_missing_file_is_named(folder):
     overwrite(folder / "hats.properties", b"")
     (folder / "skymap.fits").unlink()
+    largest = max((folder / "dataset").rglob("*.parquet"), key=lambda path: path.stat().st_size)
+    largest.chmod(0o644)
+    os.truncate(largest, 2**40)  # would take an hour to read
     with pytest.raises(CatalogError) as caught:
         check_revision(folder)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 2
-    assert any("hats.properties has SHA-256" in line for line in lines)
+    assert len(lines) == 3
+    assert any("hats.properties has 0 bytes, expected" in line for line in lines)
+    assert any(f"{largest} has {2**40} bytes, expected" in line for line in lines)
     assert any("skymap.fits is missing" in line for line in lines)
 
 

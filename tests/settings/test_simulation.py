@@ -8,6 +8,10 @@ import pytest
 
 from surveyflow.errors import WorkflowError
 from surveyflow.settings.simulation import load_simulation
+from surveyflow.simulation.encounters import OrbitsRecipe
+from surveyflow.simulation.galaxies import ContrastedRecipe
+from surveyflow.simulation.matched import MatchedRecipe
+from surveyflow.simulation.nuisances import Nuisances
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 GOOD = """version = 1
@@ -42,7 +46,18 @@ def test_a_file_gives_its_values_and_the_defaults(write, tmp_path):
     assert (simulation.n, simulation.first, simulation.size, simulation.neighbours) == (10, 0, 128, True)
     assert simulation.redshift_range == (0.5, 1.5)
     assert simulation.depth.sky_rms == 0.000721
-    assert simulation.recipe.recipe().merger_strength == (0.8, 1.5)
+    assert simulation.galaxy_recipe == ContrastedRecipe(merger_strength=(0.8, 1.5))
+    assert simulation.nuisance_ranges == Nuisances()
+
+
+def test_a_file_names_its_galaxies_and_nuisances(write):
+    ranges = "psf_fwhm = [0.95, 1.2]\nsky_pedestal = [-1, 5]\nnoise_correlation = [0.3, 0.6]"
+    simulation = load_simulation(write(f'{GOOD}galaxies = "matched"\n[simulation.nuisances]\n{ranges}'))
+    assert simulation.galaxy_recipe == MatchedRecipe()
+    assert simulation.nuisance_ranges == Nuisances(0.1, (0.95, 1.2), 0.0, (0.3, 0.6), (-1.0, 5.0))
+    still = load_simulation(write(f'{GOOD}galaxies = "orbits"\n[simulation.nuisances]\nposition_sigma_arcsec = 0.0'))
+    assert still.galaxy_recipe == OrbitsRecipe()
+    assert still.nuisance_ranges == Nuisances()
 
 
 @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("**/simulate*.toml")), ids=lambda path: path.stem)
@@ -76,6 +91,19 @@ SETS = ("train", "validation", "test")
         (("n = 10", "n = 10\ndepth_range = [0, 1]"), ["depth_range: found [0.0, 1.0]"]),
         (("version = 1", "version = 2"), ["version: found 2"]),
         (("version = 1\n", ""), ["version: is missing. Add `version = 1`"]),
+        (("seed = 1", 'seed = 1\ngalaxies = "ellipticals"'), ["galaxies: ", "contrasted, matched, orbits"]),
+        (
+            ("seed = 1", 'seed = 1\ngalaxies = "matched"\n[simulation.recipe]\ndust_lane_chance = 0.1'),
+            ["found [simulation.recipe] beside galaxies = 'matched', which have no such settings. Remove the table."],
+        ),
+        (
+            (
+                "seed = 1",
+                'seed = 1\n[simulation.nuisances]\nsky_pedestal = [0, 1]\n[simulation.background]\nscience = "simulate.toml"',
+            ),
+            ["found sky_pedestal beside a background. Leave them out: the mosaic has its own."],
+        ),
+        (("seed = 1", "seed = 1\n[simulation.nuisances]\npsf_fwhm = [0.5, 1]"), ["psf_fwhm: found [0.5, 1.0]"]),
         (("seed = 1", "seed = 1\n[simulation.recipe]\nstrength = 1"), ["[simulation.recipe] strength: is not a key"]),
         (("seed = 1", "seed = 1\n[simulation.background]"), ["[simulation.background] science: is missing."]),
         (("seed = 1", "seed = 1\n[simulation.stamps]\npath = 'gone'"), ["[simulation.stamps] path: ", "gone does not exist"]),

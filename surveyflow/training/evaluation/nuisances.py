@@ -47,7 +47,7 @@ class Nuisance:
     change
         Makes the changed pixels.
     varied_in
-        Where training varies it: a key of the simulation file or of the training file.
+        Where training varies it: a table and a key of the simulation file or of the training file.
     """
 
     name: str
@@ -160,14 +160,26 @@ def bit_depth(stamps: LabelledStamps, level: float, rng: np.random.Generator) ->
 _DIRECTIONS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)])
 
 NUISANCES = (
-    Nuisance("position", "the galaxy off the middle by {} px", (1, 2, 3, 5), position, "[simulation] position_arcsec"),
-    Nuisance("rotation", "a rotation by {} deg", (45, 90), rotation, "[simulation], always"),
-    Nuisance("psf_width", "the PSF widened by a Gaussian of {} px", (0.5, 1.0, 1.5), psf_width, "[simulation] psf_widths"),
-    Nuisance("psf_shape", "the PSF lengthened by a Gaussian of {} px", (0.5, 1.0), psf_shape, "[simulation] psf_widths"),
+    Nuisance(
+        "position", "the galaxy off the middle by {} px", (1, 2, 3, 5), position, "[simulation.nuisances] position_sigma_arcsec"
+    ),
+    Nuisance("rotation", "a rotation by {} deg", (45, 90), rotation, "[augmentation] orientations"),
+    Nuisance(
+        "psf_width", "the PSF widened by a Gaussian of {} px", (0.5, 1.0, 1.5), psf_width, "[simulation.nuisances] psf_fwhm"
+    ),
+    Nuisance(
+        "psf_shape", "the PSF lengthened by a Gaussian of {} px", (0.5, 1.0), psf_shape, "[simulation.nuisances] psf_ellipticity"
+    ),
     Nuisance("depth", "noise stronger by a factor of {}", (1.5, 3.6), depth, "[simulation] depth_range"),
     Nuisance("gain", "all pixels multiplied by {}", (0.5, 2, 1000), gain, "[augmentation] gain"),
-    Nuisance("sky", "the sky raised by {} sigma", (-1, 1, 5, 20), sky, "[augmentation] pedestal"),
-    Nuisance("noise_correlation", "more noise, smoothed by {} px", (0, 1.5), noise_correlation, "[simulation] depth_range"),
+    Nuisance("sky", "the sky raised by {} sigma", (-1, 1, 5, 20), sky, "[simulation.nuisances] sky_pedestal"),
+    Nuisance(
+        "noise_correlation",
+        "more noise, smoothed by {} px",
+        (0, 1.5),
+        noise_correlation,
+        "[simulation.nuisances] noise_correlation",
+    ),
     Nuisance("neighbours", "more galaxies on the edges: {}", (1, 3), neighbours, "[simulation] neighbours"),
     Nuisance("missing_strip", "rows without data along an edge: {}", (10, 20, 40), missing_strip, "[augmentation] strip_chance"),
     Nuisance("hot_pixels", "hot pixels: {}", (1, 5), hot_pixels, "[augmentation] hot_pixel_chance"),

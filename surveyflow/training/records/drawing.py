@@ -57,6 +57,7 @@ def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
     stated = simulation.model_dump(mode="json", exclude=_PATHS, exclude_none=True)
     depth = {"sky_rms": simulation.depth.sky_rms, "exposure_s": simulation.depth.exposure_s}
     settings = stated | depth | {"redshifts": list(simulation.redshift_range), "truths": list(TRUTHS)}
+    settings["nuisances"] |= {"position_sigma_arcsec": simulation.nuisance_ranges.position_sigma_arcsec}
     if simulation.stamps is not None:
         library, numbers = _library(simulation.stamps), _numbers(simulation, simulation.stamps)
         settings["stamps"] |= {"images": library.identities(numbers)}
@@ -79,11 +80,12 @@ def _stamp(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Stamp
         simulation.band,
         simulation.depth,
         size=simulation.size,
-        recipe=simulation.recipe.recipe(),
+        recipe=simulation.galaxy_recipe,
         neighbours=simulation.neighbours,
         magnitudes=simulation.magnitudes,
         redshifts=simulation.redshift_range,
         depth_range=simulation.depth_range,
+        nuisances=simulation.nuisance_ranges,
         patch=_patch(simulation, index, sky),
     )
 
@@ -101,6 +103,7 @@ def _stamp_of_library(simulation: SimulationTable, table: StampsTable, index: in
         depth=simulation.depth,
         neighbours=simulation.neighbours,
         depth_range=simulation.depth_range,
+        nuisances=simulation.nuisance_ranges,
         patch=_patch(simulation, index, sky),
     )
 
@@ -109,7 +112,9 @@ def _on_the_bands_pixels(image: Float32Array, table: StampsTable, simulation: Si
     """The image in e-/s, with the stamp's margin; the centre falls anywhere in its pixel."""
     band, side = simulation.band, simulation.size + 2 * STAMP_MARGIN_PIX
     electrons = np.float32(electrons_per_unit(table.unit, table.pixel_scale_arcsec, band))
+    shift_x, shift_y = simulation.nuisance_ranges.drawn(simulation.seed, index).shift_xy_arcsec
     y, x = side // 2 - np.random.default_rng([simulation.seed, index, _PLACES]).random(2)
+    y, x = y + shift_y / band.pixel_scale_arcsec, x + shift_x / band.pixel_scale_arcsec
     return resampled(image * electrons, table.pixel_scale_arcsec, band.pixel_scale_arcsec, side, (float(y), float(x)))
 
 

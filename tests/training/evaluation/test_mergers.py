@@ -10,6 +10,8 @@ import pytest
 
 from fake_models import NucleusModel
 from labelled_stamps import SIZE, SKY, labelled, merger_card
+from surveyflow.settings.simulation import NuisancesTable, SimulationTable
+from surveyflow.settings.training import AugmentationTable
 from surveyflow.simulation.observe import sky_noise
 from surveyflow.training.evaluation.merger_scores import (
     class_scores,
@@ -133,6 +135,13 @@ def test_every_change_is_made_as_stated_and_reproducible(nuisance, level):
     assert not np.array_equal(once, stamps.pixels)
     assert f"{level:g}" in nuisance.told(level)
     assert nuisance.applied(stamps.take(slice(0)), level, seed=3).pixels.shape == (0, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("nuisance", NUISANCES, ids=lambda nuisance: nuisance.name)
+def test_training_can_vary_every_nuisance(nuisance):
+    table, key = nuisance.varied_in.split(" ")
+    tables = {"simulation": SimulationTable, "simulation.nuisances": NuisancesTable, "augmentation": AugmentationTable}
+    assert key in tables[table.strip("[]")].model_fields
 
 
 def test_a_wrong_unit_is_flagged_and_a_zero_strip_costs_little():
