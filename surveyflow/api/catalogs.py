@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
-from surveyflow.files.durable import explained
+from surveyflow.files.durable import explained, named_output
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.merger_fractions.measured import Population, Question, measure_population
@@ -32,16 +32,24 @@ def report(root: str | Path, *, release: str = "latest", output: str | Path | No
     release
         ``latest``, a release or a revision.
     output
-        The page's path; ``ROOT/reports/<revision>.html`` if left out.
+        The page's path; ``ROOT/reports/<revision>.html`` if left out. Only an ordinary file is replaced.
 
     Returns
     -------
     The page's path.
+
+    Raises
+    ------
+    CatalogNotFound, CatalogError
+        If there is no such revision, or it cannot be read.
+    OutputError
+        If the page cannot be written.
     """
     from surveyflow.reports.page import write_report
 
+    named = None if output is None else named_output(Path(output))
     revision = find(Path(root), release)
-    page = Path(output) if output is not None else Path(root) / "reports" / f"{revision.name}.html"
+    page = named or Path(root) / "reports" / f"{revision.name}.html"
     with explained(page):
         page.parent.mkdir(parents=True, exist_ok=True)
     with legible(root):

@@ -79,16 +79,42 @@ def write_new(path: Path, content: bytes) -> bool:
 
 
 def write_over(path: Path, content: bytes) -> None:
-    """Write a file in one durable step, replacing what it held before, and whatever else has its name.
+    """Write one of surveyflow's own files in one durable step, replacing what it held before, and whatever else has its name.
+
+    A file that the user named must have passed `named_output`.
 
     Raises
     ------
     OutputError
-        If the file cannot be written; then it is unchanged.
+        If the file cannot be written, or a device has its name; then nothing has changed.
     """
     with explained(path), _temporary(path, content) as temporary:
         make_way(path)
         temporary.replace(path)
+
+
+def named_output(path: Path) -> Path:
+    """Check that a file which the user names may be written: only an ordinary file is ever replaced.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    The file itself, if a link was named.
+
+    Raises
+    ------
+    OutputError
+        If it is a folder, a device, a pipe, a socket or a broken link.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, and a file is to be written. Name a file in it.")
+    if os.path.lexists(path) and not path.is_file():
+        raise OutputError(f"{path} is not an ordinary file, and only such a file is replaced. Name another file.")
+    return path.resolve()
 
 
 def link_or_copy(source: Path, path: Path) -> None:
@@ -116,7 +142,17 @@ def link_or_copy(source: Path, path: Path) -> None:
 
 
 def make_way(path: Path) -> None:
-    """Take away what has a file's name and is not an ordinary file: a folder gets a hidden name, anything else is removed."""
+    """Take away what has the name of one of surveyflow's own files and is not an ordinary file.
+
+    A folder gets a hidden name; links, pipes and sockets are removed. A device is left where it is.
+
+    Raises
+    ------
+    OutputError
+        If it is a device.
+    """
+    if path.is_block_device() or path.is_char_device():
+        raise OutputError(f"{path} is a device, and a file is to be written there. Choose another output folder.")
     if path.is_dir() and not path.is_symlink():
         path.rename(temporary_path(path).with_suffix(MISPLACED_SUFFIX))
     elif os.path.lexists(path) and not path.is_file():

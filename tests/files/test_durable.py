@@ -1,10 +1,11 @@
 import errno
 import os
+import stat
 
 import pytest
 
 from surveyflow.errors import LockHeld, OutputError
-from surveyflow.files.durable import explained, file_digest, make_folder, write_new, write_over
+from surveyflow.files.durable import explained, file_digest, make_folder, named_output, write_new, write_over
 
 
 def names(folder):
@@ -31,6 +32,49 @@ def test_writing_over_replaces_the_complete_file(tmp_path):
     write_over(tmp_path / "file", b"short")
     assert (tmp_path / "file").read_bytes() == b"short"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "broken link", "link to a pipe"])
+def test_only_an_ordinary_file_is_replaced_where_the_user_names_one(tmp_path, kind):
+    path = tmp_path / "page.html"
+    make_other_than_a_file(path, kind)
+    before = path.lstat()
+    with pytest.raises(OutputError, match=r"page\.html is (a folder|not an ordinary file), .+\. Name a"):
+        named_output(path)
+    assert path.lstat() == before
+
+
+def test_a_link_that_the_user_names_leads_to_the_file_that_is_replaced(tmp_path):
+    (tmp_path / "page.html").write_bytes(b"earlier")
+    (tmp_path / "link").symlink_to("page.html")
+    write_over(named_output(tmp_path / "link"), b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "page.html").read_bytes() == b"new"
+    assert named_output(tmp_path / "another") == tmp_path / "another"
+
+
+def test_a_device_is_never_removed(tmp_path):
+    path = tmp_path / "state.json"
+    make_other_than_a_file(path, "device")
+    with pytest.raises(OutputError, match=r"state\.json is a device"):
+        write_over(path, b"content")
+    assert path.is_char_device()
+    assert names(tmp_path) == ["state.json"]
+
+
+def make_other_than_a_file(path, kind):
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        if os.geteuid() != 0:
+            pytest.skip("only root makes devices")
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    else:
+        path.symlink_to("pipe" if kind == "link to a pipe" else "missing")
+        if kind == "link to a pipe":
+            os.mkfifo(path.with_name("pipe"))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
