@@ -22,8 +22,8 @@ Parts = list[Any]
 def _irregular_disc(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> Parts:
     """The irregular part of a disc: a lopsided outer disc, and often a one-sided arm, a partial ring or giant clumps."""
     parts: Parts = [_outer_disc(rng, radius, ellipse)]
-    parts += [_one_sided_arm(rng, radius, ellipse)] if rng.random() < 0.2 else []
-    parts += [_partial_ring(rng, radius, ellipse)] if rng.random() < 0.15 else []
+    parts += [_one_sided_arm(rng, radius, ellipse)] if rng.random() < 0.3 else []
+    parts += [_partial_ring(rng, radius, ellipse)] if rng.random() < 0.2 else []
     parts += [_giant_clump(rng, radius, ellipse) for _ in range(rng.integers(1, 4))] if rng.random() < 0.5 else []
     return parts
 
@@ -38,8 +38,8 @@ def _outer_disc(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> Se
     return Sersic(
         rng.uniform(0.4, 1.0),
         replace(ellipse, x_arcsec=x, y_arcsec=y, axis_ratio=thicker),
-        radius * rng.uniform(0.9, 1.45),
-        rng.uniform(0.4, 0.9),
+        radius * rng.uniform(1.1, 1.8),
+        rng.uniform(0.4, 1.0),
         arms,
     )
 
@@ -85,7 +85,7 @@ def _tails(rng: np.random.Generator, radius: float) -> Parts:
         fraction=rng.uniform(0.3, 1.0),
         ellipse=ellipse,
         start_arcsec=radius * rng.uniform(0.4, 0.9),
-        rise_arcsec=radius * rng.uniform(0.9, 2.6),
+        rise_arcsec=radius * rng.uniform(0.8, 2.4),
         start_rad=rng.uniform(0, 2 * np.pi),
         sweep_rad=rng.uniform(0.6, 2.6) * either_sign(rng),
         width_arcsec=max(radius * rng.uniform(0.1, 0.25), SHARPEST_ARCSEC / ellipse.axis_ratio),
@@ -139,7 +139,7 @@ def _debris(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> Sersic
     """A wide envelope, off centre."""
     x, y = Ellipse().point(radius * rng.uniform(0, 0.6), rng.uniform(0, 2 * np.pi))
     rounder = Ellipse(x, y, max(ellipse.axis_ratio, rng.uniform(0.4, 1.0)), ellipse.angle_rad + rng.normal(0, 0.5))
-    return Sersic(rng.uniform(0.2, 0.7), rounder, radius * rng.uniform(1.2, 2.0), rng.uniform(0.5, 1.0))
+    return Sersic(rng.uniform(0.2, 0.7), rounder, radius * rng.uniform(1.1, 1.8), rng.uniform(0.5, 1.0))
 
 
 def _any_ellipse(rng: np.random.Generator, flattest: float) -> Ellipse:

@@ -28,7 +28,7 @@ _HALF_LIGHT = 0.95
 
 _TRIES = 6
 _CLOSE = 0.01
-_LEAST_SHARE = MappingProxyType({STAR_FORMING: 0.0, POST_MERGER: 0.14})
+_LEAST_SHARE = MappingProxyType({STAR_FORMING: 0.0, POST_MERGER: 0.1})
 """Least share of the irregular part in a galaxy's flux: fainter remains of a merger could be seen in no image."""
 
 
