@@ -124,6 +124,8 @@ def draw_figure(found: dict[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["svg.fonttype"] = "none"
+    mpl.rcParams["svg.hashsalt"] = "surveyflow"
     from matplotlib import pyplot as plt
 
     styles = {
