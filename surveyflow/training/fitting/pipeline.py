@@ -17,6 +17,7 @@ import tensorflow as tf
 from surveyflow.errors import InputError
 from surveyflow.models.framing import framed
 from surveyflow.settings.training import Training
+from surveyflow.simulation.recipes import Galaxies
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.training.fitting.augmentation import changed, oriented
@@ -68,10 +69,15 @@ def check_records(folders: Sequence[Path], training: Training) -> list[RecordInd
     RecordError
         If a set is incomplete.
     InputError
-        If the records are of another instrument, size or origin, or of different pixel scales.
+        If the records are of another instrument, size or origin, of different pixel scales, or of galaxies that are for testing.
     """
     indices = [read_index(folder) for folder in folders]
     for folder, index in zip(folders, indices, strict=True):
+        if index.settings.get("galaxies") == Galaxies.ORBITS:
+            raise InputError(
+                f"{folder} holds galaxies on orbits, which are for testing only: a simulation that no model was trained on is a "
+                'check. Simulate with `galaxies = "matched"`, and name this folder in [evaluation] test.'
+            )
         if index.instrument != training.model.instrument:
             raise InputError(
                 f"{folder} holds images of {index.instrument}, but the model is of {training.model.instrument}. "

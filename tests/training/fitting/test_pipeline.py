@@ -1,5 +1,7 @@
 """What reaches the network is what a catalog's cutouts are made of, in an order that depends on seed and epoch alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from surveyflow.settings.training import AugmentationTable
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.training.fitting.augmentation import changed, oriented
 from surveyflow.training.fitting.pipeline import check_records, epoch_of, labels_of, load_images, streamed_epoch
+from surveyflow.training.records.record_index import read_index, write_index
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 
 pytestmark = pytest.mark.slow
@@ -75,6 +78,14 @@ def test_records_of_another_kind_are_refused(tmp_path):
     other = write_records(tmp_path / "other", 4, instrument="F125W_F160W")
     with pytest.raises(InputError, match=r"other holds images of F125W_F160W, but the model is of F814W"):
         check_records([other], training)
+
+
+def test_galaxies_for_testing_are_refused(tmp_path):
+    training = write_training(tmp_path)
+    index = read_index(training.data.train[0])
+    write_index(training.data.train[0], replace(index, settings=index.settings | {"galaxies": "orbits"}))
+    with pytest.raises(InputError, match=r"train holds galaxies on orbits, which are for testing only"):
+        check_records(training.data.train, training)
 
 
 def test_a_damaged_shard_is_named(tmp_path):
