@@ -36,6 +36,8 @@ ADDRESS_SPACE = 12 * 2**30
 BUSY = 4
 """Factor by which a busy machine may lengthen the time that a process is given."""
 CODES = {0, 1, 2, 3, 4}
+DEVICES = ("/dev/null", "/dev/zero")
+"""Names that inputs hold, or that programs need; whoever runs the campaign as root could lose them."""
 NOBODY = 65_534
 _PREPARED_S, _JUDGED_S = 60.0, 60.0
 _FOREIGN = re.compile(r"Traceback|Unexpected \w+|Unforeseen|\b(Type|Index|Key|Attribute|Assertion|UnboundLocal|Recursion)Error\b")
@@ -247,6 +249,7 @@ def _faults(outcome: Outcome) -> Iterator[str]:
         yield f"printed the control character {found[0]!r}"
     if outcome.peak_mb * 2**20 > MOST_BYTES:
         yield f"used {outcome.peak_mb:.0f} MB"
+    yield from (f"replaced the device {device}" for device in DEVICES if not Path(device).is_char_device())
 
 
 Published = dict[str, pd.DataFrame]
