@@ -74,7 +74,10 @@ class SlurmNodes(Target):
         if not workers:
             return False
         worker = self.rng.choice(workers)
-        self.rng.choice([worker, *worker.children()]).kill()
+        try:
+            self.rng.choice([worker, *worker.children()]).kill()
+        except psutil.NoSuchProcess:
+            return False
         return True
 
     def _kill_node(self, batch: Batch) -> bool:

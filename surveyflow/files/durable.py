@@ -108,13 +108,14 @@ def named_output(path: Path) -> Path:
     Raises
     ------
     OutputError
-        If it is a folder, a device, a pipe, a socket or a broken link.
+        If it is a folder, a device, a pipe, a socket or a broken link, or cannot be reached.
     """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, and a file is to be written. Name a file in it.")
-    if os.path.lexists(path) and not path.is_file():
-        raise OutputError(f"{path} is not an ordinary file, and only such a file is replaced. Name another file.")
-    return path.resolve()
+    with explained(path):
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, and a file is to be written. Name a file in it.")
+        if os.path.lexists(path) and not path.is_file():
+            raise OutputError(f"{path} is not an ordinary file, and only such a file is replaced. Name another file.")
+        return path.resolve()
 
 
 def link_or_copy(source: Path, path: Path) -> None:

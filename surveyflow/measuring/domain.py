@@ -73,8 +73,8 @@ def distance_outside(feature_distance: Float32Array | None, n_cutouts: int, card
     """
     if feature_distance is None or card.domain.feature_percentile is None:
         return np.zeros(n_cutouts, dtype=bool)
-    beyond: BoolArray = feature_distance > card.domain.feature_percentile
-    return beyond
+    within: BoolArray = feature_distance <= card.domain.feature_percentile
+    return ~within
 
 
 def noise_outside(sky_rms: Float32Array, card: ModelCard) -> BoolArray:

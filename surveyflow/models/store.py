@@ -29,8 +29,8 @@ from surveyflow.tasks.registry import TASKS
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import WeightsOrigin
 
-__all__ = ["ModelStore", "read_card", "read_domain", "read_weights", "weight_shapes"]
-__all__ += ["write_model", "write_models", "write_untrained"]
+__all__ = ["ModelStore", "read_card", "read_domain", "read_weights", "trained_before"]
+__all__ += ["weight_shapes", "write_model", "write_models", "write_untrained"]
 
 CARD_FILE = "card.toml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -199,6 +199,28 @@ def read_domain(folder: Path, card: ModelCard) -> FeatureDomain | None:
         return None
     file = folder / DOMAIN_FILE
     return decode_domain(_verified(file, MOST_BYTES, card.domain.features_digest), card.architecture, str(file))
+
+
+def trained_before(folder: Path, card: ModelCard, weights: Weights) -> ModelCard | None:
+    """The card of a folder that already holds the model of a training; None if it holds none, another or a damaged one.
+
+    Domains are not compared, since the last digits of what is measured depend on the machine.
+
+    Parameters
+    ----------
+    folder
+        Folder of a model.
+    card, weights
+        Card and weights of the training.
+    """
+    try:
+        there = read_card(folder)
+        read_weights(folder, there)
+        read_domain(folder, there)
+    except ModelError:
+        return None
+    same = there.weights_digest == digest_of(encode_weights(weights)) and there.training == card.training
+    return there if same else None
 
 
 def write_model(

@@ -39,6 +39,8 @@ class Galaxy:
         remains.
     kept_share
         Share of the light that the dust transmits.
+    reach_radii
+        How far its significant light reaches, in radii.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Galaxy:
     components: tuple[Component, ...]
     dust: DustLane | None = None
     kept_share: float = 1.0
+    reach_radii: float = 7.0
 
     def __post_init__(self) -> None:
         total = sum(component.fraction for component in self.components)

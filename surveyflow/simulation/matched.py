@@ -25,6 +25,8 @@ from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 
 _HALF_LIGHT = 0.95
 """Half-light radius per effective radius along the major axis and root of the axis ratio."""
+_REACH_RADII = 7.0
+"""How far tails reach, in effective radii of the body."""
 
 _TRIES = 6
 _CLOSE = 0.01
@@ -125,4 +127,5 @@ def _framed(kind: str, body: Body, mixture: _Mixture, grid: Grid) -> Galaxy:
     kept_share = float(image.sum() / (image / body.transmission(grid)).sum())
     dust: Any = None if body.dust is None else placed(body.dust, centre, factor)
     components = tuple(placed(part, centre, factor) for part in mixture.components(body))
-    return Galaxy(kind, wanted, components, dust, kept_share)
+    reach_radii = _REACH_RADII * body.main.radius_arcsec * factor / wanted
+    return Galaxy(kind, wanted, components, dust, kept_share, reach_radii)

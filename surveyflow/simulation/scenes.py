@@ -380,8 +380,8 @@ def _paint_one(canvas: Float32Array, sky_object: SkyObject, band: Band, margin: 
 
 
 def _reach_pix(galaxy: Galaxy, band: Band) -> int:
-    """Half the side of the square that holds all significant light of a galaxy: its tails end within 7 radii."""
-    return int(np.clip(np.ceil(7 * galaxy.radius_arcsec / band.pixel_scale_arcsec), 4, 400))
+    """Half the side of the square that holds all significant light of a galaxy."""
+    return int(np.clip(np.ceil(galaxy.reach_radii * galaxy.radius_arcsec / band.pixel_scale_arcsec), 4, 400))
 
 
 def _around(centre: float, reach: int, length: int) -> slice:

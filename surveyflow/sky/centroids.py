@@ -15,6 +15,9 @@ WINDOW_SIGMA_ARCSEC = 0.1
 """Standard deviation of the Gaussian window: it holds a galaxy's core at 0.5 < z < 3, and few of its neighbours."""
 
 _REACH_SIGMA = 4.0
+LARGEST_OFFSET_ARCSEC = _REACH_SIGMA * WINDOW_SIGMA_ARCSEC
+"""The offset of light whose centroid lies farther away: no larger one is measured."""
+
 _MOST_STEPS = 16
 _CONVERGED_PIX = 0.01
 _LEAST_SIGNIFICANCE = 5.0

@@ -98,7 +98,7 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
 
     Invalid pixels become 0. All pixels of a cutout become 0 if its stretched valid pixels are equal, or if the stretch needs the
     sky rms and that is 0 or unknown. Multiplying a cutout by a positive number changes nothing under ``minmax``,
-    ``asinh_noise`` and ``asinh_sky``; adding one changes nothing under ``minmax`` and ``asinh_sky``.
+    ``asinh_noise`` and ``asinh_sky``; adding a number changes nothing under ``minmax`` and ``asinh_sky``.
 
     Parameters
     ----------

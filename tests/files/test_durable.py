@@ -53,6 +53,11 @@ def test_a_link_that_the_user_names_leads_to_the_file_that_is_replaced(tmp_path)
     assert named_output(tmp_path / "another") == tmp_path / "another"
 
 
+def test_a_name_that_cannot_be_is_explained(tmp_path):
+    with pytest.raises(OutputError, match=r"could not be written: File name too long\. Check"):
+        named_output(tmp_path / ("x" * 300) / "page.html")
+
+
 def test_a_device_is_never_removed(tmp_path):
     path = tmp_path / "state.json"
     make_other_than_a_file(path, "device")

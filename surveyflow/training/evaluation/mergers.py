@@ -30,7 +30,14 @@ from surveyflow.training.evaluation.merger_scores import (
     scores_after_cuts,
     scores_by_bin,
 )
-from surveyflow.training.evaluation.nuisances import LEAST_FLAGGED, MOST_LOST, MOST_STRESSED, Nuisance, changes
+from surveyflow.training.evaluation.nuisances import (
+    LEAST_FLAGGED,
+    MOST_FLAGGED_BEFORE,
+    MOST_LOST,
+    MOST_STRESSED,
+    Nuisance,
+    changes,
+)
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.training.evaluation.predict_mergers import MergerPredictions, merged, predict_mergers
 from surveyflow.training.records.labelled import LabelledStamps, pooled
@@ -75,7 +82,8 @@ class StressScores:
     spoiled_flagged
         Share of these that are flagged; NaN if there are none.
     passed
-        Whether at most 2 points of accuracy are lost, or at least 80 % of the spoiled stamps are flagged.
+        Whether at most 2 points of accuracy are lost, or at least 80 % of the spoiled stamps are flagged and at most a tenth of
+        the unchanged ones.
     """
 
     name: str
@@ -347,6 +355,8 @@ def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -
     lost = before.judged().network.accuracy - scores.network.accuracy
     spoiled = (before.network == before.is_post_merger) & (after.network != after.is_post_merger)
     spoiled_flagged = float(flags[spoiled].mean()) if spoiled.any() else float("nan")
+    flagged_before = float(before.predictions.out_of_domain.mean())
+    seen = spoiled_flagged >= LEAST_FLAGGED and flagged_before <= MOST_FLAGGED_BEFORE
     return StressScores(
         name=nuisance.name,
         level=level,
@@ -355,8 +365,8 @@ def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -
         baseline=scores.baseline,
         accuracy_lost=lost,
         flagged=float(flags.mean()),
-        flagged_before=float(before.predictions.out_of_domain.mean()),
+        flagged_before=flagged_before,
         spoiled=float(spoiled.mean()),
         spoiled_flagged=spoiled_flagged,
-        passed=bool(lost <= MOST_LOST or spoiled_flagged >= LEAST_FLAGGED),
+        passed=bool(lost <= MOST_LOST or seen),
     )

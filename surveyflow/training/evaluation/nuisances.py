@@ -2,7 +2,8 @@
 
 A nuisance is a property of the observation, such as the position of the galaxy in the stamp, and not of the galaxy. An evaluation
 changes test stamps by each nuisance at each of its levels, and compares the answers. A model passes if accuracy falls by at most
-2 points, or if its domain flags at least 80 % of the stamps that are classified wrongly because of the change.
+2 points, or if its domain flags at least 80 % of the stamps that are classified wrongly because of the change, and at most a
+tenth of the unchanged stamps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from surveyflow.values.arrays import Float32Array
 
 MOST_LOST = 0.02
 LEAST_FLAGGED = 0.8
-"""A nuisance may cost this much accuracy, unless this share of the stamps that it spoils is flagged."""
+MOST_FLAGGED_BEFORE = 0.1
+"""A nuisance may cost this much accuracy, unless this share of the stamps that it spoils is flagged, and so few unchanged ones."""
 MOST_STRESSED = 2_000
 """Number of stamps of each set, the first ones, that an evaluation changes."""
 
@@ -161,7 +163,11 @@ _DIRECTIONS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x)
 
 NUISANCES = (
     Nuisance(
-        "position", "the galaxy off the middle by {} px", (1, 2, 3, 5), position, "[simulation.nuisances] position_sigma_arcsec"
+        "position",
+        "the galaxy moved by {} px on one or both axes",
+        (1, 2, 3, 5),
+        position,
+        "[simulation.nuisances] position_sigma_arcsec",
     ),
     Nuisance("rotation", "a rotation by {} deg", (45, 90), rotation, "[augmentation] orientations"),
     Nuisance(

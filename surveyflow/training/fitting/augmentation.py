@@ -58,7 +58,8 @@ def changed(images: Any, settings: AugmentationTable, seed: Any) -> Any:
 def oriented(images: Any, seed: Any) -> Any:
     """Flip and rotate by multiples of 90 degrees; all images of a batch alike.
 
-    Channels that are made of a flipped image are the flipped channels, so this may follow after them.
+    Channels that are made of a flipped image are the flipped channels, so this may follow after them. Where a network looks about
+    the galaxy, they may differ by a shift of one pixel.
 
     Parameters
     ----------

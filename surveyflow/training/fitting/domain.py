@@ -14,6 +14,7 @@ from surveyflow.models.domains import statistics_of
 from surveyflow.models.engines.keras_engine import KerasModel
 from surveyflow.models.weights import Weights
 from surveyflow.settings.training import Training
+from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.noise import Sky
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.card import Domain, ModelCard
@@ -27,7 +28,7 @@ MOST_STAMPS = 8000
 """Number of training stamps, and of validation stamps, that a domain is measured on."""
 
 _READ_AT_ONCE = 256
-_SKY_QUANTILES = (0.001, 0.99)
+_QUANTILES = (0.001, 0.99)
 _OFFSET_QUANTILE = 0.99
 _NO_DIGEST = "0" * 64
 
@@ -54,9 +55,10 @@ class _Measured:
 def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tuple[Domain, FeatureDomain | None]:
     """Measure the domain of a trained model on stamps of its training set, changed as in training.
 
-    The limits of sky and offset hold all but the outer percent of up to 8,000 training stamps, evenly spaced in the records. The
-    feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many validation stamps.
-    The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel off.
+    The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, evenly spaced in the
+    records. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many
+    validation stamps. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a
+    pixel off. There is no limit of the offset if one percent of the stamps have the largest that is measured.
 
     Parameters
     ----------
@@ -77,32 +79,35 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     model = KerasModel(card, weights)
     seen = _measured(training.data.train, training, model)
     limits = replace(
-        card.domain, sky_sigma=_sky_limits(seen.facts.sky.level_in_rms), offset_arcsec=_offset_limit(seen.facts.offset_arcsec)
+        card.domain,
+        sky_rms=_range(seen.facts.sky.rms),
+        sky_sigma=_range(seen.facts.sky.level_in_rms),
+        offset_arcsec=_offset_limit(seen.facts.offset_arcsec),
     )
     if not training.model.known_task.leads:
         return limits, None
-    held_out = _measured(training.data.validation, training, model)
+    held_out = _measured(training.data.validation, training, model, held_out=True)
     features = FeatureDomain.fitted((seen.statistics, seen.features), (held_out.statistics, held_out.features))
     return replace(limits, feature_percentile=FEATURE_PERCENTILE, features_digest=_NO_DIGEST), features
 
 
-def _sky_limits(level_in_rms: Float32Array) -> tuple[float, float] | None:
-    """Range of nearly all levels; None if they are unknown or equal."""
-    known = level_in_rms[np.isfinite(level_in_rms)]
-    low, high = (float(f"{limit:.3g}") for limit in np.quantile(known, _SKY_QUANTILES)) if len(known) else (0.0, 0.0)
+def _range(measured: Float32Array) -> tuple[float, float] | None:
+    """Range of nearly all numbers; None if they are unknown or equal."""
+    known = measured[np.isfinite(measured)]
+    low, high = (float(f"{limit:.3g}") for limit in np.quantile(known, _QUANTILES)) if len(known) else (0.0, 0.0)
     return (low, high) if low < high else None
 
 
 def _offset_limit(offset_arcsec: Float32Array) -> float | None:
-    """The offset that few stamps exceed; None if it is unknown or 0."""
+    """The offset that few stamps exceed; None if it is unknown, 0, or as large as any that is measured."""
     known = offset_arcsec[np.isfinite(offset_arcsec)]
     limit = float(f"{np.quantile(known, _OFFSET_QUANTILE):.3g}") if len(known) else 0.0
-    return limit or None
+    return limit if 0 < limit < LARGEST_OFFSET_ARCSEC else None
 
 
-def _measured(folders: Sequence[Path], training: Training, model: KerasModel) -> _Measured:
+def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *, held_out: bool = False) -> _Measured:
     with damage_told(*folders):
-        parts = [_of_batch(pixels, model) for pixels in _stamps(folders, training)]
+        parts = [_of_batch(pixels, model) for pixels in _stamps(folders, training, held_out=held_out)]
     return _Measured(
         Facts(
             Sky(*(np.concatenate([getattr(part.facts.sky, name) for part in parts]) for name in ("level", "rms"))),
@@ -113,7 +118,7 @@ def _measured(folders: Sequence[Path], training: Training, model: KerasModel) ->
     )
 
 
-def _stamps(folders: Sequence[Path], training: Training) -> Iterator[Float32Array]:
+def _stamps(folders: Sequence[Path], training: Training, *, held_out: bool) -> Iterator[Float32Array]:
     """Up to `MOST_STAMPS` stamps of the sets, evenly spaced, changed as in training; each (n, size, size) float32."""
     every = -(-sum(read_index(folder).n for folder in folders) // MOST_STAMPS)
     seed = training.optimisation.seed
@@ -122,7 +127,7 @@ def _stamps(folders: Sequence[Path], training: Training) -> Iterator[Float32Arra
         for step, columns in enumerate(batches):
             images = tf.cast(columns["image"], tf.float32)
             if training.augmentation.changes_pixels:
-                place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), step)
+                place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), 2 * step + held_out)
                 images = changed(images, training.augmentation, place)
             yield images.numpy()
 

@@ -20,7 +20,7 @@ from surveyflow.files.durable import write_over
 from surveyflow.models.engines.head import Head
 from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_network, get_weights, set_weights
-from surveyflow.models.store import ModelStore, check_vacant, write_model
+from surveyflow.models.store import ModelStore, check_vacant, trained_before, write_model
 from surveyflow.settings.training import OptimisationTable, Training
 from surveyflow.tasks.card import ContaminationScale, Domain, ModelCard, TrainingFacts
 from surveyflow.tasks.task import Skill
@@ -107,6 +107,8 @@ def train(
         check_vacant([home])
     trained = fit(training, listener=listener, on_step=on_step, run=training.output.run)
     _check_skill(trained.card)
+    if not overwrite and (card := trained_before(home, trained.card, trained.weights)):
+        return replace(trained, card=card, store=training.output.store)
     domain, features = measured_domain(training, trained.card, trained.weights)
     card = write_model(home, replace(trained.card, domain=domain), trained.weights, overwrite=overwrite, domain=features)
     return replace(trained, card=card, store=training.output.store)

@@ -160,7 +160,7 @@ def test_a_model_that_looks_at_the_middle_is_told_that_it_does():
     assert moved[5].spoiled > 0.1 > moved[5].spoiled_flagged
     first, *others = evaluation().verdict
     assert first == "This model is not good by the rules of this evaluation."
-    assert any("the galaxy off the middle by 5 px" in sentence for sentence in others)
+    assert any("the galaxy moved by 5 px on one or both axes" in sentence for sentence in others)
 
 
 def test_the_lead_has_the_error_of_a_paired_comparison():

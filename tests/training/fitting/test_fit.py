@@ -15,8 +15,10 @@ from surveyflow.models.cards import card_from_file
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.settings.training import OptimisationTable, load_training
+from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.training.fitting.domain import _offset_limit
 from surveyflow.training.fitting.fit import _Course, fit, is_over, train
 from surveyflow.training.records.record_index import read_index, write_index
 from surveyflow.values.codes import WeightsOrigin
@@ -182,10 +184,17 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(
     assert_same_weights(fit(training, run=training.output.run).weights, undisturbed.weights)
 
 
-def test_a_store_that_holds_another_model_is_reported_before_training(tmp_path):
+@pytest.mark.parametrize(("largest", "limit"), [(0.3, 0.3), (LARGEST_OFFSET_ARCSEC, None), (0.0, None)])
+def test_an_offset_that_is_as_large_as_any_that_is_measured_is_no_limit(largest, limit):
+    assert _offset_limit(np.full(100, largest, np.float32)) == limit
+
+
+def test_a_store_that_holds_another_model_is_reported_before_training(tmp_path, monkeypatch):
     training = write_learnable(tmp_path)
-    train(training)
-    assert train(training).card  # again: the same model, which is left as it is
+    card = train(training).card
+    with monkeypatch.context() as patch:  # a finished training is left as it is: its domain is not measured again
+        patch.setattr("surveyflow.training.fitting.fit.measured_domain", None)
+        assert train(training).card == card
     told = []
     elsewhere = training.model_copy(update={"output": training.output.model_copy(update={"run": tmp_path / "other"})})
     with pytest.raises(ModelError, match=r"already holds another model.*--overwrite"):
