@@ -21,7 +21,7 @@ from surveyflow.values.arrays import Float32Array
 MOST_LOST = 0.02
 LEAST_FLAGGED = 0.8
 MOST_FLAGGED_BEFORE = 0.1
-"""A nuisance may cost this much accuracy, unless this share of the stamps that it spoils is flagged, and so few unchanged ones."""
+"""A nuisance may cost this much accuracy, unless such a share of the stamps that it spoils is flagged, and few unchanged ones."""
 MOST_STRESSED = 2_000
 """Number of stamps of each set, the first ones, that an evaluation changes."""
 
