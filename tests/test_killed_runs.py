@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CAMPAIGN = Path(__file__).parents[1] / "scripts" / "kill_campaign.py"
-SAMPLE = {"runs": 3, "cluster": 2, "workers": 2, "releases": 10, "trainings": 1}
+SAMPLE = {"runs": 3, "cluster": 1, "workers": 2, "releases": 10, "trainings": 1}
 
 
 @pytest.mark.timeout(1800)

@@ -1,10 +1,6 @@
 """A network is trained, stops anywhere and continues, and becomes a model of the store like any other."""
 
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -164,24 +160,6 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one
     assert steps == [(number, 12) for number in range(9, 13)], "the third epoch is told step by step"
     assert resumed.history == undisturbed.history
     assert_same_weights(resumed.weights, undisturbed.weights)
-
-
-def test_a_training_that_was_killed_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
-    training = write_training(tmp_path)
-    undisturbed = fit(training)
-    program = f"""
-        import os, signal
-        from surveyflow.settings.training import load_training
-        from surveyflow.training.fitting.fit import fit
-        def die(entry):
-            if entry["epoch"] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        training = load_training({str(tmp_path / "train.toml")!r})
-        fit(training, run=training.output.run, listener=die)
-    """
-    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)], capture_output=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
-    assert_same_weights(fit(training, run=training.output.run).weights, undisturbed.weights)
 
 
 @pytest.mark.parametrize(("largest", "limit"), [(0.3, 0.3), (LARGEST_OFFSET_ARCSEC, None), (0.0, None)])
