@@ -65,6 +65,22 @@ def open_files(process):
         return set()
 
 
+def own_open_files(process):
+    """Paths of the files that a process of our own holds open; none if it has ended meanwhile."""
+    try:
+        return {file.path for file in process.open_files()}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def unix_sockets(process):
+    """Names of the Unix sockets of a process; none if it has ended meanwhile."""
+    try:
+        return {at.laddr for at in process.net_connections("unix") if at.laddr}
+    except psutil.NoSuchProcess:
+        return set()
+
+
 @dataclass(frozen=True)
 class Doors:
     """Everything by which somebody could get at this process and at those that it started: sockets, files and folders."""
@@ -77,9 +93,9 @@ class Doors:
     def found(cls, folder):
         """Look for sockets, for open files in the folders for temporary ones, and for everything in a scratch folder."""
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        unix = {at.laddr for process in family for at in process.net_connections("unix") if at.laddr}
+        unix = set().union(*map(unix_sockets, family))
         temporary = tuple(f"{place}/" for place in {"/dev/shm", tempfile.gettempdir()})
-        files = {file.path for process in family for file in process.open_files() if file.path.startswith(temporary)}
+        files = {path for path in set().union(*map(own_open_files, family)) if path.startswith(temporary)}
         files -= set().union(*map(open_files, psutil.Process().parents()))  # inherited, such as the log of all tests
         paths = {str(path) for path in [folder, *folder.rglob("*")]}
         return cls(frozenset(set().union(*listening().values())), frozenset(unix), frozenset(files | paths))
