@@ -96,6 +96,7 @@ class Doors:
         unix = set().union(*map(unix_sockets, family))
         temporary = tuple(f"{place}/" for place in {"/dev/shm", tempfile.gettempdir()})
         files = {path for path in set().union(*map(own_open_files, family)) if path.startswith(temporary)}
+        files = {path for path in files if not path.startswith(sys.prefix)}  # an environment may lie there, too
         files -= set().union(*map(open_files, psutil.Process().parents()))  # inherited, such as the log of all tests
         paths = {str(path) for path in [folder, *folder.rglob("*")]}
         return cls(frozenset(set().union(*listening().values())), frozenset(unix), frozenset(files | paths))
