@@ -133,7 +133,8 @@ class Roc:
     area
         Area under the curve: 0.5 for chance, 1 for perfect order.
     false_share, true_share
-        Shares of star-forming galaxies and of post-mergers above each of 101 thresholds, from 1 down to 0.
+        Shares of star-forming galaxies and of post-mergers above each of 101 thresholds, from 1 down to 0; NaN for a class
+        without galaxies.
     """
 
     area: float
@@ -182,7 +183,7 @@ def purities(probability: ArrayLike, called: BoolArray, is_post_merger: BoolArra
 
 
 def _share(above: BoolArray) -> tuple[float, ...]:
-    return tuple(above.mean(axis=0).round(4).tolist()) if len(above) else ()
+    return tuple(above.mean(axis=0).round(4).tolist() if len(above) else [float("nan")] * above.shape[1])
 
 
 def _purity(chosen: BoolArray, is_post_merger: BoolArray, prevalence: float) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from fake_models import NucleusModel
 from labelled_stamps import SIZE, SKY, labelled, merger_card
+from surveyflow.reports.evaluation_figures import roc_figure
 from surveyflow.settings.simulation import NuisancesTable, SimulationTable
 from surveyflow.settings.training import AugmentationTable
 from surveyflow.simulation.observe import sky_noise
@@ -20,6 +21,7 @@ from surveyflow.training.evaluation.merger_scores import (
     magnitude_bins,
     purities,
     redshift_bins,
+    roc,
     scores_after_cuts,
 )
 from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
@@ -186,6 +188,14 @@ def test_the_curve_and_its_area_agree():
     found = evaluation().roc
     assert found.area == pytest.approx(np.trapezoid(found.true_share, found.false_share), abs=0.02)
     assert 0.5 < found.area < 1
+
+
+def test_a_test_of_one_class_has_a_curve_without_area():
+    found = roc(np.array([0.2, 0.9]), np.array([True, True]))
+    assert np.isnan(found.area)
+    assert np.isnan(found.false_share).all()
+    curve = {"false_share": [None] * 101, "true_share": list(found.true_share)}  # as JSON holds it
+    assert roc_figure({"network": curve}, "simulated").axes[0].lines
 
 
 def test_failures_are_wrong_and_the_surest_come_first():
