@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from surveyflow.api import (
+        Flag,
         accept_releases,
         check_models,
         cutouts,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         doctor,
         evaluate,
         find_release,
+        flags_text,
         fractions,
         import_legacy,
         import_models,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         plan,
         prune_releases,
         read_catalog,
+        read_draws,
         render_kubernetes,
         render_slurm,
         report,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Flag",
     "__version__",
     "accept_releases",
     "check_models",
@@ -54,6 +58,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "find_release",
+    "flags_text",
     "fractions",
     "import_legacy",
     "import_models",
@@ -66,6 +71,7 @@ __all__ = [
     "plan",
     "prune_releases",
     "read_catalog",
+    "read_draws",
     "render_kubernetes",
     "render_slurm",
     "report",

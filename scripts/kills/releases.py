@@ -16,7 +16,7 @@ from surveyflow.output.units import unit_path, write_unit
 from surveyflow.releases.decisions import read_decisions
 from surveyflow.releases.holds import accept, waiting
 from surveyflow.releases.pruning import plan_pruning, prune
-from surveyflow.releases.publish import latest, publish, read_catalog
+from surveyflow.releases.publish import latest, open_catalog, publish
 from surveyflow.releases.revisions import in_order_of_publication
 from surveyflow.releases.rollback import roll_back
 from surveyflow.releases.verify import check_revision
@@ -142,7 +142,7 @@ class Releases(Target):
         now = State.of(self._root)
         for name in now.names:
             check_revision(self._root / "releases" / name)
-            found = _sorted(read_catalog(self._root, release=name))
+            found = _sorted(open_catalog(self._root, name).to_table().to_pandas())
             pd.testing.assert_frame_equal(found, self._tables.setdefault(name, _sorted(rows(self._number).to_pandas())))
         lost = set(before.names) - set(now.names)
         assert not lost or (verb == "prune" and len(now.names) >= KEPT), lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from surveyflow.api.catalogs import cutouts, fractions, open_catalog, open_draws, read_catalog, report
+from surveyflow.api.catalogs import cutouts, fractions, open_catalog, open_draws, read_catalog, read_draws, report
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
 from surveyflow.api.models import check_models, import_legacy, import_models, list_models, load_model, show_models
 from surveyflow.api.releases import (
@@ -16,8 +16,10 @@ from surveyflow.api.releases import (
 from surveyflow.api.runs import demo, doctor, find_release, plan, run, status, validate
 from surveyflow.api.slurm import render_slurm, submit_slurm
 from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
+from surveyflow.values.codes import Flag, flags_text
 
 __all__ = [
+    "Flag",
     "accept_releases",
     "check_models",
     "cutouts",
@@ -26,6 +28,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "find_release",
+    "flags_text",
     "fractions",
     "import_legacy",
     "import_models",
@@ -38,6 +41,7 @@ __all__ = [
     "plan",
     "prune_releases",
     "read_catalog",
+    "read_draws",
     "render_kubernetes",
     "render_slurm",
     "report",

@@ -13,13 +13,13 @@ from surveyflow.files.durable import explained, named_output
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.merger_fractions.measured import Population, Question, measure_population
-from surveyflow.releases.draws import open_draws
+from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.values.codes import ClassRule
 from surveyflow.values.images import CutoutStack
 
-__all__ = ["cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "report"]
+__all__ = ["cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "read_draws", "report"]
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:

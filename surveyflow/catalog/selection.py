@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from functools import reduce
 from itertools import pairwise
@@ -21,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from surveyflow.errors import InputError
 from surveyflow.values.codes import Flag
@@ -37,7 +39,7 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Div: lambda left, right: pc.divide(left.cast(pa.float64()), right),  # Arrow rounds the ratio of two integers down
 }
 _ALIASES = {"z": "redshift"}
 
@@ -91,16 +93,71 @@ def column_named(name: str, schema: pa.Schema) -> str:
     column = _ALIASES.get(name, name) if name not in schema.names else name
     if column in schema.names:
         return column
-    close = get_close_matches(name, schema.names, n=1)
+    raise no_such_column(name, schema.names)
+
+
+def no_such_column(name: str, known: Collection[str]) -> InputError:
+    """Make the error for a column that a catalog does not have; it suggests one with a similar name.
+
+    Parameters
+    ----------
+    name
+        The name that was given.
+    known
+        The names of the catalog's columns.
+    """
+    alias = _ALIASES.get(name)
+    close = [alias] if alias in known else get_close_matches(name, list(known), n=1)
     hint = f"Did you mean {close[0]}?" if close else "docs/reference/catalog.md lists them."
-    raise InputError(f"the catalog has no column {name!r}. {hint}")
+    return InputError(f"the catalog has no column {name!r}. {hint}")
+
+
+def checked_filter(condition: str | pc.Expression | list[Any], schema: pa.Schema) -> pc.Expression:
+    """Translate a condition on rows in any of the forms that are accepted, and check that it can be used.
+
+    Parameters
+    ----------
+    condition
+        An expression as text; or an Arrow expression; or a list of (column, operator, value), as in `pandas.read_parquet`.
+    schema
+        The columns that it may name.
+
+    Raises
+    ------
+    InputError
+        If it names a column that is not in the schema, compares incompatible types, or is malformed.
+    """
+    if isinstance(condition, str):
+        return parse_selection(condition, schema)
+    try:
+        expression = pq.filters_to_expression(condition) if isinstance(condition, list) else condition
+        ds.dataset(schema.empty_table()).to_table(filter=expression)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise _unusable(str(error), schema) from error
+    return expression
+
+
+def _unusable(why: str, schema: pa.Schema) -> InputError:
+    """Shorten Arrow's reason, which may hold the whole schema."""
+    missing = re.search(r"No match for FieldRef\.Name\((.+?)\) in ", why)
+    if missing:
+        return no_such_column(missing[1], schema.names)
+    return InputError(
+        f"the filter cannot be used ({why.splitlines()[0][:200]}). Write it as text, such as \"status == 'ok' and redshift < 1\"."
+    )
 
 
 def _tree(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"selection {text!r}: not an expression ({error}). Write e.g. 0.5 <= redshift < 1.5.") from error
+        raise InputError(f"selection {text!r}: not an expression ({error}). {_advice(text)}") from error
+
+
+def _advice(text: str) -> str:
+    if re.search(r"\bclass\b", text):
+        return "class is not stored: write p_pm_mean > p_sf_mean for post-mergers."
+    return "Write e.g. 0.5 <= redshift < 1.5."
 
 
 class _Translator:

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
+from surveyflow.catalog.frames import list_values
 from surveyflow.errors import CatalogNotFound
 from surveyflow.files.durable import explained, link_or_copy
 from surveyflow.output.units import damage_of_file, damaged_unit, draws_path
-from surveyflow.releases.revisions import LATEST, find, read_manifest
+from surveyflow.releases.revisions import LATEST, find, legible, read_catalog, read_manifest
+from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import Status
 from surveyflow.values.jobs import Receipt
 
 FOLDER = "draws"
+_KEY = ("field", "source_id")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDraws:
+    """The draws of some sources, beside their rows of the catalog.
+
+    Parameters
+    ----------
+    rows
+        A table with one row for each source, as `surveyflow.read_catalog` makes it.
+    p_pm
+        (n, n_draws) float32 in [0, 1]: the post-merger output in every draw, in the order of drawing; row i belongs to
+        ``rows.iloc[i]``.
+    """
+
+    rows: pd.DataFrame
+    p_pm: Float32Array
 
 
 def link_draws(folder: Path, root: Path, receipts: Iterable[Receipt]) -> None:
@@ -78,6 +103,55 @@ def open_draws(root: Path | str, release: str = LATEST) -> ds.Dataset:
     return ds.FileSystemDataset.from_paths(
         files, schema=pq.read_schema(files[0]), format=ds.ParquetFileFormat(), filesystem=LocalFileSystem()
     )
+
+
+def read_draws(
+    root: Path | str,
+    columns: Sequence[str] = (),
+    filter: str | pc.Expression | list[Any] | None = None,  # noqa: A002 - the name that read_catalog has
+    release: str = LATEST,
+) -> SourceDraws:
+    """Read the draws of sources of a published catalog, with their catalog rows.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    columns
+        Names of the catalog's columns to read beside ``field`` and ``source_id``.
+    filter
+        Which sources to read, as in `surveyflow.read_catalog`. Each takes 4 bytes a draw.
+    release
+        ``latest``, a release or a revision.
+
+    Returns
+    -------
+    The rows and the draws of the sources that were chosen and have draws, in the catalog's order.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision, or it has no draws.
+    InputError
+        If there is no such column, or the filter cannot be used.
+    CatalogError
+        If the catalog or its draws are damaged.
+
+    Examples
+    --------
+    >>> near = read_draws("catalogs/candels", ["redshift"], "status == 'ok' and redshift < 1")  # doctest: +SKIP
+    >>> near.p_pm.shape, len(near.rows)  # doctest: +SKIP
+    ((5120, 1000), 5120)
+    """
+    name = find(Path(root), release).name
+    dataset = open_draws(root, name)
+    rows = read_catalog(root, [*_KEY, *columns], filter, name)
+    with legible(root):
+        draws = dataset.to_table(filter=pc.field("source_id").isin(pa.array(rows["source_id"])))
+    drawn = pd.MultiIndex.from_arrays([draws[part].to_pandas() for part in _KEY])
+    places = drawn.get_indexer(pd.MultiIndex.from_frame(rows[list(_KEY)]))
+    has_draws = places >= 0
+    return SourceDraws(rows[has_draws].reset_index(drop=True), list_values(draws["p_pm"])[places[has_draws]])
 
 
 def _link(folder: Path, root: Path, receipt: Receipt) -> None:

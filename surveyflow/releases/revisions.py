@@ -23,7 +23,9 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 from pydantic import NonNegativeInt, TypeAdapter
 
+from surveyflow.catalog.frames import readable_columns, stored_columns, to_frame
 from surveyflow.catalog.hats import read_partitions
+from surveyflow.catalog.selection import checked_filter
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
 from surveyflow.files.foreign import reason, refusing
@@ -403,7 +405,7 @@ def _damaged_catalog(folder: Path, root: Path | str, why: str) -> CatalogError:
 def read_catalog(
     root: Path | str,
     columns: Sequence[str] | None = None,
-    filter: pc.Expression | list[Any] | None = None,  # noqa: A002 - the name that pandas and pyarrow users look for
+    filter: str | pc.Expression | list[Any] | None = None,  # noqa: A002 - the name that pandas and pyarrow users look for
     release: str = LATEST,
 ) -> pd.DataFrame:
     """Read a published catalog.
@@ -413,26 +415,42 @@ def read_catalog(
     root
         The output folder.
     columns
-        Names of the columns to read; all by default.
+        Names of the columns to read; all by default. ``class`` and ``flags_text`` are computed: the class by the rule that the
+        authors used (the larger mean output), and the names of the flags that are set.
     filter
-        Which rows to read: a `pyarrow.compute.Expression`, or a list of (column, operator, value) as in
-        `pandas.read_parquet`.
+        Which rows to read: text in the language of ``--where``, such as ``"status == 'ok' and 0.5 <= redshift < 1"``; or a
+        `pyarrow.compute.Expression`; or a list of (column, operator, value) as in `pandas.read_parquet`.
     release
         ``latest``, a release or a revision.
+
+    Returns
+    -------
+    frame
+        In the order of ``_healpix_29``. Integers that may be missing have pandas' nullable types, floats are NaN where they are
+        missing, and ``p_pm_hist`` holds a numpy array in each row, None where it is missing. ``frame.attrs`` has ``revision``,
+        and ``units`` and ``descriptions`` by column.
 
     Raises
     ------
     CatalogNotFound
         If there is no such revision.
+    InputError
+        If there is no such column, or the filter cannot be used.
+    CatalogError
+        If the catalog is damaged.
 
     Examples
     --------
-    >>> read_catalog("catalogs/candels", ["field", "source_id", "p_pm_mean"], [("status", "==", "ok")])  # doctest: +SKIP
+    >>> read_catalog("catalogs/candels", ["field", "source_id", "class"], "status == 'ok' and z < 1")  # doctest: +SKIP
     """
-    expression = pq.filters_to_expression(filter) if isinstance(filter, list) else filter
-    wanted = None if columns is None else list(columns)
-    table = open_catalog(root, release).to_table(columns=wanted, filter=expression)
-    frame: pd.DataFrame = table.to_pandas()
+    revision = find(Path(root), release)
+    catalog = open_catalog(root, revision.name)
+    wanted = readable_columns(catalog.schema) if columns is None else columns
+    chosen = None if filter is None else checked_filter(filter, catalog.schema)
+    with legible(root):
+        rows = catalog.to_table(columns=stored_columns(wanted, catalog.schema), filter=chosen)
+    frame = to_frame(rows, wanted, catalog.schema)
+    frame.attrs["revision"] = revision.name
     return frame
 
 

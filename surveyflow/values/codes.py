@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping
 from enum import IntFlag, StrEnum
 from typing import Self
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from surveyflow.errors import InputError
 
 POST_MERGER = "post_merger"
@@ -78,6 +81,8 @@ class Flag(IntFlag):
     def __init__(self, value: int, meaning: str = "") -> None:  # noqa: ARG002 - taken by __new__
         self.meaning = meaning
 
+    __iter__ = None  # type: ignore[assignment]  # so that pandas takes a flag as a number, and not as a list of its bits
+
     EDGE = 1, "The cutout reaches beyond the mosaic's edge; what is missing was filled with 0."
     PARTIAL_COVERAGE = 2, "Some pixels of the cutout hold no data, beyond the mosaic's edge or inside it."
     OUT_OF_DOMAIN = (
@@ -99,6 +104,43 @@ class Flag(IntFlag):
         "The image, as the merger network sees it, lies further from the training images than the model card allows.",
     )
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
+
+
+def flags_text(flags: ArrayLike) -> NDArray[np.object_]:
+    """Write out the names of the flags that are set.
+
+    Parameters
+    ----------
+    flags
+        Integers of any shape, such as the column ``flags``: sums of `Flag` bits.
+
+    Returns
+    -------
+    Texts of the same shape, as objects: names joined with ``|`` in the order of their bits, and the sum of bits that have no
+    name, if any; ``""`` for 0.
+
+    Raises
+    ------
+    InputError
+        If the flags are not integers.
+
+    Examples
+    --------
+    >>> flags_text([0, 1, 6]).tolist()
+    ['', 'EDGE', 'PARTIAL_COVERAGE|OUT_OF_DOMAIN']
+    """
+    values = np.asarray(flags)
+    if values.size and values.dtype.kind not in "iu":
+        raise InputError(f"flags are of the type {values.dtype}, expected integers. Give the column flags of a catalog.")
+    different, places = np.unique(values.ravel(), return_inverse=True)
+    words = np.array([_flag_names(int(value)) for value in different], object)
+    return np.asarray(words[places].reshape(values.shape), object)
+
+
+def _flag_names(value: int) -> str:
+    names = [flag.name for flag in sorted(Flag) if value & flag and flag.name]
+    unnamed = value & ~sum(Flag)
+    return "|".join([*names, str(unnamed)] if unnamed else names)
 
 
 class WeightsOrigin(Code):

@@ -16,14 +16,17 @@ from surveyflow.commands.main import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 NOT_VERBS = {
+    "Flag",
     "__version__",
     "cutouts",
     "find_release",
+    "flags_text",
     "import_legacy",
     "load_model",
     "open_catalog",
     "open_draws",
     "read_catalog",
+    "read_draws",
     "simulate_records",
 }
 """Names of the package that hand over objects, which a command line cannot print."""

@@ -42,6 +42,7 @@ def keys(frame):
         "(p_pm_q84 - p_pm_q16) / 2 < 0.3 and p_pm_mean * 2 > 0.9",
         "dec < 52.8 and not status == 'ok'",
         "flags > 99",
+        "flags / 2 > 49.5 and source_id / 3 != 5",
         "ra + dec * -1 > 162",
     ],
 )
@@ -64,6 +65,11 @@ def test_a_null_is_never_selected_not_even_by_not():
     assert unknown
     for text in ("redshift < 1", "not redshift < 1", "redshift != 1", "redshift in [1.0]", "redshift not in [1.0]"):
         assert not chosen(text) & unknown
+
+
+def test_the_ratio_of_integers_is_not_rounded():
+    assert chosen("source_id / 2 == 1.5") == {("EGS", 3), ("COSMOS", 3)}
+    assert chosen("source_id / (source_id - 3) > 1e9") == {("EGS", 3), ("COSMOS", 3)}, "a division by zero is infinite"
 
 
 def test_z_stands_for_redshift_unless_a_column_is_called_so():
@@ -101,6 +107,7 @@ def test_z_stands_for_redshift_unless_a_column_is_called_so():
         ("ra > 1; dec > 1", "not an expression"),
         ("'\0' == field", "not an expression"),
         ("(" * 300 + "ra" + ")" * 300 + " > 1", "not an expression"),
+        ("class == 'post_merger'", "write p_pm_mean > p_sf_mean"),
         ("redshfit > 1", "Did you mean redshift?"),
         ("mass > 1", "no column 'mass'"),
         ("field == 3", "types do not match"),

@@ -173,9 +173,20 @@ def test_page_on_fractions_shows_what_the_command_prints(in_published, surveyflo
     assert run_python(page)["table"]["corrected"].notna().all()
 
 
+def test_page_on_pandas_runs_and_gives_the_catalog_s_numbers(in_published, rows):
+    names = run_python(HOW_TO / "read-with-pandas.md")
+    measured = rows.filter(pa.compute.equal(rows["status"], "ok"))
+    assert len(names["catalog"]) == len(rows)
+    assert 0 < len(names["candidates"]) < len(measured)
+    np.testing.assert_array_equal(names["histograms"], measured["p_pm_hist"].to_pylist())
+    assert names["above_0_8"].between(0, 1).all()
+    assert (names["at_edge"]["flags_text"].str.startswith("EDGE")).all()
+    assert names["table"]["ra"].unit == u.deg
+
+
 def test_every_page_is_listed_and_every_link_leads_somewhere():
     listed = set(re.findall(r"\((\w+\.md)\)", (QUERIES / "README.md").read_text()))
     assert listed == {page.name for page in QUERIES.glob("*.md")} - {"README.md"}
-    for page in [*QUERIES.glob("*.md"), HOW_TO / "merger-fractions.md"]:
+    for page in [*QUERIES.glob("*.md"), HOW_TO / "merger-fractions.md", HOW_TO / "read-with-pandas.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"

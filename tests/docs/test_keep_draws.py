@@ -28,5 +28,9 @@ def test_the_example_gives_one_expected_number_of_mergers_a_draw(tmp_path, monke
     exec(compile(example, PAGE, "exec"), namespace)
     near = ok["redshift"].to_numpy() < 1
     assert 0 < near.sum() < len(ok)
-    assert np.allclose(namespace["expected_number"], p_pm[near].sum(axis=0))
+    np.testing.assert_allclose(namespace["expected_number"], p_pm[near].sum(axis=0), rtol=1e-6)
+    found = namespace["near"]
+    place = {source: row for row, source in enumerate(ok["source_id"].to_pylist())}
+    np.testing.assert_array_equal(found.p_pm, p_pm[[place[source] for source in found.rows["source_id"]]])
+    assert list(found.rows.columns) == ["field", "source_id", "redshift", "flags_text"]
     assert ds.dataset("catalogs/candels/latest/draws").count_rows() == len(ok)

@@ -2,15 +2,17 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
 from catalog_rows import make_rows
 from surveyflow.catalog.schema import CATALOG_SCHEMA
-from surveyflow.errors import CatalogNotFound
+from surveyflow.errors import CatalogNotFound, InputError
 from surveyflow.releases.publish import publish
 from surveyflow.releases.revisions import find, latest, list_revisions, open_catalog, point_latest_at, read_catalog, read_manifest
+from surveyflow.values.codes import Flag
 
 ROWS = make_rows(40)
 
@@ -126,9 +128,78 @@ def test_files_that_are_not_part_of_the_catalog_are_not_read(root):
 def test_pandas_reads_the_catalog_in_the_order_of_the_sky(published):
     frame = read_catalog(published)
     assert isinstance(frame, pd.DataFrame)
-    assert list(frame.columns) == CATALOG_SCHEMA.names
+    assert list(frame.columns) == [*CATALOG_SCHEMA.names, "class", "flags_text"]
     assert frame["_healpix_29"].is_monotonic_increasing
     assert frame["p_pm_mean"].isna().sum() == ROWS["p_pm_mean"].null_count
+
+
+def test_integers_stay_integers_beside_rows_without_a_result(published):
+    frame = read_catalog(published)
+    assert 0 < frame["n_draws"].isna().sum() < 40
+    assert {name: str(frame[name].dtype) for name in ("source_id", "flags", "n_draws", "seed")} == {
+        "source_id": "int64",
+        "flags": "int32",
+        "n_draws": "Int32",
+        "seed": "Int64",
+    }
+    assert set(frame["n_draws"].dropna()) == {20}
+    everywhere = read_catalog(published, ["n_draws"], "status == 'ok'")
+    assert str(everywhere["n_draws"].dtype) == "Int32", "the type must not depend on the rows"
+
+
+def test_a_histogram_is_an_array_in_each_row_and_missing_without_a_result(published):
+    frame = read_catalog(published, ["status", "p_pm_hist"])
+    ok = frame["status"] == "ok"
+    assert frame["p_pm_hist"].isna().equals(~ok)
+    stacked = np.stack(frame["p_pm_hist"][ok])
+    assert stacked.dtype == np.uint16
+    expected = [row for row in ROWS["p_pm_hist"].to_pylist() if row[0] is not None]
+    np.testing.assert_array_equal(stacked, expected)
+
+
+def test_the_class_is_the_larger_mean_output_and_flags_are_written_out(published):
+    frame = read_catalog(published, ["class", "flags_text", "p_pm_mean", "p_sf_mean", "flags"])
+    assert list(frame.columns) == ["class", "flags_text", "p_pm_mean", "p_sf_mean", "flags"]
+    measured = frame.dropna()
+    expected = np.array(["post_merger", "star_forming"])[np.argmax(measured[["p_pm_mean", "p_sf_mean"]], axis=1)]
+    assert measured["class"].tolist() == expected.tolist()
+    assert set(expected) == {"post_merger", "star_forming"}
+    assert frame["class"].isna().equals(frame["p_pm_mean"].isna())
+    for bits, text in zip(frame["flags"], frame["flags_text"], strict=True):
+        assert sum(Flag[name] for name in text.split("|") if name) == bits
+
+
+def test_a_table_knows_its_units_descriptions_and_revision(published):
+    frame = read_catalog(published, ["ra", "x_pix", "p_pm_mean", "n_draws", "class"], release="v1.0-r2")
+    assert frame.attrs["revision"] == "v1.0-r2"
+    assert frame.attrs["units"] == {"ra": "deg", "x_pix": "pix", "p_pm_mean": ""}
+    assert frame.attrs["descriptions"]["ra"] == "Right ascension, ICRS."
+    assert set(frame.attrs["descriptions"]) == set(frame.columns)
+    json.dumps(frame.attrs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "condition", "words"),
+    [
+        (["p_pm_maen"], None, "no column 'p_pm_maen'. Did you mean p_pm_mean?"),
+        (["klass"], None, "no column 'klass'. Did you mean class?"),
+        (["z"], None, "no column 'z'. Did you mean redshift?"),
+        (["luminosity"], None, "no column 'luminosity'. docs/reference/catalog.md lists them."),
+        ("ra", None, "Write columns=['ra']."),
+        (None, "statsu == 'ok'", "Did you mean status?"),
+        (None, [("statsu", "==", "ok")], "no column 'statsu'. Did you mean status?"),
+        (None, pc.field("statsu") == "ok", "no column 'statsu'. Did you mean status?"),
+        (None, pc.field("ra") == "ok", "the filter cannot be used"),
+        (None, [("ra", "~", 3)], "the filter cannot be used"),
+        (None, [("ra",)], "the filter cannot be used"),
+        (None, "class == 'post_merger'", "write p_pm_mean > p_sf_mean"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(published, columns, condition, words):
+    with pytest.raises(InputError) as refused:
+        read_catalog(published, columns, condition)
+    assert words in str(refused.value)
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -137,8 +208,9 @@ def test_pandas_reads_the_catalog_in_the_order_of_the_sky(published):
         (pc.field("status") == "ok") & (pc.field("p_pm_mean") > 0.5),
         [("status", "==", "ok"), ("p_pm_mean", ">", 0.5)],
         [[("status", "==", "ok"), ("p_pm_mean", ">", 0.5)]],
+        "status == 'ok' and p_pm_mean > 0.5",
     ],
-    ids=["expression", "list", "list of lists"],
+    ids=["expression", "list", "list of lists", "text"],
 )
 def test_rows_and_columns_can_be_chosen(published, condition):
     frame = read_catalog(published, ["source_id", "p_pm_mean"], condition)

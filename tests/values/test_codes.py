@@ -6,12 +6,24 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from pydantic import BaseModel
 
 from surveyflow.errors import InputError
 from surveyflow.sky.stretch import Stretch
-from surveyflow.values.codes import ClassRule, Code, EngineName, Flag, Precision, Status, WeightsOrigin, warnings_about
+from surveyflow.values.codes import (
+    ClassRule,
+    Code,
+    EngineName,
+    Flag,
+    Precision,
+    Status,
+    WeightsOrigin,
+    flags_text,
+    warnings_about,
+)
 
 CODES = [Status, WeightsOrigin, EngineName, Precision, ClassRule, Stretch]
 MODELS_PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
@@ -69,3 +81,26 @@ def test_contamination_of_other_weights_has_a_warning_of_its_own():
     assert warning.startswith("The contamination columns come from weights trained on surveyflow's own simulations")
     assert len(warnings_about({"simulated"}, {"contamination": {"simulated"}})) == 1
     assert len(warnings_about({"simulated"}, {"contamination": {"untrained"}})) == 2
+
+
+def test_flags_are_written_out_by_name_in_the_order_of_their_bits():
+    assert flags_text([0, 1, 128 + 8 + 2]).tolist() == ["", "EDGE", "PARTIAL_COVERAGE|UNIT_DOMAIN|NO_MOSAIC"]
+    assert flags_text(4).item() == "OUT_OF_DOMAIN"
+    assert flags_text(np.array([[1], [0]], np.int32)).shape == (2, 1)
+    assert flags_text([]).shape == (0,)
+
+
+def test_a_bit_of_a_newer_version_is_written_as_a_number():
+    newer = 1 << 40
+    assert flags_text([newer, newer + 1]).tolist() == [str(newer), f"EDGE|{newer}"]
+
+
+def test_flags_that_are_not_integers_are_refused():
+    with pytest.raises(InputError, match="float64, expected integers"):
+        flags_text([1.5])
+
+
+def test_pandas_takes_a_flag_as_a_number():
+    flags = pd.Series([0, 1, 3], dtype=np.int32)
+    assert (flags & Flag.EDGE).tolist() == [0, 1, 1]
+    assert (flags & (Flag.PARTIAL_COVERAGE | Flag.OFF_CENTRE) != 0).tolist() == [False, False, True]
