@@ -45,11 +45,13 @@ def assert_tables_agree(one, other, n_draws=50):
     np.testing.assert_allclose(one[numbers].astype(float), other[numbers].astype(float), atol=1e-5)
     # A draw within 1e-5 of a tie or of a bin's edge may fall on either side.
     np.testing.assert_allclose(one.f_pm.astype(float), other.f_pm.astype(float), atol=1.5 / n_draws)
+    entropies = ["entropy_predictive", "entropy_expected", "mutual_information"]
+    np.testing.assert_allclose(one[entropies].astype(float), other[entropies].astype(float), atol=1e-4)
     ok = one.status == "ok"
     assert_contamination_agrees(one[ok], other[ok])
     moved = np.abs(np.stack(one.p_pm_hist[ok]).astype(int) - np.stack(other.p_pm_hist[ok]).astype(int)).sum(axis=1)
     assert moved.max() <= 2
-    floats = {*numbers, *contamination(one), "f_pm", "vote_entropy", "p_pm_hist"}
+    floats = {*numbers, *contamination(one), *entropies, "f_pm", "vote_entropy", "p_pm_hist"}
     others = [name for name in one.columns if name not in floats]
     pd.testing.assert_frame_equal(one[others], other[others])
 

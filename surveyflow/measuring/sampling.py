@@ -31,8 +31,8 @@ class SummarisingModel(Protocol):
     ) -> PosteriorSummary:
         """The summary of the draws of two outputs, in this order.
 
-        It equals that of `surveyflow.stats.posterior.summarise`. Only the last bit of means and standard deviations may differ,
-        since they are sums in another order.
+        It equals that of `surveyflow.stats.posterior.summarise`. Only the last bit of means, standard deviations and entropies of
+        shares may differ, since they are sums in another order.
         """
         ...
 

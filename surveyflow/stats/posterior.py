@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import entr
 
 from surveyflow.values.arrays import Float32Array, Float64Array, Int32Array
 
@@ -36,6 +37,12 @@ class PosteriorSummary:
         (n,) float32: fraction of draws with p_pm > p_sf; a tie is not a vote for post-merger. It is not a probability.
     vote_entropy
         (n,) float32: entropy of (f_pm, 1 - f_pm), nats; 0 to ln 2.
+    entropy_predictive, entropy_expected
+        (n,) float32: with p = p_pm / (p_pm + p_sf) of each draw, the entropy of the mean of (p, 1 - p), and the mean of its
+        entropy; nats, 0 to ln 2.
+    mutual_information
+        (n,) float32: the first minus the second, nats, 0 to ln 2: what the draws disagree about (Houlsby et al. 2011, eq. 2;
+        for galaxies Walmsley et al. 2020).
     p_pm_hist
         (n, 50) uint16: draws of p_pm in each of 50 equally wide bins over [0, 1]; half-open, but the last includes 1.
     """
@@ -56,6 +63,9 @@ class PosteriorSummary:
     p_sf_q95: Float32Array
     f_pm: Float32Array
     vote_entropy: Float32Array
+    entropy_predictive: Float32Array
+    entropy_expected: Float32Array
+    mutual_information: Float32Array
     p_pm_hist: NDArray[np.uint16]
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
@@ -79,6 +89,11 @@ class DrawStatistics:
         (n, 2) float64: sum of the draws' squared distances from their mean.
     wins
         (n,) int32: draws with p_pm > p_sf.
+    shares
+        (n, 2) float64: sums of p_pm / (p_pm + p_sf) and of p_sf / (p_pm + p_sf), each 1/2 for a draw where both are 0; NaN if
+        any draw is.
+    entropies
+        (n,) float64: sum of the entropies of the two shares, nats; NaN if any draw is.
     histogram
         (n, 50) uint16: draws of p_pm in each bin between `bin_edges`.
     """
@@ -88,6 +103,8 @@ class DrawStatistics:
     sums: Float64Array
     squares: Float64Array
     wins: Int32Array
+    shares: Float64Array
+    entropies: Float64Array
     histogram: NDArray[np.uint16]
 
     @classmethod
@@ -107,6 +124,8 @@ class DrawStatistics:
             sums=np.empty((n_sources, 2)),
             squares=np.empty((n_sources, 2)),
             wins=np.empty(n_sources, np.int32),
+            shares=np.empty((n_sources, 2)),
+            entropies=np.empty(n_sources),
             histogram=np.empty((n_sources, HISTOGRAM_BINS), np.uint16),
         )
 
@@ -117,12 +136,15 @@ class DrawStatistics:
         _check_range(ordered)
         values = ordered.astype(np.float64)
         sums = values.sum(axis=2)
+        shares = _shares(draws)
         return cls(
             n_draws=draws.shape[1],
             ranked=ordered[:, :, order_ranks(draws.shape[1])],
             sums=sums,
             squares=np.square(values - sums[:, :, None] / draws.shape[1]).sum(axis=2),
             wins=np.count_nonzero(draws[:, :, 0] > draws[:, :, 1], axis=1).astype(np.int32),
+            shares=shares.sum(axis=1),
+            entropies=entr(shares).sum(axis=2).sum(axis=1),
             histogram=_histograms(ordered[:, 0]),
         )
 
@@ -140,7 +162,8 @@ class DrawStatistics:
             **self._distribution("p_pm", 0),
             **self._distribution("p_sf", 1),
             f_pm=f_pm.astype(np.float32),
-            vote_entropy=_binary_entropy(f_pm).astype(np.float32),
+            vote_entropy=_entropy(np.stack([f_pm, 1 - f_pm], axis=1)).astype(np.float32),
+            **self._entropies(),
             p_pm_hist=self.histogram,
         )
 
@@ -149,6 +172,16 @@ class DrawStatistics:
         moments = {"mean": self.sums[:, output] / self.n_draws, "std": np.sqrt(self.squares[:, output] / self.n_draws)}
         quantiles = {key: self._quantile(output, level) for key, level in QUANTILES.items()}
         return {f"{name}_{key}": value.astype(np.float32) for key, value in (moments | quantiles).items()}
+
+    def _entropies(self) -> dict[str, Float32Array]:
+        """Predictive and expected entropy and their difference, by column name."""
+        predictive, expected = _entropy(self.shares / self.n_draws), self.entropies / self.n_draws
+        found = {
+            "entropy_predictive": predictive,
+            "entropy_expected": expected,
+            "mutual_information": np.maximum(predictive - expected, 0),  # below 0 by rounding alone
+        }
+        return {name: value.astype(np.float32) for name, value in found.items()}
 
     def _quantile(self, output: int, level: float) -> Float64Array:
         """The quantile of one output."""
@@ -263,10 +296,18 @@ def _between(neighbours: Float64Array, level: float, n_draws: int) -> Float64Arr
     return quantile
 
 
-def _binary_entropy(fraction: Float64Array) -> Float64Array:
-    """Entropy of (fraction, 1 - fraction) in nats; 0 at both ends."""
-    both = np.stack([fraction, 1 - fraction])
-    entropy: Float64Array = -(both * np.log(np.where(both > 0, both, 1))).sum(axis=0)
+def _shares(draws: Float32Array) -> Float64Array:
+    """(n, T, 2) draws -> (n, T, 2) shares of each output in the sum of both, in an order that does not depend on the draws'."""
+    bits = np.ascontiguousarray(draws).view(np.uint64)
+    pairs = np.sort(bits, axis=1).view(np.float32).astype(np.float64)
+    total = pairs.sum(axis=2, keepdims=True)
+    shares: Float64Array = np.divide(pairs, total, out=np.full_like(pairs, 0.5), where=total > 0)
+    return shares
+
+
+def _entropy(shares: Float64Array) -> Float64Array:
+    """(n, 2) shares -> (n,) their entropy in nats; 0 where one share is 1."""
+    entropy: Float64Array = entr(shares).sum(axis=1)
     return entropy
 
 

@@ -34,6 +34,21 @@ _COLUMNS = (
         "Entropy of (f_pm, 1 - f_pm) in nats: 0 where all draws agree, to 0.693.",
     ),
     ResultColumn(
+        "entropy_predictive",
+        "stat.param;src.morph.type",
+        "Entropy in nats of the mean of (p, 1 - p), p = p_pm / (p_pm + p_sf): the total uncertainty of the class, 0 to 0.693.",
+    ),
+    ResultColumn(
+        "entropy_expected",
+        "stat.param;src.morph.type",
+        "Mean over the draws of the entropy in nats of (p, 1 - p): the part on which the draws agree, 0 to 0.693.",
+    ),
+    ResultColumn(
+        "mutual_information",
+        "stat.param;src.morph.type",
+        "entropy_predictive - entropy_expected, in nats: the part on which the draws disagree, 0 to 0.693.",
+    ),
+    ResultColumn(
         "p_pm_hist",
         "meta.number;stat.probability",
         "Draws of p_pm in each of 50 equal bins over [0, 1]; the last bin holds 1.",

@@ -1,3 +1,5 @@
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -59,6 +61,50 @@ def test_a_tie_is_no_vote_for_post_merger():
 def test_entropy_is_largest_for_a_split_vote_and_zero_for_a_unanimous_one():
     split = np.array([[[0.9, 0.1], [0.1, 0.9]], [[0.9, 0.1], [0.8, 0.1]]], np.float32)
     np.testing.assert_allclose(summarise(split).vote_entropy, [np.log(2), 0], rtol=1e-7)
+
+
+def entropies_one_by_one(source):
+    """Predictive and expected entropy of one source's draws in exact fractions, logarithms with 40 digits."""
+    with localcontext(prec=40):
+        pairs = [(Decimal(float(pm)), Decimal(float(sf))) for pm, sf in source]
+        shares = [pm / (pm + sf) if pm + sf else Decimal("0.5") for pm, sf in pairs]
+        mean = sum(shares) / len(shares)
+        return float(exact_entropy(mean)), float(sum(map(exact_entropy, shares)) / len(shares))
+
+
+def exact_entropy(share):
+    return -sum((part * part.ln() for part in (share, 1 - share) if part), Decimal(0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(draws=draw_arrays)
+def test_the_three_entropies_are_those_of_exact_arithmetic(draws):
+    summary = summarise(draws)
+    for i, source in enumerate(draws):
+        predictive, expected = entropies_one_by_one(source)
+        assert summary.entropy_predictive[i] == pytest.approx(predictive, rel=1e-6, abs=1e-14)
+        assert summary.entropy_expected[i] == pytest.approx(expected, rel=1e-6, abs=1e-14)
+        assert summary.mutual_information[i] == pytest.approx(predictive - expected, rel=1e-6, abs=1e-14)
+        assert summary.mutual_information[i] >= 0
+
+
+def test_mutual_information_tells_a_divided_network_from_an_undecided_one():
+    divided = [[1, 0], [0, 1], [1, 0], [0, 1]]
+    undecided = [[0.5, 0.5], [0.1, 0.1], [1, 1], [0, 0]]  # the last: neither output says anything
+    decided = [[0.9, 0], [0.8, 0], [0.01, 0], [1, 0]]
+    summary = summarise(np.array([divided, undecided, decided], np.float32))
+    np.testing.assert_allclose(summary.entropy_predictive, [np.log(2), np.log(2), 0], rtol=1e-7)
+    np.testing.assert_allclose(summary.entropy_expected, [0, np.log(2), 0], rtol=1e-7)
+    np.testing.assert_allclose(summary.mutual_information, [np.log(2), 0, 0], rtol=1e-7)
+
+
+def test_an_entropy_of_nothing_is_zero_without_a_sign():
+    agreed = np.tile(np.array([[0.9, 0.0]], np.float32), (2, 6, 1))
+    agreed[1] = agreed[1, :, ::-1]
+    summary = summarise(agreed).columns()
+    for name in ("vote_entropy", "entropy_predictive", "entropy_expected", "mutual_information"):
+        assert not summary[name].any()
+        assert not np.signbit(summary[name]).any(), name
 
 
 def test_the_two_outputs_are_not_swapped():

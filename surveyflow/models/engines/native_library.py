@@ -24,7 +24,7 @@ from surveyflow.values.arrays import Float32Array, UInt64Array
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 2
+_ABI = 3
 _OUT_OF_MEMORY = 1
 
 
@@ -112,7 +112,7 @@ class _StatisticsTask(ctypes.Structure):
         ("n_ranks", ctypes.c_int32),
         ("ranks", ctypes.c_void_p),
         ("n_bins", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("edges", "ranked", "sums", "squares", "wins", "histogram")),
+        *((name, ctypes.c_void_p) for name in ("edges", "ranked", "sums", "squares", "wins", "shares", "entropies", "histogram")),
         ("n_threads", ctypes.c_int),
     )
 
@@ -203,6 +203,8 @@ def run_statistics(
         statistics.sums.ctypes.data,
         statistics.squares.ctypes.data,
         statistics.wins.ctypes.data,
+        statistics.shares.ctypes.data,
+        statistics.entropies.ctypes.data,
         statistics.histogram.ctypes.data,
         n_threads,
     )

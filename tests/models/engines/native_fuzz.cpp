@@ -287,6 +287,25 @@ void check_counting() {
     }
 }
 
+// Shares of two draws in their sum, and the entropies of these, one after the other.
+void check_shares(const StatisticsTask& task, const DrawTask& drawn, int n_outputs) {
+    for (int source = 0; source < task.n_sources; ++source) {
+        double first = 0, second = 0, entropy = 0;
+        for (std::uint32_t d = 0; d < task.n_draws; ++d) {
+            const float* outputs = drawn.draws + (source * task.n_draws + d) * n_outputs;
+            const double one = outputs[task.outputs[0]], other = outputs[task.outputs[1]];
+            first += one / (one + other);
+            second += other / (one + other);
+            for (double share : {one / (one + other), other / (one + other)}) entropy -= share ? share * std::log(share) : 0;
+        }
+        const double found[3] = {task.shares[2 * source], task.shares[2 * source + 1], task.entropies[source]};
+        const double expected[3] = {first, second, entropy};
+        for (int i = 0; i < 3; ++i) {
+            require(entropy == entropy ? std::abs(found[i] - expected[i]) <= 1e-12 * task.n_draws : found[i] != found[i], "a share differs");
+        }
+    }
+}
+
 // All draws' statistics equal those of `draws`, and do not depend on the threads.
 void check_statistics(int instruction_set, const Network& network, const DrawTask& drawn) {
     const int n_outputs = network.dense.back().n_outputs, n = drawn.n_sources, n_draws = drawn.n_draws;
@@ -295,12 +314,12 @@ void check_statistics(int instruction_set, const Network& network, const DrawTas
     const std::vector<float> edges = bin_edges();
     const int n_ranks = ranks.size();
     std::unique_ptr<float[]> ranked(new float[2 * n * n_ranks]);
-    std::unique_ptr<double[]> sums(new double[2 * n]), squares(new double[2 * n]);
+    std::unique_ptr<double[]> sums(new double[2 * n]), squares(new double[2 * n]), shares(new double[2 * n]), entropies(new double[n]);
     std::unique_ptr<std::int32_t[]> wins(new std::int32_t[n]);
     std::unique_ptr<std::uint16_t[]> histogram(new std::uint16_t[n * n_bins]);
     const StatisticsTask task = {drawn.head, drawn.features, drawn.source_keys, n, drawn.n_draws, drawn.seed,
                                  {outputs[0], outputs[1]}, n_ranks, ranks.data(), n_bins, edges.data(), ranked.get(), sums.get(),
-                                 squares.get(), wins.get(), histogram.get(), between(1, 4)};
+                                 squares.get(), wins.get(), shares.get(), entropies.get(), histogram.get(), between(1, 4)};
     require(surveyflow_statistics(instruction_set, &task) == done, "statistics failed");
     for (int place = 0; place < 2 * n; ++place) {
         std::vector<float> own;
@@ -312,6 +331,7 @@ void check_statistics(int instruction_set, const Network& network, const DrawTas
         std::sort(own.begin(), own.end());
         for (int i = 0; i < n_ranks; ++i) require(ranked[place * n_ranks + i] == own[ranks[i]], "a draw has another rank");
     }
+    check_shares(task, drawn, n_outputs);
 }
 
 void check(int instruction_set, const Network& network) {

@@ -39,6 +39,8 @@ struct StatisticsTask {
     double* sums;                 // [source][output]
     double* squares;              // [source][output], about the mean
     std::int32_t* wins;           // [source]: draws of the first output that are greater than those of the second
+    double* shares;               // [source][output]: the sum of the output's shares in the sum of both, NaN if any draw is
+    double* entropies;            // [source]: the sum of the entropies of the two shares, nats; NaN if any draw is
     std::uint16_t* histogram;     // [source][bin], of the first output
     int n_threads;
 };

@@ -35,6 +35,25 @@ ALWAYS_INLINE double sum_of(const float* draws, int n, Term term) {
     return total;
 }
 
+struct Shares {
+    double first, second, entropy;
+};
+
+inline double log_term(double share) { return share > 0.0 ? share * __builtin_log(share) : 0.0; }
+
+// Sums over the draws: the shares of both outputs in their sum, each 1/2 where both are 0, and the entropy of these two shares.
+inline Shares sum_shares(const float* draws, const float* others, int n) {
+    Shares sums = {0.0, 0.0, 0.0};
+    for (int i = 0; i < n; ++i) {
+        const double total = double(draws[i]) + others[i];
+        const double first = total > 0.0 ? draws[i] / total : 0.5, second = total > 0.0 ? others[i] / total : 0.5;
+        sums.first += first;
+        sums.second += second;
+        sums.entropy -= log_term(first) + log_term(second);
+    }
+    return sums;
+}
+
 inline int count_wins(const float* draws, const float* others, int n) {
     Mask counts = {};
     int i = 0;
@@ -74,6 +93,7 @@ public:
         std::uint16_t* const histogram = task_.histogram + source * task_.n_bins;
         for (int bin = 0; bin < task_.n_bins; ++bin) histogram[bin] = 0;
         task_.wins[source] = 0;
+        divide(source, finite);
         if (!finite) return;
         task_.wins[source] = count_wins(columns_[0], columns_[1], n_draws());
         count_bins(columns_[0], n_draws(), task_.edges, task_.n_bins, histogram);
@@ -98,6 +118,14 @@ private:
         };
         const float* features = task_.features + source * task_.head->layers[0].n_inputs;
         return head_.draw(features, task_.source_keys[source], task_.n_draws, task_.seed, scratch_, keep) && finite;
+    }
+
+    void divide(std::int64_t source, bool finite) const {
+        const double nan = __builtin_nan("");
+        const Shares sums = finite ? sum_shares(columns_[0], columns_[1], n_draws()) : Shares{nan, nan, nan};
+        task_.shares[2 * source] = sums.first;
+        task_.shares[2 * source + 1] = sums.second;
+        task_.entropies[source] = sums.entropy;
     }
 
     void describe(std::int64_t source, int output, bool finite) const {
