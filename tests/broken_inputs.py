@@ -298,9 +298,12 @@ def projection_that_is_not_gnomonic(folder: Path) -> None:
     edit_headers(folder, "egs_f814w", lambda header: header.update(CTYPE1="RA---SIN", CTYPE2="DEC--SIN"))
 
 
+SIP = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-6}
+
+
 @breaks("[fields.EGS.F814W]", "egs_f814w_sci.fits", "RA---TAN-SIP")
 def mosaic_that_is_not_rectified(folder: Path) -> None:
-    edit_headers(folder, "egs_f814w", lambda header: header.update(CTYPE1="RA---TAN-SIP", CTYPE2="DEC--TAN-SIP"))
+    edit_headers(folder, "egs_f814w", lambda header: header.update(SIP))
 
 
 @breaks("[fields.EGS.F814W]", "egs_f814w_sci.fits", "declination is along x")

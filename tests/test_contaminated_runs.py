@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 
 import surveyflow
 from stubs import TINY
@@ -24,6 +25,7 @@ from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Domain, ModelKey
 from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.values.codes import Flag
 from surveyflow.values.jobs import EngineChoice
 from worlds import edit_workflow, write_untrained_models
 
@@ -147,6 +149,25 @@ def test_flags_of_the_contamination_models_domain_count(survey):
     write_contamination_models(survey, domain=Domain("electron/s", (1.0, 2.0)))
     result = run(survey)
     assert result.flags["NOISE_DOMAIN"] == result.flags["OUT_OF_DOMAIN"] == result.status["ok"]
+
+
+def test_fluxes_are_null_in_a_mosaic_of_another_unit_since_their_own_would_not_be_true(survey):
+    before = run(survey)
+    with fits.open(survey.science("EGS", "F814W"), mode="update") as hdus:
+        next(hdu for hdu in hdus if hdu.data is not None).header["BUNIT"] = "ELECTRONS"
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        assert any("EGS/F814W: flux_pp_mean, flux_pp_std" in warning and "will be null" in warning for warning in opened.warnings)
+    after = run(survey)
+    old, new = table(survey, before.revision), table(survey, after.revision)
+    fluxes = [name for name in new if name.startswith("flux_pp_")]
+    others = [name for name in new if name.startswith(("p_contaminated_", "coverage_pct_"))]
+    of_mosaic = (new.field == "EGS") & (new.instrument == "F814W") & (new.status == "ok")
+    assert of_mosaic.any()
+    assert old.loc[of_mosaic, fluxes].notna().all(axis=None)
+    assert new.loc[of_mosaic, fluxes].isna().all(axis=None)
+    assert (new.loc[of_mosaic, "flags"] & Flag.UNIT_DOMAIN != 0).all()
+    pd.testing.assert_frame_equal(old[others], new[others])
+    pd.testing.assert_frame_equal(old.loc[~of_mosaic, fluxes], new.loc[~of_mosaic, fluxes])
 
 
 def test_a_model_that_is_lent_is_used_and_said_to_be(mergers_only):

@@ -375,3 +375,39 @@ def test_mosaic_of_another_filter_is_flagged(survey):
     rows = table(survey)
     measured = rows[(rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")]
     assert (measured["flags"] & int(Flag.BAND_DOMAIN)).all()
+
+
+def test_mosaic_without_filter_is_flagged_as_unknown_and_not_as_another_band(survey):
+    fits.delval(survey.science("COSMOS", "F814W"), "FILTER")
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        assert sum("names no FILTER: flagged FILTER_UNKNOWN" in warning for warning in opened.warnings) == 1
+    run(survey)
+    rows = table(survey)
+    of_mosaic = (rows.field == "COSMOS") & (rows.instrument == "F814W")
+    unknown = rows["flags"] & Flag.FILTER_UNKNOWN != 0
+    assert unknown.equals(of_mosaic & (rows.status == "ok"))
+    assert not (rows["flags"][of_mosaic] & Flag.BAND_DOMAIN).any()
+
+
+@pytest.mark.parametrize("kind", ["exposure", "rms", "variance"])
+def test_weight_map_that_is_no_inverse_variance_is_named_everywhere(survey, kind):
+    path = survey.weight("EGS", "F814W")
+    with fits.open(path, mode="update") as hdus:
+        weight = next(hdu.data for hdu in hdus if hdu.data is not None)
+        rms = np.divide(1, np.sqrt(weight), out=np.zeros_like(weight), where=weight > 0)
+        weight[:] = {"exposure": 6900 * (weight > 0), "rms": rms, "variance": rms**2}[kind]
+    warnings = surveyflow.validate(survey.workflow).warnings
+    (caution,) = [warning for warning in warnings if "weight_median" in warning]
+    assert caution.startswith(f"EGS/F814W: {path} looks like {kind} (")
+    assert run(survey).status["ok"] > 0
+    revision = list_revisions(root(survey))[-1].path
+    found = {
+        (entry["field"], entry["instrument"]): entry["noise"]["kind"]
+        for entry in read_manifest(revision)["inputs"]
+        if entry.get("noise")
+    }
+    assert found.pop(("EGS", "F814W")) == kind
+    assert set(found.values()) == {"inverse variance"}
+    page = (revision / "report.html").read_text()
+    assert page.count(f"{path.name} looks like {kind}") == 1
+    assert "its noise fits: inverse variance" in page

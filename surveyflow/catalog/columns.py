@@ -56,6 +56,8 @@ class CatalogColumn:
         Its unit in VOUnit notation; ``""`` for a dimensionless quantity, None for names, counts and codes.
     task
         The task that fills it; None for other columns.
+    mosaic_unit
+        The unit of mosaics without which it is null; None if it does not depend on the mosaic's unit.
     """
 
     name: str
@@ -65,18 +67,21 @@ class CatalogColumn:
     null: Null = Null.NEVER
     unit: str | None = None
     task: Task | None = None
+    mosaic_unit: str | None = None
 
     @property
     def when_null(self) -> str:
         """When it is null, in words."""
-        return self.null.value if self.task is None else self.task.null
+        words = self.null.value if self.task is None else self.task.null
+        return words if self.mosaic_unit is None else f"{words}; or the mosaic's unit is not {self.mosaic_unit}"
 
     @property
     def null_rule(self) -> str:
         """Name of the rule that says when it is null."""
         if self.task is None or self.null is not Null.UNLESS_MEASURED:
             return self.null.name
-        return f"UNLESS_{self.task.name.upper()}"
+        measured = f"UNLESS_{self.task.name.upper()}"
+        return measured if self.mosaic_unit is None else f"{measured}_IN_{self.mosaic_unit}"
 
     @property
     def field(self) -> pa.Field:
@@ -177,7 +182,7 @@ def _of_task(task: Task) -> Iterator[CatalogColumn]:
     rule = Null.UNLESS_OK if task.leads else Null.UNLESS_MEASURED
     for column in task.columns:
         kind = HISTOGRAM if column.is_histogram else FLOAT
-        yield CatalogColumn(column.name, kind, column.ucd, column.description, rule, column.unit, task)
+        yield CatalogColumn(column.name, kind, column.ucd, column.description, rule, column.unit, task, column.mosaic_unit)
     if not task.leads:
         yield CatalogColumn(
             f"{task.name}_model_id",

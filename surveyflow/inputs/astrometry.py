@@ -4,6 +4,9 @@ Only the tangent-plane projection of rectified mosaics is supported. The header 
 ignored: CANDELS mosaics still carry the distortion (SIP, lookup tables) of the exposures that they were drizzled from. Astropy
 would apply it a second time and move positions by up to an arcminute.
 
+Cards that say nothing are accepted: SIP cards whose coefficients are all 0, with the ``-SIP`` in CTYPE that goes with them, and
+PV cards with which astropy finds the plain projection.
+
 Positions are taken to be in the mosaic's own frame. FK5 and ICRS differ by some 20 mas, less than a pixel, and a catalog made
 from a mosaic is in the mosaic's frame, whatever the catalog calls it.
 """
@@ -12,11 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError
@@ -24,6 +28,8 @@ from surveyflow.files.foreign import refusing
 from surveyflow.inputs.fits_images import card_value
 from surveyflow.values.arrays import Float64Array
 
+Cards = tuple[tuple[str, str | float], ...]
+"""Names and values of header cards."""
 _EXPECTED_CTYPES = ("RA---TAN", "DEC--TAN")
 _POINT_KEYS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
 _CD_KEYS = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
@@ -33,7 +39,13 @@ _POLE_KEYS = ("LONPOLE", "LATPOLE")
 _DISTORTION = re.compile(
     r"(A|B|AP|BP)_(\d+_\d+|ORDER|DMAX)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d|(DP|DQ|D2IM)\d(\..*)?|D2IMEXT|D2IMARR|AXISCORR"
 )
-_SCAMP = re.compile(r"PV[12]_\d+")
+_SIP = "-SIP"
+_SIP_COEFFICIENT = re.compile(r"(A|B|AP|BP)_\d+_\d+")
+_PV = re.compile(r"PV([12])_(\d+)")
+_STANDARD_PV = {"PV1_2": 90.0, "PV1_3": 180.0}
+"""The values of the standard's parameters of TAN that change nothing, where that is not 0; PV1_4 may have any, as LATPOLE."""
+_SAME_POSITION_PIXELS = 1e-3
+_OLD_EQUINOX = re.compile(r"\s*([BJ])?(\d+(?:\.\d*)?)\s*")
 _LIMITS = {"CRPIX1": 1e8, "CRPIX2": 1e8, "CRVAL1": 360.0, "CRVAL2": 90.0, "LONPOLE": 1e3, "LATPOLE": 1e3}
 """Largest absolute values. With a reference pixel that is farther away, positions have no digits left for a part of a pixel."""
 _PIXEL_SCALES_ARCSEC = (1e-5, 1e5)
@@ -57,7 +69,7 @@ class Astrometry:
         What was ignored in the header.
     """
 
-    cards: tuple[tuple[str, str | float], ...]
+    cards: Cards
     shape: tuple[int, int]
     pixel_scale_arcsec: float
     notices: tuple[str, ...]
@@ -109,11 +121,14 @@ def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) 
         _check_projection(header, location)
         cards = _cards(header, location)
         wcs = _wcs(cards)
+        _check_parameters(header, shape, cards, location)
         return Astrometry(cards, shape, _pixel_scale_arcsec(wcs, location), _notices(header, location), wcs)
 
 
 def _check_projection(header: fits.Header, location: str) -> None:
     ctypes = tuple(str(card_value(header, key) or "").strip() for key in ("CTYPE1", "CTYPE2"))
+    if not _sip_coefficients(header):
+        ctypes = tuple(ctype.removesuffix(_SIP) for ctype in ctypes)
     if ctypes == ("", ""):
         raise MosaicError(f"{location}: no world coordinates: CTYPE1 and CTYPE2 are missing. Name a mosaic with a WCS.")
     if ctypes == _EXPECTED_CTYPES[::-1]:
@@ -127,25 +142,36 @@ def _check_projection(header: fits.Header, location: str) -> None:
         unit = card_value(header, key) or "deg"
         if str(unit).strip().lower() not in {"deg", "degree", "degrees"}:
             raise MosaicError(f"{location}: {key} is {unit!r}, expected 'deg'. Write the WCS in degrees.")
-    scamp = [key for key in header if _SCAMP.fullmatch(key) and card_value(header, key) != 0]
-    if scamp:
-        raise MosaicError(
-            f"{location}: a TAN projection with distortion ({', '.join(scamp)}). Resample the image, with SWarp for example."
-        )
     _check_frame(header, location)
+
+
+def _sip_coefficients(header: fits.Header) -> list[str]:
+    """Names of the cards with a SIP coefficient other than 0."""
+    return [key for key in header if _SIP_COEFFICIENT.fullmatch(key) and card_value(header, key) != 0]
 
 
 def _check_frame(header: fits.Header, location: str) -> None:
     frame = str(card_value(header, "RADESYS") or card_value(header, "RADECSYS") or "").strip().upper()
-    equinox = _number(header, "EQUINOX", location) if "EQUINOX" in header else 2000.0
+    key, equinox = _equinox(header, location)
     if frame not in {"", "ICRS", "FK5"} or (equinox != 2000.0 and frame != "ICRS"):
         raise MosaicError(
-            f"{location}: the frame is {frame or 'not named'}, equinox {equinox:g}; expected ICRS, or FK5 of equinox 2000. "
-            f"Rewrite the WCS in ICRS."
+            f"{location}: the frame is {frame or 'not named'}, with {key} {equinox:g}; expected ICRS, or FK5 of equinox 2000. "
+            f"Rewrite the WCS in ICRS; if only the card is wrong, write RADESYS = 'ICRS'."
         )
 
 
-def _cards(header: fits.Header, location: str) -> tuple[tuple[str, str | float], ...]:
+def _equinox(header: fits.Header, location: str) -> tuple[str, float]:
+    """The card that names the equinox, and the equinox in years; EPOCH is the card's old name, which EQUINOX overrides."""
+    if "EQUINOX" in header:
+        return "EQUINOX", _number(header, "EQUINOX", location)
+    epoch = card_value(header, "EPOCH")
+    if isinstance(epoch, str):  # often the name of an observation; astropy ignores text, even that of an equinox
+        found = _OLD_EQUINOX.fullmatch(epoch)
+        return "EPOCH", float(found[2]) if found else 2000.0
+    return "EPOCH", 2000.0 if epoch is None else _number(header, "EPOCH", location)
+
+
+def _cards(header: fits.Header, location: str) -> Cards:
     """The cards of the plain projection, in a fixed order."""
     missing = [key for key in _POINT_KEYS if key not in header]
     if missing:
@@ -192,10 +218,48 @@ def _number(header: fits.Header, key: str, location: str) -> float:
     return float(value)
 
 
-def _wcs(cards: tuple[tuple[str, str | float], ...]) -> WCS:
+def _wcs(cards: Cards) -> WCS:
     wcs = WCS(fits.Header(cards), fix=False)
     wcs.wcs.set()
     return wcs
+
+
+def _check_parameters(header: fits.Header, shape: tuple[int, int], cards: Cards, location: str) -> None:
+    """Refuse PV cards that change a position in the reading of FITS, which astropy follows, or in that of SCAMP."""
+    keys = [key for key in header if _PV.fullmatch(key)]
+    if not keys:
+        return
+    parameters = tuple((key, _number(header, key, location)) for key in keys)
+    if not (_standard_identity(parameters) or _scamp_identity(parameters)):
+        raise MosaicError(
+            f"{location}: a TAN projection with distortion ({', '.join(keys)}). Resample the image, with SWarp for example."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)  # says that it reads PV1_5 and above as SCAMP does
+        read_by_astropy = _wcs((*cards, *parameters))
+    if not _same_positions(_wcs(cards), read_by_astropy, shape):
+        raise MosaicError(
+            f"{location}: {', '.join(keys)} move positions as FITS defines these cards, but are no distortion as SCAMP reads "
+            f"them. Delete them, and LONPOLE and LATPOLE if they differ from the defaults."
+        )
+
+
+def _standard_identity(parameters: tuple[tuple[str, float], ...]) -> bool:
+    """Whether the parameters are those of the plain projection: the native pole, and where its angles begin."""
+    return all(key == "PV1_4" or value == _STANDARD_PV.get(key, 0.0) for key, value in parameters)
+
+
+def _scamp_identity(parameters: tuple[tuple[str, float], ...]) -> bool:
+    """Whether the polynomials are x and y themselves; the coefficients of order 1 are 1, all others 0."""
+    return all(value == (1.0 if key.endswith("_1") else 0.0) for key, value in parameters)
+
+
+def _same_positions(plain: WCS, other: WCS, shape: tuple[int, int]) -> bool:
+    """Whether two projections agree at the corners of an image."""
+    height, width = shape
+    x, y = np.array([0.0, width - 1, 0.0, width - 1]), np.array([0.0, 0.0, height - 1, height - 1])
+    other_x, other_y = other.wcs_world2pix(*plain.wcs_pix2world(x, y, 0), 0)
+    return bool(np.all(np.hypot(other_x - x, other_y - y) <= _SAME_POSITION_PIXELS))  # NaN is not
 
 
 def _unusable(location: str, reason: str) -> MosaicError:

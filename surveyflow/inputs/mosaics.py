@@ -18,7 +18,7 @@ from surveyflow.inputs.astrometry import Astrometry, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float64Array
-from surveyflow.values.images import Box, Window
+from surveyflow.values.images import ELECTRONS_A_SECOND, Box, Window
 
 __all__ = ["SCALE_TOLERANCE", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
@@ -31,7 +31,7 @@ _ALIGNMENT_PIXELS = 0.1
 _DIGEST_ROWS = 512
 _ELECTRON_SPELLINGS = ("electron", "electrons", "elec", "e-", "e")
 _PER_SECOND_SPELLINGS = ("/s", "/sec", "/second", "s-1", ".s-1")
-_ELECTRONS_A_SECOND = {electron + per_second for electron in _ELECTRON_SPELLINGS for per_second in _PER_SECOND_SPELLINGS}
+_SPELLINGS = {electron + per_second for electron in _ELECTRON_SPELLINGS for per_second in _PER_SECOND_SPELLINGS}
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
@@ -258,7 +258,7 @@ def _check_unit(image: FitsImage, stated_unit: str | None) -> None:
 def _normalised_unit(unit: str) -> str | None:
     stripped = unit.strip()
     compact = stripped.lower().replace(" ", "").replace("**", "").replace("^", "")
-    return "electron/s" if compact in _ELECTRONS_A_SECOND else stripped or None
+    return ELECTRONS_A_SECOND if compact in _SPELLINGS else stripped or None
 
 
 def _digest(image: FitsImage, box: Box) -> str:

@@ -232,7 +232,8 @@ def _domain_flags(task: UnitTask, found: _Found, batch: _Batch, ok: BoolArray) -
     """Flag the sources that differ from what the model was trained on, among those that it measures."""
     card = found.card
     low, high = card.redshift_range
-    unit_differs = card.domain.unit is not None and task.mosaic_unit != card.domain.unit
+    withheld = task_of(card.key.task).columns_withheld(task.mosaic_unit)
+    unit_differs = card.domain.unit not in (None, task.mosaic_unit) or bool(withheld)
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
@@ -240,7 +241,8 @@ def _domain_flags(task: UnitTask, found: _Found, batch: _Batch, ok: BoolArray) -
         Flag.FEATURE_DOMAIN: ok & found.too_distant,
         **{flag: ok & rows for flag, rows in facts_outside(batch.facts, card).items()},
     }
-    return _marked(outside | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
+    unknown = {Flag.FILTER_UNKNOWN: ok & (task.mosaic_filter is None)}
+    return _marked(outside | unknown | {Flag.OUT_OF_DOMAIN: np.any(list(outside.values()), axis=0)})
 
 
 def _marked(named: Mapping[Flag, BoolArray]) -> Int32Array:
@@ -266,7 +268,10 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         columns |= {
             column: [value if row else None for row in found.measured] for column, value in _model(task, name, found.card)
         }
-        columns |= {column: _spread(found.measured, values) for column, values in found.sample.columns.items()}
+        withheld = task_of(name).columns_withheld(task.mosaic_unit)
+        columns |= {
+            column: _spread(found.measured, values) for column, values in found.sample.columns.items() if column not in withheld
+        }
     distance = batch.found[LEADING.name].feature_distance
     if distance is not None:
         columns["feature_distance"] = _spread(batch.found[LEADING.name].measured, distance)

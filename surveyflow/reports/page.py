@@ -20,12 +20,13 @@ from surveyflow.files.durable import write_over
 from surveyflow.releases.publish import read_manifest
 from surveyflow.reports import figures, summary
 from surveyflow.reports.pictures import Pictures, cut_pictures
+from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE, LEADING
 from surveyflow.tasks.task import Task
 from surveyflow.values import remedies
-from surveyflow.values.codes import Status, WeightsOrigin, warnings_about
+from surveyflow.values.codes import Status, WeightKind, WeightsOrigin, warnings_about
 
 MAX_FAILED_UNITS = 100
 """The greatest number of failed units that are listed; the manifest lists all of them."""
@@ -136,6 +137,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "manifest": manifest,
         "run_again": remedies.run_again("manifest.json", "FOLDER"),
         "warnings": warnings_about(origins, origins_beside),
+        "weight_cautions": [caution for entry in manifest["inputs"] if (caution := weight_caution(entry))],
         "n_ok": int(summary.is_ok(sources).sum()),
         "status_rows": status_rows(sources),
         "status_meanings": {status.value: status.meaning for status in Status},
@@ -161,6 +163,16 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
 def _origins(models: Sequence[Mapping[str, Any]], task: Task) -> set[str]:
     """Where the weights of a task's models came from."""
     return {model["origin"] for model in models if model["key"].startswith(f"{task.name}/")}
+
+
+def weight_caution(entry: Mapping[str, Any]) -> str:
+    """What a reader of ``weight_median`` must know about a weight map; empty for an inverse variance, and if that is unknown."""
+    noise = entry.get("noise")
+    if not noise:
+        return ""
+    kind = WeightKind(noise["kind"]) if noise["kind"] in set(WeightKind) else None
+    caution = WeightCheck(kind, noise["times_pixel_variance"], noise["times_variance"], noise["n_boxes"]).caution
+    return caution and f"{entry['field']} {entry['instrument']}: {Path(entry['path']).name} {caution}."
 
 
 def _cutout_size(models: Sequence[Mapping[str, Any]]) -> int:

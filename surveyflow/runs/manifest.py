@@ -6,7 +6,7 @@ import hashlib
 import platform
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,9 @@ from surveyflow.files.paths import split_extension
 from surveyflow.inputs.mosaics import release_cards
 from surveyflow.planning.plan import Plan
 from surveyflow.runs.execute import PlanOutcome
-from surveyflow.runs.preflight import OpenedField, OpenedSurvey
+from surveyflow.runs.preflight import MosaicName, OpenedField, OpenedSurvey
+from surveyflow.runs.weight_checks import weights_entry
+from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import ModelCard
 
 REPORTED_PACKAGES = ("astropy", "dask", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu")
@@ -81,7 +83,7 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
     entries = []
     for name, opened in survey.fields.items():
         entries.append(_describe_list(survey, name))
-        entries += _describe_mosaics(name, opened, plan)
+        entries += _describe_mosaics(name, opened, plan, survey.weights)
     return entries
 
 
@@ -131,7 +133,9 @@ def _describe_list(survey: OpenedSurvey, name: str) -> dict[str, Any]:
     }
 
 
-def _describe_mosaics(name: str, opened: OpenedField, plan: Plan | None) -> Iterator[dict[str, Any]]:
+def _describe_mosaics(
+    name: str, opened: OpenedField, plan: Plan | None, weights: Mapping[MosaicName, WeightCheck]
+) -> Iterator[dict[str, Any]]:
     for instrument, mosaic in opened.mosaics.items():
         for kind, image in mosaic.images.items():
             entry = {
@@ -143,7 +147,8 @@ def _describe_mosaics(name: str, opened: OpenedField, plan: Plan | None) -> Iter
                 "modified": _time(image.file.mtime_ns),
                 "cards": release_cards(image),
             }
-            yield entry | (_pixel_digest(plan, name, instrument, kind) if plan is not None else {})
+            noise = weights_entry(weights.get((name, instrument))) if kind == "weight" else {}
+            yield entry | noise | (_pixel_digest(plan, name, instrument, kind) if plan is not None else {})
 
 
 def _pixel_digest(plan: Plan, field: str, instrument: str, kind: str) -> dict[str, str]:

@@ -25,12 +25,15 @@ from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
 from surveyflow.releases.layout import check_layout
+from surveyflow.runs.weight_checks import check_weights_of
 from surveyflow.settings.workflow import FieldInputs, Workflow
+from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values.codes import EngineName
+from surveyflow.values.images import ELECTRONS_A_SECOND
 from surveyflow.values.jobs import EngineChoice
-from surveyflow.values.sources import SourceList
+from surveyflow.values.sources import SourceList, UnitSources
 
 
 def input_states(workflow: Workflow) -> tuple[FileState, ...]:
@@ -73,6 +76,8 @@ logger = logging.getLogger(__name__)
 BYTES_PER_ROW = 2_000
 """Disk space for each source while a revision is built beside the units, bytes: 0.5 kB was measured for each, plus a margin."""
 Value = TypeVar("Value")
+MosaicName = tuple[str, str]
+"""Field and instrument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,15 @@ class OpenedSurvey:
         What the user should know, although it does not prevent the run.
     files
         The input files as they were before the first of them was read.
+    weights
+        What the numbers of weight maps are, as far as the noise of the mosaics says; those that could be compared.
     """
 
     workflow: Workflow
     fields: Mapping[str, OpenedField]
     warnings: tuple[str, ...]
     files: tuple[FileState, ...]
+    weights: Mapping[MosaicName, WeightCheck]
 
     @property
     def n_sources(self) -> int:
@@ -193,7 +201,9 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         problems.catch("[output] root", lambda: check_layout(workflow.output.root))
         if problems.found:
             raise WorkflowError(problems.found)
-        survey = OpenedSurvey(workflow, opened, tuple(_warnings(workflow, opened)), files)
+        located = {name: _located(workflow, field) for name, field in opened.items()}
+        weights = _check_weights(opened, located)
+        survey = OpenedSurvey(workflow, opened, tuple(_warnings(workflow, opened, located, weights)), files, weights)
         for warning in survey.warnings:
             logger.warning(warning)
         yield survey
@@ -275,11 +285,28 @@ def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
         )
 
 
-def _warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator[str]:
+def _located(workflow: Workflow, field: OpenedField) -> UnitSources:
+    return locate_sources(field.sources, workflow.routing, field.mosaics, field.cards)
+
+
+def _check_weights(fields: Mapping[str, OpenedField], located: Mapping[str, UnitSources]) -> dict[MosaicName, WeightCheck]:
+    checks = {
+        (name, instrument): check_weights_of(mosaic, located[name], instrument)
+        for name, field in fields.items()
+        for instrument, mosaic in field.mosaics.items()
+    }
+    return {name: check for name, check in checks.items() if check is not None}
+
+
+def _warnings(
+    workflow: Workflow,
+    fields: Mapping[str, OpenedField],
+    located: Mapping[str, UnitSources],
+    weights: Mapping[MosaicName, WeightCheck],
+) -> Iterator[str]:
     for name, field in fields.items():
-        located = locate_sources(field.sources, workflow.routing, field.mosaics, field.cards)
         for instrument in workflow.routing:
-            n_sources = int((located.instrument == instrument).sum())
+            n_sources = int((located[name].instrument == instrument).sum())
             if n_sources and instrument not in field.cards:
                 yield (
                     f"{name}: {n_sources} sources are routed to {instrument}, but {workflow.models.store} holds no model "
@@ -293,7 +320,10 @@ def _warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator
         for instrument, mosaic in field.mosaics.items():
             cards = [card for used_for, card in field.all_cards if used_for == instrument]
             yield from dict.fromkeys(text for card in cards for text in _mosaic_warnings(f"{name}/{instrument}", mosaic, card))
-        if not units_of_field(located, field.mosaics, field.cards, workflow.tiling.core_size):
+            check = weights.get((name, instrument))
+            if check is not None and check.caution:
+                yield f"{name}/{instrument}: {mosaic.weight} {check.caution}"
+        if not units_of_field(located[name], field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
 
 
@@ -305,6 +335,10 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str
         )
     elif card.domain.unit not in (None, mosaic.unit):
         yield f"{name}: its unit is {mosaic.unit}, but {card.key} was trained on {card.domain.unit}: flagged UNIT_DOMAIN"
+    if withheld := TASKS[card.key.task].columns_withheld(mosaic.unit):
+        yield f"{name}: {', '.join(withheld)} will be null: their unit is true only of mosaics in {ELECTRONS_A_SECOND}"
+    if mosaic.filter is None:
+        yield f"{name}: {mosaic.science} names no FILTER: flagged FILTER_UNKNOWN; check that it is {card.band}"
     if band_differs(mosaic.filter, card):
         yield f"{name}: its filter is {mosaic.filter}, but {card.key} was trained on {card.band}: flagged BAND_DOMAIN"
     if f"{card.key.field}/{card.key.instrument}" != name:

@@ -21,6 +21,13 @@ class _File(_Table):
     size_bytes: int = 0
 
 
+class _Noise(_Table):
+    kind: str | None
+    times_pixel_variance: float
+    times_variance: float
+    n_boxes: int
+
+
 class _Input(_Table):
     field: str
     instrument: str | None
@@ -30,6 +37,7 @@ class _Input(_Table):
     digest: str = ""
     digest_of: str = ""
     cards: dict[str, Any] = {}
+    noise: _Noise | None = None
 
 
 class _Model(_Table):

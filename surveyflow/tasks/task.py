@@ -39,6 +39,9 @@ class ResultColumn:
         Its unit as VOUnits spell it; ``""`` for a dimensionless quantity, None for counts.
     is_histogram
         Whether it holds the counts of the bins of a histogram.
+    mosaic_unit
+        The unit of mosaics in which the column's unit is true; the column is null for sources of other mosaics. None if its
+        numbers do not depend on the mosaic's unit.
     """
 
     name: str
@@ -46,6 +49,11 @@ class ResultColumn:
     description: str
     unit: str | None = ""
     is_histogram: bool = False
+    mosaic_unit: str | None = None
+
+    def holds_in(self, mosaic_unit: str | None) -> bool:
+        """Whether the column's unit is true of a mosaic in this unit; None is an unknown unit."""
+        return self.mosaic_unit in (None, mosaic_unit)
 
 
 def statistics(quantity: ResultColumn, keys: Iterable[str]) -> tuple[ResultColumn, ...]:
@@ -258,3 +266,7 @@ class Task:
     def targets(self) -> tuple[str, ...]:
         """Names of the targets, in order."""
         return tuple(name for part in self.parts for name in part.targets)
+
+    def columns_withheld(self, mosaic_unit: str | None) -> tuple[str, ...]:
+        """Names of the columns that are null for a mosaic in this unit, since their own unit would not be true."""
+        return tuple(column.name for column in self.columns if not column.holds_in(mosaic_unit))

@@ -91,12 +91,14 @@ class Flag(IntFlag):
     )
     UNIT_DOMAIN = (
         8,
-        "The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is.",
+        "The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is; columns "
+        "with a flux are null then.",
     )
     NOISE_DOMAIN = 16, "The cutout's sky rms lies outside the range of the training images."
     REDSHIFT_DOMAIN = 32, "The redshift lies outside the model card's range."
     CONSTANT_IMAGE = 64, "The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."
     BAND_DOMAIN = 256, "The mosaic's FILTER is not that of the training images."
+    FILTER_UNKNOWN = 4096, "The mosaic's header names no filter, so nothing says whether it is that of the training images."
     OFF_CENTRE = 512, "The centroid of the light lies further from the catalog's position than in the training images."
     SKY_DOMAIN = 1024, "The level of the cutout's sky, in units of its rms, lies outside the range of the training images."
     FEATURE_DOMAIN = (
@@ -192,6 +194,15 @@ def warnings_about(origins: Collection[str], beside: Mapping[str, Collection[str
         for origin in reversed(WeightsOrigin)
         if origin.caution and origin in found
     ]
+
+
+class WeightKind(Code):
+    """What the numbers of a weight map are."""
+
+    INVERSE_VARIANCE = "inverse variance", "1 / variance of a pixel, as in CANDELS"
+    VARIANCE = "variance", "the variance of a pixel"
+    RMS = "rms", "the standard deviation of a pixel"
+    EXPOSURE = "exposure", "the exposure time of a pixel, or something else that is proportional to an inverse variance"
 
 
 class EngineName(Code):

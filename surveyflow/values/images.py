@@ -13,6 +13,9 @@ import numpy as np
 
 from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
 
+ELECTRONS_A_SECOND = "electron/s"
+"""The name that mosaics, cards and workflows have for the unit of the training images, whatever a header's spelling of it."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Box:

@@ -1,9 +1,12 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.time import Time
 from astropy.wcs import WCS
+from astropy.wcs.utils import wcs_to_celestial_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,7 +122,8 @@ def test_no_positions_give_no_pixels():
     ("cards", "told"),
     [
         ({"CTYPE1": None, "CTYPE2": None}, "no world coordinates"),
-        ({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}, "only the rectified projection"),
+        ({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "A_ORDER": 2, "A_0_2": 1e-6}, "only the rectified projection"),
+        ({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "AP_ORDER": 1, "AP_1_0": 1e-6}, "only the rectified projection"),
         ({"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}, "only the rectified projection"),
         ({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN"}, "only the rectified projection"),
         ({"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"}, "only the rectified projection"),
@@ -128,8 +132,18 @@ def test_no_positions_give_no_pixels():
         ({"RADESYS": "FK4"}, "expected ICRS, or FK5"),
         ({"RADESYS": "FK5", "EQUINOX": 1975.0}, "expected ICRS, or FK5"),
         ({"RADESYS": None, "EQUINOX": 1950.0}, "expected ICRS, or FK5"),
+        ({"RADESYS": None, "EPOCH": 1950.0}, "the frame is not named, with EPOCH 1950; expected ICRS"),
+        ({"RADESYS": "FK5", "EPOCH": 2010.5}, "EPOCH 2010.5; expected ICRS"),
+        ({"RADESYS": None, "EPOCH": "B1950"}, "EPOCH 1950; expected ICRS"),
+        ({"RADESYS": None, "EPOCH": 0.0}, "EPOCH 0; expected ICRS"),
         ({"CUNIT1": "arcsec"}, "CUNIT1 is 'arcsec'"),
         ({"PV1_5": 1e-3}, "distortion .PV1_5"),
+        ({"PV2_1": 1.001}, "distortion .PV2_1"),
+        ({"PV1_1": 1.0, "PV2_1": 1.0}, "move positions as FITS defines these cards"),
+        ({"PV1_3": 170.0}, "distortion .PV1_3"),
+        ({"PV1_1": 0.0, "PV1_2": 0.0}, "distortion .PV1_1, PV1_2"),
+        ({"PV1_3": 180.0, "LONPOLE": 170.0}, "move positions as FITS defines these cards"),
+        ({"PV1_1": "one"}, "PV1_1 is 'one', expected a number"),
         ({"CRVAL1": None}, "lacks CRVAL1"),
         ({"CRPIX2": "middle"}, "CRPIX2 is 'middle', expected a number"),
         ({"CD1_1": True}, "CD1_1 is True, expected a number"),
@@ -149,6 +163,58 @@ def test_a_projection_that_cannot_be_used_is_refused(cards, told):
 )
 def test_harmless_variants_are_accepted(cards):
     assert astrometry_of(changed(**cards)).pixel_scale_arcsec == pytest.approx(0.03, rel=1e-3)
+
+
+SCAMP_IDENTITY = {f"PV{axis}_{term}": float(term == 1) for axis in (1, 2) for term in (0, 1, 2, 4, 5, 6, 7, 8, 9, 10)}
+SIP_TYPES = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"PV1_0": 0.0, "PV1_1": 0.0, "PV1_2": 90.0, "PV1_3": 180.0, "PV1_4": 0.0},
+        {"PV1_3": 180.0, "PV1_4": 2.2},
+        {"PV2_1": 0.0},
+        {"PV2_1": 1.0},
+        SCAMP_IDENTITY,
+        {"A_ORDER": 0, "B_ORDER": 0},
+        SIP_TYPES,
+        SIP_TYPES | {"A_ORDER": 0, "B_ORDER": 0},
+        SIP_TYPES | {"A_ORDER": 2, "B_ORDER": 2},
+        SIP_TYPES | {"A_ORDER": 2, "B_ORDER": 2, "A_0_2": 0.0, "B_0_2": 0.0, "A_DMAX": 0.0},
+        {"RADESYS": None, "EPOCH": 2000.0},
+        {"RADESYS": "FK5", "EPOCH": 1950.0, "EQUINOX": 2000.0},
+        {"RADESYS": "ICRS", "EPOCH": 1950.0},
+        {"RADESYS": None, "EPOCH": "J2000"},
+        {"RADESYS": None, "EPOCH": "CANDELS epoch 2"},
+    ],
+    ids=lambda cards: " ".join(cards)[:60],
+)
+def test_cards_that_say_nothing_are_accepted_and_positions_are_astropys(cards):
+    header = changed(tan_header(angle_deg=30, dec_deg=52.8), **cards)
+    x, y = np.random.default_rng(1).uniform(-500, 500, (2, 50))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # astropy's, of SIP types without SIP
+        theirs = WCS(header)
+    ra_deg, dec_deg = theirs.all_pix2world(x, y, 0)
+    assert theirs.wcs.radesys in {"ICRS", "FK5"}
+    assert theirs.wcs.equinox == 2000 or np.isnan(theirs.wcs.equinox)
+    np.testing.assert_allclose(astrometry_of(header).to_pixels(ra_deg, dec_deg), (x, y), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [{"EPOCH": 1950.0}, {"EPOCH": 1983.0}, {"EPOCH": 2010.5}, {"EPOCH": 2000.0}, {"EPOCH": 1950.0, "EQUINOX": 2000.0}, {}],
+    ids=str,
+)
+def test_a_frame_is_accepted_where_astropy_finds_fk5_of_2000_or_icrs(cards):
+    header = changed(RADESYS=None, **cards)
+    frame = wcs_to_celestial_frame(WCS(header))
+    if frame.name == "icrs" or (frame.name == "fk5" and frame.equinox == Time("J2000")):
+        assert astrometry_of(header).digest == astrometry_of(tan_header()).digest
+    else:
+        with pytest.raises(MosaicError, match="expected ICRS, or FK5 of equinox 2000"):
+            astrometry_of(header)
 
 
 def test_a_card_that_breaks_the_rules_is_an_error_that_names_it():

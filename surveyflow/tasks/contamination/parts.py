@@ -27,6 +27,7 @@ from surveyflow.stats.posterior import distribution, sorted_output
 from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.task import Amount, Columns, Draws, Part, ResultColumn
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
+from surveyflow.values.images import ELECTRONS_A_SECOND
 
 AMOUNT_QUANTILES = ("q16", "q50", "q84")
 """Quantiles of amounts in the catalog."""
@@ -256,6 +257,7 @@ PARTS = (
                 "phot.flux.sb",
                 "Neighbours' flux over their number of pixels, 0 in draws without any",
                 unit="electron.s**-1.pixel**-1",
+                mosaic_unit=ELECTRONS_A_SECOND,
             ),
             transformed=_flux_in_sky,
             physical=_flux,
