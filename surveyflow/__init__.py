@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from surveyflow.api import (
         Flag,
         accept_releases,
+        at_prevalence,
+        calibrate_models,
         check_models,
         cutouts,
         demo,
@@ -51,6 +53,8 @@ __all__ = [
     "Flag",
     "__version__",
     "accept_releases",
+    "at_prevalence",
+    "calibrate_models",
     "check_models",
     "cutouts",
     "demo",

@@ -50,7 +50,7 @@ def labelled(n=200, seed=0, field="COSMOS", neighbours=True, hardness=0.3):
 
 
 def merger_card(**changes):
-    architecture = Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,))
+    architecture = changes.pop("architecture", Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,)))
     own = {
         "key": ModelKey("merger", "COSMOS", "F814W"),
         "class_names": ("post_merger", "star_forming"),
@@ -63,7 +63,8 @@ def merger_card(**changes):
 
 
 def contamination_card(**changes):
-    architecture = Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,), n_outputs=6)
+    six = Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,), n_outputs=6)
+    architecture = changes.pop("architecture", six)
     own = {
         "key": ModelKey("contamination", "COSMOS", "F814W"),
         "class_names": CONTAMINATION_OUTPUTS,

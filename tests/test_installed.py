@@ -37,6 +37,7 @@ RUN = {
 """Arguments of the remedies that are run as they are, in a folder with a catalog of two revisions."""
 
 READ = {
+    "calibrate_models": {},
     "check_models": {"store": "models", "workflow": "WORKFLOW"},
     "accept": {"root": "catalog", "revision": "v1.0-r3"},
     "demo": {"folder": "a folder"},

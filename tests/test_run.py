@@ -350,6 +350,16 @@ def test_result_says_which_flags_the_rows_carry_and_whose_weights_they_are(surve
     assert result.weights_origin == ("untrained",)
 
 
+def test_a_prevalence_without_a_calibration_is_warned_of_and_recorded(survey):
+    edit_workflow(survey.workflow, {"science": {"prevalence": 0.1}})
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        told = [warning for warning in opened.warnings if "p_pm_at_prevalence is null" in warning]
+    assert any("surveyflow models calibrate" in warning and "merger/F814W/COSMOS" in warning for warning in told)
+    result = run(survey)
+    assert table(survey)["p_pm_at_prevalence"].isna().all()
+    assert read_manifest(result.path)["workflow"]["science"] == {"prevalence": 0.1}
+
+
 @pytest.mark.parametrize(("stated", "flagged"), [(None, True), ("electron/s", False)])
 def test_mosaic_without_unit_is_flagged_unless_the_workflow_states_it(survey, stated, flagged):
     fits.delval(survey.science("COSMOS", "F814W"), "BUNIT")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from surveyflow.api.catalogs import cutouts, fractions, open_catalog, open_draws, read_catalog, read_draws, report
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
-from surveyflow.api.models import check_models, import_legacy, import_models, list_models, load_model, show_models
+from surveyflow.api.models import (
+    calibrate_models,
+    check_models,
+    import_legacy,
+    import_models,
+    list_models,
+    load_model,
+    show_models,
+)
 from surveyflow.api.releases import (
     accept_releases,
     diff_releases,
@@ -16,11 +24,14 @@ from surveyflow.api.releases import (
 from surveyflow.api.runs import demo, doctor, find_release, plan, run, status, validate
 from surveyflow.api.slurm import render_slurm, submit_slurm
 from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
+from surveyflow.stats.prevalence import at_prevalence
 from surveyflow.values.codes import Flag, flags_text
 
 __all__ = [
     "Flag",
     "accept_releases",
+    "at_prevalence",
+    "calibrate_models",
     "check_models",
     "cutouts",
     "demo",

@@ -1,4 +1,4 @@
-"""Functions on models: load, import, list, show, check."""
+"""Functions on models: load, import, list, show, calibrate, check."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError, ModelError
+from surveyflow.models.engines.keras_installation import check_keras
 from surveyflow.models.store import ModelStore, read_card, read_weights
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.stretch_check import FEWEST_CUTOUTS, StretchCheck, check_stretches
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.tasks.card import Domain, Model, ModelCard, ModelKey
 from surveyflow.values.codes import EngineName
+from surveyflow.values.jobs import SamplingSettings
 
 if TYPE_CHECKING:
     from surveyflow.models.legacy.parity import ParityReport
@@ -170,6 +172,54 @@ def show_models(folder: str | Path) -> ModelCard:
     card = read_card(Path(folder))
     read_weights(Path(folder), card)
     return card
+
+
+def calibrate_models(
+    folders: str | Path | Sequence[str | Path],
+    *,
+    records: str | Path | Sequence[str | Path],
+    draws: int = 100,
+    seed: int = 20220523,
+    engine: str = EngineName.AUTO,
+) -> list[ModelCard]:
+    """Fit the map from the mean output of a merger model to a probability, and write it into the model's card.
+
+    Parameters
+    ----------
+    folders
+        The model's folder; of a jury, the folders of all members, whose pooled mean is fitted.
+    records
+        Folders of records that the models were not trained on, such as their validation records.
+    draws, seed
+        Number of draws of each stamp, and their seed.
+    engine
+        Name of an engine: see `surveyflow.values.codes.EngineName`.
+
+    Returns
+    -------
+    The cards as written.
+
+    Raises
+    ------
+    InputError
+        If models and records do not match, the records were used in training, or no map can be fitted to them.
+    ModelError
+        If TensorFlow or a model cannot be used.
+    RecordError
+        If records are incomplete or damaged.
+    """
+    check_keras()
+    from surveyflow.training.evaluation.calibrate import calibrate
+
+    try:
+        sampling = SamplingSettings(draws, seed)
+    except ValueError as error:
+        raise InputError(f"{error}. The defaults are 100 and 20220523.") from error
+    return calibrate(_paths(folders), _paths(records), sampling, engine=engine)
+
+
+def _paths(named: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(named)] if isinstance(named, (str, Path)) else [Path(name) for name in named]
 
 
 def check_models(

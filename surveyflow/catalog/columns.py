@@ -26,6 +26,8 @@ class Null(Enum):
     UNLESS_OK = "if and only if status is not ok"
     UNLESS_MEASURED = "if status is not ok, or the source was not measured"
     NO_DOMAIN = "if status is not ok, or the merger model's card names no feature domain"
+    NO_CALIBRATION = "if status is not ok, or the merger model's card holds no calibration"
+    NO_PREVALENCE = "if p_pm_calibrated is null, or the workflow states no [science] prevalence"
     NOT_LISTED = "if the source list does not give it"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
@@ -177,6 +179,27 @@ _MODEL = (
 )
 
 
+_PROBABILITY = (
+    CatalogColumn(
+        "p_pm_calibrated",
+        FLOAT,
+        "stat.probability;src.morph.type",
+        "Probability of a post-merger: p_pm_mean, calibrated on images of which the share that the model's card states are "
+        "post-mergers.",
+        Null.NO_CALIBRATION,
+        "",
+    ),
+    CatalogColumn(
+        "p_pm_at_prevalence",
+        FLOAT,
+        "stat.probability;src.morph.type",
+        "Probability of a post-merger: p_pm_calibrated, converted to the share of post-mergers that [science] prevalence states.",
+        Null.NO_PREVALENCE,
+        "",
+    ),
+)
+
+
 def _of_task(task: Task) -> Iterator[CatalogColumn]:
     """The columns that a task fills; a task beside the leading one also names its model."""
     rule = Null.UNLESS_OK if task.leads else Null.UNLESS_MEASURED
@@ -198,5 +221,5 @@ _UNIT_KEY = CatalogColumn("unit_key", STRING, "meta.id;meta.dataset", "Key of th
 
 _RESULTS = tuple(column for task in TASKS.values() for column in _of_task(task))
 
-COLUMNS: tuple[CatalogColumn, ...] = (*_SOURCE, *_CUTOUT, *_MODEL, *_RESULTS, _UNIT_KEY)
+COLUMNS: tuple[CatalogColumn, ...] = (*_SOURCE, *_CUTOUT, *_MODEL, *_PROBABILITY, *_RESULTS, _UNIT_KEY)
 """Every column, in the catalog's order."""

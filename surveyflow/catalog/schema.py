@@ -47,6 +47,10 @@ SORT_ORDER = [(name, "ascending") for name in ("_healpix_29", "field", "source_i
 """Order of the rows in every file."""
 
 
+_ONLY_OK = (Null.UNLESS_MEASURED, Null.NO_DOMAIN, Null.NO_CALIBRATION, Null.NO_PREVALENCE)
+"""The rules of columns that are null wherever status is not ok, and may be null elsewhere."""
+
+
 def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
     """Make catalog rows: complete, checked and in the catalog's order.
 
@@ -118,8 +122,8 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
 
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
     null = _null_rows(values)
-    breaks = {Null.UNLESS_OK: null == ok, Null.UNLESS_MEASURED: ~null & ~ok, Null.NO_DOMAIN: ~null & ~ok}.get(column.null)
-    if breaks is not None and breaks.any():
+    breaks = null == ok if column.null is Null.UNLESS_OK else ~null & ~ok
+    if column.null in (Null.UNLESS_OK, *_ONLY_OK) and breaks.any():
         _refuse(column.name, column.when_null, breaks)
 
 

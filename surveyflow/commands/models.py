@@ -1,4 +1,4 @@
-"""The command line's verbs for models: import, list, show, check."""
+"""The command line's verbs for models: import, list, show, calibrate, check."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from surveyflow.commands.options import JsonOption, print_json
+from surveyflow.commands.options import EngineOption, JsonOption, print_json, quiet_tensorflow
 from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.calibration import calibration_of
 from surveyflow.values import remedies
-from surveyflow.values.codes import WeightsOrigin
+from surveyflow.values.codes import EngineName, WeightsOrigin
 
 if TYPE_CHECKING:
     from surveyflow.runs.stretch_check import StretchCheck
     from surveyflow.tasks.card import ModelCard
 
-app = typer.Typer(name="models", help="Import, list, show and check models.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="models", help="Import, list, show, check and calibrate models.", no_args_is_help=True, rich_markup_mode=None
+)
 
 StoreFolder = Annotated[Path, typer.Argument(help="Folder of a model store.", metavar="STORE", show_default=False)]
 
@@ -129,6 +132,34 @@ def show(
         print_json(_card_as_json(card))
     else:
         typer.echo(card_to_toml(card).rstrip())
+
+
+@app.command()
+def calibrate(
+    folders: Annotated[list[Path], typer.Argument(help="Folder of a merger model, or of each of several.", metavar="MODEL...")],
+    records: Annotated[
+        list[Path],
+        typer.Option(help="Records that the model was not trained on, such as its validation records; may be repeated."),
+    ],
+    draws: Annotated[int, typer.Option(help="Draws of each stamp.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 20220523,
+    engine: EngineOption = EngineName.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the map from a merger model's mean output to a probability, and write it into the model's card."""
+    from surveyflow import api
+
+    quiet_tensorflow()
+    cards = api.calibrate_models(folders, records=records, draws=draws, seed=seed, engine=engine)
+    found = calibration_of(cards)
+    assert found is not None, "it was just written into the cards"
+    if as_json:
+        print_json({"models": [card.model_id for card in cards], "calibration": asdict(found)})
+        return
+    for card in cards:
+        typer.echo(f"model     {card.model_id}")
+    typer.echo(f"map       a {found.a:g}, b {found.b:g}, c {found.c:g}")
+    typer.echo(f"images    {found.n_images}; the probability holds where {100 * found.share:.1f} % are post-mergers")
 
 
 @app.command()

@@ -148,6 +148,8 @@ class TileMeasurement:
         How each galaxy's distribution is drawn.
     min_valid_fraction
         A cutout with a smaller share of valid pixels, 0 to 1, has the status ``bad_pixels``.
+    prevalence
+        Share of post-mergers at which probabilities are stated, too; None for none.
     """
 
     mosaic: PlannedMosaic
@@ -155,6 +157,7 @@ class TileMeasurement:
     models: tuple[PlannedModel, ...]
     sampling: SamplingSettings
     min_valid_fraction: float
+    prevalence: float | None = None
 
     def __post_init__(self) -> None:
         if not self.models:

@@ -20,6 +20,8 @@ from surveyflow.models.domains import feature_distances
 from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
+from surveyflow.stats.prevalence import at_prevalence
+from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.registry import LEADING, task_of
 from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array
@@ -52,6 +54,8 @@ class UnitTask:
         Number of draws, and seed.
     min_valid_fraction
         Sources with fewer valid pixels in their cutout are ``bad_pixels``.
+    prevalence
+        Share of post-mergers at which probabilities are stated, too; None for none.
     """
 
     key: str
@@ -61,6 +65,7 @@ class UnitTask:
     mosaic_filter: str | None
     sampling: SamplingSettings
     min_valid_fraction: float
+    prevalence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +277,21 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         columns |= {
             column: _spread(found.measured, values) for column, values in found.sample.columns.items() if column not in withheld
         }
-    distance = batch.found[LEADING.name].feature_distance
-    if distance is not None:
-        columns["feature_distance"] = _spread(batch.found[LEADING.name].measured, distance)
-    return columns
+    leading = batch.found[LEADING.name]
+    if leading.feature_distance is not None:
+        columns["feature_distance"] = _spread(leading.measured, leading.feature_distance)
+    return columns | {name: _spread(leading.measured, values) for name, values in _probabilities(task, leading)}
+
+
+def _probabilities(task: UnitTask, leading: _Found) -> Iterator[tuple[str, Float32Array]]:
+    """The columns of calibrated probabilities, if the model's card holds a calibration."""
+    calibration = calibration_of([leading.card])
+    if calibration is None:
+        return
+    probability = calibration.probability(leading.sample.columns["p_pm_mean"])
+    yield "p_pm_calibrated", probability.astype(np.float32)
+    if task.prevalence is not None:
+        yield "p_pm_at_prevalence", at_prevalence(probability, task.prevalence, calibration.share).astype(np.float32)
 
 
 def _model(task: UnitTask, name: str, card: ModelCard) -> Iterator[tuple[str, Any]]:

@@ -155,6 +155,7 @@ class SurveyWorker:
             mosaic_filter=mosaic.filter,
             sampling=measurement.sampling,
             min_valid_fraction=measurement.min_valid_fraction,
+            prevalence=measurement.prevalence,
         )
         window = mosaic.read(task.tile.window)
         measurement.mosaic.check_unchanged()

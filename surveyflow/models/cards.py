@@ -10,6 +10,7 @@
     [architecture]    the network's shape
     [contamination]   scales of the outputs; contamination models only
     [training]        records, number of images and score; models that surveyflow trained
+    [[calibration]]   a map from the mean output to a probability, for each set of models that was calibrated together
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ import tomlkit
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from surveyflow.errors import ModelError
-from surveyflow.settings.checks import Line, Pair, SettingsTable, of_version, within
+from surveyflow.settings.checks import Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import Finding, line
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey, TrainingFacts
 from surveyflow.values.codes import WeightsOrigin
 
@@ -85,6 +87,16 @@ class _TrainingTable(SettingsTable):
     error: Share = Field(examples=[0.0079])
 
 
+class _CalibrationTable(SettingsTable):
+    members: tuple[Digest, ...] = Field(examples=[["<SHA-256>"]])
+    a: float = Field(examples=[1.0])
+    b: float = Field(examples=[1.0])
+    c: float = Field(examples=[0.0])
+    share: Share = Field(examples=[0.497])
+    n_images: Count = Field(examples=[4000])
+    records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
+
+
 class _CardFile(SettingsTable):
     version: Annotated[int, of_version(CARD_VERSION)] = Field(examples=[CARD_VERSION])
     model: _ModelTable
@@ -93,10 +105,17 @@ class _CardFile(SettingsTable):
     architecture: Architecture
     contamination: ContaminationScale | None = None
     training: _TrainingTable | None = None
+    calibration: tuple[_CalibrationTable, ...] = ()
 
     @model_validator(mode="after")
     def _check_that_tables_agree(self) -> Self:
         self.card()
+        sets = [one.members for one in self.calibration]
+        if strange := [members for members in sets if self.model.weights_digest not in members or sets.count(members) > 1]:
+            raise refuse(
+                f"[[calibration]] members: {list(strange[0])} lack this model's weights_digest, or are named twice.",
+                "Remove that table, and calibrate the model again.",
+            )
         return self
 
     def card(self) -> ModelCard:
@@ -108,6 +127,7 @@ class _CardFile(SettingsTable):
             domain=self.domain,
             contamination=self.contamination,
             training=None if self.training is None else TrainingFacts(**dict(self.training)),
+            calibrations=tuple(Calibration(**dict(table)) for table in self.calibration),
             **model,
             **dict(self.images),
         )
@@ -180,5 +200,9 @@ def card_to_toml(card: ModelCard) -> str:
     for name, table in {"contamination": card.contamination, "training": card.training}.items():
         if table is not None:
             tables[name] = asdict(table)
-    stated = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    stated: dict[str, Any] = {
+        name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()
+    }
+    if card.calibrations:
+        stated["calibration"] = [asdict(one) for one in card.calibrations]
     return tomlkit.dumps({"version": CARD_VERSION, **stated})

@@ -31,6 +31,7 @@ WHAT_CHANGED = {
     **{task.name: f"{task.name} model changed" for task in BESIDE},
     "sampling": "sampling settings changed",
     "quality": "quality settings changed",
+    "science": "stated prevalence changed",
     "precision": "arithmetic precision changed",
 }
 """The words of a plan for a change in each part of a unit's key."""
@@ -48,6 +49,7 @@ def key_parts(
     beside: Mapping[str, ModelCard] | None = None,
     sampling: SamplingSettings | None = None,
     min_valid_fraction: float | None = None,
+    prevalence: float | None = None,
     precision: Precision = Precision.FLOAT32,
 ) -> dict[str, str]:
     """Digest everything that can change a unit's rows, and nothing that cannot.
@@ -70,7 +72,7 @@ def key_parts(
         Card of the merger model.
     beside
         Cards of the models beside it, by task; tasks without a model are left out.
-    sampling, min_valid_fraction, precision
+    sampling, min_valid_fraction, prevalence, precision
         Settings on which the results depend.
     """
     sources = unit.sources
@@ -93,6 +95,7 @@ def key_parts(
         **{task.name: beside[task.name].digest if beside and task.name in beside else "none" for task in BESIDE},
         "sampling": f"draws={sampling.n_draws} seed={sampling.seed} keep_draws={sampling.keep_draws}",
         "quality": f"min_valid_fraction={min_valid_fraction!r}",
+        "science": f"prevalence={prevalence!r}",
         "precision": precision,
     }
 

@@ -78,6 +78,7 @@ def reliability_figure(calibrations: Mapping[str, Mapping[str, Any]], origin: st
         {"color": FILL, "marker": "o"},
         {"color": LINE, "marker": "s"},
         {"color": GREY, "marker": "^"},
+        {"color": INK, "marker": "v"},
     ]
     for style, (label, one) in zip(styles, calibrations.items(), strict=False):
         stated, observed, error = _reliability_points(one["diagram"])

@@ -84,9 +84,9 @@ def _roc_panel(merger: Mapping[str, Any], origin: str) -> Panel:
 
 
 def _reliability_panel(merger: Mapping[str, Any], origin: str) -> Panel:
-    names = {"mean of p_pm": "mean", "f_pm": "votes", "baseline": "baseline"}
+    names = {"mean of p_pm, raw": "mean", "calibrated": "calibrated", "f_pm": "votes", "baseline": "baseline"}
     calibrations = {label: merger[f"calibration_of_{name}"] for label, name in names.items()}
-    figure = evaluation_figures.reliability_figure(calibrations, origin)
+    figure = evaluation_figures.reliability_figure({label: one for label, one in calibrations.items() if one}, origin)
     caption = f"Dashed: right. Chance alone gives the mean of p_pm an error of {merger['calibration_of_mean']['perfect']:.3f}."
     return _panel(figure, "reliability", "Reliability", caption)
 

@@ -76,14 +76,14 @@ def posterior_figure(stacked_counts: Int64Array, means: Float32Array) -> Figure:
     stacked_counts
         (50,) counts of the draws of all sources, in equally wide bins of [0, 1].
     means
-        (n,) mean post-merger probability of each source.
+        (n,) mean post-merger output of each source.
     """
     figure, axes = new_figure(2.75)
     density = stacked_counts * HISTOGRAM_BINS / max(int(stacked_counts.sum()), 1)
     axes.stairs(density, np.linspace(0, 1, HISTOGRAM_BINS + 1), fill=True, color=FILL, alpha=0.45, label="all draws")
     heights, edges = np.histogram(means, bins=_n_bins(len(means)), range=(0, 1), density=bool(len(means)))
     axes.stairs(heights, edges, color=LINE, linewidth=1.6, label="means")
-    axes.set(xlabel="post-merger probability p_pm", ylabel="density (area 1)", xlim=(0, 1))
+    axes.set(xlabel="post-merger output p_pm", ylabel="density (area 1)", xlim=(0, 1))
     axes.set_ylim(0, 1.22 * max(density.max(), heights.max(), 0.1))
     axes.legend(loc="upper right", ncols=2, borderaxespad=0.0)
     return figure
@@ -120,14 +120,14 @@ def _n_bins(n_sources: int) -> int:
 
 
 def votes_figure(means: Float32Array, votes: Float32Array) -> Figure:
-    """Plot the fraction of draws that vote post-merger, ``f_pm``, against the mean probability, ``p_pm_mean``; both (n,)."""
+    """Plot the fraction of draws that vote post-merger, ``f_pm``, against the mean output, ``p_pm_mean``; both (n,)."""
     figure, axes = new_figure(4.0)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.7, linestyle=(0, (4, 4)), alpha=0.6)
     if len(means) <= MAX_POINTS:
         axes.scatter(means, votes, s=9, color=FILL, alpha=0.5, linewidths=0)
     else:
         _add_vote_counts(figure, axes, means, votes)
-    axes.set(xlabel="mean post-merger probability p_pm_mean", ylabel="fraction of draws f_pm", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axes.set(xlabel="mean post-merger output p_pm_mean", ylabel="fraction of draws f_pm", xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.set_aspect("equal")
     return figure
 
@@ -153,7 +153,7 @@ def sky_figure(ra_deg: Float64Array, dec_deg: Float64Array, means: Float32Array,
     ra_deg, dec_deg
         (n,) positions, ICRS degrees; n at least 1.
     means
-        (n,) mean post-merger probability; NaN for a source without a result, drawn grey.
+        (n,) mean post-merger output; NaN for a source without a result, drawn grey.
     uncovered
         (n,) whether the source lies outside the footprint, drawn as a small cross or, in a binned map, a paler grey.
     """
@@ -166,7 +166,7 @@ def sky_figure(ra_deg: Float64Array, dec_deg: Float64Array, means: Float32Array,
     axes.set(xlabel="right ascension (deg)", ylabel="declination (deg)", xlim=left_right[::-1], ylim=bottom_top)
     axes.set_aspect(1 / cos_dec)
     _label_degrees(axes)
-    _add_colour_bar(figure, axes, image, "mean post-merger probability p_pm_mean")
+    _add_colour_bar(figure, axes, image, "mean post-merger output p_pm_mean")
     return figure
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from surveyflow.reports.tables import NOTHING, QUANTITY_WORDS, Table, number, percent
+from surveyflow.values import remedies
 
 
 def samples(merger: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -62,15 +63,42 @@ def _confusion(merger: Mapping[str, Any]) -> Table:
 
 
 def _calibration(merger: Mapping[str, Any]) -> Table:
-    names = {"mean": "mean of p_pm", "votes": "f_pm, the share of votes", "baseline": "the baseline's probability"}
+    names = {
+        "mean": "mean of p_pm, raw",
+        "calibrated": "p_pm_calibrated",
+        "votes": "f_pm, the share of votes",
+        "baseline": "the baseline's probability",
+    }
     of = {words: merger[f"calibration_of_{name}"] for name, words in names.items()}
-    rows = [(words, number(one["error"]), number(one["perfect"])) for words, one in of.items()]
+    rows = [(words, number(one["error"]), number(one["perfect"])) for words, one in of.items() if one is not None]
     return Table(
         "Calibration",
-        "Expected calibration error in ten bins, and what right probabilities would show by chance. f_pm is not a probability.",
+        "Expected calibration error in ten bins, and what right probabilities would show by chance. f_pm and the raw mean are "
+        f"not probabilities.{'' if merger['calibration_of_calibrated'] else _NO_MAP}",
         ("as the probability of a post-merger", "error", "by chance"),
         tuple(rows),
     )
+
+
+_NO_MAP = f" The model's card holds no calibration. To fit one: `{remedies.calibrate_models()}`."
+
+
+def _calibrations(merger: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            one["sample"],
+            f"{one['n']:,}",
+            percent(one["prevalence"]),
+            *(number(one[name]) for name in ("raw", "calibrated", "by_chance")),
+        )
+        for one in merger["calibrations"]
+    ]
+    note = (
+        "Expected calibration error in ten bins of the mean of p_pm and of p_pm_calibrated, both converted to the stated share "
+        "of post-mergers (Saerens et al. 2002); the galaxies are weighted by class to have it. By magnitude: with neighbours."
+    )
+    columns = ("sample", "stamps", "post-mergers, percent", "raw", "calibrated", "by chance")
+    return Table("Calibration by sample and prevalence", note, columns, tuple(rows))
 
 
 def _purities(merger: Mapping[str, Any]) -> Table:
@@ -168,5 +196,5 @@ def facts(merger: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-TABLES = (_scores, _confusion, _purities, _calibration, _bins, _cuts, _stresses, _failures)
+TABLES = (_scores, _confusion, _purities, _calibration, _calibrations, _bins, _cuts, _stresses, _failures)
 """What makes each table, in order."""

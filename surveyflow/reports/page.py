@@ -139,6 +139,8 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "warnings": warnings_about(origins, origins_beside),
         "weight_cautions": [caution for entry in manifest["inputs"] if (caution := weight_caution(entry))],
         "n_ok": int(summary.is_ok(sources).sum()),
+        "n_calibrated": summary.n_calibrated(dataset),
+        "prevalence": manifest["workflow"].get("science", {}).get("prevalence"),
         "status_rows": status_rows(sources),
         "status_meanings": {status.value: status.meaning for status in Status},
         "flags": summary.flag_counts(sources),
@@ -205,12 +207,12 @@ def _posterior_panel(name: str, field: str, instrument: str, counts: np.ndarray,
         svg=Markup(figures.as_svg(figures.posterior_figure(counts, means), name)),  # noqa: S704 -- drawn here
         title=f"{field} {instrument}",
         caption=caption,
-        alt=f"Histograms of post-merger probability for {field} {instrument}: all draws of all sources, and means. {caption}",
+        alt=f"Histograms of the post-merger output for {field} {instrument}: all draws of all sources, and means. {caption}",
     )
 
 
 def votes_panel(sources: pd.DataFrame) -> Panel:
-    """Plot the fraction of draws that vote post-merger against the mean probability."""
+    """Plot the fraction of draws that vote post-merger against the mean output."""
     ok = sources[summary.is_ok(sources)]
     figure = figures.votes_figure(ok["p_pm_mean"].to_numpy(), ok["f_pm"].to_numpy())
     caption = f"{_count_of(len(ok), 'source')}. Dashed line: equality."
@@ -218,7 +220,7 @@ def votes_panel(sources: pd.DataFrame) -> Panel:
         svg=Markup(figures.as_svg(figure, "votes")),  # noqa: S704 -- drawn here
         title="All fields and instruments",
         caption=caption,
-        alt=f"Fraction of draws voting post-merger, f_pm, against mean probability, p_pm_mean. {caption}",
+        alt=f"Fraction of draws voting post-merger, f_pm, against the mean output, p_pm_mean. {caption}",
     )
 
 
@@ -262,7 +264,7 @@ def _sky_panel(name: str, field: str, rows: pd.DataFrame) -> Panel:
         svg=Markup(figures.as_svg(figure, name)),  # noqa: S704 -- drawn here
         title=field,
         caption=caption,
-        alt=f"Map of {field} in right ascension and declination, coloured by mean post-merger probability. {caption}",
+        alt=f"Map of {field} in right ascension and declination, coloured by mean post-merger output. {caption}",
     )
 
 

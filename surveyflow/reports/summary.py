@@ -152,6 +152,12 @@ def _batch_posteriors(batch: pa.RecordBatch) -> list[tuple[tuple[str, str], Int6
     return [(cast(tuple[str, str], key), histograms[rows].sum(axis=0, dtype=np.int64)) for key, rows in groups.items()]
 
 
+def n_calibrated(dataset: ds.Dataset) -> int:
+    """The number of sources with a calibrated probability; none in revisions from before there was one."""
+    column = "p_pm_calibrated"
+    return int(dataset.count_rows(filter=pc.field(column).is_valid())) if column in dataset.schema.names else 0
+
+
 def find_extremes(dataset: ds.Dataset, sources: pd.DataFrame, size: int = GALLERY_SIZE) -> Extremes:
     """Find the most and the least probable post-mergers by ``p_pm_mean`` among the unflagged results.
 

@@ -226,5 +226,6 @@ def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | No
         beside=opened.beside(unit.instrument),
         sampling=survey.workflow.sampling.settings(),
         min_valid_fraction=survey.workflow.quality.min_valid_fraction,
+        prevalence=survey.workflow.science.prevalence,
         precision=precision,
     )

@@ -261,6 +261,7 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
         tuple(_planned(store, one) for one in (card, *opened.beside(unit.instrument).values())),
         survey.workflow.sampling.settings(),
         survey.workflow.quality.min_valid_fraction,
+        survey.workflow.science.prevalence,
     )
 
 

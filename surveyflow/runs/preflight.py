@@ -28,8 +28,10 @@ from surveyflow.releases.layout import check_layout
 from surveyflow.runs.weight_checks import check_weights_of
 from surveyflow.settings.workflow import FieldInputs, Workflow
 from surveyflow.sky.weight_kind import WeightCheck
+from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
 from surveyflow.values.images import ELECTRONS_A_SECOND
 from surveyflow.values.jobs import EngineChoice
@@ -304,6 +306,7 @@ def _warnings(
     located: Mapping[str, UnitSources],
     weights: Mapping[MosaicName, WeightCheck],
 ) -> Iterator[str]:
+    yield from _prevalence_warnings(workflow, fields)
     for name, field in fields.items():
         for instrument in workflow.routing:
             n_sources = int((located[name].instrument == instrument).sum())
@@ -325,6 +328,19 @@ def _warnings(
                 yield f"{name}/{instrument}: {mosaic.weight} {check.caution}"
         if not units_of_field(located[name], field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
+
+
+def _prevalence_warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator[str]:
+    """Warn of models without a map to a probability, if the workflow states a prevalence."""
+    if workflow.science.prevalence is None:
+        return
+    store = ModelStore(workflow.models.store)
+    for card in {card.key: card for field in fields.values() for card in field.cards.values()}.values():
+        if calibration_of([card]) is None:
+            yield (
+                f"[science] states a prevalence, but the card of {card.model_id} holds no calibration, so p_pm_at_prevalence is "
+                f"null for its sources; to calibrate it: `{remedies.calibrate_models(store.home(card.key))}`"
+            )
 
 
 def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str]:

@@ -192,6 +192,19 @@ class Quality(SettingsTable):
     min_valid_fraction: Annotated[float, within(0.0, 1.0)] = Field(default=DEFAULT_MIN_VALID_FRACTION, examples=[0.5])
 
 
+class Science(SettingsTable):
+    """``[science]``: what is assumed about the galaxies.
+
+    Parameters
+    ----------
+    prevalence
+        Share of post-mergers among the galaxies, between 0 and 1, at which the column ``p_pm_at_prevalence`` states
+        probabilities. None by default, and then this column is null.
+    """
+
+    prevalence: Annotated[float, within(1e-6, 1 - 1e-6)] | None = Field(default=None, examples=[0.1])
+
+
 class Tiling(SettingsTable):
     """``[tiling]``: how mosaics are divided into work units.
 
@@ -376,7 +389,7 @@ class Workflow(SettingsTable):
     ----------
     version
         Version of the file format: 1.
-    survey, output, models, sampling, quality, tiling, discovery, publish
+    survey, output, models, sampling, quality, science, tiling, discovery, publish
         The tables of these names.
     routing
         Half-open redshift range [low, high) of each instrument; ranges do not overlap.
@@ -391,6 +404,7 @@ class Workflow(SettingsTable):
     sampling: Sampling
     routing: Annotated[dict[_PartName, _Redshifts], AfterValidator(_not_empty)]
     quality: Quality = Quality()
+    science: Science = Science()
     tiling: Tiling = Tiling()
     discovery: Discovery = Discovery()
     publish: Publish = Publish()

@@ -81,6 +81,27 @@ def calibration_error(probability: ArrayLike, came_true: ArrayLike, n_bins: int 
     return reliability(probability, came_true, n_bins).error
 
 
+def weighted_error(probability: ArrayLike, came_true: ArrayLike, weights: ArrayLike, n_bins: int = N_BINS) -> float:
+    """Expected calibration error of weighted cases; with equal weights it is that of `calibration_error`.
+
+    Parameters
+    ----------
+    probability, came_true, n_bins
+        As in `reliability`.
+    weights
+        (n,) weights of the cases, at least 0.
+
+    Returns
+    -------
+    The error; NaN without any weight.
+    """
+    stated, truth = _checked(probability, came_true)
+    weight = np.asarray(weights, np.float64)
+    bins = np.minimum((stated * n_bins).astype(np.int64), n_bins - 1)
+    excess = np.bincount(bins, weights=weight * (truth - stated), minlength=n_bins)
+    return float(np.abs(excess).sum() / weight.sum()) if weight.sum() > 0 else float("nan")
+
+
 def perfect_error(probability: ArrayLike, rng: np.random.Generator, n_bins: int = N_BINS, n_repeats: int = 200) -> float:
     """The calibration error that these probabilities would show if they were exact: chance alone keeps it above 0.
 

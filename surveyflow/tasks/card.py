@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, StringConstraints
 
 from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
@@ -318,6 +319,8 @@ class ModelCard:
         What a contamination model's outputs stand for; None for other tasks.
     training
         What the model was trained on; None if that is not known.
+    calibrations
+        Maps from the mean output to a probability: for this model alone, and for juries of which it is a member.
     """
 
     key: ModelKey
@@ -336,6 +339,7 @@ class ModelCard:
     also_for: tuple[str, ...] = ()
     contamination: ContaminationScale | None = None
     training: TrainingFacts | None = None
+    calibrations: tuple[Calibration, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):

@@ -132,6 +132,11 @@ def check_models(store: Argument, workflow: Argument) -> str:
     return _surveyflow("models", "check", store, "--workflow", workflow)
 
 
+def calibrate_models(folder: Argument = "MODEL", records: Argument = "RECORDS") -> str:
+    """Fit a model's map to a probability."""
+    return _surveyflow("models", "calibrate", folder, "--records", records)
+
+
 def simulate(simulation: Argument) -> str:
     """Make records to train on, or those that are missing."""
     return _surveyflow("simulate", simulation)

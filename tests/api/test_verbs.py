@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "python.md"
 NOT_VERBS = {
     "Flag",
     "__version__",
+    "at_prevalence",
     "cutouts",
     "find_release",
     "flags_text",

@@ -17,6 +17,8 @@ from surveyflow.models.domains import statistics_of
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import predictive_noise, source_keys
+from surveyflow.stats.prevalence import at_prevalence
+from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import Domain
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.tasks.contamination.parts import physical_draws
@@ -141,6 +143,20 @@ def test_the_feature_distance_is_a_column_and_is_flagged_beyond_the_cards_limit(
     assert flags[:2] == [0, Flag.FEATURE_DOMAIN | Flag.OUT_OF_DOMAIN]
     unlimited = process_unit(task(sources([50.0], [80.0])), ArrayMosaic(pixels), MERGERS).rows
     assert (unlimited["feature_distance"].to_pylist(), unlimited["flags"].to_pylist()) == ([None], [0])
+
+
+@pytest.mark.parametrize("prevalence", [None, 0.1])
+def test_probabilities_are_columns_where_the_card_can_calibrate(prevalence):
+    map_ = Calibration((CARD.weights_digest,), a=1.5, b=0.5, c=0.2, share=0.4, n_images=4000, records=("ab" * 32,))
+    of = replace(task(sources([50.2, -9.0], [40.7, 20.0])), prevalence=prevalence)
+    model = StubModel(replace(CARD, calibrations=(map_,)))
+    row, missed = process_unit(of, ArrayMosaic(sky()), {"merger": model}).rows.to_pylist()
+    assert row["p_pm_calibrated"] == pytest.approx(map_.probability(row["p_pm_mean"]), abs=1e-6)
+    stated = None if prevalence is None else pytest.approx(at_prevalence(row["p_pm_calibrated"], 0.1, 0.4), abs=1e-6)
+    assert row["p_pm_at_prevalence"] == stated
+    assert (missed["p_pm_calibrated"], missed["p_pm_at_prevalence"]) == (None, None)
+    raw = process_unit(of, ArrayMosaic(sky()), MERGERS).rows.to_pylist()[0]
+    assert (raw["p_pm_calibrated"], raw["p_pm_at_prevalence"]) == (None, None)
 
 
 def test_constant_image_is_flagged():

@@ -15,6 +15,7 @@ from networks import card
 from surveyflow.errors import ModelError
 from surveyflow.models.cards import card_from_toml, card_to_toml
 from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ContaminationScale, Domain
 from surveyflow.values.codes import WeightsOrigin
 
@@ -22,6 +23,12 @@ text = st.text(st.characters(codec="utf-8"), max_size=30)
 scales = st.builds(
     ContaminationScale, st.sampled_from(CONTAMINATION_TRUTHS), st.floats(1, 20), st.floats(0.1, 1), st.floats(0.1, 9)
 )
+
+
+def calibration(a=1.1, c=-0.1, members=("0123456789abcdef" * 4,)):
+    return Calibration(members, a=a, b=0.9, c=c, share=0.5, n_images=4000, records=("ab" * 32,))
+
+
 cards = st.builds(
     card,
     citation=text,
@@ -37,6 +44,7 @@ cards = st.builds(
     ),
     also_for=st.sampled_from([(), ("COSMOS", "UDS")]),
     contamination=st.none() | scales,
+    calibrations=st.just(()) | st.builds(lambda *numbers: (calibration(*numbers),), st.floats(0.1, 9), st.floats(-9, 9)),
 )
 
 

@@ -16,6 +16,7 @@ from surveyflow.planning.positions import choose_instruments, locate_sources
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import units_of_field
 from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
 from surveyflow.values.codes import Flag, Status, WeightsOrigin
 from surveyflow.values.jobs import Receipt, SamplingSettings
@@ -158,6 +159,7 @@ CHANGES = {
     "catalog schema changed": {"schema_version": "2"},
     "mosaic unit or filter changed": {"mosaic_unit": None},
     "surveyflow's measuring algorithm changed": {"algorithm_version": "2"},
+    "stated prevalence changed": {"prevalence": 0.1},
     "arithmetic precision changed": {"precision": "bf16"},
 }
 
@@ -170,6 +172,13 @@ def test_anything_that_changes_results_changes_the_key_and_is_named(reason):
     planned = decide([(unit, after)], {done.key}, {unit.name: done}).units[0]
     assert unit_key(before) != unit_key(after)
     assert (planned.decision, planned.reason) == (Decision.DO, reason)
+
+
+def test_a_map_to_probabilities_changes_the_key_like_the_card_that_holds_it():
+    unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
+    map_ = Calibration(("0" * 64,), 1.0, 0.9, 0.1, share=0.5, n_images=4000, records=("ab" * 32,))
+    before, after = parts(unit), parts(unit, card=card(calibrations=(map_,)))
+    assert {name for name in before if before[name] != after[name]} == {"preparation"}
 
 
 def test_units_without_a_contamination_model_say_so_in_their_key():

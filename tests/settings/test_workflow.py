@@ -21,6 +21,7 @@ from surveyflow.settings.workflow import (
     Output,
     Quality,
     Sampling,
+    Science,
     SourceListSpec,
     Survey,
     Tiling,
@@ -103,10 +104,14 @@ def test_defaults_are_those_of_the_reference(world):
     assert not workflow.sampling.keep_draws
     assert workflow.quality.min_valid_fraction == 0.5
     assert workflow.tiling.core_size == 4096
+    assert workflow.science.prevalence is None
 
 
 def test_optional_tables_are_read(world):
-    workflow = load(world, HEALTHY + "[tiling]\ncore_size = 256\n[quality]\nmin_valid_fraction = 0\n")
+    workflow = load(
+        world, HEALTHY + "[tiling]\ncore_size = 256\n[quality]\nmin_valid_fraction = 0\n[science]\nprevalence = 0.1\n"
+    )
+    assert workflow.science.prevalence == 0.1
     assert workflow.tiling.core_size == 256
     assert workflow.quality.min_valid_fraction == 0.0
 
@@ -379,7 +384,15 @@ def _paths_in(document: dict) -> list[str]:
 
 def test_the_reference_describes_every_key_with_its_default():
     text = (ROOT / "docs" / "reference" / "workflow.md").read_text(encoding="utf-8")
-    tables = {"survey": Survey, "output": Output, "models": Models, "sampling": Sampling, "quality": Quality, "tiling": Tiling}
+    tables = {
+        "survey": Survey,
+        "output": Output,
+        "models": Models,
+        "sampling": Sampling,
+        "quality": Quality,
+        "science": Science,
+        "tiling": Tiling,
+    }
     for heading, model in tables.items():
         section = text.partition(f"## `[{heading}]`")[2].partition("\n## ")[0]
         documented = {

@@ -16,7 +16,6 @@ import numpy as np
 from surveyflow import __version__
 from surveyflow.errors import InputError
 from surveyflow.files.durable import make_folder, write_over
-from surveyflow.inputs.mosaics import SCALE_TOLERANCE
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
@@ -26,9 +25,10 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
+from surveyflow.training.evaluation.matching import check_kind, check_stamps
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
+from surveyflow.training.records.record_index import check_apart, read_index
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
 
@@ -122,7 +122,8 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
     model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
     _check_learned(model.card, training.data.train, training.data.validation)
     for folder in (*settings.test, *settings.clean):
-        _check_kind(model.card, folder, read_index(folder))
+        check_kind(model.card, folder, read_index(folder))
+        _check_not_calibrated_on(model.card, folder)
     other = settings.contamination_model
     document = evaluate_model(
         model,
@@ -190,7 +191,7 @@ def evaluate_model(
         _check_beside(contamination_model.card, model.card)
     sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
     for stamps in chain(*sets.values()):
-        _check(model.card, stamps)
+        check_stamps(model.card, stamps)
     heading = _heading(model, contamination_model, sampling, command) | {"records": _listed(sets)}
     return dict(plain(heading | {task: judge(model, sets, sampling, contamination_model)}))
 
@@ -218,19 +219,17 @@ def _check_learned(card: ModelCard, *sets: Sequence[Path]) -> None:
             )
 
 
+def _check_not_calibrated_on(card: ModelCard, folder: Path) -> None:
+    """Check that a model's probabilities were not fitted to the records that would judge them."""
+    if any(read_index(folder).digest in one.records for one in card.calibrations):
+        raise InputError(
+            f"{folder}: model {card.model_id} was calibrated on these records, so they cannot show how well it is calibrated. "
+            "Name records that were not used for it."
+        )
+
+
 def _short(digests: Sequence[str]) -> str:
     return ", ".join(digest[:12] for digest in digests)
-
-
-def _check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
-    """Check that records have the pixels that a model was made for."""
-    given, wanted = (index.band, index.unit), (card.band, card.domain.unit)
-    if given != wanted or not math.isclose(index.pixel_scale_arcsec, card.pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
-        raise InputError(
-            f"{folder} holds images of {index.band} in {index.unit}, {index.pixel_scale_arcsec:g} arcsec a pixel; "
-            f"model {card.key} is of {card.band} in {card.domain.unit}, {card.pixel_scale_arcsec:g} arcsec. "
-            "Name records that match the model."
-        )
 
 
 def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
@@ -239,20 +238,6 @@ def _check_beside(contamination: ModelCard, card: ModelCard) -> None:
         raise InputError(
             f"[evaluation] contamination_model is {contamination.key}, expected a contamination model of {card.key.instrument}. "
             "Name the folder of one."
-        )
-
-
-def _check(card: ModelCard, stamps: LabelledStamps) -> None:
-    size = card.architecture.input_size
-    if stamps.instrument != card.key.instrument:
-        raise InputError(
-            f"model {card.key} is of {card.key.instrument}, but records are of {stamps.instrument}. "
-            "Name records of its instrument."
-        )
-    if stamps.pixels.shape[1] != size:
-        raise InputError(
-            f"model {card.key} takes {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
-            "Simulate stamps of its size."
         )
 
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from surveyflow.stats.calibration import Reliability, perfect_error, reliability
+from surveyflow.stats.calibration import Reliability, perfect_error, reliability, weighted_error
 from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
+from surveyflow.stats.prevalence import at_prevalence
 from surveyflow.stats.ranking import area_under_roc
 from surveyflow.values.arrays import BoolArray, Float64Array
 
@@ -20,6 +21,7 @@ KEPT_SHARES = (1.0, 0.9, 0.75, 0.5, 0.25)
 """Shares of the sample that a contamination cut keeps, the cleanest galaxies first."""
 COVERAGE_EDGES_PCT = (0.0, 10.0, 30.0, 100.0)
 N_REDSHIFT_BINS = 4
+_N_CHANCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,82 @@ class Calibration:
     error: float
     perfect: float
     diagram: Reliability
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """Probabilities of a post-merger, with the share of post-mergers for which they hold.
+
+    Parameters
+    ----------
+    probability
+        (n,) in [0, 1].
+    share
+        The share, in (0, 1).
+    """
+
+    probability: Float64Array
+    share: float
+
+    def at(self, share: float) -> Float64Array:
+        """The probabilities at another share of post-mergers."""
+        return at_prevalence(self.probability, share, self.share)
+
+    def take(self, rows: BoolArray) -> Stated:
+        """Those of the chosen galaxies."""
+        return Stated(self.probability[rows], self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbabilitySample:
+    """A sample of galaxies with their probabilities and the truth.
+
+    Parameters
+    ----------
+    raw, calibrated
+        ``p_pm_mean``, and the calibrated probability; None for a model without a map.
+    is_post_merger
+        (n,) bool.
+    share
+        Share of post-mergers in the population from which the sample was drawn, in (0, 1).
+    """
+
+    raw: Stated
+    calibrated: Stated | None
+    is_post_merger: BoolArray
+    share: float
+
+    def take(self, rows: BoolArray) -> ProbabilitySample:
+        """Those of the chosen galaxies."""
+        calibrated = None if self.calibrated is None else self.calibrated.take(rows)
+        return ProbabilitySample(self.raw.take(rows), calibrated, self.is_post_merger[rows], self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationScores:
+    """How far probabilities are from frequencies in a sample, if post-mergers have a stated share of it.
+
+    Parameters
+    ----------
+    sample
+        The sample, in words.
+    n
+        Number of galaxies.
+    prevalence
+        The share; the galaxies are weighted by class to have it.
+    raw, calibrated
+        Expected calibration error of ``p_pm_mean`` and of the calibrated probability, both converted to this share; the second
+        is NaN for a model without a map.
+    by_chance
+        The error that right probabilities would show in a sample of this size.
+    """
+
+    sample: str
+    n: int
+    prevalence: float
+    raw: float
+    calibrated: float
+    by_chance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +292,23 @@ def calibration(probability: ArrayLike, is_post_merger: BoolArray, seed: int) ->
     """Compare stated probabilities of a post-merger with the truth; the seed draws the effect of chance alone."""
     diagram = reliability(probability, is_post_merger)
     return Calibration(diagram.error, perfect_error(probability, np.random.default_rng(seed)), diagram)
+
+
+def calibration_scores(name: str, sample: ProbabilitySample, prevalence: float, seed: int) -> CalibrationScores:
+    """Score the probabilities of a sample, weighted by class so that post-mergers have a stated share; the seed draws chance."""
+    best, rng = sample.calibrated or sample.raw, np.random.default_rng(seed)
+    drawn = (rng.random(sample.is_post_merger.shape) < best.at(sample.share) for _ in range(_N_CHANCE))
+    by_chance = [_error_at(best, truth, sample.share, prevalence) for truth in drawn]
+    raw, calibrated = (
+        float("nan") if stated is None else _error_at(stated, sample.is_post_merger, sample.share, prevalence)
+        for stated in (sample.raw, sample.calibrated)
+    )
+    return CalibrationScores(name, len(sample.is_post_merger), prevalence, raw, calibrated, float(np.mean(by_chance)))
+
+
+def _error_at(stated: Stated, truth: BoolArray, share: float, prevalence: float) -> float:
+    weights = np.where(truth, prevalence / share, (1 - prevalence) / (1 - share))
+    return weighted_error(stated.at(prevalence), truth, weights)
 
 
 def scores_by_bin(

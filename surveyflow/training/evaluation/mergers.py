@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.baseline import TreeClassifier, annulus_features
 from surveyflow.training.evaluation.merger_scores import (
+    PREVALENCES,
     BinScores,
     Calibration,
+    CalibrationScores,
     ClassScores,
     CutScores,
     Lead,
+    ProbabilitySample,
     Purity,
     Roc,
+    Stated,
     calibration,
+    calibration_scores,
     class_scores,
     coverage_bins,
     lead,
@@ -45,6 +51,8 @@ from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.jobs import SamplingSettings
 
 MOST_FAILURES = 12
+_UNKNOWN_SHARE = 0.5
+_LEAST_SHARE = 1e-6
 LEAST_UPSILON = 0.65
 LEAST_LEAD = 0.03
 """A good model recognises this share of either class, and is right this much more often than the baseline."""
@@ -141,6 +149,10 @@ class MergerEvaluation:
         Purity at stated shares of post-mergers.
     calibration_of_mean, calibration_of_votes, calibration_of_baseline
         Calibration of ``p_pm_mean``, of ``f_pm``, and of the trees' probability, as probabilities of a post-merger.
+    calibration_of_calibrated
+        Calibration of ``p_pm_calibrated`` at the test's own share of post-mergers; None for a model without a map.
+    calibrations
+        Calibration errors with and without neighbours, by magnitude, and at stated shares of post-mergers.
     bins
         Scores by magnitude, redshift and true contamination.
     cuts
@@ -162,6 +174,8 @@ class MergerEvaluation:
     calibration_of_mean: Calibration
     calibration_of_votes: Calibration
     calibration_of_baseline: Calibration
+    calibration_of_calibrated: Calibration | None
+    calibrations: Sequence[CalibrationScores]
     bins: Sequence[BinScores]
     cuts: Sequence[CutScores]
     stresses: Sequence[StressScores]
@@ -217,17 +231,22 @@ def evaluate_mergers(
         A contamination model of the same instrument, for cuts in predicted contamination.
     """
     called, columns = _call(model, test, baseline, sampling), pooled(test)
+    called_clean = _call(model, clean, baseline, sampling) if clean else None
+    both = {"with neighbours": called, "no neighbours": called_clean}
+    samples = {name: _probabilities(model, one) for name, one in both.items() if one is not None}
     truth, stated, stresses = called.is_post_merger, called.predictions.p_pm_mean, _stresses(model, test, baseline, sampling)
     return MergerEvaluation(
         pooled=called.judged(),
         fields=_by_field(test, called),
-        clean=_call(model, clean, baseline, sampling).judged() if clean else None,
+        clean=None if called_clean is None else called_clean.judged(),
         roc=roc(stated, truth),
         roc_of_baseline=roc(called.tree_probability, truth),
         purities=purities(stated, called.network, truth),
         calibration_of_mean=calibration(stated, truth, sampling.seed),
         calibration_of_votes=calibration(called.predictions.f_pm, truth, sampling.seed),
         calibration_of_baseline=calibration(called.tree_probability, truth, sampling.seed),
+        calibration_of_calibrated=_calibration_of_calibrated(samples["with neighbours"], sampling.seed),
+        calibrations=list(_calibrations(samples, columns["magnitude_ab"], sampling.seed)),
         bins=_bins(model, columns, called),
         cuts=_cuts(test, columns, called, sampling, contamination_model),
         stresses=stresses,
@@ -268,6 +287,33 @@ def _by_field(test: Sequence[LabelledStamps], called: _Called) -> dict[str, Judg
 
 def _field_of_each(test: Sequence[LabelledStamps]) -> NDArray[np.str_]:
     return np.concatenate([np.full(len(stamps), stamps.field) for stamps in test])
+
+
+def _probabilities(model: Model, called: _Called) -> ProbabilitySample:
+    """Stamps with ``p_pm_mean``, taken for a probability at the training set's share, and what the card's map makes of it."""
+    stated, facts, map_ = called.predictions.p_pm_mean, model.card.training, calibration_of([model.card])
+    return ProbabilitySample(
+        raw=Stated(stated.astype(np.float64), facts.positive / facts.n_images if facts else _UNKNOWN_SHARE),
+        calibrated=None if map_ is None else Stated(map_.probability(stated), map_.share),
+        is_post_merger=called.is_post_merger,
+        share=float(np.clip(called.is_post_merger.mean(), _LEAST_SHARE, 1 - _LEAST_SHARE)),
+    )
+
+
+def _calibration_of_calibrated(sample: ProbabilitySample, seed: int) -> Calibration | None:
+    if sample.calibrated is None:
+        return None
+    return calibration(sample.calibrated.at(sample.share), sample.is_post_merger, seed)
+
+
+def _calibrations(samples: Mapping[str, ProbabilitySample], magnitude_ab: Float64Array, seed: int) -> Iterator[CalibrationScores]:
+    """Calibration errors of samples at their own and at stated shares; and of the first sample by magnitude."""
+    for name, sample in samples.items():
+        for prevalence in dict.fromkeys((sample.share, *PREVALENCES)):
+            yield calibration_scores(name, sample, prevalence, seed)
+    first = next(iter(samples.values()))
+    for label, rows in magnitude_bins(magnitude_ab):
+        yield calibration_scores(f"magnitude {label}", first.take(rows), first.share, seed)
 
 
 def _failures(test: Sequence[LabelledStamps], columns: Mapping[str, Any], called: _Called) -> list[Failure]:

@@ -18,19 +18,25 @@ import tensorflow as tf
 from surveyflow.errors import InputError, ModelError
 from surveyflow.files.durable import write_over
 from surveyflow.models.engines.head import Head
+from surveyflow.models.engines.keras_engine import KerasModel
 from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_network, get_weights, set_weights
 from surveyflow.models.store import ModelStore, check_vacant, trained_before, write_model
+from surveyflow.models.weights import digest_of, encode_weights
 from surveyflow.settings.training import OptimisationTable, Training
+from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import ContaminationScale, Domain, ModelCard, TrainingFacts
 from surveyflow.tasks.task import Skill
+from surveyflow.training.evaluation.calibrate import fit_calibration
 from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
 from surveyflow.training.fitting.domain import measured_domain
 from surveyflow.training.fitting.losses import TaskLoss
 from surveyflow.training.fitting.pipeline import Images, check_records, epoch_of, labels_of, load_images, streamed_epoch
+from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
 from surveyflow.training.records.shards import damage_told
 from surveyflow.values.arrays import Float32Array
+from surveyflow.values.jobs import SamplingSettings
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +44,7 @@ HISTORY = "history.json"
 _NO_DIGEST = "0" * 64
 _DOMAIN_QUANTILES = (0.001, 0.99)
 _N_DRAWS = 20
+_N_CALIBRATION_DRAWS = 100
 _PREDICT_AT_ONCE = 256
 _LEAST_OF_A_CLASS = 10
 
@@ -110,8 +117,21 @@ def train(
     if not overwrite and (card := trained_before(home, trained.card, trained.weights)):
         return replace(trained, card=card, store=training.output.store)
     domain, features = measured_domain(training, trained.card, trained.weights)
-    card = write_model(home, replace(trained.card, domain=domain), trained.weights, overwrite=overwrite, domain=features)
+    card = replace(trained.card, domain=domain, calibrations=_calibrations(training, trained))
+    card = write_model(home, card, trained.weights, overwrite=overwrite, domain=features)
     return replace(trained, card=card, store=training.output.store)
+
+
+def _calibrations(training: Training, trained: Trained) -> tuple[Calibration, ...]:
+    """The map to a probability that validation images give; none for tasks that do not lead, or of too few images."""
+    if not training.model.known_task.leads:
+        return ()
+    card = replace(trained.card, weights_digest=digest_of(encode_weights(trained.weights)))
+    sets = [read_stamps(folder, training.contamination.truth) for folder in training.data.validation]
+    sampling = SamplingSettings(_N_CALIBRATION_DRAWS, training.optimisation.seed)
+    digests = card.training.validation_records if card.training else ()
+    found = fit_calibration([KerasModel(card, trained.weights)], sets, digests, sampling)
+    return () if found is None else (found,)
 
 
 def _check_skill(card: ModelCard) -> None:

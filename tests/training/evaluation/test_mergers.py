@@ -14,7 +14,11 @@ from surveyflow.reports.evaluation_figures import roc_figure
 from surveyflow.settings.simulation import NuisancesTable, SimulationTable
 from surveyflow.settings.training import AugmentationTable
 from surveyflow.simulation.observe import sky_noise
+from surveyflow.stats.calibration import calibration_error
+from surveyflow.stats.prevalence import at_prevalence
+from surveyflow.training.evaluation.calibrate import fit_calibration, pooled_mean
 from surveyflow.training.evaluation.merger_scores import (
+    PREVALENCES,
     class_scores,
     coverage_bins,
     lead,
@@ -27,6 +31,7 @@ from surveyflow.training.evaluation.merger_scores import (
 from surveyflow.training.evaluation.mergers import evaluate_mergers, fit_merger_baseline
 from surveyflow.training.evaluation.nuisances import NUISANCES, changes
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
+from surveyflow.training.records.labelled import pooled
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
@@ -78,6 +83,34 @@ def test_votes_are_no_probabilities():
 
 BY_NAME = {nuisance.name: nuisance for nuisance in NUISANCES}
 EVERY_CHANGE = list(changes())
+
+
+def test_calibration_is_scored_with_and_without_neighbours_by_magnitude_and_at_stated_shares():
+    found = {(one.sample, round(one.prevalence, 4)): one for one in evaluation().calibrations}
+    samples = [sample for sample, _ in found]
+    assert samples.count("with neighbours") == samples.count("no neighbours") == 1 + len(PREVALENCES)
+    assert sum(one.n for one in found.values() if one.sample.startswith("magnitude")) == 250
+    stamps = [labelled(150, seed=3), labelled(100, seed=4, field="EGS")]
+    raw = pooled_mean([MODEL], stamps, SAMPLING).astype(np.float64)
+    truth = pooled(stamps)["is_post_merger"]
+    share = truth.mean()
+    own = found["with neighbours", round(share, 4)]
+    assert own.raw == pytest.approx(calibration_error(at_prevalence(raw, share, 0.5), truth))
+    assert np.isnan(own.calibrated)
+    rare = np.repeat(truth, np.where(truth, 1000 * (1 - share), 9000 * share).round().astype(int))
+    stated = np.repeat(at_prevalence(raw, 0.1, 0.5), np.where(truth, 1000 * (1 - share), 9000 * share).round().astype(int))
+    assert found["with neighbours", 0.1].raw == pytest.approx(calibration_error(stated, rare), abs=1e-3)
+
+
+def test_a_map_is_scored_beside_the_raw_output():
+    test, truth = [labelled(600, seed=3)], labelled(600, seed=3).is_post_merger
+    map_ = fit_calibration([MODEL], [labelled(900, seed=8)], ("ab" * 32,), SAMPLING)
+    baseline = fit_merger_baseline([labelled(300, seed=1)], seed=2)
+    model = NucleusModel(merger_card(calibrations=(map_,)))
+    found = evaluate_mergers(model, test, [], baseline, SAMPLING)
+    assert found.calibration_of_calibrated.error == pytest.approx(found.calibrations[0].calibrated)
+    assert found.calibration_of_calibrated.diagram.counts.sum() == len(truth)
+    assert found.calibrations[0].calibrated < found.calibrations[0].raw / 2
 
 
 @pytest.mark.parametrize("distance_pix", [1, 2, 3])
