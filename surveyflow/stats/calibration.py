@@ -86,10 +86,12 @@ def weighted_error(probability: ArrayLike, came_true: ArrayLike, weights: ArrayL
 
     Parameters
     ----------
-    probability, came_true, n_bins
+    probability, came_true
         As in `reliability`.
     weights
         (n,) weights of the cases, at least 0.
+    n_bins
+        Number of bins.
 
     Returns
     -------
