@@ -105,8 +105,9 @@ class Batch:
     def folder(self):
         return self.submission.folder
 
-    def n_receipts(self):
-        return len(list((self.survey.folder / "catalog/units").glob("*/*.json")))
+    def finished(self):
+        """The keys of the units that have receipts."""
+        return {path.stem for path in (self.survey.folder / "catalog/units").glob("*/*.json")}
 
     def process(self, *words):
         """The one process of this submission whose command line holds these words."""
@@ -136,7 +137,7 @@ class Batch:
             raise AssertionError(f"{error}\n{self.slurm.jobs()}\n{self.logs()}") from None
 
     def wait_for_units(self, number):
-        self.wait_for(lambda: self.n_receipts() >= number, f"{number} units are done")
+        self.wait_for(lambda: len(self.finished()) >= number, f"{number} units are done")
 
     def log_of(self, pool):
         """The log of a pool that is one job."""

@@ -128,6 +128,7 @@ class _Run:
     def results(self) -> Iterator[JobResult]:
         """Yield results as they come, until no job is left."""
         while self._submit():
+            self._take_back()
             yield from self._check_workers()
             ended = self.submissions.next_ended(REFRESH_S)
             if ended is None:
@@ -140,16 +141,25 @@ class _Run:
 
     def _submit(self) -> bool:
         """Submit attempts while workers have room; False when all jobs have ended."""
-        while not self.submissions.one_runs_alone and (attempt := self.attempts.next(len(self.submissions), self._has_room)):
+        while attempt := self.attempts.next(self._with_room(), self._is_undisturbed):
             self.submissions.submit(attempt)
         return len(self.submissions) > 0 or bool(self.attempts)
 
-    def _has_room(self, model_group: str) -> bool:
-        """Whether a worker that may do a model group's jobs holds fewer than ``jobs_per_worker``."""
-        most, workers = self.limits.jobs_per_worker, self.workers
-        return len(self.submissions) < most * workers.count() and self.submissions.count(model_group) < most * workers.count(
-            model_group
-        )
+    def _with_room(self) -> set[str]:
+        """The model groups for whose waiting jobs a worker has room, and that disturb no job that runs alone."""
+        waiting, alone = self.attempts.model_groups, self.submissions.alone
+        with_room = self.workers.with_room(waiting, self.submissions.counts, self.limits.jobs_per_worker)
+        return {group for group in with_room if not any(self.workers.shared(group, other) for other in alone)}
+
+    def _is_undisturbed(self, model_group: str) -> bool:
+        """Whether nothing runs on any worker that may do a model group's jobs."""
+        return not any(self.workers.shared(model_group, other) for other in self.submissions.model_groups)
+
+    def _take_back(self) -> None:
+        """Take back what was submitted for workers that are gone: alone or not, it must delay nothing else."""
+        if lost := {group for group in self.submissions.model_groups if not self.workers.count(group)}:
+            for attempt in self.submissions.take_back(lost):
+                self.attempts.put_back(attempt)
 
     def _check_workers(self) -> Iterator[JobResult]:
         """Report which workers are missing, and give up the run if they have been missing for too long."""

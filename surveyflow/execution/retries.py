@@ -1,14 +1,14 @@
 """The order in which jobs are submitted, and the number of times one is tried again after its worker died.
 
 A worker that dies takes all of its jobs with it, and nothing says which of them was the cause. So a job that has been on nearly
-``max_deaths`` dead workers is kept back until nothing else runs, and then tried alone: only if its worker dies again is it given
-up.
+``max_deaths`` dead workers is kept back until nothing else runs on the workers that may do it, and then tried alone: only if its
+worker dies again is it given up.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from surveyflow.values.jobs import Job
@@ -25,7 +25,7 @@ class Attempt:
     deaths
         Number of workers that died in earlier attempts.
     alone
-        Whether nothing else runs on the cluster meanwhile.
+        Whether nothing else runs meanwhile on the workers that may do the job.
     """
 
     job: Job
@@ -67,31 +67,35 @@ class Attempts:
         yield from (attempt.job for attempt in self._retries + self._to_run_alone)
         yield from (job for jobs in self._new.values() for _, job in jobs)
 
-    def next(self, n_submitted: int, has_room: Callable[[str], bool] = lambda _: True) -> Attempt | None:
+    def next(self, with_room: Collection[str], undisturbed: Callable[[str], bool]) -> Attempt | None:
         """Choose what to submit next; None if nothing is left, or nothing can be submitted yet.
 
         Parameters
         ----------
-        n_submitted
-            Number of attempts that were submitted and have not ended.
-        has_room
-            Whether a worker for a model group's jobs is free.
+        with_room
+            The model groups for whose jobs a worker is free.
+        undisturbed
+            Whether nothing runs on any worker that may do a model group's jobs.
         """
-        if attempt := _first(self._retries, has_room):
+        if attempt := _first(self._retries, with_room.__contains__):
             return attempt
-        if with_room := [group for group in self._new if has_room(group)]:
-            return Attempt(self._pop_new(min(with_room, key=lambda group: self._new[group][0][0])))
-        if not n_submitted and (attempt := _first(self._to_run_alone, has_room)):
+        if ready := self._new.keys() & with_room:
+            return Attempt(self._pop_new(min(ready, key=lambda group: self._new[group][0][0])))
+        if attempt := _first(self._to_run_alone, lambda group: group in with_room and undisturbed(group)):
             return replace(attempt, alone=True)
         return None
 
+    def put_back(self, attempt: Attempt) -> None:
+        """Queue an attempt again that never began."""
+        queue = self._retries if attempt.deaths < self._max_deaths - 1 else self._to_run_alone
+        queue.append(replace(attempt, alone=False))
+
     def retry(self, attempt: Attempt, n_deaths: int) -> bool:
         """Queue an attempt again after ``n_deaths`` workers died with it; False if its job is to be given up."""
-        again = Attempt(attempt.job, attempt.deaths + n_deaths)
+        again = replace(attempt, deaths=attempt.deaths + n_deaths)
         if attempt.alone and again.deaths >= self._max_deaths:
             return False
-        queue = self._retries if again.deaths < self._max_deaths - 1 else self._to_run_alone
-        queue.append(again)
+        self.put_back(again)
         return True
 
     def _pop_new(self, model_group: str) -> Job:
@@ -101,9 +105,9 @@ class Attempts:
         return job
 
 
-def _first(attempts: list[Attempt], has_room: Callable[[str], bool]) -> Attempt | None:
-    """Take out the first attempt for which there is room."""
+def _first(attempts: list[Attempt], ready: Callable[[str], bool]) -> Attempt | None:
+    """Take out the first attempt whose model group is ready."""
     for number, attempt in enumerate(attempts):
-        if has_room(attempt.job.model_group):
+        if ready(attempt.job.model_group):
             return attempts.pop(number)
     return None

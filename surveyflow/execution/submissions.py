@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -64,17 +64,18 @@ class Submissions:
         return {group for group, number in self._counts.items() if number}
 
     @property
-    def one_runs_alone(self) -> bool:
-        """Whether nothing else may be submitted at present."""
-        return any(attempt.alone for _, attempt in self._pending.values())
+    def counts(self) -> Mapping[str, int]:
+        """Number of submitted attempts of each model group."""
+        return self._counts
+
+    @property
+    def alone(self) -> set[str]:
+        """The model groups of the submitted attempts beside which nothing else may run."""
+        return {attempt.job.model_group for _, attempt in self._pending.values() if attempt.alone}
 
     def jobs(self) -> Iterator[Job]:
         """The jobs of the submitted attempts."""
         return (attempt.job for _, attempt in self._pending.values())
-
-    def count(self, model_group: str) -> int:
-        """Count the submitted attempts of a model group."""
-        return self._counts[model_group]
 
     def submit(self, attempt: Attempt) -> None:
         """Submit an attempt; Dask chooses among the workers that may do it."""
@@ -86,17 +87,30 @@ class Submissions:
         future.add_done_callback(_put_key(self._ended))
 
     def next_ended(self, timeout_s: float) -> tuple[Attempt, JobOutcome | WorkerDeaths] | None:
-        """Wait until an attempt ends; None if none does in time."""
+        """Wait until an attempt ends; None if none does in time, or one was taken back meanwhile."""
         try:
             key = self._ended.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        future, attempt = self._pending.pop(key)
-        self._counts[attempt.job.model_group] -= 1
+        if key not in self._pending:
+            return None
+        future, attempt = self._remove(key)
         try:
             return attempt, _fetch(future)
         finally:
             future.release()
+
+    def take_back(self, model_groups: Collection[str]) -> list[Attempt]:
+        """Take back the attempts of some model groups that no worker has been given."""
+        try:
+            at_workers = {key for keys in self._client.processing().values() for key in keys}
+        except OSError:  # the scheduler does not answer; it is asked again
+            return []
+        theirs = [(key, future) for key, (future, attempt) in self._pending.items() if attempt.job.model_group in model_groups]
+        taken = [self._remove(key) for key, future in theirs if key not in at_workers and not future.done()]
+        for future, _ in taken:
+            future.release()
+        return [attempt for _, attempt in taken]
 
     def cancel(self) -> list[Attempt]:
         """Cancel all attempts that have not started; those that have started run to their end, and their results are dropped."""
@@ -106,6 +120,11 @@ class Submissions:
         self._pending.clear()
         self._counts.clear()
         return attempts
+
+    def _remove(self, key: str) -> tuple[Future, Attempt]:
+        future, attempt = self._pending.pop(key)
+        self._counts[attempt.job.model_group] -= 1
+        return future, attempt
 
 
 def _do_here(spec: WorkerSpec, job: Job, pinned: bool) -> JobOutcome:

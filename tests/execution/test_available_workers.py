@@ -74,3 +74,27 @@ def test_waiting_for_those_that_never_came_begins_with_the_run():
     cluster.wait(9)
 
     assert workers.absent_s(GDS) == 9
+
+
+def test_pinned_jobs_share_workers_that_hold_the_models_of_both():
+    workers = Cluster({EGS}, {EGS, GDS}, set()).start(pinned=True)
+
+    assert workers.shared(EGS, GDS)
+    assert workers.shared(EGS, EGS)
+    assert workers.shared("", EGS)
+    assert not workers.shared("UDS/F814W", EGS)
+
+
+def test_others_share_every_worker_and_its_room():
+    workers = Cluster(set()).start(pinned=False)
+
+    assert workers.shared(EGS, GDS)
+    assert workers.with_room({EGS, GDS}, {EGS: 1}, 2) == {EGS, GDS}
+    assert workers.with_room({EGS, GDS}, {EGS: 1, "": 1}, 2) == set()
+
+
+def test_jobs_that_nobody_may_do_take_no_room():
+    workers = Cluster({EGS}).start(pinned=True)
+
+    assert workers.with_room({EGS, GDS, ""}, {EGS: 1, GDS: 7}, 2) == {EGS, ""}
+    assert workers.with_room({EGS, GDS, ""}, {EGS: 1, GDS: 7, "": 1}, 2) == set()

@@ -8,6 +8,14 @@ from fakes import fake_job
 from surveyflow.execution.retries import Attempt, Attempts
 
 
+def everybody_free(group):
+    return True
+
+
+def somebody_runs(group):
+    return False
+
+
 def make_jobs(n):
     return [fake_job(f"job{number}", "square") for number in range(n)]
 
@@ -16,34 +24,52 @@ def test_jobs_go_out_in_the_order_given():
     jobs = make_jobs(3)
     attempts = Attempts(jobs, max_deaths=3)
 
-    assert [attempts.next(n).job for n in range(3)] == jobs
-    assert attempts.next(3) is None
+    assert [attempts.next({""}, somebody_runs).job for _ in range(3)] == jobs
+    assert attempts.next({""}, somebody_runs) is None
 
 
 def test_a_job_whose_worker_died_goes_again_before_the_rest():
     attempts = Attempts(make_jobs(3), max_deaths=3)
-    first = attempts.next(0)
+    first = attempts.next({""}, somebody_runs)
 
     assert attempts.retry(first, 1)
-    assert attempts.next(0) == Attempt(first.job, deaths=1)
+    assert attempts.next({""}, somebody_runs) == Attempt(first.job, deaths=1)
 
 
 def test_a_suspect_waits_until_nothing_else_runs():
     attempts = Attempts(make_jobs(2), max_deaths=3)
-    suspect, other = attempts.next(0), attempts.next(1)
+    suspect, other = (attempts.next({""}, somebody_runs) for _ in range(2))
     attempts.retry(suspect, 1)
-    suspect = attempts.next(1)
+    suspect = attempts.next({""}, somebody_runs)
     attempts.retry(suspect, 1)
 
-    assert attempts.next(1) is None, other
-    assert attempts.next(0) == Attempt(suspect.job, deaths=2, alone=True)
+    assert attempts.next({""}, somebody_runs) is None, other
+    assert attempts.next({""}, everybody_free) == Attempt(suspect.job, deaths=2, alone=True)
+
+
+def test_a_suspect_waits_for_room_as_any_job_does():
+    attempts = Attempts(make_jobs(1), max_deaths=2)
+    attempts.retry(attempts.next({""}, somebody_runs), 1)
+
+    assert attempts.next(set(), everybody_free) is None
+    assert attempts.next({""}, everybody_free).alone
+
+
+def test_what_never_began_goes_again_with_the_deaths_that_it_had():
+    attempts = Attempts(make_jobs(1), max_deaths=2)
+    attempts.retry(attempts.next({""}, somebody_runs), 5)
+    alone = attempts.next({""}, everybody_free)
+    attempts.put_back(alone)
+
+    assert attempts.next({""}, somebody_runs) is None
+    assert attempts.next({""}, everybody_free) == alone
 
 
 def test_deaths_in_company_condemn_nobody_however_many():
     attempts = Attempts(make_jobs(1), max_deaths=3)
 
-    assert attempts.retry(attempts.next(0), 50)
-    assert attempts.next(0).alone
+    assert attempts.retry(attempts.next({""}, somebody_runs), 50)
+    assert attempts.next({""}, everybody_free).alone
 
 
 def test_a_single_death_cannot_be_enough():
@@ -55,22 +81,19 @@ def test_a_model_group_without_room_holds_nobody_else_up():
     jobs = [fake_job(name, "unit", group) for name, group in [("e1", "EGS"), ("e2", "EGS"), ("g1", "GDS"), ("s", "")]]
     attempts = Attempts(jobs, max_deaths=3)
 
-    def without_egs(group):
-        return group != "EGS"
-
-    assert [attempts.next(n, without_egs) for n in range(3)] == [Attempt(jobs[2]), Attempt(jobs[3]), None]
+    assert [attempts.next({"GDS", ""}, everybody_free) for _ in range(3)] == [Attempt(jobs[2]), Attempt(jobs[3]), None]
     assert attempts.model_groups == {"EGS"}
-    assert [attempts.next(n).job.name for n in range(2)] == ["e1", "e2"]
+    assert [attempts.next({"EGS"}, everybody_free).job.name for _ in range(2)] == ["e1", "e2"]
     assert not attempts
 
 
 def test_a_job_that_goes_again_waits_for_its_model_group_too():
     lost, other = fake_job("e1", "unit", "EGS"), fake_job("g1", "unit", "GDS")
     attempts = Attempts([lost, other], max_deaths=3)
-    attempts.retry(attempts.next(0), 1)
+    attempts.retry(attempts.next({"EGS"}, somebody_runs), 1)
 
-    assert attempts.next(0, lambda group: group == "GDS").job == other
-    assert attempts.next(1).job == lost
+    assert attempts.next({"GDS"}, somebody_runs).job == other
+    assert attempts.next({"EGS"}, somebody_runs).job == lost
 
 
 @given(data=st.data(), n_jobs=st.integers(1, 12), window=st.integers(1, 5), max_deaths=st.integers(2, 4))
@@ -81,7 +104,7 @@ def test_every_killer_is_given_up_and_every_innocent_job_ends_whoever_dies_with_
     in_flight, done, given_up = [], [], []
 
     def fill():
-        while len(in_flight) < window and (attempt := attempts.next(len(in_flight))):
+        while len(in_flight) < window and (attempt := attempts.next({""}, lambda _: not in_flight)):
             in_flight.append(attempt)
         return bool(in_flight)
 

@@ -99,17 +99,29 @@ def test_batch_jobs_publish_what_a_local_run_publishes_and_are_closed_to_strange
     pd.testing.assert_frame_equal(table(running.survey), expected)
 
 
-def test_pinned_pools_do_their_own_units_only_and_publish_the_same(batch, expected):
-    running = batch(pace_s=0.3, routing="pinned")
-    groups = {group for script in running.submission.pools.values() for group in resources_in(running.folder / script)}
-    holders = [name for name in running.submission.pools if name.startswith("gpu-")]
+def test_pinned_pools_do_their_own_units_only_even_while_one_of_them_is_lost_and_publish_the_same(batch, slurm, expected):
+    running = batch(pace_s=0.5, routing="pinned")
+    held = {name: resources_in(running.folder / script) for name, script in running.submission.pools.items()}
+    keys = {name: keys_of(groups, expected) for name, groups in held.items() if name.startswith("gpu-")}
+    running.wait_for_units(1)
+    running.hold.touch()
+    other, lost = sorted(keys, key=lambda name: len(keys[name] - running.finished()))
+
+    slurm.ask("scontrol", "requeuehold", running.jobs.pools[lost])
+    running.hold.unlink()
+    running.wait_for(lambda: keys[other] <= running.finished(), f"{other} has done all of its units")
+    assert keys[lost] - running.finished()
+    slurm.ask("scontrol", "release", running.jobs.pools[lost])
 
     running.wait_for_end()
-
-    assert groups == {f"{field}/{instrument}" for field, instrument in measured(expected)}
-    assert len(holders) == 2
+    assert set().union(*held.values()) == {f"{field}/{instrument}" for field, instrument in measured(expected)}
     pd.testing.assert_frame_equal(table(running.survey), expected)
     assert "routing pinned: the profile says so" in running.run_log()
+
+
+def keys_of(groups, rows):
+    """The keys of the units of some model groups."""
+    return set(rows.unit_key[(rows.field + "/" + rows.instrument).isin(groups)].dropna())
 
 
 def resources_in(script):
