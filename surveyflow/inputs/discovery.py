@@ -3,7 +3,8 @@
 Releases are found by the files that match the workflow's paths, with any name in the place of ``{release}``. The newest comes
 first. Runs of digits count as numbers, so that v1.10 is newer than v1.9, and v1-2 equals v1.2 except in spelling; case does not
 matter. If one name is the other with something appended, the longer is newer (v1.0.1 after v1.0), unless the appended part begins
-with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0).
+with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0). Names of what was set aside (w5.gone, w5.bad) and those that the workflow's
+``[discovery]`` leaves out are not releases.
 
 A release is complete if each source list, mosaic and weight map of the workflow names one file, and no file changed recently,
 changes while it is watched, or contradicts its own checksums.
@@ -109,7 +110,7 @@ def find_newest_release(workflow: Path, watch: Watch | None = None) -> ReleaseCh
         raise _refusal(file, "is the manifest of one release, which names its files.", "Leave --release out.")
     document = read_document(file)
     settings, chosen_watch = _settings(document), watch or Watch()
-    names = _releases(document, file)
+    names = _releases(document, file, settings)
     files = {name: _FilesOfRelease.of(document, file.parent, name) for name in names}
     looks = {path: _look(path) for found in files.values() for path in found.paths.values()}
     chosen_watch.sleep(settings.watch_s)
@@ -158,7 +159,7 @@ def _settings(document: Mapping[str, Any]) -> Discovery:
         return Discovery()  # problems of the table are reported, with all others, when the workflow is loaded
 
 
-def _releases(document: Mapping[str, Any], file: Path) -> list[str]:
+def _releases(document: Mapping[str, Any], file: Path, settings: Discovery) -> list[str]:
     """Names of the releases that have any files, the newest first."""
     texts = [text for _, text in input_paths(document) if RELEASE in text]
     if not texts:
@@ -167,12 +168,16 @@ def _releases(document: Mapping[str, Any], file: Path) -> list[str]:
             f"no path of a source list or mosaic contains {RELEASE}, so there are no releases to choose from.",
             f'Write paths such as "mosaics/egs_{RELEASE}_sci.fits", or run without --release latest.',
         )
-    names = {name for text in texts for name in releases_named(file.parent, text)}
-    usable = sorted((name for name in names if problem_of_release(name) is None), key=age_order, reverse=True)
-    if not usable:
+    named = {name for text in texts for name in releases_named(file.parent, text)}
+    names = sorted((name for name in named if problem_of_release(name) is None), key=age_order, reverse=True)
+    if not names:
         shown = ", ".join(texts)
         raise _refusal(file, f"no file matches {shown}, whatever the release.", "Correct the paths, or put files there.")
-    return usable
+    left_out = {name: why for name in names if (why := settings.why_left_out(name))}
+    if len(left_out) == len(names):
+        what = f"[discovery] leaves out every release that has files: {'; '.join(left_out.values())}."
+        raise _refusal(file, what, "Rename it, correct include and exclude, or name it all the same: --release NAME.")
+    return [name for name in names if name not in left_out]
 
 
 @dataclass(frozen=True, slots=True)

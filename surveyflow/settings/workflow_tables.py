@@ -9,10 +9,11 @@ import math
 import os
 import re
 import shlex
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
 from pydantic import model_validator as check_model
 
 from surveyflow.files.paths import absent, nearest_folder
@@ -26,6 +27,8 @@ WORKFLOW_VERSION = 1
 DEFAULT_DRAWS = 1000
 DEFAULT_CORE_SIZE = 4096
 SMALLEST_CORE_SIZE = 256
+SET_ASIDE = (".bad", ".gone", ".old", ".tmp", "~")
+"""Endings of names by which people set files aside; such a name is never taken for a release, in whatever case it is written."""
 DEFAULT_MIN_VALID_FRACTION = 0.5
 DEFAULT_QUIET_S = 60.0
 DEFAULT_WATCH_S = 1.0
@@ -105,6 +108,22 @@ def _check_command(command: str) -> str:
     return command
 
 
+def _to_patterns(value: Any) -> Any:
+    patterns = tuple(value) if isinstance(value, (list, tuple)) else ()
+    wrong = [each for each in patterns if not isinstance(each, str) or not each.strip() or not each.isprintable() or "/" in each]
+    if wrong or not isinstance(value, (list, tuple)):
+        found = shown(wrong[0] if wrong else value)
+        remedy = 'Write such as ["w*"]; a pattern is compared with the name of the release, which is not a path.'
+        raise refuse(f"found {found}, expected a list of names of releases, in which *, ? and [...] are wildcards.", remedy)
+    return patterns
+
+
+def _not_nothing(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if not patterns:
+        raise refuse("the list is empty, so no release would be taken.", 'Leave the key out, or write ["*"].')
+    return patterns
+
+
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
     if not table:
         raise refuse("the table is empty.", "Add at least one entry.")
@@ -113,6 +132,7 @@ def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
 
 _PartName = Annotated[str, AfterValidator(_check_part_name)]
 _Redshifts = Annotated[Pair, AfterValidator(_check_range)]
+_Patterns = Annotated[tuple[str, ...], BeforeValidator(_to_patterns)]
 
 
 _SomeTable = TypeVar("_SomeTable", bound=SettingsTable)
@@ -218,10 +238,14 @@ class Tiling(SettingsTable):
 
 
 class Discovery(SettingsTable):
-    """``[discovery]``: when the files of a release count as complete; used only by ``--release latest``.
+    """``[discovery]``: which names are releases, and when their files count as complete; used only by ``--release latest``.
 
     Parameters
     ----------
+    include
+        Patterns of the names of releases, in which ``*``, ``?`` and ``[...]`` are wildcards; case counts. All by default.
+    exclude
+        Patterns of names that are not releases. Names that begin with a dot or end as in `SET_ASIDE` never are. None by default.
     quiet_s
         Seconds since a file's last change that must have passed. 60 by default.
     watch_s
@@ -230,9 +254,21 @@ class Discovery(SettingsTable):
         Whether the DATASUM and CHECKSUM of FITS files, if present, are compared with their content. True by default.
     """
 
+    include: Annotated[_Patterns, AfterValidator(_not_nothing)] = Field(default=("*",), examples=[["w*"]])
+    exclude: _Patterns = Field(default=(), examples=[["*-test"]])
     quiet_s: Annotated[float, within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
     watch_s: Annotated[float, within(0.0, 600.0)] = Field(default=DEFAULT_WATCH_S, examples=[DEFAULT_WATCH_S])
     checksums: bool = Field(default=True, examples=[True])
+
+    def why_left_out(self, name: str) -> str | None:
+        """Why a name is not taken for that of a release, in words; None if it is taken."""
+        if ending := next((each for each in SET_ASIDE if name.lower().endswith(each)), None):
+            return f"{name} ends in {ending}, like a release that was set aside"
+        if pattern := next((each for each in self.exclude if fnmatchcase(name, each)), None):
+            return f'{name} matches "{pattern}" of exclude'
+        if not any(fnmatchcase(name, each) for each in self.include):
+            return f"{name} matches nothing of include"
+        return None
 
 
 _Fraction = Annotated[float, within(0.0, 1.0)]

@@ -191,6 +191,47 @@ def test_names_that_cannot_be_releases_are_skipped(world):
     assert find(world).release == "v1.10"
 
 
+@pytest.mark.parametrize("name", ["v1.11.gone", "v1.11.bad", "v1.11.old", "v1.11.tmp", "v1.11.GONE", "v1.11~", ".v1.11", ".v1.11.Xy3"])
+def test_what_was_set_aside_is_never_taken(world, name):
+    put(world, name)
+    assert find(world).as_json() == {"release": "v1.10", "skipped": ()}
+
+
+def test_a_newest_release_that_was_set_aside_gives_way_to_the_one_before(world):
+    (world / "v1.10").rename(world / "v1.10.gone")
+    files(world, "v1.10")["list"].rename(world / "lists" / "egs_v1.10.gone.cat")
+    assert find(world).as_json() == {"release": "v1.9", "skipped": ()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ('include = ["v*"]', "v1.10"),
+        ('include = ["v1.9", "w?"]', "w5"),
+        ('exclude = ["w*"]', "v1.10"),
+        ('include = ["v*", "w*"]\nexclude = ["*[05]"]', "v1.9"),
+        ("exclude = []", "w5"),
+        ('exclude = ["W*"]', "w5"),
+    ],
+)
+def test_the_workflow_says_which_names_are_releases(world, settings, chosen):
+    put(world, "w5")
+    (world / "workflow.toml").write_text(f"{WORKFLOW}[discovery]\n{settings}\n")
+    assert find(world).as_json() == {"release": chosen, "skipped": ()}
+
+
+def test_if_every_release_is_left_out_each_is_named_with_the_reason(world):
+    put(world, "w5.old")
+    (world / "workflow.toml").write_text(WORKFLOW + '[discovery]\ninclude = ["w*", "v1.9"]\nexclude = ["v1.9"]\n')
+    with pytest.raises(WorkflowError) as caught:
+        find(world)
+    (problem,) = map(str, caught.value.problems)
+    assert "w5.old ends in .old, like a release that was set aside" in problem
+    assert "v1.10 matches nothing of include" in problem
+    assert 'v1.9 matches "v1.9" of exclude' in problem
+    assert problem.endswith("Rename it, correct include and exclude, or name it all the same: --release NAME.")
+
+
 def test_versions_and_dates_sort_from_old_to_new():
     in_order = ["v0.9", "v1", "v1.0-rc2", "v1.0", "v1.0b", "v1.0.1", "v1.9", "v1.10-dev3", "v1.10-RC1", "v1.10", "V1.11", "v2"]
     shuffled = in_order[::-1]

@@ -382,6 +382,22 @@ def _paths_in(document: dict) -> list[str]:
     return [value for table in tables for value in table.values() if isinstance(value, str)]
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('include = "w*"', "found the text 'w*', expected a list of names of releases"),
+        ("exclude = [3]", "found 3, expected a list of names of releases"),
+        ('exclude = ["releases/w5"]', "a pattern is compared with the name of the release, which is not a path"),
+        ('exclude = [" "]', "expected a list of names of releases"),
+        ("include = []", "the list is empty, so no release would be taken"),
+    ],
+)
+def test_patterns_of_releases_that_cannot_be_meant_are_refused(world, line, words):
+    (problem,) = problems(world, f"{HEALTHY}[discovery]\n{line}\n")
+    assert f"[discovery] {line.split()[0]}" in problem
+    assert words in problem
+
+
 def test_the_reference_describes_every_key_with_its_default():
     text = (ROOT / "docs" / "reference" / "workflow.md").read_text(encoding="utf-8")
     tables = {
