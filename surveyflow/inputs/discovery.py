@@ -3,8 +3,8 @@
 Releases are found by the files that match the workflow's paths, with any name in the place of ``{release}``. The newest comes
 first. Runs of digits count as numbers, so that v1.10 is newer than v1.9, and v1-2 equals v1.2 except in spelling; case does not
 matter. If one name is the other with something appended, the longer is newer (v1.0.1 after v1.0), unless the appended part begins
-with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0). Names of what was set aside (w5.gone, w5.bad) and those that the workflow's
-``[discovery]`` leaves out are not releases.
+with alpha, beta, dev, pre or rc (v2.0-rc1 before v2.0). Names of what was set aside (w5.gone, w5.bad) and those that
+the workflow's ``[discovery]`` leaves out are not releases.
 
 A release is complete if each source list, mosaic and weight map of the workflow names one file, and no file changed recently,
 changes while it is watched, or contradicts its own checksums.

@@ -191,7 +191,9 @@ def test_names_that_cannot_be_releases_are_skipped(world):
     assert find(world).release == "v1.10"
 
 
-@pytest.mark.parametrize("name", ["v1.11.gone", "v1.11.bad", "v1.11.old", "v1.11.tmp", "v1.11.GONE", "v1.11~", ".v1.11", ".v1.11.Xy3"])
+@pytest.mark.parametrize(
+    "name", ["v1.11.gone", "v1.11.bad", "v1.11.old", "v1.11.tmp", "v1.11.GONE", "v1.11~", ".v1.11", ".v1.11.Xy3"]
+)
 def test_what_was_set_aside_is_never_taken(world, name):
     put(world, name)
     assert find(world).as_json() == {"release": "v1.10", "skipped": ()}
