@@ -24,7 +24,7 @@ from surveyflow.values.codes import Status
 FIELDS = {"COSMOS": (150.1, 2.3), "EGS": (214.9, 52.9), "UDS": (34.4, -5.2), "GOODS_N": (189.2, 62.2), "GOODS_S": (53.1, -27.8)}
 N_SOURCES = 186_435
 TILE_SIDE_DEG = 0.05
-SINGLE = ("f_pm", "vote_entropy", "entropy_predictive", "entropy_expected", "mutual_information")
+SINGLE = ("f_pm", "vote_entropy", "entropy_predictive", "entropy_expected", "mutual_information", "member_agreement")
 
 
 def write_units(root, n_sources, tiles_a_side, seed=1):
@@ -60,7 +60,7 @@ def _results(rng, n_rows):
     names = [f"{output}_{key}" for output in ("p_pm", "p_sf") for key in ("mean", "std", *QUANTILES)]
     results = {name: rng.random(n_rows, np.float32) for name in (*names, *SINGLE)}
     results["p_pm_hist"] = rng.multinomial(1000, np.full(HISTOGRAM_BINS, 1 / HISTOGRAM_BINS), n_rows)
-    results |= {"n_draws": np.full(n_rows, 1000), "seed": np.full(n_rows, 1)}
+    results |= {"n_draws": np.full(n_rows, 1000), "n_members": np.full(n_rows, 1), "seed": np.full(n_rows, 1)}
     results |= {"model_id": np.full(n_rows, "merger/X/F814W@0123456789ab"), "weights_origin": np.full(n_rows, "untrained")}
     return {"status": np.where(ok, Status.OK.value, Status.NO_MODEL.value)} | {
         name: np.ma.masked_array(values, np.broadcast_to(~ok.reshape(-1, *[1] * (values.ndim - 1)), values.shape))

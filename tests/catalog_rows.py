@@ -22,6 +22,7 @@ def make_rows(n_rows, field="EGS", seed=0, first_id=1, centre_deg=(214.8, 52.8),
         "model_id": np.full(n_rows, f"merger/{field}/F814W@0123456789ab"),
         "weights_origin": np.full(n_rows, origin),
         "n_draws": np.full(n_rows, 20),
+        "n_members": np.full(n_rows, 1),
         "seed": np.full(n_rows, 7),
         **summarise(draws).columns(),
     }

@@ -100,7 +100,8 @@ def _results(values, field_name, origin, rng, n_draws=200):
     means, widths = rng.beta(1.2, 2.2, n_sources).clip(0.01, 0.99), rng.uniform(8, 60, n_sources)
     p_pm = rng.beta(means * widths, (1 - means) * widths, (n_draws, n_sources)).T
     p_sf = rng.beta((1 - means) * widths, means * widths, (n_draws, n_sources)).T
-    constants = {"model_id": f"merger/{field_name}/F814W@0123456789ab", "weights_origin": origin, "n_draws": n_draws, "seed": 7}
+    constants = {"model_id": f"merger/{field_name}/F814W@0123456789ab", "weights_origin": origin, "n_draws": n_draws}
+    constants |= {"n_members": 1, "seed": 7}
     results = {name: np.full(n_sources, value) for name, value in constants.items()}
     results |= summarise(np.stack([p_pm, p_sf], axis=2).astype(np.float32)).columns()
     return {name: masked(column, ok) for name, column in results.items()}

@@ -26,7 +26,7 @@ ENGINE = "stub"
 
 @dataclass(frozen=True)
 class StubModel:
-    """Not a network: its feature is the mean of the prepared cutout, and its draws are numbers seeded by the source's key."""
+    """Not a network: its features are the mean of the prepared cutout, and its draws are numbers seeded by the source's key."""
 
     card: ModelCard
 
@@ -40,12 +40,12 @@ class StubModel:
 
     def features(self, cutouts: Float32Array) -> Float32Array:
         means: Float32Array = cutouts.mean(axis=(1, 2), dtype=np.float64)[:, None].astype(np.float32)
-        return means
+        return np.repeat(means, self.card.architecture.dense[0], axis=1)
 
     def draw(self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int) -> Float32Array:
         n_outputs = self.card.architecture.n_outputs
         spread = [np.random.default_rng([seed, int(key)]).random((n_draws, n_outputs)) for key in source_keys]
-        draws = 0.5 * features[:, None, :] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
+        draws = 0.5 * features[:, None, :1] + 0.5 * np.reshape(spread, (len(features), n_draws, n_outputs))
         return np.clip(draws, 0, 1).astype(np.float32)
 
 

@@ -14,8 +14,9 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
 from surveyflow.values.jobs import EngineChoice
-from worlds import copied, write_untrained_models
+from worlds import copied, write_untrained_juries, write_untrained_models
 
 pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 
@@ -91,3 +92,18 @@ def test_a_run_that_changes_its_engine_on_the_way_publishes_the_same_tables(mini
     assert set(both) == {"keras", "fft"}
     assert sum(both.values()) == engines(surveys["fft"])["fft"]
     assert_tables_agree(table(surveys["both"]), keras_table)
+
+
+def test_both_engines_measure_with_a_jury_alike(mini_survey, tmp_path):
+    pytest.importorskip("keras", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'", exc_type=ImportError)
+    for task in (MERGER.name, CONTAMINATION.name):
+        write_untrained_juries(mini_survey.folder / "models", mini_survey.spec.fields, NETWORK, ["a", "b"], task)
+    surveys = {name: copied(mini_survey, tmp_path / name) for name in ("keras", "fft")}
+    for name, survey in surveys.items():
+        run(survey, name)
+    found = {name: table(survey) for name, survey in surveys.items()}
+    assert (found["fft"].n_members.dropna() == 2).all()
+    assert_tables_agree(found["fft"], found["keras"])
+    np.testing.assert_allclose(
+        found["fft"].p_pm_member_std.astype(float), found["keras"].p_pm_member_std.astype(float), atol=1e-5
+    )

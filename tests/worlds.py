@@ -49,6 +49,7 @@ def write_untrained_models(
     architecture: Architecture,
     task: str = MERGER.name,
     also_for: Sequence[str] = (),
+    first_seed: int = 0,
     **changes: Any,
 ) -> list[ModelCard]:
     """Write one model of fixed random weights for each field and instrument, labelled ``untrained``, and lend it to others."""
@@ -64,7 +65,7 @@ def write_untrained_models(
             pixel_scale_arcsec=PIXEL_SCALE_ARCSEC[instrument],
             band=instrument.rpartition("_")[2],
             redshift_range=REDSHIFT_RANGE[instrument],
-            seed=number,
+            seed=first_seed + number,
             **values | changes,
         )
         for number, (field, instrument) in enumerate((field, instrument) for field in fields for instrument in PIXEL_SCALE_ARCSEC)
@@ -73,6 +74,19 @@ def write_untrained_models(
         return cards
     lent = [(models.home(card.key), replace(card, also_for=tuple(also_for)), models.weights(card.key)) for card in cards]
     return write_models(lent, overwrite=True)
+
+
+def write_untrained_juries(
+    store: Path, fields: Sequence[str], architecture: Architecture, names: Sequence[str], task: str = MERGER.name, **changes: Any
+) -> None:
+    """Write a jury of models of fixed random weights for each field and instrument, with members of these names."""
+    for number, name in enumerate(names):
+        alone = store.with_name(f".{store.name}-{name}")
+        for card in write_untrained_models(alone, fields, architecture, task, first_seed=100 * (number + 1), **changes):
+            place = ModelStore(store).home(card.key) / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            ModelStore(alone).home(card.key).rename(place)
+        shutil.rmtree(alone)
 
 
 def edit_workflow(path: Path, changes: Mapping[str, Any]) -> None:

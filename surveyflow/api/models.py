@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError, ModelError
 from surveyflow.models.engines.keras_installation import check_keras
-from surveyflow.models.store import ModelStore, read_card, read_weights
+from surveyflow.models.store import ModelStore, placed, read_card, read_weights
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.stretch_check import FEWEST_CUTOUTS, StretchCheck, check_stretches
 from surveyflow.settings.workflow import load_workflow
@@ -27,7 +27,7 @@ def load_model(path: str | Path, engine: str = EngineName.AUTO) -> Model:
     Parameters
     ----------
     path
-        Folder with ``card.toml`` and ``weights.safetensors``.
+        Folder with ``card.toml`` and ``weights.safetensors``, or the folder of a jury.
     engine
         Name of an engine: see `surveyflow.values.codes.EngineName`.
 
@@ -157,7 +157,7 @@ def list_models(store: str | Path) -> dict[ModelKey, ModelCard]:
 
 
 def show_models(folder: str | Path) -> ModelCard:
-    """Read a model's card, after checking that its weights are those that the card names.
+    """Read a model's card, or make that of a jury, after checking that the weights are those that the cards name.
 
     Parameters
     ----------
@@ -170,7 +170,8 @@ def show_models(folder: str | Path) -> ModelCard:
         If card or weights cannot be used.
     """
     card = read_card(Path(folder))
-    read_weights(Path(folder), card)
+    for place, one in placed(Path(folder), card):
+        read_weights(place, one)
     return card
 
 
@@ -187,7 +188,7 @@ def calibrate_models(
     Parameters
     ----------
     folders
-        The model's folder; of a jury, the folders of all members, whose pooled mean is fitted.
+        The model's folder; a jury's, or the folders of all its members, whose pooled mean is fitted.
     records
         Folders of records that the models were not trained on, such as their validation records.
     draws, seed

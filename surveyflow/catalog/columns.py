@@ -25,6 +25,7 @@ class Null(Enum):
     NEVER = "never"
     UNLESS_OK = "if and only if status is not ok"
     UNLESS_MEASURED = "if status is not ok, or the source was not measured"
+    ONE_MEMBER = "if status is not ok, or the merger model is a single one"
     NO_DOMAIN = "if status is not ok, or the merger model's card names no feature domain"
     NO_CALIBRATION = "if status is not ok, or the merger model's card holds no calibration"
     NO_PREVALENCE = "if p_pm_calibrated is null, or the workflow states no [science] prevalence"
@@ -74,7 +75,7 @@ class CatalogColumn:
     @property
     def when_null(self) -> str:
         """When it is null, in words."""
-        words = self.null.value if self.task is None else self.task.null
+        words = self.null.value if self.task is None or self.null is Null.ONE_MEMBER else self.task.null
         return words if self.mosaic_unit is None else f"{words}; or the mosaic's unit is not {self.mosaic_unit}"
 
     @property
@@ -156,7 +157,7 @@ _MODEL = (
         "model_id",
         STRING,
         "meta.id;meta.modelled",
-        "Merger model: task/field/instrument@first 12 digits of the SHA-256 of its weights.",
+        "Merger model: task/field/instrument@first 12 digits of the SHA-256 of its weights, or of its members' digests.",
         Null.UNLESS_OK,
     ),
     CatalogColumn(
@@ -175,6 +176,7 @@ _MODEL = (
         "%",
     ),
     CatalogColumn("n_draws", INT, "meta.number", "Number of Monte Carlo dropout draws.", Null.UNLESS_OK),
+    CatalogColumn("n_members", INT, "meta.number;meta.modelled", "Number of models in the merger jury, or 1.", Null.UNLESS_OK),
     CatalogColumn("seed", LONG, "stat.param", "Seed of the draws.", Null.UNLESS_OK),
 )
 
@@ -205,7 +207,8 @@ def _of_task(task: Task) -> Iterator[CatalogColumn]:
     rule = Null.UNLESS_OK if task.leads else Null.UNLESS_MEASURED
     for column in task.columns:
         kind = HISTOGRAM if column.is_histogram else FLOAT
-        yield CatalogColumn(column.name, kind, column.ucd, column.description, rule, column.unit, task, column.mosaic_unit)
+        own = Null.ONE_MEMBER if column.needs_members else rule
+        yield CatalogColumn(column.name, kind, column.ucd, column.description, own, column.unit, task, column.mosaic_unit)
     if not task.leads:
         yield CatalogColumn(
             f"{task.name}_model_id",

@@ -47,7 +47,7 @@ SORT_ORDER = [(name, "ascending") for name in ("_healpix_29", "field", "source_i
 """Order of the rows in every file."""
 
 
-_ONLY_OK = (Null.UNLESS_MEASURED, Null.NO_DOMAIN, Null.NO_CALIBRATION, Null.NO_PREVALENCE)
+_ONLY_OK = (Null.UNLESS_MEASURED, Null.ONE_MEMBER, Null.NO_DOMAIN, Null.NO_CALIBRATION, Null.NO_PREVALENCE)
 """The rules of columns that are null wherever status is not ok, and may be null elsewhere."""
 
 

@@ -115,7 +115,8 @@ def list_models(store: StoreFolder, as_json: JsonOption = False) -> None:
         low, high = card.redshift_range
         where = f"{card.pixel_scale_arcsec:g} arcsec/pixel  z {low:g}-{high:g}  {card.stretch} ({card.softening:g})"
         lent = "" if key == card.key else f"  lent by {card.key}"
-        typer.echo(f"{key!s:32} {card.origin:12} {where}  {card.weights_digest[:12]}{lent}")
+        jury = f"  jury of {card.n_members}: {', '.join(one.name for one in card.members)}" if card.members else ""
+        typer.echo(f"{key!s:32} {card.origin:12} {where}  {card.weights_digest[:12]}{lent}{jury}")
 
 
 @app.command()
@@ -123,14 +124,17 @@ def show(
     folder: Annotated[Path, typer.Argument(help="A model's folder.", metavar="MODEL", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a model's card, after checking its weights' digest."""
+    """Show the card of a model, or those of a jury's members, after checking their weights' digests."""
     from surveyflow import api
     from surveyflow.models.cards import card_to_toml
 
     card = api.show_models(folder)
     if as_json:
         print_json(_card_as_json(card))
-    else:
+        return
+    for member in card.members:
+        typer.echo(f"# member {member.name} of {card.model_id}\n{card_to_toml(member.card)}")
+    if not card.members:
         typer.echo(card_to_toml(card).rstrip())
 
 
@@ -207,4 +211,6 @@ def _check_as_json(one: StretchCheck) -> dict[str, Any]:
 
 
 def _card_as_json(card: ModelCard) -> dict[str, Any]:
-    return asdict(card) | {"key": str(card.key), "model_id": card.model_id}
+    told = asdict(card) | {"key": str(card.key), "model_id": card.model_id}
+    told["members"] = {member.name: _card_as_json(member.card) for member in card.members}
+    return told if card.members else {name: value for name, value in told.items() if name != "members"}

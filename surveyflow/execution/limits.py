@@ -58,7 +58,8 @@ class ClusterProfile(SettingsTable):
         ``pinned`` if a unit goes only to workers that hold the models of its field and instrument, ``any`` if every worker does
         every unit, ``auto`` for whichever ends sooner by the number of sources (`surveyflow.execution.routing`).
     models_in_memory
-        How many models a worker keeps ready; for another, it drops the one that was unused for longest.
+        How many models a worker keeps ready; for another, it drops the one that was unused for longest. Each member of a jury
+        counts as one. A worker always keeps those that one unit needs, even if they are more.
     jobs_per_worker
         How many jobs each worker holds at the same time: one that computes, one that reads or writes meanwhile, and those that
         follow.

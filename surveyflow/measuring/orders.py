@@ -30,7 +30,7 @@ class WorkerSettings:
     engine
         The engine that computes the models.
     models_in_memory
-        Number of models that the worker keeps in memory, at least 1.
+        Number of models that the worker keeps in memory, at least 1; each member of a jury counts as one.
     """
 
     root: str
@@ -103,15 +103,23 @@ class PlannedModel:
     folder
         The model's folder.
     card_digest
-        SHA-256 of its card and weights, hexadecimal.
+        SHA-256 of its card and weights, hexadecimal; that of its card alone for a jury.
+    members
+        The members of a jury, whose folders bear their names, in order of name; empty for a model that is alone.
     """
 
     folder: str
     card_digest: str
+    members: tuple[PlannedModel, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.folder and self.card_digest):
             raise ValueError(f"a model is named by its folder and its card's digest, not {self}")
+
+    @property
+    def each(self) -> tuple[PlannedModel, ...]:
+        """The members of a jury; the model itself if it is alone."""
+        return self.members or (self,)
 
 
 @dataclass(frozen=True, slots=True)

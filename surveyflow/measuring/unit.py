@@ -285,7 +285,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
 
 def _probabilities(task: UnitTask, leading: _Found) -> Iterator[tuple[str, Float32Array]]:
     """The columns of calibrated probabilities, if the model's card holds a calibration."""
-    calibration = calibration_of([leading.card])
+    calibration = calibration_of(leading.card.each)
     if calibration is None:
         return
     probability = calibration.probability(leading.sample.columns["p_pm_mean"])
@@ -302,6 +302,7 @@ def _model(task: UnitTask, name: str, card: ModelCard) -> Iterator[tuple[str, An
     yield "model_id", card.model_id
     yield "weights_origin", card.origin.value
     yield "n_draws", task.sampling.n_draws
+    yield "n_members", card.n_members
     yield "seed", task.sampling.seed
 
 

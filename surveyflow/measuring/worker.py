@@ -19,16 +19,17 @@ from surveyflow.errors import DeviceMemoryError
 from surveyflow.execution.heartbeat import HeartbeatWriter
 from surveyflow.execution.watchdog import locked, report_progress
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedMosaic, TileMeasurement, WorkerSettings
+from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
 from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, load_model
+from surveyflow.models.engines.jury import jury_of
 from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
 from surveyflow.stats.posterior import PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
-from surveyflow.tasks.domains import FeatureDomain
+from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.images import Box, Window
 from surveyflow.values.jobs import EngineChoice, Job, Receipt
@@ -140,10 +141,19 @@ class SurveyWorker:
         with locked(self._reading), clock.running():
             task, window = self._read(order, measurement)
         with locked(self._computing), clock.running(), _enough_memory():
-            models = [self._models.get(model.folder, model.card_digest) for model in measurement.models]
-            report_progress()
+            self._models.make_room(sum(len(model.each) for model in measurement.models))
+            models = list(map(self._model, measurement.models))
             rows = process_unit(task, window, {model.card.key.task: _reporting(model) for model in models})
             return rows, "+".join(sorted({model.engine for model in models}))
+
+    def _model(self, planned: PlannedModel) -> Model:
+        """Return a model, or a jury of the members that are in memory."""
+        models = []
+        for one in planned.each:
+            models.append(self._models.get(one.folder, one.card_digest))
+            report_progress()
+        names = [Path(one.folder).name for one in planned.members]
+        return jury_of(planned.folder, names, models) if names else models[0]
 
     def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> tuple[UnitTask, _ReadWindow]:
         mosaic = self._mosaic(measurement.mosaic)
@@ -220,7 +230,7 @@ class _ReportingModel:
         return self.model.engine
 
     @property
-    def domain(self) -> FeatureDomain | None:
+    def domain(self) -> FeatureDomain | JuryDomain | None:
         return self.model.domain
 
     def features(self, cutouts: Float32Array) -> Float32Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from surveyflow.files.foreign import refusing
 from surveyflow.models.framing import framed
 from surveyflow.sky.image_statistics import N_STATISTICS, image_statistics
 from surveyflow.tasks.card import Architecture, Model
-from surveyflow.tasks.domains import FeatureDomain
+from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, Float64Array
 
 MOST_BYTES = 2**20
@@ -74,11 +75,30 @@ def feature_distances(model: Model, prepared: Float32Array, features: Float32Arr
 
     Returns
     -------
-    (n,) float32, percent of held-out images that lie nearer; see `surveyflow.tasks.domains.FeatureDomain.percentiles`.
+    (n,) float32, percent of held-out images that lie nearer; see `surveyflow.tasks.domains.FeatureDomain.percentiles`. For a jury
+    it is the mean of its members' percentages.
     """
     if model.domain is None:
         return None
-    return model.domain.percentiles(statistics_of(prepared, model.card.architecture), features)
+    domains = model.domain.members if isinstance(model.domain, JuryDomain) else (model.domain,)
+    architectures = [card.architecture for card in model.card.each]
+    statistics = {seen: statistics_of(prepared, seen) for seen in dict.fromkeys(architectures)}
+    parts = features_of_each(features, architectures)
+    found = [domain.percentiles(statistics[seen], part) for domain, seen, part in zip(domains, architectures, parts, strict=True)]
+    return np.asarray(np.mean(found, axis=0, dtype=np.float64), np.float32)
+
+
+def features_of_each(features: Float32Array, architectures: Sequence[Architecture]) -> list[Float32Array]:
+    """Split a jury's features into those of its members.
+
+    Parameters
+    ----------
+    features
+        (n, sum of the widths) float32.
+    architectures
+        The members' networks, in order of name.
+    """
+    return np.split(features, np.cumsum([seen.dense[0] for seen in architectures])[:-1], axis=1)
 
 
 def statistics_of(prepared: Float32Array, architecture: Architecture) -> Float64Array:

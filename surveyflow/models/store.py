@@ -1,7 +1,8 @@
 """The model store: models on disk, verified against their cards.
 
 A model is a folder, ``STORE/<task>/<instrument>/<FIELD>/``, with two or three files: ``card.toml``,
-``weights.safetensors`` and, if the card names its digest, ``domain.safetensors``.
+``weights.safetensors`` and, if the card names its digest, ``domain.safetensors``. A jury is a folder of the same name that holds
+such a folder for each of its members, and nothing of a model itself.
 This module does not import Keras, and it executes nothing from a model's folder.
 """
 
@@ -20,16 +21,17 @@ from surveyflow.errors import ModelError, OutputError
 from surveyflow.files.json_state import Damaged, TooLarge, read_ordinary_file
 from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml
 from surveyflow.models.domains import MOST_BYTES, decode_domain, encode_domain
+from surveyflow.models.juries import jury_card
 from surveyflow.models.untrained import untrained_weights
 from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, most_bytes, weight_shapes
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.card import Architecture, Domain, ModelCard, ModelKey
+from surveyflow.tasks.card import Architecture, Domain, Member, ModelCard, ModelKey
 from surveyflow.tasks.domains import FEATURE_PERCENTILE, FeatureDomain
 from surveyflow.tasks.registry import TASKS
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import WeightsOrigin
 
-__all__ = ["ModelStore", "read_card", "read_domain", "read_weights", "trained_before"]
+__all__ = ["ModelStore", "member_names", "placed", "read_card", "read_domain", "read_weights", "trained_before"]
 __all__ += ["weight_shapes", "write_model", "write_models", "write_untrained"]
 
 CARD_FILE = "card.toml"
@@ -46,6 +48,8 @@ class ModelStore:
     ----------
     path
         The store's folder.
+    members
+        Names of the members that juries consist of; None for all that are there. Models that are alone are not affected.
 
     Examples
     --------
@@ -55,6 +59,7 @@ class ModelStore:
     """
 
     path: Path
+    members: tuple[str, ...] | None = None
 
     def cards(self) -> dict[ModelKey, ModelCard]:
         """Every key that has a model, with its card.
@@ -64,7 +69,8 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If the store does not exist, a card cannot be read or lies in another model's folder, or two cards claim a field.
+            If the store does not exist, a card cannot be read or lies in another model's folder, two cards claim a field, or a
+            jury's members contradict each other or lack one that was named.
         """
         if not self.path.is_dir():
             raise ModelError(f"{self.path}: no such folder. Name the folder of a model store, or create one by importing models.")
@@ -90,7 +96,7 @@ class ModelStore:
             If there is no such model.
         """
         home = self.home(key)
-        if (home / CARD_FILE).is_file():
+        if (home / CARD_FILE).is_file() or member_names(home):
             return home
         cards = self.cards()
         if key not in cards:
@@ -99,15 +105,25 @@ class ModelStore:
         return self.home(cards[key].key)
 
     def weights(self, key: ModelKey) -> dict[str, Float32Array]:
-        """The weights of one model, by role; digest, names and shapes are verified.
+        """The weights of one model that is alone, by role; digest, names and shapes are verified.
 
         Raises
         ------
         ModelError
             If there is no such model, or its weights are not those that its card describes.
         """
-        folder = self.folder(key)
-        return read_weights(folder, self._read_card_in_its_place(folder))
+        [(folder, card)] = self.placed(self.card(key))
+        return read_weights(folder, card)
+
+    def placed(self, card: ModelCard) -> list[tuple[Path, ModelCard]]:
+        """Folder and card of each member of a model of this store: of the model itself, if it is alone.
+
+        Parameters
+        ----------
+        card
+            A card of this store.
+        """
+        return placed(self.home(card.key), card)
 
     def home(self, key: ModelKey) -> Path:
         """The folder in which the model of this key is, or would be.
@@ -127,27 +143,75 @@ class ModelStore:
         return home
 
     def _folders(self) -> list[Path]:
-        return [file.parent for file in sorted(self.path.glob(f"*/*/[!.]*/{CARD_FILE}"))]
+        alone = {file.parent for file in self.path.glob(f"*/*/[!.]*/{CARD_FILE}")}
+        juries = {file.parent.parent for file in self.path.glob(f"*/*/[!.]*/[!.]*/{CARD_FILE}")}
+        return sorted(alone | juries)
 
     def _read_card_in_its_place(self, folder: Path) -> ModelCard:
-        card = read_card(folder)
+        card = read_card(folder, self.members)
         if self.home(card.key) != folder:
             raise ModelError(
-                f"{folder / CARD_FILE}: this is the card of {card.key}, which belongs in {self.home(card.key)}. "
+                f"{placed(folder, card)[0][0] / CARD_FILE}: this is the card of {card.key}, which belongs in "
+                f"{self.home(card.key)}. "
                 "Move the folder, or correct the card."
             )
         return card
 
 
-def read_card(folder: Path) -> ModelCard:
-    """Read the card of the model in this folder.
+def member_names(folder: Path) -> tuple[str, ...]:
+    """Names of the members of the jury in a folder, in order; empty if it holds none."""
+    return tuple(sorted(file.parent.name for file in folder.glob(f"[!.]*/{CARD_FILE}")))
+
+
+def placed(folder: Path, card: ModelCard) -> list[tuple[Path, ModelCard]]:
+    """Folder and card of each member of the model in this folder: of the model itself, if it is alone."""
+    return [(folder / member.name, member.card) for member in card.members] or [(folder, card)]
+
+
+def read_card(folder: Path, members: Sequence[str] | None = None) -> ModelCard:
+    """Read the card of the model in this folder, or make that of the jury in it.
+
+    Parameters
+    ----------
+    folder
+        A model's folder.
+    members
+        Names of the members of which a jury consists; None for all that are there.
 
     Raises
     ------
     ModelError
-        If there is no card, or it cannot be used; every problem is reported, by key.
+        If there is no card, or it cannot be used; every problem is reported, by key. If there is a jury, also if the folder holds
+        a model of its own beside it, if a member that was named is absent, or if members contradict each other.
     """
-    return card_from_file(folder / CARD_FILE)
+    present = member_names(folder)
+    if not present:
+        return card_from_file(folder / CARD_FILE)
+    check_one_form(folder)
+    chosen = present if members is None else tuple(sorted(set(members)))
+    if absent := [name for name in chosen if name not in present]:
+        raise ModelError(
+            f"{folder}: the jury has no member {', '.join(absent)}; it has {', '.join(present)}. Put the folder there, or "
+            "correct `members` in [models]."
+        )
+    if strange := [name for name in chosen if not _SAFE_NAME.fullmatch(name)]:
+        raise ModelError(f"{folder / strange[0]}: a member's name may contain letters, digits and _ . + -. Rename the folder.")
+    return jury_card([Member(name, card_from_file(folder / name / CARD_FILE)) for name in chosen], str(folder))
+
+
+def check_one_form(folder: Path) -> None:
+    """Check that a folder is a model's or a jury's, and not both.
+
+    Raises
+    ------
+    ModelError
+        If it holds a card of its own beside those of members.
+    """
+    if (names := member_names(folder)) and (folder / CARD_FILE).exists():
+        raise ModelError(
+            f"{folder}: it holds a model of its own beside the members {', '.join(names)}, so it is not clear which are meant. "
+            "Move the files of the model into a folder beside the members, or remove them or the members."
+        )
 
 
 def read_weights(folder: Path, card: ModelCard) -> dict[str, Float32Array]:
@@ -280,6 +344,8 @@ def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite
 
 
 def _write_all(new: Sequence[_ModelFiles], *, overwrite: bool) -> list[ModelCard]:
+    for one in new:
+        _check_place(one.folder)
     if not overwrite:
         check_vacant([one.folder for one in new if not one.are_there()])
     with ExitStack() as places:
@@ -287,6 +353,20 @@ def _write_all(new: Sequence[_ModelFiles], *, overwrite: bool) -> list[ModelCard
             if not one.are_there():
                 one.write(places.enter_context(_replacing(one.folder)))
     return [one.card for one in new]
+
+
+def _check_place(folder: Path) -> None:
+    """Check that a model can be written to a folder without mixing models and juries.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds a jury, or lies in that of a model which is alone.
+    """
+    if names := member_names(folder):
+        raise ModelError(f"{folder}: it holds the members {', '.join(names)} of a jury. Choose another store, or remove them.")
+    if (folder.parent / CARD_FILE).exists():
+        raise ModelError(f"{folder.parent}: it holds a model that is alone, so no member can be put there. Choose another store.")
 
 
 def check_vacant(folders: Sequence[Path]) -> None:

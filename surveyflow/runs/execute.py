@@ -254,7 +254,8 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
     if unit.instrument is None or unit.tile is None:
         return None
     opened = survey.fields[unit.field]
-    store, card = ModelStore(survey.workflow.models.store), opened.cards[unit.instrument]
+    models = survey.workflow.models
+    store, card = ModelStore(models.store, models.named_members), opened.cards[unit.instrument]
     return TileMeasurement(
         PlannedMosaic.of(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]),
         unit.tile,
@@ -266,7 +267,8 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
 
 
 def _planned(store: ModelStore, card: ModelCard) -> PlannedModel:
-    return PlannedModel(str(store.folder(card.key)), card.digest)
+    each = tuple(PlannedModel(str(folder), one.digest) for folder, one in store.placed(card))
+    return PlannedModel(str(store.folder(card.key)), card.digest, each if card.members else ())
 
 
 def _log(result: JobResult) -> None:

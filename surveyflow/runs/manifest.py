@@ -88,13 +88,17 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
 
 
 def describe_model(card: ModelCard) -> dict[str, Any]:
-    """Describe a model by its card."""
-    return asdict(card) | {
+    """Describe a model by its card; a jury also by ``members``: name, digest of the weights and digest of the card of each."""
+    told = asdict(card) | {
         "key": str(card.key),
         "model_id": card.model_id,
         "stretch": card.stretch.value,
         "origin": card.origin.value,
     }
+    told["members"] = [
+        {"name": one.name, "weights_digest": one.card.weights_digest, "card_digest": one.card.digest} for one in card.members
+    ]
+    return {name: value for name, value in told.items() if value or name != "members"}
 
 
 def precision_of(plan: Plan) -> str | None:

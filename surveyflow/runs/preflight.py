@@ -195,7 +195,7 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
     problems = _Problems(workflow)
     files = input_states(workflow)
     with ExitStack() as stack:
-        store = problems.catch("[models] store", lambda: ModelStore(workflow.models.store))
+        store = problems.catch("[models] store", lambda: ModelStore(workflow.models.store, workflow.models.named_members))
         cards = _model_cards(workflow, store, problems) if store is not None else {}
         fields = {name: _open_field(name, inputs, cards, stack, problems) for name, inputs in workflow.fields.items()}
         opened = {name: field for name, field in fields.items() if field is not None}
@@ -227,19 +227,38 @@ def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> 
     others = {key: present[key] for key in beside if key in present}
     for key, card in (mergers | others).items():
         problems.catch("[models] store", partial(_check_card, store, key, card, beside.get(key, card)))
+    problems.catch("[sampling] draws", partial(_check_shares, workflow.sampling.draws, list((mergers | others).values())))
+    problems.catch("[models] members", partial(_check_members, workflow.models.named_members, list((mergers | others).values())))
     return mergers | others
+
+
+def _check_shares(n_draws: int, cards: Sequence[ModelCard]) -> None:
+    """Refuse fewer draws than members, of whom each makes some."""
+    for card in cards:
+        if card.n_members > n_draws:
+            raise ModelError(
+                f"draws is {n_draws}, but {card.key} is a jury of {card.n_members}, of whom each makes a share of the draws. "
+                f"Write {card.n_members} or more, or name fewer `members` in [models]."
+            )
+
+
+def _check_members(named: tuple[str, ...] | None, cards: Sequence[ModelCard]) -> None:
+    """Refuse a choice of members that chooses nothing."""
+    if named is not None and cards and not any(card.members for card in cards):
+        raise ModelError(f'members names {", ".join(named)}, but none of the models is a jury. Remove `members`, or write "all".')
 
 
 def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: ModelCard) -> None:
     """Check that a model has its task's outputs, and takes the same cutouts as the merger model."""
-    where, task = store.folder(key) / "card.toml", TASKS[key.task]
+    folder, task = store.folder(key), TASKS[key.task]
+    where = folder if card.members else folder / "card.toml"
     missing = [name for name in task.outputs if name not in card.class_names]
     if missing:
         raise ModelError(
             f"{where}: class_names {list(card.class_names)} lack {missing}, which a {key.task} model must name. "
             "Correct class_names."
         )
-    if task.scaling is not None and card.contamination is None:
+    if task.scaling is not None and any(one.contamination is None for one in card.each):
         raise ModelError(
             f"{where}: it has no table [contamination], and without it the outputs have no unit. Add it, as "
             f"docs/reference/models.md explains, or train the model again."
@@ -250,7 +269,9 @@ def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: Model
             f"{where}: input_size is {size}, but {merger.key} takes cutouts of {expected} pixels, and both models look at the "
             f"same cutouts. Train one of them again."
         )
-    read_weights(store.folder(key), card)
+    for place, one in store.placed(card):
+        read_weights(place, one)
+    calibration_of(card.each)
 
 
 def _open_field(
@@ -336,7 +357,7 @@ def _prevalence_warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) 
         return
     store = ModelStore(workflow.models.store)
     for card in {card.key: card for field in fields.values() for card in field.cards.values()}.values():
-        if calibration_of([card]) is None:
+        if calibration_of(card.each) is None:
             yield (
                 f"[science] states a prevalence, but the card of {card.model_id} holds no calibration, so p_pm_at_prevalence is "
                 f"null for its sources; to calibrate it: `{remedies.calibrate_models(store.home(card.key))}`"
@@ -376,7 +397,7 @@ def check_engine(choice: EngineChoice, cards: Iterable[ModelCard]) -> None:
     ModelError
         If the engine cannot be used for one of the models or, with ``auto``, no engine can.
     """
-    for card in cards:
+    for card in (member for model in cards for member in model.each):
         problem = obstacle(choice.name, card.architecture, choice.precision)
         if problem:
             failing = "No engine can" if choice.name == EngineName.AUTO else f"The engine '{choice.name}' cannot"

@@ -9,7 +9,7 @@ import numpy as np
 
 from surveyflow.errors import InputError
 from surveyflow.models.normalisation import StretchVerdict, stretch_evidence
-from surveyflow.models.store import ModelStore
+from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources
 from surveyflow.runs.preflight import OpenedField, OpenedSurvey
 from surveyflow.sky.scattered import cut_from_mosaic
@@ -64,7 +64,7 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
     InputError
         If a model has too few fully covered sources.
     """
-    store = ModelStore(survey.workflow.models.store)
+    store = ModelStore(survey.workflow.models.store, survey.workflow.models.named_members)
     for name, opened in survey.fields.items():
         for instrument, card in opened.all_cards:
             stack = _real_cutouts(survey, opened, instrument, n_cutouts, np.random.default_rng(seed))
@@ -74,8 +74,9 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
                     f"at least {FEWEST_CUTOUTS}. Use a workflow with more sources in this field."
                 )
             trials = sorted({card.softening, *softenings})
-            weights = store.weights(card.key)
-            yield StretchCheck(card, len(stack), stretch_evidence(weights, stack, trials, card.architecture))
+            for folder, one in store.placed(card):
+                weights = read_weights(folder, one)
+                yield StretchCheck(one, len(stack), stretch_evidence(weights, stack, trials, one.architecture))
 
 
 def _real_cutouts(

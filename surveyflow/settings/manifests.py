@@ -40,11 +40,17 @@ class _Input(_Table):
     noise: _Noise | None = None
 
 
+class _Member(_Table):
+    name: str
+    weights_digest: str
+
+
 class _Model(_Table):
     key: str
     model_id: str
     origin: str
     weights_digest: str
+    members: list[_Member] = []
 
 
 class _Unit(_Table):

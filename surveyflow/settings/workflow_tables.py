@@ -11,7 +11,7 @@ import re
 import shlex
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
 from pydantic import model_validator as check_model
@@ -49,6 +49,14 @@ def _check_store(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     if info.context and not path.is_dir():
         raise refuse(f"{path} is a file, expected the folder of a model store.", "Name the folder that holds the models.")
     return path
+
+
+def _to_members(value: Any) -> Any:
+    names = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if value == "all" or (names and all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names)):
+        return value if value == "all" else names
+    remedy = 'Write members = "all", or such as members = ["seed-1", "seed-2"].'
+    raise refuse(f'found {shown(value)}, expected "all" or a list of different names of members.', remedy)
 
 
 def _check_output(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
@@ -172,9 +180,18 @@ class Models(SettingsTable):
     ----------
     store
         Folder of models, ``STORE/<task>/<instrument>/<FIELD>/``.
+    members
+        ``"all"`` (the default), or the names of the members of which every jury consists. A member that is named and absent is an
+        error. Models that are alone are used as they are.
     """
 
     store: Annotated[AnyPath, AfterValidator(_check_store)] = Field(examples=["models"])
+    members: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(_to_members)] = "all"
+
+    @property
+    def named_members(self) -> tuple[str, ...] | None:
+        """The members that are named; None if all are used."""
+        return None if isinstance(self.members, str) else self.members
 
 
 class Sampling(SettingsTable):

@@ -43,6 +43,11 @@ class PosteriorSummary:
     mutual_information
         (n,) float32: the first minus the second, nats, 0 to ln 2: what the draws disagree about (Houlsby et al. 2011, eq. 2;
         for galaxies Walmsley et al. 2020).
+    p_pm_member_std
+        (n,) float32: standard deviation of the members' means of p_pm (divisor M); NaN for a model that is alone.
+    member_agreement
+        (n,) float32: share of the members whose own class, by the larger of their two means, is that of the means over all
+        draws; above 0, and 1 for a model that is alone. A tie is no vote for post-merger.
     p_pm_hist
         (n, 50) uint16: draws of p_pm in each of 50 equally wide bins over [0, 1]; half-open, but the last includes 1.
     """
@@ -66,6 +71,8 @@ class PosteriorSummary:
     entropy_predictive: Float32Array
     entropy_expected: Float32Array
     mutual_information: Float32Array
+    p_pm_member_std: Float32Array
+    member_agreement: Float32Array
     p_pm_hist: NDArray[np.uint16]
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
@@ -83,8 +90,8 @@ class DrawStatistics:
         Draws per source, 1 to 65535.
     ranked
         (n, 2, ranks) float32: the draws of each output whose ranks are `order_ranks`; all NaN if any draw is NaN.
-    sums
-        (n, 2) float64: sum of the draws.
+    member_sums
+        (n, M, 2) float64: sum of each member's draws; M is 1 for a model that is alone.
     squares
         (n, 2) float64: sum of the draws' squared distances from their mean.
     wins
@@ -100,7 +107,7 @@ class DrawStatistics:
 
     n_draws: int
     ranked: Float32Array
-    sums: Float64Array
+    member_sums: Float64Array
     squares: Float64Array
     wins: Int32Array
     shares: Float64Array
@@ -108,20 +115,21 @@ class DrawStatistics:
     histogram: NDArray[np.uint16]
 
     @classmethod
-    def empty(cls, n_sources: int, n_draws: int) -> DrawStatistics:
+    def empty(cls, n_sources: int, n_draws: int, n_members: int = 1) -> DrawStatistics:
         """Arrays that are still to be filled.
 
         Raises
         ------
         ValueError
-            If there are no draws, or more than can be counted.
+            If there are no draws, more than can be counted, or fewer than members.
         """
+        shares_of(n_draws, n_members)
         if not 1 <= n_draws <= MOST_DRAWS:
             raise ValueError(f"1 to {MOST_DRAWS} draws can be summarised, not {n_draws}")
         return cls(
             n_draws,
             ranked=np.empty((n_sources, 2, len(order_ranks(n_draws))), np.float32),
-            sums=np.empty((n_sources, 2)),
+            member_sums=np.empty((n_sources, n_members, 2)),
             squares=np.empty((n_sources, 2)),
             wins=np.empty(n_sources, np.int32),
             shares=np.empty((n_sources, 2)),
@@ -130,17 +138,18 @@ class DrawStatistics:
         )
 
     @classmethod
-    def of(cls, draws: Float32Array) -> DrawStatistics:
+    def of(cls, draws: Float32Array, n_members: int = 1) -> DrawStatistics:
         """Compute the statistics of (n, T, 2) float32 draws; see `summarise`."""
         ordered = np.sort(np.ascontiguousarray(draws.transpose(0, 2, 1)), axis=2)
         _check_range(ordered)
         values = ordered.astype(np.float64)
         sums = values.sum(axis=2)
         shares = _shares(draws)
+        of_members = [draws[:, member::n_members].sum(axis=1, dtype=np.float64) for member in range(n_members)]
         return cls(
             n_draws=draws.shape[1],
             ranked=ordered[:, :, order_ranks(draws.shape[1])],
-            sums=sums,
+            member_sums=np.stack(of_members, axis=1) if n_members > 1 else sums[:, None],
             squares=np.square(values - sums[:, :, None] / draws.shape[1]).sum(axis=2),
             wins=np.count_nonzero(draws[:, :, 0] > draws[:, :, 1], axis=1).astype(np.int32),
             shares=shares.sum(axis=1),
@@ -164,12 +173,14 @@ class DrawStatistics:
             f_pm=f_pm.astype(np.float32),
             vote_entropy=_entropy(np.stack([f_pm, 1 - f_pm], axis=1)).astype(np.float32),
             **self._entropies(),
+            **self._members(),
             p_pm_hist=self.histogram,
         )
 
     def _distribution(self, name: str, output: int) -> dict[str, Float32Array]:
         """Mean, standard deviation and quantiles of one output, by column name."""
-        moments = {"mean": self.sums[:, output] / self.n_draws, "std": np.sqrt(self.squares[:, output] / self.n_draws)}
+        sums = self.member_sums[:, :, output].sum(axis=1)
+        moments = {"mean": sums / self.n_draws, "std": np.sqrt(self.squares[:, output] / self.n_draws)}
         quantiles = {key: self._quantile(output, level) for key, level in QUANTILES.items()}
         return {f"{name}_{key}": value.astype(np.float32) for key, value in (moments | quantiles).items()}
 
@@ -183,26 +194,60 @@ class DrawStatistics:
         }
         return {name: value.astype(np.float32) for name, value in found.items()}
 
+    def _members(self) -> dict[str, Float32Array]:
+        """Scatter and agreement of the members, by column name."""
+        n_members = self.member_sums.shape[1]
+        means = self.member_sums / shares_of(self.n_draws, n_members)[:, None]
+        total = self.member_sums.sum(axis=1)
+        agrees = (means[..., 0] > means[..., 1]) == (total[:, 0] > total[:, 1])[:, None]
+        scatter = means[..., 0].std(axis=1) if n_members > 1 else np.full(len(means), np.nan)
+        found = {"p_pm_member_std": scatter, "member_agreement": agrees.mean(axis=1)}
+        return {name: value.astype(np.float32) for name, value in found.items()}
+
     def _quantile(self, output: int, level: float) -> Float64Array:
         """The quantile of one output."""
         places = order_ranks(self.n_draws).searchsorted(_neighbours(level, self.n_draws))
         return _between(self.ranked[:, output, places].astype(np.float64), level, self.n_draws)
 
 
-def summarise(draws: Float32Array) -> PosteriorSummary:
+def shares_of(n_draws: int, n_members: int) -> Int32Array:
+    """How many of a source's draws each member of a jury makes: draw i belongs to member i modulo ``n_members``.
+
+    Parameters
+    ----------
+    n_draws, n_members
+        Numbers of draws and of members.
+
+    Returns
+    -------
+    (n_members,) int32, at least 1 each.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer draws than members, or no members.
+    """
+    if not 1 <= n_members <= n_draws:
+        raise ValueError(f"{n_draws} draws cannot be shared by {n_members} members, of whom each must make one at least")
+    return ((n_draws - 1 - np.arange(n_members)) // n_members + 1).astype(np.int32)
+
+
+def summarise(draws: Float32Array, n_members: int = 1) -> PosteriorSummary:
     """Summarise Monte Carlo draws of (p_pm, p_sf), in float64.
 
-    A source's summary depends only on its own draws: neither on the batch nor on the order of the draws.
+    A source's summary depends only on its own draws: neither on the batch nor on the order of each member's draws.
 
     Parameters
     ----------
     draws
         (n, T, 2) float32 in [0, 1]: column 0 is the post-merger output, column 1 the star-forming one; T from 1 to 65535.
+    n_members
+        Number of the members of a jury that made them in turn: draw i is that of member i modulo ``n_members``.
 
     Raises
     ------
     ValueError
-        If the shape differs, or a draw is NaN or lies outside [0, 1].
+        If the shape differs, a draw is NaN or lies outside [0, 1], or there are fewer draws than members.
 
     Examples
     --------
@@ -212,7 +257,8 @@ def summarise(draws: Float32Array) -> PosteriorSummary:
     """
     if draws.ndim != 3 or draws.shape[2] != 2 or not 1 <= draws.shape[1] <= MOST_DRAWS:
         raise ValueError(f"draws must have shape (n, T, 2) with 1 <= T <= {MOST_DRAWS}, not {draws.shape}")
-    return DrawStatistics.of(draws).summary()
+    shares_of(draws.shape[1], n_members)
+    return DrawStatistics.of(draws, n_members).summary()
 
 
 def sorted_output(draws: Float32Array, output: int) -> Float32Array:

@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import Calibration
-from surveyflow.tasks.domains import FeatureDomain
+from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
 
@@ -321,6 +321,8 @@ class ModelCard:
         What the model was trained on; None if that is not known.
     calibrations
         Maps from the mean output to a probability: for this model alone, and for juries of which it is a member.
+    members
+        The members of a jury, in order of name; empty for a model that is alone. See `surveyflow.models.juries`.
     """
 
     key: ModelKey
@@ -340,6 +342,7 @@ class ModelCard:
     contamination: ContaminationScale | None = None
     training: TrainingFacts | None = None
     calibrations: tuple[Calibration, ...] = ()
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.architecture.n_outputs or len(set(self.class_names)) != len(self.class_names):
@@ -351,9 +354,14 @@ class ModelCard:
 
     @property
     def digest(self) -> str:
-        """SHA-256, hexadecimal, over all that can change a result: not citation, notes, `also_for` and `training`."""
-        of_readers = ("citation", "notes", "also_for", "training")
-        told = {name: value for name, value in asdict(self).items() if name not in of_readers}
+        """SHA-256, hexadecimal, over all that can change a result: not citation, notes, `also_for` and `training`.
+
+        That of a jury is also over its members' digests, in order of name. The digest of a jury of one is that of its member.
+        """
+        left_out = ("citation", "notes", "also_for", "training", "members")
+        told = {name: value for name, value in asdict(self).items() if name not in left_out}
+        if self.n_members > 1:
+            told["members"] = [card.digest for card in self.each]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -362,9 +370,35 @@ class ModelCard:
         return f"{self.key}@{self.weights_digest[:12]}"
 
     @property
+    def each(self) -> tuple[ModelCard, ...]:
+        """The cards of a jury's members, in order of name; the card itself if the model is alone."""
+        return tuple(member.card for member in self.members) or (self,)
+
+    @property
+    def n_members(self) -> int:
+        """Number of networks: 1 for a model that is alone."""
+        return len(self.each)
+
+    @property
     def model_word(self) -> int:
         """The model's part of the key of its random numbers: the first 32 bits of its weights' digest."""
         return int(self.weights_digest[:8], 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a jury.
+
+    Parameters
+    ----------
+    name
+        Name of its folder.
+    card
+        Its card.
+    """
+
+    name: str
+    card: ModelCard
 
 
 @runtime_checkable
@@ -380,7 +414,7 @@ class Model(Protocol):
         ...
 
     @property
-    def domain(self) -> FeatureDomain | None:
+    def domain(self) -> FeatureDomain | JuryDomain | None:
         """The images that it was trained on; None if its folder does not tell."""
         ...
 

@@ -106,6 +106,19 @@ class FeatureDomain:
         return None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JuryDomain:
+    """The images that the members of a jury were trained on.
+
+    Parameters
+    ----------
+    members
+        Each member's domain, in order of name.
+    """
+
+    members: tuple[FeatureDomain, ...]
+
+
 def _finite(statistics: Float64Array, features: Float32Array) -> tuple[Float64Array, Float32Array]:
     finite = np.isfinite(features).all(axis=1)
     return statistics[finite], features[finite]

@@ -49,6 +49,17 @@ _COLUMNS = (
         "entropy_predictive - entropy_expected, in nats: the part on which the draws disagree, 0 to 0.693.",
     ),
     ResultColumn(
+        "p_pm_member_std",
+        "stat.stdev;stat.probability;src.morph.type",
+        "Standard deviation of the members' means of p_pm, in a jury of several models (divisor M, not M - 1).",
+        needs_members=True,
+    ),
+    ResultColumn(
+        "member_agreement",
+        "stat.value;src.morph.type",
+        "Share of the jury's members whose own class, by their larger mean output, is the jury's; 1 for one model.",
+    ),
+    ResultColumn(
         "p_pm_hist",
         "meta.number;stat.probability",
         "Draws of p_pm in each of 50 equal bins over [0, 1]; the last bin holds 1.",
@@ -65,7 +76,7 @@ def _targets(columns: Mapping[str, Any], rms: Float32Array, truth: str) -> Float
 
 
 def _summarise(draws: Draws) -> Columns:
-    return summarise(draws.outputs).columns()
+    return summarise(draws.outputs, draws.card.n_members).columns()
 
 
 def _scores(

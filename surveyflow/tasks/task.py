@@ -42,6 +42,8 @@ class ResultColumn:
     mosaic_unit
         The unit of mosaics in which the column's unit is true; the column is null for sources of other mosaics. None if its
         numbers do not depend on the mosaic's unit.
+    needs_members
+        Whether it is null for a model that is alone.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ResultColumn:
     unit: str | None = ""
     is_histogram: bool = False
     mosaic_unit: str | None = None
+    needs_members: bool = False
 
     def holds_in(self, mosaic_unit: str | None) -> bool:
         """Whether the column's unit is true of a mosaic in this unit; None is an unknown unit."""

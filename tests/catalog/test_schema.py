@@ -39,6 +39,7 @@ GOLDEN = {
     "weights_origin": "string",
     "feature_distance": "float",
     "n_draws": "int32",
+    "n_members": "int32",
     "seed": "int64",
     "p_pm_calibrated": "float",
     "p_pm_at_prevalence": "float",
@@ -49,6 +50,8 @@ GOLDEN = {
     "entropy_predictive": "float",
     "entropy_expected": "float",
     "mutual_information": "float",
+    "p_pm_member_std": "float",
+    "member_agreement": "float",
     "p_pm_hist": "fixed_size_list<element: uint16>[50]",
     **{f"p_contaminated_{key}": "float" for key in ("mean", "std")},
     **{f"coverage_pct_{key}": "float" for key in CONTAMINATION_STATISTICS},
@@ -75,7 +78,7 @@ def test_the_schema_is_the_contract():
 
 
 def test_the_version_follows_from_the_columns_alone():
-    assert schema_version(COLUMNS) == SCHEMA_VERSION == "a7289706035d", (
+    assert schema_version(COLUMNS) == SCHEMA_VERSION == "d69c4ebbff36", (
         "every unit of every catalog is computed again: is that meant, or does a library spell a type in another way now?"
     )
 

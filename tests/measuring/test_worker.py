@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,7 +25,7 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialExecutor
 from surveyflow.values.jobs import EngineChoice
 from waiting import PATIENCE_S
-from worlds import write_untrained_models
+from worlds import write_untrained_juries, write_untrained_models
 
 
 @pytest.fixture
@@ -40,6 +41,10 @@ def settings(survey):
 
 @pytest.fixture
 def jobs(survey, settings):
+    return jobs_of(survey, settings)
+
+
+def jobs_of(survey, settings):
     """The jobs of a run's units."""
     noted, folder = NotingExecutor(), RunFolder(survey.folder / "catalog", "noted")
     folder.create("")
@@ -165,3 +170,20 @@ def test_a_worker_keeps_no_more_models_than_it_may(jobs, settings):
             worker.do(job)
 
     assert len(loaded) == 4
+
+
+def test_a_worker_keeps_every_member_of_the_juries_that_a_unit_needs(survey, settings):
+    shutil.rmtree(survey.folder / "models")
+    write_untrained_juries(survey.folder / "models", survey.spec.fields, TINY, ["a", "b", "c"])
+    loaded = []
+
+    def load(folder, engine):
+        loaded.append(folder.name)
+        return StubModel(read_card(folder))
+
+    of_one_group = [job for job in with_pixels(jobs_of(survey, settings)) if job.model_group == "EGS/F814W"]
+    assert len(of_one_group) >= 2
+    with closing(SurveyWorker(replace(settings, models_in_memory=1), load)) as worker:
+        for job in of_one_group:
+            worker.do(job)
+    assert loaded == ["a", "b", "c"]

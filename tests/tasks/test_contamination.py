@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from networks import reference_philox
+from networks import card, reference_philox
+from surveyflow.models.juries import jury_card
 from surveyflow.stats.philox import predictive_noise
-from surveyflow.tasks.card import ContaminationScale
-from surveyflow.tasks.contamination.parts import can_be_measured, physical_draws, summarise_contamination
+from surveyflow.tasks.card import Architecture, ContaminationScale, Member, ModelKey
+from surveyflow.tasks.contamination.parts import OUTPUTS, can_be_measured, physical_draws, summarise_contamination
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.task import Draws
 
 SCALE = ContaminationScale("sky_sigma", 8.0, interval_scale_coverage=1.3, interval_scale_flux_pp=0.8)
 KEYS = np.array([0, 1, 2**64 - 1, 0x0123456789ABCDEF], np.uint64)
@@ -188,3 +191,28 @@ def test_shapes_that_do_not_belong_together_are_refused():
 def test_an_impossible_scale_cannot_be_made(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         replace(SCALE, **wrong)
+
+
+def test_the_draws_of_a_jury_are_taken_together_each_by_its_own_member_s_scale():
+    cards = [
+        card(
+            Architecture(n_outputs=len(OUTPUTS)),
+            key=ModelKey("contamination", "EGS", "F814W"),
+            class_names=OUTPUTS,
+            contamination=own,
+        )
+        for own in (SCALE, replace(SCALE, flux_range=4.0, interval_scale_coverage=2.0))
+    ]
+    cards = [replace(one, weights_digest=digit * 64) for one, digit in zip(cards, "3a", strict=True)]
+    jury = jury_card([Member(name, one) for name, one in zip("ab", cards, strict=True)], "jury")
+    outputs = np.random.default_rng(8).random((5, 9, len(OUTPUTS)), np.float32)
+    keys, rms = np.arange(5, dtype=np.uint64), np.full(5, 2e-3, np.float32)
+    found = CONTAMINATION.summarise(Draws(outputs, keys, 7, jury, rms))
+    drawn = []
+    for number, one in enumerate(cards):
+        noise = predictive_noise(keys, (5, 4)[number], 7, one.model_word, 2)
+        drawn.append(physical_draws(outputs[:, number::2], rms, one.contamination, *noise)["flux_pp"])
+    together = np.concatenate(drawn, axis=1)
+    np.testing.assert_allclose(found["flux_pp_mean"], together.mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found["flux_pp_q84"], np.quantile(together, 0.84, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(found["p_contaminated_mean"], outputs[..., 0].mean(axis=1, dtype=np.float64), rtol=1e-6)

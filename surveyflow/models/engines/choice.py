@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import cast
 
 from surveyflow.errors import InputError, ModelError, UnitError
 from surveyflow.models.engines import fft_engine
+from surveyflow.models.engines.jury import jury_of
 from surveyflow.models.engines.keras_installation import check_keras, keras_problem
-from surveyflow.models.store import read_card, read_domain, read_weights
+from surveyflow.models.store import placed, read_card, read_domain, read_weights
 from surveyflow.tasks.card import Architecture, Model, ModelCard
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
@@ -30,7 +31,8 @@ class ModelCache:
     load
         Loads the model in a folder.
     size
-        Number of models kept, at least 1. Each occupies memory for its weights, and on a GPU for a batch.
+        Number of models kept, at least 1, or more if `make_room` asks for more. Each occupies memory for its weights, and on a
+        GPU for a batch.
     """
 
     def __init__(self, load: Callable[[Path], Model], size: int) -> None:
@@ -42,6 +44,10 @@ class ModelCache:
 
     def __len__(self) -> int:
         return len(self._models)
+
+    def make_room(self, n_models: int) -> None:
+        """Keep at least so many models from now on: those that one unit needs, among them every member of a jury."""
+        self._size = max(self._size, n_models)
 
     def get(self, folder: str, card_digest: str) -> Model:
         """The model in a folder; two models with the same weights may have different cards.
@@ -129,7 +135,12 @@ ENGINES = {
 
 
 def load_model(
-    folder: str | Path, engine: str = EngineName.AUTO, *, precision: Precision = Precision.FLOAT32, batch_size: int | None = None
+    folder: str | Path,
+    engine: str = EngineName.AUTO,
+    *,
+    precision: Precision = Precision.FLOAT32,
+    batch_size: int | None = None,
+    members: Sequence[str] | None = None,
 ) -> Model:
     """Load a model, ready to be sampled.
 
@@ -139,7 +150,7 @@ def load_model(
     Parameters
     ----------
     folder
-        A model's folder, with ``card.toml`` and ``weights.safetensors``.
+        A model's folder, with ``card.toml`` and ``weights.safetensors``, or a jury's, with such a folder for each member.
     engine
         Name of an engine, see `surveyflow.values.codes.EngineName`; for ``auto`` see `choose_engine`.
     precision
@@ -147,6 +158,8 @@ def load_model(
     batch_size
         Cutouts that the trunk processes at once; the default suits the device. It is halved while the device runs out of
         memory.
+    members
+        Names of the members of which a jury consists; None for all.
 
     Returns
     -------
@@ -164,8 +177,11 @@ def load_model(
     >>> draws = model.draw(features, source_keys, n_draws=1000, seed=20220523)  # doctest: +SKIP
     """
     folder = Path(folder)
-    card = read_card(folder)
-    return ENGINES[_chosen(engine, card, precision)].load(folder, card, precision, batch_size)
+    card = read_card(folder, members)
+    models = [
+        ENGINES[_chosen(engine, one, precision)].load(place, one, precision, batch_size) for place, one in placed(folder, card)
+    ]
+    return jury_of(str(folder), [member.name for member in card.members], models) if card.members else models[0]
 
 
 def choose_engine(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> tuple[EngineName, str]:

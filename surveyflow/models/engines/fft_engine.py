@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ class FftModel:
         self._kept_alive: list[Float32Array] = []
         spectra = _spectra(card, weights, folder)
         self._trunk = self._trunk_spec(weights, plan, spectra)
-        self._head = self._head_spec(Head.of(card, weights))
+        self.head = self._head_spec(Head.of(card, weights))
 
     @property
     def card(self) -> ModelCard:
@@ -164,9 +165,9 @@ class FftModel:
         ValueError
             If the shapes of features and keys do not match each other or the network.
         """
-        features, keys = self._checked(features, source_keys)
+        features, keys = _checked(self._card, features, source_keys), np.ascontiguousarray(source_keys, np.uint64)
         draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
-        run_draw(self._instruction_set, self._head, features, keys, seed=seed, draws=draws, n_threads=self._n_threads)
+        run_draw(self._instruction_set, self.head, features, keys, seed=seed, draws=draws, n_threads=self._n_threads)
         return draws
 
     def summarise(
@@ -180,29 +181,49 @@ class FftModel:
             If the shapes of features and keys do not match each other or the network; if it has no such outputs; if so many
             draws cannot be counted; or if a source has a NaN or positive infinity among its features, and so no probabilities.
         """
-        features, keys = self._checked(features, source_keys)
-        n_outputs = self._card.architecture.n_outputs
-        if not all(0 <= output < n_outputs for output in outputs):
-            raise ValueError(f"outputs {outputs} were requested, but {self._card.key} has {n_outputs}, numbered from 0")
-        statistics = DrawStatistics.empty(len(features), n_draws)
+        return self.summarise_with((), [features], source_keys, n_draws=n_draws, seed=seed, outputs=outputs)
+
+    def summarise_with(
+        self,
+        others: Sequence[FftModel],
+        features: Sequence[Float32Array],
+        source_keys: UInt64Array,
+        *,
+        n_draws: int,
+        seed: int,
+        outputs: tuple[int, int],
+    ) -> PosteriorSummary:
+        """Summarise the draws of two outputs that this model and others, the members of a jury, make in turn.
+
+        Parameters
+        ----------
+        others
+            The jury's other members, in order; this model is the first.
+        features
+            (n, width) float32 of each member.
+        source_keys, n_draws, seed, outputs
+            As for `summarise`.
+
+        Raises
+        ------
+        ValueError
+            As `summarise`, and if there are fewer draws than members.
+        """
+        members = (self, *others)
+        for member in members:
+            _check_outputs(member.card, outputs)
+        statistics = DrawStatistics.empty(len(source_keys), n_draws, len(members))
         run_statistics(
             self._instruction_set,
-            self._head,
-            features,
-            keys,
+            [member.head for member in members],
+            [_checked(member.card, own, source_keys) for member, own in zip(members, features, strict=True)],
+            np.ascontiguousarray(source_keys, np.uint64),
             seed=seed,
             outputs=outputs,
             statistics=statistics,
             n_threads=self._n_threads,
         )
         return statistics.summary()
-
-    def _checked(self, features: Float32Array, source_keys: UInt64Array) -> tuple[Float32Array, UInt64Array]:
-        """Check features and keys, and return them as the native code reads them."""
-        width = self._card.architecture.dense[0]
-        if features.shape != (len(source_keys), width):
-            raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
-        return _contiguous(features), np.ascontiguousarray(source_keys, np.uint64)
 
     def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
         layers = convolutions(self._card.architecture)
@@ -265,6 +286,20 @@ class FftModel:
         """The address of an array for the native code; the array is kept as long as the model."""
         self._kept_alive.append(values)
         return values.ctypes.data
+
+
+def _checked(card: ModelCard, features: Float32Array, source_keys: UInt64Array) -> Float32Array:
+    """Check features, and return them as the native code reads them."""
+    width = card.architecture.dense[0]
+    if features.shape != (len(source_keys), width):
+        raise ValueError(f"features have shape {features.shape}, but there are {len(source_keys)} keys and {width} units")
+    return _contiguous(features)
+
+
+def _check_outputs(card: ModelCard, outputs: tuple[int, int]) -> None:
+    n_outputs = card.architecture.n_outputs
+    if not all(0 <= output < n_outputs for output in outputs):
+        raise ValueError(f"outputs {outputs} were requested, but {card.key} has {n_outputs}, numbered from 0")
 
 
 def _spectra(card: ModelCard, weights: Weights, folder: Path | None) -> tuple[Float32Array, ...]:

@@ -24,7 +24,7 @@ from surveyflow.values.arrays import Float32Array, UInt64Array
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 3
+_ABI = 4
 _OUT_OF_MEMORY = 1
 
 
@@ -104,7 +104,8 @@ class _DrawTask(ctypes.Structure):
 
 class _StatisticsTask(ctypes.Structure):
     _fields_ = (
-        ("head", ctypes.POINTER(HeadSpec)),
+        ("n_members", ctypes.c_int32),
+        ("heads", ctypes.POINTER(ctypes.POINTER(HeadSpec))),
         *((name, ctypes.c_void_p) for name in ("features", "source_keys")),
         ("n_sources", ctypes.c_int64),
         *((name, ctypes.c_uint32) for name in ("n_draws", "seed")),
@@ -112,7 +113,8 @@ class _StatisticsTask(ctypes.Structure):
         ("n_ranks", ctypes.c_int32),
         ("ranks", ctypes.c_void_p),
         ("n_bins", ctypes.c_int32),
-        *((name, ctypes.c_void_p) for name in ("edges", "ranked", "sums", "squares", "wins", "shares", "entropies", "histogram")),
+        *((name, ctypes.c_void_p) for name in ("edges", "ranked", "member_sums", "squares")),
+        *((name, ctypes.c_void_p) for name in ("wins", "shares", "entropies", "histogram")),
         ("n_threads", ctypes.c_int),
     )
 
@@ -176,8 +178,8 @@ def run_draw(
 
 def run_statistics(
     instruction_set: InstructionSet,
-    head: HeadSpec,
-    features: Float32Array,
+    heads: Sequence[HeadSpec],
+    features: Sequence[Float32Array],
     source_keys: UInt64Array,
     *,
     seed: int,
@@ -185,13 +187,15 @@ def run_statistics(
     statistics: DrawStatistics,
     n_threads: int,
 ) -> None:
-    """Draw from C-contiguous ``features`` and ``source_keys``, and write the statistics of two outputs to ``statistics``."""
+    """Draw from heads in turn, each with its C-contiguous ``features``, and write the statistics of two outputs."""
     ranks, edges = order_ranks(statistics.n_draws), np.append(bin_edges()[:-1], np.float32(np.inf))
+    places = (ctypes.c_void_p * len(features))(*(each.ctypes.data for each in features))
     task = _StatisticsTask(
-        ctypes.pointer(head),
-        features.ctypes.data,
+        len(heads),
+        (ctypes.POINTER(HeadSpec) * len(heads))(*map(ctypes.pointer, heads)),
+        ctypes.cast(places, ctypes.c_void_p),
         source_keys.ctypes.data,
-        len(features),
+        len(source_keys),
         statistics.n_draws,
         seed,
         outputs,
@@ -200,7 +204,7 @@ def run_statistics(
         len(edges) - 1,
         edges.ctypes.data,
         statistics.ranked.ctypes.data,
-        statistics.sums.ctypes.data,
+        statistics.member_sums.ctypes.data,
         statistics.squares.ctypes.data,
         statistics.wins.ctypes.data,
         statistics.shares.ctypes.data,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -120,18 +120,27 @@ def can_be_measured(rms: Float32Array) -> BoolArray:
 
 
 def summarise(draws: Draws) -> Columns:
-    """Summarise a network's draws; see `summarise_contamination`.
+    """Summarise a network's draws; see `summarise_contamination`. Those of a jury's members are taken together.
 
     Raises
     ------
     ValueError
         If the model's card has no scale.
     """
+    cards = draws.card.each
+    each = [_physical(replace(draws, outputs=draws.outputs[:, i :: len(cards)], card=card)) for i, card in enumerate(cards)]
+    return summarise_contamination(
+        draws.outputs, {name: np.concatenate([drawn[name] for drawn in each], axis=1) for name in each[0]}
+    )
+
+
+def _physical(draws: Draws) -> dict[str, Float64Array]:
+    """The physical draws of one model, with its own scale and random numbers."""
     scale = draws.card.contamination
     if scale is None or draws.sky_rms is None:
         raise ValueError(f"the card of {draws.card.key} does not say what its outputs stand for")
     noise = predictive_noise(draws.source_keys, draws.outputs.shape[1], draws.seed, draws.card.model_word, len(AMOUNTS))
-    return summarise_contamination(draws.outputs, physical_draws(draws.outputs, draws.sky_rms, scale, *noise))
+    return physical_draws(draws.outputs, draws.sky_rms, scale, *noise)
 
 
 def _check(outputs: Float32Array, rms: Float32Array, normal: Float64Array, uniform: Float64Array) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from surveyflow.errors import InputError
 from surveyflow.models.engines.choice import load_model
-from surveyflow.models.store import read_card, read_domain, read_weights, write_model
+from surveyflow.models.store import placed, read_card, read_domain, read_weights, write_model
 from surveyflow.stats.prevalence import fitted_calibration
 from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import Model, ModelCard
@@ -37,7 +37,8 @@ def calibrate(
     Parameters
     ----------
     folders
-        The folder of the model, or of every member of a jury. A map that a card already holds for the same models is replaced.
+        The folder of the model, of a jury, or of every member of one. A map that a card already holds for the same models is
+        replaced.
     records
         Folders of records that the models were not trained on; their validation records, for example.
     sampling
@@ -58,6 +59,7 @@ def calibrate(
     RecordError
         If records are incomplete or damaged.
     """
+    folders = [place for folder in folders for place, _ in placed(folder, read_card(folder))]
     models = [load_model(folder, engine) for folder in folders]
     _check_models([model.card for model in models], folders)
     for folder in records:

@@ -291,7 +291,7 @@ def _field_of_each(test: Sequence[LabelledStamps]) -> NDArray[np.str_]:
 
 def _probabilities(model: Model, called: _Called) -> ProbabilitySample:
     """Stamps with ``p_pm_mean``, taken for a probability at the training set's share, and what the card's map makes of it."""
-    stated, facts, map_ = called.predictions.p_pm_mean, model.card.training, calibration_of([model.card])
+    stated, facts, map_ = called.predictions.p_pm_mean, model.card.training, calibration_of(model.card.each)
     return ProbabilitySample(
         raw=Stated(stated.astype(np.float64), facts.positive / facts.n_images if facts else _UNKNOWN_SHARE),
         calibrated=None if map_ is None else Stated(map_.probability(stated), map_.share),

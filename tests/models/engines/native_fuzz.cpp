@@ -306,32 +306,77 @@ void check_shares(const StatisticsTask& task, const DrawTask& drawn, int n_outpu
     }
 }
 
-// All draws' statistics equal those of `draws`, and do not depend on the threads.
-void check_statistics(int instruction_set, const Network& network, const DrawTask& drawn) {
+// Heads that make draws in turn, each with features of its own.
+struct Jury {
+    std::vector<const HeadSpec*> heads;
+    std::vector<const float*> features;
+};
+
+// The statistics of a jury equal those of its draws, `drawn`, and do not depend on the threads.
+void check_statistics(int instruction_set, const Network& network, const Jury& jury, const DrawTask& drawn) {
     const int n_outputs = network.dense.back().n_outputs, n = drawn.n_sources, n_draws = drawn.n_draws;
     const int outputs[2] = {between(0, n_outputs - 1), between(0, n_outputs - 1)};
     const std::vector<std::int32_t> ranks = some_ranks(n_draws);
     const std::vector<float> edges = bin_edges();
     const int n_ranks = ranks.size();
     std::unique_ptr<float[]> ranked(new float[2 * n * n_ranks]);
-    std::unique_ptr<double[]> sums(new double[2 * n]), squares(new double[2 * n]), shares(new double[2 * n]), entropies(new double[n]);
+    std::unique_ptr<double[]> sums(new double[2 * n * jury.heads.size()]), squares(new double[2 * n]), shares(new double[2 * n]), entropies(new double[n]);
     std::unique_ptr<std::int32_t[]> wins(new std::int32_t[n]);
     std::unique_ptr<std::uint16_t[]> histogram(new std::uint16_t[n * n_bins]);
-    const StatisticsTask task = {drawn.head, drawn.features, drawn.source_keys, n, drawn.n_draws, drawn.seed,
+    const int n_members = jury.heads.size();
+    const StatisticsTask task = {n_members, jury.heads.data(), jury.features.data(), drawn.source_keys, n, drawn.n_draws, drawn.seed,
                                  {outputs[0], outputs[1]}, n_ranks, ranks.data(), n_bins, edges.data(), ranked.get(), sums.get(),
                                  squares.get(), wins.get(), shares.get(), entropies.get(), histogram.get(), between(1, 4)};
     require(surveyflow_statistics(instruction_set, &task) == done, "statistics failed");
     for (int place = 0; place < 2 * n; ++place) {
         std::vector<float> own;
         for (int d = 0; d < n_draws; ++d) own.push_back(drawn.draws[(place / 2 * n_draws + d) * n_outputs + outputs[place % 2]]);
-        double sum = 0;
-        for (float draw : own) sum += draw;
-        require(sum == sum ? std::abs(sum - sums[place]) <= 1e-12 * sum : sums[place] != sums[place], "a sum differs");
-        if (sum != sum) continue;
+        bool finite = true;
+        for (int member = 0; member < n_members; ++member) {
+            double sum = 0;
+            for (int d = member; d < n_draws; d += n_members) sum += own[d];
+            const double found = sums[(place / 2 * n_members + member) * 2 + place % 2];
+            require(sum == sum ? std::abs(sum - found) <= 1e-12 * sum : found != found, "a sum differs");
+            finite = finite && sum == sum;
+        }
+        if (!finite) continue;
         std::sort(own.begin(), own.end());
         for (int i = 0; i < n_ranks; ++i) require(ranked[place * n_ranks + i] == own[ranks[i]], "a draw has another rank");
     }
     check_shares(task, drawn, n_outputs);
+}
+
+// Members of other widths and depths beside the network's head; draw i of the jury is that of member i % n_members.
+void check_jury(int instruction_set, const Network& network, const DrawTask& alone) {
+    const int n = alone.n_sources, n_draws = alone.n_draws, n_outputs = network.dense.back().n_outputs;
+    const int n_members = between(2, 4);
+    if (n_draws < n_members) return;
+    std::vector<DenseSpec> dense(n_members);
+    std::vector<HeadSpec> specs(n_members, network.head);
+    Jury jury;
+    std::vector<float> draws(std::size_t(n) * n_draws * n_outputs);
+    for (int member = 0; member < n_members; ++member) {
+        jury.features.push_back(alone.features);
+        specs[member].model_word += member;
+        if (member % 2) {
+            const int width = between(1, 30);
+            dense[member] = {width, n_outputs, numbers(std::size_t(n_outputs) * padded(width, 16)), numbers(n_outputs)};
+            specs[member] = {1, width, (width + 3) / 4, 0, 0x40000000u, std::uint32_t(member), &dense[member]};
+            jury.features.back() = numbers(std::size_t(n) * width);
+        }
+        jury.heads.push_back(&specs[member]);
+        const int share = (n_draws - 1 - member) / n_members + 1;
+        std::unique_ptr<float[]> own(new float[std::size_t(n) * share * n_outputs]);
+        const DrawTask task = {jury.heads.back(), jury.features.back(), alone.source_keys, n, std::uint32_t(share), alone.seed, own.get(), 1};
+        require(surveyflow_draw(instruction_set, &task) == done, "draw failed");
+        for (int row = 0; row < n * share; ++row) {
+            float* const to = &draws[(std::size_t(row / share) * n_draws + row % share * n_members + member) * n_outputs];
+            std::memcpy(to, own.get() + std::size_t(row) * n_outputs, sizeof(float) * n_outputs);
+        }
+    }
+    DrawTask together = alone;
+    together.draws = draws.data();
+    check_statistics(instruction_set, network, jury, together);
 }
 
 void check(int instruction_set, const Network& network) {
@@ -349,7 +394,8 @@ void check(int instruction_set, const Network& network) {
     require(surveyflow_features(instruction_set, &all) == done, "features failed");
     const DrawTask draw_all = {&network.head, features.get(), keys.get(), n, std::uint32_t(n_draws), 7, draws.get(), n_threads};
     require(surveyflow_draw(instruction_set, &draw_all) == done, "draw failed");
-    check_statistics(instruction_set, network, draw_all);
+    check_statistics(instruction_set, network, {{draw_all.head}, {draw_all.features}}, draw_all);
+    check_jury(instruction_set, network, draw_all);
 
     const int i = between(0, n - 1), fewer = between(1, n_draws);
     std::unique_ptr<float[]> own(new float[n_features]), own_draws(new float[fewer * n_outputs]);

@@ -78,27 +78,29 @@ int draw(const DrawTask& task) {
 
 struct StatisticsWork {
     const StatisticsTask& task;
-    const Head& head;
     TaskQueue queue;
 };
 
 void statistics_on_one_thread(void* context) {
     StatisticsWork& work = *static_cast<StatisticsWork*>(context);
-    Scratch scratch(work.head.scratch_bytes() + SourceStatistics::scratch_bytes(work.task, work.head));
+    Scratch scratch(SourceStatistics::scratch_bytes(work.task));
     if (scratch.failed()) return work.queue.fail();
     for (std::int64_t source; work.queue.next(source);) {
         scratch.reset();
-        SourceStatistics(work.task, work.head, scratch).find(source);
+        SourceStatistics(work.task, scratch).find(source);
     }
 }
 
 int statistics(const StatisticsTask& task) {
-    if (task.head->n_layers < 1 || task.n_ranks > most_ranks || task.n_draws < 1 || task.n_draws > most_counted_draws) {
+    if (task.n_members < 1 || task.n_draws < std::uint32_t(task.n_members) || task.n_draws > most_counted_draws ||
+        task.n_ranks > most_ranks) {
         return bad_specification;
     }
+    for (int member = 0; member < task.n_members; ++member) {
+        if (task.heads[member]->n_layers < 1) return bad_specification;
+    }
     if (task.n_sources == 0) return done;
-    const Head head(*task.head);
-    StatisticsWork work = {task, head, TaskQueue(task.n_sources)};
+    StatisticsWork work = {task, TaskQueue(task.n_sources)};
     run_on_threads(task.n_threads < task.n_sources ? task.n_threads : static_cast<int>(task.n_sources), statistics_on_one_thread,
                    &work);
     return work.queue.failed() ? out_of_memory : done;

@@ -22,10 +22,12 @@ struct DrawTask {
     int n_threads;
 };
 
-// The statistics of two outputs from which stats/posterior.py computes a source's summary.
+// The statistics of two outputs from which stats/posterior.py computes a source's summary. Several heads make the draws in turn:
+// draw i is that of head i % n_members.
 struct StatisticsTask {
-    const HeadSpec* head;
-    const float* features;
+    std::int32_t n_members;
+    const HeadSpec* const* heads;
+    const float* const* features; // of each head
     const std::uint64_t* source_keys;
     std::int64_t n_sources;
     std::uint32_t n_draws;
@@ -36,7 +38,7 @@ struct StatisticsTask {
     std::int32_t n_bins;
     const float* edges;           // n_bins + 1
     float* ranked;                // [source][output][rank], NaN like the sums if any draw is
-    double* sums;                 // [source][output]
+    double* member_sums;          // [source][head][output]
     double* squares;              // [source][output], about the mean
     std::int32_t* wins;           // [source]: draws of the first output that are greater than those of the second
     double* shares;               // [source][output]: the sum of the output's shares in the sum of both, NaN if any draw is

@@ -30,7 +30,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Increases with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 3; }
+EXPORTED int surveyflow_abi() { return 4; }
 
 // Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }

@@ -25,6 +25,10 @@ public:
 
     void reset() { used_ = 0; }
 
+    // Gives back everything that was taken since `used` returned this number.
+    std::size_t used() const { return used_; }
+    void return_to(std::size_t used) { used_ = used; }
+
     // The next `count` values, on a cache line of their own.
     template <class Value>
     Value* take(std::size_t count) {

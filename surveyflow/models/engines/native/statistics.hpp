@@ -76,19 +76,36 @@ inline void count_bins(const float* draws, int n, const float* edges, int n_bins
 
 class SourceStatistics {
 public:
-    static std::size_t scratch_bytes(const StatisticsTask& task, const Head& head) {
-        return Scratch::rounded(4L * draws_at_once * head.n_outputs()) + 2 * Scratch::rounded(4L * task.n_draws) +
-               Scratch::rounded(4L * most_deals * task.n_draws);
+    static std::size_t scratch_bytes(const StatisticsTask& task) {
+        std::size_t most_outputs = 0, most_of_heads = 0;
+        for (int member = 0; member < task.n_members; ++member) {
+            const Head head(*task.heads[member]);
+            if (std::size_t(head.n_outputs()) > most_outputs) most_outputs = head.n_outputs();
+            if (head.scratch_bytes() > most_of_heads) most_of_heads = head.scratch_bytes();
+        }
+        return Scratch::rounded(4L * draws_at_once * most_outputs) + 2 * Scratch::rounded(4L * task.n_draws) +
+               Scratch::rounded(4L * most_deals * task.n_draws) + most_of_heads;
     }
 
-    SourceStatistics(const StatisticsTask& task, const Head& head, Scratch& scratch) : task_(task), head_(head), scratch_(scratch) {
-        block_ = scratch.take<float>(draws_at_once * head.n_outputs());
+    SourceStatistics(const StatisticsTask& task, Scratch& scratch) : task_(task), scratch_(scratch) {
+        int most_outputs = 0;
+        for (int member = 0; member < task.n_members; ++member) {
+            const int n_outputs = Head(*task.heads[member]).n_outputs();
+            most_outputs = n_outputs > most_outputs ? n_outputs : most_outputs;
+        }
+        block_ = scratch.take<float>(draws_at_once * most_outputs);
         for (float*& column : columns_) column = scratch.take<float>(task.n_draws);
         room_ = scratch.take<float>(std::size_t(most_deals) * task.n_draws);
     }
 
     void find(std::int64_t source) const {
-        const bool finite = draw(source);
+        bool finite = true;
+        std::uint32_t first = 0;
+        for (int member = 0; member < task_.n_members; ++member) {
+            const std::uint32_t share = (task_.n_draws - 1 - member) / task_.n_members + 1;
+            finite = draw(source, member, first, share) && finite;
+            first += share;
+        }
         for (int output = 0; output < 2; ++output) describe(source, output, finite);
         std::uint16_t* const histogram = task_.histogram + source * task_.n_bins;
         for (int bin = 0; bin < task_.n_bins; ++bin) histogram[bin] = 0;
@@ -102,22 +119,30 @@ public:
 private:
     int n_draws() const { return static_cast<int>(task_.n_draws); }
 
-    // The two outputs' draws -> `columns_`; false if any is NaN.
-    bool draw(std::int64_t source) const {
-        const int n_outputs = head_.n_outputs();
+    // A member's draws of the two outputs -> `columns_`, from place `first` on, and their sums; false if any is NaN.
+    bool draw(std::int64_t source, int member, std::uint32_t first, std::uint32_t share) const {
+        const Head head(*task_.heads[member]);
+        const int n_outputs = head.n_outputs();
         bool finite = true;
-        const auto keep = [&](std::uint32_t first, int n, const float* logits) {
+        const auto keep = [&](std::uint32_t begin, int n, const float* logits) {
             Head::write_probabilities(logits, n * n_outputs, block_);
             for (int output = 0; output < 2; ++output) {
                 for (int d = 0; d < n; ++d) {
                     const float draw = block_[d * n_outputs + task_.outputs[output]];
-                    columns_[output][first + d] = draw;
+                    columns_[output][first + begin + d] = draw;
                     finite &= draw == draw;
                 }
             }
         };
-        const float* features = task_.features + source * task_.head->layers[0].n_inputs;
-        return head_.draw(features, task_.source_keys[source], task_.n_draws, task_.seed, scratch_, keep) && finite;
+        const float* features = task_.features[member] + source * task_.heads[member]->layers[0].n_inputs;
+        const std::size_t used = scratch_.used();
+        finite = head.draw(features, task_.source_keys[source], share, task_.seed, scratch_, keep) && finite;
+        scratch_.return_to(used);
+        for (int output = 0; output < 2; ++output) {
+            const double sum = finite ? sum_of(columns_[output] + first, share, [](DoubleVec values) { return values; }) : __builtin_nan("");
+            task_.member_sums[(source * task_.n_members + member) * 2 + output] = sum;
+        }
+        return finite;
     }
 
     void divide(std::int64_t source, bool finite) const {
@@ -132,19 +157,19 @@ private:
         const std::int64_t place = 2 * source + output;
         float* const ranked = task_.ranked + place * task_.n_ranks;
         if (!finite) {
-            task_.sums[place] = task_.squares[place] = __builtin_nan("");
+            task_.squares[place] = __builtin_nan("");
             for (int i = 0; i < task_.n_ranks; ++i) ranked[i] = __builtin_nanf("");
             return;
         }
         const float* draws = columns_[output];
-        const double sum = sum_of(draws, n_draws(), [](DoubleVec values) { return values; }), mean = sum / n_draws();
-        task_.sums[place] = sum;
+        double sum = 0.0;
+        for (int member = 0; member < task_.n_members; ++member) sum += task_.member_sums[(source * task_.n_members + member) * 2 + output];
+        const double mean = sum / n_draws();
         task_.squares[place] = sum_of(draws, n_draws(), [mean](DoubleVec values) { return (values - mean) * (values - mean); });
         find_ranked({draws, n_draws(), 0, task_.ranks, task_.n_ranks}, ranked, room_, n_draws());
     }
 
     const StatisticsTask& task_;
-    const Head& head_;
     Scratch& scratch_;
     float* block_;
     float* columns_[2];
