@@ -10,10 +10,12 @@ import subprocess
 import sys
 
 import pytest
+from astropy.io import fits
 
 from stubs import TINY
 from surveyflow.api.runs import open_inputs
 from surveyflow.commands import main as cli
+from surveyflow.output.lock import RunLock
 from surveyflow.releases.publish import list_revisions
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
@@ -111,7 +113,7 @@ def test_validate_and_plan_tell_what_was_skipped_in_words_and_in_json(surveyflow
         code, out, _ = surveyflow(*verb, workflow, "--release", "latest", "--json")
         assert code == 0
         found = json.loads(out)["discovery"]
-        assert found == {"release": "v1.9", "skipped": [{"release": "v1.10", "reasons": [reason]}]}
+        assert found == {"release": "v1.9", "skipped": [{"release": "v1.10", "reasons": [reason], "broken": False}]}
 
 
 def test_files_that_were_written_just_now_are_left_to_the_next_run(surveyflow, world):
@@ -137,23 +139,90 @@ def test_the_hook_hears_of_each_revision_and_of_nothing_else(world):
     script = world / "hook.py"
     facts = "os.environ[f'SURVEYFLOW_{name}'] for name in ('REVISION', 'ROOT', 'EXIT')"
     script.write_text(f"import os\nwith open({str(heard)!r}, 'a') as file:\n    print(*({facts}), file=file)\n")
-    edit_workflow(world / "workflow.toml", {"publish": {"notify": f"{sys.executable} {script}"}})
+    edit_workflow(world / "workflow.toml", {"notify": {"command": f"{sys.executable} {script}"}})
     for release in ("v1.9", "v1.9", "v1.10"):
         run(world, release)
     assert heard.read_text().splitlines() == [f"v1.9-r1 {world / 'catalog'} 0", f"v1.10-r1 {world / 'catalog'} 0"]
 
 
 def test_a_hook_that_fails_undoes_nothing(world, caplog):
-    edit_workflow(world / "workflow.toml", {"publish": {"notify": "no-such-program"}})
+    edit_workflow(world / "workflow.toml", {"notify": {"command": "no-such-program"}})
     assert run(world, "latest").exit_code == 0
     assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]
     assert "could not be started" in caplog.text
 
 
+@pytest.fixture
+def heard(world):
+    """What the workflow's command heard, a line each: event, revision, release, exit code and message."""
+    names = ["EVENT", "REVISION", "RELEASE", "EXIT", "MESSAGE"]
+    program = f"import os; print(*[os.environ['SURVEYFLOW_' + name] for name in {names}], sep='|', file=open('heard', 'a'))"
+    command = shlex.join([sys.executable, "-c", f"import os; os.chdir({str(world)!r}); {program}"])
+    edit_workflow(world / "workflow.toml", {"notify": {"command": command}})
+    return lambda: (world / "heard").read_text().splitlines() if (world / "heard").exists() else []
+
+
+def damage(path):
+    """Change a pixel behind the back of a file's checksums."""
+    with fits.open(path) as hdus:
+        hdus.writeto(path, overwrite=True, checksum=True)
+    content = bytearray(path.read_bytes())
+    content[-2880] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_broken_release_is_announced_once_and_has_an_exit_code_of_its_own(surveyflow, world, heard):
+    (world / "catalog").mkdir()
+    damage(world / "v1.10" / "egs_f814w_wht.fits")
+    latest = ["run", world / "workflow.toml", "--release", "latest", "--profile", "serial", "--if-changed"]
+    why = "release v1.10 was skipped: EGS F814W weight: egs_f814w_wht.fits is damaged or incomplete: "
+
+    code, out, err = surveyflow(*latest, "--json")
+    assert (code, json.loads(out)["revision"]) == (5, "v1.9-r1")
+    assert json.loads(out)["discovery"]["skipped"][0]["broken"]
+    assert why in err
+    skipped, published = heard()
+    assert skipped.startswith(f"skipped||v1.10||{why}")
+    assert published.startswith("published|v1.9-r1||5|v1.9-r1: ")
+
+    assert surveyflow(*latest)[0] == 5
+    assert len(heard()) == 2
+    (world / "v1.10" / "egs_f125w_f160w_wht.fits").unlink()
+    edit_workflow(world / "workflow.toml", {"discovery": {"arrival_s": 0}})
+    assert surveyflow(*latest)[0] == 5
+    assert "no file matches v1.10/egs_f125w_f160w_w*" in heard()[2]
+
+
+def test_a_release_that_is_still_arriving_is_no_news(surveyflow, world, heard):
+    (world / "v1.10" / "egs_f814w_wht.fits").unlink()
+    run(world, "v1.9")
+    assert len(heard()) == 1
+
+    code, out, err = surveyflow("run", world / "workflow.toml", "--release", "latest", "--profile", "serial", "--if-changed")
+
+    assert (code, out) == (0, "")
+    assert "release v1.10 was skipped: EGS F814W weight: no file matches" in err
+    assert len(heard()) == 1
+
+
+def test_an_error_that_ends_the_run_is_announced_whatever_else_is_wrong_with_the_workflow(surveyflow, world, heard):
+    edit_workflow(world / "workflow.toml", {"sampling": {"draws": -3}, "quality": {"min_valid": 1}})
+    assert surveyflow("run", world / "workflow.toml", "--release", "v1.9")[0] == 2
+    (announced,) = [line for line in heard() if "|" in line]
+    assert announced.startswith("failed|||2|workflow.toml: [sampling] draws: found -3")
+
+
+def test_that_another_run_is_at_work_is_not_announced(surveyflow, world, heard):
+    (world / "catalog").mkdir()
+    with RunLock(world / "catalog", "another"):
+        assert surveyflow("run", world / "workflow.toml", "--release", "v1.9", "--profile", "serial")[0] == 4
+    assert heard() == []
+
+
 def test_a_hook_may_prune(world):
     run(world, "v1.10")
     prune = [*COMMAND, "releases", "prune", str(world / "catalog"), "--keep", "1", "--apply"]
-    edit_workflow(world / "workflow.toml", {"publish": {"notify": shlex.join(prune)}})
+    edit_workflow(world / "workflow.toml", {"notify": {"command": shlex.join(prune)}})
     run(world, "v1.9")  # perhaps in the same second: then the name, as a word, decides which is newer
     assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.9-r1"]
 

@@ -30,10 +30,9 @@ def survey(egs_folder, tmp_path):
     """A survey whose runs tell a program of every revision: it notes what it hears."""
     survey = copied(egs_folder, tmp_path / "survey")
     write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
-    note = (
-        "import os; print(*[os.environ['SURVEYFLOW_' + name] for name in ('REVISION', 'EXIT', 'HELD')], file=open('heard', 'a'))"
-    )
-    edit_workflow(survey.workflow, {"publish": {"notify": shlex.join([sys.executable, "-c", note])}})
+    names = ["EVENT", "REVISION", "EXIT", "HELD"]
+    note = f"import os; print(*[os.environ['SURVEYFLOW_' + name] for name in {names}], file=open('heard', 'a'))"
+    edit_workflow(survey.workflow, {"notify": {"command": shlex.join([sys.executable, "-c", note])}})
     return survey
 
 
@@ -103,7 +102,13 @@ def test_readers_keep_the_better_catalog_until_somebody_accepts_the_other(survey
     # Everybody is told, with a command that gives it to readers.
     heard = (survey.folder / "heard").read_text().splitlines()
     reason = " ".join(empty.held)
-    assert heard == ["demo-r1 0 ", f"demo-r2 3 {failed.held[0]}", "demo-r3 0 ", f"demo-r4 3 {reason}"]
+    assert heard == [
+        "published demo-r1 0 ",
+        f"held demo-r2 3 {failed.held[0]}",
+        f"failed demo-r2 3 {failed.held[0]}",
+        "published demo-r3 0 ",
+        f"held demo-r4 3 {reason}",
+    ]
     assert json.loads(command("status", root, "--json"))["held"][0]["held"] == reason
     assert json.loads(command("releases", "list", root, "--json"))[-1]["held"] == reason
     assert reason.split(".")[0] in (empty.path / "report.html").read_text()

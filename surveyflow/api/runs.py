@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.planning.plan import Plan
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
+from surveyflow.runs.announcements import announce_skipped, announcing_failure
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
 from surveyflow.runs.newest_release import choose_release
@@ -40,6 +42,9 @@ from surveyflow.values.jobs import EngineChoice
 if TYPE_CHECKING:
     from surveyflow.runs.doctor import WorkerReport
     from surveyflow.simulation.survey import SurveySpec
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,13 +272,18 @@ def run(
         If another run works on the same output.
     """
     refuse_to_start_again()
-    chosen = load_profile(profile or "local")
-    choice = EngineChoice(EngineName(engine), Precision(precision))
-    with open_inputs(workflow, release, output) as (survey, original):
-        check_engine(choice, survey.cards.values())
-        if reread:
-            forget_digests(survey.workflow.output.root)
-        return run_survey(survey, chosen, client=client, engine=choice, listeners=listeners, original=original)
+    file, folder = Path(workflow), Path(output).absolute() if output is not None else None
+    with announcing_failure(file, folder):
+        chosen = load_profile(profile or "local")
+        choice = EngineChoice(EngineName(engine), Precision(precision))
+        found = _newest(file, folder) if release == "latest" else None
+        with open_inputs(file, found.release if found else release, folder) as (survey, original):
+            check_engine(choice, survey.cards.values())
+            if reread:
+                forget_digests(survey.workflow.output.root)
+            return run_survey(
+                survey, chosen, client=client, engine=choice, listeners=listeners, original=original, discovery=found
+            )
 
 
 def demo(
@@ -366,6 +376,15 @@ def status(root: str | Path) -> SurveyStatus:
     at_work = lease is not None and not lease.is_void and lease.holder is not None and lease.holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
     return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease, tuple(waiting(root)))
+
+
+def _newest(workflow: Path, output: Path | None) -> ReleaseChoice:
+    """Find the newest complete release; log what was skipped, and announce what is broken."""
+    choice = choose_release(workflow)
+    for skipped in choice.skipped:
+        logger.warning("%s", skipped)
+    announce_skipped(workflow, output, choice.broken)
+    return choice
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:

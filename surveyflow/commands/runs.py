@@ -112,11 +112,10 @@ def run(
     from surveyflow import api
     from surveyflow.commands.progress import progress_listener
 
-    chosen, told = _choose(workflow, release)
     with progress_listener() as listener:
         result = api.run(
             workflow,
-            release=chosen,
+            release=release,
             output=output,
             profile=profile,
             engine=engine,
@@ -125,7 +124,7 @@ def run(
             listeners=[listener],
         )
     if as_json:
-        print_json(result.as_json() | told)
+        print_json(result.as_json())
     elif result.published or result.exit_code or not if_changed:
         _print_run(result)
     raise typer.Exit(result.exit_code)

@@ -22,7 +22,7 @@ from surveyflow.execution.routing import Route, Routing, choose, declared, deman
 from surveyflow.execution.submissions import Submissions, WorkerDeaths
 from surveyflow.execution.worker_logs import why_ended
 from surveyflow.values import remedies
-from surveyflow.values.jobs import Job, JobResult
+from surveyflow.values.jobs import Job, JobResult, MissingWorkers
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class _Run:
         absent_s = {group: seconds for group in needed if (seconds := self.workers.absent_s(group)) > 0}
         missing = {group for group, seconds in absent_s.items() if seconds > PATIENCE_S}
         if missing - self.reported_missing:
-            self.report(f"waiting up to {self.limits.worker_wait_s:g} s: {self._what_is_missing(missing)}")
+            self.report(MissingWorkers(f"waiting up to {self.limits.worker_wait_s:g} s: {self._what_is_missing(missing)}"))
         self.reported_missing.clear()
         self.reported_missing.update(missing)
         lost = {group for group, seconds in absent_s.items() if seconds > self.limits.worker_wait_s}

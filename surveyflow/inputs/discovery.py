@@ -42,10 +42,13 @@ class SkippedRelease:
         Its name.
     reasons
         What is wrong with its files, each in words.
+    broken
+        Whether nothing but new files can mend it; otherwise its files are still arriving.
     """
 
     release: str
     reasons: tuple[str, ...]
+    broken: bool
 
     def __str__(self) -> str:
         return f"release {self.release} was skipped: {'; '.join(self.reasons)}"
@@ -65,6 +68,11 @@ class ReleaseChoice:
 
     release: str
     skipped: tuple[SkippedRelease, ...] = ()
+
+    @property
+    def broken(self) -> tuple[SkippedRelease, ...]:
+        """The newer releases that are broken, the newest first."""
+        return tuple(skipped for skipped in self.skipped if skipped.broken)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
@@ -116,10 +124,10 @@ def find_newest_release(workflow: Path, watch: Watch | None = None) -> ReleaseCh
     chosen_watch.sleep(settings.watch_s)
     skipped: list[SkippedRelease] = []
     for name in names:
-        reasons = tuple(files[name].reasons(looks, settings, chosen_watch))
-        if not reasons:
+        found = files[name].check(name, looks, settings, chosen_watch)
+        if found is None:
             return ReleaseChoice(name, tuple(skipped))
-        skipped.append(SkippedRelease(name, reasons))
+        skipped.append(found)
     raise _none_complete(file, skipped)
 
 
@@ -202,18 +210,31 @@ class _FilesOfRelease:
                 paths[_role(location)] = path
         return cls(paths, missing)
 
-    def reasons(self, looks: Mapping[Path, _Look | None], settings: Discovery, watch: Watch) -> Iterator[str]:
-        """The reasons why this release cannot be used; content is read only if nothing else is wrong."""
+    def check(self, name: str, looks: Mapping[Path, _Look | None], settings: Discovery, watch: Watch) -> SkippedRelease | None:
+        """Why this release cannot be used; None if it can. Content is read only if nothing else is wrong."""
         unrest = [
             f"{role}: {path.name} {why}"
             for role, path in self.paths.items()
             if (why := _unrest(path, looks[path], settings, watch))
         ]
-        yield from [*self.missing, *unrest]
-        if settings.checksums and not self.missing and not unrest:
-            for role, path in self.paths.items():
-                if damage := watch.damage(path):
-                    yield f"{role}: {path.name} is damaged or incomplete: {damage}"
+        if self.missing or unrest:
+            arriving = bool(unrest) or self._changed_within(settings.arrival_s, watch)
+            return SkippedRelease(name, (*self.missing, *unrest), broken=not arriving)
+        damage = tuple(self._damage(watch)) if settings.checksums else ()
+        return SkippedRelease(name, damage, broken=True) if damage else None
+
+    def _damage(self, watch: Watch) -> Iterator[str]:
+        for role, path in self.paths.items():
+            if damage := watch.damage(path):
+                yield f"{role}: {path.name} is damaged or incomplete: {damage}"
+
+    def _changed_within(self, seconds: float, watch: Watch) -> bool:
+        """Whether a file was written, or moved to its place, so recently."""
+        try:
+            newest = max((path.stat().st_ctime for path in self.paths.values()), default=float("-inf"))
+        except OSError:  # it has just vanished
+            return True
+        return max(0.0, watch.now() - newest) < seconds
 
 
 def _role(location: Location) -> str:

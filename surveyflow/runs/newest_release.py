@@ -34,7 +34,7 @@ def choose_release(workflow: Path) -> ReleaseChoice:
     WorkflowError
         If there is no such release. Readers never get an older release merely because a newer one's files are being moved.
     """
-    root = _output_root(workflow.absolute())
+    root = output_root(workflow)
     sound = SoundFiles(root)
     choice = find_newest_release(workflow, Watch(damage=sound.damage))
     sound.save()
@@ -86,8 +86,9 @@ class SoundFiles:
         return known or {}
 
 
-def _output_root(workflow: Path) -> Path | None:
-    """The output folder, if its name does not depend on the release."""
+def output_root(workflow: Path) -> Path | None:
+    """The output folder of a workflow file that can be read; None if it is not stated, or depends on the release."""
+    workflow = workflow.absolute()
     document = {} if is_manifest(workflow) else read_document(workflow)
     output = document.get("output")
     text = output.get("root") if isinstance(output, dict) else None

@@ -1,4 +1,4 @@
-"""The command that announces a published or held revision: the workflow's ``[publish] notify``."""
+"""The run of the command that tells somebody what a run did: the workflow's ``[notify] command``."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def notify(command: str, facts: Mapping[str, str], timeout_s: float) -> bool:
                 start_new_session=True,
             )
         except OSError as error:
-            logger.warning("notify=%r could not be started: %s. The revision is published all the same.", command, error)
+            logger.warning("notify=%r could not be started: %s. Nothing else depends on it.", command, error)
             return False
         try:
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             _end(process)
-            logger.warning("notify=%r was ended after %g s. The revision is published all the same.", command, timeout_s)
+            logger.warning("notify=%r was ended after %g s. Nothing else depends on it.", command, timeout_s)
             return False
         except BaseException:  # the run itself is ended; the command has its own session and would continue
             _end(process)
@@ -63,7 +63,7 @@ def notify(command: str, facts: Mapping[str, str], timeout_s: float) -> bool:
 def _log_end(command: str, status: int, words: str) -> bool:
     """Log how the command ended; return whether it succeeded."""
     if status:
-        what = "notify=%r ended with %d: %s. The revision is published all the same."
+        what = "notify=%r ended with %d: %s. Nothing else depends on it."
         logger.warning(what, command, status, words or "it wrote nothing")
     else:
         logger.info("notify=%r succeeded: %s", command, words)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from surveyflow.errors import UnitDamaged, UnitError
+from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
@@ -27,13 +28,13 @@ from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.layout import check_layout
 from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.reports.page import write_report
+from surveyflow.runs.announcements import announce_result, announcing_missing_workers
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out, damaged_units, repair
 from surveyflow.runs.manifest import describe_run
-from surveyflow.runs.notify import notify
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.runs.rerun import check_plan
-from surveyflow.settings.workflow import Publish, to_toml
+from surveyflow.settings.workflow import to_toml
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.values.codes import Flag, Status
@@ -75,6 +76,8 @@ class RunResult:
         The origins of the weights that the results were computed with.
     repaired_units
         What was wrong with the files of units that were done again because of it, by unit name.
+    discovery
+        How the release was chosen; None if it was named.
     """
 
     revision: str
@@ -89,11 +92,14 @@ class RunResult:
     flags: Mapping[str, int] = field(default_factory=dict)
     weights_origin: tuple[str, ...] = ()
     repaired_units: Mapping[str, str] = field(default_factory=dict)
+    discovery: ReleaseChoice | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 if complete, 3 if some units failed or the revision is held."""
-        return 3 if self.failed_units or self.held else 0
+        """0 if complete, 3 if some units failed or the revision is held, otherwise 5 if a newer release is broken."""
+        if self.failed_units or self.held:
+            return 3
+        return 5 if self.discovery and self.discovery.broken else 0
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``run --json`` ends with."""
@@ -111,7 +117,7 @@ class RunResult:
             "flags": dict(self.flags),
             "weights_origin": list(self.weights_origin),
             "repaired_units": dict(self.repaired_units),
-        }
+        } | ({"discovery": self.discovery.as_json()} if self.discovery else {})
 
 
 def run_survey(
@@ -123,6 +129,7 @@ def run_survey(
     engine: EngineChoice = EngineChoice(),  # noqa: B008 - frozen
     factory: str = FACTORY,
     original: Mapping[str, Any] | None = None,
+    discovery: ReleaseChoice | None = None,
 ) -> RunResult:
     """Make the plan, do its units, and publish.
 
@@ -142,6 +149,8 @@ def run_survey(
         The function that makes a worker, as ``package.module:callable``.
     original
         Manifest of the revision that is to be made again; None for an ordinary run.
+    discovery
+        How the release was chosen; None if it was named.
 
     Raises
     ------
@@ -173,20 +182,18 @@ def run_survey(
             sweep_heartbeats(root)
             reporter = Reporter([*listeners, folder.record])
             settings = WorkerSettings(str(root), engine, profile.limits.models_in_memory)
+            hear = stack.enter_context(announcing_missing_workers(survey.workflow.notify, root, reporter.report_workers))
             executor = LateExecutor(
-                stack,
-                lambda: _noted(
-                    open_executor(profile, factory, settings, client=client, on_message=reporter.report_workers), folder
-                ),
+                stack, lambda: _noted(open_executor(profile, factory, settings, client=client, on_message=hear), folder)
             )
             with _reporting_the_end(reporter):
                 plan = make_plan(survey, executor, reporter, engine.precision)
                 if original is not None:
                     check_plan(original, survey, plan)
                 run = _Run(survey, plan, folder, reporter, lock, start)
-                result = _nothing_to_do(run) or _work_and_publish(run, executor)
+                result = replace(_nothing_to_do(run) or _work_and_publish(run, executor), discovery=discovery)
         if result.published:  # only after the lock is released: the command may prune, or start another run
-            _notify(survey.workflow.publish, result)
+            announce_result(survey.workflow.notify, result)
     return result
 
 
@@ -326,17 +333,6 @@ def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
         judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,
     )
-
-
-def _notify(settings: Publish, result: RunResult) -> None:
-    facts = {
-        "SURVEYFLOW_REVISION": result.revision,
-        "SURVEYFLOW_ROOT": str(result.root),
-        "SURVEYFLOW_EXIT": str(result.exit_code),
-        "SURVEYFLOW_HELD": " ".join(result.held),
-    }
-    if settings.notify is not None:
-        notify(settings.notify, facts, settings.notify_timeout_s)
 
 
 def _failed_rows(plan: Plan, outcome: PlanOutcome) -> pa.Table | None:

@@ -29,6 +29,7 @@ from surveyflow.settings.workflow_tables import (
     Guard,
     Models,
     MosaicSpec,
+    Notify,
     Output,
     Publish,
     Quality,
@@ -98,6 +99,7 @@ __all__ = [
     "Guard",
     "Models",
     "MosaicSpec",
+    "Notify",
     "Output",
     "Publish",
     "Quality",
@@ -127,8 +129,8 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     Parameters
     ----------
     path
-        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, of whose
-        ``[publish]`` table ``notify`` is left out: making tables again does not run a command that came with them.
+        A TOML file, in which every path is relative to the folder of the file; or a revision's ``manifest.json``, whose
+        ``[notify]`` table is left out: making tables again does not run a command that came with them.
     release
         Name of the release, used instead of the one in the file; not allowed for a manifest, whose files are settled.
 
@@ -201,9 +203,8 @@ def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:
         raise WorkflowError([Problem(file.name, f"is the manifest of a release; it cannot make {release}.", remedy)])
     workflow = dict(read_manifest_file(file)["workflow"])
     publish = workflow.get("publish")
-    if isinstance(publish, dict):
-        workflow["publish"] = publish | {"notify": None}
-        if publish.get("notify"):
-            what = "%s names a command to run after publishing, which is left out: only workflow files start commands."
-            logger.warning(what, file)
+    if isinstance(publish, dict):  # earlier manifests have the command here
+        workflow["publish"] = {key: value for key, value in publish.items() if not key.startswith("notify")}
+    if workflow.pop("notify", None) or (isinstance(publish, dict) and publish.get("notify")):
+        logger.warning("%s names a command to tell people by, which is left out: only workflow files start commands.", file)
     return workflow

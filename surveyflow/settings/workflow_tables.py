@@ -18,8 +18,9 @@ from pydantic import model_validator as check_model
 
 from surveyflow.files.paths import absent, nearest_folder
 from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
-from surveyflow.settings.findings import shown
+from surveyflow.settings.findings import did_you_mean, shown
 from surveyflow.values import remedies
+from surveyflow.values.codes import Event
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
@@ -33,6 +34,8 @@ DEFAULT_MIN_VALID_FRACTION = 0.5
 DEFAULT_QUIET_S = 60.0
 DEFAULT_WATCH_S = 1.0
 DEFAULT_NOTIFY_TIMEOUT_S = 60.0
+DEFAULT_EVENTS = (Event.PUBLISHED, Event.HELD, Event.FAILED, Event.SKIPPED)
+DEFAULT_ARRIVAL_S = 3600.0
 DEFAULT_MAX_LOST_FRACTION = 0.05
 DEFAULT_MAX_STATUS_FRACTION = 0.1
 DEFAULT_MAX_FLAG_FRACTION = 0.1
@@ -124,6 +127,16 @@ def _to_patterns(value: Any) -> Any:
         remedy = 'Write such as ["w*"]; a pattern is compared with the name of the release, which is not a path.'
         raise refuse(f"found {found}, expected a list of names of releases, in which *, ? and [...] are wildcards.", remedy)
     return patterns
+
+
+def _to_events(value: Any) -> Any:
+    words = list(value) if isinstance(value, (list, tuple)) else [value]
+    if unknown := [each for each in words if each not in list(Event)]:
+        remedy = did_you_mean(str(unknown[0]), Event, 'Write such as ["failed", "held"].')
+        raise refuse(f"found {shown(unknown[0])}, expected a list of events: {', '.join(Event)}.", remedy)
+    if not isinstance(value, (list, tuple)) or not words:
+        raise refuse(f"found {shown(value)}, expected a list of one or more events.", 'Write such as ["failed", "held"].')
+    return tuple(map(Event, words))
 
 
 def _not_nothing(patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -267,6 +280,9 @@ class Discovery(SettingsTable):
         Seconds since a file's last change that must have passed. 60 by default.
     watch_s
         Seconds between two looks at every file's size and time of change. 1 by default.
+    arrival_s
+        Seconds since a release's last change after which it counts as broken, and no longer as arriving, if files are missing.
+        3600 by default.
     checksums
         Whether the DATASUM and CHECKSUM of FITS files, if present, are compared with their content. True by default.
     """
@@ -275,6 +291,7 @@ class Discovery(SettingsTable):
     exclude: _Patterns = Field(default=(), examples=[["*-test"]])
     quiet_s: Annotated[float, within(0.0, 1e6)] = Field(default=DEFAULT_QUIET_S, examples=[DEFAULT_QUIET_S])
     watch_s: Annotated[float, within(0.0, 600.0)] = Field(default=DEFAULT_WATCH_S, examples=[DEFAULT_WATCH_S])
+    arrival_s: Annotated[float, within(0.0, 1e8)] = Field(default=DEFAULT_ARRIVAL_S, examples=[DEFAULT_ARRIVAL_S])
     checksums: bool = Field(default=True, examples=[True])
 
     def why_left_out(self, name: str) -> str | None:
@@ -324,21 +341,33 @@ class Guard(SettingsTable):
 
 
 class Publish(SettingsTable):
-    """``[publish]``: which revisions are held back from readers, and what happens after a revision has been published.
+    """``[publish]``: which revisions are held back from readers.
 
     Parameters
     ----------
     guard
         The limits beyond which a revision is held.
-    notify
-        Command line to run; it is split into words as a shell would split it, but no shell runs it. None for none.
-    notify_timeout_s
-        Seconds after which the command is ended. 60 by default.
     """
 
     guard: Guard = Guard()
-    notify: Annotated[str, AfterValidator(_check_command)] | None = Field(default=None, examples=["mail-the-team v1"])
-    notify_timeout_s: Annotated[float, within(0.1, 86_400.0)] = Field(
+
+
+class Notify(SettingsTable):
+    """``[notify]``: the command that tells somebody what a run did.
+
+    Parameters
+    ----------
+    command
+        Command line to run; it is split into words as a shell would split it, but no shell runs it.
+    on
+        The events for which it is run. All but ``waiting`` by default.
+    timeout_s
+        Seconds after which the command is ended. 60 by default.
+    """
+
+    command: Annotated[str, AfterValidator(_check_command)] = Field(examples=["mail-the-team v1"])
+    on: Annotated[tuple[Event, ...], BeforeValidator(_to_events)] = Field(default=DEFAULT_EVENTS, examples=[["failed"]])
+    timeout_s: Annotated[float, within(0.1, 86_400.0)] = Field(
         default=DEFAULT_NOTIFY_TIMEOUT_S, examples=[DEFAULT_NOTIFY_TIMEOUT_S]
     )
 
@@ -442,8 +471,8 @@ class Workflow(SettingsTable):
     ----------
     version
         Version of the file format: 1.
-    survey, output, models, sampling, quality, science, tiling, discovery, publish
-        The tables of these names.
+    survey, output, models, sampling, quality, science, tiling, discovery, publish, notify
+        The tables of these names; notify is None if it is left out.
     routing
         Half-open redshift range [low, high) of each instrument; ranges do not overlap.
     fields
@@ -461,6 +490,7 @@ class Workflow(SettingsTable):
     tiling: Tiling = Tiling()
     discovery: Discovery = Discovery()
     publish: Publish = Publish()
+    notify: Notify | None = None
     fields: Annotated[dict[_PartName, FieldInputs], AfterValidator(_not_empty)]
 
     _path: Path = PrivateAttr(default=Path())

@@ -47,6 +47,16 @@ class Code(StrEnum):
         return "; ".join(f"{code}: {code.meaning}" for code in cls)
 
 
+class Event(Code):
+    """What a run announces."""
+
+    PUBLISHED = "published", "readers have a new revision"
+    HELD = "held", "a new revision waits for a decision, and readers keep the one before"
+    FAILED = "failed", "an error ended the run, or units of a new revision failed"
+    SKIPPED = "skipped", "a newer release is broken and was not taken; it is announced again when other things are wrong with it"
+    WAITING = "waiting", "workers are missing, and the run waits for them"
+
+
 class Status(Code):
     """What became of a source. Results are null unless it is ``ok``."""
 

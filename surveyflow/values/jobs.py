@@ -12,6 +12,10 @@ from typing import Any, Protocol
 from surveyflow.values.codes import EngineName, Precision
 
 
+class MissingWorkers(str):
+    """A sentence that says which workers are missing, and how long they are waited for."""
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
     """The settings of each galaxy's draws.

@@ -150,6 +150,34 @@ def test_a_damaged_file_is_reported_with_its_damage(world):
     assert find(world).release == "v1.10"
 
 
+def broken(folder, now_s, settings=""):
+    (folder / "workflow.toml").write_text(f"{WORKFLOW}[discovery]\n{settings}\n")
+    choice = find_newest_release(folder / "workflow.toml", Watch(now=lambda: now_s, sleep=lambda _: None))
+    assert [skipped.release for skipped in choice.skipped] == ["v1.10"]
+    return [skipped.release for skipped in choice.broken]
+
+
+def test_a_release_that_lacks_a_file_counts_as_broken_once_nothing_has_arrived_for_long(world):
+    files(world, "v1.10")["weight"].unlink()
+    arrived = files(world, "v1.10")["science"].stat().st_ctime
+    assert broken(world, arrived + 3599) == []
+    assert broken(world, arrived + 3610) == ["v1.10"]
+    assert broken(world, arrived + 3610, "arrival_s = 7200") == []
+
+
+def test_a_release_that_changes_is_not_broken_whatever_it_lacks(world):
+    files(world, "v1.10")["weight"].unlink()
+    age(files(world, "v1.10")["science"], NOW_S)
+    assert broken(world, NOW_S + 1, "arrival_s = 0") == []
+
+
+def test_a_damaged_release_is_broken_at_once(world):
+    path = files(world, "v1.10")["science"]
+    choice = find(world, damage=lambda other: "cut short" if other == path else None)
+    assert choice.broken == choice.skipped
+    assert reason(choice) == ("v1.10", "EGS F814W science: egs_f814w_sci.fits is damaged or incomplete: cut short")
+
+
 def test_content_is_not_read_where_files_are_missing_or_older_releases_are_not_asked_for(world):
     files(world, "v1.10")["weight"].unlink()
     put(world, "v1.8")

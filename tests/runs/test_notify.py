@@ -1,4 +1,4 @@
-"""The command of ``[publish] notify`` is told what was published, and cannot harm it."""
+"""The command of ``[notify]`` is told what happened, and cannot harm it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_no_shell_reads_the_command(tmp_path):
 def test_a_command_that_fails_is_logged_with_what_it_wrote(script, caplog):
     command = script("import sys; print('no such list'); sys.exit(3)")
     assert not notify(command, {}, SOON_S)
-    assert "ended with 3: no such list. The revision is published all the same." in caplog.text
+    assert "ended with 3: no such list. Nothing else depends on it." in caplog.text
 
 
 def test_a_command_that_does_not_exist_is_logged(caplog):
@@ -114,5 +114,5 @@ def test_the_command_is_ended_when_the_run_is(monkeypatch):
 
 def test_of_much_output_the_end_is_logged(script, caplog):
     assert not notify(script("import sys; print('x' * 10**6); print('the reason'); sys.exit(1)"), {}, SOON_S)
-    assert "x\nthe reason. The revision" in caplog.text
+    assert "x\nthe reason. Nothing else" in caplog.text
     assert len(caplog.text) < 2000

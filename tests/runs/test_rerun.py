@@ -37,7 +37,7 @@ def finished(shared_worlds, egs_folder):
     def make(folder):
         survey = copied(egs_folder, folder)
         write_untrained_models(folder / "models", survey.spec.fields, TINY)
-        edit_workflow(survey.workflow, {"publish": {"notify": "true"}})
+        edit_workflow(survey.workflow, {"notify": {"command": "true"}})
         run(survey.workflow)
         return survey
 
@@ -77,13 +77,17 @@ def test_a_manifest_makes_its_tables_again(finished, world):
     pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "catalog"))
 
 
-def test_a_manifest_starts_no_command(world, caplog):
+@pytest.mark.parametrize(
+    "tables", [{"notify": {"command": "touch {}"}}, {"publish": {"notify": "touch {}", "notify_timeout_s": 60}}]
+)
+def test_a_manifest_starts_no_command_in_either_place_that_manifests_have_had_for_it(world, caplog, tables):
     manifest = json.loads((world / "manifest.json").read_text())
-    manifest["workflow"]["publish"] = {"notify": f"touch {world}/started"}
+    del manifest["workflow"]["notify"]
+    manifest["workflow"] |= json.loads(json.dumps(tables).replace("{}", f"{world}/started"))
     (world / "manifest.json").write_text(json.dumps(manifest))
     assert run(world / "manifest.json").published
     assert not (world / "started").exists()
-    assert "manifest.json names a command to run after publishing, which is left out" in caplog.text
+    assert "manifest.json names a command to tell people by, which is left out" in caplog.text
 
 
 def test_the_tables_can_be_made_in_another_folder_beside_the_published_ones(finished, world):
@@ -111,7 +115,7 @@ def test_the_manifest_holds_what_making_again_needs(finished):
     assert manifest["precision"] == "float32"
     assert manifest["timings"]["wall_seconds"] > 0
     assert {model["weights_digest"] for model in manifest["models"]}
-    assert manifest["workflow"]["publish"]["notify"] == "true"
+    assert manifest["workflow"]["notify"]["command"] == "true"
 
 
 def test_another_size_is_reported_with_both_sizes(world):

@@ -29,6 +29,7 @@ from surveyflow.settings.workflow import (
     load_workflow,
     to_toml,
 )
+from surveyflow.values.codes import Event
 from surveyflow.values.jobs import SamplingSettings
 
 HEALTHY = """\
@@ -396,6 +397,30 @@ def test_patterns_of_releases_that_cannot_be_meant_are_refused(world, line, word
     (problem,) = problems(world, f"{HEALTHY}[discovery]\n{line}\n")
     assert f"[discovery] {line.split()[0]}" in problem
     assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('on = ["failed"]', "command"),
+        (
+            'command = "tell"\non = ["fail"]',
+            "found the text 'fail', expected a list of events: published, held, failed, skipped, waiting",
+        ),
+        ('command = "tell"\non = "failed"', "expected a list of one or more events"),
+        ('command = "tell"\non = []', "expected a list of one or more events"),
+        ('command = "tell \\""', "is not a command line"),
+        ('command = "tell"\ntimeout_s = 0', "expected a number from 0.1"),
+    ],
+)
+def test_a_command_that_tells_nobody_anything_is_refused(world, lines, words):
+    assert words in "\n".join(problems(world, f"{HEALTHY}[notify]\n{lines}\n"))
+
+
+def test_the_command_is_run_for_all_that_needs_somebody_unless_the_workflow_says_otherwise(world):
+    assert load(world, HEALTHY).notify is None
+    assert load(world, HEALTHY + '[notify]\ncommand = "tell"\n').notify.on == ("published", "held", "failed", "skipped")
+    assert load(world, HEALTHY + '[notify]\ncommand = "tell"\non = ["waiting"]\n').notify.on == (Event.WAITING,)
 
 
 def test_the_reference_describes_every_key_with_its_default():
