@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from surveyflow.files.durable import explained, named_output
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.merger_fractions.matrices import read_matrices
-from surveyflow.merger_fractions.measured import Population, Question, measure_population
+from surveyflow.merger_fractions.measured import Population, measure_population
+from surveyflow.merger_fractions.questions import Question
 from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
@@ -68,6 +69,9 @@ def fractions(
     max_coverage_pct: float | None = None,
     max_flux_pp: float | None = None,
     max_p_contaminated: float | None = None,
+    exclude_flags: Sequence[str] = (),
+    magnitude: str | None = None,
+    any_magnitude: bool = False,
     confidence: float = 0.6827,
     release: str = "latest",
 ) -> Population:
@@ -94,10 +98,17 @@ def fractions(
     rule
         When a galaxy counts as post-merger: see `surveyflow.values.codes.ClassRule`.
     matrix
-        Confusion matrices for the correction: a TOML file, or ``ferreira2022`` for the published ones; none if left out.
+        Confusion matrices for the correction: a TOML file, or ``ferreira2022`` for the published ones; none if left out. A file
+        that ``surveyflow evaluate`` wrote says of which galaxies each matrix holds, and is refused for others.
     max_coverage_pct, max_flux_pp, max_p_contaminated
         Contamination cuts: the largest ``coverage_pct_mean`` (percent), ``flux_pp_mean`` (e-/s/pixel) and
         ``p_contaminated_mean`` of galaxies that are counted.
+    exclude_flags
+        Names of flags; galaxies that have any of them are not counted.
+    magnitude
+        The catalog's column of AB magnitudes, by which a matrix is chosen for each galaxy.
+    any_magnitude
+        Whether matrices for all magnitudes of the test together are accepted.
     confidence
         Probability that an interval holds the truth, in (0, 1); the default is one standard deviation of a normal.
     release
@@ -117,7 +128,7 @@ def fractions(
     """
     cuts = {"coverage_pct_mean": max_coverage_pct, "flux_pp_mean": max_flux_pp, "p_contaminated_mean": max_p_contaminated}
     limits = {column: limit for column, limit in cuts.items() if limit is not None}
-    question = Question(edges, bins, where, ClassRule(rule), limits, confidence)
+    question = Question(edges, bins, where, ClassRule(rule), limits, confidence, tuple(exclude_flags), magnitude, any_magnitude)
     tests = read_matrices(matrix) if matrix is not None else None
     revision = find(Path(root), release)
     with legible(root):

@@ -49,6 +49,15 @@ def fractions(
     ] = None,
     max_flux_pp: Annotated[float | None, typer.Option(help="Largest flux_pp_mean, e-/s/pixel.", show_default=False)] = None,
     max_p_contaminated: Annotated[float | None, typer.Option(help="Largest p_contaminated_mean.", show_default=False)] = None,
+    exclude_flags: Annotated[
+        str | None, typer.Option(help="Flags of galaxies that are not counted, separated by commas.", show_default=False)
+    ] = None,
+    magnitude: Annotated[
+        str | None, typer.Option(help="Column of AB magnitudes, by which matrices are chosen.", show_default=False)
+    ] = None,
+    any_magnitude: Annotated[
+        bool, typer.Option("--any-magnitude", help="Accept matrices for all magnitudes of the test together.")
+    ] = False,
     confidence: Annotated[float, typer.Option(help="Probability that an interval holds the truth.")] = 0.6827,
     release: RevisionOption = "latest",
     as_json: JsonOption = False,
@@ -66,6 +75,9 @@ def fractions(
         max_coverage_pct=max_coverage_pct,
         max_flux_pp=max_flux_pp,
         max_p_contaminated=max_p_contaminated,
+        exclude_flags=[] if exclude_flags is None else [name.strip() for name in exclude_flags.split(",")],
+        magnitude=magnitude,
+        any_magnitude=any_magnitude,
         confidence=confidence,
         release=release,
     )

@@ -107,6 +107,8 @@ def evaluate(
     typer.echo(f"model     {model['id']}, weights {model['origin']}")
     typer.echo(f"numbers   {evaluated.numbers}")
     typer.echo(f"page      {evaluated.page}")
+    for matrices in evaluated.matrices:
+        typer.echo(f"matrices  {matrices}")
 
 
 def tune(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import pyarrow.dataset as ds
 
 from surveyflow.catalog.selection import column_named, parse_selection
 from surveyflow.errors import InputError
-from surveyflow.merger_fractions.matrices import ClassifierTests
+from surveyflow.merger_fractions.matching import check_selection, matched
+from surveyflow.merger_fractions.questions import Question
+from surveyflow.settings.matrices import ClassifierTests
 from surveyflow.stats.fractions import (
     ConfusionMatrix,
     called_post_merger,
@@ -26,7 +28,7 @@ from surveyflow.stats.fractions import (
     proportion,
     purity,
 )
-from surveyflow.values.arrays import Float64Array, Int64Array
+from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 from surveyflow.values.codes import ClassRule, Flag, Status, warnings_about
 
 _WHAT_IT_IS_NOT = (
@@ -37,6 +39,15 @@ _MONTE_CARLO = (
     "Monte Carlo: mean and spread of the fraction if each galaxy takes the class of one of its draws. The spread says how "
     "stable the network's decisions are. It is not a measurement error; do not add it to the binomial interval."
 )
+_NO_SELECTION = (
+    "These matrices do not say of which galaxies they were measured: magnitudes, cuts, flags, centring. After any selection by "
+    "these they do not hold, and a trend with magnitude may be theirs. Matrices that surveyflow evaluate writes say it, and are "
+    "refused for another selection."
+)
+_LEAST_PER_MATRIX = 10
+"""Mean number of galaxies for each matrix of a bin below which no interval is stated."""
+_OF_TESTS = ("model_id", "contamination_model_id", "offset_arcsec")
+"""Columns by which a matrix is found."""
 _NOT_CORRECTED = (
     "Not corrected for misclassification: where post-mergers are rare, most galaxies that are called post-mergers are not. "
     "Give a confusion matrix."
@@ -44,48 +55,10 @@ _NOT_CORRECTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """The galaxies to count, and the way to count them.
-
-    Parameters
-    ----------
-    edges
-        Edges of the bins, increasing; bins are half-open, [low, high).
-    bins
-        The numeric column to bin; ``z`` stands for ``redshift``.
-    where
-        Selection of galaxies: an expression as in `surveyflow.catalog.selection`, or an Arrow expression; None for all.
-    rule
-        Rule that classifies a galaxy as post-merger.
-    limits
-        Contamination cuts: the largest accepted value, by column.
-    confidence
-        Probability that an interval holds the truth.
-
-    Raises
-    ------
-    InputError
-        If edges or confidence are not valid.
-    """
-
-    edges: Sequence[float]
-    bins: str
-    where: str | pc.Expression | None
-    rule: ClassRule
-    limits: Mapping[str, float]
-    confidence: float
-
-    def __post_init__(self) -> None:
-        try:
-            find_bins([], self.edges)
-            proportion([], [], self.confidence)
-        except ValueError as error:
-            raise InputError(f"{error}.") from error
-
-
-@dataclass(frozen=True, slots=True)
 class FractionBin:
-    """One bin. Numbers are NaN if there are no galaxies; corrected numbers are also NaN if no matrix was given.
+    """One bin. Numbers are NaN if there are no galaxies.
+
+    Corrected numbers are also NaN if no matrix was given, or if there are fewer than ten galaxies for each matrix.
 
     Parameters
     ----------
@@ -136,6 +109,8 @@ class Population:
         Origins of the weights that classified the counted galaxies.
     corrected_with
         Source of the confusion matrices; None if there was no correction.
+    question
+        The question, as values for JSON.
     n_rows, n_measured, n_selected
         Number of rows in the catalog, of those with a result, and of the selected ones among these, in a bin or not.
     bins
@@ -150,6 +125,7 @@ class Population:
     confidence: float
     weights_origin: tuple[str, ...]
     corrected_with: str | None
+    question: Mapping[str, Any]
     n_rows: int
     n_measured: int
     n_selected: int
@@ -183,10 +159,11 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
         other fields.
     """
     column = _numeric_column(question.bins, catalog.schema)
-    chosen = _selection(catalog, question)
-    rows = catalog.to_table(filter=chosen, columns=_columns(column))
+    chosen = _selection(catalog, question, tests)
+    rows = catalog.to_table(filter=chosen, columns=_columns(column, question, catalog.schema))
     origins = tuple(sorted(pc.unique(rows["weights_origin"]).to_pylist()))
-    groups, matrices = _group_by_matrix(rows, question.rule, origins, tests)
+    groups, named = _group_by_matrix(rows, question, origins, tests)
+    matrices = list(named.values())
     bins = _measure_bins(rows, column, question, groups, matrices)
     n_measured = catalog.count_rows(filter=pc.field("status") == Status.OK)
     return Population(
@@ -196,17 +173,19 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
         confidence=question.confidence,
         weights_origin=origins,
         corrected_with=tests.source if tests else None,
+        question=question.as_json(),
         n_rows=catalog.count_rows(),
         n_measured=n_measured,
         n_selected=len(rows),
         bins=bins,
-        notes=tuple(_notes(rows, origins, bins, tests)),
+        notes=tuple(_notes(rows, origins, bins, tests, named)),
     )
 
 
-def _columns(column: str) -> list[str]:
-    needed = ("field", "instrument", "flags", "weights_origin", "p_pm_mean", "p_sf_mean", "f_pm")
-    return list(dict.fromkeys([column, *needed]))
+def _columns(column: str, question: Question, schema: pa.Schema) -> list[str]:
+    needed = ("field", "instrument", "flags", "weights_origin", "p_pm_mean", "p_sf_mean", "f_pm", *_OF_TESTS)
+    magnitude = [] if question.magnitude is None else [_numeric_column(question.magnitude, schema)]
+    return [name for name in dict.fromkeys([column, *magnitude, *needed]) if name in schema.names]
 
 
 def _numeric_column(name: str, schema: pa.Schema) -> str:
@@ -217,12 +196,17 @@ def _numeric_column(name: str, schema: pa.Schema) -> str:
     return column
 
 
-def _selection(catalog: ds.Dataset, question: Question) -> pc.Expression:
-    """The rows to count: those with a result that are selected and not too contaminated."""
+def _selection(catalog: ds.Dataset, question: Question, tests: ClassifierTests | None) -> pc.Expression:
+    """The rows to count: those with a result that are selected, not flagged and not too contaminated."""
     chosen = pc.field("status") == Status.OK
     if question.where is not None:
         where = question.where
-        chosen &= parse_selection(where, catalog.schema) if isinstance(where, str) else where
+        asked = parse_selection(where, catalog.schema) if isinstance(where, str) else where
+        if tests is not None and tests.tests:
+            check_selection(asked)
+        chosen &= asked
+    if question.exclude_flags:
+        chosen &= pc.bit_wise_and(pc.field("flags"), pa.scalar(question.excluded_bits, pa.int32())) == 0
     for column, limit in question.limits.items():
         _check_estimated(catalog, chosen, column)
         chosen &= pc.field(column) <= limit
@@ -242,12 +226,15 @@ def _check_estimated(catalog: ds.Dataset, chosen: pc.Expression, column: str) ->
 
 
 def _group_by_matrix(
-    rows: pa.Table, rule: ClassRule, origins: tuple[str, ...], tests: ClassifierTests | None
-) -> tuple[Int64Array, list[ConfusionMatrix]]:
-    """The index of each galaxy's matrix, and the list of matrices; without tests, one group and no matrix."""
+    rows: pa.Table, question: Question, origins: tuple[str, ...], tests: ClassifierTests | None
+) -> tuple[Int64Array, dict[str, ConfusionMatrix]]:
+    """The index of each galaxy's matrix, and the matrices by name; without tests, one group and no matrix."""
     if tests is None:
-        return np.zeros(len(rows), np.int64), []
-    _check_fit(rule, origins, tests)
+        return np.zeros(len(rows), np.int64), {}
+    _check_fit(question.rule, origins, tests)
+    if tests.tests:
+        groups, used = matched(rows, question, tests.tests)
+        return groups, {f"{number} {test.name}": test.counts for number, test in enumerate(used)}
     pairs = list(zip(rows["field"].to_pylist(), rows["instrument"].to_pylist(), strict=True))
     names = {pair: tests.name_for(*pair) for pair in sorted(set(pairs))}
     missing = ["/".join(pair) for pair, name in names.items() if name is None]
@@ -258,7 +245,7 @@ def _group_by_matrix(
         )
     places = {name: place for place, name in enumerate(tests.matrices)}
     groups = np.array([places[str(names[pair])] for pair in pairs], np.int64)
-    return groups, list(tests.matrices.values())
+    return groups, dict(tests.matrices)
 
 
 def _check_fit(rule: ClassRule, origins: tuple[str, ...], tests: ClassifierTests) -> None:
@@ -317,14 +304,28 @@ def _corrected(counts: _Counts, matrices: list[ConfusionMatrix], confidence: flo
         return (np.full(len(counts.n_galaxies), np.nan),) * 5
     estimate = corrected_fraction(counts.n_called, counts.n_galaxies, matrices, confidence)
     spread = corrected_drawn_std(counts.sum_f, counts.sum_f_squared, counts.n_galaxies, matrices)
-    return estimate.value, estimate.low, estimate.high, spread, purity(estimate.value, counts.n_galaxies, matrices)
+    shares = purity(estimate.value, counts.n_galaxies, matrices)
+    few = _has_too_few(counts.n_galaxies)
+    return tuple(np.where(few, np.nan, numbers) for numbers in (estimate.value, estimate.low, estimate.high, spread, shares))
 
 
-def _notes(rows: pa.Table, origins: Iterable[str], bins: Sequence[FractionBin], tests: ClassifierTests | None) -> Iterable[str]:
+def _has_too_few(n_galaxies: Float64Array) -> BoolArray:
+    """(n_bins,) bool: whether a bin has so few galaxies for each matrix that its interval would be too short."""
+    n_matrices = np.count_nonzero(n_galaxies, axis=1)
+    return np.asarray(n_galaxies.sum(axis=1) < _LEAST_PER_MATRIX * n_matrices)
+
+
+def _notes(
+    rows: pa.Table,
+    origins: Iterable[str],
+    bins: Sequence[FractionBin],
+    tests: ClassifierTests | None,
+    named: Mapping[str, ConfusionMatrix],
+) -> Iterable[str]:
     yield from warnings_about(set(origins))
     yield _WHAT_IT_IS_NOT
     yield _MONTE_CARLO
-    yield from [_NOT_CORRECTED] if tests is None else _notes_on_tests(bins, tests)
+    yield from [_NOT_CORRECTED] if tests is None else _notes_on_tests(bins, tests, named)
     n_foreign = int(np.count_nonzero(rows["flags"].to_numpy() & Flag.OUT_OF_DOMAIN))
     if n_foreign:
         yield (
@@ -333,17 +334,40 @@ def _notes(rows: pa.Table, origins: Iterable[str], bins: Sequence[FractionBin], 
         )
 
 
-def _notes_on_tests(bins: Sequence[FractionBin], tests: ClassifierTests) -> Iterable[str]:
+def _notes_on_tests(bins: Sequence[FractionBin], tests: ClassifierTests, named: Mapping[str, ConfusionMatrix]) -> Iterable[str]:
     yield (
         f"Corrected with {tests.source}. The rates hold for galaxies like those of the test. The intervals include the binomial "
-        "noise of the test; they are too short if a bin has fewer than about ten galaxies per matrix."
+        "noise of the test."
     )
-    for name, matrix in tests.matrices.items():
+    few = [item for item in bins if item.n_galaxies and isnan(item.corrected)]
+    if few:
+        yield (
+            f"{_spans(few)}: not corrected, since there are fewer than {_LEAST_PER_MATRIX} galaxies for each matrix, and an "
+            "interval would be too short. Use wider bins."
+        )
+    if tests.matrices:
+        yield _NO_SELECTION
+    for name, matrix in named.items():
         yield (
             f"{name}: completeness (recall) {matrix.completeness:.3f}, false positive rate {matrix.false_positive_rate:.3f}, "
             f"purity (precision) in the test {matrix.test_purity:.3f}."
         )
-    beyond = [item for item in bins if item.corrected_high < 0 or item.corrected_low > 1]
+    yield from _notes_on_range(bins)
+
+
+def _notes_on_range(bins: Sequence[FractionBin]) -> Iterable[str]:
+    """Say which corrected fractions lie outside 0 to 1."""
+    outside = [item for item in bins if item.corrected < 0 or item.corrected > 1]
+    beyond = [item for item in outside if item.corrected_high < 0 or item.corrected_low > 1]
+    noisy = [item for item in outside if item not in beyond]
+    if noisy:
+        yield (
+            f"The corrected fraction of {_spans(noisy)} lies outside 0 to 1, its interval partly inside: that is noise, or the "
+            "tested rates do not hold. It is not clipped."
+        )
     if beyond:
-        spans = ", ".join(f"[{item.low:g}, {item.high:g})" for item in beyond)
-        yield f"The corrected interval of {spans} lies outside 0 to 1: the tested rates do not hold for these galaxies."
+        yield f"The corrected interval of {_spans(beyond)} lies outside 0 to 1: the tested rates do not hold for these galaxies."
+
+
+def _spans(bins: Iterable[FractionBin]) -> str:
+    return ", ".join(f"[{item.low:g}, {item.high:g})" for item in bins)

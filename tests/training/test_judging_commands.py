@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 
@@ -116,6 +117,9 @@ def test_evaluate_prints_tables_and_writes_numbers_and_a_page(folder, task):
     assert found["command"].startswith("surveyflow evaluate")
     assert found["records"]["test"][0]["n"] == 120
     assert (folder / f"evaluations/{task}/evaluation.html").read_text().startswith("<!DOCTYPE html>")
+    matrices = {file.name for file in (folder / f"evaluations/{task}").glob("matrices-*.toml")}
+    assert bool(matrices) == (task == "merger")
+    assert matrices == set(re.findall(r"^matrices  .*/(.*)$", result.stdout, flags=re.MULTILINE))
 
 
 def test_the_effect_of_a_predicted_cut_is_reported(folder):

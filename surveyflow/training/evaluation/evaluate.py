@@ -19,6 +19,7 @@ from surveyflow.files.durable import make_folder, write_over
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
+from surveyflow.settings.matrices import ClassifierTests, matrices_to_toml
 from surveyflow.settings.training import Training
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
@@ -26,6 +27,7 @@ from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
 from surveyflow.training.evaluation.matching import check_kind, check_stamps
+from surveyflow.training.evaluation.matrices import selected_tests
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import check_apart, read_index
@@ -83,11 +85,14 @@ class Evaluated:
         All results, as JSON's plain values.
     numbers, page
         The document's file, and the page made from it.
+    matrices
+        Files of confusion matrices, one for each class rule; none for other than merger models.
     """
 
     document: Mapping[str, Any]
     numbers: Path
     page: Path
+    matrices: tuple[Path, ...] = ()
 
 
 def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str = "") -> Evaluated:
@@ -124,24 +129,35 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
     for folder in (*settings.test, *settings.clean):
         check_kind(model.card, folder, read_index(folder))
         _check_not_calibrated_on(model.card, folder)
-    other = settings.contamination_model
+    beside = None if settings.contamination_model is None else load_model(settings.contamination_model, engine)
+    sampling = SamplingSettings(settings.draws, settings.seed)
     document = evaluate_model(
         model,
         records,
         read_stamps,
-        SamplingSettings(settings.draws, settings.seed),
+        sampling,
         baseline_stamps=settings.baseline_stamps,
-        contamination_model=None if other is None else load_model(other, engine),
+        contamination_model=beside,
         command=command,
     )
-    return _written(document, settings.report)
+    return _written(document, settings.report, _matrices(model, settings.test, sampling, beside))
 
 
-def _written(document: Mapping[str, Any], folder: Path) -> Evaluated:
-    evaluated = Evaluated(document, folder / NUMBERS_FILE, folder / PAGE_FILE)
+def _matrices(model: Model, test: Sequence[Path], sampling: SamplingSettings, beside: Model | None) -> dict[str, ClassifierTests]:
+    """The confusion matrices of a merger model by class rule; none of other models."""
+    if model.card.key.task != MERGER.name:
+        return {}
+    return selected_tests(model, [read_stamps(folder, _truth_of(beside or model)) for folder in test], sampling, beside)
+
+
+def _written(document: Mapping[str, Any], folder: Path, matrices: Mapping[str, ClassifierTests]) -> Evaluated:
+    files = {rule: folder / f"matrices-{rule}.toml" for rule in matrices}
+    evaluated = Evaluated(document, folder / NUMBERS_FILE, folder / PAGE_FILE, tuple(files.values()))
     make_folder(folder)
     write_over(evaluated.numbers, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     write_evaluation_page(document, evaluated.page)
+    for rule, tests in matrices.items():
+        write_over(files[rule], matrices_to_toml(tests).encode())
     return evaluated
 
 
