@@ -7,7 +7,10 @@ import pytest
 
 import surveyflow
 from surveyflow import api
+from surveyflow.api import runs
 from surveyflow.errors import InputError, ModelError
+from surveyflow.runs import demo
+from surveyflow.settings.workflow import load_workflow
 from surveyflow.simulation.survey import SurveySpec
 from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
@@ -52,6 +55,26 @@ def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path,
     pd.testing.assert_frame_equal(found[exact], serial[exact])
     numbers = [name for name in found if name.startswith(("p_pm_m", "p_pm_q", "p_sf_m", "p_sf_q", "p_contaminated_"))]
     pd.testing.assert_frame_equal(found[numbers], serial[numbers], atol=1e-5, rtol=0)
+
+
+def test_a_demo_that_failed_goes_on_and_one_that_is_complete_is_not_written_again(tmp_path, models, monkeypatch):
+    written, real = [], demo.write_survey
+
+    def fail_once(folder, spec):
+        written.append(folder)
+        if len(written) == 1:
+            (folder / "workflow.toml").write_text("version")
+            raise InputError("galsim is not installed.")
+        return real(folder, spec)
+
+    monkeypatch.setattr(demo, "write_survey", fail_once)
+    monkeypatch.setattr(runs, "run", lambda workflow, **_: load_workflow(workflow).survey.name)
+    with pytest.raises(InputError, match="galsim"):
+        api.demo(tmp_path / "demo", spec=SMALL, models=models)
+
+    assert [api.demo(tmp_path / "demo", spec=SMALL, models=models) for _ in range(2)] == ["demo", "demo"]
+    assert len(written) == 2
+    assert not list((tmp_path / "demo").glob(".*"))
 
 
 def test_demo_refuses_a_folder_that_holds_something_else(tmp_path):

@@ -300,7 +300,7 @@ def demo(
     Parameters
     ----------
     folder
-        Folder to write to: absent, empty, or an earlier demo's.
+        Folder to write to: absent, empty, or an earlier demo's, which may have failed.
     spec
         Size and seed of the survey.
     models
@@ -314,12 +314,13 @@ def demo(
         If the folder holds something else.
     """
     refuse_to_start_again()
-    from surveyflow.runs.demo import PACKAGED_MODELS, make_demonstration
+    from surveyflow.runs.demo import PACKAGED_MODELS, is_unfinished, make_demonstration
 
     folder = Path(folder)
     workflow = folder / "workflow.toml"
-    if not workflow.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    begun = is_unfinished(folder)
+    if begun or not workflow.exists():
+        if not begun and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} exists and does not hold a demo. Name a new folder: `{remedies.demo('DIR')}`.")
         make_demonstration(folder, spec, Path(models or PACKAGED_MODELS))
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
