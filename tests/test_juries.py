@@ -152,6 +152,30 @@ def test_maps_of_members_that_contradict_each_other_are_refused_before_anything_
         api.validate(survey.workflow)
 
 
+def test_the_map_of_a_jury_is_used_and_recorded(survey):
+    store = ModelStore(survey.folder / "models")
+    key = ModelKey("merger", survey.spec.fields[0], "F814W")
+    members = tuple(sorted(one.card.weights_digest for one in store.card(key).members))
+    map_ = Calibration(members, 1.5, 1.0, 0.2, 0.4, 500, ("ab" * 32,))
+    for folder, card in store.placed(store.card(key)):
+        (folder / "card.toml").write_text(card_to_toml(replace(card, calibrations=(map_,))))
+    assert api.show_models(store.home(key)).calibration == map_
+    run(survey)
+    rows = table(survey)
+    own = rows[(rows.status == "ok") & (rows.model_id == store.card(key).model_id)]
+    assert len(own) > 0
+    np.testing.assert_allclose(own.p_pm_calibrated, map_.probability(own.p_pm_mean), atol=1e-6)
+    described = {model["key"]: model for model in read_manifest(latest(survey.folder / "catalog").path)["models"]}
+    assert [one["share"] for one in described[str(key)]["calibrations"]] == [0.4]
+
+
+def test_the_remedy_for_a_jury_without_a_map_names_the_members_in_use(survey):
+    edit_workflow(survey.workflow, {"science": {"prevalence": 0.1}, "models": {"members": ["seed-1", "seed-2"]}})
+    home = ModelStore(survey.folder / "models").home(ModelKey("merger", survey.spec.fields[0], "F814W"))
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        assert any(f"calibrate {home / 'seed-1'} {home / 'seed-2'} --records" in warning for warning in opened.warnings)
+
+
 def test_a_cluster_publishes_the_same_tables(survey, tmp_path, cluster):
     other = copied(survey, tmp_path / "other")
     run(survey)

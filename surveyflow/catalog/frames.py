@@ -69,13 +69,26 @@ def stored_columns(wanted: Sequence[str], schema: pa.Schema) -> list[str]:
     InputError
         If there is no such column; the message suggests one with a similar name. Or if one text was given in place of a list.
     """
-    if isinstance(wanted, str):
-        raise InputError(f"columns is the text {wanted!r}, expected a list of names. Write columns=[{wanted!r}].")
     known = readable_columns(schema)
-    for name in wanted:
+    for name in listed_columns(wanted):
         if name not in known:
             raise no_such_column(name, known)
     return list(dict.fromkeys(part for name in wanted for part in _parts(name, schema)))
+
+
+def listed_columns(wanted: Sequence[str]) -> Sequence[str]:
+    """Check that names of columns are a list of texts.
+
+    Raises
+    ------
+    InputError
+        If they are one text, or one of them is not a text.
+    """
+    if isinstance(wanted, str):
+        raise InputError(f"columns is the text {wanted!r}, expected a list of names. Write columns=[{wanted!r}].")
+    if strange := [name for name in wanted if not isinstance(name, str)]:
+        raise InputError(f"columns holds {strange[0]!r:.60}, which is not the name of a column. Give names, in quotes.")
+    return wanted
 
 
 def to_frame(rows: pa.Table, wanted: Sequence[str], schema: pa.Schema) -> pd.DataFrame:

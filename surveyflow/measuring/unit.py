@@ -21,7 +21,6 @@ from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
 from surveyflow.stats.prevalence import at_prevalence
-from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.registry import LEADING, task_of
 from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array
@@ -285,7 +284,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
 
 def _probabilities(task: UnitTask, leading: _Found) -> Iterator[tuple[str, Float32Array]]:
     """The columns of calibrated probabilities, if the model's card holds a calibration."""
-    calibration = calibration_of(leading.card.each)
+    calibration = leading.card.calibration
     if calibration is None:
         return
     probability = calibration.probability(leading.sample.columns["p_pm_mean"])

@@ -135,12 +135,15 @@ class ModelStore:
         """
         names = (key.task, key.instrument, key.field)
         home = self.path.joinpath(*names)
-        if not all(map(_SAFE_NAME.fullmatch, names)) or not home.resolve().is_relative_to(self.path.resolve()):
+        self._check_inside(home, str(key), safe=all(map(_SAFE_NAME.fullmatch, names)))
+        return home
+
+    def _check_inside(self, folder: Path, name: str, *, safe: bool = True) -> None:
+        if not safe or not folder.resolve().is_relative_to(self.path.resolve()):
             raise ModelError(
-                f"{self.path}: the model {str(key)!r} would lie outside the store. "
+                f"{self.path}: the model {name!r} would lie outside the store. "
                 "Names may contain letters, digits and _ . + -, and folders of a store must not be links to other places."
             )
-        return home
 
     def _folders(self) -> list[Path]:
         alone = {file.parent for file in self.path.glob(f"*/*/[!.]*/{CARD_FILE}")}
@@ -149,6 +152,8 @@ class ModelStore:
 
     def _read_card_in_its_place(self, folder: Path) -> ModelCard:
         card = read_card(folder, self.members)
+        for place, _ in placed(folder, card):
+            self._check_inside(place, place.name)
         if self.home(card.key) != folder:
             raise ModelError(
                 f"{placed(folder, card)[0][0] / CARD_FILE}: this is the card of {card.key}, which belongs in "
@@ -182,12 +187,17 @@ def read_card(folder: Path, members: Sequence[str] | None = None) -> ModelCard:
     ------
     ModelError
         If there is no card, or it cannot be used; every problem is reported, by key. If there is a jury, also if the folder holds
-        a model of its own beside it, if a member that was named is absent, or if members contradict each other.
+        a model of its own beside it, if a member that was named is absent or one has lost its card, or if members contradict each
+        other.
     """
     present = member_names(folder)
     if not present:
         return card_from_file(folder / CARD_FILE)
     check_one_form(folder)
+    if members is None and (lost := {file.parent.name for file in folder.glob(f"[!.]*/{WEIGHTS_FILE}")}.difference(present)):
+        raise ModelError(
+            f"{folder / min(lost)}: a member of the jury has weights, but no {CARD_FILE}. Put its card there, or remove its folder."
+        )
     chosen = present if members is None else tuple(sorted(set(members)))
     if absent := [name for name in chosen if name not in present]:
         raise ModelError(

@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
-from surveyflow.catalog.frames import list_values
+from surveyflow.catalog.frames import list_values, listed_columns
 from surveyflow.errors import CatalogNotFound
 from surveyflow.files.durable import explained, link_or_copy
 from surveyflow.output.units import damage_of_file, damaged_unit, draws_path
@@ -145,7 +145,7 @@ def read_draws(
     """
     name = find(Path(root), release).name
     dataset = open_draws(root, name)
-    rows = read_catalog(root, [*_KEY, *columns], filter, name)
+    rows = read_catalog(root, [*_KEY, *listed_columns(columns)], filter, name)
     with legible(root):
         draws = dataset.to_table(filter=pc.field("source_id").isin(pa.array(rows["source_id"])))
     drawn = pd.MultiIndex.from_arrays([draws[part].to_pandas() for part in _KEY])

@@ -88,13 +88,15 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
 
 
 def describe_model(card: ModelCard) -> dict[str, Any]:
-    """Describe a model by its card; a jury also by ``members``: name, digest of the weights and digest of the card of each."""
+    """Describe a model by its card; a jury also by its map, and by name and digests of the weights and card of each member."""
     told = asdict(card) | {
         "key": str(card.key),
         "model_id": card.model_id,
         "stretch": card.stretch.value,
         "origin": card.origin.value,
     }
+    if card.members:
+        told["calibrations"] = [asdict(card.calibration)] if card.calibration else []
     told["members"] = [
         {"name": one.name, "weights_digest": one.card.weights_digest, "card_digest": one.card.digest} for one in card.members
     ]

@@ -357,10 +357,11 @@ def _prevalence_warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) 
         return
     store = ModelStore(workflow.models.store)
     for card in {card.key: card for field in fields.values() for card in field.cards.values()}.values():
-        if calibration_of(card.each) is None:
+        if card.calibration is None:
+            folders = (folder for folder, _ in store.placed(card))
             yield (
                 f"[science] states a prevalence, but the card of {card.model_id} holds no calibration, so p_pm_at_prevalence is "
-                f"null for its sources; to calibrate it: `{remedies.calibrate_models(store.home(card.key))}`"
+                f"null for its sources; to calibrate it: `{remedies.calibrate_models(*folders)}`"
             )
 
 

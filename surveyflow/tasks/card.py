@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, StringConstraints
 
 from surveyflow.sky.stretch import Stretch
-from surveyflow.tasks.calibration import Calibration
+from surveyflow.tasks.calibration import Calibration, calibration_of
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
@@ -378,6 +378,11 @@ class ModelCard:
     def n_members(self) -> int:
         """Number of networks: 1 for a model that is alone."""
         return len(self.each)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The map for this model, or for this jury as a whole; None if its cards hold none. See `calibration_of`."""
+        return calibration_of(self.each)
 
     @property
     def model_word(self) -> int:

@@ -132,9 +132,9 @@ def check_models(store: Argument, workflow: Argument) -> str:
     return _surveyflow("models", "check", store, "--workflow", workflow)
 
 
-def calibrate_models(folder: Argument = "MODEL", records: Argument = "RECORDS") -> str:
-    """Fit a model's map to a probability."""
-    return _surveyflow("models", "calibrate", folder, "--records", records)
+def calibrate_models(*folders: Argument, records: Argument = "RECORDS") -> str:
+    """Fit the map of a model, or of the members of a jury, to a probability."""
+    return _surveyflow("models", "calibrate", *(folders or ("MODEL",)), "--records", records)
 
 
 def simulate(simulation: Argument) -> str:

@@ -10,9 +10,9 @@ from astropy.table import Table
 
 from catalog_rows import make_rows
 from surveyflow.catalog.draws import build_draws
-from surveyflow.errors import CatalogError, CatalogNotFound
+from surveyflow.errors import CatalogError, CatalogNotFound, InputError
 from surveyflow.output.units import draws_path, read_receipt, unit_path, write_unit
-from surveyflow.releases.draws import open_draws
+from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.publish import latest, publish, read_manifest
 from surveyflow.values.codes import WeightsOrigin
 
@@ -25,10 +25,10 @@ def fast_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-def make_draws(rows, seed=0):
+def make_draws(rows, seed=0, field="EGS"):
     ok = rows.filter(rows["status"].to_numpy(zero_copy_only=False) == "ok")
     p_pm = np.random.default_rng(seed).random((len(ok), N_DRAWS), np.float32)
-    return build_draws("EGS", ok["source_id"].to_numpy(), p_pm, WeightsOrigin.UNTRAINED)
+    return build_draws(field, ok["source_id"].to_numpy(), p_pm, WeightsOrigin.UNTRAINED)
 
 
 def write(root, number=0, draws="own"):
@@ -48,6 +48,25 @@ def test_published_draws_are_those_that_the_units_wrote(tmp_path):
     expected = [make_draws(make_rows(40, first_id=1 + 40 * number), number) for number in (0, 1)]
     assert by_source(found) == by_source(expected[0]) | by_source(expected[1])
     assert found["p_pm"].type.list_size == N_DRAWS
+
+
+def test_draws_stand_beside_their_rows_also_where_two_fields_have_the_same_ids(tmp_path):
+    tables = {field: make_rows(40, field, seed) for seed, field in enumerate(("EGS", "UDS"))}
+    draws = {field: make_draws(rows, seed, field) for seed, (field, rows) in enumerate(tables.items())}
+    receipts = [
+        write_unit(tmp_path, f"{n:064x}", f"{field}/F814W/0", {}, tables[field], seconds=0.0, worker="", draws=draws[field])
+        for n, field in enumerate(tables)
+    ]
+    publish(tmp_path, "v1.0", receipts, None, {})
+    found = read_draws(tmp_path, ["p_pm_mean"], "source_id < 30")
+    assert set(found.rows["field"]) == {"EGS", "UDS"}
+    expected = {(field, key): p_pm for field, table in draws.items() for key, p_pm in by_source(table).items() if key < 30}
+    assert list(found.rows.columns) == ["field", "source_id", "p_pm_mean"]
+    assert len(found.rows) == len(expected)
+    for key, p_pm in zip(found.rows[["field", "source_id"]].itertuples(index=False, name=None), found.p_pm, strict=True):
+        np.testing.assert_array_equal(p_pm, expected[key])
+    with pytest.raises(InputError, match=r"Write columns=\['redshift'\]"):
+        read_draws(tmp_path, "redshift")
 
 
 def test_published_draws_are_the_unit_s_own_file(tmp_path):

@@ -93,6 +93,21 @@ def test_no_model_is_written_over_a_jury_nor_a_member_into_a_model(store, tmp_pa
     assert store.card(KEY).n_members == 3
 
 
+def test_a_member_that_is_a_link_to_another_place_is_refused(store, tmp_path):
+    member = store.home(KEY) / "seed-2"
+    member.rename(tmp_path / "elsewhere")
+    member.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="'seed-2' would lie outside the store"):
+        store.cards()
+
+
+def test_a_member_that_lost_its_card_is_not_left_out(store):
+    (store.home(KEY) / "seed-2" / "card.toml").unlink()
+    with pytest.raises(ModelError, match=r"seed-2: a member of the jury has weights, but no card\.toml"):
+        store.cards()
+    assert ModelStore(store.path, ("seed-1", "seed-3")).card(KEY).n_members == 2
+
+
 CONTRADICTIONS = {
     "pixel_scale_arcsec": 0.06,
     "band": "F606W",

@@ -186,6 +186,7 @@ def test_a_table_knows_its_units_descriptions_and_revision(published):
         (["z"], None, "no column 'z'. Did you mean redshift?"),
         (["luminosity"], None, "no column 'luminosity'. docs/reference/catalog.md lists them."),
         ("ra", None, "Write columns=['ra']."),
+        (["ra", 3], None, "columns holds 3, which is not the name of a column"),
         (None, "statsu == 'ok'", "Did you mean status?"),
         (None, [("statsu", "==", "ok")], "no column 'statsu'. Did you mean status?"),
         (None, pc.field("statsu") == "ok", "no column 'statsu'. Did you mean status?"),
