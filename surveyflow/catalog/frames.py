@@ -76,7 +76,7 @@ def stored_columns(wanted: Sequence[str], schema: pa.Schema) -> list[str]:
     return list(dict.fromkeys(part for name in wanted for part in _parts(name, schema)))
 
 
-def listed_columns(wanted: Sequence[str]) -> Sequence[str]:
+def listed_columns(wanted: Sequence[Any]) -> Sequence[str]:
     """Check that names of columns are a list of texts.
 
     Raises

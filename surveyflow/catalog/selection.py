@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.errors import InputError
 from surveyflow.values.codes import Flag
 
@@ -106,6 +107,11 @@ def no_such_column(name: str, known: Collection[str]) -> InputError:
     known
         The names of the catalog's columns.
     """
+    if name in CATALOG_SCHEMA.names:
+        return InputError(
+            f"the catalog has no column {name!r}, since this revision was published before there was one. Run its workflow "
+            "again: the next revision has it."
+        )
     alias = _ALIASES.get(name)
     close = [alias] if alias in known else get_close_matches(name, list(known), n=1)
     hint = f"Did you mean {close[0]}?" if close else "docs/reference/catalog.md lists them."

@@ -196,7 +196,7 @@ def read_card(folder: Path, members: Sequence[str] | None = None) -> ModelCard:
     check_one_form(folder)
     if members is None and (lost := {file.parent.name for file in folder.glob(f"[!.]*/{WEIGHTS_FILE}")}.difference(present)):
         raise ModelError(
-            f"{folder / min(lost)}: a member of the jury has weights, but no {CARD_FILE}. Put its card there, or remove its folder."
+            f"{folder / min(lost)}: a member of the jury has weights, but no {CARD_FILE}. Put it there, or remove the folder."
         )
     chosen = present if members is None else tuple(sorted(set(members)))
     if absent := [name for name in chosen if name not in present]:

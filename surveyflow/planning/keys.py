@@ -95,7 +95,7 @@ def key_parts(
         **{task.name: beside[task.name].digest if beside and task.name in beside else "none" for task in BESIDE},
         "sampling": f"draws={sampling.n_draws} seed={sampling.seed} keep_draws={sampling.keep_draws}",
         "quality": f"min_valid_fraction={min_valid_fraction!r}",
-        "science": f"prevalence={prevalence!r}",
+        **({} if prevalence is None else {"science": f"prevalence={prevalence!r}"}),
         "precision": precision,
     }
 

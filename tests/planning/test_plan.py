@@ -174,6 +174,11 @@ def test_anything_that_changes_results_changes_the_key_and_is_named(reason):
     assert (planned.decision, planned.reason) == (Decision.DO, reason)
 
 
+def test_units_of_workflows_without_a_prevalence_do_not_mention_one():
+    unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
+    assert "science" not in parts(unit)
+
+
 def test_a_map_to_probabilities_changes_the_key_like_the_card_that_holds_it():
     unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
     map_ = Calibration(("0" * 64,), 1.0, 0.9, 0.1, share=0.5, n_images=4000, records=("ab" * 32,))

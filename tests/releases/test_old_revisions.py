@@ -10,6 +10,7 @@ import pytest
 
 from revisions import RevisionMaker, field_rows
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
+from surveyflow.errors import InputError
 from surveyflow.releases.comparison import compare
 from surveyflow.releases.publish import open_catalog, read_catalog, read_manifest
 from surveyflow.releases.rollback import roll_back
@@ -47,6 +48,11 @@ def test_the_same_sources_differ_in_nothing_but_the_columns_that_were_added(root
     assert {"entropy_predictive", "entropy_expected", "mutual_information"} <= set(added)
     assert found["schema"] == {"added": added, "removed": [], "retyped": []}
     assert found["rows"]["unchanged"] + found["rows"]["recomputed"] == 8
+
+
+def test_a_column_that_an_old_revision_lacks_is_said_to_be_newer(root):
+    with pytest.raises(InputError, match=r"'mutual_information', since this revision was published before there was one\. Run"):
+        read_catalog(root, ["mutual_information"], release="v1.0-r1")
 
 
 def test_one_can_go_back_to_an_old_revision(root):
