@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from surveyflow.catalog.columns import COLUMNS
 from surveyflow.errors import InputError
 from surveyflow.merger_fractions.questions import Question
 from surveyflow.settings.matrices import SelectedTest
-from surveyflow.values.arrays import Float64Array, Int64Array
+from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 
 _OF_THE_LIST = ("field", "source_id", "source_name", "ra", "dec", "redshift", "instrument", "status", "_healpix_29", "unit_key")
-_MEASURED = {column.name for column in COLUMNS} - {*_OF_THE_LIST}
+_OF_THE_RUN = ("model_id", "contamination_model_id", "weights_origin", "n_draws", "n_members", "seed")
+_MEASURED = {column.name for column in COLUMNS} - {*_OF_THE_LIST, *_OF_THE_RUN}
 _MOST_OFF_CENTRE = 2.0
 """Largest ratio of the galaxies' median offset to the test's."""
 
@@ -44,6 +45,15 @@ def check_selection(chosen: pc.Expression | None) -> None:
         )
 
 
+def check_bins(column: str) -> None:
+    """Check that galaxies are not binned by a column that was measured on the image; see `check_selection`."""
+    if column in _MEASURED:
+        raise InputError(
+            f"the bins are of {column}, which was measured on the image, and the matrices' test was not divided by it: the rates "
+            "of the bins differ. Bin by a column of the source list, or leave the matrices out."
+        )
+
+
 def matched(rows: pa.Table, question: Question, tests: Sequence[SelectedTest]) -> tuple[Int64Array, list[SelectedTest]]:
     """Find the test that applies to each galaxy.
 
@@ -66,17 +76,24 @@ def matched(rows: pa.Table, question: Question, tests: Sequence[SelectedTest]) -
         If no test has the same field, instrument, models, cuts, flags and magnitudes; the first difference is named.
     """
     magnitude = _magnitudes(rows, question, tests)
-    kinds = {name: rows[name].to_pylist() for name in ("field", "instrument", "model_id", "contamination_model_id")}
-    of_kind = list(zip(*kinds.values(), strict=True))
     groups, used = np.full(len(rows), -1, np.int64), list[SelectedTest]()
-    for kind in sorted(set(of_kind), key=str):
-        members = np.array([one == kind for one in of_kind])
-        for test in _of_selection(dict(zip(kinds, kind, strict=True)), question, tests):
+    for kind, members in _kinds(rows):
+        for test in _of_selection(kind, question, tests):
             groups[members & test.holds(magnitude)] = len(used)
             used.append(test)
     _check_all_matched(groups, magnitude, used)
     _check_centring(rows, groups, used)
     return groups, used
+
+
+def _kinds(rows: pa.Table) -> Iterator[tuple[dict[str, Any], BoolArray]]:
+    """Each combination of field, instrument and models, and (n,) bool: which rows have it."""
+    names = ("field", "instrument", "model_id", "contamination_model_id")
+    encoded = [rows[name].combine_chunks().dictionary_encode(null_encoding="encode") for name in names]
+    different, places = np.unique(np.stack([one.indices.to_numpy() for one in encoded], axis=1), axis=0, return_inverse=True)
+    for number, codes in enumerate(different.tolist()):
+        kind = {name: one.dictionary[code].as_py() for name, one, code in zip(names, encoded, codes, strict=True)}
+        yield kind, places.ravel() == number
 
 
 def _magnitudes(rows: pa.Table, question: Question, tests: Sequence[SelectedTest]) -> Float64Array:

@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 
 from surveyflow.catalog.selection import column_named, parse_selection
 from surveyflow.errors import InputError
-from surveyflow.merger_fractions.matching import check_selection, matched
+from surveyflow.merger_fractions.matching import check_bins, check_selection, matched
 from surveyflow.merger_fractions.questions import Question
 from surveyflow.settings.matrices import ClassifierTests
 from surveyflow.stats.fractions import (
@@ -159,6 +159,8 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
         other fields.
     """
     column = _numeric_column(question.bins, catalog.schema)
+    if tests is not None and tests.tests:
+        check_bins(column)
     chosen = _selection(catalog, question, tests)
     rows = catalog.to_table(filter=chosen, columns=_columns(column, question, catalog.schema))
     origins = tuple(sorted(pc.unique(rows["weights_origin"]).to_pylist()))

@@ -146,6 +146,19 @@ def test_a_cut_with_matrices_of_another_kind_turns_a_tenth_into_nothing_and_is_s
     assert not any("do not say of which galaxies" in note for note in ask(any_magnitude=True).notes)
 
 
+def test_bins_of_what_was_measured_on_the_image_are_not_corrected():
+    with pytest.raises(InputError, match=r"the bins are of p_pm_std, which was measured on the image"):
+        ask(bins="p_pm_std", edges=(0, 0.5, 1), any_magnitude=True)
+    assert ask(None, bins="p_pm_std", edges=(0, 0.5, 1)).n_selected > 100
+
+
+def test_rows_are_divided_by_model_also_where_there_is_no_contamination_model():
+    beside = np.where(np.arange(400) < 100, None, BESIDE).tolist()
+    found = ask(rows=catalog(contamination_model_id=beside), any_magnitude=True, where=f"model_id == '{MODEL}'")
+    assert found.n_selected == 400
+    assert found.bins[0].corrected == pytest.approx(by_hand(catalog().to_table(), [(0.8, 0.2)] * 400))
+
+
 def test_selection_by_place_redshift_and_own_columns_is_allowed():
     assert ask(where="redshift < 1 and mag < 23", magnitude="mag").n_selected > 100
 
