@@ -67,6 +67,25 @@ def test_every_source_has_one_row_with_the_status_that_its_truth_expects(survey)
     assert result.status == expected.status.value_counts().to_dict()
 
 
+def test_of_runs_that_found_nothing_to_do_only_the_newest_leaves_a_folder(survey):
+    def folders():
+        return {path.name for path in (root(survey) / "runs").iterdir()}
+
+    run(survey)
+    first = folders()
+    edit_workflow(survey.workflow, {"survey": {"release": "again"}})
+    assert run(survey).published  # every unit was kept, but there is a new revision, whose manifest names the run
+    worked = folders()
+    assert len(worked) == 2
+    left = []
+    for _ in range(3):
+        assert not run(survey).published
+        left.append(folders() - worked)
+    assert [len(names) for names in left] == [1, 1, 1]
+    assert len(set().union(*left)) == 3
+    assert first < worked < folders()
+
+
 def test_rows_of_measured_sources_agree_with_their_truth(survey):
     run(survey)
     rows, expected = table(survey), truth(survey)

@@ -57,6 +57,17 @@ def test_status_tells_progress_rate_failures_and_workers_by_pool(root, capsys):
     assert "waiting" in told["node3-13"]
 
 
+def test_status_of_a_killed_run_says_how_to_continue(root, capsys):
+    (root / "run.lock").unlink()
+    (folder,) = (root / "runs").iterdir()
+    commands._print_status(api.status(root), time.time())
+    (state,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("state")]
+    assert state.endswith(
+        f"it was killed. Nothing is lost; to continue: `surveyflow run {folder}/workflow.toml --profile PROFILE`"
+    )
+    assert (folder / "workflow.toml").exists()
+
+
 def test_status_as_json_says_the_same(root):
     now = time.time()
     found = json.loads(json.dumps(api.status(root).as_json(now), default=str))

@@ -226,7 +226,8 @@ def _print_status(found: SurveyStatus, now: float) -> None:
     elif progress.phase.is_last:
         typer.echo("state     ended")
     else:
-        typer.echo("state     ended without a report: it was killed. Nothing is lost: run again to continue")
+        again = remedies.run_with_profile(found.root / "runs" / found.last_run.run_id / "workflow.toml")
+        typer.echo(f"state     ended without a report: it was killed. Nothing is lost; to continue: `{again}`")
     if found.lock is not None:
         typer.echo(f"lock      {found.lock.describe()}")
     if found.last_run.dashboard and found.at_work:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from surveyflow.files.durable import explained, make_way
+from surveyflow.files.durable import explained, make_way, remove_any
 from surveyflow.files.json_state import MOST_SECONDS, Amount, Count, Damaged, parse_state, read_end, recall_state
 from surveyflow.values.codes import Code
 
+_UNCHANGED = "unchanged"
+"""Name of the file that marks the folder of a run that found nothing to do."""
 _TAIL_BYTES = 65_536
 """Bytes to read from the end of a progress file: many times the length of a line."""
 
@@ -201,6 +203,16 @@ class RunFolder:
             yield
         finally:
             log.close()
+
+    def note_unchanged(self) -> None:
+        """Record that this run found nothing to do, and remove the folders of earlier such runs; failures are logged."""
+        try:
+            (self.path / _UNCHANGED).touch()
+            for earlier in (self._root / "runs").glob(f"*/{_UNCHANGED}"):
+                if _is_run_id(earlier.parent.name) and earlier.parent != self.path:
+                    remove_any(earlier.parent)
+        except OSError as error:
+            logging.getLogger(__name__).warning("run=%s folders of earlier runs were not removed: %s", self.run_id, error)
 
     def note_dashboard(self, address: str | None) -> None:
         """Record the address of the cluster's dashboard, if it has one; as with progress, a failure does not end the run."""

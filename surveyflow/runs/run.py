@@ -191,7 +191,10 @@ def run_survey(
                 if original is not None:
                     check_plan(original, survey, plan)
                 run = _Run(survey, plan, folder, reporter, lock, start)
-                result = replace(_nothing_to_do(run) or _work_and_publish(run, executor), discovery=discovery)
+                unchanged = _nothing_to_do(run)
+                if unchanged:
+                    folder.note_unchanged()
+                result = replace(unchanged or _work_and_publish(run, executor), discovery=discovery)
         if result.published:  # only after the lock is released: the command may prune, or start another run
             announce_result(survey.workflow.notify, result)
     return result
