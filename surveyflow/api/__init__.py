@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from surveyflow.api.catalogs import cutouts, fractions, open_catalog, open_draws, read_catalog, read_draws, report
+from surveyflow.api.catalogs import compare, cutouts, fractions, open_catalog, open_draws, read_catalog, read_draws, report
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
 from surveyflow.api.models import (
     calibrate_models,
@@ -33,6 +33,7 @@ __all__ = [
     "at_prevalence",
     "calibrate_models",
     "check_models",
+    "compare",
     "cutouts",
     "demo",
     "diff_releases",

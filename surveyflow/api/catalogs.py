@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
+from surveyflow.comparisons.compared import compare_with_labels
+from surveyflow.comparisons.question import Classes, LabelQuestion
 from surveyflow.files.durable import explained, named_output
+from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
@@ -17,10 +21,13 @@ from surveyflow.merger_fractions.questions import Question
 from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.values.codes import ClassRule
+from surveyflow.values.codes import ClassRule, Match
 from surveyflow.values.images import CutoutStack
 
-__all__ = ["cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "read_draws", "report"]
+if TYPE_CHECKING:
+    from surveyflow.comparisons.writing import Comparison
+
+__all__ = ["compare", "cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "read_draws", "report"]
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:
@@ -133,6 +140,126 @@ def fractions(
     revision = find(Path(root), release)
     with legible(root):
         return measure_population(open_catalog(root, revision.name), revision.name, question, tests)
+
+
+def compare(
+    root: str | Path,
+    labels: str | Path,
+    *,
+    match: str,
+    label: str,
+    positive: Sequence[str],
+    negative: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    id: str | None = None,  # noqa: A002 - the name that workflows have for the column
+    id_prefix: str = "",
+    field: str | None = None,
+    field_column: str | None = None,
+    ra: str | None = None,
+    dec: str | None = None,
+    max_separation_arcsec: float = 0.5,
+    where: str | None = None,
+    score: str = "p_pm_mean",
+    rule: str = ClassRule.MEAN_OUTPUT,
+    label_magnitude: str | None = None,
+    magnitude: str | None = None,
+    redshift_edges: Sequence[float] = (),
+    magnitude_edges: Sequence[float] = (),
+    n_samples: int = 1000,
+    seed: int = 1,
+    confidence: float = 0.6827,
+    release: str = "latest",
+    output: str | Path | None = None,
+) -> Comparison:
+    """Compare a published catalog with labels that others gave to its galaxies, such as visual classes.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    labels
+        A table with one row for each galaxy, of any format that source lists may have.
+    match
+        How labels find their galaxies: ``id`` (needs ``id``, and ``field`` or ``field_column`` if the catalog has several
+        fields) or ``sky`` (needs ``ra`` and ``dec``).
+    label
+        The column of labels.
+    positive, negative, ignored
+        Labels that stand for post-mergers, for other galaxies, and for neither. Without ``negative``, all others are negative.
+    id, id_prefix
+        The column of ids, and what precedes the number in ids that are text: ``egs`` of ``egs10142``.
+    field, field_column
+        The field of all labels, or their column of fields.
+    ra, dec
+        The columns of positions, ICRS degrees. With ``match="id"`` they are used to check the pairs.
+    max_separation_arcsec
+        Largest separation of a label and its galaxy, arcsec.
+    where
+        Which galaxies to compare: an expression as in `fractions`.
+    score
+        The catalog's column that orders galaxies; larger for post-mergers.
+    rule
+        When a galaxy is called post-merger: see `surveyflow.values.codes.ClassRule`.
+    label_magnitude, magnitude
+        The magnitudes to bin by: a column of the table of labels, or a column of the catalog.
+    redshift_edges, magnitude_edges
+        Edges of half-open bins; four bins with about equally many galaxies if left out.
+    n_samples, seed, confidence
+        Bootstrap samples, their seed, and the probability that an interval holds the truth.
+    release
+        ``latest``, a release or a revision.
+    output
+        The folder of ``comparison.json`` and ``comparison.html``; ``ROOT/comparisons/<revision>-<labels>`` if left out.
+
+    Returns
+    -------
+    The document, and the paths of both files.
+
+    Raises
+    ------
+    CatalogNotFound, CatalogError
+        If there is no such revision, or it cannot be read.
+    SourceListError
+        If the table of labels cannot be used.
+    InputError
+        If labels, columns, selection or numbers do not fit, or too few galaxies are compared.
+    OutputError
+        If the files cannot be written.
+
+    Examples
+    --------
+    >>> found = compare(  # doctest: +SKIP
+    ...     "catalogs/candels", "visual.csv", match="sky", ra="RA", dec="DEC", label="class", positive=["peculiar"]
+    ... )
+    >>> found.document["scores"]["roc_area"]  # doctest: +SKIP
+    {'value': 0.71, 'low': 0.69, 'high': 0.73}
+    """
+    from surveyflow.comparisons.writing import write_comparison
+
+    columns = LabelColumns(label=label, id=id, field=field_column, ra=ra, dec=dec, magnitude=label_magnitude)
+    question = LabelQuestion(
+        table=Path(labels),
+        columns=columns,
+        classes=Classes(tuple(positive), tuple(negative), tuple(ignored)),
+        match=Match(match),
+        field=field,
+        id_prefix=id_prefix,
+        max_separation_arcsec=max_separation_arcsec,
+        where=where,
+        score=score,
+        rule=ClassRule(rule),
+        magnitude=magnitude,
+        redshift_edges=tuple(redshift_edges),
+        magnitude_edges=tuple(magnitude_edges),
+        n_samples=n_samples,
+        seed=seed,
+        confidence=confidence,
+    )
+    revision = find(Path(root), release)
+    folder = Path(output or Path(root) / "comparisons" / f"{revision.name}-{Path(labels).stem}")
+    with legible(root):
+        document = compare_with_labels(open_catalog(root, revision.name), revision.name, question)
+    return write_comparison(document, revision.path, folder)
 
 
 def cutouts(

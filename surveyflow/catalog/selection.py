@@ -97,6 +97,28 @@ def column_named(name: str, schema: pa.Schema) -> str:
     raise no_such_column(name, schema.names)
 
 
+def numeric_column_named(name: str, schema: pa.Schema, remedy: str) -> str:
+    """Find the column of numbers that a name stands for.
+
+    Parameters
+    ----------
+    name, schema
+        As for `column_named`.
+    remedy
+        What to do if it holds something else; a sentence.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it holds no numbers.
+    """
+    column = column_named(name, schema)
+    kind = schema.field(column).type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise InputError(f"{column} holds {kind}, expected numbers. {remedy}")
+    return column
+
+
 def no_such_column(name: str, known: Collection[str]) -> InputError:
     """Make the error for a column that a catalog does not have; it suggests one with a similar name.
 

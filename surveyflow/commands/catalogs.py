@@ -1,4 +1,4 @@
-"""The command line's verbs for published catalogs: report, fractions."""
+"""The command line's verbs for published catalogs: report, fractions, compare."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, RevisionOption, print_json
 from surveyflow.errors import InputError
-from surveyflow.values.codes import ClassRule
+from surveyflow.values.codes import ClassRule, Match
 
 if TYPE_CHECKING:
+    from surveyflow.comparisons.writing import Comparison
     from surveyflow.merger_fractions.measured import FractionBin, Population
 
 
@@ -85,6 +86,101 @@ def fractions(
         print_json(found.as_json())
     else:
         _print_fractions(found)
+
+
+def compare(
+    root: OutputRoot,
+    *,
+    labels: Annotated[Path, typer.Option(help="Table of labels, one row a galaxy.", show_default=False)],
+    match: Annotated[Match, typer.Option(help=f"How labels find their galaxies. {Match.explained()}.", show_default=False)],
+    label: Annotated[str, typer.Option(help="Column of labels.", show_default=False)],
+    positive: Annotated[str, typer.Option(help="Labels of post-mergers, separated by commas.", show_default=False)],
+    negative: Annotated[str, typer.Option(help="Labels of other galaxies; all others if left out.", show_default=False)] = "",
+    ignored: Annotated[str, typer.Option(help="Labels that are neither.", show_default=False)] = "",
+    id_column: Annotated[str | None, typer.Option("--id", help="Column of ids.", show_default=False)] = None,
+    id_prefix: Annotated[str, typer.Option(help="What precedes the number in ids: egs of egs10142.", show_default=False)] = "",
+    field: Annotated[str | None, typer.Option(help="Field of all labels.", show_default=False)] = None,
+    field_column: Annotated[str | None, typer.Option(help="Column of fields.", show_default=False)] = None,
+    ra: Annotated[str | None, typer.Option(help="Column of right ascensions, ICRS degrees.", show_default=False)] = None,
+    dec: Annotated[str | None, typer.Option(help="Column of declinations.", show_default=False)] = None,
+    max_separation: Annotated[float, typer.Option(help="Largest separation of a label and its galaxy, arcsec.")] = 0.5,
+    where: Annotated[
+        str | None, typer.Option(help='Which galaxies to compare, such as "flags & OUT_OF_DOMAIN == 0".', show_default=False)
+    ] = None,
+    score: Annotated[str, typer.Option(help="Column of the catalog that is larger for post-mergers.")] = "p_pm_mean",
+    rule: Annotated[
+        ClassRule, typer.Option(help=f"What counts as post-merger. {ClassRule.explained()}.")
+    ] = ClassRule.MEAN_OUTPUT,
+    label_magnitude: Annotated[
+        str | None, typer.Option(help="Column of magnitudes in the table of labels.", show_default=False)
+    ] = None,
+    magnitude: Annotated[str | None, typer.Option(help="Column of magnitudes in the catalog.", show_default=False)] = None,
+    redshift_edges: Annotated[
+        str, typer.Option(help="Edges of the redshift bins, separated by commas.", show_default="four bins of equal number")
+    ] = "",
+    magnitude_edges: Annotated[
+        str, typer.Option(help="Edges of the magnitude bins.", show_default="four bins of equal number")
+    ] = "",
+    samples: Annotated[int, typer.Option(help="Bootstrap samples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap samples.")] = 1,
+    confidence: Annotated[float, typer.Option(help="Probability that an interval holds the truth.")] = 0.6827,
+    release: RevisionOption = "latest",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of both files.", show_default="ROOT/comparisons/REVISION-LABELS")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a catalog with labels that others gave to its galaxies; writes comparison.json and comparison.html."""
+    from surveyflow import api
+
+    found = api.compare(
+        root,
+        labels,
+        match=match,
+        label=label,
+        positive=_words(positive),
+        negative=_words(negative),
+        ignored=_words(ignored),
+        id=id_column,
+        id_prefix=id_prefix,
+        field=field,
+        field_column=field_column,
+        ra=ra,
+        dec=dec,
+        max_separation_arcsec=max_separation,
+        where=where,
+        score=score,
+        rule=rule,
+        label_magnitude=label_magnitude,
+        magnitude=magnitude,
+        redshift_edges=_numbers(redshift_edges, "--redshift-edges") if redshift_edges else (),
+        magnitude_edges=_numbers(magnitude_edges, "--magnitude-edges") if magnitude_edges else (),
+        n_samples=samples,
+        seed=seed,
+        confidence=confidence,
+        release=release,
+        output=output,
+    )
+    if as_json:
+        print_json(found.document)
+    else:
+        _print_comparison(found)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _print_comparison(found: Comparison) -> None:
+    from surveyflow.reports.comparison_page import comparison_tables
+    from surveyflow.reports.tables import as_text
+
+    for table in comparison_tables(found.document):
+        typer.echo(as_text(table))
+        typer.echo()
+    for note in (*found.document["warnings"], *found.document["notes"]):
+        typer.echo(f"note: {note}")
+    typer.echo(f"page: {found.page}")
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -35,6 +35,7 @@ for verb in (
     runs.doctor,
     catalogs.report,
     catalogs.fractions,
+    catalogs.compare,
     training.simulate,
     training.train,
     training.tune,

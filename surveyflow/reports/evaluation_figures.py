@@ -38,7 +38,7 @@ def confusion_figure(confusion: Sequence[Sequence[int]], origin: str) -> Figure:
     axes.set_yticklabels(_CLASSES, rotation=90, va="center")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    _sign(figure, axes, origin)
+    sign(figure, axes, origin)
     return figure
 
 
@@ -58,7 +58,7 @@ def roc_figure(curves: Mapping[str, Mapping[str, Any]], origin: str) -> Figure:
         axes.plot(one["false_share"], one["true_share"], color=colour, linewidth=1.5, label=label)
     axes.set(xlabel="share of star-forming galaxies above", ylabel="share of post-mergers above", xlim=(0, 1), ylim=(0, 1.005))
     axes.set_aspect("equal")
-    _sign(figure, axes, origin)
+    sign(figure, axes, origin)
     return figure
 
 
@@ -87,7 +87,7 @@ def reliability_figure(calibrations: Mapping[str, Mapping[str, Any]], origin: st
         )
     axes.set(xlabel="stated probability", ylabel="fraction of post-mergers", xlim=(0, 1), ylim=(0, 1.005))
     axes.set_aspect("equal")
-    _sign(figure, axes, origin)
+    sign(figure, axes, origin)
     return figure
 
 
@@ -117,7 +117,7 @@ def bins_figure(bins: Sequence[Mapping[str, Any]], label: str, origin: str) -> F
         axes.plot(places, 100 * values, marker=marker, color=GREY, linewidth=0.9, markersize=5, label=f"completeness, {name}")
     _add_accuracies(axes, places, bins)
     axes.set(xticks=places, xticklabels=[one["label"] for one in bins], xlabel=label, ylabel="percent")
-    _sign(figure, axes, origin)
+    sign(figure, axes, origin)
     return figure
 
 
@@ -149,7 +149,7 @@ def cuts_figure(cuts: Mapping[str, Sequence[Mapping[str, Any]]], clean_accuracy:
         axes.axhline(100 * clean_accuracy, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), label="no neighbours at all")
     axes.set(xlabel="kept, the cleanest first (percent)", ylabel="accuracy (percent)")
     axes.invert_xaxis()
-    _sign(figure, axes, origin)
+    sign(figure, axes, origin)
     return figure
 
 
@@ -172,7 +172,7 @@ def truth_figure(points: Mapping[str, Sequence[float]], label: str, origin: str)
     axes.scatter(truth, estimate, s=8, color=FILL, alpha=0.4, linewidths=0)
     axes.set(xlabel=f"true {label}", ylabel=f"estimated {label}", xlim=(0, top), ylim=(0, top))
     axes.set_aspect("equal")
-    _sign(figure, axes, origin)
+    sign(figure, axes, origin)
     return figure
 
 
@@ -185,7 +185,7 @@ def _add_accuracies(axes: Axes, places: np.ndarray, bins: Sequence[Mapping[str, 
         )
 
 
-def _sign(figure: Figure, axes: Axes, origin: str) -> None:
+def sign(figure: Figure, axes: Axes, origin: str) -> None:
     """Say whose weights it is about, above the plot, and put the legend above that."""
     axes.set_title(f"weights: {origin}", loc="right", size=8, color=GREY)
     if axes.get_legend_handles_labels()[0]:

@@ -127,7 +127,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
     """Gather everything that the template shows."""
     sources = summary.read_sources(dataset)
     extremes = summary.find_extremes(dataset, sources)
-    size_pix = _cutout_size(manifest["models"])
+    size_pix = cutout_size(manifest["models"])
     pictures = cut_pictures([*extremes.most, *extremes.least], manifest["inputs"], size_pix)
     origins = _origins(manifest["models"], LEADING) | set(sources["weights_origin"].dropna().unique())
     origins_beside = {task.name: _origins(manifest["models"], task) for task in BESIDE}
@@ -152,8 +152,8 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "sky_panels": sky_panels(sources),
         "n_fields": sources["field"].nunique(),
         "max_points": figures.MAX_POINTS,
-        "most": [_galaxy(row, pictures) for row in extremes.most],
-        "least": [_galaxy(row, pictures) for row in extremes.least],
+        "most": [gallery_entry(row, pictures) for row in extremes.most],
+        "least": [gallery_entry(row, pictures) for row in extremes.least],
         "n_candidates": extremes.n_candidates,
         "picture_notes": pictures.notes,
         "cutout_pix": size_pix,
@@ -177,7 +177,7 @@ def weight_caution(entry: Mapping[str, Any]) -> str:
     return caution and f"{entry['field']} {entry['instrument']}: {Path(entry['path']).name} {caution}."
 
 
-def _cutout_size(models: Sequence[Mapping[str, Any]]) -> int:
+def cutout_size(models: Sequence[Mapping[str, Any]]) -> int:
     """Side of a picture, pixels: that of the largest cutout of a model."""
     return max((int(model["architecture"]["input_size"]) for model in models), default=Architecture().input_size)
 
@@ -268,7 +268,8 @@ def _sky_panel(name: str, field: str, rows: pd.DataFrame) -> Panel:
     )
 
 
-def _galaxy(row: Mapping[str, Any], pictures: Pictures) -> Galaxy:
+def gallery_entry(row: Mapping[str, Any], pictures: Pictures) -> Galaxy:
+    """Make an entry of a gallery from a row of the catalog."""
     mean, low, high = row["p_pm_mean"], row["p_pm_q16"], row["p_pm_q84"]
     sparkline = figures.sparkline(np.asarray(row["p_pm_hist"]), mean, low, high)
     return Galaxy(

@@ -57,7 +57,7 @@ def area_under_roc(score: ArrayLike, member: ArrayLike) -> float:
     >>> area_under_roc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
-    scores, members = _checked(score, member)
+    scores, members = checked_scores(score, member)
     n_members, n_others = int(members.sum()), int((~members).sum())
     if not n_members or not n_others:
         return float("nan")
@@ -67,7 +67,7 @@ def area_under_roc(score: ArrayLike, member: ArrayLike) -> float:
 
 def cut_at(score: ArrayLike, member: ArrayLike, threshold: float) -> Cut:
     """Select by a given threshold; parameters as in `area_under_roc`."""
-    scores, members = _checked(score, member)
+    scores, members = checked_scores(score, member)
     chosen = scores >= threshold
     hits = int((chosen & members).sum())
     return Cut(float(threshold), int(chosen.sum()), _ratio(hits, int(members.sum())), _ratio(hits, int(chosen.sum())))
@@ -88,7 +88,7 @@ def best_cut(score: ArrayLike, member: ArrayLike) -> Cut:
     ValueError
         If the shapes differ, a score is NaN, or there is no member.
     """
-    scores, members = _checked(score, member)
+    scores, members = checked_scores(score, member)
     if not members.any():
         raise ValueError("a cut can be tuned only where there is at least one member")
     thresholds, first = np.unique(-scores, return_inverse=True)
@@ -98,7 +98,8 @@ def best_cut(score: ArrayLike, member: ArrayLike) -> Cut:
     return cut_at(scores, members, float(-thresholds[np.argmax(harmonic_means)]))
 
 
-def _checked(score: ArrayLike, member: ArrayLike) -> tuple[Float64Array, BoolArray]:
+def checked_scores(score: ArrayLike, member: ArrayLike) -> tuple[Float64Array, BoolArray]:
+    """Scores and members as arrays; parameters and errors as in `area_under_roc`."""
     scores, members = np.asarray(score, np.float64), np.asarray(member, bool)
     if scores.ndim != 1 or scores.shape != members.shape:
         raise ValueError(f"score and member must be 1-D and equally long, not of shapes {scores.shape} and {members.shape}")

@@ -206,6 +206,13 @@ def warnings_about(origins: Collection[str], beside: Mapping[str, Collection[str
     ]
 
 
+class Match(Code):
+    """How a label finds its galaxy."""
+
+    ID = "id", "by field and id"
+    SKY = "sky", "by position"
+
+
 class WeightKind(Code):
     """What the numbers of a weight map are."""
 

@@ -1,0 +1,1 @@
+"""Comparisons of a published catalog with labels that others gave to its galaxies."""
