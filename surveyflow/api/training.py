@@ -65,30 +65,40 @@ simulate_records = simulate
 def train(
     training: str | Path,
     *,
+    member: str | None = None,
     overwrite: bool = False,
     listener: Callable[[Mapping[str, float]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> Trained:
-    """Train a model on records and write it into its store; a stopped training continues where it was.
+) -> Trained | dict[str, Trained]:
+    """Train a model, or the members of a jury one after the other, on records, and write them into their store.
+
+    A stopped training continues where it was; members that are complete are left as they are.
 
     Parameters
     ----------
     training
         A training file (TOML).
+    member
+        The only member of a jury to train, ``seed-20220523`` for example, so that several processes can share the work; None
+        for all.
     overwrite
-        Whether another model of the same key may be replaced.
+        Whether another model of the same key, or other members, may be replaced.
     listener
         Called with each epoch's entry of the history.
     on_step
-        Called after each step with the number of steps that are done, and of all steps.
+        Called after each step with the number of steps that are done, and of all steps; those of one member.
+
+    Returns
+    -------
+    The model as it was written; if the file trains a jury, the members that were trained, by name.
 
     Raises
     ------
     WorkflowError
         If the file cannot be used.
     InputError
-        If records and model do not match, records for training and evaluation overlap, or the run's folder holds another
-        training.
+        If records and model do not match, records for training and evaluation overlap, the run's folder holds another
+        training, or there is no such member.
     RecordError
         If records are incomplete or damaged.
     ModelError
@@ -97,9 +107,13 @@ def train(
     refuse_to_start_again()
     check_keras()
     from surveyflow.settings.training import load_training
-    from surveyflow.training.fitting.fit import train as train_model
+    from surveyflow.training.fitting import fit
 
-    return train_model(load_training(training), overwrite=overwrite, listener=listener, on_step=on_step)
+    loaded = load_training(training)
+    if not loaded.member_names and member is None:
+        return fit.train(loaded, overwrite=overwrite, listener=listener, on_step=on_step)
+    names = loaded.member_names if member is None else (member,)
+    return fit.train_members(loaded, names, overwrite=overwrite, listener=listener, on_step=on_step)
 
 
 def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluated:

@@ -13,6 +13,7 @@ from surveyflow.commands.options import EngineOption, JsonOption, print_json, qu
 from surveyflow.values.codes import EngineName
 
 if TYPE_CHECKING:
+    from surveyflow.training.fitting.fit import Trained
     from surveyflow.training.fitting.tuning import Trial
     from surveyflow.training.records.record_index import RecordFolder
 
@@ -56,23 +57,38 @@ def _print_records(records: RecordFolder) -> None:
 
 def train(
     file: Annotated[Path, typer.Argument(help="Training file (TOML).", metavar="C", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another model of the same key.")] = False,
+    member: Annotated[
+        str | None, typer.Option(help="The only member of a jury to train, such as seed-20220523.", show_default="all")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another model of the same key, or other members of the jury.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on records and write it into its store; a stopped training continues where it was."""
+    """Train a model, or the members of a jury, on records and write them into their store; a stopped training continues."""
     from surveyflow import api
     from surveyflow.commands.progress import counting_listener
 
     quiet_tensorflow(errors=True)
     with counting_listener("training") as count:
-        trained = api.train(file, overwrite=overwrite, listener=_tell_epoch, on_step=count)
+        trained = api.train(file, member=member, overwrite=overwrite, listener=_tell_epoch, on_step=count)
     if as_json:
-        told = {"model": trained.card.model_id, "store": str(trained.store), "best": dict(trained.best)}
-        print_json(told | {"history": [dict(entry) for entry in trained.history]})
-    else:
-        typer.echo(f"model     {trained.card.model_id}")
-        typer.echo(f"store     {trained.store}")
-        typer.echo(f"best      {_epoch_line(trained.best)}")
+        if isinstance(trained, dict):
+            print_json({"members": {name: _trained_as_json(one) for name, one in trained.items()}})
+        else:
+            print_json(_trained_as_json(trained))
+        return
+    for name, one in trained.items() if isinstance(trained, dict) else [("", trained)]:
+        if name:
+            typer.echo(f"member    {name}")
+        typer.echo(f"model     {one.card.model_id}")
+        typer.echo(f"store     {one.store}")
+        typer.echo(f"best      {_epoch_line(one.best)}")
+
+
+def _trained_as_json(trained: Trained) -> dict[str, Any]:
+    told = {"model": trained.card.model_id, "store": str(trained.store), "best": dict(trained.best)}
+    return told | {"history": [dict(entry) for entry in trained.history]}
 
 
 def _tell_epoch(entry: Mapping[str, float]) -> None:

@@ -144,7 +144,7 @@ class SurveyWorker:
             self._models.make_room(sum(len(model.each) for model in measurement.models))
             models = list(map(self._model, measurement.models))
             rows = process_unit(task, window, {model.card.key.task: _reporting(model) for model in models})
-            return rows, "+".join(sorted({model.engine for model in models}))
+            return rows, "+".join(sorted({name for model in models for name in model.engine.split("+")}))
 
     def _model(self, planned: PlannedModel) -> Model:
         """Return a model, or a jury of the members that are in memory."""

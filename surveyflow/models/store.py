@@ -110,9 +110,11 @@ class ModelStore:
         Raises
         ------
         ModelError
-            If there is no such model, or its weights are not those that its card describes.
+            If there is no such model, it is a jury, or its weights are not those that its card describes.
         """
-        [(folder, card)] = self.placed(self.card(key))
+        (folder, card), *others = self.placed(self.card(key))
+        if others:
+            raise ModelError(f"{self.folder(key)}: {key} is a jury of {1 + len(others)}. Read the weights of one of its members.")
         return read_weights(folder, card)
 
     def placed(self, card: ModelCard) -> list[tuple[Path, ModelCard]]:
@@ -355,7 +357,7 @@ def write_models(models: Sequence[tuple[Path, ModelCard, Weights]], *, overwrite
 
 def _write_all(new: Sequence[_ModelFiles], *, overwrite: bool) -> list[ModelCard]:
     for one in new:
-        _check_place(one.folder)
+        check_place(one.folder)
     if not overwrite:
         check_vacant([one.folder for one in new if not one.are_there()])
     with ExitStack() as places:
@@ -365,7 +367,7 @@ def _write_all(new: Sequence[_ModelFiles], *, overwrite: bool) -> list[ModelCard
     return [one.card for one in new]
 
 
-def _check_place(folder: Path) -> None:
+def check_place(folder: Path) -> None:
     """Check that a model can be written to a folder without mixing models and juries.
 
     Raises

@@ -185,6 +185,36 @@ def _stresses(merger: Mapping[str, Any]) -> Table:
     return Table("Nuisances", note, columns, tuple(rows))
 
 
+def _jury(merger: Mapping[str, Any]) -> Table:
+    jury = merger["jury"]
+    if jury is None:
+        return Table("Jury", "", (), ())
+    shown = [
+        ("jury", jury["jury"]),
+        *jury["members"].items(),
+        ("mean of the members", jury["mean"]),
+        ("scatter", jury["scatter"]),
+    ]
+    rows = [(name, percent(one["accuracy"]), percent(one["upsilon"]), number(one["calibration_error"], 4)) for name, one in shown]
+    note = (
+        "All test stamps, the same number of draws each. Scatter is the standard deviation between the members, which differ in "
+        f"their seed. The jury is right {_lead(jury['gain'])} points more often than a member on average, and its calibration "
+        f"error is smaller by {number(jury['calibration_gain'], 4)}."
+    )
+    return Table("Jury", note, ("judged", "accuracy, percent", "Upsilon, percent", "calibration error of p_pm_mean"), tuple(rows))
+
+
+def _shifts(merger: Mapping[str, Any]) -> Table:
+    columns, strongest = list(merger["shifts"]), {one["name"]: one for one in merger["stresses"]}
+    rows = [(one["words"], *(number(one["areas"][name], 3) for name in columns)) for one in strongest.values()]
+    together = [f"{number(one['area'], 3)} \u00b1 {number(one['error'], 3)}" for one in merger["shifts"].values()]
+    note = (
+        "Areas under the ROC curves with which a column tells stamps that a nuisance changed, at the last of its levels, from "
+        "unchanged ones: 0.5 is chance, and below it the changed stamps look more certain."
+    )
+    return Table("Uncertainty of changed stamps", note, ("stamps with", *columns), (*rows, ("all of these together", *together)))
+
+
 def facts(merger: Mapping[str, Any]) -> dict[str, str]:
     """The few numbers that head the page."""
     scores = {who: merger["pooled"][who] for who in ("network", "baseline")}
@@ -196,5 +226,5 @@ def facts(merger: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-TABLES = (_scores, _confusion, _purities, _calibration, _calibrations, _bins, _cuts, _stresses, _failures)
+TABLES = (_scores, _confusion, _purities, _calibration, _calibrations, _bins, _cuts, _stresses, _shifts, _jury, _failures)
 """What makes each table, in order."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
-from surveyflow.errors import WorkflowError
+from surveyflow.errors import InputError, WorkflowError
 from surveyflow.settings.checks import AnyPath, Range, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import Finding, shown
 from surveyflow.settings.reader import SettingsFile
@@ -24,6 +24,7 @@ from surveyflow.tasks.task import Task
 from surveyflow.values.codes import WeightsOrigin
 
 TRAINING_VERSION = 1
+LARGEST_SEED = 2**31 - 1
 
 if TYPE_CHECKING:
     TaskName = str
@@ -57,6 +58,8 @@ class ModelTable(SettingsTable):
         ``simulated`` for surveyflow's own simulations, ``user`` for the user's data.
     citation, notes
         Text for the card.
+    members
+        Number of networks: 1 for a model that is alone, or that of a jury's members, which differ in their seed alone.
     """
 
     task: TaskName = Field(examples=["merger"])
@@ -66,6 +69,7 @@ class ModelTable(SettingsTable):
     origin: Literal["simulated", "user"] = Field(examples=["simulated"])
     citation: str = Field(examples=["surveyflow's simulations"])
     notes: str = Field(default="", examples=["for tests"])
+    members: Annotated[int, within(1, 100)] = Field(default=1, examples=[5])
 
     @property
     def key(self) -> ModelKey:
@@ -211,7 +215,7 @@ class OptimisationTable(SettingsTable):
     clip_norm: Annotated[float, within(1e-6, 1e6)] = Field(default=1.0, examples=[1.0])
     batch_norm_momentum: Annotated[float, within(0, 0.9999)] = Field(default=0.9, examples=[0.9])
     patience: Annotated[int, within(0, 100_000)] = Field(default=0, examples=[0])
-    seed: Annotated[int, within(0, 2**31 - 1)] = Field(examples=[20220523])
+    seed: Annotated[int, within(0, LARGEST_SEED)] = Field(examples=[20220523])
     mixed_precision: bool = Field(default=False, examples=[False])
     xla: bool = Field(default=False, examples=[False])
     deterministic: bool = Field(default=True, examples=[True])
@@ -372,6 +376,42 @@ class Training(SettingsTable):
             raise refuse(
                 f"[augmentation] depth raises the noise, but the truth of {self.model.task} was found at the records' noise.",
                 "Remove it, and simulate records with `depth_range`.",
+            )
+        return self
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """Names of the jury's members, which hold their seeds: ``seed-7``, ``seed-8``; empty for a model that is alone."""
+        first, n_members = self.optimisation.seed, self.model.members
+        return tuple(f"seed-{seed}" for seed in range(first, first + n_members)) if n_members > 1 else ()
+
+    def of_member(self, name: str) -> Training:
+        """The training of one member, with its seed and its folder below that of the runs.
+
+        Parameters
+        ----------
+        name
+            One of `member_names`.
+
+        Raises
+        ------
+        InputError
+            If there is no such member.
+        """
+        if name not in self.member_names:
+            known = f"its members are {', '.join(self.member_names)}" if self.member_names else "it trains one model"
+            raise InputError(f"the training file has no member {name!r}; {known}. Correct --member, or [model] members.")
+        optimisation = self.optimisation.model_copy(update={"seed": int(name.removeprefix("seed-"))})
+        output = self.output.model_copy(update={"run": self.output.run / name})
+        return self.model_copy(update={"optimisation": optimisation, "output": output})
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        if self.optimisation.seed + self.model.members > LARGEST_SEED + 1:
+            raise refuse(
+                f"[optimisation] seed {self.optimisation.seed} leaves no room for {self.model.members} [model] members, whose "
+                f"seeds follow it up to {LARGEST_SEED}.",
+                "Write a smaller seed.",
             )
         return self
 

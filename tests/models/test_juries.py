@@ -170,3 +170,9 @@ def test_limits_of_the_domain_are_those_that_hold_for_every_member(store):
 def test_limits_without_anything_in_common_are_refused(store):
     with pytest.raises(ModelError, match=r"limits in \[domain\] have nothing in common: sky_rms"):
         jury_card(with_domains(store, Domain(sky_rms=(1.0, 2.0)), Domain(sky_rms=(3.0, 4.0))), "jury")
+
+
+def test_a_jury_has_no_weights_of_its_own(store):
+    with pytest.raises(ModelError, match=r"merger/EGS/F814W is a jury of 3\. Read the weights of one of its members"):
+        store.weights(KEY)
+    assert ModelStore(store.path, ("seed-2",)).weights(KEY).keys()

@@ -112,3 +112,22 @@ def test_what_is_wrong_in_a_search_or_a_judgement_is_reported_too(tmp_path, tabl
     assert found in table
     with pytest.raises(WorkflowError, match=message):
         load(tmp_path, training_text(extra=table.replace(found, instead)))
+
+
+def test_members_of_a_jury_have_seeds_names_and_run_folders_of_their_own(tmp_path):
+    jury = load(tmp_path, training_text().replace("[data]", "members = 3\n[data]"))
+    assert jury.member_names == ("seed-5", "seed-6", "seed-7")
+    second = jury.of_member("seed-6")
+    assert (second.optimisation.seed, second.output.run) == (6, tmp_path / "run" / "seed-6")
+    assert second.output.store == jury.output.store
+    assert load(tmp_path, training_text()).member_names == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "seed", "message"),
+    [(0, 5, "expected a number from 1 to 100"), (101, 5, "from 1 to 100"), (2, 2**31 - 1, "leaves no room for 2")],
+)
+def test_numbers_of_members_that_cannot_be_trained_are_refused(tmp_path, members, seed, message):
+    text = training_text().replace("[data]", f"members = {members}\n[data]").replace("seed = 5", f"seed = {seed}")
+    with pytest.raises(WorkflowError, match=message):
+        load(tmp_path, text)

@@ -15,6 +15,7 @@ from labelled_stamps import labelled, write_records
 from surveyflow.commands import main as cli
 from surveyflow.errors import InputError
 from surveyflow.models.store import ModelStore, write_model
+from surveyflow.reports.evaluation_tables import evaluation_tables
 from surveyflow.settings.training import load_training
 from surveyflow.training.evaluation.evaluate import evaluate
 from surveyflow.training.fitting.fit import fit
@@ -174,3 +175,23 @@ def test_a_file_without_the_table_is_refused(folder):
 def test_settings_that_make_no_network_are_refused(folder):
     with pytest.raises(ValueError, match="too small"):
         with_settings(load_training(folder / "merger.toml"), TrialSettings((4,), (31,), (8,), 0.1, 1e-3))
+
+
+@pytest.mark.parametrize("task", ["merger", "contamination"])
+def test_a_jury_is_evaluated_as_one_model(folder, tmp_path, task):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    training = load_training(tmp_path / f"{task}.toml")
+    other = fit(training.model_copy(update={"optimisation": training.optimisation.model_copy(update={"seed": 2})}))
+    home = ModelStore(training.output.store).home(training.model.key)
+    home.rename(home.with_name("first"))
+    home.mkdir()
+    home.with_name("first").rename(home / "seed-1")
+    write_model(home / "seed-2", other.card, other.weights)
+    with pytest.raises(InputError, match=r"has 2 members \(seed-1, seed-2\), but the training file says \[model\] members = 1"):
+        evaluate(training)
+    two = training.model_copy(update={"model": training.model.model_copy(update={"members": 2})})
+    found = evaluate(two, engine="keras")
+    assert [one["name"] for one in found.document["model"]["members"]] == ["seed-1", "seed-2"]
+    assert found.page.read_text().startswith("<!DOCTYPE html>")
+    titles = [table.title for table in evaluation_tables(found.document)]
+    assert ("Jury" in titles, "Uncertainty of changed stamps" in titles) == ((task == "merger"),) * 2

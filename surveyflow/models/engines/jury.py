@@ -40,6 +40,11 @@ class Jury:
         return self._card
 
     @property
+    def members(self) -> dict[str, Model]:
+        """The members' models by name, in order."""
+        return {member.name: model for member, model in zip(self._card.members, self._members, strict=True)}
+
+    @property
     def domain(self) -> JuryDomain | None:
         """The images that its members were trained on; None unless that is known of all of them."""
         domains = [member.domain for member in self._members]

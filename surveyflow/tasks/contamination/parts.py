@@ -24,7 +24,7 @@ import numpy as np
 
 from surveyflow.stats.philox import predictive_noise
 from surveyflow.stats.posterior import distribution, sorted_output
-from surveyflow.tasks.card import ContaminationScale
+from surveyflow.tasks.card import ContaminationScale, ModelCard
 from surveyflow.tasks.task import Amount, Columns, Draws, Part, ResultColumn
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.images import ELECTRONS_A_SECOND
@@ -127,20 +127,54 @@ def summarise(draws: Draws) -> Columns:
     ValueError
         If the model's card has no scale.
     """
+    return summarise_contamination(draws.outputs, physical_of(draws))
+
+
+def physical_of(draws: Draws, *, given: bool = False) -> dict[str, Float64Array]:
+    """The physical draws of a model, or of a jury's members one after the other, each with its own scale and random numbers.
+
+    Parameters
+    ----------
+    draws
+        The network's draws.
+    given
+        Whether something is taken to be there in every draw.
+
+    Returns
+    -------
+    As `physical_draws`.
+
+    Raises
+    ------
+    ValueError
+        If a model's card has no scale.
+    """
     cards = draws.card.each
-    each = [_physical(replace(draws, outputs=draws.outputs[:, i :: len(cards)], card=card)) for i, card in enumerate(cards)]
-    return summarise_contamination(
-        draws.outputs, {name: np.concatenate([drawn[name] for drawn in each], axis=1) for name in each[0]}
-    )
+    each = [
+        _physical(replace(draws, outputs=draws.outputs[:, i :: len(cards)], card=card), given) for i, card in enumerate(cards)
+    ]
+    return {name: np.concatenate([drawn[name] for drawn in each], axis=1) for name in each[0]}
 
 
-def _physical(draws: Draws) -> dict[str, Float64Array]:
-    """The physical draws of one model, with its own scale and random numbers."""
-    scale = draws.card.contamination
-    if scale is None or draws.sky_rms is None:
-        raise ValueError(f"the card of {draws.card.key} does not say what its outputs stand for")
-    noise = predictive_noise(draws.source_keys, draws.outputs.shape[1], draws.seed, draws.card.model_word, len(AMOUNTS))
-    return physical_draws(draws.outputs, draws.sky_rms, scale, *noise)
+def scale_of(card: ModelCard) -> ContaminationScale:
+    """The scale of a contamination model's card.
+
+    Raises
+    ------
+    ValueError
+        If the card has none.
+    """
+    if card.contamination is None:
+        raise ValueError(f"the card of {card.key} does not say what its outputs stand for: it is not a contamination model")
+    return card.contamination
+
+
+def _physical(draws: Draws, given: bool) -> dict[str, Float64Array]:
+    if draws.sky_rms is None:
+        raise ValueError(f"the outputs of {draws.card.key} cannot be converted without the sky rms of the cutouts")
+    n_draws = draws.outputs.shape[1]
+    normal, uniform = predictive_noise(draws.source_keys, n_draws, draws.seed, draws.card.model_word, len(AMOUNTS))
+    return physical_draws(draws.outputs, draws.sky_rms, scale_of(draws.card), normal, uniform * (not given))
 
 
 def _check(outputs: Float32Array, rms: Float32Array, normal: Float64Array, uniform: Float64Array) -> None:

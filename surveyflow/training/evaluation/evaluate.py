@@ -125,6 +125,7 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
         {folder: read_index(folder) for folder in (*settings.test, *settings.clean)},
     )
     model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
+    _check_members(model.card, training)
     _check_learned(model.card, training.data.train, training.data.validation)
     for folder in (*settings.test, *settings.clean):
         check_kind(model.card, folder, read_index(folder))
@@ -223,8 +224,23 @@ def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps:
     return {name: [read(folder, truth, limit) for folder in getattr(records, name)] for name, limit in at_most.items()}
 
 
-def _check_learned(card: ModelCard, *sets: Sequence[Path]) -> None:
+def _check_members(card: ModelCard, training: Training) -> None:
+    """Check that a jury is complete."""
+    if card.n_members != training.model.members:
+        there = ", ".join(member.name for member in card.members) or "a model that is alone"
+        raise InputError(
+            f"{card.key} has {card.n_members} members ({there}), but the training file says [model] members = "
+            f"{training.model.members}. Train or copy the others, or correct `members`."
+        )
+
+
+def _check_learned(model: ModelCard, *sets: Sequence[Path]) -> None:
     """Check that a model was trained on the records that the file names; its card knows them if surveyflow trained it."""
+    for card in model.each:
+        _check_records_of(card, *sets)
+
+
+def _check_records_of(card: ModelCard, *sets: Sequence[Path]) -> None:
     facts = card.training
     for named, trained in zip(sets, () if facts is None else (facts.records, facts.validation_records), strict=False):
         digests = [read_index(folder).digest for folder in named]
@@ -237,7 +253,7 @@ def _check_learned(card: ModelCard, *sets: Sequence[Path]) -> None:
 
 def _check_not_calibrated_on(card: ModelCard, folder: Path) -> None:
     """Check that a model's probabilities were not fitted to the records that would judge them."""
-    if any(read_index(folder).digest in one.records for one in card.calibrations):
+    if any(read_index(folder).digest in one.records for own in card.each for one in own.calibrations):
         raise InputError(
             f"{folder}: model {card.model_id} was calibrated on these records, so they cannot show how well it is calibrated. "
             "Name records that were not used for it."
@@ -280,6 +296,7 @@ def _told(model: Model) -> dict[str, Any]:
         "stretch": card.stretch.value,
         "engine": model.engine,
         "card_digest": card.digest,
+        "members": [{"name": one.name, "id": one.card.model_id} for one in card.members],
         "architecture": asdict(card.architecture),
     }
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from surveyflow.models.engines.jury import Jury
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.baseline import TreeClassifier, annulus_features
+from surveyflow.training.evaluation.juries import Area, JuryScores, areas_of_change, found_changes, jury_scores
 from surveyflow.training.evaluation.merger_scores import (
     PREVALENCES,
     BinScores,
@@ -92,6 +94,8 @@ class StressScores:
     passed
         Whether at most 2 points of accuracy are lost, or at least 80 % of the spoiled stamps are flagged and at most a tenth of
         the unchanged ones.
+    areas
+        Areas under the ROC curves with which quantities of the draws tell changed stamps from unchanged ones, by column.
     """
 
     name: str
@@ -105,6 +109,7 @@ class StressScores:
     spoiled: float
     spoiled_flagged: float
     passed: bool
+    areas: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,10 @@ class MergerEvaluation:
         Scores after cuts in true and, with a contamination model, predicted contamination.
     stresses
         Scores on stamps that are changed by nuisances.
+    shifts
+        How well the columns of `UNCERTAINTIES` tell unchanged stamps from those of all nuisances at the last of their levels.
+    jury
+        The members' scores beside the jury's; None for a model that is alone.
     failures
         Stamps of which the network is wrong and most sure, at most 12.
     verdict
@@ -179,6 +188,8 @@ class MergerEvaluation:
     bins: Sequence[BinScores]
     cuts: Sequence[CutScores]
     stresses: Sequence[StressScores]
+    shifts: Mapping[str, Area]
+    jury: JuryScores | None
     failures: Sequence[Failure]
     verdict: Sequence[str]
 
@@ -234,7 +245,8 @@ def evaluate_mergers(
     called_clean = _call(model, clean, baseline, sampling) if clean else None
     both = {"with neighbours": called, "no neighbours": called_clean}
     samples = {name: _probabilities(model, one) for name, one in both.items() if one is not None}
-    truth, stated, stresses = called.is_post_merger, called.predictions.p_pm_mean, _stresses(model, test, baseline, sampling)
+    truth, stated = called.is_post_merger, called.predictions.p_pm_mean
+    stresses, shifts = _stresses(model, test, baseline, sampling)
     return MergerEvaluation(
         pooled=called.judged(),
         fields=_by_field(test, called),
@@ -250,6 +262,8 @@ def evaluate_mergers(
         bins=_bins(model, columns, called),
         cuts=_cuts(test, columns, called, sampling, contamination_model),
         stresses=stresses,
+        shifts=shifts,
+        jury=_jury(model, test, called, sampling),
         failures=_failures(test, columns, called),
         verdict=_verdict(called.judged(), stresses),
     )
@@ -291,7 +305,7 @@ def _field_of_each(test: Sequence[LabelledStamps]) -> NDArray[np.str_]:
 
 def _probabilities(model: Model, called: _Called) -> ProbabilitySample:
     """Stamps with ``p_pm_mean``, taken for a probability at the training set's share, and what the card's map makes of it."""
-    stated, facts, map_ = called.predictions.p_pm_mean, model.card.training, calibration_of(model.card.each)
+    stated, facts, map_ = called.predictions.p_pm_mean, model.card.each[0].training, calibration_of(model.card.each)
     return ProbabilitySample(
         raw=Stated(stated.astype(np.float64), facts.positive / facts.n_images if facts else _UNKNOWN_SHARE),
         calibrated=None if map_ is None else Stated(map_.probability(stated), map_.share),
@@ -386,14 +400,25 @@ def _tie_break(flux_pp: Float64Array) -> Float64Array:
 
 def _stresses(
     model: Model, test: Sequence[LabelledStamps], baseline: TreeClassifier, sampling: SamplingSettings
-) -> list[StressScores]:
+) -> tuple[list[StressScores], dict[str, Area]]:
+    """Scores under each nuisance at each level; and how well uncertainties find the strongest ones, all taken together."""
     some = [stamps.take(slice(MOST_STRESSED)) for stamps in test]
     before = _call(model, some, baseline, sampling)
-    return [
-        _stress(nuisance, level, before, _call(model, changed, baseline, sampling))
-        for nuisance, level in changes()
-        for changed in [[nuisance.applied(stamps, level, sampling.seed) for stamps in some]]
-    ]
+    scores, strongest = [], []
+    for nuisance, level in changes():
+        after = _call(model, [nuisance.applied(stamps, level, sampling.seed) for stamps in some], baseline, sampling)
+        scores.append(_stress(nuisance, level, before, after))
+        if level == nuisance.levels[-1]:
+            strongest.append(after.predictions)
+    return scores, found_changes(before.predictions, strongest)
+
+
+def _jury(model: Model, test: Sequence[LabelledStamps], called: _Called, sampling: SamplingSettings) -> JuryScores | None:
+    """The scores of the members of a jury, of which each makes as many draws as the jury does."""
+    if not isinstance(model, Jury):
+        return None
+    each = {name: merged([predict_mergers(one, stamps, sampling) for stamps in test]) for name, one in model.members.items()}
+    return jury_scores(called.predictions, each, called.is_post_merger, sampling.seed)
 
 
 def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -> StressScores:
@@ -415,4 +440,5 @@ def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -
         spoiled=float(spoiled.mean()),
         spoiled_flagged=spoiled_flagged,
         passed=bool(lost <= MOST_LOST or seen),
+        areas=areas_of_change(before.predictions, [after.predictions]),
     )

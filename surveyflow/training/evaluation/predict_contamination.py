@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from surveyflow.sky.noise import sky_rms
-from surveyflow.stats.philox import predictive_noise, source_keys
+from surveyflow.stats.philox import source_keys
 from surveyflow.tasks.card import ContaminationScale, Model
-from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, physical_draws
-from surveyflow.tasks.task import Columns
+from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, ContaminationAmount, physical_of, scale_of
+from surveyflow.tasks.task import Columns, Draws
 from surveyflow.training.evaluation.predict_mergers import batches, draw
 from surveyflow.training.records.labelled import LabelledStamps
-from surveyflow.values.arrays import Float64Array
+from surveyflow.values.arrays import Float32Array, Float64Array
 from surveyflow.values.jobs import SamplingSettings
 
 _CENTRAL_68 = (0.16, 0.84)
@@ -53,34 +53,26 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def contamination_scale(model: Model) -> ContaminationScale:
-    """The scale of a contamination model's card.
-
-    Raises
-    ------
-    ValueError
-        If the card has none.
-    """
-    if model.card.contamination is None:
-        raise ValueError(f"{model.card.key} has no [contamination] in its card: it is not a contamination model")
-    return model.card.contamination
-
-
 def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Columns:
-    scale, rms = contamination_scale(model), sky_rms(stamps.pixels, stamps.valid)
+    scales, rms = [scale_of(card) for card in model.card.each], sky_rms(stamps.pixels, stamps.valid)
     answers, excluded = draw(model, stamps, sampling)
     outputs = answers[..., [model.card.class_names.index(name) for name in OUTPUTS]]
-    keys = source_keys(stamps.field, stamps.source_id)
-    normal, uniform = predictive_noise(keys, sampling.n_draws, sampling.seed, model.card.model_word, len(AMOUNTS))
-    drawn = physical_draws(outputs, rms, scale, normal, uniform)
-    given = physical_draws(outputs, rms, scale, normal, np.zeros_like(uniform))
+    draws = Draws(outputs, source_keys(stamps.field, stamps.source_id), sampling.seed, model.card, rms)
+    drawn, given = physical_of(draws), physical_of(draws, given=True)
     mean = dict(zip(OUTPUTS, outputs.mean(axis=1, dtype=np.float64).T, strict=True))
     found: Columns = {f"p_{part.presence}_mean": mean[part.presence] for part in PARTS}
     for _, amount in AMOUNTS:
         found |= _distribution(amount.column.name, drawn[amount.column.name])
-        found |= {f"{amount.name}_given": mean[amount.name] * amount.reach(scale)}
+        found |= {f"{amount.name}_given": _location(outputs, amount, scales)}
         found |= _interval(f"{amount.name}_given", given[amount.column.name])
     return found | {"sky_rms": rms, "out_of_domain": excluded}
+
+
+def _location(outputs: Float32Array, amount: ContaminationAmount, scales: Sequence[ContaminationScale]) -> Float64Array:
+    """(n,) mean transformed amount over the draws; each member of a jury has its own scale."""
+    locations = outputs[..., OUTPUTS.index(amount.name)].astype(np.float64)
+    reached = (locations[:, i :: len(scales)].sum(axis=1) * amount.reach(scale) for i, scale in enumerate(scales))
+    return np.asarray(sum(reached) / locations.shape[1])
 
 
 def _distribution(name: str, draws: Float64Array) -> dict[str, Float64Array]:

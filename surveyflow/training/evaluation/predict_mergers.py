@@ -40,6 +40,8 @@ class MergerPredictions:
         (n,) float32: standard deviation of the draws.
     f_pm
         (n,) float32: fraction of draws with p_pm > p_sf.
+    mutual_information
+        (n,) float32: what the draws disagree about, nats.
     out_of_domain
         (n,) bool: whether the domain of the model's card excludes the stamp, as OUT_OF_DOMAIN says in a catalog.
     """
@@ -48,6 +50,7 @@ class MergerPredictions:
     p_sf_mean: Float32Array
     p_pm_std: Float32Array
     f_pm: Float32Array
+    mutual_information: Float32Array
     out_of_domain: BoolArray
 
     @property
@@ -103,11 +106,12 @@ def merged(parts: Sequence[Predictions]) -> Predictions:
 def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> MergerPredictions:
     outputs = [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]
     drawn, excluded = draw(model, stamps, sampling)
-    summary = summarise(drawn[..., outputs])
+    summary = summarise(drawn[..., outputs], model.card.n_members)
     return MergerPredictions(
         p_pm_mean=summary.p_pm_mean,
         p_sf_mean=summary.p_sf_mean,
         p_pm_std=summary.p_pm_std,
         f_pm=summary.f_pm,
+        mutual_information=summary.mutual_information,
         out_of_domain=excluded,
     )

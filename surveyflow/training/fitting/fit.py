@@ -21,7 +21,7 @@ from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.keras_engine import KerasModel
 from surveyflow.models.keras_defaults import keras_defaults
 from surveyflow.models.network import build_network, get_weights, set_weights
-from surveyflow.models.store import ModelStore, check_vacant, trained_before, write_model
+from surveyflow.models.store import ModelStore, check_place, check_vacant, trained_before, write_model
 from surveyflow.models.weights import digest_of, encode_weights
 from surveyflow.settings.training import OptimisationTable, Training
 from surveyflow.tasks.calibration import Calibration
@@ -79,15 +79,60 @@ StepListener = Callable[[int, int], None]
 """Takes the number of steps that are done, and of all steps."""
 
 
+def train_members(
+    training: Training,
+    names: Sequence[str],
+    *,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    on_step: StepListener | None = None,
+) -> dict[str, Trained]:
+    """Train members of a jury one after the other; those that have ended are left as they are.
+
+    Parameters
+    ----------
+    training
+        The training file.
+    names
+        The members to train; several processes may train different ones.
+    overwrite, listener, on_step
+        As for `train`.
+
+    Returns
+    -------
+    Each member by name, as it was written.
+
+    Raises
+    ------
+    InputError, RecordError, ModelError
+        As for `train`; and InputError if the file has no such member.
+    """
+    home = ModelStore(training.output.store).home(training.model.key)
+    each = {name: training.of_member(name) for name in names}
+    for name, of_member in each.items():
+        _check_free(home / name, of_member, overwrite=overwrite)
+    return {
+        name: train(of_member, home=home / name, overwrite=overwrite, listener=listener, on_step=on_step)
+        for name, of_member in each.items()
+    }
+
+
 def train(
-    training: Training, *, overwrite: bool = False, listener: Listener | None = None, on_step: StepListener | None = None
+    training: Training,
+    *,
+    home: Path | None = None,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    on_step: StepListener | None = None,
 ) -> Trained:
     """Train a model and write it into its store; a training that was stopped continues where it was.
 
     Parameters
     ----------
     training
-        The training file.
+        The training file, of a model that is alone or of one member.
+    home
+        The folder to write; that of the model's key in the store if None.
     overwrite
         Whether another model of the same key may be replaced.
     listener
@@ -109,9 +154,8 @@ def train(
         If the store holds another model of this key that may not be overwritten, which is checked before the training begins; or
         if the network is no better than a constant answer, and then nothing is written.
     """
-    home = ModelStore(training.output.store).home(training.model.key)
-    if not overwrite and not (training.output.run / CHECKPOINT).exists():
-        check_vacant([home])
+    home = home or ModelStore(training.output.store).home(training.model.key)
+    _check_free(home, training, overwrite=overwrite)
     trained = fit(training, listener=listener, on_step=on_step, run=training.output.run)
     _check_skill(trained.card)
     if not overwrite and (card := trained_before(home, trained.card, trained.weights)):
@@ -120,6 +164,13 @@ def train(
     card = replace(trained.card, domain=domain, calibrations=_calibrations(training, trained))
     card = write_model(home, card, trained.weights, overwrite=overwrite, domain=features)
     return replace(trained, card=card, store=training.output.store)
+
+
+def _check_free(home: Path, training: Training, *, overwrite: bool) -> None:
+    """Check that a training may write its model, before it begins."""
+    check_place(home)
+    if not overwrite and not (training.output.run / CHECKPOINT).exists():
+        check_vacant([home])
 
 
 def _calibrations(training: Training, trained: Trained) -> tuple[Calibration, ...]:

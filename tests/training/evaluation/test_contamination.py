@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from fake_models import CornerModel
 from labelled_stamps import SKY, contamination_card, labelled
+from surveyflow.models.engines.jury import jury_of
 from surveyflow.sky.noise import sky_rms
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import ContaminationScale
@@ -109,5 +110,15 @@ def test_a_wrong_unit_changes_nothing_for_a_model_that_counts_in_sky():
 
 
 def test_a_model_without_a_scale_is_refused():
-    with pytest.raises(ValueError, match=r"has no \[contamination\] in its card"):
+    with pytest.raises(ValueError, match="does not say what its outputs stand for"):
         predict_contamination(CornerModel(replace(MODEL.card, contamination=None)), [TEST], SAMPLING)
+
+
+def test_members_of_a_jury_answer_by_their_own_scales():
+    wider = contamination_card(weights_digest="9" * 64, contamination=ContaminationScale("sky_sigma", flux_range=12.0))
+    found = predict_contamination(jury_of("jury", ("a", "b"), [MODEL, CornerModel(wider)]), [TEST], SAMPLING)
+    alone, within = said(), said()["flux_pp_given"] < 0.99 * MODEL.card.contamination.flux_range
+    assert within.sum() > 100
+    np.testing.assert_allclose(found["flux_pp_given"][within], alone["flux_pp_given"][within], rtol=1e-5)
+    np.testing.assert_allclose(found["coverage_given"], alone["coverage_given"], rtol=1e-5)
+    assert np.corrcoef(found["coverage_pct_mean"], alone["coverage_pct_mean"])[0, 1] > 0.95

@@ -7,9 +7,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from fake_models import NucleusModel
 from labelled_stamps import SIZE, SKY, labelled, merger_card
+from surveyflow.models.engines.jury import jury_of
 from surveyflow.reports.evaluation_figures import roc_figure
 from surveyflow.settings.simulation import NuisancesTable, SimulationTable
 from surveyflow.settings.training import AugmentationTable
@@ -261,3 +263,65 @@ def test_no_galaxies_have_no_accuracy():
     nothing = class_scores(np.zeros(0, bool), np.zeros(0, bool))
     assert nothing.n == 0
     assert np.isnan(nothing.accuracy)
+
+
+class LeaningModel(NucleusModel):
+    """A `NucleusModel` with an opinion of its own."""
+
+    def __init__(self, card, lean):
+        super().__init__(card)
+        object.__setattr__(self, "lean", lean)
+
+    def draw(self, features, source_keys, n_draws, seed):
+        return super().draw(features + np.float32(self.lean), source_keys, n_draws, seed)
+
+
+def jury_of_three():
+    cards = [
+        merger_card(weights_digest=digit * 64, architecture=replace(MODEL.card.architecture, dense=(1,)))
+        for digit in ("1", "2", "3")
+    ]
+    return jury_of("jury", "abc", [LeaningModel(one, lean) for one, lean in zip(cards, (-1.0, 0.0, 2.0), strict=True)])
+
+
+def test_a_jury_is_judged_beside_each_of_its_members():
+    jury, test = jury_of_three(), [labelled(200, seed=3)]
+    baseline = fit_merger_baseline([labelled(300, seed=1)], seed=2)
+    found = evaluate_mergers(jury, test, [], baseline, SAMPLING)
+    assert found.jury.jury.accuracy == found.pooled.network.accuracy
+    assert list(found.jury.members) == ["a", "b", "c"]
+    accuracies, errors = [], []
+    for name, model in jury.members.items():
+        alone = predict_mergers(model, test[0], SAMPLING)
+        accuracies.append(np.mean(alone.called_post_merger == test[0].is_post_merger))
+        errors.append(calibration_error(alone.p_pm_mean, test[0].is_post_merger))
+        assert found.jury.members[name].accuracy == pytest.approx(accuracies[-1])
+        assert found.jury.members[name].calibration_error == pytest.approx(errors[-1])
+    assert len(set(accuracies)) > 1
+    assert found.jury.mean.accuracy == pytest.approx(np.mean(accuracies))
+    assert found.jury.scatter.accuracy == pytest.approx(np.std(accuracies, ddof=1))
+    assert found.jury.gain.accuracy == pytest.approx(found.jury.jury.accuracy - np.mean(accuracies))
+    assert found.jury.calibration_gain == pytest.approx(np.mean(errors) - found.jury.jury.calibration_error)
+    assert found.jury.gain.error > 0
+
+
+def test_a_model_that_is_alone_has_no_jury():
+    assert evaluation().jury is None
+
+
+@pytest.mark.parametrize("column", ["mutual_information", "p_pm_std"])
+def test_areas_of_changed_stamps_are_those_of_scikit_learn(column):
+    stamps = labelled(150, seed=3)
+    before = getattr(predict_mergers(MODEL, stamps, SAMPLING), column)
+    last = [(nuisance, nuisance.levels[-1]) for nuisance in NUISANCES]
+    changed = [nuisance.applied(stamps, level, SAMPLING.seed) for nuisance, level in last]
+    after = [getattr(predict_mergers(MODEL, one, SAMPLING), column) for one in changed]
+    baseline = fit_merger_baseline([labelled(300, seed=1)], seed=2)
+    found = evaluate_mergers(MODEL, [stamps], [], baseline, SAMPLING)
+    areas = {(one.name, one.level): one.areas[column] for one in found.stresses}
+    for (nuisance, level), values in zip(last, after, strict=True):
+        expected = roc_auc_score(np.repeat([0, 1], 150), np.concatenate([before, values]))
+        assert areas[nuisance.name, level] == pytest.approx(expected)
+    together = np.concatenate([before, *after])
+    assert found.shifts[column].area == pytest.approx(roc_auc_score(np.arange(len(together)) >= 150, together))
+    assert 0 < found.shifts[column].error < 0.05

@@ -1,11 +1,14 @@
 """A network is trained, stops anywhere and continues, and becomes a model of the store like any other."""
 
+import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from surveyflow.commands.main import app
 from surveyflow.errors import InputError, ModelError
 from surveyflow.models.cards import card_from_file
 from surveyflow.models.engines.choice import load_model
@@ -15,7 +18,7 @@ from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.domain import _offset_limit
-from surveyflow.training.fitting.fit import _Course, fit, is_over, train
+from surveyflow.training.fitting.fit import _Course, fit, is_over, train, train_members
 from surveyflow.training.records.record_index import read_index, write_index
 from surveyflow.values.codes import WeightsOrigin
 from training_sets import SKY_RMS, stamp, write_records, write_training
@@ -260,3 +263,80 @@ def test_contamination_comes_with_intervals_from_held_out_images(tmp_path):
     assert card.contamination.truth == "sky_sigma"
     assert card.contamination.flux_range >= np.arcsinh(10)
     assert 0.1 <= card.contamination.interval_scale_coverage <= 10
+
+
+def write_jury(tmp_path):
+    alone = write_learnable(tmp_path)
+    return alone, alone.model_copy(update={"model": alone.model.model_copy(update={"members": 2})})
+
+
+def test_members_are_trained_from_their_own_seeds_and_complete_ones_are_left_as_they_are(tmp_path, monkeypatch):
+    alone, jury = write_jury(tmp_path)
+    home = ModelStore(alone.output.store).home(alone.model.key)
+    second = train_members(jury, ["seed-6"])  # as another process would, with --member
+    assert [folder.name for folder in home.iterdir()] == ["seed-6"]
+    written = (home / "seed-6" / "card.toml").stat().st_mtime_ns
+    trained = train_members(jury, jury.member_names)
+    assert list(trained) == ["seed-5", "seed-6"]
+    assert (home / "seed-6" / "card.toml").stat().st_mtime_ns == written
+    assert_same_weights(trained["seed-6"].weights, second["seed-6"].weights)
+    card = ModelStore(alone.output.store).card(alone.model.key)
+    assert [member.name for member in card.members] == ["seed-5", "seed-6"]
+    assert (tmp_path / "run/seed-5/history.json").is_file()
+    assert (tmp_path / "run/seed-6/history.json").is_file()
+
+    elsewhere = alone.model_copy(
+        update={"output": alone.output.model_copy(update={"store": tmp_path / "s", "run": tmp_path / "r"})}
+    )
+    assert_same_weights(train(elsewhere).weights, trained["seed-5"].weights)
+
+
+def test_a_stopped_jury_continues_with_the_member_at_which_it_stopped(tmp_path):
+    _, jury = write_jury(tmp_path)
+    heard = []
+
+    def stop(entry):
+        heard.append(entry["epoch"])
+        if len(heard) == 11:
+            raise _StopError
+
+    with pytest.raises(_StopError):
+        train_members(jury, jury.member_names, listener=stop)
+    heard.clear()
+    train_members(jury, jury.member_names, listener=lambda entry: heard.append(entry["epoch"]))
+    assert heard == [3, 4, 5, 6, 7]
+
+
+def test_juries_and_models_that_are_alone_are_not_mixed(tmp_path):
+    alone, jury = write_jury(tmp_path)
+    home = ModelStore(alone.output.store).home(alone.model.key)
+    home.mkdir(parents=True)
+    (home / "card.toml").write_text("")
+    told = []
+    with pytest.raises(ModelError, match="a model that is alone, so no member can be put there"):
+        train_members(jury, jury.member_names, listener=told.append)
+    (home / "seed-5").mkdir()
+    (home / "card.toml").rename(home / "seed-5" / "card.toml")
+    with pytest.raises(ModelError, match="it holds the members seed-5 of a jury"):
+        train(alone, listener=told.append)
+    assert told == []
+
+
+def test_a_member_that_the_file_does_not_train_is_refused(tmp_path):
+    alone, jury = write_jury(tmp_path)
+    with pytest.raises(InputError, match="no member 'seed-9'; its members are seed-5, seed-6"):
+        train_members(jury, ["seed-9"])
+    with pytest.raises(InputError, match="no member 'seed-5'; it trains one model"):
+        train_members(alone, ["seed-5"])
+
+
+def test_the_command_trains_one_member_of_a_jury(tmp_path):
+    write_learnable(tmp_path)
+    file = tmp_path / "train.toml"
+    file.write_text(file.read_text().replace("[data]", "members = 2\n[data]").replace("epochs = 3", "epochs = 8"))
+    result = CliRunner().invoke(app, ["train", str(file), "--member", "seed-6"])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("member    seed-6\nmodel     merger/COSMOS/F814W@")
+    assert [path.name for path in (tmp_path / "models/merger/F814W/COSMOS").iterdir()] == ["seed-6"]
+    told = CliRunner().invoke(app, ["train", str(file), "--member", "seed-6", "--json"])
+    assert list(json.loads(told.stdout)["members"]) == ["seed-6"]
