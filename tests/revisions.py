@@ -10,6 +10,7 @@ from astropy.wcs import WCS
 
 from catalog_rows import masked
 from surveyflow.catalog.healpix import healpix_29
+from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns
 from surveyflow.catalog.schema import CATALOG_SCHEMA, build_rows
 from surveyflow.releases.publish import publish
 from surveyflow.stats.posterior import summarise
@@ -26,12 +27,13 @@ class RevisionMaker:
 
     folder: Path
     inputs: list = field(default_factory=list)
+    kept: KeptColumns = NOTHING_KEPT
 
     def __call__(self, *tables: pa.Table, **changes) -> Path:
         """Publish these rows; ``changes`` replace what the manifest says, None removes it."""
         rows = pa.concat_tables([CATALOG_SCHEMA.empty_table(), *tables])
         manifest = {key: value for key, value in (self.manifest(rows) | changes).items() if value is not None}
-        return publish(self.folder / "catalog", "v1.0", [], rows, manifest).path
+        return publish(self.folder / "catalog", "v1.0", [], rows, manifest, kept=self.kept).path
 
     def manifest(self, rows):
         fields = sorted(set(rows["field"].to_pylist()))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Self
 
@@ -17,14 +18,28 @@ from astropy.io.votable.tree import Field, Resource, TableElement, VOTableFile
 from astropy.table import Column, Table
 from astropy.table.meta import get_yaml_from_table
 
-from surveyflow.catalog.columns import COLUMNS, DOUBLE, FLOAT, HISTOGRAM, INT, LONG, STRING, CatalogColumn
+from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, STRING, CatalogColumn
+from surveyflow.catalog.kept import kept_field, kept_of_schema
 from surveyflow.catalog.schema import CATALOG_SCHEMA, HISTOGRAM_BINS, SCHEMA_VERSION
 
 _LENGTH_OF_NONE = len(str(None))
 """Astropy reads a null string as the word None."""
 _PERCENT = "%"
 """A unit that is valid in a VOTable, but astropy warns when it reads one; the column's name says it, too."""
-_VOTABLE_TYPES = {INT: "int", LONG: "long", FLOAT: "float", DOUBLE: "double", STRING: "unicodeChar"}
+_VOTABLE_TYPES = {
+    pa.uint8(): "unsignedByte",
+    pa.int8(): "short",
+    pa.int16(): "short",
+    pa.uint16(): "int",
+    pa.int32(): "int",
+    pa.uint32(): "long",
+    pa.int64(): "long",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    STRING: "unicodeChar",
+}
+"""The type of a VOTable that holds every value of an Arrow type; truth values are left out of the VOTable, since astropy cannot
+join its type for them with a column of Parquet that has nulls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +52,27 @@ class RowFacts:
         The origins of the weights that the results were computed with, sorted; empty without results.
     string_lengths
         Length of the longest string of each string column.
+    kept
+        The columns of the source lists behind the catalog's own.
     """
 
     weights_origins: tuple[str, ...] = ()
     string_lengths: Mapping[str, int] = field(default_factory=dict)
+    kept: tuple[CatalogColumn, ...] = ()
 
     @classmethod
     def of(cls, rows: pa.Table) -> Self:
         """Gather the facts of catalog rows."""
         origins = pc.unique(rows["weights_origin"].drop_null()).to_pylist()
-        lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in STRING_COLUMNS}
-        return cls(tuple(sorted(origins)), lengths)
+        lengths = {name: pc.max(pc.utf8_length(rows[name])).as_py() or 0 for name in _strings(rows.schema)}
+        return cls(tuple(sorted(origins)), lengths, kept_of_schema(rows.schema))
 
     def __or__(self, other: Self) -> Self:
         """Combine the facts of two sets of rows."""
         origins = {*self.weights_origins, *other.weights_origins}
-        lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in STRING_COLUMNS}
-        return type(self)(tuple(sorted(origins)), lengths)
+        names = dict.fromkeys([*self.string_lengths, *other.string_lengths])
+        lengths = {name: max(self.string_lengths.get(name, 0), other.string_lengths.get(name, 0)) for name in names}
+        return type(self)(tuple(sorted(origins)), lengths, self.kept or other.kept)
 
 
 def described_schema(facts: RowFacts) -> pa.Schema:
@@ -71,24 +90,30 @@ def described_schema(facts: RowFacts) -> pa.Schema:
     schema
         With the metadata keys ``surveyflow``, ``table_meta_yaml``, ``table::len::*`` and ``IVOA.VOTable-Parquet.*``.
     """
-    lengths = {name: max(facts.string_lengths.get(name, 0), _LENGTH_OF_NONE) for name in STRING_COLUMNS}
+    schema = pa.schema([*CATALOG_SCHEMA, *map(kept_field, facts.kept)])
+    lengths = {name: max(facts.string_lengths.get(name, 0), _LENGTH_OF_NONE) for name in _strings(schema)}
     metadata = {
         "surveyflow": json.dumps(_about(facts.weights_origins)),
-        "table_meta_yaml": _astropy_yaml(facts.weights_origins),
+        "table_meta_yaml": _astropy_yaml(facts.weights_origins, facts.kept),
         "IVOA.VOTable-Parquet.version": "1.0",
-        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins, tuple(lengths.items())),
+        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins, facts.kept, tuple(lengths.items())),
     }
-    return CATALOG_SCHEMA.with_metadata(metadata | {f"table::len::{name}": str(length) for name, length in lengths.items()})
+    return schema.with_metadata(metadata | {f"table::len::{name}": str(length) for name, length in lengths.items()})
 
 
 def _about(origins: tuple[str, ...]) -> dict[str, object]:
     return {"schema_version": SCHEMA_VERSION, "weights_origin": list(origins)}
 
 
+def _strings(schema: pa.Schema) -> list[str]:
+    return [column.name for column in schema if column.type == STRING]
+
+
 @cache
-def _astropy_yaml(origins: tuple[str, ...]) -> str:
+def _astropy_yaml(origins: tuple[str, ...], kept: tuple[CatalogColumn, ...]) -> str:
     """The description of the columns that astropy's own Parquet writer would write."""
-    return "\n".join(get_yaml_from_table(Table([_astropy_column(column) for column in COLUMNS], meta=_about(origins))))
+    columns = [_astropy_column(column) for column in (*COLUMNS, *kept)]
+    return "\n".join(get_yaml_from_table(Table(columns, meta=_about(origins))))
 
 
 def _astropy_column(column: CatalogColumn) -> Column:
@@ -100,18 +125,20 @@ def _astropy_column(column: CatalogColumn) -> Column:
         shape=(HISTOGRAM_BINS,) if is_list else (),
         unit=None if column.unit is None else u.Unit(column.unit),
         description=column.description,
-        meta={"ucd": column.ucd},
+        meta={"ucd": column.ucd} if column.ucd else None,
     )
 
 
 @cache
-def _votable(origins: tuple[str, ...], string_lengths: tuple[tuple[str, int], ...]) -> str:
+def _votable(origins: tuple[str, ...], kept: tuple[CatalogColumn, ...], string_lengths: tuple[tuple[str, int], ...]) -> str:
     """A VOTable without data, as the IVOA Note "Parquet in the VO" 1.0 asks for."""
     votable = VOTableFile(version="1.4")
     resource, table = Resource(), TableElement(votable, name="surveyflow")
     table.description = f"Merger probability distributions by surveyflow; weights: {', '.join(origins) or 'none'}."
     sizes = {name: str(length) for name, length in string_lengths} | {"p_pm_hist": str(HISTOGRAM_BINS)}
     table.fields.extend([_votable_field(votable, column, sizes.get(column.name)) for column in COLUMNS])
+    others = [_in_vounits(column) for column in kept if column.type in _VOTABLE_TYPES]
+    table.fields.extend([_votable_field(votable, column, sizes.get(column.name)) for column in others])
     resource.tables.append(table)
     votable.resources.append(resource)
     content = io.BytesIO()
@@ -127,17 +154,27 @@ def _votable_field(votable: VOTableFile, column: CatalogColumn, array_size: str 
         datatype="int" if column.type == HISTOGRAM else _VOTABLE_TYPES[column.type],
         arraysize=array_size,
         unit=None if column.unit in ("", _PERCENT) else column.unit,
-        ucd=column.ucd,
+        ucd=column.ucd or None,
     )
     entry.description = column.description
     return entry
 
 
+def _in_vounits(column: CatalogColumn) -> CatalogColumn:
+    """A kept column without its unit, if a VOTable cannot state that."""
+    if not column.unit:
+        return column
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", u.UnitsWarning)
+        try:
+            return replace(column, unit=u.Unit(column.unit).to_string("vounit"))
+        except (ValueError, u.UnitsWarning):
+            return replace(column, unit=None)
+
+
 ROWS_PER_GROUP = 32_768
 DRAWS_PER_GROUP = 4_194_304
 """Draws in a row group, 16 MB: a reader of one row group holds them in memory."""
-STRING_COLUMNS = [column.name for column in COLUMNS if column.type == STRING]
-_FLOATS = [column.name for column in COLUMNS if pa.types.is_floating(column.type)]
 
 
 def parquet_bytes(rows: pa.Table) -> bytes:
@@ -146,7 +183,7 @@ def parquet_bytes(rows: pa.Table) -> bytes:
     Parameters
     ----------
     rows
-        Rows of the catalog's schema, in its order.
+        Rows of the catalog's schema, in its order, perhaps with kept columns behind them.
     """
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -154,8 +191,8 @@ def parquet_bytes(rows: pa.Table) -> bytes:
         sink,
         row_group_size=ROWS_PER_GROUP,
         compression="zstd",
-        use_dictionary=STRING_COLUMNS,
-        use_byte_stream_split=_FLOATS,
+        use_dictionary=_strings(rows.schema),
+        use_byte_stream_split=[column.name for column in rows.schema if pa.types.is_floating(column.type)],
         sorting_columns=[pq.SortingColumn(0)],
     )
     return bytes(sink.getvalue())

@@ -25,6 +25,10 @@ result has a status that says why, and nulls.
 
 {columns}
 
+Behind these columns stand those that the workflow [keeps from the source lists](../how-to/source-lists.md#keep-your-own-columns),
+under the user's names. They belong to a revision, not to the schema: `kept_columns` in its manifest describes them, and so do the
+files themselves.
+
 Null means: a null in Arrow and Parquet, NaN or None in pandas, NaN or the word None in astropy. A histogram is null when each
 of its 50 items is: a list that is null itself cannot be read by `astropy.table.Table.read`.
 

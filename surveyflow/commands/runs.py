@@ -92,7 +92,8 @@ def plan(
     with progress_listener() as listener:
         planned = api.plan(workflow, release=chosen, profile=profile, precision=precision, reread=reread, listeners=[listener])
     if as_json:
-        print_json({"counts": planned.counts, "units": planned.as_json()} | told)
+        facts = {"counts": planned.counts, "units": planned.as_json(), "kept_columns_changed": planned.kept_changed}
+        print_json(facts | told)
     else:
         _print_plan(planned)
 
@@ -209,6 +210,8 @@ def _print_plan(planned: Plan) -> None:
     for unit in planned.units:
         typer.echo(f"{unit.decision.value:5} {unit.name:40} {unit.n_sources:7d} sources  {unit.reason}")
     typer.echo(", ".join(f"{count} to {name}" for name, count in planned.counts.items()))
+    if planned.kept_changed:
+        typer.echo("Kept columns of the source lists changed: a run publishes a revision with them.")
 
 
 def _print_status(found: SurveyStatus, now: float) -> None:

@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
+from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
 from surveyflow.inputs.tables import Column, read_columns
 from surveyflow.settings.workflow import SourceListSpec
 from surveyflow.values.arrays import BoolArray
+from surveyflow.values.listed import ListedSources
 from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList
 
 _N_SHOWN = 10
@@ -33,7 +35,7 @@ _N_SHOWN = 10
 _log = logging.getLogger(__name__)
 
 
-def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
+def read_source_list(spec: SourceListSpec, field: str) -> ListedSources:
     """Read a field's source list.
 
     Parameters
@@ -45,28 +47,30 @@ def read_source_list(spec: SourceListSpec, field: str) -> SourceList:
 
     Returns
     -------
-    SourceList
+    ListedSources
         Every row of the file, in its order.
 
     Raises
     ------
     SourceListError
         If the file cannot be read, lacks a column or has no rows; if ids are not unique integers, positions are missing or out
-        of range, or a column of numbers holds text. The error lists every problem of the file.
+        of range, a column of numbers holds text, or a column cannot be kept. The error lists every problem of the file.
     """
-    names = spec.columns.named()
-    columns = read_columns(spec.path, set(names.values()))
+    names, kept = spec.columns.named(), spec.columns.kept()
+    columns = read_columns(spec.path, {*names.values(), *kept.values()})
     listed = {name: columns[of_list] for name, of_list in names.items()}
     n_sources = len(listed["source_id"].values)
     if not n_sources:
         raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
     problems = [problem for name, column in listed.items() for problem in problems_of_column(column, SOURCE_COLUMNS[name])]
+    problems += filter(None, (problem_of_kept(columns[of_list]) for of_list in dict.fromkeys(kept.values())))
     if problems:
         file = split_extension(spec.path)[0]
         raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
     _warn(listed, spec, field)
     values = {name: column_values(listed.get(name), declared, n_sources) for name, declared in SOURCE_COLUMNS.items()}
-    return SourceList(field=field, **values)
+    sources = SourceList(field=field, **values)
+    return ListedSources(sources, {name: kept_column(name, columns[of_list]) for name, of_list in kept.items()})
 
 
 def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:

@@ -26,7 +26,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
-from astropy.table.meta import get_header_from_yaml
+from astropy.table.meta import YamlParseError, get_header_from_yaml
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
@@ -37,6 +37,9 @@ from surveyflow.values.arrays import BoolArray
 
 _NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
 _DELIMITERS = (",", "\t", ";")
+_SAYS_NOTHING = re.compile(r"\s*(label for (field|column)\s*\d*|name of (field|column)\s*\d*|field name)?\s*$", re.IGNORECASE)
+"""Comments that programs write beside the name of any column."""
+_ASTROPY_COMMENTS = ("--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", "--END-ASTROPY-SERIALIZED-COLUMNS--")
 _FIRST_BYTES = 2048
 _MOST_FITS_COLUMNS = 999
 MOST_ROWS = 50_000_000
@@ -61,12 +64,15 @@ class Column:
         (n,) bool: masked, empty, or a text such as ``nan`` among numbers.
     unit
         As the file spells it; None if it does not state one.
+    description
+        The file's words for what it holds; empty if there are none.
     """
 
     name: str
     values: NDArray[Any]
     missing: BoolArray
     unit: str | None = None
+    description: str = ""
 
 
 def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
@@ -247,7 +253,20 @@ def _fits_column(table: fits.BinTableHDU, name: str) -> Column:
     missing = np.zeros(len(values), bool)
     if null is not None and values.dtype.kind in "iu" and values.ndim == 1:
         missing |= values == null
-    return Column(name, values, missing, table.columns[name].unit)
+    return Column(name, values, missing, table.columns[name].unit, _fits_description(table, name))
+
+
+def _fits_description(table: fits.BinTableHDU, name: str) -> str:
+    """What a header says of a column: in astropy's comments, in TCOMM, or beside its name."""
+    number = table.columns.names.index(name) + 1
+    comments = [str(line) for line in table.header.get("COMMENT", ())]
+    if set(_ASTROPY_COMMENTS) <= set(comments):
+        first, last = map(comments.index, _ASTROPY_COMMENTS)
+        lines = re.sub(r"\\\n", "", "\n".join(comments[first + 1 : last])).splitlines()
+        with suppress(YamlParseError, ValueError, TypeError, KeyError):  # what FITS itself states suffices
+            return _described_by_astropy(lines)[name]["description"]
+    comment = str(table.header.get(f"TCOMM{number}") or table.header.comments[f"TTYPE{number}"])
+    return "" if _SAYS_NOTHING.match(comment) else comment
 
 
 def _native(values: NDArray[Any]) -> NDArray[Any]:
@@ -258,10 +277,10 @@ def _read_parquet(request: _Request) -> dict[str, Column]:
     with pq.ParquetFile(request.file) as file:
         request.check_rows(file.metadata.num_rows)
         request.check(file.schema_arrow.names)
-        units = _units_in_metadata(file.schema_arrow.metadata or {})
+        stated = _described_in(file.schema_arrow)
         masks = {f"{name}.mask" for name in request.wanted} & set(file.schema_arrow.names)  # astropy writes masks so
         table = file.read(columns=sorted(request.wanted | masks))
-    columns = {name: _arrow_column(name, table[name], units.get(name)) for name in request.wanted}
+    columns = {name: _arrow_column(name, table[name], **stated.get(name, {})) for name in request.wanted}
     return {name: _masked_by(column, table, f"{name}.mask") for name, column in columns.items()}
 
 
@@ -271,20 +290,31 @@ def _masked_by(column: Column, table: pa.Table, mask: str) -> Column:
     return replace(column, missing=column.missing | table[mask].to_numpy().astype(bool))
 
 
-def _units_in_metadata(metadata: dict[bytes, bytes]) -> dict[str, str]:
-    """Units that astropy wrote beside a Parquet table's columns."""
-    described = metadata.get(b"table_meta_yaml", b"").decode().splitlines()
-    columns = get_header_from_yaml(described)["datatype"] if described else []
-    return {column["name"]: column["unit"] for column in columns if "unit" in column}
+def _described_in(schema: pa.Schema) -> dict[str, dict[str, str]]:
+    """Units and descriptions of columns, in astropy's words beside the table, or in the fields' own metadata."""
+    by_field = {field.name: field.metadata for field in schema if field.metadata}
+    own = {name: {key.decode(): text.decode() for key, text in words.items()} for name, words in by_field.items()}
+    astropy = _described_by_astropy((schema.metadata or {}).get(b"table_meta_yaml", b"").decode().splitlines())
+    stated = {name: own.get(name, {}) | astropy.get(name, {}) for name in {*own, *astropy}}
+    return {name: {key: words[key] for key in ("unit", "description") if key in words} for name, words in stated.items()}
 
 
-def _arrow_column(name: str, column: pa.ChunkedArray, unit: str | None = None) -> Column:
+def _described_by_astropy(lines: list[str]) -> dict[str, dict[str, str]]:
+    """Units and descriptions by column, from the YAML with which astropy describes a table."""
+    columns = get_header_from_yaml(lines)["datatype"] if lines else []
+    return {
+        column["name"]: {key: column[key] for key in ("unit", "description") if isinstance(column.get(key), str)}
+        for column in columns
+    }
+
+
+def _arrow_column(name: str, column: pa.ChunkedArray, unit: str | None = None, description: str = "") -> Column:
     missing = column.is_null().to_numpy()
     if pa.types.is_null(column.type):
-        return Column(name, np.zeros(len(missing)), missing, unit)
+        return Column(name, np.zeros(len(missing)), missing, unit, description)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        return Column(name, np.array(column.to_pylist(), dtype=object), missing, unit)
-    return Column(name, column.fill_null(0).to_numpy(), missing, unit)
+        return Column(name, np.array(column.to_pylist(), dtype=object), missing, unit, description)
+    return Column(name, column.fill_null(0).to_numpy(), missing, unit, description)
 
 
 def _read_votable(request: _Request) -> dict[str, Column]:
@@ -297,7 +327,7 @@ def _read_votable(request: _Request) -> dict[str, Column]:
     labels = [f"{index} {table.name or table.ID or ''}".strip() for index, table in enumerate(tables)]
     table = tables[request.choose(labels, [[field.name for field in table.fields] for table in tables])]
     fields = {field.name: field for field in table.fields}
-    return {name: _masked_column(name, table.array[fields[name].ID], fields[name].unit) for name in request.wanted}
+    return {name: _masked_column(name, table.array[fields[name].ID], fields[name]) for name in request.wanted}
 
 
 def _check_streams(request: _Request, content: bytes) -> None:
@@ -320,14 +350,14 @@ def _read_ecsv(request: _Request) -> dict[str, Column]:
     text = request.content().decode("utf-8-sig")
     table = Table.read(text.splitlines(), format="ascii.ecsv")
     request.check(table.colnames)
-    return {name: _masked_column(name, MaskedColumn(table[name]), table[name].unit) for name in request.wanted}
+    return {name: _masked_column(name, MaskedColumn(table[name]), table[name]) for name in request.wanted}
 
 
-def _masked_column(name: str, column: Any, unit: object) -> Column:
+def _masked_column(name: str, column: Any, about: Any) -> Column:
     values = _native(np.asarray(np.ma.getdata(column)))
     mask = np.asarray(np.ma.getmaskarray(column))
     missing: BoolArray = np.all(mask, axis=tuple(range(1, mask.ndim)))
-    return Column(name, values, missing, None if unit is None else str(unit))
+    return Column(name, values, missing, None if about.unit is None else str(about.unit), str(about.description or ""))
 
 
 def _read_text(request: _Request) -> dict[str, Column]:
@@ -343,7 +373,7 @@ def _read_text(request: _Request) -> dict[str, Column]:
             include_columns=sorted(request.wanted), column_types=dict.fromkeys(request.wanted, pa.string())
         ),
     )
-    return {name: _parsed_column(name, table[name], text.units.get(name)) for name in request.wanted}
+    return {name: _parsed_column(name, table[name], **text.described.get(name, {})) for name in request.wanted}
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +381,7 @@ class _Text:
     """A text table, ready to be parsed: the names of all columns, and rows with one delimiter between values."""
 
     names: list[str]
-    units: dict[str, str]
+    described: dict[str, dict[str, str]]
     data: bytes
     delimiter: str
 
@@ -370,7 +400,7 @@ def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
     first = data.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
     delimiter = _delimiter(header, first)
     cells = _cells(first, delimiter)
-    names, units = _names_in_header(request, header, len(cells), delimiter)
+    names, described = _names_in_header(request, header, len(cells), delimiter)
     if not names and cells and not any(_is_number(cell) for cell in cells):
         names, data = cells, data.partition(b"\n")[2]
     if not names:
@@ -380,7 +410,7 @@ def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
         raise SourceListError(f"{request.file} has no rows. Write a list with at least one source.")
     if delimiter == " ":
         data = b"\n".join(b" ".join(line.split()) for line in io.BytesIO(data))
-    return _Text(names, units, data, delimiter)
+    return _Text(names, described, data, delimiter)
 
 
 def _delimiter(header: Sequence[str], first: str) -> str:
@@ -415,8 +445,8 @@ _UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")
 
 def _names_in_header(
     request: _Request, header: Sequence[str], n_columns: int, delimiter: str
-) -> tuple[list[str], dict[str, str]]:
-    """Names of the columns, and units if the header states them: one column a line with its number, or all on one line."""
+) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Names of the columns, and what the header says of them: one column a line with its number, or all on one line."""
     if numbered := _numbered_lines(header):
         return _numbered_names(request, numbered, n_columns)
     lines = [_cells(line, delimiter) for line in header]
@@ -437,7 +467,9 @@ def _numbered_lines(header: Sequence[str]) -> list[re.Match[str]]:
     return block if len(block) > 2 else []
 
 
-def _numbered_names(request: _Request, lines: Sequence[re.Match[str]], n_columns: int) -> tuple[list[str], dict[str, str]]:
+def _numbered_names(
+    request: _Request, lines: Sequence[re.Match[str]], n_columns: int
+) -> tuple[list[str], dict[str, dict[str, str]]]:
     first, last = int(lines[0]["number"]), int(lines[-1]["number"])
     if last > MOST_COLUMNS:
         what = f"{request.file} names column {last} in its header, but at most {MOST_COLUMNS} columns can be read."
@@ -448,21 +480,26 @@ def _numbered_names(request: _Request, lines: Sequence[re.Match[str]], n_columns
     names = [f"column {number}" for number in range(first, first + max(n_columns, last - first + 1))]
     for line in lines:
         names[int(line["number"]) - first] = line["name"]
-    units = {line["name"]: unit[1] for line in lines if (unit := _UNIT.search(line["rest"]))}
-    return names, units
+    return names, {line["name"]: _described(line["rest"].strip()) for line in lines}
 
 
-def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None) -> Column:
+def _described(words: str) -> dict[str, str]:
+    """Description and unit of ``Right ascension of barycenter (J2000)  [deg]``."""
+    unit = _UNIT.search(words)
+    return {"description": words} if unit is None else {"description": words[: unit.start()].strip(), "unit": unit[1]}
+
+
+def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None = None, description: str = "") -> Column:
     """Convert text to int64 if all of it is integers, else to float64 if all of it is numbers; else leave it as text."""
     stripped = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(sorted(_NOT_A_VALUE)))
     numbers = pc.if_else(missing, "0", stripped)
     for kind in (pa.int64(), pa.float64()):
         try:
-            return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy(), unit)
+            return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy(), unit, description)
         except pa.ArrowInvalid:
             continue
-    return Column(name, np.array(stripped.to_pylist(), dtype=object), missing.to_numpy(), unit)
+    return Column(name, np.array(stripped.to_pylist(), dtype=object), missing.to_numpy(), unit, description)
 
 
 _FORMATS: dict[str, Callable[[_Request], dict[str, Column]]] = {

@@ -61,9 +61,19 @@ class PlannedUnit:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every unit of a survey with the decision about it, in the order of work."""
+    """Every unit of a survey with the decision about it, in the order of work.
+
+    Parameters
+    ----------
+    units
+        The units.
+    kept_changed
+        Whether columns that the catalog keeps from the source lists differ from those of the last published revision. A run then
+        publishes a revision even if no unit must be done.
+    """
 
     units: tuple[PlannedUnit, ...]
+    kept_changed: bool = False
 
     def having(self, decision: Decision) -> tuple[PlannedUnit, ...]:
         """The units with this decision."""

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
@@ -43,7 +44,7 @@ from surveyflow.releases.revisions import (
     read_manifest,
     revision_names,
 )
-from surveyflow.releases.verify import check_catalog, check_digests
+from surveyflow.releases.verify import check_catalog, check_digests, check_of_kept
 from surveyflow.values.arrays import Int64Array
 from surveyflow.values.jobs import Receipt
 
@@ -60,6 +61,7 @@ def publish(
     extra_rows: pa.Table | None,
     manifest: Mapping[str, Any],
     *,
+    kept: KeptColumns = NOTHING_KEPT,
     decorate: Callable[[Path], object] | None = None,
     judge: Callable[[Path], Sequence[str]] | None = None,
     guard: Callable[[], object] | None = None,
@@ -81,7 +83,10 @@ def publish(
     manifest
         How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
         ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
-        ``status``, ``weights_origin``, ``held`` (what ``judge`` returned) and ``files`` (size and SHA-256 of every other file).
+        ``status``, ``weights_origin``, ``kept_columns``, ``kept_digest``, ``held`` (what ``judge`` returned) and ``files`` (size
+        and SHA-256 of every other file).
+    kept
+        The columns of the source lists that join the rows.
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
     judge
@@ -106,12 +111,13 @@ def publish(
     status_counts = _expected(root, receipts, extra_rows, manifest)
     with _building(root, name) as folder:
         before = _before(root)
-        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows), before=before)
+        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows, kept), before=before)
         write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset, before=before)
-        check_catalog(folder, status_counts)
+        check_catalog(folder, status_counts, check_of_kept(kept.names))
         link_draws(folder, root, receipts)
         held = tuple(judge(folder)) if judge is not None else ()
-        about = _about(manifest, name, release, status_counts, dataset) | {"held": list(held)}
+        about = _about(manifest, name, release, status_counts, dataset)
+        about |= {"kept_columns": kept.described, "kept_digest": kept.digest, "held": list(held)}
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
         _seal(folder, about)
@@ -157,9 +163,24 @@ class _Extra:
         return self.table
 
 
-def _row_sources(root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None) -> list[RowSource]:
+@dataclass(frozen=True, slots=True)
+class _WithKept:
+    """Rows with the columns of the source lists."""
+
+    source: RowSource
+    kept: KeptColumns
+
+    def cells(self) -> Int64Array:
+        return self.source.cells()
+
+    def rows(self) -> pa.Table:
+        return self.kept.added_to(self.source.rows())
+
+
+def _row_sources(root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, kept: KeptColumns) -> list[RowSource]:
     extra = [] if extra_rows is None else [_Extra(extra_rows)]
-    return [*(_Unit(root, receipt) for receipt in receipts), *extra]
+    sources: list[RowSource] = [*(_Unit(root, receipt) for receipt in receipts), *extra]
+    return [_WithKept(source, kept) for source in sources]
 
 
 def _expected(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
 from surveyflow.releases.revisions import MANIFEST, declared_schema, read_manifest
@@ -115,8 +115,26 @@ def check_revision(folder: Path) -> int:
 def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table], None]:
     """The check for a revision's rows: today's rules, or the schema that the revision declares if it is another."""
     if manifest.get("schema_version") == SCHEMA_VERSION:
-        return check_rows
+        return check_of_kept([column["name"] for column in manifest.get("kept_columns", ())])
     return partial(check_declared, schema=declared_schema(folder))
+
+
+def check_of_kept(names: Sequence[str]) -> Callable[[pa.Table], None]:
+    """The check of rows that obey the catalog's rules, with kept columns behind the catalog's own.
+
+    Parameters
+    ----------
+    names
+        Names of the kept columns, in order.
+    """
+
+    def check(rows: pa.Table) -> None:
+        expected = [*CATALOG_SCHEMA.names, *names]
+        if rows.column_names != expected:
+            raise ValueError(f"rows must have the columns {expected}, not {rows.column_names}")
+        check_rows(rows.select(CATALOG_SCHEMA.names))
+
+    return check
 
 
 @dataclass(frozen=True, slots=True)

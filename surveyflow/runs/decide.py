@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,8 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     published = published_receipts(root)
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
     damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
-    return decide(keyed, finished, published, _source_changes(root, pending, published), damaged)
+    plan = decide(keyed, finished, published, _source_changes(root, pending, published), damaged)
+    return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept.digest))
 
 
 def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:
@@ -190,6 +191,12 @@ def published_receipts(root: Path) -> dict[str, Receipt]:
         return {}
     receipts = (read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"])
     return {receipt.name: receipt for receipt in receipts if receipt is not None}
+
+
+def _kept_digest(root: Path) -> str | None:
+    """Digest of the last published revision's kept columns; None without a revision."""
+    revision = latest(root)
+    return None if revision is None else str(read_manifest(revision.path).get("kept_digest", ""))
 
 
 def _source_changes(

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from surveyflow.catalog.kept import KeptColumns, contradictions
 from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
 from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
@@ -35,6 +36,7 @@ from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName
 from surveyflow.values.images import ELECTRONS_A_SECOND
 from surveyflow.values.jobs import EngineChoice
+from surveyflow.values.listed import ListedSources
 from surveyflow.values.sources import SourceList, UnitSources
 
 
@@ -88,8 +90,8 @@ class OpenedField:
 
     Parameters
     ----------
-    sources
-        Its sources.
+    listed
+        The content of its source list.
     mosaics
         Its mosaics by instrument, open.
     cards
@@ -100,11 +102,16 @@ class OpenedField:
         Units that the workflow states for the mosaics, by instrument; None if it does not state one.
     """
 
-    sources: SourceList
+    listed: ListedSources
     mosaics: Mapping[str, Mosaic]
     cards: Mapping[str, ModelCard]
     cards_beside: Mapping[str, Mapping[str, ModelCard]]
     stated_units: Mapping[str, str | None]
+
+    @property
+    def sources(self) -> SourceList:
+        """Its sources."""
+        return self.listed.sources
 
     @property
     def all_cards(self) -> tuple[tuple[str, ModelCard], ...]:
@@ -126,6 +133,8 @@ class OpenedSurvey:
         The workflow.
     fields
         Its fields by name.
+    kept
+        The columns of their source lists that the catalog keeps.
     warnings
         What the user should know, although it does not prevent the run.
     files
@@ -136,6 +145,7 @@ class OpenedSurvey:
 
     workflow: Workflow
     fields: Mapping[str, OpenedField]
+    kept: KeptColumns
     warnings: tuple[str, ...]
     files: tuple[FileState, ...]
     weights: Mapping[MosaicName, WeightCheck]
@@ -199,13 +209,17 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         cards = _model_cards(workflow, store, problems) if store is not None else {}
         fields = {name: _open_field(name, inputs, cards, stack, problems) for name, inputs in workflow.fields.items()}
         opened = {name: field for name, field in fields.items() if field is not None}
+        lists = {name: field.listed for name, field in opened.items()}
+        for name, what, remedy in contradictions(lists):
+            problems.add(f"[fields.{name}.sources] columns.keep", what, remedy)
         problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
         problems.catch("[output] root", lambda: check_layout(workflow.output.root))
         if problems.found:
             raise WorkflowError(problems.found)
         located = {name: _located(workflow, field) for name, field in opened.items()}
         weights = _check_weights(opened, located)
-        survey = OpenedSurvey(workflow, opened, tuple(_warnings(workflow, opened, located, weights)), files, weights)
+        warnings = tuple(_warnings(workflow, opened, located, weights))
+        survey = OpenedSurvey(workflow, opened, KeptColumns.of(lists), warnings, files, weights)
         for warning in survey.warnings:
             logger.warning(warning)
         yield survey
@@ -277,7 +291,7 @@ def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: Model
 def _open_field(
     name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
 ) -> OpenedField | None:
-    sources = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
+    listed = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
     of_tasks = {
         task: {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)} for task in TASKS
     }
@@ -293,13 +307,14 @@ def _open_field(
                 problems.catch(table, partial(check_pixel_scale, mosaic, of_task[instrument]))
     stated_units = {instrument: spec.unit for instrument, spec in inputs.mosaics.items()}
     own_cards = of_tasks.pop(LEADING.name)
-    return OpenedField(sources, mosaics, own_cards, of_tasks, stated_units) if sources is not None else None
+    return OpenedField(listed, mosaics, own_cards, of_tasks, stated_units) if listed is not None else None
 
 
 def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
     """Refuse a disk that is too full to hold the catalog."""
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    needed = BYTES_PER_ROW * sum(len(field.sources) for field in fields.values())
+    kept = sum(column.values.nbytes for field in fields.values() for column in field.listed.kept.values())
+    needed = BYTES_PER_ROW * sum(len(field.sources) for field in fields.values()) + kept
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(

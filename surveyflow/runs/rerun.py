@@ -25,7 +25,7 @@ Manifest = Mapping[str, Any]
 
 
 def check_inputs(manifest: Manifest, survey: OpenedSurvey) -> None:
-    """Compare what can be compared before any pixel is read: schema, sizes, digests, DATASUM, models and their cards.
+    """Compare what can be compared before any pixel is read: schema, kept columns, sizes, digests, DATASUM, models and cards.
 
     Parameters
     ----------
@@ -41,6 +41,7 @@ def check_inputs(manifest: Manifest, survey: OpenedSurvey) -> None:
     """
     problems = [
         *_schema_problems(manifest),
+        *_kept_problems(manifest, survey),
         *_file_problems(manifest, describe_inputs(survey)),
         *_model_problems(manifest, survey),
     ]
@@ -81,6 +82,11 @@ def _schema_problems(manifest: Manifest) -> Iterator[str]:
     if (then := manifest["schema_version"]) != SCHEMA_VERSION:
         release = manifest["surveyflow_version"]
         yield f"its columns are those of schema {then}, but here they are {SCHEMA_VERSION}; use surveyflow {release} again"
+
+
+def _kept_problems(manifest: Manifest, survey: OpenedSurvey) -> Iterator[str]:
+    if manifest.get("kept_digest", "") != survey.kept.digest:
+        yield "columns that it keeps from the source lists have other values, units or descriptions"
 
 
 def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterator[str]:

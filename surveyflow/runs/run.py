@@ -265,7 +265,7 @@ def _already_published(
     run: _Run, keys: Collection[str], failures: Mapping[str, str], units: Mapping[str, int]
 ) -> RunResult | None:
     """The result if readers have these units already, or a held revision has them; None if no revision has."""
-    content = run.survey.workflow.survey.release, set(keys), _failed_keys(run.plan, failures)
+    content = run.survey.workflow.survey.release, run.survey.kept.digest, set(keys), _failed_keys(run.plan, failures)
     for hold in _candidates(run.root):
         if _content(read_manifest(hold.revision.path)) == content:
             return _result(run.root, hold.revision, units, failed_units=failures, published=False, held=hold.reasons)
@@ -280,10 +280,10 @@ def _candidates(root: Path) -> Iterator[Hold]:
     yield from reversed(waiting(root))
 
 
-def _content(manifest: Mapping[str, Any]) -> tuple[str, set[str], set[str]]:
-    """What a revision was made of: the release, and the keys of its units, finished and failed."""
+def _content(manifest: Mapping[str, Any]) -> tuple[str, str, set[str], set[str]]:
+    """What a revision was made of: the release, the kept columns, and the keys of its units, finished and failed."""
     finished, failed = ({unit.get("key", "") for unit in manifest.get(entry, ())} for entry in ("unit_keys", "failed_units"))
-    return manifest.get("release", ""), finished, failed
+    return manifest.get("release", ""), manifest.get("kept_digest", ""), finished, failed
 
 
 def _failed_keys(plan: Plan, failures: Mapping[str, str]) -> set[str]:
@@ -332,6 +332,7 @@ def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
         outcome.receipts,
         _failed_rows(run.plan, outcome),
         manifest,
+        kept=run.survey.kept,
         decorate=lambda building: write_report(building, building / "report.html"),
         judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,

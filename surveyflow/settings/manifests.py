@@ -63,6 +63,13 @@ class _Failure(_Table):
     error: str
 
 
+class _Kept(_Table):
+    name: str
+    type: str
+    unit: str | None
+    description: str
+
+
 class _Manifest(_Table):
     """The types of what a manifest may have."""
 
@@ -82,6 +89,8 @@ class _Manifest(_Table):
     workflow: dict[str, Any] = {}
     versions: dict[str, str] = {}
     precision: str | None = None
+    kept_columns: list[_Kept] = []
+    kept_digest: str = ""
 
 
 _FORM = TypeAdapter(_Manifest)

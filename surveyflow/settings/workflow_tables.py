@@ -5,6 +5,7 @@ Every value is checked by itself here, and every path is looked up; ``workflow_p
 
 from __future__ import annotations
 
+import keyword
 import math
 import os
 import re
@@ -20,7 +21,7 @@ from surveyflow.files.paths import absent, nearest_folder
 from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import did_you_mean, shown
 from surveyflow.values import remedies
-from surveyflow.values.codes import Event
+from surveyflow.values.codes import Event, Flag
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
@@ -43,6 +44,7 @@ DEFAULT_MOVED_BY = 0.1
 DEFAULT_MAX_MOVED_FRACTION = 0.2
 DEFAULT_MAX_DISTANCE = 0.1
 DEFAULT_SIGNIFICANCE = 0.001
+MOST_KEPT_COLUMNS = 200
 
 
 def _check_store(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
@@ -145,12 +147,30 @@ def _not_nothing(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return patterns
 
 
+def _split_kept(entry: str) -> tuple[str, str]:
+    """The list's name and the catalog's name of a kept column."""
+    of_list, separator, name = entry.rpartition(" as ")
+    return (of_list.strip(), name.strip()) if separator else (entry, entry)
+
+
+def _check_kept(entry: str) -> str:
+    name = _split_kept(entry)[1]
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) or keyword.iskeyword(name) or name in {*Flag.__members__, "z"}:
+        raise refuse(
+            f"{shown(name)} cannot be the name of a column in a selection: expected up to 64 letters, digits and '_', not "
+            "beginning with a digit, and neither z, a word of Python, nor a flag.",
+            f"Give the catalog another name: {shown(f'{entry} as my_column')}.",
+        )
+    return entry
+
+
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
     if not table:
         raise refuse("the table is empty.", "Add at least one entry.")
     return table
 
 
+_KeptName = Annotated[Line, AfterValidator(_check_kept)]
 _PartName = Annotated[str, AfterValidator(_check_part_name)]
 _Redshifts = Annotated[Pair, AfterValidator(_check_range)]
 _Patterns = Annotated[tuple[str, ...], BeforeValidator(_to_patterns)]
@@ -388,12 +408,32 @@ class ColumnMap(SettingsTable):
     """``columns``: the names of the needed columns in the source list; names are case-sensitive.
 
     Its keys are those of `SOURCE_COLUMNS`: ``id``, ``ra``, ``dec`` and ``redshift``, which may be left out.
+
+    Parameters
+    ----------
+    keep
+        Columns that are copied into the catalog, each as ``NAME`` or as ``NAME as NAME_IN_CATALOG``. None by default.
     """
+
+    keep: tuple[_KeptName, ...] = Field(default=(), max_length=MOST_KEPT_COLUMNS, examples=[["mag_f160w", "flags as list_flags"]])
 
     def named(self) -> dict[str, str]:
         """The list's names of the columns that it has, by their names in `SourceList`."""
         names = self.model_dump()
         return {name: names[column.key] for name, column in SOURCE_COLUMNS.items() if names[column.key] is not None}
+
+    def kept(self) -> dict[str, str]:
+        """The list's names of the columns that are kept, by their names in the catalog."""
+        return {name: of_list for of_list, name in map(_split_kept, self.keep)}
+
+    @check_model(mode="after")
+    def _check_each_kept_name_is_used_once(self) -> Self:
+        names = [_split_kept(entry)[1] for entry in self.keep]
+        lower = [name.lower() for name in names]
+        if repeated := sorted({name for name in names if lower.count(name.lower()) > 1}):
+            what = f"the names {', '.join(repeated)} of kept columns are the same, or differ only in upper and lower case."
+            raise refuse(what, 'Rename all but one: "NAME as OTHER_NAME".')
+        return self
 
     @check_model(mode="after")
     def _check_each_column_is_used_once(self) -> Self:

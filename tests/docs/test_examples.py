@@ -22,8 +22,11 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from revisions import RevisionMaker, field_rows
+from surveyflow.catalog.kept import KeptColumns
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.commands import main as cli
+from surveyflow.values.listed import KeptColumn, ListedSources
+from surveyflow.values.sources import SourceList
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 QUERIES = HOW_TO / "queries"
@@ -62,11 +65,26 @@ def rows():
     return pa.concat_tables([field_rows("EGS", 400, origin="simulated"), field_rows("COSMOS", 300, seed=1, origin="simulated")])
 
 
+def kept_columns(rows) -> KeptColumns:
+    """Columns of every kind that users keep, with nulls."""
+    lists = {}
+    for name in ("EGS", "COSMOS"):
+        ids = rows.filter(pa.compute.equal(rows["field"], name))["source_id"].to_numpy()
+        sources = SourceList(name, ids, *np.zeros((3, len(ids))))
+        known = ids % 3 != 0
+        mag = KeptColumn("mag", pa.array(20 + ids / 100, mask=~known), "mag", "Magnitude in F160W.")
+        word = KeptColumn("word", pa.array([f"w{number}" if number % 3 else None for number in ids.tolist()]))
+        is_star = KeptColumn("is_star", pa.array(ids % 2 == 0, mask=~known))
+        number = KeptColumn("number", pa.array(ids.astype(np.int16), mask=~known))
+        lists[name] = ListedSources(sources, {column.name: column for column in (mag, word, is_star, number)})
+    return KeptColumns.of(lists)
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, rows):
     """A folder with nothing but what was published, and somebody's list of spectra."""
     made, folder = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("published")
-    RevisionMaker(made)(rows)
+    RevisionMaker(made, kept=kept_columns(rows))(rows)
     root = folder / "catalogs" / "candels"
     shutil.copytree(made / "catalog" / "releases", root / "releases")
     shutil.copy(made / "catalog" / "latest", root / "latest", follow_symlinks=False)
@@ -135,8 +153,9 @@ def test_every_tool_gives_the_answers_of_brute_force(tool, rows):
 def test_votable_metadata_parse_and_describe_every_column(rows):
     answers = run_python(QUERIES / "topcat.md")
     fields = {field.name: field for field in answers["fields"]}
-    assert list(fields) == CATALOG_SCHEMA.names
-    assert all(field.description and field.ucd for field in fields.values())
+    assert list(fields) == [*CATALOG_SCHEMA.names, "mag", "word", "number"]
+    assert all(fields[name].description and fields[name].ucd for name in CATALOG_SCHEMA.names)
+    assert (fields["mag"].description, fields["mag"].unit) == ("Magnitude in F160W.", u.mag)
     assert {name: fields[name].unit for name in ("ra", "x_pix")} == {"ra": u.deg, "x_pix": u.pixel}
     written = Table.read("candels.vot")
     assert len(written) == len(rows)

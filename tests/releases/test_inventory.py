@@ -16,7 +16,7 @@ from surveyflow.releases.publish import list_revisions, publish
 @pytest.fixture(autouse=True)
 def small_partitions(monkeypatch):
     """Many files for few rows; durability and the checks of what is published are tested elsewhere."""
-    monkeypatch.setattr(releases, "check_catalog", lambda folder, status_counts: None)
+    monkeypatch.setattr(releases, "check_catalog", lambda folder, status_counts, check: None)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     write = hats.write_dataset
     monkeypatch.setattr(releases, "write_dataset", lambda folder, sources, before: write(folder, sources, 50, before))

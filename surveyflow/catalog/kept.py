@@ -1,0 +1,240 @@
+"""The columns of the source lists that a catalog keeps, behind its own columns.
+
+They join the rows when a revision is built, by field and source id, and not when sources are measured: a list with other values
+makes another revision, but no pixel is read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from surveyflow.catalog.columns import COLUMNS, CatalogColumn, Null
+from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.values.listed import KeptColumn, ListedSources
+
+_OWN_NAMES = {column.name.lower() for column in COLUMNS}
+_KINDS = {
+    "integers": pa.types.is_integer,
+    "floating-point numbers": pa.types.is_floating,
+    "truth values": pa.types.is_boolean,
+    "text": pa.types.is_string,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeptColumns:
+    """The kept columns of all fields, in one schema.
+
+    Parameters
+    ----------
+    columns
+        Their meaning, in the order of the workflow's fields and lists.
+    by_field
+        The values of each field: ``source_id``, sorted, and every column, null where the field's list has no such column.
+    """
+
+    columns: tuple[CatalogColumn, ...] = ()
+    by_field: Mapping[str, pa.Table] | None = None
+
+    @classmethod
+    def of(cls, lists: Mapping[str, ListedSources]) -> KeptColumns:
+        """Combine the kept columns of fields that do not contradict each other (see `contradictions`).
+
+        Parameters
+        ----------
+        lists
+            The source lists, by field.
+        """
+        columns = tuple(_combined(name, fields) for name, fields in _by_name(lists).items())
+        return cls(columns, {field: _sorted_table(listed, columns) for field, listed in lists.items()})
+
+    @property
+    def names(self) -> list[str]:
+        """Their names."""
+        return [column.name for column in self.columns]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all values and of what is said of them, hexadecimal; empty if nothing is kept."""
+        if not self.columns:
+            return ""
+        digest = hashlib.sha256(json.dumps(self.described).encode())
+        for field, table in sorted((self.by_field or {}).items()):
+            digest.update(json.dumps([field, len(table)]).encode())
+            for column in table.columns:
+                digest.update(_bytes_of(column))
+        return digest.hexdigest()
+
+    @property
+    def described(self) -> list[dict[str, str | None]]:
+        """Name, type, unit and description of each column, as JSON values."""
+        return [
+            {"name": each.name, "type": str(each.type), "unit": each.unit, "description": each.description}
+            for each in self.columns
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the values in memory, bytes."""
+        return sum(table.nbytes for table in (self.by_field or {}).values())
+
+    def added_to(self, rows: pa.Table) -> pa.Table:
+        """Catalog rows with the kept columns behind the catalog's own.
+
+        Parameters
+        ----------
+        rows
+            Rows of `CATALOG_SCHEMA`.
+
+        Raises
+        ------
+        ValueError
+            If a source is not in its field's list.
+        """
+        if not self.columns:
+            return rows
+        parts = [_joined(part, self._of_field(field)) for field, part in _by_field(rows)]
+        fields = [kept_field(column) for column in self.columns]
+        schema = pa.schema([*rows.schema, *fields], metadata=rows.schema.metadata)
+        return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+
+    def _of_field(self, field: str) -> pa.Table:
+        if self.by_field is None or field not in self.by_field:
+            raise ValueError(f"there is no source list of field {field}")
+        return self.by_field[field]
+
+
+NOTHING_KEPT = KeptColumns()
+"""The catalog has no columns but its own."""
+
+
+def kept_field(column: CatalogColumn) -> pa.Field:
+    """A kept column as a field of an Arrow schema; its metadata holds its unit and description."""
+    metadata = {"description": column.description} | ({} if column.unit is None else {"unit": column.unit})
+    return column.field.with_metadata(metadata)
+
+
+def kept_of_schema(schema: pa.Schema) -> tuple[CatalogColumn, ...]:
+    """The kept columns of a schema: those behind the catalog's own.
+
+    Parameters
+    ----------
+    schema
+        The schema of rows as `KeptColumns.added_to` makes them.
+    """
+    return tuple(_of_arrow(field) for field in schema if field.name not in CATALOG_SCHEMA.names)
+
+
+def contradictions(lists: Mapping[str, ListedSources]) -> Iterator[tuple[str, str, str]]:
+    """Find what prevents the kept columns of all fields from having one schema.
+
+    Parameters
+    ----------
+    lists
+        The source lists, by field.
+
+    Yields
+    ------
+    The field at fault, what is wrong, and the remedy.
+    """
+    for name, columns in _by_name(lists).items():
+        field = next(iter(columns))
+        if name.lower() in _OWN_NAMES:
+            remedy = f'Give the list\'s column another name in the catalog: columns.keep = ["{name} as list_{name.lower()}"].'
+            yield field, f"the column {name} cannot be kept: the catalog has a column of its own of that name.", remedy
+        elif twin := next((other for other in _by_name(lists) if other != name and other.lower() == name.lower()), None):
+            remedy = f'Use one name in all fields, such as "{name} as {twin}".'
+            yield field, f"the kept columns {name} and {twin} differ only in upper and lower case.", remedy
+        else:
+            yield from _contradictions_of(name, columns)
+
+
+def _contradictions_of(name: str, columns: Mapping[str, KeptColumn]) -> Iterator[tuple[str, str, str]]:
+    kinds = {field: _kind(column) for field, column in columns.items() if column.values.null_count < len(column.values)}
+    for what, found in (("type", kinds), ("unit", {field: column.unit for field, column in columns.items() if column.unit})):
+        first = next(iter(found), "")
+        for field, word in found.items():
+            if word != found[first]:
+                remedy = f'Convert one of the lists, or keep them apart: columns.keep = ["{name} as {name}_{field}"].'
+                yield (
+                    field,
+                    f"the kept column {name} contradicts that of {first} in its {what}: {word} here, {found[first]} there.",
+                    remedy,
+                )
+
+
+def _by_name(lists: Mapping[str, ListedSources]) -> dict[str, dict[str, KeptColumn]]:
+    """Kept columns by name and field."""
+    names = dict.fromkeys(name for listed in lists.values() for name in listed.kept)
+    return {name: {field: listed.kept[name] for field, listed in lists.items() if name in listed.kept} for name in names}
+
+
+def _combined(name: str, columns: Mapping[str, KeptColumn]) -> CatalogColumn:
+    """One column of the catalog; a unit that only some of the lists state stands in the description."""
+    units = {field: column.unit for field, column in columns.items()}
+    stated = next((unit for unit in units.values() if unit is not None), None)
+    description = next((column.description for column in columns.values() if column.description), "")
+    if stated is not None and None in units.values():
+        fields = ", ".join(field for field, unit in units.items() if unit is not None)
+        description, stated = f"{description} [{stated} in {fields}]".strip(), None
+    return CatalogColumn(name, _common_type(list(columns.values())), "", description, Null.NOT_LISTED, stated)
+
+
+def _common_type(columns: Sequence[KeptColumn]) -> pa.DataType:
+    """The widest type of columns of one kind; columns without any value do not count, unless all are without."""
+    valued = [column for column in columns if column.values.null_count < len(column.values)] or columns[:1]
+    schemas = [pa.schema([pa.field("", column.values.type)]) for column in valued]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+
+
+def _kind(column: KeptColumn) -> str:
+    return next(word for word, is_kind in _KINDS.items() if is_kind(column.values.type))
+
+
+def _sorted_table(listed: ListedSources, columns: Sequence[CatalogColumn]) -> pa.Table:
+    n_rows, order = len(listed.sources), np.argsort(listed.sources.source_id)
+    arrays = [_values(listed.kept.get(column.name), column.type, n_rows).take(pa.array(order)) for column in columns]
+    return pa.table([pa.array(listed.sources.source_id[order]), *arrays], names=["source_id", *(each.name for each in columns)])
+
+
+def _values(column: KeptColumn | None, kind: pa.DataType, n_rows: int) -> pa.Array:
+    if column is None or column.values.null_count == n_rows:
+        return pa.nulls(n_rows, kind)
+    return column.values.cast(kind)
+
+
+def _by_field(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    for field in pc.unique(rows["field"]).to_pylist():
+        yield field, rows.filter(pc.field("field") == field)
+
+
+def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:
+    listed, wanted = kept["source_id"].to_numpy(), rows["source_id"].to_numpy()
+    found = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
+    if (missing := listed[found] != wanted).any():
+        raise ValueError(f"source {wanted[missing][0]} of {rows['field'][0]} is not in the source list")
+    chosen = kept.take(found)
+    for name in kept.column_names[1:]:
+        rows = rows.append_column(name, chosen[name])
+    return rows
+
+
+def _of_arrow(field: pa.Field) -> CatalogColumn:
+    words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+    return CatalogColumn(field.name, field.type, "", words.get("description", ""), Null.NOT_LISTED, words.get("unit"))
+
+
+def _bytes_of(column: pa.ChunkedArray) -> bytes:
+    """The values as bytes, whatever memory under nulls holds."""
+    null = np.asarray(pc.is_null(column)).tobytes()
+    if pa.types.is_string(column.type):
+        return null + "\0".join(text or "" for text in column.to_pylist()).encode()
+    filled = pc.fill_null(column, pa.scalar(0).cast(column.type))
+    return null + np.ascontiguousarray(filled.to_numpy()).tobytes()
