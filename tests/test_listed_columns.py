@@ -200,7 +200,7 @@ def test_selections_reports_and_fractions_know_kept_columns(survey):
     assert api.report(root(survey)).stat().st_size > 10_000
     found = api.fractions(root(survey), edges=[19, 23, 27], bins="mag", where="name != 'EGS 3' and mag > 0")
     measured = read_catalog(root(survey), filter=[("status", "==", "ok"), ("name", "!=", "EGS 3")])
-    assert sum(item.n for item in found.bins) == measured.name.notna().sum()
+    assert sum(item.n_galaxies for item in found.bins) == measured.name.notna().sum()
 
 
 def test_the_plan_on_the_command_line_says_that_kept_columns_changed(survey, monkeypatch):
