@@ -28,6 +28,7 @@ from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialExecutor, SerialProfile
 from surveyflow.values.jobs import EngineChoice
+from surveyflow.values.listed import key_of_name
 from worlds import edit_workflow, write_untrained_models
 
 KEEP = {"COSMOS": ["mag", "flags as list_flags"], "EGS": ["mag", "name"]}
@@ -201,6 +202,47 @@ def test_selections_reports_and_fractions_know_kept_columns(survey):
     found = api.fractions(root(survey), edges=[19, 23, 27], bins="mag", where="name != 'EGS 3' and mag > 0")
     measured = read_catalog(root(survey), filter=[("status", "==", "ok"), ("name", "!=", "EGS 3")])
     assert sum(item.n_galaxies for item in found.bins) == measured.name.notna().sum()
+
+
+def name_sources(survey, field="EGS"):
+    """Give a field's sources names instead of numbers; returns the names by number."""
+    numbers = listed(survey, field)["ID"].tolist()
+    change_list(survey, field, ID=lambda n: [f"{field}-{number:04d}" for number in numbers])
+    return {number: f"{field}-{number:04d}" for number in numbers}
+
+
+def test_sources_with_names_are_found_by_them_and_measured_as_before(survey):
+    first = run(survey.workflow)
+    by_number = rows_of(survey, first.revision).loc["EGS"]
+    names = name_sources(survey)
+    second = run(survey.workflow)
+    rows = rows_of(survey)
+    assert rows.loc["COSMOS"].source_name.isna().all()
+    by_name = rows.loc["EGS"].reset_index().set_index("source_name")
+    assert {name: key_of_name(name) for name in by_name.index} == by_name.source_id.to_dict()
+    for number, name in names.items():
+        assert by_name.loc[name, ["ra", "dec", "status", "mag"]].equals(by_number.loc[number, ["ra", "dec", "status", "mag"]])
+    assert check_revision(second.path) > 0
+    chosen = api.read_catalog(root(survey), filter=f"source_name == '{names[3]}'")
+    assert chosen.source_id.tolist() == [key_of_name(names[3])]
+    assert not run(survey.workflow).published
+
+
+def test_a_source_that_is_named_anew_is_another_source(survey):
+    names = name_sources(survey)
+    first = run(survey.workflow)
+    change_list(survey, "EGS", ID=lambda n: [f"{name}b" if name == names[3] else name for name in listed(survey, "EGS")["ID"]])
+    run(survey.workflow)
+    rows = api.diff_releases(root(survey), first.revision).as_json()["rows"]
+    assert (rows["added"], rows["removed"]) == (1, 1)
+
+
+def test_verify_finds_an_id_that_does_not_stand_for_its_name(survey, monkeypatch):
+    name_sources(survey)
+    run(survey.workflow)
+    monkeypatch.setattr("surveyflow.releases.verify.key_of_name", lambda name: 7)
+    (verdict,) = api.verify_releases(root(survey))
+    assert "does not stand for 'EGS-" in verdict.problems[0]
 
 
 def test_the_plan_on_the_command_line_says_that_kept_columns_changed(survey, monkeypatch):

@@ -1,4 +1,4 @@
-"""The columns of the source lists that a catalog keeps, behind its own columns.
+"""The columns of the source lists that a catalog keeps, behind its own columns, and the names of sources.
 
 They join the rows when a revision is built, by field and source id, and not when sources are measured: a list with other values
 makes another revision, but no pixel is read again.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -36,12 +36,15 @@ class KeptColumns:
     ----------
     columns
         Their meaning, in the order of the workflow's fields and lists.
+    filled
+        Columns of the catalog's own that the lists fill: ``source_name``, if the ids of a list are text.
     by_field
         The values of each field: ``source_id``, sorted, and every column, null where the field's list has no such column.
     """
 
     columns: tuple[CatalogColumn, ...] = ()
-    by_field: Mapping[str, pa.Table] | None = None
+    filled: tuple[str, ...] = ()
+    by_field: Mapping[str, pa.Table] = field(default_factory=dict)
 
     @classmethod
     def of(cls, lists: Mapping[str, ListedSources]) -> KeptColumns:
@@ -53,7 +56,8 @@ class KeptColumns:
             The source lists, by field.
         """
         columns = tuple(_combined(name, fields) for name, fields in _by_name(lists).items())
-        return cls(columns, {field: _sorted_table(listed, columns) for field, listed in lists.items()})
+        filled = tuple(dict.fromkeys(name for listed in lists.values() for name in listed.own))
+        return cls(columns, filled, {name: _sorted_table(listed, columns, filled) for name, listed in lists.items()})
 
     @property
     def names(self) -> list[str]:
@@ -62,12 +66,12 @@ class KeptColumns:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all values and of what is said of them, hexadecimal; empty if nothing is kept."""
-        if not self.columns:
+        """SHA-256 of all values and of what is said of them, hexadecimal; empty if there are none."""
+        if self.is_empty:
             return ""
         digest = hashlib.sha256(json.dumps(self.described).encode())
-        for field, table in sorted((self.by_field or {}).items()):
-            digest.update(json.dumps([field, len(table)]).encode())
+        for name, table in sorted(self.by_field.items()):
+            digest.update(json.dumps([name, len(table), *self.filled]).encode())
             for column in table.columns:
                 digest.update(_bytes_of(column))
         return digest.hexdigest()
@@ -83,10 +87,10 @@ class KeptColumns:
     @property
     def nbytes(self) -> int:
         """Size of the values in memory, bytes."""
-        return sum(table.nbytes for table in (self.by_field or {}).values())
+        return sum(table.nbytes for table in self.by_field.values())
 
     def added_to(self, rows: pa.Table) -> pa.Table:
-        """Catalog rows with the kept columns behind the catalog's own.
+        """Catalog rows with the columns that the lists fill, and the kept columns behind the catalog's own.
 
         Parameters
         ----------
@@ -95,20 +99,22 @@ class KeptColumns:
 
         Raises
         ------
+        KeyError
+            If there is no list of a row's field.
         ValueError
             If a source is not in its field's list.
         """
-        if not self.columns:
+        if self.is_empty:
             return rows
-        parts = [_joined(part, self._of_field(field)) for field, part in _by_field(rows)]
+        parts = [_joined(part, self.by_field[name]) for name, part in _by_field(rows)]
         fields = [kept_field(column) for column in self.columns]
         schema = pa.schema([*rows.schema, *fields], metadata=rows.schema.metadata)
         return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
 
-    def _of_field(self, field: str) -> pa.Table:
-        if self.by_field is None or field not in self.by_field:
-            raise ValueError(f"there is no source list of field {field}")
-        return self.by_field[field]
+    @property
+    def is_empty(self) -> bool:
+        """Whether rows stay as they are."""
+        return not (self.columns or self.filled)
 
 
 NOTHING_KEPT = KeptColumns()
@@ -129,7 +135,7 @@ def kept_of_schema(schema: pa.Schema) -> tuple[CatalogColumn, ...]:
     schema
         The schema of rows as `KeptColumns.added_to` makes them.
     """
-    return tuple(_of_arrow(field) for field in schema if field.name not in CATALOG_SCHEMA.names)
+    return tuple(_of_arrow(each) for each in schema if each.name not in CATALOG_SCHEMA.names)
 
 
 def contradictions(lists: Mapping[str, ListedSources]) -> Iterator[tuple[str, str, str]]:
@@ -145,26 +151,26 @@ def contradictions(lists: Mapping[str, ListedSources]) -> Iterator[tuple[str, st
     The field at fault, what is wrong, and the remedy.
     """
     for name, columns in _by_name(lists).items():
-        field = next(iter(columns))
+        first = next(iter(columns))
         if name.lower() in _OWN_NAMES:
             remedy = f'Give the list\'s column another name in the catalog: columns.keep = ["{name} as list_{name.lower()}"].'
-            yield field, f"the column {name} cannot be kept: the catalog has a column of its own of that name.", remedy
+            yield first, f"the column {name} cannot be kept: the catalog has a column of its own of that name.", remedy
         elif twin := next((other for other in _by_name(lists) if other != name and other.lower() == name.lower()), None):
             remedy = f'Use one name in all fields, such as "{name} as {twin}".'
-            yield field, f"the kept columns {name} and {twin} differ only in upper and lower case.", remedy
+            yield first, f"the kept columns {name} and {twin} differ only in upper and lower case.", remedy
         else:
             yield from _contradictions_of(name, columns)
 
 
 def _contradictions_of(name: str, columns: Mapping[str, KeptColumn]) -> Iterator[tuple[str, str, str]]:
-    kinds = {field: _kind(column) for field, column in columns.items() if column.values.null_count < len(column.values)}
-    for what, found in (("type", kinds), ("unit", {field: column.unit for field, column in columns.items() if column.unit})):
+    kinds = {place: _kind(column) for place, column in columns.items() if column.values.null_count < len(column.values)}
+    for what, found in (("type", kinds), ("unit", {place: column.unit for place, column in columns.items() if column.unit})):
         first = next(iter(found), "")
-        for field, word in found.items():
+        for place, word in found.items():
             if word != found[first]:
-                remedy = f'Convert one of the lists, or keep them apart: columns.keep = ["{name} as {name}_{field}"].'
+                remedy = f'Convert one of the lists, or keep them apart: columns.keep = ["{name} as {name}_{place}"].'
                 yield (
-                    field,
+                    place,
                     f"the kept column {name} contradicts that of {first} in its {what}: {word} here, {found[first]} there.",
                     remedy,
                 )
@@ -198,10 +204,12 @@ def _kind(column: KeptColumn) -> str:
     return next(word for word, is_kind in _KINDS.items() if is_kind(column.values.type))
 
 
-def _sorted_table(listed: ListedSources, columns: Sequence[CatalogColumn]) -> pa.Table:
-    n_rows, order = len(listed.sources), np.argsort(listed.sources.source_id)
-    arrays = [_values(listed.kept.get(column.name), column.type, n_rows).take(pa.array(order)) for column in columns]
-    return pa.table([pa.array(listed.sources.source_id[order]), *arrays], names=["source_id", *(each.name for each in columns)])
+def _sorted_table(listed: ListedSources, columns: Sequence[CatalogColumn], filled: Sequence[str]) -> pa.Table:
+    n_rows, order = len(listed.sources), pa.array(np.argsort(listed.sources.source_id))
+    arrays = {"source_id": pa.array(listed.sources.source_id)}
+    arrays |= {name: listed.own.get(name, pa.nulls(n_rows, CATALOG_SCHEMA.field(name).type)) for name in filled}
+    arrays |= {column.name: _values(listed.kept.get(column.name), column.type, n_rows) for column in columns}
+    return pa.table({name: values.take(order) for name, values in arrays.items()})
 
 
 def _values(column: KeptColumn | None, kind: pa.DataType, n_rows: int) -> pa.Array:
@@ -211,8 +219,8 @@ def _values(column: KeptColumn | None, kind: pa.DataType, n_rows: int) -> pa.Arr
 
 
 def _by_field(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    for field in pc.unique(rows["field"]).to_pylist():
-        yield field, rows.filter(pc.field("field") == field)
+    for name in pc.unique(rows["field"]).to_pylist():
+        yield name, rows.filter(pc.field("field") == name)
 
 
 def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:
@@ -222,7 +230,8 @@ def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:
         raise ValueError(f"source {wanted[missing][0]} of {rows['field'][0]} is not in the source list")
     chosen = kept.take(found)
     for name in kept.column_names[1:]:
-        rows = rows.append_column(name, chosen[name])
+        place = rows.schema.get_field_index(name)
+        rows = rows.append_column(name, chosen[name]) if place < 0 else rows.set_column(place, name, chosen[name])
     return rows
 
 

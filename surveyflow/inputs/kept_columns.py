@@ -33,7 +33,7 @@ def problem_of_kept(column: Column) -> str | None:
         each = "x".join(map(str, column.values.shape[1:]))
         return f"column {column.name}: each row holds {each} values, expected one. {_REMEDY}"
     if column.values.dtype.kind in "OSU":
-        return _problem_of_texts(column)
+        return problem_of_texts(column, _REMEDY)
     if column.values.dtype.name not in _NUMBERS:
         return f"column {column.name}: it holds {column.values.dtype.name}, expected numbers of up to 64 bits or text. {_REMEDY}"
     if column.values.dtype == np.uint64 and (column.values[~column.missing] > np.iinfo(np.int64).max).any():
@@ -82,29 +82,31 @@ def known_unit(text: str | None) -> str | None:
             return None
 
 
-def _problem_of_texts(column: Column) -> str | None:
+def problem_of_texts(column: Column, remedy: str) -> str | None:
+    """Describe what prevents a column's values from being short texts, or all truth values; None if nothing does."""
     kinds = set()
     for row, value in enumerate(column.values.tolist()):
         if column.missing[row] or value is None:
             continue
-        text = _text(value)
+        text = text_of(value)
         if text is None and not isinstance(value, bool):
             return (
-                f"column {column.name}: row {row + 1} holds {_shown(value)}, expected text, numbers, or true and false. {_REMEDY}"
+                f"column {column.name}: row {row + 1} holds {shown(value)}, expected text, numbers, or true and false. {remedy}"
             )
         kinds.add(type(text))
         if text is not None and (len(text) > LONGEST_TEXT or _NOT_TEXT.search(text)):
             limit = f"expected up to {LONGEST_TEXT} characters without control characters"
-            return f"column {column.name}: row {row + 1} holds {_shown(text)} ({len(text)} characters), {limit}. {_REMEDY}"
-    return f"column {column.name}: it holds text as well as truth values. {_REMEDY}" if len(kinds) > 1 else None
+            return f"column {column.name}: row {row + 1} holds {shown(text)} ({len(text)} characters), {limit}. {remedy}"
+    return f"column {column.name}: it holds text as well as truth values. {remedy}" if len(kinds) > 1 else None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a message shows it: in one line of ASCII, cut if it is long."""
     words = ascii(value)
     return words if len(words) < 60 else f"{words[:56]}..."
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """A text without the blanks around it; None for what is not text."""
     try:
         return value.decode().strip() if isinstance(value, bytes) else value.strip()
@@ -118,7 +120,7 @@ def _values(column: Column) -> pa.Array:
         cells = [None if absent else cell for cell, absent in zip(values.tolist(), missing, strict=True)]
         if any(isinstance(cell, bool) for cell in cells):
             return pa.array(cells, pa.bool_())
-        return pa.array([(_text(cell) or None) if cell is not None else None for cell in cells], pa.string())
+        return pa.array([(text_of(cell) or None) if cell is not None else None for cell in cells], pa.string())
     if values.dtype.kind == "f":
         missing = missing | np.isnan(values)
     stored = {"float16": np.float32, "uint64": np.int64}.get(values.dtype.name, values.dtype)

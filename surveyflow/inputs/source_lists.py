@@ -2,8 +2,8 @@
 
 Requirements on a list:
 
-- **ids** are integers that fit into 64 bits, unique within the field. Text is refused, and so are floating-point ids that are not
-  integers, or are so large that their type cannot distinguish neighbouring integers.
+- **ids** are integers that fit into 64 bits, or names (`surveyflow.inputs.source_names`), unique within the field. Floating-point
+  ids that are not integers, or are so large that their type cannot distinguish neighbouring integers, are refused.
 - **positions** are ICRS degrees, and no position is missing. If the file states a unit, it must be degrees; hours without a unit
   cannot be recognised (the sources then lie off the mosaics).
 - **redshifts** that are NaN, masked, empty, or -90 and below (the sentinels -99, -999) are unknown. A negative redshift down to
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
+from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
 from surveyflow.inputs.tables import Column, read_columns
 from surveyflow.settings.workflow import SourceListSpec
 from surveyflow.values.arrays import BoolArray
@@ -53,8 +54,8 @@ def read_source_list(spec: SourceListSpec, field: str) -> ListedSources:
     Raises
     ------
     SourceListError
-        If the file cannot be read, lacks a column or has no rows; if ids are not unique integers, positions are missing or out
-        of range, a column of numbers holds text, or a column cannot be kept. The error lists every problem of the file.
+        If the file cannot be read, lacks a column or has no rows; if ids are not unique integers or names, positions are missing
+        or out of range, a column of numbers holds text, or a column cannot be kept. The error lists every problem of the file.
     """
     names, kept = spec.columns.named(), spec.columns.kept()
     columns = read_columns(spec.path, {*names.values(), *kept.values()})
@@ -62,15 +63,28 @@ def read_source_list(spec: SourceListSpec, field: str) -> ListedSources:
     n_sources = len(listed["source_id"].values)
     if not n_sources:
         raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
-    problems = [problem for name, column in listed.items() for problem in problems_of_column(column, SOURCE_COLUMNS[name])]
+    named = listed["source_id"] if _is_text(listed["source_id"]) else None
+    problems = [] if named is None else list(problems_of_names(named))
+    numbers = {name: column for name, column in listed.items() if column is not named}
+    problems += [problem for name, column in numbers.items() for problem in problems_of_column(column, SOURCE_COLUMNS[name])]
     problems += filter(None, (problem_of_kept(columns[of_list]) for of_list in dict.fromkeys(kept.values())))
     if problems:
         file = split_extension(spec.path)[0]
         raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
     _warn(listed, spec, field)
+    if named is not None:
+        listed["source_id"] = with_keys(named)
     values = {name: column_values(listed.get(name), declared, n_sources) for name, declared in SOURCE_COLUMNS.items()}
-    sources = SourceList(field=field, **values)
-    return ListedSources(sources, {name: kept_column(name, columns[of_list]) for name, of_list in kept.items()})
+    return ListedSources(
+        SourceList(field=field, **values),
+        {name: kept_column(name, columns[of_list]) for name, of_list in kept.items()},
+        {} if named is None else {"source_name": names_of(named)},
+    )
+
+
+def _is_text(column: Column) -> bool:
+    first = next((value for value, absent in zip(column.values, column.missing, strict=True) if not absent), None)
+    return column.values.ndim == 1 and isinstance(first, (str, bytes))
 
 
 def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:

@@ -66,6 +66,8 @@ class Column:
         As the file spells it; None if it does not state one.
     description
         The file's words for what it holds; empty if there are none.
+    untyped
+        Whether the file states no types, so that the values themselves decide whether the column holds numbers or text.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Column:
     missing: BoolArray
     unit: str | None = None
     description: str = ""
+    untyped: bool = False
 
 
 def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
@@ -499,7 +502,7 @@ def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None = None, 
             return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy(), unit, description)
         except pa.ArrowInvalid:
             continue
-    return Column(name, np.array(stripped.to_pylist(), dtype=object), missing.to_numpy(), unit, description)
+    return Column(name, np.array(stripped.to_pylist(), dtype=object), missing.to_numpy(), unit, description, untyped=True)
 
 
 _FORMATS: dict[str, Callable[[_Request], dict[str, Column]]] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
@@ -20,9 +21,10 @@ from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
 from surveyflow.releases.revisions import MANIFEST, declared_schema, read_manifest
 from surveyflow.values.arrays import Int64Array
+from surveyflow.values.listed import key_of_name
 
-_POSITIONS_CHECKED = 1_000
-"""Number of rows of a partition whose cell is computed again."""
+_ROWS_CHECKED = 1_000
+"""Number of rows of a partition whose cell, and whose id if it has a name, is computed again."""
 
 
 def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None] = check_rows) -> None:
@@ -208,6 +210,8 @@ def _check_partition(path: Path, partition: Partition, rows: pa.Table, check: Ca
     if not rows.select([name for name, _ in SORT_ORDER]).equals(_sorted_keys(rows)):
         raise CatalogError(f"{path} is not sorted by {', '.join(name for name, _ in SORT_ORDER)}.")
     _check_positions(path, rows)
+    if "source_name" in rows.column_names:
+        _check_names(path, rows.filter(pc.is_valid(rows["source_name"])))
 
 
 def _sorted_keys(rows: pa.Table) -> pa.Table:
@@ -215,12 +219,25 @@ def _sorted_keys(rows: pa.Table) -> pa.Table:
 
 
 def _check_positions(path: Path, rows: pa.Table) -> None:
-    sample = rows.take(np.unique(np.linspace(0, len(rows) - 1, _POSITIONS_CHECKED).astype(np.int64)))
+    sample = rows.take(_sample(len(rows)))
     cells = healpix_29(sample["ra"].to_numpy(), sample["dec"].to_numpy())
     wrong = np.flatnonzero(cells != sample["_healpix_29"].to_numpy())
     if len(wrong):
         row = sample.select(["field", "source_id", "ra", "dec", "_healpix_29"]).slice(int(wrong[0]), 1).to_pylist()[0]
         raise CatalogError(f"{path}: _healpix_29 is not the cell of ra and dec in {row}, expected {cells[wrong[0]]}.")
+
+
+def _check_names(path: Path, named: pa.Table) -> None:
+    """Check that ids are the numbers that stand for their names."""
+    chosen = named.take(_sample(len(named)))
+    for source_id, name in zip(chosen["source_id"].to_pylist(), chosen["source_name"].to_pylist(), strict=True):
+        if source_id != key_of_name(name):
+            raise CatalogError(f"{path}: source_id {source_id} does not stand for {name!r}, expected {key_of_name(name)}.")
+
+
+def _sample(n_rows: int) -> Int64Array:
+    """Numbers of rows that are checked one by one."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, _ROWS_CHECKED)).astype(np.int64))
 
 
 def _ids_by_field(rows: pa.Table) -> dict[str, Int64Array]:

@@ -362,6 +362,8 @@ def _warnings(
             check = weights.get((name, instrument))
             if check is not None and check.caution:
                 yield f"{name}/{instrument}: {mosaic.weight} {check.caution}"
+        if "source_name" in field.listed.own:
+            yield f"{name}: the ids are text: source_name holds them, and source_id the numbers that stand for them"
         if not units_of_field(located[name], field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
 

@@ -1,7 +1,8 @@
-"""What a source list says beyond the columns that are measured with: the columns that a catalog keeps from it."""
+"""What a source list says beyond the columns that are measured with: names of sources, and columns that a catalog keeps."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,7 +43,30 @@ class ListedSources:
         Its sources.
     kept
         The columns that the catalog keeps, by their names in the catalog, in the order of the workflow; as long as ``sources``.
+    own
+        Values of the catalog's own columns on which no measurement depends, by name: ``source_name``, if the list's ids are text.
     """
 
     sources: SourceList
     kept: Mapping[str, KeptColumn] = field(default_factory=dict)
+    own: Mapping[str, pa.Array] = field(default_factory=dict)
+
+
+def key_of_name(name: str) -> int:
+    """The number that stands for a source whose id is text: the first 63 bits of the SHA-256 of its name in UTF-8.
+
+    Parameters
+    ----------
+    name
+        The source's name, as the catalog's ``source_name`` holds it.
+
+    Returns
+    -------
+    From 0 to 2**63 - 1. Two of a million names have the same number with a probability of 5e-8.
+
+    Examples
+    --------
+    >>> key_of_name("EGS-12345")
+    4225571019824567189
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1

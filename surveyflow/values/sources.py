@@ -114,9 +114,9 @@ class SourceList:
             "id",
             "source_id",
             "meta.id;meta.main",
-            "Identifier in the field's source list; unique within the field.",
+            "Identifier in the field's source list, or the number that stands for source_name; unique within the field.",
             "ID",
-            "Number the sources in a column of their own.",
+            "Write the ids as integers, or as names.",
             dtype=np.int64,
         ),
     ]
