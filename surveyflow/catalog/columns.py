@@ -30,6 +30,7 @@ class Null(Enum):
     NO_CALIBRATION = "if status is not ok, or the merger model's card holds no calibration"
     NO_PREVALENCE = "if p_pm_calibrated is null, or the workflow states no [science] prevalence"
     NOT_LISTED = "if the source list does not give it"
+    NO_P_Z = "if the source list gives no p(z), or most of it is in no range of [routing]"
     NUMBERED = "if the ids of the source list are numbers"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
     NO_MOSAIC = "if the source was not looked for on a mosaic"
@@ -111,6 +112,14 @@ _SOURCE = (
     *map(_listed, SOURCE_COLUMNS.values()),
     CatalogColumn("source_name", STRING, "meta.id", "Name of the source, the text from which source_id is made.", Null.NUMBERED),
     CatalogColumn("instrument", STRING, "meta.id;instr", "Instrument that [routing] chooses for the source.", Null.NO_INSTRUMENT),
+    CatalogColumn(
+        "p_range",
+        FLOAT,
+        "stat.probability",
+        "Share of p(z) in the redshift range that chose the instrument.",
+        Null.NO_P_Z,
+        "",
+    ),
     CatalogColumn("status", STRING, "meta.code.status", "What became of the source: ok, or why there is no result."),
     CatalogColumn("flags", INT, "meta.code.qual", "Bit mask of what to know before the row is used."),
 )

@@ -8,7 +8,8 @@ Requirements on a list:
   cannot be recognised (the sources then lie off the mosaics).
 - **redshifts** that are NaN, masked, empty, or -90 and below (the sentinels -99, -999) are unknown. A negative redshift down to
   -0.01 is kept, since stars and nearby galaxies approach us. Between that and -90 it is refused, because it has no physical
-  meaning, and the meaning of a list's own sentinel, such as -1, must not be guessed.
+  meaning, and the meaning of a list's own sentinel, such as -1, must not be guessed. Instead of a redshift, a list may give p(z)
+  (`surveyflow.inputs.redshift_columns`); the redshift is then the median within the most probable range.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from astropy import units as u
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
+from surveyflow.inputs.redshift_columns import columns_of_distributions, read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
 from surveyflow.inputs.tables import Column, read_columns
-from surveyflow.settings.workflow import SourceListSpec
+from surveyflow.settings.workflow import ColumnMap, SourceListSpec
+from surveyflow.stats.redshift_distributions import Distributions, range_shares
 from surveyflow.values.arrays import BoolArray
-from surveyflow.values.listed import ListedSources
+from surveyflow.values.listed import ListedSources, RangeShares
 from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList
 
 _N_SHOWN = 10
@@ -36,7 +40,7 @@ _N_SHOWN = 10
 _log = logging.getLogger(__name__)
 
 
-def read_source_list(spec: SourceListSpec, field: str) -> ListedSources:
+def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tuple[float, float]]) -> ListedSources:
     """Read a field's source list.
 
     Parameters
@@ -45,6 +49,8 @@ def read_source_list(spec: SourceListSpec, field: str) -> ListedSources:
         The file, and the names of its columns.
     field
         Name of the field.
+    ranges
+        Half-open redshift range of each instrument, over which p(z) is integrated if the list gives it.
 
     Returns
     -------
@@ -57,29 +63,57 @@ def read_source_list(spec: SourceListSpec, field: str) -> ListedSources:
         If the file cannot be read, lacks a column or has no rows; if ids are not unique integers or names, positions are missing
         or out of range, a column of numbers holds text, or a column cannot be kept. The error lists every problem of the file.
     """
-    names, kept = spec.columns.named(), spec.columns.kept()
-    columns = read_columns(spec.path, {*names.values(), *kept.values()})
-    listed = {name: columns[of_list] for name, of_list in names.items()}
-    n_sources = len(listed["source_id"].values)
-    if not n_sources:
+    columns = read_columns(spec.path, _wanted(spec.columns))
+    listed = {name: columns[of_list] for name, of_list in spec.columns.named().items()}
+    if not len(listed["source_id"].values):
         raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
-    named = listed["source_id"] if _is_text(listed["source_id"]) else None
-    problems = [] if named is None else list(problems_of_names(named))
-    numbers = {name: column for name, column in listed.items() if column is not named}
-    problems += [problem for name, column in numbers.items() for problem in problems_of_column(column, SOURCE_COLUMNS[name])]
-    problems += filter(None, (problem_of_kept(columns[of_list]) for of_list in dict.fromkeys(kept.values())))
+    problems = list(_problems(listed, spec.columns, columns))
+    distributions = _distributions(spec, columns, problems)
     if problems:
         file = split_extension(spec.path)[0]
         raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
     _warn(listed, spec, field)
-    if named is not None:
-        listed["source_id"] = with_keys(named)
-    values = {name: column_values(listed.get(name), declared, n_sources) for name, declared in SOURCE_COLUMNS.items()}
-    return ListedSources(
-        SourceList(field=field, **values),
-        {name: kept_column(name, columns[of_list]) for name, of_list in kept.items()},
-        {} if named is None else {"source_name": names_of(named)},
-    )
+    shares = None if distributions is None else range_shares(distributions, ranges)
+    kept = {name: kept_column(name, columns[of_list]) for name, of_list in spec.columns.kept().items()}
+    return ListedSources(_sources(field, listed, shares), kept, _own(listed, shares), shares)
+
+
+def _wanted(columns: ColumnMap) -> set[str]:
+    """The list's names of all columns that are read."""
+    return {*columns.named().values(), *columns.kept().values(), *columns_of_distributions(columns)}
+
+
+def _problems(listed: Mapping[str, Column], names: ColumnMap, columns: Mapping[str, Column]) -> Iterator[str]:
+    for name, column in listed.items():
+        is_names = name == "source_id" and _is_text(column)
+        yield from problems_of_names(column) if is_names else problems_of_column(column, SOURCE_COLUMNS[name])
+    for of_list in dict.fromkeys(names.kept().values()):
+        if problem := problem_of_kept(columns[of_list]):
+            yield problem
+
+
+def _distributions(spec: SourceListSpec, columns: dict[str, Column], problems: list[str]) -> Distributions | None:
+    """The redshift distributions; what is wrong with them joins the problems."""
+    try:
+        return read_distributions(spec, columns)
+    except SourceListError as error:
+        problems += str(error).splitlines()
+        return None
+
+
+def _sources(field: str, listed: Mapping[str, Column], shares: RangeShares | None) -> SourceList:
+    ids = listed["source_id"]
+    numbers = {**listed, "source_id": with_keys(ids) if _is_text(ids) else ids}
+    values = {name: column_values(numbers.get(name), declared, len(ids.values)) for name, declared in SOURCE_COLUMNS.items()}
+    if shares is not None:
+        values["redshift"] = shares.redshift
+    return SourceList(field=field, **values)
+
+
+def _own(listed: Mapping[str, Column], shares: RangeShares | None) -> dict[str, pa.Array]:
+    """The values of the catalog's own columns on which no measurement depends."""
+    own = {"source_name": names_of(listed["source_id"])} if _is_text(listed["source_id"]) else {}
+    return own if shares is None else own | {"p_range": pa.array(shares.p_range, pa.float32(), mask=np.isnan(shares.p_range))}
 
 
 def _is_text(column: Column) -> bool:
@@ -88,17 +122,12 @@ def _is_text(column: Column) -> bool:
 
 
 def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
-    for name, declared in SOURCE_COLUMNS.items():
-        column = listed.get(name)
-        if column is None:
-            _log.warning("no %s column field=%s file=%s: it is unknown for all sources", declared.key, field, spec.path)
-        elif declared.unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":
-            _log.warning(
-                "positions of 32 bits field=%s file=%s column=%s: they are wrong by up to 0.05 arcsec",
-                field,
-                spec.path,
-                column.name,
-            )
+    if "redshift" not in listed and not columns_of_distributions(spec.columns):
+        _log.warning("no redshift column field=%s file=%s: it is unknown for all sources", field, spec.path)
+    for name, column in listed.items():
+        if SOURCE_COLUMNS[name].unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":
+            what = "positions of 32 bits field=%s file=%s column=%s: they are wrong by up to 0.05 arcsec"
+            _log.warning(what, field, spec.path, column.name)
 
 
 def column_values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:

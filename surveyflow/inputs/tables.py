@@ -360,6 +360,8 @@ def _masked_column(name: str, column: Any, about: Any) -> Column:
     values = _native(np.asarray(np.ma.getdata(column)))
     mask = np.asarray(np.ma.getmaskarray(column))
     missing: BoolArray = np.all(mask, axis=tuple(range(1, mask.ndim)))
+    if values.ndim > 1 and values.dtype.kind in "iuf":
+        values = np.where(mask, np.nan, values)
     return Column(name, values, missing, None if about.unit is None else str(about.unit), str(about.description or ""))
 
 

@@ -291,7 +291,8 @@ def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: Model
 def _open_field(
     name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
 ) -> OpenedField | None:
-    listed = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name))
+    ranges = problems.workflow.routing
+    listed = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name, ranges))
     of_tasks = {
         task: {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)} for task in TASKS
     }

@@ -403,6 +403,38 @@ def _with_source_columns(table: type[_SomeTable]) -> type[_SomeTable]:
     return create_model(table.__name__, __base__=table, __module__=table.__module__, __doc__=table.__doc__, **keys)
 
 
+class RedshiftGrid(SettingsTable):
+    """``columns.redshift_grid``: densities of p(z) on a grid of redshifts, which all sources share.
+
+    Parameters
+    ----------
+    density
+        Column with an array of densities in each row, in any unit.
+    start, step
+        First redshift of the grid, and distance to the next.
+    grid
+        Column with the redshifts of the grid instead.
+    table
+        Name or number of the table of the same file that has the column ``grid``; None for the table of the sources, each row of
+        which holds the same grid.
+    """
+
+    density: Line = Field(examples=["PZ"])
+    start: Annotated[float, within(-0.01, 100.0)] | None = Field(default=None, examples=[0.0])
+    step: Annotated[float, within(1e-6, 100.0)] | None = Field(default=None, examples=[0.01])
+    grid: Line | None = Field(default=None, examples=["ZGRID"])
+    table: Line | None = Field(default=None, examples=["GRID"])
+
+    @check_model(mode="after")
+    def _check_there_is_one_grid(self) -> Self:
+        spaced = (self.start is not None, self.step is not None)
+        if any(spaced) == (self.grid is not None) or (any(spaced) and not all(spaced)):
+            raise refuse("the grid must be stated once.", "Write start and step, or the column `grid`.")
+        if self.table is not None and self.grid is None:
+            raise refuse("table is stated without grid.", "Name the column `grid` of that table, or leave table out.")
+        return self
+
+
 @_with_source_columns
 class ColumnMap(SettingsTable):
     """``columns``: the names of the needed columns in the source list; names are case-sensitive.
@@ -411,10 +443,16 @@ class ColumnMap(SettingsTable):
 
     Parameters
     ----------
+    redshift_samples
+        Column with an array of samples of p(z) in each row, instead of ``redshift``; None if there is none.
+    redshift_grid
+        Column with p(z) on a grid, instead of ``redshift``; None if there is none.
     keep
         Columns that are copied into the catalog, each as ``NAME`` or as ``NAME as NAME_IN_CATALOG``. None by default.
     """
 
+    redshift_samples: Line | None = Field(default=None, examples=["z_samples"])
+    redshift_grid: RedshiftGrid | None = None
     keep: tuple[_KeptName, ...] = Field(default=(), max_length=MOST_KEPT_COLUMNS, examples=[["mag_f160w", "flags as list_flags"]])
 
     def named(self) -> dict[str, str]:
@@ -425,6 +463,14 @@ class ColumnMap(SettingsTable):
     def kept(self) -> dict[str, str]:
         """The list's names of the columns that are kept, by their names in the catalog."""
         return {name: of_list for of_list, name in map(_split_kept, self.keep)}
+
+    @check_model(mode="after")
+    def _check_redshifts_are_stated_once(self) -> Self:
+        stated = ("redshift", "redshift_samples", "redshift_grid")
+        named = [key for key in stated if getattr(self, key) is not None]
+        if len(named) > 1:
+            raise refuse(f"{' and '.join(named)} both state redshifts.", "Name one; `keep` can copy the column of the other.")
+        return self
 
     @check_model(mode="after")
     def _check_each_kept_name_is_used_once(self) -> Self:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from surveyflow.values.arrays import Float64Array
 from surveyflow.values.sources import SourceList
 
 
@@ -34,6 +35,33 @@ class KeptColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeShares:
+    """The probability of each instrument's redshift range for n sources, by their redshift distributions p(z).
+
+    Parameters
+    ----------
+    instruments
+        The r instruments, in the order of their ranges.
+    shares
+        (n, r) float64: the probability of each range; NaN for a source without p(z).
+    medians
+        (n, r) float64: the median of the part of p(z) in each range; NaN where that is empty.
+    redshift
+        (n,) float64: the median within the most probable range, or between or beyond the ranges if that is more probable; NaN for
+        a source without p(z).
+    p_range
+        (n,) float64: the probability of the most probable range; NaN if what is between or beyond the ranges is more probable,
+        and for a source without p(z).
+    """
+
+    instruments: tuple[str, ...]
+    shares: Float64Array
+    medians: Float64Array
+    redshift: Float64Array
+    p_range: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
 class ListedSources:
     """The content of one field's source list.
 
@@ -44,12 +72,16 @@ class ListedSources:
     kept
         The columns that the catalog keeps, by their names in the catalog, in the order of the workflow; as long as ``sources``.
     own
-        Values of the catalog's own columns on which no measurement depends, by name: ``source_name``, if the list's ids are text.
+        Values of the catalog's own columns on which no measurement depends, by name: ``source_name``, if the list's ids are text,
+        and ``p_range``, if it gives p(z).
+    shares
+        How probable the range of each instrument is; None if the list gives redshifts, or none.
     """
 
     sources: SourceList
     kept: Mapping[str, KeptColumn] = field(default_factory=dict)
     own: Mapping[str, pa.Array] = field(default_factory=dict)
+    shares: RangeShares | None = None
 
 
 def key_of_name(name: str) -> int:

@@ -145,7 +145,7 @@ class SourceList:
             "redshift",
             "redshift",
             "src.redshift",
-            "Redshift in the source list.",
+            "Redshift in the source list, or the median of its p(z) within the most probable range.",
             "zbest",
             "Write numbers, and leave unknown redshifts empty.",
             unit="",

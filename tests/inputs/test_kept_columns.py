@@ -25,7 +25,7 @@ FORMATS = {"fits": "fits", "parquet": "parquet", "ecsv": "ascii.ecsv", "vot": "v
 
 def read(path: Path, *keep: str) -> dict[str, KeptColumn]:
     columns = ColumnMap(id="ID", ra="RA", dec="DEC", keep=keep)
-    return dict(read_source_list(SourceListSpec(path=path, columns=columns), "EGS").kept)
+    return dict(read_source_list(SourceListSpec(path=path, columns=columns), "EGS", {}).kept)
 
 
 def written(path: Path, **columns: object) -> Path:

@@ -28,7 +28,7 @@ HEADER = b"ID,RA,DEC,zbest\n"
 
 
 def read(path: Path, columns: ColumnMap = COLUMNS, extension: str = "") -> SourceList:
-    return read_source_list(SourceListSpec(path=Path(f"{path}{extension}"), columns=columns), "EGS").sources
+    return read_source_list(SourceListSpec(path=Path(f"{path}{extension}"), columns=columns), "EGS", {}).sources
 
 
 def refusal(path: Path, content: bytes | Table | None = None, **kwargs: str) -> str:

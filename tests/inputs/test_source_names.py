@@ -26,7 +26,7 @@ HYPOTHESIS = settings(max_examples=50, deadline=None, suppress_health_check=[Hea
 
 
 def read(path: Path) -> ListedSources:
-    return read_source_list(SourceListSpec(path=path, columns=COLUMNS), "EGS")
+    return read_source_list(SourceListSpec(path=path, columns=COLUMNS), "EGS", {})
 
 
 def names(path: Path) -> list[str]:

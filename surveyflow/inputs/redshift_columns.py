@@ -1,0 +1,136 @@
+"""Redshift distributions in source lists: a column of samples, or a column of densities on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from surveyflow.errors import SourceListError
+from surveyflow.files.paths import split_extension
+from surveyflow.inputs.tables import Column, read_columns
+from surveyflow.settings.workflow import ColumnMap, RedshiftGrid, SourceListSpec
+from surveyflow.stats.redshift_distributions import Distributions, GriddedRedshifts, SampledRedshifts
+from surveyflow.values.arrays import BoolArray, Float64Array
+from surveyflow.values.sources import SOURCE_COLUMNS
+
+_REDSHIFT = SOURCE_COLUMNS["redshift"]
+_N_SHOWN = 5
+
+
+def columns_of_distributions(columns: ColumnMap) -> set[str]:
+    """The list's names of the columns that hold distributions, and their grid if that is in the same table."""
+    if columns.redshift_samples is not None:
+        return {columns.redshift_samples}
+    grid = columns.redshift_grid
+    if grid is None:
+        return set()
+    return {grid.density} | ({grid.grid} if grid.grid is not None and grid.table is None else set())
+
+
+def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Distributions | None:
+    """The redshift distributions of a source list; None if the workflow names no column of them.
+
+    Parameters
+    ----------
+    spec
+        The file, and the names of its columns.
+    columns
+        The columns that `columns_of_distributions` names.
+
+    Raises
+    ------
+    SourceListError
+        If a column does not hold distributions, with every problem found.
+    """
+    if spec.columns.redshift_samples is not None:
+        return _sampled(columns[spec.columns.redshift_samples])
+    if spec.columns.redshift_grid is None:
+        return None
+    density = columns[spec.columns.redshift_grid.density]
+    values = _matrix(density)
+    grid = _grid(spec.path, spec.columns.redshift_grid, columns, values.shape[1])
+    if len(grid) != values.shape[1]:
+        raise SourceListError(
+            f"column {density.name}: each row holds {values.shape[1]} densities, but the grid has {len(grid)} redshifts. Name the "
+            "grid of these densities."
+        )
+    _refuse(_problems_of_density(density, values))
+    return GriddedRedshifts(grid, np.nan_to_num(values, nan=0.0))
+
+
+def _sampled(column: Column) -> SampledRedshifts:
+    samples = _matrix(column)
+    if _REDSHIFT.unknown_up_to is not None:
+        samples[samples <= _REDSHIFT.unknown_up_to] = np.nan
+    odd = ~np.isnan(samples) & ~_REDSHIFT.allowed.holds(samples)
+    _refuse(
+        _rows(
+            column, odd.any(axis=1), f"holds a sample that is not in {_REDSHIFT.allowed}", "Write NaN where there is no sample."
+        )
+    )
+    return SampledRedshifts(samples)
+
+
+def _problems_of_density(column: Column, values: Float64Array) -> Iterator[str]:
+    missing = np.isnan(values)
+    some = missing.any(axis=1) & ~missing.all(axis=1)
+    yield from _rows(column, some, "holds densities of which some are missing", "Write 0, or leave out the distribution.")
+    odd = ((values < 0) | np.isinf(values)).any(axis=1)
+    yield from _rows(column, odd, "holds a density that is negative or infinite", "Write densities, not their logarithms.")
+
+
+def _grid(path: Path, spec: RedshiftGrid, columns: dict[str, Column], n_redshifts: int) -> Float64Array:
+    """(k,) float64: the redshifts of the grid, increasing."""
+    if spec.start is not None and spec.step is not None:
+        return np.asarray(spec.start + spec.step * np.arange(n_redshifts))
+    name = str(spec.grid)
+    if spec.table is not None:
+        column = read_columns(Path(f"{split_extension(path)[0]}[{spec.table}]"), {name})[name]
+        rows = np.atleast_2d(column.values.astype(np.float64)) if column.values.dtype.kind in "iuf" else _matrix(column)
+    else:
+        rows = _matrix(columns[name])
+    grid = np.asarray(rows[0], np.float64)
+    if not np.array_equal(rows, np.broadcast_to(grid, rows.shape)):
+        raise SourceListError(
+            f"column {name}: its rows hold different grids, expected one. Interpolate the densities to one grid."
+        )
+    if len(grid) < 2 or not (np.diff(grid) > 0).all() or not _REDSHIFT.allowed.holds(grid).all():
+        raise SourceListError(
+            f"column {name}: it is not a grid of at least two increasing redshifts in {_REDSHIFT.allowed}. Correct it."
+        )
+    return grid
+
+
+def _matrix(column: Column) -> Float64Array:
+    """(n, k) float64: an array in each row, filled up with NaN; NaN in a row that is missing."""
+    try:
+        if column.values.dtype == object:
+            rows = [np.asarray([] if row is None else row, np.float64) for row in column.values]
+            width = max((len(row) for row in rows), default=0)
+            values = np.stack([np.pad(row, (0, width - len(row)), constant_values=np.nan) for row in rows])
+        else:
+            values = column.values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise SourceListError(f"column {column.name}: it does not hold arrays of numbers ({error}). {_REMEDY}") from error
+    if values.ndim != 2 or not values.shape[1]:
+        raise SourceListError(f"column {column.name}: each row holds one value, expected an array of numbers. {_REMEDY}")
+    values[column.missing] = np.nan
+    return values
+
+
+_REMEDY = "Write the list as FITS, Parquet, VOTable or ECSV, with an array in each row."
+
+
+def _rows(column: Column, selected: BoolArray, what: str, remedy: str) -> Iterator[str]:
+    rows = np.flatnonzero(selected)
+    if len(rows):
+        shown = ", ".join(f"row {row + 1}" for row in rows[:_N_SHOWN])
+        more = f" and {len(rows) - _N_SHOWN} more" if len(rows) > _N_SHOWN else ""
+        yield f"column {column.name}: {shown}{more} {what}. {remedy}"
+
+
+def _refuse(problems: Iterator[str]) -> None:
+    if found := list(problems):
+        raise SourceListError("\n".join(found))
