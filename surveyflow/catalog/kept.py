@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -37,14 +37,18 @@ class KeptColumns:
     columns
         Their meaning, in the order of the workflow's fields and lists.
     filled
-        Columns of the catalog's own that the lists fill: ``source_name``, if the ids of a list are text.
-    by_field
-        The values of each field: ``source_id``, sorted, and every column, null where the field's list has no such column.
+        Columns of the catalog's own that the lists fill: ``source_name``, if the ids of a list are text, and ``p_range``, if it
+        gives p(z).
+    tables
+        The values of each group of rows: ``source_id``, sorted, and every column, null where the field's list has no such column.
+    groups
+        The columns whose values, joined by ``/``, name a row's group.
     """
 
     columns: tuple[CatalogColumn, ...] = ()
     filled: tuple[str, ...] = ()
-    by_field: Mapping[str, pa.Table] = field(default_factory=dict)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    groups: tuple[str, ...] = ("field",)
 
     @classmethod
     def of(cls, lists: Mapping[str, ListedSources]) -> KeptColumns:
@@ -59,6 +63,25 @@ class KeptColumns:
         filled = tuple(dict.fromkeys(name for listed in lists.values() for name in listed.own))
         return cls(columns, filled, {name: _sorted_table(listed, columns, filled) for name, listed in lists.items()})
 
+    @classmethod
+    def of_alternatives(cls, lists: Mapping[str, ListedSources]) -> KeptColumns:
+        """The same columns for rows of instruments that are less probable than another; each has its own ``p_range``.
+
+        Parameters
+        ----------
+        lists
+            The source lists, by field.
+        """
+        if all(listed.shares is None for listed in lists.values()):
+            return NOTHING_KEPT
+        plain = cls.of(lists)
+        tables = {
+            f"{name}/{instrument}": _sorted_table(one, plain.columns, plain.filled)
+            for name, listed in lists.items()
+            for instrument, one in _by_instrument(listed)
+        }
+        return cls(plain.columns, plain.filled, tables, ("field", "instrument"))
+
     @property
     def names(self) -> list[str]:
         """Their names."""
@@ -70,7 +93,7 @@ class KeptColumns:
         if self.is_empty:
             return ""
         digest = hashlib.sha256(json.dumps(self.described).encode())
-        for name, table in sorted(self.by_field.items()):
+        for name, table in sorted(self.tables.items()):
             digest.update(json.dumps([name, len(table), *self.filled]).encode())
             for column in table.columns:
                 digest.update(_bytes_of(column))
@@ -84,11 +107,6 @@ class KeptColumns:
             for each in self.columns
         ]
 
-    @property
-    def nbytes(self) -> int:
-        """Size of the values in memory, bytes."""
-        return sum(table.nbytes for table in self.by_field.values())
-
     def added_to(self, rows: pa.Table) -> pa.Table:
         """Catalog rows with the columns that the lists fill, and the kept columns behind the catalog's own.
 
@@ -100,13 +118,13 @@ class KeptColumns:
         Raises
         ------
         KeyError
-            If there is no list of a row's field.
+            If there is no list of a row's group.
         ValueError
             If a source is not in its field's list.
         """
         if self.is_empty:
             return rows
-        parts = [_joined(part, self.by_field[name]) for name, part in _by_field(rows)]
+        parts = [_joined(part, self.tables[name]) for name, part in _grouped(rows, self.groups)]
         fields = [kept_field(column) for column in self.columns]
         schema = pa.schema([*rows.schema, *fields], metadata=rows.schema.metadata)
         return pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
@@ -119,6 +137,12 @@ class KeptColumns:
 
 NOTHING_KEPT = KeptColumns()
 """The catalog has no columns but its own."""
+
+
+def combined_digest(*kept: KeptColumns) -> str:
+    """The digests of several sets of columns as one; that of the only one that has values, and empty if none has."""
+    digests = [each.digest for each in kept if not each.is_empty]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
 
 
 def kept_field(column: CatalogColumn) -> pa.Field:
@@ -218,9 +242,18 @@ def _values(column: KeptColumn | None, kind: pa.DataType, n_rows: int) -> pa.Arr
     return column.values.cast(kind)
 
 
-def _by_field(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    for name in pc.unique(rows["field"]).to_pylist():
-        yield name, rows.filter(pc.field("field") == name)
+def _by_instrument(listed: ListedSources) -> Iterator[tuple[str, ListedSources]]:
+    if listed.shares is not None:
+        for place, instrument in enumerate(listed.shares.instruments):
+            p_range = pa.array(listed.shares.shares[:, place].astype(np.float32), from_pandas=True)
+            yield instrument, replace(listed, own={**listed.own, "p_range": p_range})
+
+
+def _grouped(rows: pa.Table, groups: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each group."""
+    names = pc.binary_join_element_wise(*(rows[name] for name in groups), "/") if len(groups) > 1 else rows[groups[0]]
+    for name in pc.unique(names).to_pylist():
+        yield name, rows.filter(pc.equal(names, name))
 
 
 def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:

@@ -163,6 +163,8 @@ def _print_difference(difference: Difference) -> None:
     typer.echo(f"changed    {changes.n_changed:8d}  {_named(changes.first, changes.n_changed)}")
     typer.echo(f"recomputed {changes.n_recomputed:8d}  with the same result")
     typer.echo(f"unchanged  {difference.n_unchanged:8d}")
+    if any((further := difference.alternatives.as_json()).values()):
+        typer.echo(f"alternatives  {', '.join(f'{count} {what}' for what, count in further.items())}")
     found = difference.as_json()
     for change in found["status"]:
         typer.echo(f"status     {change['rows']:8d}  {change['before']} -> {change['after']}")

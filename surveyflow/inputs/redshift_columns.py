@@ -53,8 +53,8 @@ def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Dist
     grid = _grid(spec.path, spec.columns.redshift_grid, columns, values.shape[1])
     if len(grid) != values.shape[1]:
         raise SourceListError(
-            f"column {density.name}: each row holds {values.shape[1]} densities, but the grid has {len(grid)} redshifts. Name the "
-            "grid of these densities."
+            f"column {density.name}: each row holds {values.shape[1]} densities, but the grid has {len(grid)} redshifts. Name "
+            "the grid of these densities."
         )
     _refuse(_problems_of_density(density, values))
     return GriddedRedshifts(grid, np.nan_to_num(values, nan=0.0))

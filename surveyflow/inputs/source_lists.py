@@ -113,7 +113,7 @@ def _sources(field: str, listed: Mapping[str, Column], shares: RangeShares | Non
 def _own(listed: Mapping[str, Column], shares: RangeShares | None) -> dict[str, pa.Array]:
     """The values of the catalog's own columns on which no measurement depends."""
     own = {"source_name": names_of(listed["source_id"])} if _is_text(listed["source_id"]) else {}
-    return own if shares is None else own | {"p_range": pa.array(shares.p_range, pa.float32(), mask=np.isnan(shares.p_range))}
+    return own if shares is None else own | {"p_range": pa.array(shares.p_range.astype(np.float32), from_pandas=True)}
 
 
 def _is_text(column: Column) -> bool:

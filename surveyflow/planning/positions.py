@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from surveyflow.sky.tiling import owning_tiles
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.codes import Flag, Status
+from surveyflow.values.listed import ListedSources
 from surveyflow.values.sources import SourceList, UnitSources
 
 STATUS_IF_UNKNOWN = Status.NO_REDSHIFT
@@ -20,6 +21,32 @@ STATUS_IF_UNKNOWN = Status.NO_REDSHIFT
 def deciding_values(sources: SourceList) -> Float64Array:
     """The values that choose the instrument: (n,) float64; NaN where unknown."""
     return sources.redshift
+
+
+def alternative_sources(listed: ListedSources, instrument: str, least_share: float) -> SourceList | None:
+    """The sources that are to be measured with an instrument, although something else is more probable.
+
+    Parameters
+    ----------
+    listed
+        The source list of one field.
+    instrument
+        An instrument of ``[routing]``.
+    least_share
+        The least share of p(z) that must lie in the instrument's range.
+
+    Returns
+    -------
+    The sources with the median of p(z) within that range as their redshift; None if the list gives no p(z).
+    """
+    shares = listed.shares
+    if shares is None:
+        return None
+    place = shares.instruments.index(instrument)
+    share, most_probable = shares.shares[:, place], shares.chosen == place
+    rows = (share >= least_share) & ~most_probable
+    columns = {name: values[rows] for name, values in listed.sources.columns.items()}
+    return SourceList(listed.sources.field, **columns | {"redshift": shares.medians[rows, place]})
 
 
 def choose_instruments(values: Float64Array, ranges: Mapping[str, tuple[float, float]]) -> NDArray[np.str_]:

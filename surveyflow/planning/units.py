@@ -1,9 +1,13 @@
-"""Work units: one tile of one mosaic with its sources, or a batch of sources that need no pixels."""
+"""Work units: one tile of one mosaic with its sources, or a batch of sources that need no pixels.
+
+Sources whose p(z) reaches into the range of a second instrument have rows of that instrument, too, in units of their own: their
+names have the part ``alternatives``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +28,7 @@ class WorkUnit:
     Parameters
     ----------
     name
-        ``EGS/F814W/y000x001``, or ``EGS/settled/000``.
+        ``EGS/F814W/y000x001``, or ``EGS/settled/000``; ``EGS/alternatives/F814W/y000x001`` for a less probable instrument.
     sources
         Its sources, sorted by id.
     instrument
@@ -47,6 +51,32 @@ class WorkUnit:
     def model_group(self) -> str:
         """Field and instrument whose models it needs: ``EGS/F814W``; empty for a batch without pixels."""
         return f"{self.field}/{self.instrument}" if self.instrument else ""
+
+
+def is_alternative(name: str) -> bool:
+    """Whether a unit of this name holds rows of instruments that are less probable than another."""
+    return name.count("/") > 2
+
+
+def units_of_alternatives(
+    located: UnitSources, instrument: str, mosaics: Mapping[str, PixelMap], cards: Mapping[str, ModelCard], core_size: int
+) -> list[WorkUnit]:
+    """Divide the sources that are measured with an instrument, although another is more probable, into work units.
+
+    Parameters
+    ----------
+    located
+        The result of `locate_sources` for these sources and this instrument alone.
+    instrument
+        The instrument.
+    mosaics, cards, core_size
+        As in `units_of_field`.
+    """
+    units = units_of_field(located, mosaics, cards, core_size)
+    start, to = f"{located.field}/", f"{located.field}/alternatives/"
+    named = (unit.name.removeprefix(start) for unit in units)
+    names = [to + (name if name.startswith(f"{instrument}/") else f"{instrument}/{name}") for name in named]
+    return [replace(unit, name=name) for unit, name in zip(units, names, strict=True)]
 
 
 def units_of_field(

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
+from surveyflow.releases.alternatives import alternatives_of
 from surveyflow.releases.revisions import Revision, declared_schema, find, open_catalog, read_manifest
 from surveyflow.stats.shifts import Shifts
 from surveyflow.values.arrays import BoolArray, Int64Array
@@ -130,6 +131,30 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class AlternativeChanges:
+    """Numbers of rows by how the alternatives of two revisions differ.
+
+    Parameters
+    ----------
+    added, removed
+        Rows that only the later, or only the earlier, revision has.
+    changed
+        Rows that differ in a column that both revisions have, other than ``unit_key``.
+    unchanged
+        All other rows.
+    """
+
+    added: int
+    removed: int
+    changed: int
+    unchanged: int
+
+    def as_json(self) -> dict[str, int]:
+        """The numbers as JSON values."""
+        return {"added": self.added, "removed": self.removed, "changed": self.changed, "unchanged": self.unchanged}
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """The difference between two revisions.
 
@@ -145,6 +170,8 @@ class Difference:
         Number of sources that only the later, or only the earlier, revision has.
     added, removed
         Field and id of the first of these sources.
+    alternatives
+        The differences between the rows of further instruments.
     """
 
     before: Revision
@@ -155,6 +182,7 @@ class Difference:
     n_removed: int
     added: tuple[SourceName, ...]
     removed: tuple[SourceName, ...]
+    alternatives: AlternativeChanges
 
     @property
     def n_unchanged(self) -> int:
@@ -175,6 +203,7 @@ class Difference:
                 "unchanged": self.n_unchanged,
             },
             "sources": {"added": self.added, "removed": self.removed, "changed": changes.first},
+            "alternatives": self.alternatives.as_json(),
             "schema": self.columns.as_json(),
             "columns": {name: changes.columns[name] for name in self.columns.shared if changes.columns[name]},
             "status": [{"before": one, "after": two, "rows": n} for (one, two), n in sorted(changes.transitions.items())],
@@ -212,7 +241,18 @@ def compare(root: Path | str, before: str, after: str) -> Difference:
     old_rows, new_rows = _matches(old_keys, new_keys)
     changes |= _changes_of_moved(root, revisions, columns.shared, old_keys.take(old_rows))
     removed, added = _keys_without(old_keys, old_rows), _keys_without(new_keys, new_rows)
-    return Difference(*revisions, columns, changes, len(added), len(removed), _first(added), _first(removed))
+    further = _compare_alternatives(root, *revisions)
+    return Difference(*revisions, columns, changes, len(added), len(removed), _first(added), _first(removed), further)
+
+
+def _compare_alternatives(root: Path, before: Revision, after: Revision) -> AlternativeChanges:
+    """Compare the alternatives of two revisions, which are in memory at the same time."""
+    old, new = (alternatives_of(revision, root).to_table() for revision in (before, after))
+    old_rows, new_rows = _matches(old, new, [*_KEY, "instrument"])
+    one, two = old.take(old_rows), new.take(new_rows)
+    shared = set(Columns.between(old.schema, new.schema).shared) - _PROVENANCE
+    changed = int(np.any([_differs(one[name], two[name]) for name in sorted(shared)], axis=0).sum())
+    return AlternativeChanges(len(new) - len(two), len(old) - len(one), changed, len(two) - changed)
 
 
 def _regions(old: Revision, new: Revision) -> Iterator[tuple[list[Path], list[Path]]]:
@@ -246,14 +286,14 @@ def _read(paths: Sequence[Path], empty: pa.Table) -> pa.Table:
     return pa.concat_tables([empty, *(table.select(empty.column_names) for table in tables)])
 
 
-def _matches(old: pa.Table, new: pa.Table) -> tuple[Int64Array, Int64Array]:
+def _matches(old: pa.Table, new: pa.Table, key: list[str] = _KEY) -> tuple[Int64Array, Int64Array]:
     """Row numbers of the sources that both tables have."""
-    joined = _numbered(old, "old").join(_numbered(new, "new"), _KEY, join_type="inner")
+    joined = _numbered(old, "old", key).join(_numbered(new, "new", key), key, join_type="inner")
     return joined["old"].to_numpy(), joined["new"].to_numpy()
 
 
-def _numbered(table: pa.Table, name: str) -> pa.Table:
-    return table.select(_KEY).append_column(name, pa.array(np.arange(len(table))))
+def _numbered(table: pa.Table, name: str, key: list[str]) -> pa.Table:
+    return table.select(key).append_column(name, pa.array(np.arange(len(table))))
 
 
 def _keys_without(table: pa.Table, rows: Int64Array) -> pa.Table:

@@ -20,15 +20,17 @@ from typing import Any
 import pyarrow as pa
 
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
-from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns
+from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, combined_digest
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
 from surveyflow.output.prepared import BUILDING, WITHDRAWN
 from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
+from surveyflow.releases.alternatives import write_alternatives
 from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
+    ALTERNATIVES,
     LATEST,
     MANIFEST,
     RELEASE_PATTERN,
@@ -54,6 +56,33 @@ __all__ = ["LATEST", "MANIFEST", "Revision", "find", "latest", "list_revisions",
 __all__ += ["read_catalog", "read_manifest"]
 
 
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """The rows of instruments that are less probable than another, by the sources' p(z).
+
+    Parameters
+    ----------
+    receipts
+        The units that hold them.
+    extra_rows
+        Rows that no unit holds (of failed units); None if there are none.
+    kept
+        The columns of the source lists that join them.
+    """
+
+    receipts: Sequence[Receipt] = ()
+    extra_rows: pa.Table | None = None
+    kept: KeptColumns = NOTHING_KEPT
+
+    def sources(self, root: Path) -> list[RowSource]:
+        """The sources of rows."""
+        return _row_sources(root, self.receipts, self.extra_rows, self.kept)
+
+
+NO_ALTERNATIVES = Alternatives()
+"""No source has rows of further instruments."""
+
+
 def publish(
     root: Path,
     release: str,
@@ -62,6 +91,7 @@ def publish(
     manifest: Mapping[str, Any],
     *,
     kept: KeptColumns = NOTHING_KEPT,
+    alternatives: Alternatives = NO_ALTERNATIVES,
     decorate: Callable[[Path], object] | None = None,
     judge: Callable[[Path], Sequence[str]] | None = None,
     guard: Callable[[], object] | None = None,
@@ -83,10 +113,12 @@ def publish(
     manifest
         How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
         ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
-        ``status``, ``weights_origin``, ``kept_columns``, ``kept_digest``, ``held`` (what ``judge`` returned) and ``files`` (size
-        and SHA-256 of every other file).
+        ``status``, ``weights_origin``, ``kept_columns``, ``kept_digest``, ``alternatives``, ``held`` (what ``judge`` returned)
+        and ``files`` (size and SHA-256 of every other file).
     kept
         The columns of the source lists that join the rows.
+    alternatives
+        The rows of further instruments.
     decorate
         Called with the finished folder before it is published, to add files to it. If it fails, these files are left out.
     judge
@@ -111,13 +143,21 @@ def publish(
     status_counts = _expected(root, receipts, extra_rows, manifest)
     with _building(root, name) as folder:
         before = _before(root)
+        title, check = f"{manifest.get('survey', 'surveyflow')}_{name}", check_of_kept(kept.names)
         dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows, kept), before=before)
-        write_catalog_files(folder, f"{manifest.get('survey', 'surveyflow')}_{name}", dataset, before=before)
-        check_catalog(folder, status_counts, check_of_kept(kept.names))
+        write_catalog_files(folder, title, dataset, before=before)
+        check_catalog(folder, status_counts, check)
+        further = write_alternatives(folder, title, alternatives.sources(root), check, before)
         link_draws(folder, root, receipts)
+        link_draws(folder / ALTERNATIVES, root, alternatives.receipts)
         held = tuple(judge(folder)) if judge is not None else ()
         about = _about(manifest, name, release, status_counts, dataset)
-        about |= {"kept_columns": kept.described, "kept_digest": kept.digest, "held": list(held)}
+        about |= {
+            "kept_columns": kept.described,
+            "kept_digest": combined_digest(kept, alternatives.kept),
+            "alternatives": further,
+            "held": list(held),
+        }
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
         _seal(folder, about)

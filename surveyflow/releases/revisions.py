@@ -101,6 +101,8 @@ def _highest(root: Path) -> dict[str, int]:
 
 LATEST = prepared.LATEST
 MANIFEST = "manifest.json"
+ALTERNATIVES = "alternatives"
+"""The folder in a revision with the rows of instruments that are less probable than another."""
 _SCHEMA_FILE = Path("dataset", "_common_metadata")
 RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")
@@ -365,7 +367,24 @@ def open_catalog(root: Path | str, release: str = LATEST) -> ds.Dataset:
     >>> open_catalog("catalogs/candels").count_rows()  # doctest: +SKIP
     186435
     """
-    folder = find(Path(root), release).path.resolve()
+    return open_rows(find(Path(root), release).path.resolve(), root)
+
+
+def open_rows(folder: Path, root: Path | str) -> ds.Dataset:
+    """Open the rows in a folder of a revision, without reading them.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder, or that of its alternatives.
+    root
+        The output folder.
+
+    Raises
+    ------
+    CatalogError
+        If its list of files, its schema or a file is damaged.
+    """
     with refusing(lambda reason: _damaged_catalog(folder, root, reason)):
         files = [folder / partition.path for partition in read_partitions(folder)]
         if odd := [file for file in (*files, folder / _SCHEMA_FILE) if not file.is_file()]:
@@ -444,14 +463,35 @@ def read_catalog(
     >>> read_catalog("catalogs/candels", ["field", "source_id", "class"], "status == 'ok' and z < 1")  # doctest: +SKIP
     """
     revision = find(Path(root), release)
-    catalog = open_catalog(root, revision.name)
-    wanted = readable_columns(catalog.schema) if columns is None else columns
-    chosen = None if filter is None else checked_filter(filter, catalog.schema)
     with legible(root):
-        rows = catalog.to_table(columns=stored_columns(wanted, catalog.schema), filter=chosen)
-    frame = to_frame(rows, wanted, catalog.schema)
+        frame = read_rows(open_catalog(root, revision.name), columns, filter)
     frame.attrs["revision"] = revision.name
     return frame
+
+
+def read_rows(
+    rows: ds.Dataset,
+    columns: Sequence[str] | None,
+    filter: str | pc.Expression | list[Any] | None,  # noqa: A002 - the name that read_catalog has
+) -> pd.DataFrame:
+    """Read rows of a catalog, or of its alternatives, as `read_catalog` does.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    columns, filter
+        As for `read_catalog`.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or the filter cannot be used.
+    """
+    wanted = readable_columns(rows.schema) if columns is None else columns
+    chosen = None if filter is None else checked_filter(filter, rows.schema)
+    table = rows.to_table(columns=stored_columns(wanted, rows.schema), filter=chosen)
+    return to_frame(table, wanted, rows.schema)
 
 
 def point_latest_at(root: Path, name: str, guard: Callable[[], object] | None = None) -> None:

@@ -19,7 +19,7 @@ from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
-from surveyflow.releases.revisions import MANIFEST, declared_schema, read_manifest
+from surveyflow.releases.revisions import ALTERNATIVES, MANIFEST, declared_schema, read_manifest
 from surveyflow.values.arrays import Int64Array
 from surveyflow.values.listed import key_of_name
 
@@ -27,7 +27,12 @@ _ROWS_CHECKED = 1_000
 """Number of rows of a partition whose cell, and whose id if it has a name, is computed again."""
 
 
-def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None] = check_rows) -> None:
+def check_catalog(
+    folder: Path,
+    status_counts: Mapping[str, int],
+    check: Callable[[pa.Table], None] = check_rows,
+    groups: tuple[str, ...] = ("field",),
+) -> None:
     """Check a HATS catalog of surveyflow against the rows that it must have.
 
     Parameters
@@ -38,6 +43,8 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callabl
         Expected rows by status.
     check
         A function that raises a ValueError about rows that break the schema or its rules; by default, today's schema.
+    groups
+        The columns in whose groups each source has at most one row.
 
     Raises
     ------
@@ -51,10 +58,10 @@ def check_catalog(folder: Path, status_counts: Mapping[str, int], check: Callabl
         rows = _read(folder / partition.path)
         _check_partition(folder / partition.path, partition, rows, check)
         found.update(rows["status"].to_pylist())
-        for field, source_id in _ids_by_field(rows).items():
-            ids.setdefault(field, []).append(source_id)
-    for field, parts in ids.items():
-        _check_unique(folder, field, np.concatenate(parts))
+        for name, source_id in _ids_by_group(rows, groups).items():
+            ids.setdefault(name, []).append(source_id)
+    for name, parts in ids.items():
+        _check_unique(folder, name, np.concatenate(parts))
     if found != Counter(status_counts):
         raise CatalogError(f"{folder} holds rows {dict(sorted(found.items()))}, expected {dict(sorted(status_counts.items()))}.")
 
@@ -110,8 +117,31 @@ def check_revision(folder: Path) -> int:
     strangers = sorted(present - set(digests) - {MANIFEST})
     if strangers:
         raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
-    check_catalog(folder, manifest["status"], _check_for(folder, manifest))
+    check = _check_for(folder, manifest)
+    check_catalog(folder, manifest["status"], check)
+    if alternatives := manifest.get("alternatives"):
+        check_alternatives(folder, alternatives["status"], check)
     return len(digests)
+
+
+def check_alternatives(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None]) -> None:
+    """Check a revision's rows of instruments that are less probable than another, as `check_catalog` checks the catalog.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder.
+    status_counts
+        Expected rows by status.
+    check
+        As for `check_catalog`.
+
+    Raises
+    ------
+    CatalogError
+        As for `check_catalog`; also if a source has two rows of one instrument.
+    """
+    check_catalog(folder / ALTERNATIVES, status_counts, check, ("field", "instrument"))
 
 
 def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table], None]:
@@ -240,10 +270,10 @@ def _sample(n_rows: int) -> Int64Array:
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, _ROWS_CHECKED)).astype(np.int64))
 
 
-def _ids_by_field(rows: pa.Table) -> dict[str, Int64Array]:
-    fields = rows["field"].combine_chunks().dictionary_encode()
-    codes, ids = fields.indices.to_numpy(), rows["source_id"].to_numpy()
-    return {str(name): ids[codes == code] for code, name in enumerate(fields.dictionary)}
+def _ids_by_group(rows: pa.Table, groups: tuple[str, ...]) -> dict[str, Int64Array]:
+    names = pc.binary_join_element_wise(*(rows[name] for name in groups), "/").combine_chunks().dictionary_encode()
+    codes, ids = names.indices.to_numpy(), rows["source_id"].to_numpy()
+    return {str(name): ids[codes == code] for code, name in enumerate(names.dictionary)}
 
 
 def _check_unique(folder: Path, field: str, source_id: Int64Array) -> None:

@@ -22,12 +22,12 @@ from surveyflow.output.run_folders import Phase
 from surveyflow.output.units import find_unit, read_receipt, read_unit
 from surveyflow.planning.keys import key_parts, unit_key
 from surveyflow.planning.plan import Plan, decide
-from surveyflow.planning.positions import locate_sources
+from surveyflow.planning.positions import alternative_sources, locate_sources
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
-from surveyflow.planning.units import WorkUnit, units_of_field
+from surveyflow.planning.units import WorkUnit, units_of_alternatives, units_of_field
 from surveyflow.releases.publish import latest, read_manifest
 from surveyflow.runs.execute import LateExecutor, Reporter
-from surveyflow.runs.preflight import OpenedSurvey
+from surveyflow.runs.preflight import OpenedField, OpenedSurvey
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job, Receipt
@@ -73,10 +73,10 @@ def window_digests(
         If pixels cannot be read, or a file changes meanwhile.
     """
     windows = {window.name: window for window in _windows(survey, units)}
-    known = {name: digests for name, window in windows.items() if (digests := window.cache.get(window.box))}
-    jobs = [window.job for name, window in windows.items() if name not in known]
+    unknown = {(id(window.cache), window.box): window for window in windows.values() if window.cache.get(window.box) is None}
+    jobs = [window.job for window in unknown.values()]  # each window once, whatever the number of units that need it
     if not jobs:
-        return known
+        return _known(windows.values())
     saved = time.monotonic()
     try:
         for result in reporter.follow(Phase.DIGEST, jobs, executor.run(jobs)):
@@ -84,13 +84,12 @@ def window_digests(
                 raise MosaicError(f"The pixels of {result.job.name} could not be read: {result.error}")
             window = windows[result.job.name]
             window.cache.put(window.box, result.value)
-            known[window.name] = result.value
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 _save(windows.values())
                 saved = time.monotonic()
     finally:
         _save(windows.values())
-    return known
+    return _known(windows.values())
 
 
 def remembered_digests(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
@@ -103,7 +102,11 @@ def remembered_digests(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> dict[
     units
         All units; those without a tile are skipped.
     """
-    return {window.name: digests for window in _windows(survey, units) if (digests := window.cache.get(window.box))}
+    return _known(_windows(survey, units))
+
+
+def _known(windows: Iterable[_Window]) -> dict[str, Mapping[str, str]]:
+    return {window.name: digests for window in windows if (digests := window.cache.get(window.box))}
 
 
 def _save(windows: Iterable[_Window]) -> None:
@@ -156,7 +159,7 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
     damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
     plan = decide(keyed, finished, published, _source_changes(root, pending, published), damaged)
-    return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept.digest))
+    return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept_digest))
 
 
 def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:
@@ -216,6 +219,17 @@ def _units(survey: OpenedSurvey) -> Iterator[WorkUnit]:
     for opened in survey.fields.values():
         located = locate_sources(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
         yield from units_of_field(located, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
+        yield from _alternatives(survey, opened)
+
+
+def _alternatives(survey: OpenedSurvey, opened: OpenedField) -> Iterator[WorkUnit]:
+    """The units of instruments that are less probable than another, by the sources' p(z)."""
+    workflow = survey.workflow
+    for instrument, within in workflow.routing.items():
+        sources = alternative_sources(opened.listed, instrument, workflow.redshifts.least_share)
+        if sources is not None and len(sources):
+            located = locate_sources(sources, {instrument: within}, opened.mosaics, opened.cards)
+            yield from units_of_alternatives(located, instrument, opened.mosaics, opened.cards, workflow.tiling.core_size)
 
 
 def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from surveyflow.catalog.kept import KeptColumns, contradictions
+from surveyflow.catalog.kept import KeptColumns, combined_digest, contradictions
 from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
 from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
@@ -135,6 +135,8 @@ class OpenedSurvey:
         Its fields by name.
     kept
         The columns of their source lists that the catalog keeps.
+    kept_beside
+        The same columns for the rows of further instruments.
     warnings
         What the user should know, although it does not prevent the run.
     files
@@ -146,9 +148,15 @@ class OpenedSurvey:
     workflow: Workflow
     fields: Mapping[str, OpenedField]
     kept: KeptColumns
+    kept_beside: KeptColumns
     warnings: tuple[str, ...]
     files: tuple[FileState, ...]
     weights: Mapping[MosaicName, WeightCheck]
+
+    @property
+    def kept_digest(self) -> str:
+        """SHA-256 of all values that the source lists add to the rows; empty if there are none."""
+        return combined_digest(self.kept, self.kept_beside)
 
     @property
     def n_sources(self) -> int:
@@ -219,7 +227,8 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         located = {name: _located(workflow, field) for name, field in opened.items()}
         weights = _check_weights(opened, located)
         warnings = tuple(_warnings(workflow, opened, located, weights))
-        survey = OpenedSurvey(workflow, opened, KeptColumns.of(lists), warnings, files, weights)
+        kept = KeptColumns.of(lists), KeptColumns.of_alternatives(lists)
+        survey = OpenedSurvey(workflow, opened, *kept, warnings, files, weights)
         for warning in survey.warnings:
             logger.warning(warning)
         yield survey

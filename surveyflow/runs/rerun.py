@@ -85,7 +85,7 @@ def _schema_problems(manifest: Manifest) -> Iterator[str]:
 
 
 def _kept_problems(manifest: Manifest, survey: OpenedSurvey) -> Iterator[str]:
-    if manifest.get("kept_digest", "") != survey.kept.digest:
+    if manifest.get("kept_digest", "") != survey.kept_digest:
         yield "columns that it keeps from the source lists have other values, units or descriptions"
 
 

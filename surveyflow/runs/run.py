@@ -23,10 +23,11 @@ from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import Phase, Progress, RunFolder, new_run_id
 from surveyflow.output.units import sweep
 from surveyflow.planning.plan import Decision, Plan
+from surveyflow.planning.units import is_alternative
 from surveyflow.releases.guard import judge
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.layout import check_layout
-from surveyflow.releases.publish import Revision, latest, open_catalog, publish, read_manifest
+from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.reports.page import write_report
 from surveyflow.runs.announcements import announce_result, announcing_missing_workers
 from surveyflow.runs.decide import make_plan
@@ -265,7 +266,7 @@ def _already_published(
     run: _Run, keys: Collection[str], failures: Mapping[str, str], units: Mapping[str, int]
 ) -> RunResult | None:
     """The result if readers have these units already, or a held revision has them; None if no revision has."""
-    content = run.survey.workflow.survey.release, run.survey.kept.digest, set(keys), _failed_keys(run.plan, failures)
+    content = run.survey.workflow.survey.release, run.survey.kept_digest, set(keys), _failed_keys(run.plan, failures)
     for hold in _candidates(run.root):
         if _content(read_manifest(hold.revision.path)) == content:
             return _result(run.root, hold.revision, units, failed_units=failures, published=False, held=hold.reasons)
@@ -326,20 +327,24 @@ def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
     check_constant(run.survey.files)  # the manifest has digests of the source lists, read again just now
     current = latest(run.root)
     before = None if current is None else current.path
+    main = [receipt for receipt in outcome.receipts if not is_alternative(receipt.name)]
+    further = [receipt for receipt in outcome.receipts if is_alternative(receipt.name)]
     return publish(
         run.root,
         run.survey.workflow.survey.release,
-        outcome.receipts,
+        main,
         _failed_rows(run.plan, outcome),
         manifest,
         kept=run.survey.kept,
+        alternatives=Alternatives(further, _failed_rows(run.plan, outcome, alternative=True), run.survey.kept_beside),
         decorate=lambda building: write_report(building, building / "report.html"),
         judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,
     )
 
 
-def _failed_rows(plan: Plan, outcome: PlanOutcome) -> pa.Table | None:
-    """Rows of the sources whose units failed: they stay in the catalog, without results."""
-    failed = [planned.unit.sources for planned in plan.units if planned.unit and planned.name in outcome.failures]
+def _failed_rows(plan: Plan, outcome: PlanOutcome, *, alternative: bool = False) -> pa.Table | None:
+    """Rows of the sources whose units failed: they stay in the catalog, or in the alternatives, without results."""
+    units = [planned for planned in plan.units if planned.unit and planned.name in outcome.failures]
+    failed = [planned.unit.sources for planned in units if planned.unit and is_alternative(planned.name) == alternative]
     return pa.concat_tables([settled_rows(sources, None, Status.FAILED) for sources in failed]) if failed else None

@@ -70,6 +70,11 @@ class _Kept(_Table):
     description: str
 
 
+class _Alternatives(_Table):
+    rows: int
+    status: dict[str, int]
+
+
 class _Manifest(_Table):
     """The types of what a manifest may have."""
 
@@ -91,6 +96,7 @@ class _Manifest(_Table):
     precision: str | None = None
     kept_columns: list[_Kept] = []
     kept_digest: str = ""
+    alternatives: _Alternatives | None = None
 
 
 _FORM = TypeAdapter(_Manifest)

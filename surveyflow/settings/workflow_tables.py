@@ -32,6 +32,7 @@ SMALLEST_CORE_SIZE = 256
 SET_ASIDE = (".bad", ".gone", ".old", ".tmp", "~")
 """Endings of names by which people set files aside; such a name is never taken for a release, in whatever case it is written."""
 DEFAULT_MIN_VALID_FRACTION = 0.5
+DEFAULT_LEAST_SHARE = 0.05
 DEFAULT_QUIET_S = 60.0
 DEFAULT_WATCH_S = 1.0
 DEFAULT_NOTIFY_TIMEOUT_S = 60.0
@@ -248,6 +249,19 @@ class Sampling(SettingsTable):
     def settings(self) -> SamplingSettings:
         """The value that workers sample with."""
         return SamplingSettings(n_draws=self.draws, seed=self.seed, keep_draws=self.keep_draws)
+
+
+class Redshifts(SettingsTable):
+    """``[redshifts]``: what becomes of sources whose redshift is a distribution, p(z).
+
+    Parameters
+    ----------
+    least_share
+        Share of p(z) in an instrument's range from which a source is measured with that instrument, too, although another range
+        is more probable; above 0, to 1. 0.05 by default.
+    """
+
+    least_share: Annotated[float, within(1e-6, 1.0)] = Field(default=DEFAULT_LEAST_SHARE, examples=[DEFAULT_LEAST_SHARE])
 
 
 class Quality(SettingsTable):
@@ -557,7 +571,7 @@ class Workflow(SettingsTable):
     ----------
     version
         Version of the file format: 1.
-    survey, output, models, sampling, quality, science, tiling, discovery, publish, notify
+    survey, output, models, sampling, redshifts, quality, science, tiling, discovery, publish, notify
         The tables of these names; notify is None if it is left out.
     routing
         Half-open redshift range [low, high) of each instrument; ranges do not overlap.
@@ -571,6 +585,7 @@ class Workflow(SettingsTable):
     models: Models
     sampling: Sampling
     routing: Annotated[dict[_PartName, _Redshifts], AfterValidator(_not_empty)]
+    redshifts: Redshifts = Redshifts()
     quality: Quality = Quality()
     science: Science = Science()
     tiling: Tiling = Tiling()

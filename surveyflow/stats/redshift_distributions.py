@@ -126,8 +126,8 @@ def range_shares(distributions: Distributions, ranges: Mapping[str, Range]) -> R
     medians = np.stack([distributions.median(part) for part in parts], axis=1)
     most, rows = np.argmax(np.nan_to_num(shares, nan=-1.0), axis=1), np.arange(len(shares))
     n_ranges = len(instruments)
-    p_range = np.where(most < n_ranges, shares[rows, most], np.nan)
-    return RangeShares(instruments, shares[:, :n_ranges], medians[:, :n_ranges], medians[rows, most], p_range)
+    chosen = np.where((most < n_ranges) & ~np.isnan(shares[rows, most]), most, -1)
+    return RangeShares(instruments, shares[:, :n_ranges], medians[:, :n_ranges], medians[rows, most], chosen)
 
 
 def _between(ranges: Sequence[Range]) -> list[Range]:

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
-from surveyflow.values.arrays import Float64Array
+from surveyflow.values.arrays import Float64Array, Int64Array
 from surveyflow.values.sources import SourceList
 
 
@@ -49,16 +50,21 @@ class RangeShares:
     redshift
         (n,) float64: the median within the most probable range, or between or beyond the ranges if that is more probable; NaN for
         a source without p(z).
-    p_range
-        (n,) float64: the probability of the most probable range; NaN if what is between or beyond the ranges is more probable,
-        and for a source without p(z).
+    chosen
+        (n,) int64: number of the most probable range; -1 if what is between or beyond the ranges is more probable, and for a
+        source without p(z).
     """
 
     instruments: tuple[str, ...]
     shares: Float64Array
     medians: Float64Array
     redshift: Float64Array
-    p_range: Float64Array
+    chosen: Int64Array
+
+    @property
+    def p_range(self) -> Float64Array:
+        """(n,) float64: the probability of the most probable range; NaN where there is none."""
+        return np.asarray(np.where(self.chosen >= 0, self.shares[np.arange(len(self.chosen)), self.chosen], np.nan))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,149 @@
+"""The alternatives of a revision: what further instruments say of sources whose p(z) reaches into several redshift ranges.
+
+``ROOT/releases/v1.0-r2/alternatives`` is a HATS catalog with the columns of the catalog. The catalog has each source once, with
+the instrument of its most probable range; the alternatives have it once for every other instrument in whose range lies at least
+the workflow's least share of p(z). There, ``redshift`` is the median of p(z) within that range, and ``p_range`` the share in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from surveyflow.catalog.hats import RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.releases.revisions import ALTERNATIVES, LATEST, Revision, find, legible, open_rows, read_manifest, read_rows
+from surveyflow.releases.verify import check_alternatives
+
+
+def open_alternatives(root: Path | str, release: str = LATEST) -> ds.Dataset:
+    """Open what further instruments say of sources whose p(z) reaches into several redshift ranges, without reading it.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    release
+        ``latest``, a release or a revision.
+
+    Returns
+    -------
+    dataset
+        A `pyarrow.dataset.Dataset` with the catalog's columns, keyed (``field``, ``source_id``, ``instrument``); without rows if
+        the source lists give no p(z), or none that reaches into a second range.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    CatalogError
+        If its list of files, its schema or a file is damaged.
+
+    Examples
+    --------
+    >>> open_alternatives("catalogs/candels").count_rows()  # doctest: +SKIP
+    """
+    return alternatives_of(find(Path(root), release), root)
+
+
+def read_alternatives(
+    root: Path | str,
+    columns: Sequence[str] | None = None,
+    filter: str | pc.Expression | list[Any] | None = None,  # noqa: A002 - the name that read_catalog has
+    release: str = LATEST,
+) -> pd.DataFrame:
+    """Read what further instruments say of sources whose p(z) reaches into several redshift ranges.
+
+    To integrate over the redshifts of sources, weight each row of the catalog and of the alternatives with its ``p_range``.
+
+    Parameters
+    ----------
+    root, columns, filter, release
+        As for `surveyflow.read_catalog`.
+
+    Returns
+    -------
+    frame
+        As `surveyflow.read_catalog` returns it, with one row for each source and further instrument.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision.
+    InputError
+        If there is no such column, or the filter cannot be used.
+    CatalogError
+        If the alternatives are damaged.
+
+    Examples
+    --------
+    >>> read_alternatives("catalogs/candels", ["field", "source_id", "p_range", "p_pm_mean"], "status == 'ok'")  # doctest: +SKIP
+    """
+    revision = find(Path(root), release)
+    with legible(root):
+        frame = read_rows(alternatives_of(revision, root), columns, filter)
+    frame.attrs["revision"] = revision.name
+    return frame
+
+
+def write_alternatives(
+    folder: Path, name: str, sources: Sequence[RowSource], check: Callable[[pa.Table], None], before: Path | None
+) -> dict[str, Any] | None:
+    """Write the alternatives of a revision, and check them.
+
+    Parameters
+    ----------
+    folder
+        The revision's folder.
+    name
+        The name of the catalog.
+    sources
+        The sources of rows.
+    check
+        The check of rows; see `surveyflow.releases.verify.check_catalog`.
+    before
+        Folder of an earlier revision, whose equal files are shared; None if there is none.
+
+    Returns
+    -------
+    What the manifest says of them: ``rows`` and ``status``; None if there are none.
+
+    Raises
+    ------
+    CatalogError
+        If the rows fail a check.
+    """
+    status: Counter[str] = Counter()
+    for source in sources:
+        status.update(source.rows()["status"].to_pylist())
+    if not status:
+        return None
+    own, earlier = folder / ALTERNATIVES, None if before is None else before / ALTERNATIVES
+    dataset = write_dataset(own, sources, before=earlier)
+    write_catalog_files(own, f"{name}_{ALTERNATIVES}", dataset, before=earlier)
+    counts = dict(sorted(status.items()))
+    check_alternatives(folder, counts, check)
+    return {"rows": dataset.n_rows, "status": counts}
+
+
+def alternatives_of(revision: Revision, root: Path | str) -> ds.Dataset:
+    """Open the alternatives of a revision; without rows if it has none.
+
+    Parameters
+    ----------
+    revision
+        The revision.
+    root
+        The output folder.
+    """
+    folder = revision.path.resolve()
+    if not read_manifest(folder).get("alternatives"):
+        return ds.dataset(CATALOG_SCHEMA.empty_table())
+    return open_rows(folder / ALTERNATIVES, root)
