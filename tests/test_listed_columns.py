@@ -97,7 +97,7 @@ def listed(survey, field):
 def test_every_row_has_the_values_of_its_own_list(survey):
     run(survey.workflow)
     rows = rows_of(survey)
-    assert list(rows.columns[-3:]) == ["mag", "list_flags", "name"]
+    assert open_catalog(root(survey)).schema.names[-3:] == ["mag", "list_flags", "name"]
     for field, own, others in (("COSMOS", ["mag", "list_flags"], ["name"]), ("EGS", ["mag", "name"], ["list_flags"])):
         table = listed(survey, field)
         mine = rows.loc[field].loc[list(table["ID"])]
@@ -151,7 +151,7 @@ def test_a_revision_states_its_own_columns_and_is_verified_against_them(survey):
     (revision / MANIFEST).chmod(0o644)
     (revision / MANIFEST).write_text(json.dumps(about | {"kept_columns": about["kept_columns"][:2]}))
     (verdict,) = api.verify_releases(root(survey))
-    assert "rows must have the columns" in verdict.problems[0]
+    assert "rows must have the catalog's schema and the columns" in verdict.problems[0]
 
 
 def test_a_manifest_keeps_the_columns_again_or_says_that_they_changed(survey):

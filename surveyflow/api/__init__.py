@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from surveyflow.api.catalogs import compare, cutouts, fractions, open_catalog, open_draws, read_catalog, read_draws, report
+from surveyflow.api.catalogs import (
+    compare,
+    cutouts,
+    fractions,
+    open_alternatives,
+    open_catalog,
+    open_draws,
+    read_alternatives,
+    read_catalog,
+    read_draws,
+    report,
+)
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
 from surveyflow.api.models import (
     calibrate_models,
@@ -48,10 +59,12 @@ __all__ = [
     "list_models",
     "list_releases",
     "load_model",
+    "open_alternatives",
     "open_catalog",
     "open_draws",
     "plan",
     "prune_releases",
+    "read_alternatives",
     "read_catalog",
     "read_draws",
     "render_kubernetes",

@@ -18,6 +18,7 @@ from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
 from surveyflow.merger_fractions.questions import Question
+from surveyflow.releases.alternatives import open_alternatives, read_alternatives
 from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
@@ -27,7 +28,8 @@ from surveyflow.values.images import CutoutStack
 if TYPE_CHECKING:
     from surveyflow.comparisons.writing import Comparison
 
-__all__ = ["compare", "cutouts", "fractions", "open_catalog", "open_draws", "read_catalog", "read_draws", "report"]
+__all__ = ["compare", "cutouts", "fractions", "open_alternatives", "open_catalog", "open_draws"]
+__all__ += ["read_alternatives", "read_catalog", "read_draws", "report"]
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:

@@ -163,7 +163,7 @@ def check_of_kept(names: Sequence[str]) -> Callable[[pa.Table], None]:
     def check(rows: pa.Table) -> None:
         expected = [*CATALOG_SCHEMA.names, *names]
         if rows.column_names != expected:
-            raise ValueError(f"rows must have the columns {expected}, not {rows.column_names}")
+            raise ValueError(f"rows must have the catalog's schema and the columns {list(names)}, not {rows.column_names}")
         check_rows(rows.select(CATALOG_SCHEMA.names))
 
     return check

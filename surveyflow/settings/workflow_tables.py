@@ -148,6 +148,10 @@ def _not_nothing(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return patterns
 
 
+def _to_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _split_kept(entry: str) -> tuple[str, str]:
     """The list's name and the catalog's name of a kept column."""
     of_list, separator, name = entry.rpartition(" as ")
@@ -467,7 +471,9 @@ class ColumnMap(SettingsTable):
 
     redshift_samples: Line | None = Field(default=None, examples=["z_samples"])
     redshift_grid: RedshiftGrid | None = None
-    keep: tuple[_KeptName, ...] = Field(default=(), max_length=MOST_KEPT_COLUMNS, examples=[["mag_f160w", "flags as list_flags"]])
+    keep: Annotated[tuple[_KeptName, ...], BeforeValidator(_to_tuple)] = Field(
+        default=(), max_length=MOST_KEPT_COLUMNS, examples=[["mag_f160w", "flags as list_flags"]]
+    )
 
     def named(self) -> dict[str, str]:
         """The list's names of the columns that it has, by their names in `SourceList`."""

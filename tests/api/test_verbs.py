@@ -25,8 +25,10 @@ NOT_VERBS = {
     "import_legacy",
     "load_model",
     "open_catalog",
+    "open_alternatives",
     "open_draws",
     "read_catalog",
+    "read_alternatives",
     "read_draws",
     "simulate_records",
 }

@@ -28,6 +28,7 @@ GOLDEN = {
     "redshift": "double",
     "source_name": "string",
     "instrument": "string",
+    "p_range": "float",
     "status": "string not null",
     "flags": "int32 not null",
     "x_pix": "double",
