@@ -6,38 +6,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
 from surveyflow.inputs.tables import Column, read_columns
-from surveyflow.settings.workflow import ColumnMap, RedshiftGrid, SourceListSpec
+from surveyflow.settings.workflow import RedshiftGrid, SourceListSpec
 from surveyflow.stats.redshift_distributions import Distributions, GriddedRedshifts, SampledRedshifts
-from surveyflow.values.arrays import BoolArray, Float64Array
+from surveyflow.values.arrays import Float64Array
 from surveyflow.values.sources import SOURCE_COLUMNS
 
 _REDSHIFT = SOURCE_COLUMNS["redshift"]
 _N_SHOWN = 5
 
 
-def columns_of_distributions(columns: ColumnMap) -> set[str]:
-    """The list's names of the columns that hold distributions, and their grid if that is in the same table."""
-    if columns.redshift_samples is not None:
-        return {columns.redshift_samples}
-    grid = columns.redshift_grid
-    if grid is None:
-        return set()
-    return {grid.density} | ({grid.grid} if grid.grid is not None and grid.table is None else set())
-
-
-def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Distributions | None:
-    """The redshift distributions of a source list; None if the workflow names no column of them.
+def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Distributions:
+    """The redshift distributions of a source list.
 
     Parameters
     ----------
     spec
-        The file, and the names of its columns.
+        The file, and the names of its columns, among which are those of distributions.
     columns
-        The columns that `columns_of_distributions` names.
+        These columns.
 
     Raises
     ------
@@ -46,11 +37,12 @@ def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Dist
     """
     if spec.columns.redshift_samples is not None:
         return _sampled(columns[spec.columns.redshift_samples])
-    if spec.columns.redshift_grid is None:
-        return None
-    density = columns[spec.columns.redshift_grid.density]
+    named = spec.columns.redshift_grid
+    if named is None:
+        raise ValueError("the workflow names no column of distributions")
+    density = columns[named.density]
     values = _matrix(density)
-    grid = _grid(spec.path, spec.columns.redshift_grid, columns, values.shape[1])
+    grid = _grid(spec.path, named, columns, values.shape[1])
     if len(grid) != values.shape[1]:
         raise SourceListError(
             f"column {density.name}: each row holds {values.shape[1]} densities, but the grid has {len(grid)} redshifts. Name "
@@ -67,7 +59,10 @@ def _sampled(column: Column) -> SampledRedshifts:
     odd = ~np.isnan(samples) & ~_REDSHIFT.allowed.holds(samples)
     _refuse(
         _rows(
-            column, odd.any(axis=1), f"holds a sample that is not in {_REDSHIFT.allowed}", "Write NaN where there is no sample."
+            column,
+            np.any(odd, axis=1),
+            f"holds a sample that is not in {_REDSHIFT.allowed}",
+            "Write NaN where there is no sample.",
         )
     )
     return SampledRedshifts(samples)
@@ -75,9 +70,9 @@ def _sampled(column: Column) -> SampledRedshifts:
 
 def _problems_of_density(column: Column, values: Float64Array) -> Iterator[str]:
     missing = np.isnan(values)
-    some = missing.any(axis=1) & ~missing.all(axis=1)
+    some = np.any(missing, axis=1) & ~np.all(missing, axis=1)
     yield from _rows(column, some, "holds densities of which some are missing", "Write 0, or leave out the distribution.")
-    odd = ((values < 0) | np.isinf(values)).any(axis=1)
+    odd = np.any((values < 0) | np.isinf(values), axis=1)
     yield from _rows(column, odd, "holds a density that is negative or infinite", "Write densities, not their logarithms.")
 
 
@@ -123,7 +118,7 @@ def _matrix(column: Column) -> Float64Array:
 _REMEDY = "Write the list as FITS, Parquet, VOTable or ECSV, with an array in each row."
 
 
-def _rows(column: Column, selected: BoolArray, what: str, remedy: str) -> Iterator[str]:
+def _rows(column: Column, selected: ArrayLike, what: str, remedy: str) -> Iterator[str]:
     rows = np.flatnonzero(selected)
     if len(rows):
         shown = ", ".join(f"row {row + 1}" for row in rows[:_N_SHOWN])

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
-from surveyflow.inputs.redshift_columns import columns_of_distributions, read_distributions
+from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
 from surveyflow.inputs.tables import Column, read_columns
 from surveyflow.settings.workflow import ColumnMap, SourceListSpec
@@ -80,7 +80,7 @@ def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tupl
 
 def _wanted(columns: ColumnMap) -> set[str]:
     """The list's names of all columns that are read."""
-    return {*columns.named().values(), *columns.kept().values(), *columns_of_distributions(columns)}
+    return {*columns.named().values(), *columns.kept().values(), *columns.of_distributions()}
 
 
 def _problems(listed: Mapping[str, Column], names: ColumnMap, columns: Mapping[str, Column]) -> Iterator[str]:
@@ -93,7 +93,9 @@ def _problems(listed: Mapping[str, Column], names: ColumnMap, columns: Mapping[s
 
 
 def _distributions(spec: SourceListSpec, columns: dict[str, Column], problems: list[str]) -> Distributions | None:
-    """The redshift distributions; what is wrong with them joins the problems."""
+    """The redshift distributions, if the workflow names columns of them; what is wrong with them joins the problems."""
+    if not spec.columns.of_distributions():
+        return None
     try:
         return read_distributions(spec, columns)
     except SourceListError as error:
@@ -122,7 +124,7 @@ def _is_text(column: Column) -> bool:
 
 
 def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
-    if "redshift" not in listed and not columns_of_distributions(spec.columns):
+    if "redshift" not in listed and not spec.columns.of_distributions():
         _log.warning("no redshift column field=%s file=%s: it is unknown for all sources", field, spec.path)
     for name, column in listed.items():
         if SOURCE_COLUMNS[name].unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":

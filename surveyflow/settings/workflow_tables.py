@@ -480,6 +480,13 @@ class ColumnMap(SettingsTable):
         names = self.model_dump()
         return {name: names[column.key] for name, column in SOURCE_COLUMNS.items() if names[column.key] is not None}
 
+    def of_distributions(self) -> set[str]:
+        """The list's names of the columns with redshift distributions, and with their grid if that is in the same table."""
+        grid = self.redshift_grid
+        if grid is None:
+            return set() if self.redshift_samples is None else {self.redshift_samples}
+        return {grid.density} | ({grid.grid} if grid.grid is not None and grid.table is None else set())
+
     def kept(self) -> dict[str, str]:
         """The list's names of the columns that are kept, by their names in the catalog."""
         return {name: of_list for of_list, name in map(_split_kept, self.keep)}
