@@ -196,7 +196,7 @@ def _print_fractions(found: Population) -> None:
     )
     typer.echo(f"weights    {', '.join(found.weights_origin) or 'none'}")
     typer.echo(f"rule       {found.rule}; intervals hold {100 * found.confidence:g} %")
-    header = (found.column, "galaxies", "called", "fraction", "monte carlo", "corrected", "purity")
+    header = (found.column, "galaxies", "called", "fraction", "monte carlo", "corrected", "purity", "field to field")
     lines = [header, *(_fraction_cells(item) for item in found.bins)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -214,6 +214,7 @@ def _fraction_cells(item: FractionBin) -> tuple[str, ...]:
         "-" if isnan(item.monte_carlo_mean) else f"{item.monte_carlo_mean:.3f} ± {item.monte_carlo_std:.3f}",
         _interval(item.corrected, item.corrected_low, item.corrected_high),
         "-" if isnan(item.purity) else f"{item.purity:.2f}",
+        "-" if isnan(item.field_to_field) else f"± {item.field_to_field:.3f}",
     )
 
 

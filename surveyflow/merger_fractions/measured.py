@@ -25,6 +25,7 @@ from surveyflow.stats.fractions import (
     count,
     drawn_fraction,
     find_bins,
+    jackknife_error,
     proportion,
     purity,
 )
@@ -44,10 +45,17 @@ _NO_SELECTION = (
     "these they do not hold, and a trend with magnitude may be theirs. Matrices that surveyflow evaluate writes say it, and are "
     "refused for another selection."
 )
+_ANY_CONFIDENCE = 0.68
+_FEWEST_FIELDS = 3
+"""Number of fields below which their differences say too little about their scatter."""
 _LEAST_PER_MATRIX = 10
 """Mean number of galaxies for each matrix of a bin below which no interval is stated."""
 _OF_TESTS = ("model_id", "contamination_model_id", "offset_arcsec")
 """Columns by which a matrix is found."""
+_FIELD_TO_FIELD = (
+    "Field to field: standard error from the differences between fields, each left out in turn (jackknife). It contains cosmic "
+    "variance and the binomial noise of the galaxies; with {n} fields it is itself known to about {percent:.0f} %."
+)
 _NOT_CORRECTED = (
     "Not corrected for misclassification: where post-mergers are rare, most galaxies that are called post-mergers are not. "
     "Give a confusion matrix."
@@ -77,6 +85,9 @@ class FractionBin:
         ``monte_carlo_std``, scaled as the correction scales fractions.
     purity
         Purity (precision): share of true post-mergers among those called post-mergers, at the corrected fraction.
+    field_to_field
+        Standard error of the corrected fraction, or of the fraction if no matrix was given, from its differences between fields
+        (jackknife); NaN for fewer than three fields.
     """
 
     low: float
@@ -93,6 +104,7 @@ class FractionBin:
     corrected_high: float
     corrected_monte_carlo_std: float
     purity: float
+    field_to_field: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +285,34 @@ def _measure_bins(
     corrected = _corrected(counts, matrices, question.confidence)
     edges = np.asarray(question.edges, np.float64)
     totals = (n_galaxies.astype(np.int64), n_called.astype(np.int64))
-    numbers = (edges[:-1], edges[1:], *totals, raw.value, raw.low, raw.high, *drawn, *corrected)
+    error = _field_to_field(rows, column, question, groups, matrices)
+    numbers = (edges[:-1], edges[1:], *totals, raw.value, raw.low, raw.high, *drawn, *corrected, error)
     return tuple(FractionBin(*row) for row in zip(*(array.tolist() for array in numbers), strict=True))
+
+
+def _field_to_field(
+    rows: pa.Table, column: str, question: Question, groups: Int64Array, matrices: list[ConfusionMatrix]
+) -> Float64Array:
+    """(n_bins,) standard error of the fraction from its differences between fields, by leaving out each in turn."""
+    fields = np.asarray(rows["field"].to_pylist(), str)
+    names = np.unique(fields)
+    if len(names) < _FEWEST_FIELDS:
+        return np.full(len(question.edges) - 1, np.nan)
+    every = _count(rows, column, question, groups, max(len(matrices), 1)).n_galaxies.sum(axis=1)
+    left_out = []
+    for name in names:
+        kept = fields != name
+        counts = _count(rows.filter(pa.array(kept)), column, question, groups[kept], max(len(matrices), 1))
+        value = _value(counts, matrices)
+        left_out.append(np.where(counts.n_galaxies.sum(axis=1) < every, value, np.nan))
+    return jackknife_error(np.array(left_out))
+
+
+def _value(counts: _Counts, matrices: list[ConfusionMatrix]) -> Float64Array:
+    """(n_bins,) corrected fraction; the fraction itself without matrices."""
+    if matrices:
+        return corrected_fraction(counts.n_called, counts.n_galaxies, matrices, _ANY_CONFIDENCE).value
+    return proportion(counts.n_called.sum(axis=1), counts.n_galaxies.sum(axis=1), _ANY_CONFIDENCE).value
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +366,9 @@ def _notes(
     yield _WHAT_IT_IS_NOT
     yield _MONTE_CARLO
     yield from [_NOT_CORRECTED] if tests is None else _notes_on_tests(bins, tests, named)
+    n_fields = len(pc.unique(rows["field"]))
+    if n_fields >= _FEWEST_FIELDS:
+        yield _FIELD_TO_FIELD.format(n=n_fields, percent=100 / np.sqrt(2 * (n_fields - 1)))
     n_foreign = int(np.count_nonzero(rows["flags"].to_numpy() & Flag.OUT_OF_DOMAIN))
     if n_foreign:
         yield (

@@ -299,6 +299,36 @@ def purity(fraction: Float64Array, n_galaxies: Float64Array, matrices: Sequence[
     return shares
 
 
+def jackknife_error(left_out: Float64Array) -> Float64Array:
+    """Standard error of a quantity over k independent parts, by leaving out each in turn (Tukey 1958).
+
+    Parameters
+    ----------
+    left_out
+        (k, n_bins): the quantity without each part; NaN where the part has no galaxies, and then it does not count.
+
+    Returns
+    -------
+    (n_bins,) float64: the square root of (k - 1) / k times the sum of squared distances from the mean; NaN for fewer than two
+    parts.
+
+    Examples
+    --------
+    The standard error of a mean is that of the textbook:
+
+    >>> values = np.array([1.0, 2.0, 4.0, 9.0])
+    >>> left_out = ((values.sum() - values) / 3)[:, None]
+    >>> jackknife_error(left_out).round(6), (values.std(ddof=1) / 2).round(6)
+    (array([1.779513]), np.float64(1.779513))
+    """
+    known = np.isfinite(left_out)
+    k = known.sum(axis=0)
+    mean = np.divide(np.where(known, left_out, 0).sum(axis=0), k, out=np.full(k.shape, np.nan), where=k > 0)
+    squares = np.where(known, np.square(left_out - mean), 0).sum(axis=0)
+    error: Float64Array = np.sqrt(np.divide(k - 1, k, out=np.full(k.shape, np.nan), where=k > 1) * squares)
+    return error
+
+
 def _tested(matrices: Sequence[ConfusionMatrix], truth: int, confidence: float) -> Estimate:
     """(n_groups,) share of a class that the test classified as post-merger."""
     rows = np.array([matrix.counts[truth] for matrix in matrices]).reshape(-1, 2)

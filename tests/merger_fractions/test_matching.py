@@ -159,6 +159,20 @@ def test_rows_are_divided_by_model_also_where_there_is_no_contamination_model():
     assert found.bins[0].corrected == pytest.approx(by_hand(catalog().to_table(), [(0.8, 0.2)] * 400))
 
 
+def test_fields_that_differ_show_it_in_the_field_to_field_error():
+    fields = np.repeat(["A", "B", "C", "D"], 100)
+    shares = np.repeat([0.2, 0.3, 0.4, 0.5], 100)
+    called = np.tile(np.arange(100), 4) < 100 * shares
+    rows = catalog(field=fields, p_pm_mean=np.where(called, 0.9, 0.1))
+    old = ClassifierTests(TESTS.weights_origin, TESTS.class_rule, "old", matrices=dict.fromkeys("ABCD", matrix(0.8, 0.2)))
+    raw, corrected = ask(None, rows=rows), ask(old, rows=rows)
+    expected = np.std([0.2, 0.3, 0.4, 0.5], ddof=1) / 2
+    assert raw.bins[0].field_to_field == pytest.approx(expected)
+    assert corrected.bins[0].field_to_field == pytest.approx(expected / 0.6)
+    assert any("with 4 fields it is itself known to about 41 %" in note for note in raw.notes)
+    assert np.isnan(ask(None, rows=rows, where="field in ['A', 'B']").bins[0].field_to_field)
+
+
 def test_selection_by_place_redshift_and_own_columns_is_allowed():
     assert ask(where="redshift < 1 and mag < 23", magnitude="mag").n_selected > 100
 

@@ -17,6 +17,7 @@ from surveyflow.stats.fractions import (
     count,
     drawn_fraction,
     find_bins,
+    jackknife_error,
     proportion,
     purity,
 )
@@ -183,6 +184,14 @@ def test_purity_is_the_share_of_true_ones_among_those_called(fraction):
 def test_purity_without_galaxies_or_calls_is_unknown():
     perfect = ConfusionMatrix(np.array([[5, 0], [0, 5]]))
     assert np.isnan(purity(np.array([np.nan, 0.0]), column(0, 5), [perfect])).all()
+
+
+def test_leaving_out_each_part_gives_the_error_of_a_mean_and_parts_without_galaxies_do_not_count():
+    values = np.random.default_rng(4).normal(size=7)
+    left_out = (values.sum() - values) / 6
+    np.testing.assert_allclose(jackknife_error(left_out[:, None]), values.std(ddof=1) / sqrt(7))
+    np.testing.assert_allclose(jackknife_error(np.append(left_out, np.nan)[:, None]), values.std(ddof=1) / sqrt(7))
+    assert np.isnan(jackknife_error(np.array([[0.1, np.nan], [np.nan, np.nan]]))).all()
 
 
 def share_of_intervals_that_hold(true_fraction, n_galaxies, rates, n_tested, confidence, n_trials=1500):
