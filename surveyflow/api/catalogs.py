@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from surveyflow.comparisons.compared import compare_with_labels
 from surveyflow.comparisons.question import Classes, LabelQuestion
-from surveyflow.files.durable import explained, named_output
+from surveyflow.files.durable import explained, file_digest, named_output
 from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
-from surveyflow.merger_fractions.matrices import read_matrices
+from surveyflow.merger_fractions.matrices import matrices_file, read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
 from surveyflow.merger_fractions.questions import Question
 from surveyflow.releases.alternatives import open_alternatives, read_alternatives
@@ -141,7 +142,23 @@ def fractions(
     tests = read_matrices(matrix) if matrix is not None else None
     revision = find(Path(root), release)
     with legible(root):
-        return measure_population(open_catalog(root, revision.name), revision.name, question, tests)
+        found = measure_population(open_catalog(root, revision.name), revision.name, question, tests)
+    asked = {
+        "edges": [float(edge) for edge in edges],
+        "bins": bins,
+        "where": where if where is None or isinstance(where, str) else str(where),
+        "rule": question.rule.value,
+        "matrix": None if matrix is None else str(matrix),
+        "max_coverage_pct": max_coverage_pct,
+        "max_flux_pp": max_flux_pp,
+        "max_p_contaminated": max_p_contaminated,
+        "exclude_flags": list(exclude_flags),
+        "magnitude": magnitude,
+        "any_magnitude": any_magnitude,
+        "confidence": confidence,
+        "release": revision.name,
+    }
+    return replace(found, question=asked, matrices_sha256=None if matrix is None else file_digest(matrices_file(matrix)))
 
 
 def compare(

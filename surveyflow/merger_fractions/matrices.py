@@ -14,6 +14,11 @@ FERREIRA2022 = "ferreira2022"
 _PUBLISHED = Path(__file__).with_name("ferreira2022_matrices.toml")
 
 
+def matrices_file(name_or_path: str | Path) -> Path:
+    """The file that holds the matrices of a name or path, as for `read_matrices`; it need not exist."""
+    return _PUBLISHED if str(name_or_path) == FERREIRA2022 else at_home(name_or_path).absolute()
+
+
 def read_matrices(name_or_path: str | Path) -> ClassifierTests:
     """Read confusion matrices.
 
@@ -34,7 +39,7 @@ def read_matrices(name_or_path: str | Path) -> ClassifierTests:
     >>> round(published.matrices["EGS"].completeness, 3), published.name_for("EGS", "F814W")
     (0.807, 'EGS')
     """
-    path = _PUBLISHED if str(name_or_path) == FERREIRA2022 else at_home(name_or_path).absolute()
+    path = matrices_file(name_or_path)
     if problem := problem_of_file(path):
         raise InputError(f"confusion matrices: {' '.join(problem)} Or use the published ones: {FERREIRA2022}.")
     return MATRICES_FILE.load(path, str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite, isnan
 from typing import Any
 
@@ -121,14 +121,16 @@ class Population:
         Origins of the weights that classified the counted galaxies.
     corrected_with
         Source of the confusion matrices; None if there was no correction.
-    question
-        The question, as values for JSON.
     n_rows, n_measured, n_selected
         Number of rows in the catalog, of those with a result, and of the selected ones among these, in a bin or not.
     bins
         The bins, in order; ``pandas.DataFrame(population.bins)`` makes a table of them.
     notes
         Limitations of the numbers.
+    question
+        The whole question: the arguments of `surveyflow.fractions`, which asks it again.
+    matrices_sha256
+        SHA-256 of the file of confusion matrices, hexadecimal; None if there was no correction.
     """
 
     revision: str
@@ -137,12 +139,13 @@ class Population:
     confidence: float
     weights_origin: tuple[str, ...]
     corrected_with: str | None
-    question: Mapping[str, Any]
     n_rows: int
     n_measured: int
     n_selected: int
     bins: tuple[FractionBin, ...]
     notes: tuple[str, ...]
+    question: Mapping[str, Any] = field(default_factory=dict)
+    matrices_sha256: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The same as values for JSON, in which NaN is None."""
@@ -187,7 +190,6 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
         confidence=question.confidence,
         weights_origin=origins,
         corrected_with=tests.source if tests else None,
-        question=question.as_json(),
         n_rows=catalog.count_rows(),
         n_measured=n_measured,
         n_selected=len(rows),

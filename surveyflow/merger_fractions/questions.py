@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import pyarrow.compute as pc
 
@@ -71,9 +70,3 @@ class Question:
     def excluded_bits(self) -> int:
         """The bits of the excluded flags."""
         return int(reduce(operator.or_, (Flag[name] for name in self.exclude_flags), Flag(0)))
-
-    def as_json(self) -> dict[str, Any]:
-        """The question as values for JSON; an Arrow expression becomes its text."""
-        where = self.where if self.where is None or isinstance(self.where, str) else str(self.where)
-        edges = [float(edge) for edge in self.edges]
-        return asdict(self) | {"edges": edges, "where": where, "rule": self.rule.value, "exclude_flags": list(self.exclude_flags)}

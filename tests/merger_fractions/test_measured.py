@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -101,6 +102,16 @@ def test_correction_takes_each_galaxy_s_own_matrix(root, frame, matrix):
     assert item.corrected_low < expected < item.corrected_high
     assert item.corrected_monte_carlo_std > item.monte_carlo_std
     assert 0 < item.purity < 1
+
+
+def test_the_json_holds_the_whole_question_which_can_be_asked_again(root, matrix):
+    options = {"max_coverage_pct": 60, "where": "field == 'EGS'", "exclude_flags": ["EDGE"], "confidence": 0.9}
+    told = json.loads(json.dumps(surveyflow.fractions(root, edges=EDGES, matrix=matrix, **options).as_json()))
+    assert told["question"].items() >= options.items()
+    assert told["question"]["release"] == told["revision"]
+    assert told["matrices_sha256"] == hashlib.sha256(matrix.read_bytes()).hexdigest()
+    again = surveyflow.fractions(root, **told["question"])
+    assert json.loads(json.dumps(again.as_json())) == told
 
 
 def test_selection_as_text_and_as_expression_choose_the_same(root, frame):
