@@ -389,6 +389,14 @@ class Publish(SettingsTable):
 
     guard: Guard = Guard()
 
+    @check_model(mode="before")
+    @classmethod
+    def _check_that_nobody_is_left_untold(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "notify" in values:
+            remedy = "Write it as `command` in a table [notify], and notify_timeout_s as `timeout_s` there."
+            raise refuse("notify has a table of its own.", remedy)
+        return values
+
 
 class Notify(SettingsTable):
     """``[notify]``: the command that tells somebody what a run did.

@@ -419,6 +419,8 @@ def test_a_command_that_tells_nobody_anything_is_refused(world, lines, words):
 
 def test_the_command_is_run_for_all_that_needs_somebody_unless_the_workflow_says_otherwise(world):
     assert load(world, HEALTHY).notify is None
+    (problem,) = problems(world, HEALTHY + '[publish]\nnotify = "tell"\nnotify_timeout_s = 5\n')
+    assert "Write it as `command` in a table [notify]" in problem
     assert load(world, HEALTHY + '[notify]\ncommand = "tell"\n').notify.on == ("published", "held", "failed", "skipped")
     assert load(world, HEALTHY + '[notify]\ncommand = "tell"\non = ["waiting"]\n').notify.on == (Event.WAITING,)
 
