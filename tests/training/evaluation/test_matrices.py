@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fake_models import CornerModel, NucleusModel
 from labelled_stamps import contamination_card, labelled, merger_card
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.settings.matrices import matrices_to_toml
+from surveyflow.training.evaluation.evaluate import EvaluationRecords, _written, evaluate_model
 from surveyflow.training.evaluation.matrices import LIMITS, selected_tests
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
@@ -74,6 +76,17 @@ def test_the_model_the_cut_s_model_and_the_centring_are_stated():
 def test_without_a_contamination_model_there_are_no_cuts():
     alone = selected_tests(MERGERS, [COSMOS], SAMPLING, None)["mean_output"].tests
     assert all(not one.limits for one in alone)
+
+
+def test_files_are_written_beside_the_numbers_one_for_each_rule(tmp_path):
+    document = evaluate_model(MERGERS, EvaluationRecords([Path("3")], [Path("1")]), read, SAMPLING, baseline_stamps=100)
+    evaluated = _written(document, tmp_path, found())
+    assert [file.name for file in evaluated.matrices] == ["matrices-mean_output.toml", "matrices-majority_vote.toml"]
+    assert [read_matrices(file).class_rule for file in evaluated.matrices] == ["mean_output", "majority_vote"]
+
+
+def read(folder, truth, at_most):
+    return labelled(120, seed=int(folder.name)).take(slice(at_most))
 
 
 def test_the_file_is_read_by_fractions(tmp_path):
