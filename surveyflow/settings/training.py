@@ -164,6 +164,9 @@ class AugmentationTable(SettingsTable):
         Largest step to which pixels are rounded, in units of the image's noise, as lossy compression does; 0 for none.
     hot_pixel_chance, strip_chance
         Chance that an image has a hot pixel, or a strip of 20 rows without data.
+    copies
+        Number of copies of each image that are changed and prepared before training; an epoch uses one of them, in turn. 0 to
+        change every image anew in each epoch, which takes more time and less memory.
     """
 
     orientations: bool = Field(default=True, examples=[True])
@@ -175,11 +178,17 @@ class AugmentationTable(SettingsTable):
     quantum: Annotated[float, within(0, 10)] = Field(default=0.0, examples=[0.5])
     hot_pixel_chance: Chance = Field(default=0.0, examples=[0.1])
     strip_chance: Chance = Field(default=0.0, examples=[0.05])
+    copies: Annotated[int, within(0, 1000)] = Field(default=0, examples=[1])
 
     @property
     def changes_pixels(self) -> bool:
         """Whether pixels change before they are stretched."""
-        return self != AugmentationTable(orientations=self.orientations)
+        return self != AugmentationTable(orientations=self.orientations, copies=self.copies)
+
+    @property
+    def changes_pixels_anew(self) -> bool:
+        """Whether pixels change in each epoch."""
+        return self.changes_pixels and not self.copies
 
 
 class OptimisationTable(SettingsTable):
@@ -377,6 +386,12 @@ class Training(SettingsTable):
                 f"[augmentation] depth raises the noise, but the truth of {self.model.task} was found at the records' noise.",
                 "Remove it, and simulate records with `depth_range`.",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_copies(self) -> Self:
+        if self.augmentation.copies and not self.data.in_memory:
+            raise refuse("[augmentation] copies are kept in memory, but [data] in_memory is false.", "Remove one of them.")
         return self
 
     @property

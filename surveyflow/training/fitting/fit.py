@@ -31,7 +31,15 @@ from surveyflow.training.evaluation.calibrate import fit_calibration
 from surveyflow.training.fitting.checkpoints import CHECKPOINT, Checkpoint, read_checkpoint, restore, state_of, write_checkpoint
 from surveyflow.training.fitting.domain import measured_domain
 from surveyflow.training.fitting.losses import TaskLoss
-from surveyflow.training.fitting.pipeline import Images, check_records, epoch_of, labels_of, load_images, streamed_epoch
+from surveyflow.training.fitting.pipeline import (
+    Images,
+    changed_copies,
+    check_records,
+    epoch_of,
+    labels_of,
+    load_images,
+    streamed_epoch,
+)
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
 from surveyflow.training.records.shards import damage_told
@@ -245,7 +253,7 @@ class _Course:
             tf.config.experimental.enable_op_determinism()
         self.validation = load_images(training.data.validation, training)
         self.images = self._training_images()
-        self.labels = labels_of(training.data.train, training) if self.images is None else self.images
+        self.labels = self.images[0] if self.images else labels_of(training.data.train, training)
         self.task = training.model.known_task
         self._check_classes()
         self.scale = self._scale()
@@ -343,22 +351,25 @@ class _Course:
             training=self._facts(indices, validation),
         )
 
-    def _training_images(self) -> Images | None:
+    def _training_images(self) -> Sequence[Images]:
+        """The sets of images that the epochs use in turn; none if they are read again in each epoch."""
+        augmentation, folders = self.training.augmentation, self.training.data.train
         if not self.training.data.in_memory:
-            return None
-        return load_images(self.training.data.train, self.training, as_seen=not self.training.augmentation.changes_pixels)
+            return ()
+        images = load_images(folders, self.training, as_seen=not augmentation.changes_pixels)
+        return changed_copies(images, self.training) if augmentation.changes_pixels and augmentation.copies else [images]
 
     def _n_steps(self) -> int:
-        n = len(self.images) if self.images else sum(index.n for index in check_records(self.training.data.train, self.training))
+        n = len(self.images[0]) if self.images else sum(index.n for index in check_records(self.training.data.train, self.training))
         steps = n // self.training.optimisation.batch_size
         if steps < 1:
             raise InputError(f"there are {n} images to train on, fewer than a batch. Lower [optimisation] batch_size.")
         return steps * self.training.optimisation.epochs
 
     def _epoch(self, epoch: int) -> Any:
-        if self.images is None:
+        if not self.images:
             return streamed_epoch(self.training.data.train, self.training, epoch)
-        return epoch_of(self.images, self.training, epoch)
+        return epoch_of(self.images[epoch % len(self.images)], self.training, epoch)
 
     def _judged(self) -> dict[str, float]:
         draws = self._draws(get_weights(self.network))

@@ -7,7 +7,7 @@ been.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,30 @@ def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = 
     return Images(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("targets", "sky_rms", "images")))
 
 
+def changed_copies(images: Images, training: Training) -> list[Images]:
+    """Copies of images whose pixels are changed, and which are prepared as the network sees them: as many as the file asks for.
+
+    Parameters
+    ----------
+    images
+        As `load_images` leaves them with ``as_seen=False``.
+    training
+        How images are changed and prepared, the number of copies, and the seed.
+    """
+    return [replace(images, images=_changed_copy(images.images, training, copy)) for copy in range(training.augmentation.copies)]
+
+
+def _changed_copy(pixels: Float32Array, training: Training, copy: int) -> Float32Array:
+    seed, network = tf.constant([training.optimisation.seed, copy], tf.int32), training.network
+    side = network.map_sizes[0]
+    seen = np.empty((len(pixels), side, side, network.n_channels), np.float32)
+    for start in range(0, len(pixels), READ_AT_ONCE):
+        batch = tf.constant(pixels[start : start + READ_AT_ONCE])
+        place = tf.random.experimental.stateless_fold_in(seed, start)
+        seen[start : start + READ_AT_ONCE] = _as_seen(changed(batch, training.augmentation, place).numpy(), training)
+    return seen
+
+
 def labels_of(folders: Sequence[Path], training: Training) -> Labels:
     """Read targets and sky rms of complete sets of records, without keeping images; parameters and errors as in `load_images`."""
     with damage_told(*folders):
@@ -137,7 +161,7 @@ def epoch_of(images: Images, training: Training, epoch: int) -> Any:
     Parameters
     ----------
     images
-        As `load_images` read them; prepared unless their pixels are to be changed.
+        As `load_images` read them; prepared unless their pixels are to be changed anew in each epoch.
     training
         Batch size, seed and augmentation.
     epoch
@@ -224,7 +248,7 @@ def _changed(batches: Any, training: Training, epoch: int) -> Any:
         images, targets = batch
         seed = tf.stack([tf.constant(training.optimisation.seed, tf.int32), tf.cast(step, tf.int32)])
         seeds = tf.random.split(tf.random.experimental.stateless_fold_in(seed, epoch), 2)
-        if settings.changes_pixels:
+        if settings.changes_pixels_anew:
             images = changed(tf.ensure_shape(images, (n, size, size)), settings, seeds[0])
             images = tf.numpy_function(lambda pixels: _as_seen(pixels, training), [images], tf.float32)
         images = tf.ensure_shape(images, (n, side, side, channels))

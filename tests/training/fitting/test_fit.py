@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from surveyflow.commands.main import app
-from surveyflow.errors import InputError, ModelError
+from surveyflow.errors import InputError, ModelError, WorkflowError
 from surveyflow.models.cards import card_from_file
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
@@ -221,6 +221,23 @@ def test_the_card_of_streamed_images_is_that_of_images_in_memory(tmp_path):
     of_disk = fit(streamed).card
     assert of_disk.domain == of_memory.domain
     assert of_disk.contamination.flux_range == of_memory.contamination.flux_range
+
+
+def test_a_training_on_copies_ends_where_an_undisturbed_one_does_and_needs_memory(tmp_path):
+    training = write_training(tmp_path, extra="[augmentation]\ngain = [0.5, 2.0]\ncopies = 2")
+    whole = fit(training)
+    stopped = RuntimeError("stopped")
+
+    def stop_after_one(entry):
+        if entry["epoch"] == 1:
+            raise stopped
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(training, run=tmp_path / "run", listener=stop_after_one)
+    resumed = fit(training, run=tmp_path / "run")
+    assert_same_weights(whole.weights, resumed.weights)
+    with pytest.raises(WorkflowError, match=r"\[augmentation\] copies are kept in memory, but \[data\] in_memory is false"):
+        load_training_with(tmp_path, 'train = "train"\n', 'train = "train"\nin_memory = false\n')
 
 
 def test_a_network_is_not_evaluated_on_its_training_set(tmp_path):

@@ -11,7 +11,7 @@ from surveyflow.models.framing import framed
 from surveyflow.settings.training import AugmentationTable
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.training.fitting.augmentation import changed, oriented
-from surveyflow.training.fitting.pipeline import check_records, epoch_of, labels_of, load_images, streamed_epoch
+from surveyflow.training.fitting.pipeline import changed_copies, check_records, epoch_of, labels_of, load_images, streamed_epoch
 from surveyflow.training.records.record_index import read_index, write_index
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 
@@ -71,6 +71,19 @@ def test_pixels_are_spoiled_before_they_are_stretched(tmp_path):
     found = sorted_rows(epoch_of(raw, training, 0))
     assert found.max() > 1.5  # arcsinh(1 / 0.001) / 4, the least of a hot pixel in the mean of four
     assert np.median(found) == pytest.approx(np.median(plain.images), abs=0.05)
+
+
+def test_copies_are_changed_once_and_each_differently(tmp_path):
+    training = write_training(tmp_path, extra=STILL + "\nhot_pixel_chance = 1.0\ncopies = 2")
+    raw, plain = (load_images(training.data.train, training, as_seen=as_seen) for as_seen in (False, True))
+    copies, again = changed_copies(raw, training), changed_copies(raw, training)
+    assert [copy.images.tobytes() for copy in copies] == [copy.images.tobytes() for copy in again]
+    first, second = (copy.images for copy in copies)
+    assert first.shape == second.shape == plain.images.shape
+    assert (first != second).any(axis=(1, 2, 3)).sum() > 30  # elsewhere the hot pixel lies outside the crop
+    np.testing.assert_array_equal(copies[1].targets, plain.targets)
+    # An epoch takes them as they are.
+    np.testing.assert_array_equal(sorted_rows(epoch_of(copies[0], training, 0)), sorted_rows(epoch_of(copies[0], training, 3)))
 
 
 def test_records_of_another_kind_are_refused(tmp_path):
