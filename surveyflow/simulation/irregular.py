@@ -38,7 +38,7 @@ def _outer_disc(rng: np.random.Generator, radius: float, ellipse: Ellipse) -> Se
     return Sersic(
         rng.uniform(0.4, 1.0),
         replace(ellipse, x_arcsec=x, y_arcsec=y, axis_ratio=thicker),
-        radius * rng.uniform(1.1, 1.8),
+        radius * rng.uniform(1.0, 1.6),
         rng.uniform(0.4, 1.0),
         arms,
     )

@@ -30,7 +30,7 @@ _REACH_RADII = 7.0
 
 _TRIES = 6
 _CLOSE = 0.01
-_LEAST_SHARE = MappingProxyType({STAR_FORMING: 0.0, POST_MERGER: 0.2})
+_LEAST_SHARE = MappingProxyType({STAR_FORMING: 0.0, POST_MERGER: 0.18})
 """Least share of the irregular part in a galaxy's flux: fainter remains of a merger could be seen in no image."""
 
 
@@ -46,7 +46,7 @@ class MatchedRecipe:
         Scatter of this asymmetry, dex.
     """
 
-    typical_asymmetry: float = 0.26
+    typical_asymmetry: float = 0.24
     scatter_dex: float = 0.18
 
     def galaxy(self, rng: np.random.Generator, kind: str, radius_arcsec: float) -> Galaxy:
