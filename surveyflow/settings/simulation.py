@@ -6,8 +6,9 @@ that holds every problem found.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -199,6 +200,14 @@ class SimulationTable(SettingsTable):
     nuisances: NuisancesTable = NuisancesTable()
     stamps: StampsTable | None = None
     background: BackgroundTable | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_galaxies_of_a_recipe(cls, table: Any) -> Any:
+        """A table [simulation.recipe] without ``galaxies`` means the galaxies that it describes."""
+        if isinstance(table, Mapping) and "recipe" in table and "galaxies" not in table:
+            return {**table, "galaxies": Galaxies.CONTRASTED.value}
+        return table
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:

@@ -50,5 +50,5 @@ _RECIPES: dict[Galaxies, Callable[[], Recipe]] = {
     Galaxies.ORBITS: OrbitsRecipe,
 }
 
-DEFAULT_GALAXIES = Galaxies.CONTRASTED
+DEFAULT_GALAXIES = Galaxies.MATCHED
 """The galaxies of the simulated survey, and of simulation files that name none. The packaged models were trained on them."""

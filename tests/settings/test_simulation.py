@@ -46,7 +46,13 @@ def test_a_file_gives_its_values_and_the_defaults(write, tmp_path):
     assert (simulation.n, simulation.first, simulation.size, simulation.neighbours) == (10, 0, 128, True)
     assert simulation.redshift_range == (0.5, 1.5)
     assert simulation.depth.sky_rms == 0.000721
-    assert simulation.galaxy_recipe == ContrastedRecipe(merger_strength=(0.8, 1.5))
+    assert simulation.galaxy_recipe == MatchedRecipe()
+    assert simulation.nuisance_ranges == Nuisances(0.1)
+
+
+def test_a_recipe_without_a_name_is_of_contrasted_galaxies(write):
+    simulation = load_simulation(write(f"{GOOD}[simulation.recipe]\nmerger_strength = [1.0, 2.0]"))
+    assert simulation.galaxy_recipe == ContrastedRecipe(merger_strength=(1.0, 2.0))
     assert simulation.nuisance_ranges == Nuisances()
 
 

@@ -20,7 +20,7 @@ from surveyflow.simulation.resampling import resampled
 from surveyflow.simulation.scenes import STAMP_MARGIN_PIX, Patch, Stamp, stamp, stamp_of_image
 from surveyflow.values.arrays import Float32Array
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Changes whenever the same settings would give other pixels."""
 
 _PATCHES, _PLACES = 1, 2
