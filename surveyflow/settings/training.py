@@ -60,6 +60,8 @@ class ModelTable(SettingsTable):
         Text for the card.
     members
         Number of networks: 1 for a model that is alone, or that of a jury's members, which differ in their seed alone.
+    start
+        Folder of a trained model whose weights the training starts from; random ones if left out.
     """
 
     task: TaskName = Field(examples=["merger"])
@@ -70,6 +72,7 @@ class ModelTable(SettingsTable):
     citation: str = Field(examples=["surveyflow's simulations"])
     notes: str = Field(default="", examples=["for tests"])
     members: Annotated[int, within(1, 100)] = Field(default=1, examples=[5])
+    start: AnyPath | None = Field(default=None, examples=["models/merger/F814W/COSMOS"])
 
     @property
     def key(self) -> ModelKey:

@@ -40,6 +40,7 @@ from surveyflow.training.fitting.pipeline import (
     load_images,
     streamed_epoch,
 )
+from surveyflow.training.fitting.starting import Start, read_start
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
 from surveyflow.training.records.shards import damage_told
@@ -225,9 +226,10 @@ def fit(
     data = training.data
     indices = check_records([*data.train, *data.validation], training)
     check_apart(*({folder: read_index(folder) for folder in folders} for folders in (data.train, data.validation)))
-    digest = _digest(training, indices)
+    start = read_start(training, indices[len(data.train) :])
+    digest = _digest(training, indices, start)
     before = read_checkpoint(run, digest) if run is not None else None
-    course = _Course(training, before)
+    course = _Course(training, before, start)
     if run is not None and before is not None:
         _write_history(run, course.history)  # a kill may have come between the checkpoint and its entry
     while not course.ended:
@@ -246,8 +248,8 @@ def fit(
 class _Course:
     """A training in progress, from the first epoch or from a checkpoint."""
 
-    def __init__(self, training: Training, before: Checkpoint | None) -> None:
-        self.training = training
+    def __init__(self, training: Training, before: Checkpoint | None, start: Start | None = None) -> None:
+        self.training, self.start = training, start
         keras.utils.set_random_seed(training.optimisation.seed)
         if training.optimisation.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -264,6 +266,8 @@ class _Course:
         self.best_weights: Mapping[str, Float32Array] = dict(before.best) if before else {}
         if before:
             restore(self.network, before.state)
+        elif start:
+            set_weights(self.network, start.weights)
 
     @property
     def best(self) -> Mapping[str, float]:
@@ -419,7 +423,8 @@ class _Course:
         digests = ", ".join(index.digest[:12] for index in indices)
         simulated = " surveyflow's own simulations:" if self.training.model.origin == "simulated" else ""
         told = f"Trained on{simulated} {sum(index.n for index in indices)} images, records {digests}."
-        return f"{told} {self.training.model.notes}".strip()
+        started = "" if self.start is None else self.start.note
+        return " ".join(part for part in (told, started, self.training.model.notes) if part)
 
 
 def _class_counts(targets: Float32Array) -> tuple[int, int]:
@@ -482,12 +487,13 @@ def _redshifts(index: RecordIndex) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _digest(training: Training, indices: Sequence[RecordIndex]) -> str:
+def _digest(training: Training, indices: Sequence[RecordIndex], start: Start | None) -> str:
     """Digest of everything that can change the weights."""
     told = training.learning_settings()
     told |= {"key": list(astuple(training.model.key)), "in_memory": training.data.in_memory}
     told |= {"shuffle_buffer": None if training.data.in_memory else training.data.shuffle_buffer}
     told |= {"task": training.model.task, "records": [index.digest for index in indices], "n_train": len(training.data.train)}
+    told |= {} if start is None else {"start": start.card.weights_digest}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from surveyflow.commands.main import app
 from surveyflow.errors import InputError, ModelError, WorkflowError
 from surveyflow.models.cards import card_from_file
 from surveyflow.models.engines.choice import load_model
+from surveyflow.models.network import get_weights
 from surveyflow.models.store import ModelStore
 from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
@@ -19,6 +20,7 @@ from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.domain import _offset_limit
 from surveyflow.training.fitting.fit import _Course, fit, is_over, train, train_members
+from surveyflow.training.fitting.starting import read_start
 from surveyflow.training.records.record_index import read_index, write_index
 from surveyflow.values.codes import WeightsOrigin
 from training_sets import SKY_RMS, stamp, write_records, write_training
@@ -238,6 +240,32 @@ def test_a_training_on_copies_ends_where_an_undisturbed_one_does_and_needs_memor
     assert_same_weights(whole.weights, resumed.weights)
     with pytest.raises(WorkflowError, match=r"\[augmentation\] copies are kept in memory, but \[data\] in_memory is false"):
         load_training_with(tmp_path, 'train = "train"\n', 'train = "train"\nin_memory = false\n')
+
+
+def test_a_training_starts_from_the_weights_of_another_model(tmp_path):
+    first = train(write_learnable(tmp_path / "first"))
+    folder = ModelStore(first.store).home(first.card.key)
+    again = write_learnable(tmp_path / "second")
+    started = again.model_copy(update={"model": again.model.model_copy(update={"start": folder})})
+    course = _Course(started, None, read_start(started, []))
+    assert_same_weights(get_weights(course.network), first.weights)
+    end = fit(started, run=tmp_path / "run")
+    assert end.history[0]["accuracy"] > fit(again).history[0]["accuracy"]
+    assert f"The training started from the weights of {first.card.model_id}." in end.card.notes
+    with pytest.raises(InputError, match="is of a training with other settings"):
+        fit(again, run=tmp_path / "run")
+
+
+def test_a_start_of_other_layers_or_that_knows_the_validation_images_is_refused(tmp_path):
+    first = train(write_learnable(tmp_path))
+    folder = ModelStore(first.store).home(first.card.key)
+    training = load_training(tmp_path / "train.toml")
+    started = training.model_copy(update={"model": training.model.model_copy(update={"start": folder})})
+    with pytest.raises(InputError, match=r"was trained on the validation records [0-9a-f]{12}, which could then not show"):
+        read_start(started, [read_index(training.data.train[0])])
+    wider = started.model_copy(update={"architecture": replace(started.architecture, filters=(5,))})
+    with pytest.raises(InputError, match=r"\[model\] start: the network of .* has other layers than \[architecture\]"):
+        read_start(wider, [])
 
 
 def test_a_network_is_not_evaluated_on_its_training_set(tmp_path):

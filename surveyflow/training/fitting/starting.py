@@ -1,0 +1,71 @@
+"""The weights that a training starts from, where its file names a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from surveyflow.errors import InputError
+from surveyflow.models.store import read_card, read_weights
+from surveyflow.models.weights import Weights, weight_shapes
+from surveyflow.settings.training import Training
+from surveyflow.tasks.card import ModelCard
+from surveyflow.training.records.record_index import RecordIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A model that a training starts from.
+
+    Parameters
+    ----------
+    card, weights
+        Its card, and its weights by role.
+    """
+
+    card: ModelCard
+    weights: Weights
+
+    @property
+    def note(self) -> str:
+        """What the card of the new model says about it."""
+        return f"The training started from the weights of {self.card.model_id}."
+
+
+def read_start(training: Training, validation: Sequence[RecordIndex]) -> Start | None:
+    """Read the model that a training file names in ``[model] start``.
+
+    Parameters
+    ----------
+    training
+        The training file.
+    validation
+        Indices of the validation records.
+
+    Returns
+    -------
+    The model; None if the file names none.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be read.
+    InputError
+        If its network has other layers, or if it was trained on the validation records.
+    """
+    folder = training.model.start
+    if folder is None:
+        return None
+    card = read_card(folder)
+    if weight_shapes(card.architecture) != weight_shapes(training.network):
+        raise InputError(
+            f"[model] start: the network of {folder} has other layers than [architecture]. "
+            "State the same filters, kernel_sizes, dense, asymmetry and task, or remove `start`."
+        )
+    seen = set() if card.training is None else set(card.training.records)
+    if shared := [index.digest[:12] for index in validation if index.digest in seen]:
+        raise InputError(
+            f"[model] start: {folder} was trained on the validation records {', '.join(shared)}, which could then not show how "
+            "good the new model is. Simulate other validation records, or name another model."
+        )
+    return Start(card, read_weights(folder, card))
