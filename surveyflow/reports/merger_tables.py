@@ -10,13 +10,15 @@ from surveyflow.values import remedies
 
 
 def samples(merger: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and scores of each test sample: every field, all of them, and the clean stamps."""
+    """Name and scores of each test sample: every field, all of them, the clean stamps, and those of another simulation."""
     fields = merger["fields"]
     if len(fields) > 1:
         yield from fields.items()
     yield ("all fields" if len(fields) > 1 else next(iter(fields), "all")), merger["pooled"]
     if merger["clean"] is not None:
         yield "no neighbours", merger["clean"]
+    if merger.get("other") is not None:
+        yield "another simulation", merger["other"]
 
 
 def _scores(merger: Mapping[str, Any]) -> Table:

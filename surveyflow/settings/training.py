@@ -260,6 +260,8 @@ class EvaluationTable(SettingsTable):
     ----------
     test, clean
         Records that the model was never trained on: with neighbours, and without.
+    other
+        Records of another simulation, such as of galaxies on orbits: what a model loses on them is stated.
     draws, seed
         Monte Carlo draws of each stamp.
     baseline_stamps
@@ -272,6 +274,7 @@ class EvaluationTable(SettingsTable):
 
     test: Folders = Field(examples=["records/f814w-test"])
     clean: Folders = Field(default=(), examples=["records/f814w-test-clean"])
+    other: Folders = Field(default=(), examples=["records/f814w-orbits"])
     draws: Annotated[int, within(1, 65_535)] = Field(default=100, examples=[100])
     seed: Annotated[int, within(0, 2**32 - 1)] = Field(default=20220523, examples=[20220523])
     baseline_stamps: Annotated[int, within(100, 10_000_000)] = Field(default=40_000, examples=[40_000])

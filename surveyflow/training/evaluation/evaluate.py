@@ -57,19 +57,22 @@ class EvaluationRecords:
         Stamps without neighbours.
     tuning
         The network's validation stamps, on which a cut in predicted contamination is tuned.
+    other
+        Stamps of another simulation.
     """
 
     test: Sequence[Path]
     training: Sequence[Path]
     clean: Sequence[Path] = ()
     tuning: Sequence[Path] = ()
+    other: Sequence[Path] = ()
 
 
 Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: takes folder, variant of the contamination truth, and the largest number of stamps."""
 
 Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None], dict[str, Any]]
-"""Evaluates a model on sets of stamps (``test``, ``training``, ``clean``, ``tuning``); may use a contamination model, too."""
+"""Evaluates a model on sets of stamps (``test``, ``training``, ``clean``, ``tuning``, ``other``); may use a contamination model, too."""
 
 JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
 """The function that evaluates models of each task."""
@@ -119,15 +122,16 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
     settings = training.evaluation
     if settings is None:
         raise InputError("the training file has no [evaluation]. Add the table, with `test`, `report` and, for mergers, `clean`.")
-    records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation)
+    records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation, settings.other)
+    unseen = (*settings.test, *settings.clean, *settings.other)
     check_apart(
         {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
-        {folder: read_index(folder) for folder in (*settings.test, *settings.clean)},
+        {folder: read_index(folder) for folder in unseen},
     )
     model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
     _check_members(model.card, training)
     _check_learned(model.card, training.data.train, training.data.validation)
-    for folder in (*settings.test, *settings.clean):
+    for folder in unseen:
         check_kind(model.card, folder, read_index(folder))
         _check_not_calibrated_on(model.card, folder)
     beside = None if settings.contamination_model is None else load_model(settings.contamination_model, engine)
@@ -220,7 +224,7 @@ def _truth_of(model: Model) -> str:
 
 def _read(records: EvaluationRecords, read: Reader, truth: str, baseline_stamps: int) -> dict[str, list[LabelledStamps]]:
     each = max(baseline_stamps // max(len(records.training), 1), 1)
-    at_most = {"test": None, "clean": None, "tuning": None, "training": each}
+    at_most = {"test": None, "clean": None, "tuning": None, "other": None, "training": each}
     return {name: [read(folder, truth, limit) for folder in getattr(records, name)] for name, limit in at_most.items()}
 
 

@@ -148,6 +148,8 @@ class MergerEvaluation:
         The same by field.
     clean
         Scores on stamps without neighbours; None if none were given.
+    other
+        Scores on stamps of another simulation; None if none were given.
     roc, roc_of_baseline
         How well ``p_pm_mean`` and the trees' probability order the stamps.
     purities
@@ -177,6 +179,7 @@ class MergerEvaluation:
     pooled: Judged
     fields: Mapping[str, Judged]
     clean: Judged | None
+    other: Judged | None
     roc: Roc
     roc_of_baseline: Roc
     purities: Sequence[Purity]
@@ -223,6 +226,7 @@ def evaluate_mergers(
     sampling: SamplingSettings,
     *,
     contamination_model: Model | None = None,
+    other: Sequence[LabelledStamps] = (),
 ) -> MergerEvaluation:
     """Evaluate a merger model.
 
@@ -240,9 +244,12 @@ def evaluate_mergers(
         Number of draws, and seed.
     contamination_model
         A contamination model of the same instrument, for cuts in predicted contamination.
+    other
+        Stamps of another simulation.
     """
     called, columns = _call(model, test, baseline, sampling), pooled(test)
     called_clean = _call(model, clean, baseline, sampling) if clean else None
+    elsewhere = _call(model, other, baseline, sampling).judged() if other else None
     both = {"with neighbours": called, "no neighbours": called_clean}
     samples = {name: _probabilities(model, one) for name, one in both.items() if one is not None}
     truth, stated = called.is_post_merger, called.predictions.p_pm_mean
@@ -251,6 +258,7 @@ def evaluate_mergers(
         pooled=called.judged(),
         fields=_by_field(test, called),
         clean=None if called_clean is None else called_clean.judged(),
+        other=elsewhere,
         roc=roc(stated, truth),
         roc_of_baseline=roc(called.tree_probability, truth),
         purities=purities(stated, called.network, truth),
@@ -265,7 +273,7 @@ def evaluate_mergers(
         shifts=shifts,
         jury=_jury(model, test, called, sampling),
         failures=_failures(test, columns, called),
-        verdict=_verdict(called.judged(), stresses),
+        verdict=_verdict(called.judged(), elsewhere, stresses),
     )
 
 
@@ -274,7 +282,8 @@ def judge(
 ) -> dict[str, Any]:
     """Fit the baseline and evaluate a merger model; as `surveyflow.training.evaluation.evaluate.Judge`."""
     baseline = fit_merger_baseline(sets["training"], sampling.seed)
-    return asdict(evaluate_mergers(model, sets["test"], sets["clean"], baseline, sampling, contamination_model=beside))
+    test, clean, other = (sets.get(name, ()) for name in ("test", "clean", "other"))
+    return asdict(evaluate_mergers(model, test, clean, baseline, sampling, contamination_model=beside, other=other))
 
 
 def fit_merger_baseline(training: Sequence[LabelledStamps], seed: int) -> TreeClassifier:
@@ -348,7 +357,7 @@ def _failures(test: Sequence[LabelledStamps], columns: Mapping[str, Any], called
     ]
 
 
-def _verdict(judged: Judged, stresses: Sequence[StressScores]) -> list[str]:
+def _verdict(judged: Judged, other: Judged | None, stresses: Sequence[StressScores]) -> list[str]:
     """Sentences that say whether a model is good."""
     ahead, upsilon = judged.lead, judged.network.upsilon
     failed = [one.words for one in stresses if not one.passed]
@@ -359,6 +368,7 @@ def _verdict(judged: Judged, stresses: Sequence[StressScores]) -> list[str]:
         f"expected {100 * LEAST_LEAD:.0f} or more.",
         f"It recognises {100 * upsilon:.1f} % of the class that it recognises less well; "
         f"expected {100 * LEAST_UPSILON:.0f} or more.",
+        *([_loss(judged, other)] if other else []),
         *(
             [f"Its answer depends on {len(failed)} of {len(stresses)} nuisances, unflagged: {'; '.join(failed)}."]
             if failed
@@ -366,6 +376,14 @@ def _verdict(judged: Judged, stresses: Sequence[StressScores]) -> list[str]:
         ),
         "These are simulations or the stamps that you gave: they do not say how well real galaxies are classified.",
     ]
+
+
+def _loss(judged: Judged, other: Judged) -> str:
+    found = other.network
+    return (
+        f"On another simulation it is right in {100 * found.accuracy:.1f} +- {100 * found.accuracy_error:.1f} %, "
+        f"{100 * (judged.network.accuracy - found.accuracy):.1f} points less than on its own."
+    )
 
 
 def _bins(model: Model, columns: Mapping[str, Float64Array], called: _Called) -> list[BinScores]:

@@ -364,7 +364,7 @@ class _Course:
         return changed_copies(images, self.training) if augmentation.changes_pixels and augmentation.copies else [images]
 
     def _n_steps(self) -> int:
-        n = len(self.images[0]) if self.images else sum(index.n for index in check_records(self.training.data.train, self.training))
+        n = len(self.labels.targets)
         steps = n // self.training.optimisation.batch_size
         if steps < 1:
             raise InputError(f"there are {n} images to train on, fewer than a batch. Lower [optimisation] batch_size.")

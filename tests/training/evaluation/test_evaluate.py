@@ -21,7 +21,9 @@ from surveyflow.training.evaluation.evaluate import JUDGES, EvaluationRecords, e
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
-RECORDS = EvaluationRecords(test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")])
+RECORDS = EvaluationRecords(
+    test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")], other=[Path("4")]
+)
 MERGERS, CONTAMINATION = NucleusModel(merger_card()), CornerModel(contamination_card())
 
 
@@ -47,6 +49,17 @@ def test_the_document_says_what_was_evaluated_and_on_what(task):
     assert found["records"]["test"] == [{"field": "COSMOS", "digest": "000000000003", "n": 200}]
     assert found["records"]["training"][0]["n"] == 150
     assert found["command"] == "surveyflow evaluate train.toml"
+
+
+def test_the_loss_on_another_simulation_is_stated():
+    merger = document("merger")["merger"]
+    found, own = merger["other"]["network"], merger["pooled"]["network"]
+    assert found["n"] == 200
+    lost = 100 * (own["accuracy"] - found["accuracy"])
+    assert any(f"On another simulation it is right in {100 * found['accuracy']:.1f}" in line for line in merger["verdict"])
+    assert any(f"{lost:.1f} points less than on its own." in line for line in merger["verdict"])
+    [table] = [table for table in evaluation_tables(document("merger")) if table.title == "Accuracy"]
+    assert "another simulation" in {row[0] for row in table.rows}
 
 
 def test_cutting_on_predicted_contamination_keeps_the_same_shares_as_on_the_true_one():
