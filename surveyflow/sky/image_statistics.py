@@ -14,9 +14,11 @@ from surveyflow.values.arrays import Float32Array, Float64Array, Int64Array
 
 RING_EDGES = (0.0, 0.03, 0.06, 0.09, 0.135, 0.19, 0.25, 0.33, 0.42, 0.5, 0.84)
 """Radii that separate the rings, in units of the image's side; the last ring includes the corners."""
-N_STATISTICS = 3 * (len(RING_EDGES) - 1) + 5
+N_STATISTICS = 3 * (len(RING_EDGES) - 1) + 6
 
 _FAINTEST = 1e-2
+_INNER_RINGS = 3
+_LEAST_CORE = 5e-2
 _SMALLEST_STEP = 1e-3
 
 
@@ -30,15 +32,15 @@ def image_statistics(images: Float32Array) -> Float64Array:
 
     Returns
     -------
-    (n, 35) float64. For each of ten rings around the middle: mean, standard deviation, and the logarithm of the mean absolute
+    (n, 36) float64. For each of ten rings around the middle: mean, standard deviation, and the logarithm of the mean absolute
     difference from the image turned by 180 degrees; 0, 0 and log(0.01) for a ring that holds no pixel. Then the logarithms of
     the median absolute difference of pixels that are 1 and 2 columns apart (the first column follows the last), and of the mean
-    for 1; then maximum and minimum.
+    for 1; then maximum and minimum, and the logarithm of the mean of the three inner rings, at least log(0.05).
 
     Examples
     --------
     >>> image_statistics(np.zeros((2, 48, 48), np.float32)).shape
-    (2, 35)
+    (2, 36)
     """
     flat = images.reshape(len(images), images.shape[1] * images.shape[2])
     order, present, starts, counts = _rings(images.shape[-1])
@@ -54,7 +56,8 @@ def image_statistics(images: Float32Array) -> Float64Array:
     rings = np.zeros((len(images), 3, n_rings))
     rings[:, :, present] = np.stack([mean, spread, asymmetry], axis=1)
     rings[:, 2] = np.log(_FAINTEST + rings[:, 2])
-    texture = np.stack([*_texture(images), flat.max(axis=1), flat.min(axis=1)], axis=1)
+    core = np.log(np.maximum(mean[:, :_INNER_RINGS].mean(axis=1), _LEAST_CORE))
+    texture = np.stack([*_texture(images), flat.max(axis=1), flat.min(axis=1), core], axis=1)
     return np.concatenate([rings.reshape(len(images), 3 * n_rings), texture], axis=1)
 
 

@@ -53,11 +53,11 @@ class _Measured:
 
 
 def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tuple[Domain, FeatureDomain | None]:
-    """Measure the domain of a trained model on stamps of its training set, changed as in training.
+    """Measure the domain of a trained model on stamps of its training set.
 
-    The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, evenly spaced in the
-    records. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many
-    validation stamps. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a
+    The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training and
+    evenly spaced in the records. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated
+    on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a
     pixel off. There is no limit of the offset if one percent of the stamps have the largest that is measured.
 
     Parameters
@@ -77,7 +77,7 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
         If records are incomplete or damaged.
     """
     model = KerasModel(card, weights)
-    seen = _measured(training.data.train, training, model)
+    seen = _measured(training.data.train, training, model, as_trained=True)
     limits = replace(
         card.domain,
         sky_rms=_range(seen.facts.sky.rms),
@@ -86,8 +86,9 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     )
     if not training.model.known_task.leads:
         return limits, None
-    held_out = _measured(training.data.validation, training, model, held_out=True)
-    features = FeatureDomain.fitted((seen.statistics, seen.features), (held_out.statistics, held_out.features))
+    plain = _measured(training.data.train, training, model) if training.augmentation.changes_pixels else seen
+    held_out = _measured(training.data.validation, training, model)
+    features = FeatureDomain.fitted((plain.statistics, plain.features), (held_out.statistics, held_out.features))
     return replace(limits, feature_percentile=FEATURE_PERCENTILE, features_digest=_NO_DIGEST), features
 
 
@@ -105,9 +106,9 @@ def _offset_limit(offset_arcsec: Float32Array) -> float | None:
     return limit if 0 < limit < LARGEST_OFFSET_ARCSEC else None
 
 
-def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *, held_out: bool = False) -> _Measured:
+def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *, as_trained: bool = False) -> _Measured:
     with damage_told(*folders):
-        parts = [_of_batch(pixels, model) for pixels in _stamps(folders, training, held_out=held_out)]
+        parts = [_of_batch(pixels, model) for pixels in _stamps(folders, training, as_trained=as_trained)]
     return _Measured(
         Facts(
             Sky(*(np.concatenate([getattr(part.facts.sky, name) for part in parts]) for name in ("level", "rms"))),
@@ -118,16 +119,16 @@ def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *,
     )
 
 
-def _stamps(folders: Sequence[Path], training: Training, *, held_out: bool) -> Iterator[Float32Array]:
-    """Up to `MOST_STAMPS` stamps of the sets, evenly spaced, changed as in training; each (n, size, size) float32."""
+def _stamps(folders: Sequence[Path], training: Training, *, as_trained: bool) -> Iterator[Float32Array]:
+    """Batches of up to `MOST_STAMPS` stamps of the sets, evenly spaced, each (n, size, size) float32."""
     every = -(-sum(read_index(folder).n for folder in folders) // MOST_STAMPS)
     seed = training.optimisation.seed
     for number, folder in enumerate(folders):
         batches = record_dataset(folder).shard(every, 0).batch(_READ_AT_ONCE)
         for step, columns in enumerate(batches):
             images = tf.cast(columns["image"], tf.float32)
-            if training.augmentation.changes_pixels:
-                place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), 2 * step + held_out)
+            if as_trained and training.augmentation.changes_pixels:
+                place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), step)
                 images = changed(images, training.augmentation, place)
             yield images.numpy()
 
