@@ -14,7 +14,6 @@ from surveyflow.models.domains import statistics_of
 from surveyflow.models.engines.keras_engine import KerasModel
 from surveyflow.models.weights import Weights
 from surveyflow.settings.training import Training
-from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.noise import Sky
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.card import Domain, ModelCard
@@ -30,6 +29,8 @@ MOST_STAMPS = 8000
 _READ_AT_ONCE = 256
 _QUANTILES = (0.001, 0.99)
 _OFFSET_QUANTILE = 0.99
+_LARGEST_LIMIT_ARCSEC = 0.39
+"""A limit of the offset lies below the largest that is measured, so that sources beyond it are flagged."""
 _NO_DIGEST = "0" * 64
 
 
@@ -58,7 +59,7 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training and
     evenly spaced in the records. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated
     on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a
-    pixel off. There is no limit of the offset if one percent of the stamps have the largest that is measured.
+    pixel off. Where one percent of the stamps have the largest offset that is measured, the limit lies just below it.
 
     Parameters
     ----------
@@ -100,10 +101,10 @@ def _range(measured: Float32Array) -> tuple[float, float] | None:
 
 
 def _offset_limit(offset_arcsec: Float32Array) -> float | None:
-    """The offset that few stamps exceed; None if it is unknown, 0, or as large as any that is measured."""
+    """The offset that few stamps exceed, below the largest that is measured; None if it is unknown or 0."""
     known = offset_arcsec[np.isfinite(offset_arcsec)]
     limit = float(f"{np.quantile(known, _OFFSET_QUANTILE):.3g}") if len(known) else 0.0
-    return limit if 0 < limit < LARGEST_OFFSET_ARCSEC else None
+    return min(limit, _LARGEST_LIMIT_ARCSEC) or None
 
 
 def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *, as_trained: bool = False) -> _Measured:

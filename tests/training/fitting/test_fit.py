@@ -167,9 +167,10 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one
     assert_same_weights(resumed.weights, undisturbed.weights)
 
 
-@pytest.mark.parametrize(("largest", "limit"), [(0.3, 0.3), (LARGEST_OFFSET_ARCSEC, None), (0.0, None)])
-def test_an_offset_that_is_as_large_as_any_that_is_measured_is_no_limit(largest, limit):
+@pytest.mark.parametrize(("largest", "limit"), [(0.3, 0.3), (LARGEST_OFFSET_ARCSEC, 0.39), (0.0, None)])
+def test_the_limit_of_the_offset_lies_below_the_largest_that_is_measured(largest, limit):
     assert _offset_limit(np.full(100, largest, np.float32)) == limit
+    assert limit is None or limit < LARGEST_OFFSET_ARCSEC
 
 
 def test_a_store_that_holds_another_model_is_reported_before_training(tmp_path, monkeypatch):
