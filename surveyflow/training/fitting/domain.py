@@ -57,9 +57,10 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     """Measure the domain of a trained model on stamps of its training set.
 
     The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training and
-    evenly spaced in the records. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated
-    on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a
-    pixel off. Where one percent of the stamps have the largest offset that is measured, the limit lies just below it.
+    evenly spaced in the records. The feature domain, which only a task that leads has, is fitted to the same stamps and
+    calibrated on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held
+    empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel
+    off. Where one percent of the stamps have the largest offset that is measured, the limit lies just below it.
 
     Parameters
     ----------

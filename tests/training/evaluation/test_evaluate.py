@@ -21,9 +21,7 @@ from surveyflow.training.evaluation.evaluate import JUDGES, EvaluationRecords, e
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
-RECORDS = EvaluationRecords(
-    test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")], other=[Path("4")]
-)
+RECORDS = EvaluationRecords(test=[Path("3")], training=[Path("1")], clean=[Path("clean")], tuning=[Path("2")], other=[Path("4")])
 MERGERS, CONTAMINATION = NucleusModel(merger_card()), CornerModel(contamination_card())
 
 
