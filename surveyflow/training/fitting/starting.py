@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from surveyflow.errors import InputError
-from surveyflow.models.store import read_card, read_weights
+from surveyflow.models.store import CARD_FILE, read_card, read_weights
 from surveyflow.models.weights import Weights, weight_shapes
 from surveyflow.settings.training import Training
 from surveyflow.tasks.card import ModelCard
@@ -33,7 +34,7 @@ class Start:
 
 
 def read_start(training: Training, validation: Sequence[RecordIndex]) -> Start | None:
-    """Read the model that a training file names in ``[model] start``.
+    """Read the model that a training file names in ``[model] start``; of a jury, the member of the same seed.
 
     Parameters
     ----------
@@ -53,9 +54,9 @@ def read_start(training: Training, validation: Sequence[RecordIndex]) -> Start |
     InputError
         If its network has other layers, or if it was trained on the validation records.
     """
-    folder = training.model.start
-    if folder is None:
+    if training.model.start is None:
         return None
+    folder = _of_the_same_seed(training.model.start, training.optimisation.seed)
     card = read_card(folder)
     if weight_shapes(card.architecture) != weight_shapes(training.network):
         raise InputError(
@@ -69,3 +70,9 @@ def read_start(training: Training, validation: Sequence[RecordIndex]) -> Start |
             "good the new model is. Simulate other validation records, or name another model."
         )
     return Start(card, read_weights(folder, card))
+
+
+def _of_the_same_seed(folder: Path, seed: int) -> Path:
+    """The folder of a jury's member of this seed, if there is one; otherwise the folder itself."""
+    member = folder / f"seed-{seed}"
+    return member if (member / CARD_FILE).is_file() else folder

@@ -250,6 +250,10 @@ def test_a_training_starts_from_the_weights_of_another_model(tmp_path):
     started = again.model_copy(update={"model": again.model.model_copy(update={"start": folder})})
     course = _Course(started, None, read_start(started, []))
     assert_same_weights(get_weights(course.network), first.weights)
+    jury = tmp_path / "jury"
+    shutil.copytree(folder, jury / f"seed-{again.optimisation.seed}")
+    of_jury = again.model_copy(update={"model": again.model.model_copy(update={"start": jury})})
+    assert read_start(of_jury, []).card == first.card
     end = fit(started, run=tmp_path / "run")
     assert end.history[0]["accuracy"] > fit(again).history[0]["accuracy"]
     assert f"The training started from the weights of {first.card.model_id}." in end.card.notes
