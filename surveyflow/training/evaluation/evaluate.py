@@ -72,7 +72,7 @@ Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: takes folder, variant of the contamination truth, and the largest number of stamps."""
 
 Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None], dict[str, Any]]
-"""Evaluates a model on sets of stamps (``test``, ``training``, ``clean``, ``tuning``, ``other``), with a contamination model or not."""
+"""Evaluates a model on sets of stamps: ``test``, ``training``, ``clean``, ``tuning`` and ``other``."""
 
 JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
 """The function that evaluates models of each task."""
