@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from surveyflow.models.store import ModelStore, read_domain
+from surveyflow.models.store import ModelStore, read_domain, read_weights
 from surveyflow.runs.demo import PACKAGED_MODELS
+from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.tasks.contamination.task import CONTAMINATION
@@ -15,6 +16,7 @@ from surveyflow.values.codes import WeightsOrigin
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
 INSTRUMENTS = ("F814W", "F125W_F160W")
 MOST_BYTES = 1_000_000
+N_MEMBERS = 3
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
@@ -26,11 +28,14 @@ def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
     assert card.domain.unit == "electron/s"
     assert card.class_names == (CONTAMINATION_OUTPUTS if task == CONTAMINATION.name else ("post_merger", "star_forming"))
     assert (card.contamination is not None) == (task == CONTAMINATION.name)
-    assert store.weights(card.key)
-    limits = card.domain
-    assert None not in (limits.sky_rms, limits.sky_sigma, limits.offset_arcsec)
-    assert (read_domain(store.home(card.key), card) is not None) == (task == MERGER.name)
-    assert sum(path.stat().st_size for path in store.home(card.key).iterdir()) < MOST_BYTES
+    members = store.placed(card)
+    assert len(members) == (N_MEMBERS if task == MERGER.name else 1)
+    for folder, member in members:
+        assert read_weights(folder, member)
+        limits = member.domain
+        assert None not in (limits.sky_rms, limits.sky_sigma, limits.offset_arcsec)
+        assert (read_domain(folder, member) is not None) == (task == MERGER.name)
+        assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
     assert {store.cards()[ModelKey(task, field, instrument)].key for field in FIELDS} == {card.key}
 
 
@@ -39,3 +44,10 @@ def test_both_tasks_look_at_the_same_cutouts(instrument):
     store = ModelStore(PACKAGED_MODELS)
     cards = [store.card(ModelKey(task, "COSMOS", instrument)) for task in (MERGER.name, CONTAMINATION.name)]
     assert len({(card.architecture.input_size, card.pixel_scale_arcsec, card.band, card.redshift_range) for card in cards}) == 1
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_mergers_are_seen_about_the_galaxy_by_a_calibrated_jury(instrument):
+    card = ModelStore(PACKAGED_MODELS).card(ModelKey(MERGER.name, "COSMOS", instrument))
+    assert card.architecture.about_galaxy
+    assert calibration_of(card.each) is not None
