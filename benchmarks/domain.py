@@ -33,7 +33,7 @@ from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.card import Model
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING, Flag
 
 SIZE = 128
@@ -69,18 +69,24 @@ def measured(case: Case, model: Model, n_draws: int) -> tuple[str, ...]:
     pixels, valid = case.pixels, np.isfinite(case.pixels) & (case.pixels != 0)
     middle = np.full((len(pixels), 2), (SIZE - 1) / 2)
     position = middle if case.position_yx is None else case.position_yx
-    prepared = prepare(pixels, valid, model.card.stretch, model.card.softening)
-    features = model.features(prepared)
+    called, prepared, features = called_post_merger(pixels, model, n_draws)
     outside = dict(facts_outside(measured_facts(pixels, valid, position, model.card.pixel_scale_arcsec), model.card))
     distances = feature_distances(model, prepared, features)
     outside[Flag.FEATURE_DOMAIN] = distance_outside(distances, len(pixels), model.card)
-    means = model.draw(features, np.arange(len(pixels), dtype=np.uint64), n_draws, 1).mean(axis=1)
-    post_merger, star_forming = (model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING))
-    called = means[:, post_merger] > means[:, star_forming]
     flagged = np.any([outside[flag] for flag in FLAGS], axis=0)
     shares = [flagged, *(outside[flag] for flag in FLAGS), called]
     unflagged = f"{100 * called[~flagged].mean():.0f}" if not flagged.all() else "none left"
     return case.name, str(len(pixels)), *(f"{100 * share.mean():.1f}" for share in shares), unflagged
+
+
+def called_post_merger(pixels: Float32Array, model: Model, n_draws: int) -> tuple[BoolArray, Float32Array, Float32Array]:
+    """Which stamps the model calls post-mergers; the prepared stamps, and their features."""
+    valid = np.isfinite(pixels) & (pixels != 0)
+    prepared = prepare(pixels, valid, model.card.stretch, model.card.softening)
+    features = model.features(prepared)
+    means = model.draw(features, np.arange(len(pixels), dtype=np.uint64), n_draws, 1).mean(axis=1)
+    post_merger, star_forming = (model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING))
+    return means[:, post_merger] > means[:, star_forming], prepared, features
 
 
 def simulated(stamps: LabelledStamps, band: Band, rng: np.random.Generator) -> Iterator[Case]:
@@ -148,6 +154,13 @@ def real_galaxies(folder: Path, centre: str, rng: np.random.Generator) -> Iterat
     yield Case(f"real galaxies brighter than 23.2, about the {centre}", pixels[magnitude < 23.2], places[magnitude < 23.2])
 
 
+def between_centres(folder: Path, model: Model, arguments: argparse.Namespace) -> str:
+    """How many real galaxies change class with the centre of their stamps, on the same noise beyond them."""
+    cases = [next(real_galaxies(folder, each, np.random.default_rng(arguments.seed))) for each in ("barycentre", "peak")]
+    one, other = (called_post_merger(case.pixels, model, arguments.draws)[0] for case in cases)
+    return f"{np.count_nonzero(one != other)} of {len(one)} real galaxies change class between barycentre and peak."
+
+
 def _centre(image: Float32Array, rms: float, centre: str) -> Float64Array:
     """Row and column of the peak, or of the barycentre of the pixels above 1.5 times the noise, near the image's middle."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
@@ -205,6 +218,8 @@ def main(words: list[str] | None = None) -> None:
     print(f"| {' | '.join(map(str, HEADER))} |\n|{'---|' * len(HEADER)}")
     for case in cases(arguments, stamps):
         print(f"| {' | '.join(measured(case, model, arguments.draws))} |", flush=True)
+    if arguments.real:
+        print(f"\n{between_centres(arguments.real, model, arguments)}")
 
 
 if __name__ == "__main__":
