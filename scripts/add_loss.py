@@ -1,7 +1,7 @@
 """Write into the cards of a merger model what it loses on another simulation.
 
-``python scripts/add_loss.py EVALUATION.json FOLDER`` takes the sentence from the verdict of the model's evaluation, and adds it to
-the notes of every card in FOLDER, a model's or a jury's; weights and domains stay.
+``python scripts/add_loss.py EVALUATION.json FOLDER`` takes the sentence from the verdict of the model's evaluation, and adds it
+to the notes of every card in FOLDER, a model's or a jury's; weights and domains stay.
 """
 
 from __future__ import annotations
