@@ -376,7 +376,7 @@ def list_with_an_id_twice(folder: Path) -> None:
     edit_rows(folder, with_value(0, "1"))
 
 
-@breaks("[fields.EGS.sources]", "egs_catalog.cat, column NUMBER", "row 2 holds 'EGS-2'", "Number the sources")
+@breaks("[fields.EGS.sources]", "egs_catalog.cat, column NUMBER", "row 2 holds 'EGS-2'", "If the ids are names")
 def list_with_text_as_ids(folder: Path) -> None:
     edit_rows(folder, with_value(0, "EGS-2"))
 

@@ -247,7 +247,7 @@ def test_a_domain_that_is_not_the_cards_is_refused(store, content, message):
         (b"\x08\0\0\0\0\0\0\0notjson!", "not a safetensors file"),
         ((2**62).to_bytes(8, "little"), "not a safetensors file"),
         (encode_weights({"centre": np.zeros(3)}), r"it holds the arrays \['centre'\], expected"),
-        (encode_domain(feature_domain(replace(SMALL, dense=(8, 4)))), r"made for features and numbers \(8, 39\), .*\(16, 39\)"),
+        (encode_domain(feature_domain(replace(SMALL, dense=(8, 4)))), r"made for features and numbers \(8, 40\), .*\(16, 40\)"),
         (encode_domain(feature_domain()).replace(b'"F32"', b'"I32"', 1), "axes holds int32, expected float32"),
     ],
 )

@@ -28,12 +28,14 @@ def blocks(image, size=25):
     return image[: rows * size, : columns * size].reshape(rows, size, columns, size)
 
 
-def distance_to_brightest(science, y_pix, x_pix, reach=6) -> float:
+def distance_to_barycentre(science, y_pix, x_pix, reach_pix) -> float:
+    """From a place to the barycentre of the light around it, which the noise and faint neighbours hardly move."""
     row, column = round(y_pix), round(x_pix)
-    top, left = max(row - reach, 0), max(column - reach, 0)
-    around = np.nan_to_num(science[top : row + reach + 1, left : column + reach + 1])
-    found_row, found_column = np.unravel_index(around.argmax(), around.shape)
-    return float(np.hypot(found_row + top - y_pix, found_column + left - x_pix))
+    top, left = max(row - reach_pix, 0), max(column - reach_pix, 0)
+    around = np.nan_to_num(science[top : row + reach_pix + 1, left : column + reach_pix + 1]).astype(float)
+    light = np.maximum(around - 0.1 * around.max(), 0)
+    y, x = np.mgrid[: around.shape[0], : around.shape[1]]
+    return float(np.hypot((light * y).sum() / light.sum() + top - y_pix, (light * x).sum() / light.sum() + left - x_pix))
 
 
 @pytest.mark.parametrize(("field", "instrument"), MOSAICS)
@@ -103,10 +105,11 @@ def test_bright_sources_shine_where_the_truth_says(survey_folder, field, instrum
     band = INSTRUMENTS[instrument].name.lower()
     truth = survey_folder.truth[(survey_folder.truth.field == field) & (survey_folder.truth[f"mag_{band}"] < 23)]
     ordinary = truth[truth.trap == ""]
-    distances = [distance_to_brightest(science, row[f"y_{band}"], row[f"x_{band}"]) for _, row in ordinary.iterrows()]
+    reach_pix = round(0.5 / INSTRUMENTS[instrument].pixel_scale_arcsec)
+    distances = [distance_to_barycentre(science, row[f"y_{band}"], row[f"x_{band}"], reach_pix) for _, row in ordinary.iterrows()]
     assert len(distances) >= 4
-    # A few are outshone by a neighbour, a clump or a second nucleus.
-    assert np.mean(np.array(distances) <= 1.5) > 0.6
+    # Neighbours pull at some.
+    assert np.mean(np.array(distances) <= 3) > 0.6
 
 
 def test_bright_pixels_carry_photon_noise():

@@ -51,7 +51,7 @@ def test_what_a_stamp_adds_to_its_sky_is_the_skys_noise_and_the_photons():
 
 
 def test_without_neighbours_all_else_is_the_same():
-    crowded, clean = (stamp(2, 4, F814W, DEPTH, neighbours=wanted) for wanted in (True, False))
+    crowded, clean = (stamp(2, 5, F814W, DEPTH, neighbours=wanted) for wanted in (True, False))
     assert crowded.neighbours.any()
     assert not clean.neighbours.any()
     np.testing.assert_array_equal(crowded.galaxy, clean.galaxy)
