@@ -133,7 +133,6 @@ def announce_skipped(workflow: Path, output: Path | None, broken: tuple[SkippedR
         if known.get(skipped.release) != reasons[skipped.release]:
             announce(notify_settings(workflow), Announcement(Event.SKIPPED, f"{skipped}.", root, release=skipped.release))
     if file is not None and known != reasons:
-        file.parent.mkdir(exist_ok=True)
         write_over(file, json.dumps(reasons, indent=1).encode())
 
 

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from surveyflow.errors import OutputError
 from surveyflow.inputs.discovery import SkippedRelease
 from surveyflow.runs import announcements
 from surveyflow.runs.announcements import Announcement, announce, announce_skipped, announcing_failure, announcing_missing_workers
@@ -65,6 +66,13 @@ def test_before_there_is_an_output_folder_every_start_announces(told, workflow):
         announce_skipped(workflow, None, (SkippedRelease("w3", ("cut short",), broken=True),))
     assert len(told) == 2
     assert not (workflow.parent / "catalog").exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused_with_a_remedy(told, workflow):
+    (workflow.parent / "catalog").mkdir()
+    (workflow.parent / "catalog/digests").write_text("in the place of a folder")
+    with pytest.raises(OutputError, match=r"skipped\.json could not be written: .*in the place of a folder: .* run again"):
+        announce_skipped(workflow, None, (SkippedRelease("w3", ("cut short",), broken=True),))
 
 
 def test_an_error_is_announced_with_its_exit_code_and_goes_on(told, workflow):
