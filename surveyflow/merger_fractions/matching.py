@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surveyflow.catalog.columns import COLUMNS
+from surveyflow.catalog.selection import no_such_column
 from surveyflow.errors import InputError
 from surveyflow.merger_fractions.questions import Question
 from surveyflow.settings.matrices import SelectedTest
@@ -73,7 +74,8 @@ def matched(rows: pa.Table, question: Question, tests: Sequence[SelectedTest]) -
     Raises
     ------
     InputError
-        If no test has the same field, instrument, models, cuts, flags and magnitudes; the first difference is named.
+        If no test has the same field, instrument, models, cuts, flags and magnitudes; the first difference is named. Also if the
+        galaxies are centred in another way, or the catalog cannot say how they are.
     """
     magnitude = _magnitudes(rows, question, tests)
     groups, used = np.full(len(rows), -1, np.int64), list[SelectedTest]()
@@ -168,6 +170,13 @@ def _check_all_matched(groups: Int64Array, magnitude: Float64Array, used: Iterab
 
 
 def _check_centring(rows: pa.Table, groups: Int64Array, used: Sequence[SelectedTest]) -> None:
+    if not any(test.offset_arcsec for test in used):
+        return
+    if "offset_arcsec" not in rows.schema.names:
+        raise InputError(
+            "the tests of the matrices state how their galaxies were centred, which cannot be compared with the selected ones: "
+            f"{no_such_column('offset_arcsec', rows.schema.names)} Or leave the matrices out."
+        )
     offsets = np.asarray(rows["offset_arcsec"].cast(pa.float64()).to_numpy(), np.float64)
     for number, test in enumerate(used):
         found = offsets[groups == number]

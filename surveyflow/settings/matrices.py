@@ -26,9 +26,10 @@ Such matrices do not say of which galaxies they hold. Those that ``surveyflow ev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -110,6 +111,12 @@ class SelectedTest:
         """What distinguishes it from the other tests that apply to the same question."""
         return f"{self.field}/{self.instrument}" + ("" if self.magnitude is None else " {:g} to {:g}".format(*self.magnitude))
 
+    @property
+    def selection(self) -> Hashable:
+        """What selects its galaxies, beside the limits of their magnitudes."""
+        place = self.field, self.instrument, self.magnitude is None
+        return *place, self.model_id, frozenset(self.excluded_flags), frozenset(self.limits.items()), self.contamination_model_id
+
     def holds(self, magnitude: Float64Array) -> Any:
         """(n,) bool: whether magnitudes lie in its range; True where it has none."""
         low, high = self.magnitude or (-np.inf, np.inf)
@@ -133,7 +140,7 @@ class ClassifierTests:
         Matrices by ``FIELD/INSTRUMENT``, or by ``FIELD`` for every instrument without its own, which do not say of which
         galaxies they hold.
     tests
-        Matrices that say it. There are either these or those.
+        Matrices that say it, at most one for any galaxy and question. There are either these or those.
     """
 
     weights_origin: WeightsOrigin
@@ -145,11 +152,28 @@ class ClassifierTests:
     def __post_init__(self) -> None:
         if bool(self.matrices) == bool(self.tests):
             raise ValueError("there must be matrices, either in [matrices] or in [[tests]]")
+        if problems := list(_repeated(self.tests)):
+            raise ValueError("; ".join(problems))
 
     def name_for(self, field: str, instrument: str) -> str | None:
         """The name of the matrix that applies to a field's galaxies; None if there is none."""
         names = (f"{field}/{instrument}", field)
         return next((name for name in names if name in self.matrices), None)
+
+
+def _repeated(tests: Sequence[SelectedTest]) -> Iterator[str]:
+    """Which two tests apply to the same galaxies, in words."""
+    alike: dict[Hashable, list[tuple[int, SelectedTest]]] = {}
+    for number, test in enumerate(tests, 1):
+        alike.setdefault(test.selection, []).append((number, test))
+    for same in alike.values():
+        ordered = sorted(same, key=lambda one: one[1].magnitude or (-np.inf, np.inf))
+        for (first, one), (second, other) in pairwise(ordered):
+            if one.magnitude is None or other.magnitude is None or one.magnitude[1] > other.magnitude[0]:
+                yield (
+                    f"[[tests]] number {first} ({one.name}) and number {second} ({other.name}) are of the same model, flags and "
+                    "cuts and of magnitudes in common, so it is not clear which applies; remove one of them"
+                )
 
 
 MATRICES_FILE = SettingsFile(TypeAdapter(ClassifierTests), InputError, "docs/how-to/merger-fractions.md")

@@ -139,6 +139,38 @@ def test_another_selection_is_refused_and_the_difference_is_named(changes, words
         ask(**changes)
 
 
+def test_centring_that_an_old_revision_does_not_tell_is_not_taken_for_the_same():
+    old = ds.dataset(catalog().to_table().drop_columns(["offset_arcsec"]))
+    words = r"were centred, .* no column 'offset_arcsec', since this revision was published before .* Run its workflow again"
+    with pytest.raises(InputError, match=words):
+        ask(rows=old, magnitude="mag")
+    assert ask(rows=old, any_magnitude=True).bins[0].corrected == ask(any_magnitude=True).bins[0].corrected
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, r"number 2 \(COSMOS/F814W 20 to 22\) and number 6 \(COSMOS/F814W 20 to 22\)"),
+        ({"magnitude": (21.5, 23.0), "offset_arcsec": 0.3}, r"number 2 \(COSMOS/F814W 20 to 22\) and number 6 .* 21.5 to 23\)"),
+        ({"magnitude": None}, r"number 1 \(COSMOS/F814W\) and number 6 \(COSMOS/F814W\)"),
+    ],
+)
+def test_two_tests_of_the_same_galaxies_are_refused(tmp_path, changes, names):
+    another = replace(TESTS.tests[1], counts=matrix(0.6, 0.3), **changes)
+    file = tmp_path / "matrices.toml"
+    written = [matrices_to_toml(replace(TESTS, tests=tests)) for tests in (TESTS.tests, (another,))]
+    file.write_text(written[0] + written[1][written[1].index("[[tests]]") :])
+    with pytest.raises(InputError, match=rf"matrices\.toml: .*{names} .*remove one of them"):
+        read_matrices(file)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"field": "EGS"}, {"model_id": "other"}, {"excluded_flags": ("EDGE",)}, {"magnitude": (18.0, 20.0)}]
+)
+def test_tests_of_other_galaxies_stand_side_by_side(changes):
+    assert len(replace(TESTS, tests=(*TESTS.tests, replace(TESTS.tests[1], **changes))).tests) == 6
+
+
 def test_a_cut_with_matrices_of_another_kind_turns_a_tenth_into_nothing_and_is_said_to_be_unchecked():
     old = ClassifierTests(TESTS.weights_origin, TESTS.class_rule, "an old test", matrices={"COSMOS": matrix(0.8, 0.2)})
     found = ask(old, limits=CUT)
