@@ -152,13 +152,47 @@ def test_maps_of_members_that_contradict_each_other_are_refused_before_anything_
         api.validate(survey.workflow)
 
 
-def test_the_map_of_a_jury_is_used_and_recorded(survey):
-    store = ModelStore(survey.folder / "models")
-    key = ModelKey("merger", survey.spec.fields[0], "F814W")
+def calibrate(store, key):
+    """Write a map for the whole jury into the members' cards."""
     members = tuple(sorted(one.card.weights_digest for one in store.card(key).members))
     map_ = Calibration(members, 1.5, 1.0, 0.2, 0.4, 500, ("ab" * 32,))
     for folder, card in store.placed(store.card(key)):
-        (folder / "card.toml").write_text(card_to_toml(replace(card, calibrations=(map_,))))
+        (folder / "card.toml").write_text(card_to_toml(replace(card, calibrations=(*card.calibrations, map_))))
+    return map_
+
+
+def test_a_member_that_was_deleted_is_missed_until_the_workflow_says_so_or_the_rest_is_calibrated(survey, caplog):
+    store = ModelStore(survey.folder / "models")
+    key = ModelKey("merger", survey.spec.fields[0], "F814W")
+
+    def warnings():
+        return [warning for warning in api.validate(survey.workflow).warnings if "the calibration in its cards" in warning]
+
+    shutil.rmtree(store.path / CONTAMINATION.name)
+    calibrate(store, key)
+    assert warnings() == []
+    lost = store.card(key).members[1].card.weights_digest
+    shutil.rmtree(store.home(key) / "seed-2")
+    (warning,) = warnings()
+    assert warning.startswith(f"{store.card(key).model_id}: the calibration in its cards is for 3 members, but {store.home(key)}")
+    assert f"holds only 2 of them, seed-1, seed-3, and not those with the weights {lost[:12]}. Put" in warning
+    assert 'write members = ["seed-1", "seed-3"] in [models]' in warning
+    for show in (lambda: api.list_models(store.path), lambda: api.show_models(store.home(key))):
+        caplog.clear()
+        show()
+        assert caplog.messages == [warning]
+    edit_workflow(survey.workflow, {"models": {"members": ["seed-1", "seed-3"]}})
+    assert warnings() == []
+    edit_workflow(survey.workflow, {"models": {"members": "all"}})
+    assert len(warnings()) == 1
+    calibrate(store, key)
+    assert warnings() == []
+
+
+def test_the_map_of_a_jury_is_used_and_recorded(survey):
+    store = ModelStore(survey.folder / "models")
+    key = ModelKey("merger", survey.spec.fields[0], "F814W")
+    map_ = calibrate(store, key)
     assert api.show_models(store.home(key)).calibration == map_
     run(survey)
     rows = table(survey)

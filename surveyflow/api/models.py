@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError, ModelError
 from surveyflow.models.engines.keras_installation import check_keras
+from surveyflow.models.juries import absence
 from surveyflow.models.store import ModelStore, placed, read_card, read_weights
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.stretch_check import FEWEST_CUTOUTS, StretchCheck, check_stretches
@@ -19,6 +21,8 @@ from surveyflow.values.jobs import SamplingSettings
 
 if TYPE_CHECKING:
     from surveyflow.models.legacy.parity import ParityReport
+
+logger = logging.getLogger(__name__)
 
 
 def load_model(path: str | Path, engine: str = EngineName.AUTO) -> Model:
@@ -141,7 +145,7 @@ def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain:
 
 
 def list_models(store: str | Path) -> dict[ModelKey, ModelCard]:
-    """Find every model of a store.
+    """Find every model of a store; a warning is logged for a jury that was calibrated with members that are absent.
 
     Parameters
     ----------
@@ -153,11 +157,17 @@ def list_models(store: str | Path) -> dict[ModelKey, ModelCard]:
     ModelError
         If there is no store, or a card cannot be used.
     """
-    return ModelStore(Path(store)).cards()
+    found = ModelStore(Path(store))
+    cards = found.cards()
+    for card in {card.key: card for card in cards.values()}.values():
+        _warn_of_absence(card, found.home(card.key))
+    return cards
 
 
 def show_models(folder: str | Path) -> ModelCard:
     """Read a model's card, or make that of a jury, after checking that the weights are those that the cards name.
+
+    A warning is logged for a jury that was calibrated with members that are absent.
 
     Parameters
     ----------
@@ -172,7 +182,13 @@ def show_models(folder: str | Path) -> ModelCard:
     card = read_card(Path(folder))
     for place, one in placed(Path(folder), card):
         read_weights(place, one)
+    _warn_of_absence(card, Path(folder))
     return card
+
+
+def _warn_of_absence(card: ModelCard, home: Path) -> None:
+    if warning := absence(card, home):
+        logger.warning("%s", warning)
 
 
 def calibrate_models(

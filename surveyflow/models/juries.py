@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ModelError
+from surveyflow.tasks.calibration import absent_members
 from surveyflow.tasks.card import Domain, Member, ModelCard
+from surveyflow.values import remedies
 
 _ALIKE: dict[str, Callable[[ModelCard], Any]] = {
     "task, field and instrument": lambda card: card.key,
@@ -64,6 +68,29 @@ def jury_card(members: Sequence[Member], where: str) -> ModelCard:
         training=None,
         calibrations=(),
         members=tuple(members),
+    )
+
+
+def absence(card: ModelCard, home: Path) -> str:
+    """In words, that a jury was calibrated together with members that are absent; empty if not, or if the model is alone.
+
+    Parameters
+    ----------
+    card
+        A card, as the folder gives it.
+    home
+        The model's folder.
+    """
+    absent = absent_members(card.each) if card.members else ()
+    if not absent:
+        return ""
+    names = [member.name for member in card.members]
+    calibrate = remedies.calibrate_models(*(home / name for name in names))
+    return (
+        f"{card.model_id}: the calibration in its cards is for {len(names) + len(absent)} members, but {home} holds only "
+        f"{len(names)} of them, {', '.join(names)}, and not those with the weights {', '.join(one[:12] for one in absent)}. Put "
+        f"their folders back. To leave them out on purpose, write members = {json.dumps(names)} in [models] of the workflow, "
+        f"which holds for each of its juries, or calibrate those that are there: `{calibrate}`"
     )
 
 

@@ -22,6 +22,7 @@ from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.measuring.domain import band_differs
 from surveyflow.models.engines.choice import obstacle
+from surveyflow.models.juries import absence
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
@@ -352,6 +353,7 @@ def _warnings(
     located: Mapping[str, UnitSources],
     weights: Mapping[MosaicName, WeightCheck],
 ) -> Iterator[str]:
+    yield from _absence_warnings(workflow, fields)
     yield from _prevalence_warnings(workflow, fields)
     for name, field in fields.items():
         for instrument in workflow.routing:
@@ -376,6 +378,15 @@ def _warnings(
             yield f"{name}: the ids are text: source_name holds them, and source_id the numbers that stand for them"
         if not units_of_field(located[name], field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
+
+
+def _absence_warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator[str]:
+    """Warn of juries that seem to have lost members, unless the workflow names its members."""
+    if workflow.models.named_members is not None:
+        return
+    store = ModelStore(workflow.models.store)
+    cards = {card.key: card for field in fields.values() for _, card in field.all_cards}
+    yield from filter(None, (absence(card, store.home(card.key)) for card in cards.values()))
 
 
 def _prevalence_warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) -> Iterator[str]:

@@ -79,3 +79,19 @@ def calibration_of(cards: Sequence[ModelCard]) -> Calibration | None:
             "hold none. Calibrate all of them together again."
         )
     return next(iter(maps), None)
+
+
+def absent_members(cards: Sequence[ModelCard]) -> tuple[str, ...]:
+    """Digests of the weights of the models that a map was fitted to together with these, ascending.
+
+    Empty if there is a map for exactly these models, or none for more. Of several maps, the one with the fewest others counts.
+
+    Parameters
+    ----------
+    cards
+        As for `calibration_of`.
+    """
+    here = {card.weights_digest for card in cards}
+    fitted = [set(one.members) for card in cards for one in card.calibrations]
+    others = sorted((sorted(members - here) for members in fitted if members > here), key=len)
+    return tuple(others[0]) if others and here not in fitted else ()

@@ -9,7 +9,7 @@ import pytest
 
 from networks import card
 from surveyflow.errors import ModelError
-from surveyflow.tasks.calibration import Calibration, calibration_of
+from surveyflow.tasks.calibration import Calibration, absent_members, calibration_of
 
 FIRST, SECOND = "1" * 64, "2" * 64
 ALONE = Calibration((FIRST,), a=1.5, b=0.5, c=0.2, share=0.5, n_images=4000, records=("ab" * 32,))
@@ -26,6 +26,15 @@ def test_a_map_is_found_for_its_own_models_only():
     assert calibration_of([second, first]) == TOGETHER
     assert calibration_of([second]) is None
     assert calibration_of([holding(FIRST)]) is None
+
+
+def test_models_that_a_map_was_fitted_to_together_with_others_miss_those():
+    third = "3" * 64
+    all_three = replace(ALONE, members=(FIRST, SECOND, third))
+    assert absent_members([holding(FIRST, TOGETHER, all_three)]) == (SECOND,)
+    assert absent_members([holding(FIRST, all_three), holding(SECOND, all_three)]) == (third,)
+    assert absent_members([holding(FIRST, ALONE, all_three)]) == ()
+    assert absent_members([holding(FIRST, TOGETHER), holding(third)]) == ()
 
 
 @pytest.mark.parametrize("other", [(), (replace(TOGETHER, c=0.3),)])
