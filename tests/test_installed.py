@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -205,6 +206,14 @@ def native_core_is_built(own: Installation, folder: Path) -> bool:
     native = own.package / "models" / "engines" / "native"
     done = own.run(remedies.build_native_core(native / "build.py"), folder, CXX=str(compiler))
     return done.returncode == 0 and (native / "libsurveyflow.so").read_text() == "built\n"
+
+
+def test_the_source_distribution_holds_what_is_needed_to_build_and_test_and_no_more(distributions):
+    [archive] = distributions.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {Path(*Path(name).parts[1:]).as_posix() for name in opened.getnames()}
+    assert {"pyproject.toml", "hatch_build.py", "LICENSE", "surveyflow/__init__.py", "tests/installations.py"} <= names
+    assert not {name for name in names if name.startswith((".ci", ".venv", ".git/"))}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(installation):
