@@ -42,7 +42,7 @@ _MONTE_CARLO = (
 )
 _NO_SELECTION = (
     "These matrices do not say of which galaxies they were measured: magnitudes, cuts, flags, centring. After any selection by "
-    "these they do not hold, and a trend with magnitude may be theirs. Matrices that surveyflow evaluate writes say it, and are "
+    "these they do not hold, and a trend with magnitude may be theirs. Matrices that an evaluation writes say it, and are "
     "refused for another selection."
 )
 _ANY_CONFIDENCE = 0.68

@@ -60,7 +60,7 @@ def selected_tests(
     """
     tested = [_tested(model, stamps, sampling, contamination_model) for stamps in test]
     records = ", ".join(stamps.digest[:12] for stamps in test)
-    source = f"{sum(map(len, test)):,} stamps with known truth (records {records}) by surveyflow evaluate"
+    source = f"{sum(map(len, test)):,} stamps with known truth (records {records}) by an evaluation"
     found = {rule: tuple(one for each in tested for one in _tests(each, rule)) for rule in ClassRule}
     return {rule.value: ClassifierTests(model.card.origin, rule, source, tests=tests) for rule, tests in found.items() if tests}
 
