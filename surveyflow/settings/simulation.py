@@ -205,7 +205,7 @@ class SimulationTable(SettingsTable):
     @classmethod
     def _take_the_galaxies_of_a_recipe(cls, table: Any) -> Any:
         """A table [simulation.recipe] without ``galaxies`` means the galaxies that it describes."""
-        if isinstance(table, Mapping) and "recipe" in table and "galaxies" not in table:
+        if isinstance(table, Mapping) and "recipe" in table and not {"galaxies", "stamps"} & set(table):
             return {**table, "galaxies": Galaxies.CONTRASTED.value}
         return table
 

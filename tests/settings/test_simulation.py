@@ -170,3 +170,5 @@ def test_what_belongs_to_drawn_galaxies_has_no_place_beside_stamps(write, tmp_pa
     both = GOOD + "redshifts = [0.5, 1.5]\n" + stamps + "redshift_column = 'z'\n"
     assert "found `redshifts` and `[simulation.stamps] redshift_column`" in problems(write(both))
     assert "found magnitudes beside stamps" in problems(write(GOOD + "magnitudes = [20, 21]\n" + stamps))
+    recipe = "[simulation.recipe]\ndust_lane_chance = 0.1\n"
+    assert "found [simulation.recipe] beside" in problems(write(GOOD + stamps + recipe))

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.models.engines.jury import Jury
-from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.baseline import TreeClassifier, annulus_features
 from surveyflow.training.evaluation.juries import Area, JuryScores, areas_of_change, found_changes, jury_scores
@@ -314,7 +313,7 @@ def _field_of_each(test: Sequence[LabelledStamps]) -> NDArray[np.str_]:
 
 def _probabilities(model: Model, called: _Called) -> ProbabilitySample:
     """Stamps with ``p_pm_mean``, taken for a probability at the training set's share, and what the card's map makes of it."""
-    stated, facts, map_ = called.predictions.p_pm_mean, model.card.each[0].training, calibration_of(model.card.each)
+    stated, facts, map_ = called.predictions.p_pm_mean, model.card.each[0].training, model.card.calibration
     return ProbabilitySample(
         raw=Stated(stated.astype(np.float64), facts.positive / facts.n_images if facts else _UNKNOWN_SHARE),
         calibrated=None if map_ is None else Stated(map_.probability(stated), map_.share),

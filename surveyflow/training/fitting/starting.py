@@ -52,12 +52,17 @@ def read_start(training: Training, validation: Sequence[RecordIndex]) -> Start |
     ModelError
         If the model cannot be read.
     InputError
-        If its network has other layers, or if it was trained on the validation records.
+        If it is a jury without a member of this seed, its network has other layers, or it was trained on the validation records.
     """
     if training.model.start is None:
         return None
     folder = _of_the_same_seed(training.model.start, training.optimisation.seed)
     card = read_card(folder)
+    if card.members:
+        raise InputError(
+            f"[model] start: {folder} is a jury of {', '.join(member.name for member in card.members)}, without a member of this "
+            f"training's seed, {training.optimisation.seed}. Name the folder of one of its members."
+        )
     if weight_shapes(card.architecture) != weight_shapes(training.network):
         raise InputError(
             f"[model] start: the network of {folder} has other layers than [architecture]. "

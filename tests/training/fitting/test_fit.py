@@ -254,6 +254,9 @@ def test_a_training_starts_from_the_weights_of_another_model(tmp_path):
     shutil.copytree(folder, jury / f"seed-{again.optimisation.seed}")
     of_jury = again.model_copy(update={"model": again.model.model_copy(update={"start": jury})})
     assert read_start(of_jury, []).card == first.card
+    shutil.move(jury / f"seed-{again.optimisation.seed}", jury / "seed-8")
+    with pytest.raises(InputError, match="is a jury of seed-8, without a member of this training's seed, 5"):
+        read_start(of_jury, [])
     end = fit(started, run=tmp_path / "run")
     assert end.history[0]["accuracy"] > fit(again).history[0]["accuracy"]
     assert f"The training started from the weights of {first.card.model_id}." in end.card.notes
