@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow.compute as pc
-from numpy.typing import ArrayLike
 
 from surveyflow.comparisons.compared import compare_with_labels
 from surveyflow.comparisons.question import Classes, LabelQuestion
 from surveyflow.files.durable import explained, file_digest, named_output
 from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
+from surveyflow.inputs.positions import Positions, positions_in_degrees
 from surveyflow.merger_fractions.matrices import matrices_file, read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
 from surveyflow.merger_fractions.questions import Question
@@ -282,7 +281,12 @@ def compare(
 
 
 def cutouts(
-    mosaic: str | Path, ra_deg: ArrayLike, dec_deg: ArrayLike, size: int = 128, *, weight: str | Path | None = None
+    mosaic: str | Path,
+    ra_deg: Positions,
+    dec_deg: Positions | None = None,
+    size: int = 128,
+    *,
+    weight: str | Path | None = None,
 ) -> CutoutStack:
     """Cut out squares around positions in a mosaic.
 
@@ -291,7 +295,9 @@ def cutouts(
     mosaic
         FITS image, with the extension in brackets if it is not the only one: ``image.fits[SCI]``.
     ra_deg, dec_deg
-        (n,) positions, degrees.
+        (n,) positions. Numbers are degrees in the mosaic's own frame; what has a unit (`~astropy.coordinates.Longitude`,
+        `~astropy.units.Quantity`, a column of a table) is converted. Or a `~astropy.coordinates.SkyCoord` of any frame as
+        ``ra_deg``, without ``dec_deg``. A position that is masked or NaN gets an empty cutout.
     size
         Side of the cutouts, pixels.
     weight
@@ -305,6 +311,8 @@ def cutouts(
     ------
     MosaicError
         If the image cannot be used.
+    InputError
+        If positions are not angles, out of range, or not as many right ascensions as declinations.
 
     Examples
     --------
@@ -313,5 +321,5 @@ def cutouts(
     (2, 128, 128)
     """
     with open_mosaic(mosaic, weight) as opened:
-        x_pix, y_pix = opened.to_pixels(np.atleast_1d(np.asarray(ra_deg, float)), np.atleast_1d(np.asarray(dec_deg, float)))
+        x_pix, y_pix = opened.to_pixels(*positions_in_degrees(ra_deg, dec_deg, opened.frame))
         return cut_from_mosaic(opened, x_pix, y_pix, size)

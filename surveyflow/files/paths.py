@@ -65,10 +65,13 @@ def at_home(path: str | Path) -> Path:
         return Path(path)
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
 def problem_of_file(path: Path) -> tuple[str, str] | None:
     """Why a file cannot be read, with the remedy; None if it can be read."""
     if not os.path.lexists(path):
-        return absent(path)
+        return _remote(path) or absent(path)
     if path.is_dir():
         return f"{path} is a folder, not a file.", "Name a file in it."
     if not path.is_file():
@@ -76,6 +79,18 @@ def problem_of_file(path: Path) -> tuple[str, str] | None:
     if not os.access(path, os.R_OK):
         return f"{path} cannot be read: you have no permission.", "Ask its owner for permission to read it (chmod +r)."
     return None
+
+
+def _remote(path: Path) -> tuple[str, str] | None:
+    """Say that a path is an address, of which ``Path`` keeps one slash of two; None if it is not."""
+    place = next((number for number, part in enumerate(path.parts) if _SCHEME.fullmatch(part)), None)
+    if place is None:
+        return None
+    scheme, *rest = path.parts[place:]
+    address = f"{scheme}//{'/'.join(rest)}"
+    if scheme == "file:":
+        return f"{address} is an address, expected a path.", f"Name the file: /{'/'.join(rest)}."
+    return f"{address} is an address, and only local files are read.", "Download it, and name the local file."
 
 
 def absent(path: Path) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """The astrometry of mosaics: conversion between sky positions and pixels.
 
-Only the tangent-plane projection of rectified mosaics is supported. The header cards that it needs are used, and all others are
-ignored: CANDELS mosaics still carry the distortion (SIP, lookup tables) of the exposures that they were drizzled from. Astropy
-would apply it a second time and move positions by up to an arcminute.
+Only the tangent-plane projection of rectified mosaics is supported. Distortion is ignored: CANDELS mosaics still carry that of
+the exposures that they were drizzled from (SIP, lookup tables). Astropy would apply it a second time and move positions by up to
+an arcminute. Of all other cards astropy must make the same positions; a card that would move them is refused by name.
 
 Cards that say nothing are accepted: SIP cards whose coefficients are all 0, with the ``-SIP`` in CTYPE that goes with them, and
 PV cards with which astropy finds the plain projection.
@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 from surveyflow.errors import MosaicError
 from surveyflow.files.foreign import refusing
 from surveyflow.inputs.fits_images import card_value
+from surveyflow.inputs.wcs_cards import DISTORTION, SIP_SUFFIX, cards_that_move, same_positions, standard_header
 from surveyflow.values.arrays import Float64Array
 
 Cards = tuple[tuple[str, str | float], ...]
@@ -36,15 +37,10 @@ _CD_KEYS = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
 _PC_KEYS = ("PC1_1", "PC1_2", "PC2_1", "PC2_2")
 _CDELT_KEYS = ("CDELT1", "CDELT2")
 _POLE_KEYS = ("LONPOLE", "LATPOLE")
-_DISTORTION = re.compile(
-    r"(A|B|AP|BP)_(\d+_\d+|ORDER|DMAX)|(CPDIS|CPERR|CQDIS|CQERR|D2IMDIS|D2IMERR)\d|(DP|DQ|D2IM)\d(\..*)?|D2IMEXT|D2IMARR|AXISCORR"
-)
-_SIP = "-SIP"
 _SIP_COEFFICIENT = re.compile(r"(A|B|AP|BP)_\d+_\d+")
 _PV = re.compile(r"PV([12])_(\d+)")
 _STANDARD_PV = {"PV1_2": 90.0, "PV1_3": 180.0}
 """The values of the standard's parameters of TAN that change nothing, where that is not 0; PV1_4 may have any, as LATPOLE."""
-_SAME_POSITION_PIXELS = 1e-3
 _OLD_EQUINOX = re.compile(r"\s*([BJ])?(\d+(?:\.\d*)?)\s*")
 _LIMITS = {"CRPIX1": 1e8, "CRPIX2": 1e8, "CRVAL1": 360.0, "CRVAL2": 90.0, "LONPOLE": 1e3, "LATPOLE": 1e3}
 """Largest absolute values. With a reference pixel that is farther away, positions have no digits left for a part of a pixel."""
@@ -67,12 +63,15 @@ class Astrometry:
         Side of a pixel, arcsec.
     notices
         What was ignored in the header.
+    frame
+        Frame of its positions, as astropy names it: ``icrs`` or ``fk5`` (of equinox 2000).
     """
 
     cards: Cards
     shape: tuple[int, int]
     pixel_scale_arcsec: float
     notices: tuple[str, ...]
+    frame: str
     _wcs: WCS
 
     @property
@@ -118,17 +117,20 @@ def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) 
         If the projection is missing, not supported or contradictory, or the pixels are not square.
     """
     with refusing(lambda reason: _unusable(location, reason)):
-        _check_projection(header, location)
-        cards = _cards(header, location)
+        standard = standard_header(header, location)
+        _check_projection(standard, location)
+        cards = _cards(standard, location)
         wcs = _wcs(cards)
-        _check_parameters(header, shape, cards, location)
-        return Astrometry(cards, shape, _pixel_scale_arcsec(wcs, location), _notices(header, location), wcs)
+        _check_parameters(standard, shape, cards, location)
+        scale_arcsec = _pixel_scale_arcsec(wcs, location)
+        _check_other_cards(header, wcs, shape, location)
+        return Astrometry(cards, shape, scale_arcsec, _notices(standard, location), _frame(standard), wcs)
 
 
 def _check_projection(header: fits.Header, location: str) -> None:
     ctypes = tuple(str(card_value(header, key) or "").strip() for key in ("CTYPE1", "CTYPE2"))
     if not _sip_coefficients(header):
-        ctypes = tuple(ctype.removesuffix(_SIP) for ctype in ctypes)
+        ctypes = tuple(ctype.removesuffix(SIP_SUFFIX) for ctype in ctypes)
     if ctypes == ("", ""):
         raise MosaicError(f"{location}: no world coordinates: CTYPE1 and CTYPE2 are missing. Name a mosaic with a WCS.")
     if ctypes == _EXPECTED_CTYPES[::-1]:
@@ -151,13 +153,23 @@ def _sip_coefficients(header: fits.Header) -> list[str]:
 
 
 def _check_frame(header: fits.Header, location: str) -> None:
-    frame = str(card_value(header, "RADESYS") or card_value(header, "RADECSYS") or "").strip().upper()
+    frame = _named_frame(header)
     key, equinox = _equinox(header, location)
     if frame not in {"", "ICRS", "FK5"} or (equinox != 2000.0 and frame != "ICRS"):
         raise MosaicError(
             f"{location}: the frame is {frame or 'not named'}, with {key} {equinox:g}; expected ICRS, or FK5 of equinox 2000. "
             f"Rewrite the WCS in ICRS; if only the card is wrong, write RADESYS = 'ICRS'."
         )
+
+
+def _named_frame(header: fits.Header) -> str:
+    return str(card_value(header, "RADESYS") or card_value(header, "RADECSYS") or "").strip().upper()
+
+
+def _frame(header: fits.Header) -> str:
+    """The frame as the standard has it: without a name, ICRS unless the header states an equinox."""
+    stated = any(isinstance(card_value(header, key), int | float) for key in ("EQUINOX", "EPOCH"))
+    return (_named_frame(header) or ("FK5" if stated else "ICRS")).lower()
 
 
 def _equinox(header: fits.Header, location: str) -> tuple[str, float]:
@@ -182,12 +194,17 @@ def _cards(header: fits.Header, location: str) -> Cards:
 
 
 def _matrix_keys(header: fits.Header, location: str) -> tuple[str, ...]:
-    """Names of the cards with the matrix from pixels to degrees: CD, or PC and CDELT, or the old CDELT and CROTA2."""
+    """Names of the cards with the matrix from pixels to degrees: PC and CDELT, or CD, or the old CDELT and CROTA2.
+
+    Of PC and CD cards that describe the same pixels, astropy uses PC.
+    """
     has_cd, has_pc = any(key in header for key in _CD_KEYS), any(key in header for key in _PC_KEYS)
     if has_cd and has_pc:
         _check_same_matrix(header, location)
-    without_cd = (*_PC_KEYS, *_CDELT_KEYS) if has_pc else (*_CDELT_KEYS, "CROTA2")
-    keys = tuple(key for key in (_CD_KEYS if has_cd else without_cd) if key in header)
+    without_pc = _CD_KEYS if has_cd else (*_CDELT_KEYS, "CROTA2")
+    keys = tuple(key for key in ((*_PC_KEYS, *_CDELT_KEYS) if has_pc else without_pc) if key in header)
+    if nothing := [key for key in keys if key in _CDELT_KEYS and card_value(header, key) == 0]:
+        raise MosaicError(f"{location}: {' and '.join(nothing)} is 0, so that pixels have no size. Correct the header.")
     if not keys or keys == ("CROTA2",):
         raise MosaicError(f"{location}: the WCS has no pixel scale: neither CD nor PC nor CDELT cards. Add them.")
     return keys
@@ -237,7 +254,7 @@ def _check_parameters(header: fits.Header, shape: tuple[int, int], cards: Cards,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # says that it reads PV1_5 and above as SCAMP does
         read_by_astropy = _wcs((*cards, *parameters))
-    if not _same_positions(_wcs(cards), read_by_astropy, shape):
+    if not same_positions(_wcs(cards), read_by_astropy, shape):
         raise MosaicError(
             f"{location}: {', '.join(keys)} move positions as FITS defines these cards, but are no distortion as SCAMP reads "
             f"them. Delete them, and LONPOLE and LATPOLE if they differ from the defaults."
@@ -254,12 +271,15 @@ def _scamp_identity(parameters: tuple[tuple[str, float], ...]) -> bool:
     return all(value == (1.0 if key.endswith("_1") else 0.0) for key, value in parameters)
 
 
-def _same_positions(plain: WCS, other: WCS, shape: tuple[int, int]) -> bool:
-    """Whether two projections agree at the corners of an image."""
-    height, width = shape
-    x, y = np.array([0.0, width - 1, 0.0, width - 1]), np.array([0.0, 0.0, height - 1, height - 1])
-    other_x, other_y = other.wcs_world2pix(*plain.wcs_pix2world(x, y, 0), 0)
-    return bool(np.all(np.hypot(other_x - x, other_y - y) <= _SAME_POSITION_PIXELS))  # NaN is not
+def _check_other_cards(header: fits.Header, wcs: WCS, shape: tuple[int, int], location: str) -> None:
+    """Refuse a header from which astropy, which uses all of its cards, makes other positions."""
+    names = cards_that_move(header, wcs, shape)
+    if names is not None:
+        what = f"{', '.join(names)} {'moves' if len(names) == 1 else 'move'}" if names else "other cards of the header move"
+        raise MosaicError(
+            f"{location}: {what} positions as astropy reads the header, or make it unreadable. Delete such cards if they are "
+            f"left over from another image; else resample the image to a plain projection."
+        )
 
 
 def _unusable(location: str, reason: str) -> MosaicError:
@@ -282,7 +302,7 @@ def _pixel_scale_arcsec(wcs: WCS, location: str) -> float:
 
 
 def _notices(header: fits.Header, location: str) -> tuple[str, ...]:
-    stale = sorted({key for key in header if _DISTORTION.fullmatch(key)})
+    stale = sorted({key for key in header if DISTORTION.fullmatch(key)})
     if not stale:
         return ()
     named = ", ".join(stale[:4]) + (", ..." if len(stale) > 4 else "")

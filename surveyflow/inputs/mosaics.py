@@ -82,6 +82,11 @@ class Mosaic:
         return self._astrometry.pixel_scale_arcsec
 
     @property
+    def frame(self) -> str:
+        """Frame of its positions, as astropy names it: ``icrs`` or ``fk5`` (of equinox 2000)."""
+        return self._astrometry.frame
+
+    @property
     def unit(self) -> str | None:
         """BUNIT, with all spellings of electrons per second as ``electron/s``, or else the stated unit; None without either."""
         return _unit_in(self._science) or _normalised_unit(self._stated_unit or "")

@@ -36,3 +36,16 @@ def test_a_missing_file_is_reported_with_the_nearest_folder_and_similar_names(tm
     assert what == f"{tmp_path}/mosiacs/egs.fits does not exist; the nearest folder that does is {tmp_path}."
     assert remedy == "Did you mean mosaics?"
     assert absent(tmp_path / "unlike.any")[1] == "Correct the path, or put the file there."
+
+
+@pytest.mark.parametrize("address", ["s3://survey/hst/m_drz.fits", "https://example.org/m_drz.fits", "gs://bucket/m.fits"])
+def test_an_address_is_not_called_a_missing_file(address, tmp_path):
+    for path in (Path(address).absolute(), tmp_path / address):
+        what, remedy = problem_of_file(path)
+        assert what == f"{address} is an address, and only local files are read."
+        assert remedy == "Download it, and name the local file."
+
+
+def test_a_file_with_a_scheme_is_named_as_a_path(tmp_path):
+    what, remedy = problem_of_file(tmp_path / "file:///data/egs.fits")
+    assert (what, remedy) == ("file://data/egs.fits is an address, expected a path.", "Name the file: /data/egs.fits.")
