@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from astropy.io import fits
@@ -22,6 +23,7 @@ from surveyflow.sites.serial.profile import SerialProfile
 from waiting import wait_until
 from worlds import copied, edit_workflow, write_untrained_models
 
+REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from surveyflow.commands.main import main; main()"]
 
 
@@ -257,3 +259,117 @@ def test_of_two_processes_at_once_one_works_and_the_other_ends_with_4(world):
     assert third.communicate()[0] == ""
     assert third.returncode == 0
     assert [revision.name for revision in list_revisions(world / "catalog")] == ["v1.10-r1"]
+
+
+SITE = """\
+kind = "slurm"
+interface = "lo"
+routing = "any"
+[directories]
+shared = "shared"
+[head]
+memory = "1 GiB"
+walltime = "01:00:00"
+[pools.cpu]
+jobs = 2
+memory = "1 GiB"
+walltime = "01:00:00"
+lifetime = "00:50:00"
+"""
+
+
+@pytest.fixture
+def submit(surveyflow, world, tmp_path_factory, monkeypatch):
+    """Submit the workflow's newest release as a schedule does, with stand-ins for Slurm's programs; ``jobs`` are in the queue."""
+    programs = tmp_path_factory.mktemp("slurm")
+    (world / "site.toml").write_text(SITE)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+
+    def write(name, text):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+
+    write("sbatch", f"echo x >>{programs}/asked; wc -l <{programs}/asked")
+    for name in ("scontrol", "scancel"):
+        write(name, "")
+
+    def submit(*options, jobs=""):
+        write("squeue", f"echo {jobs}")
+        ended = surveyflow("slurm", "submit", world / "workflow.toml", "--profile", world / "site.toml", *options)
+        return *ended, sorted(path.parent.name.rpartition("-")[0] for path in (world / "shared").glob("*/head.sh"))
+
+    return submit
+
+
+LATEST = ("--release", "latest", "--if-changed")
+
+
+def test_a_schedule_submits_the_newest_release_once_and_nothing_while_nothing_changes(submit, world):
+    code, out, _, folders = submit(*LATEST)
+    assert (code, folders) == (0, ["demo-v1.10"])
+    assert "head    1 " in out
+    (script,) = (world / "shared").glob("*/head.sh")
+    assert "--json --release v1.10 >" in script.read_text()
+
+    code, out, err, _ = submit(*LATEST, jobs="1")
+    assert (code, out) == (4, "")
+    assert "has jobs in the queue: 1" in err
+
+    run(world, "v1.10")
+    assert submit(*LATEST)[:2] == (0, "")
+    assert json.loads(submit(*LATEST, "--json")[1]) == {
+        "head": None,
+        "revision": "v1.10-r1",
+        "held_reasons": [],
+        "discovery": {"release": "v1.10", "skipped": []},
+    }
+    assert submit("--release", "v1.9")[0] == 0, "without --if-changed, the user decides"
+
+    shutil.copytree(world / "v1.10", world / "v1.11")
+    assert submit(*LATEST)[3] == ["demo-v1.10", "demo-v1.11", "demo-v1.9"]
+
+
+def test_a_schedule_submits_nothing_while_a_run_is_at_work(submit, world):
+    (world / "catalog").mkdir()
+    with RunLock(world / "catalog", "another"):
+        code, out, err, folders = submit(*LATEST)
+    assert (code, out, folders) == (4, "", [])
+    assert "held by run another" in err
+
+
+def test_a_schedule_announces_a_broken_release_and_a_failed_submission(submit, world, heard):
+    run(world, "v1.10")
+    assert len(heard()) == 1
+    shutil.copytree(world / "v1.10", world / "v1.11")
+    damage(world / "v1.11" / "egs_f814w_wht.fits")
+    code, out, _, folders = submit(*LATEST)
+    assert (code, folders) == (5, [])
+    assert out == "Nothing has changed since v1.10-r1.\n"
+    assert heard()[1].startswith("skipped||v1.11||")
+
+    edit_workflow(world / "workflow.toml", {"sampling": {"draws": -3}})
+    assert submit(*LATEST)[0] == 2
+    assert heard()[2].startswith("failed|||2|")
+
+
+def test_the_driver_is_given_every_option_of_a_run(submit, world):
+    options = ["--output", world / "else where", "--engine", "fft", "--precision", "bf16", "--reread", "--release", "v1.9"]
+    assert submit(*options)[0] == 0
+    (script,) = (world / "shared").glob("*/head.sh")
+    words = "--json --release v1.9 --engine fft --precision bf16 --reread --output"
+    assert f"{words} '{world}/else where' >" in script.read_text()
+
+
+def test_manifests_for_a_schedule_are_empty_if_nothing_has_changed(surveyflow, world):
+    profile = (
+        (REPOSITORY / "deploy/profiles/kubernetes.toml").read_text().replace('path = "/data', f'here = "{world}"\npath = "/data')
+    )
+    (world / "site.toml").write_text(profile)
+    render = ["kubernetes", "render", world / "workflow.toml", "--profile", world / "site.toml", *LATEST]
+
+    code, out, _ = surveyflow(*render, "--output", world / "other")
+    assert code == 0
+    assert "--json --release v1.10 --output /data/candels/other" in out
+    run(world, "v1.10")
+
+    assert surveyflow(*render) == (0, "", "")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import TypeAdapter
 
 from surveyflow import api
 from surveyflow.commands import runs as commands
+from surveyflow.output.batch_jobs import BatchJob
 from surveyflow.output.heartbeats import GpuUse, Heartbeat, write_heartbeat
-from surveyflow.output.lock import RunLock
+from surveyflow.output.holders import Holder
+from surveyflow.output.lock import RunLock, find_lease
 from surveyflow.output.run_folders import Progress, RunFolder
 
 DASHBOARD = "http://127.0.0.1:8787/status"
@@ -68,10 +73,69 @@ def test_status_of_a_killed_run_says_how_to_continue(root, capsys):
     assert (folder / "workflow.toml").exists()
 
 
+def by_another_machine(root, silent_s=0.0, **change):
+    """Let the lock be that of a process on another machine, last touched so many seconds ago."""
+    holder = replace(find_lease(root).holder, host="node17", **change)
+    (root / "run.lock").write_bytes(TypeAdapter(Holder).dump_json(holder))
+    os.utime(root / "run.lock", (time.time() - silent_s,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "state", "said"),
+    [
+        (20, "running", "running"),
+        (180, "silent", "no sign of life for 0:03:0"),
+        (3600, "killed", "it was killed. Nothing is lost; to continue: `surveyflow run "),
+    ],
+)
+@pytest.mark.parametrize("can_write", [True, False])
+def test_a_run_on_a_machine_that_died_is_not_said_to_be_at_work(root, monkeypatch, silent_s, state, said, can_write):
+    by_another_machine(root, silent_s)
+    if not can_write:
+        monkeypatch.setattr("surveyflow.output.lock._server_time", lambda _: None)
+        state = "silent" if state == "killed" else state
+
+    found = api.status(root)
+
+    assert (found.condition.state, found.at_work) == (state, state == "running")
+    assert said in found.condition.message or not can_write
+    assert state == "running" or "to continue: `surveyflow run" in found.condition.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "said"),
+    [
+        ("JobState=RUNNING Restarts=0", "running", "running"),
+        ("JobState=NODE_FAIL Restarts=0", "killed", "to continue: `surveyflow slurm submit "),
+        ("JobState=PENDING Restarts=1", "queued", "Slurm's job 12 is PENDING again: the run continues by itself"),
+        ("JobState=RUNNING Restarts=1", "queued", "Slurm's job 12 is RUNNING again"),
+        ("JobState=PREEMPTED Restarts=0", "killed", "surveyflow slurm submit"),
+    ],
+)
+def test_slurm_is_asked_for_the_job_of_a_run(root, tmp_path, monkeypatch, answer, state, said):
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\n[ "$2" = config ] && echo ClusterName = hpc || echo "{answer}"\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    by_another_machine(root, job=BatchJob("hpc", "12", 0))
+
+    condition = api.status(root).condition
+
+    assert (condition.state, said in condition.message) == (state, True)
+
+
+def test_a_killed_run_whose_place_another_has_taken_needs_no_remedy(root):
+    by_another_machine(root, run_id="20260101T000000-abcdef")
+
+    condition = api.status(root).condition
+
+    assert condition.state == "replaced"
+    assert "surveyflow" not in condition.message
+
+
 def test_status_as_json_says_the_same(root):
     now = time.time()
     found = json.loads(json.dumps(api.status(root).as_json(now), default=str))
-    assert found["at_work"]
+    assert (found["at_work"], found["state"], found["message"]) == (True, "running", "running")
     assert found["last_run"]["dashboard"] == DASHBOARD
     assert found["lock"]["holder"]["run_id"] == found["last_run"]["run_id"]
     assert 0 < found["lock"]["expires_in_s"] <= 300

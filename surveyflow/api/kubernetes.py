@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from surveyflow.runs.render_jobs import render_jobs
+from surveyflow.api.slurm import run_options
+from surveyflow.runs.render_jobs import NothingToSubmit, render_if_changed, render_jobs
 from surveyflow.sites.certificates import write_certificates
+from surveyflow.values.codes import EngineName, Precision
 
 
-def render_kubernetes(workflow: str | Path, profile: str | Path) -> str:
+def render_kubernetes(
+    workflow: str | Path,
+    profile: str | Path,
+    *,
+    release: str | None = None,
+    output: str | Path | None = None,
+    engine: str = EngineName.AUTO,
+    precision: str = Precision.FLOAT32,
+    reread: bool = False,
+    if_changed: bool = False,
+) -> str:
     """Write the manifests that run a workflow in pods, for ``kubectl apply``; nothing is changed.
 
     Parameters
@@ -17,6 +29,11 @@ def render_kubernetes(workflow: str | Path, profile: str | Path) -> str:
         Path of a workflow file on the profile's volume.
     profile
         Path of a profile of kind ``kubernetes``.
+    release, output, engine, precision, reread
+        As in `surveyflow.render_slurm`.
+    if_changed
+        Whether to return an empty text if nothing has changed since a revision. Then everything that the workflow names is
+        checked, too, and failures and broken releases are announced, as by `surveyflow.run`.
 
     Raises
     ------
@@ -24,8 +41,14 @@ def render_kubernetes(workflow: str | Path, profile: str | Path) -> str:
         If the workflow cannot be used.
     ProfileError
         If the profile cannot be used, is of another kind, or its pools do not fit the workflow.
+    LockHeld
+        With ``if_changed``, if a run works on the output folder.
     """
-    return str(render_jobs(Path(workflow), Path(profile), "kubernetes"))
+    options = run_options(release, output, engine, precision, reread=reread)
+    if not if_changed:
+        return str(render_jobs(Path(workflow), Path(profile), "kubernetes", options))
+    done = render_if_changed(Path(workflow), Path(profile), "kubernetes", options)
+    return "" if isinstance(done, NothingToSubmit) else str(done)
 
 
 def kubernetes_certificates(folder: str | Path) -> Path:

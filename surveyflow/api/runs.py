@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,10 +17,11 @@ from surveyflow.output.digest_cache import forget_digests
 from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbeats
 from surveyflow.output.lock import Lease, find_lease
 from surveyflow.output.run_folders import RunStatus, last_run
+from surveyflow.output.run_states import RunCondition, RunState, condition_of
 from surveyflow.planning.plan import Plan
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
-from surveyflow.runs.announcements import announce_skipped, announcing_failure
+from surveyflow.runs.announcements import announcing_failure, choose_and_announce
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
 from surveyflow.runs.newest_release import choose_release
@@ -42,9 +42,6 @@ from surveyflow.values.jobs import EngineChoice
 if TYPE_CHECKING:
     from surveyflow.runs.doctor import WorkerReport
     from surveyflow.simulation.survey import SurveySpec
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +97,8 @@ class SurveyStatus:
         Its latest revision; None before the first one.
     last_run
         What its newest run reported last.
-    at_work
-        Whether that run still holds the folder; a run that neither holds it nor has ended was killed.
+    condition
+        What that run is doing, and what to do about it.
     workers
         The last reports of its workers; workers that have ended properly are not among them.
     lock
@@ -113,10 +110,15 @@ class SurveyStatus:
     root: Path
     published: Revision | None
     last_run: RunStatus
-    at_work: bool
+    condition: RunCondition
     workers: tuple[Heartbeat, ...] = ()
     lock: Lease | None = None
     held: tuple[Hold, ...] = ()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether that run holds the folder and shows signs of life."""
+        return self.condition.state is RunState.RUNNING
 
     def as_json(self, now: float) -> dict[str, Any]:
         """The object that ``status --json`` prints.
@@ -130,9 +132,10 @@ class SurveyStatus:
         rates = {"cutouts_per_second": progress.cutouts_per_second, "seconds_left": progress.seconds_left}
         workers = [asdict(heartbeat) | {"silent": heartbeat.is_silent(now)} for heartbeat in self.workers]
         stated = asdict(replace(self, lock=None, held=()))
+        state = {"at_work": self.at_work, **stated.pop("condition")}
         held = [hold.as_json() for hold in self.held]
         lock = self.lock.as_json() if self.lock else None
-        return stated | {"rates": rates, "workers": workers, "lock": lock, "held": held}
+        return stated | state | {"rates": rates, "workers": workers, "lock": lock, "held": held}
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -276,7 +279,7 @@ def run(
     with announcing_failure(file, folder):
         chosen = load_profile(profile or "local")
         choice = EngineChoice(EngineName(engine), Precision(precision))
-        found = _newest(file, folder) if release == "latest" else None
+        found = choose_and_announce(file, folder) if release == "latest" else None
         with open_inputs(file, found.release if found else release, folder) as (survey, original):
             check_engine(choice, survey.cards.values())
             if reread:
@@ -354,7 +357,8 @@ def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
 def status(root: str | Path) -> SurveyStatus:
     """Return what is published in an output folder, how far its newest run has come, and what its workers do.
 
-    All of it is read from files, so it works on any machine that sees the folder.
+    All of it is read from files, so it works on any machine that sees the folder. If the run is a job of Slurm and Slurm's
+    commands are installed, Slurm is asked whether the job still exists.
 
     Parameters
     ----------
@@ -374,18 +378,10 @@ def status(root: str | Path) -> SurveyStatus:
     if newest is None:
         raise InputError(f"{root} holds no runs. Name the [output] root of a workflow that was run.")
     lease = find_lease(root)
-    at_work = lease is not None and not lease.is_void and lease.holder is not None and lease.holder.run_id == newest.run_id
     workers = read_heartbeats(root, since=newest.started - SILENT_AFTER_S)  # their clocks may differ from the driver's
-    return SurveyStatus(root, latest(root), newest, at_work, tuple(workers), lease, tuple(waiting(root)))
-
-
-def _newest(workflow: Path, output: Path | None) -> ReleaseChoice:
-    """Find the newest complete release; log what was skipped, and announce what is broken."""
-    choice = choose_release(workflow)
-    for skipped in choice.skipped:
-        logger.warning("%s", skipped)
-    announce_skipped(workflow, output, choice.broken)
-    return choice
+    return SurveyStatus(
+        root, latest(root), newest, condition_of(root, newest, lease), tuple(workers), lease, tuple(waiting(root))
+    )
 
 
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from surveyflow.runs.render_jobs import render_jobs, submit_jobs
-from surveyflow.sites.slurm.jobs import Submission
-from surveyflow.sites.slurm.submit import SubmittedJobs
-from surveyflow.values.codes import Precision
+from surveyflow.runs.render_jobs import NothingToSubmit, RunOptions, render_jobs, submit_jobs
+from surveyflow.values.codes import EngineName, Precision
+
+if TYPE_CHECKING:
+    from surveyflow.sites.slurm.jobs import Submission
+    from surveyflow.sites.slurm.submit import SubmittedJobs
 
 
-def render_slurm(workflow: str | Path, profile: str | Path, *, precision: str = Precision.FLOAT32) -> Submission:
+def render_slurm(
+    workflow: str | Path,
+    profile: str | Path,
+    *,
+    release: str | None = None,
+    output: str | Path | None = None,
+    engine: str = EngineName.AUTO,
+    precision: str = Precision.FLOAT32,
+    reread: bool = False,
+) -> Submission:
     """Return what would be submitted to Slurm for a workflow, as text; nothing is changed.
 
     Parameters
@@ -20,8 +32,8 @@ def render_slurm(workflow: str | Path, profile: str | Path, *, precision: str = 
         Path of a workflow file.
     profile
         Path of a profile of kind ``slurm``.
-    precision
-        Precision of the models' trunks, as in `surveyflow.run`.
+    release, output, engine, precision, reread
+        As in `surveyflow.run`; the driver is given them. For ``latest`` it is given the name of the release that is newest now.
 
     Raises
     ------
@@ -30,22 +42,53 @@ def render_slurm(workflow: str | Path, profile: str | Path, *, precision: str = 
     ProfileError
         If the profile cannot be used, is of another kind, or offers no worker for some of the units.
     """
-    return cast("Submission", render_jobs(Path(workflow), Path(profile), "slurm", precision=Precision(precision)))
+    options = run_options(release, output, engine, precision, reread=reread)
+    return cast("Submission", render_jobs(Path(workflow), Path(profile), "slurm", options))
 
 
-def submit_slurm(workflow: str | Path, profile: str | Path, *, precision: str = Precision.FLOAT32) -> SubmittedJobs:
+def submit_slurm(
+    workflow: str | Path,
+    profile: str | Path,
+    *,
+    release: str | None = None,
+    output: str | Path | None = None,
+    engine: str = EngineName.AUTO,
+    precision: str = Precision.FLOAT32,
+    reread: bool = False,
+    if_changed: bool = False,
+) -> SubmittedJobs | NothingToSubmit:
     """Check a workflow and submit its jobs to Slurm's queue; jobs that are submitted again continue where they were.
 
     Parameters
     ----------
-    workflow, profile, precision
-        As in `render_slurm`.
+    workflow, profile, release, output, engine, precision, reread
+        As in `render_slurm`. A newer release that is broken is announced, as by `surveyflow.run`.
+    if_changed
+        Whether to submit nothing if nothing has changed since a revision.
 
     Raises
     ------
     WorkflowError, ProfileError
         As in `render_slurm`, and if anything that the workflow names cannot be used.
+    LockHeld
+        If a run works on the output folder, or jobs of this workflow are in the queue.
     ClusterError
-        If there is no Slurm, if jobs of this submission are in the queue, or if Slurm refuses one; no job is left behind then.
+        If there is no Slurm, or if it refuses a job; no job is left behind then.
     """
-    return cast("SubmittedJobs", submit_jobs(Path(workflow), Path(profile), "slurm", precision=Precision(precision)))
+    options = run_options(release, output, engine, precision, reread=reread)
+    done = submit_jobs(Path(workflow), Path(profile), "slurm", options, if_changed=if_changed)
+    if isinstance(done, NothingToSubmit):
+        return done
+    return replace(cast("SubmittedJobs", done.jobs), release=done.release, discovery=done.discovery)
+
+
+def run_options(release: str | None, output: str | Path | None, engine: str, precision: str, *, reread: bool) -> RunOptions:
+    """Check the options of a run that a driver is given.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine or precision.
+    """
+    folder = None if output is None else Path(output).absolute()
+    return RunOptions(release, folder, EngineName(engine), Precision(precision), reread)

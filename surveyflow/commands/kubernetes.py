@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+from surveyflow.commands.options import (
+    EngineOption,
+    IfChangedOption,
+    OutputOption,
+    PrecisionOption,
+    ReleaseOption,
+    RereadOption,
+)
+from surveyflow.values.codes import EngineName, Precision
+
 app = typer.Typer(
     name="kubernetes",
     help="Run a workflow in pods that the Dask operator manages.",
@@ -19,11 +29,27 @@ app = typer.Typer(
 def render(
     workflow: Annotated[Path, typer.Argument(help="Workflow file (TOML) on the volume.", metavar="WORKFLOW", show_default=False)],
     profile: Annotated[Path, typer.Option(help="Profile file (TOML) of kind kubernetes.", show_default=False)],
+    release: ReleaseOption = None,
+    output: OutputOption = None,
+    engine: EngineOption = EngineName.AUTO,
+    precision: PrecisionOption = Precision.FLOAT32,
+    reread: RereadOption = False,
+    if_changed: IfChangedOption = False,
 ) -> None:
     """Print the manifests for kubectl apply, and change nothing."""
     from surveyflow import api
 
-    typer.echo(api.render_kubernetes(workflow, profile), nl=False)
+    text = api.render_kubernetes(
+        workflow,
+        profile,
+        release=release,
+        output=output,
+        engine=engine,
+        precision=precision,
+        reread=reread,
+        if_changed=if_changed,
+    )
+    typer.echo(text, nl=False)
 
 
 @app.command()

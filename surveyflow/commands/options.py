@@ -24,6 +24,11 @@ RevisionOption = Annotated[str, typer.Option(help="latest, a release or a revisi
 ProfileOption = Annotated[str, typer.Option(help="Where to run: local, local-gpu, serial, or a profile file (TOML).")]
 EngineOption = Annotated[EngineName, typer.Option(help=f"Engine that computes the networks. {EngineName.explained()}.")]
 PrecisionOption = Annotated[Precision, typer.Option(help=f"Precision of the networks' trunks. {Precision.explained()}.")]
+OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
+RereadOption = Annotated[bool, typer.Option("--reread", help="Read every pixel, also of files that seem unchanged.")]
+IfChangedOption = Annotated[
+    bool, typer.Option("--if-changed", help="For schedulers: if nothing has changed, print and submit nothing.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

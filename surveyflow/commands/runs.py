@@ -13,11 +13,14 @@ import typer
 
 from surveyflow.commands.options import (
     EngineOption,
+    IfChangedOption,
     JsonOption,
+    OutputOption,
     OutputRoot,
     PrecisionOption,
     ProfileOption,
     ReleaseOption,
+    RereadOption,
     WorkflowFile,
     print_json,
 )
@@ -30,10 +33,6 @@ if TYPE_CHECKING:
     from surveyflow.planning.plan import Plan
     from surveyflow.runs.doctor import Check, WorkerReport
     from surveyflow.runs.run import RunResult
-
-OutputOption = Annotated[Path | None, typer.Option(help="Output folder to use instead of the workflow's.")]
-RereadOption = Annotated[bool, typer.Option("--reread", help="Read every pixel, also of files that seem unchanged.")]
-IfChangedOption = Annotated[bool, typer.Option("--if-changed", help="For schedulers: print nothing if nothing has changed.")]
 
 
 def demo(
@@ -221,16 +220,9 @@ def _print_status(found: SurveyStatus, now: float) -> None:
         typer.echo(f"published {found.published.name}: {found.published.n_rows} rows in {found.published.path}")
     for hold in found.held:
         _print_hold(found.root, hold.revision.name, hold.reasons)
-    progress = found.last_run.progress
-    typer.echo(f"last run  {found.last_run.run_id}: {progress.describe()}")
+    typer.echo(f"last run  {found.last_run.run_id}: {found.last_run.progress.describe()}")
     typer.echo(f"updated   {found.last_run.updated}")
-    if found.at_work:
-        typer.echo("state     running")
-    elif progress.phase.is_last:
-        typer.echo("state     ended")
-    else:
-        again = remedies.run_with_profile(found.root / "runs" / found.last_run.run_id / "workflow.toml")
-        typer.echo(f"state     ended without a report: it was killed. Nothing is lost; to continue: `{again}`")
+    typer.echo(f"state     {found.condition.message}")
     if found.lock is not None:
         typer.echo(f"lock      {found.lock.describe()}")
     if found.last_run.dashboard and found.at_work:

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from surveyflow.commands.options import JsonOption, PrecisionOption, print_json
-from surveyflow.values.codes import Precision
+from surveyflow.commands.options import (
+    EngineOption,
+    IfChangedOption,
+    JsonOption,
+    OutputOption,
+    PrecisionOption,
+    ReleaseOption,
+    RereadOption,
+    print_json,
+)
+from surveyflow.values.codes import EngineName, Precision
 
 if TYPE_CHECKING:
     from surveyflow.sites.kind import Printed
@@ -29,26 +38,51 @@ ProfileOption = Annotated[Path, typer.Option(help="Profile file (TOML) of kind s
 def render(
     workflow: WorkflowFile,
     profile: ProfileOption,
+    release: ReleaseOption = None,
+    output: OutputOption = None,
+    engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = Precision.FLOAT32,
+    reread: RereadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print exactly what would be submitted, and change nothing."""
     from surveyflow import api
 
-    _print(api.render_slurm(workflow, profile, precision=precision), as_json=as_json)
+    submission = api.render_slurm(
+        workflow, profile, release=release, output=output, engine=engine, precision=precision, reread=reread
+    )
+    _print(submission, as_json=as_json)
 
 
 @app.command()
 def submit(
     workflow: WorkflowFile,
     profile: ProfileOption,
+    release: ReleaseOption = None,
+    output: OutputOption = None,
+    engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = Precision.FLOAT32,
+    reread: RereadOption = False,
+    if_changed: IfChangedOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check the workflow, and submit its jobs to the queue; jobs that are submitted again continue where they were."""
     from surveyflow import api
+    from surveyflow.runs.render_jobs import NothingToSubmit
 
-    _print(api.submit_slurm(workflow, profile, precision=precision), as_json=as_json)
+    done = api.submit_slurm(
+        workflow,
+        profile,
+        release=release,
+        output=output,
+        engine=engine,
+        precision=precision,
+        reread=reread,
+        if_changed=if_changed,
+    )
+    if as_json or done.exit_code or not isinstance(done, NothingToSubmit):
+        _print(done, as_json=as_json)
+    raise typer.Exit(done.exit_code)
 
 
 def _print(result: Printed, *, as_json: bool) -> None:

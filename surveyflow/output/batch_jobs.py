@@ -15,7 +15,8 @@ Word = Annotated[str, Field(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """A short text without control characters."""
 
 _ANSWER_S = 20.0
-_AT_WORK = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
+AT_WORK = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED"}
+"""States of a job whose processes may live."""
 _NO_SUCH_JOB = "Invalid job id specified"
 
 
@@ -53,6 +54,11 @@ class BatchJob:
             return None
         return cls(os.environ.get("SLURM_CLUSTER_NAME", ""), number, int(restarts))
 
+    def was_started_again_as(self, other: BatchJob | None) -> bool:
+        """Whether another is a later start of this job: Slurm starts a job again only after it has given up the start before."""
+        same = other is not None and (other.cluster, other.number) == (self.cluster, self.number)
+        return other is not None and same and other.restarts > self.restarts
+
     def __str__(self) -> str:
         return f"Slurm's job {self.number}"
 
@@ -83,7 +89,7 @@ def ask_slurm(job: BatchJob) -> tuple[Presence, str]:
     if not state:
         return Presence.UNKNOWN, ""
     is_another_start = restarts.isdigit() and int(restarts) > job.restarts
-    return (Presence.THERE if state in _AT_WORK and not is_another_start else Presence.GONE), state
+    return (Presence.THERE if state in AT_WORK and not is_another_start else Presence.GONE), state
 
 
 def _answer(*arguments: str) -> dict[str, str] | None:

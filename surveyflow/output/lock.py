@@ -4,9 +4,10 @@
 holder touches it twice a minute. Both the touch and the present time come from the file server's clock, so the clocks of
 machines do not matter.
 
-A lease ends when its holder's process on this machine has ended, when Slurm says that its job is gone, or when it has not been
-touched for its stated duration. Then the next holder links its own lease to a name that follows from the ended lease, so that
-exactly one gets it: ``run.lock.after-DIGEST``. The last of this chain is the lease that counts.
+A lease ends when its holder's process on this machine has ended, when this process belongs to a later start of the holder's job,
+when Slurm says that the job is gone, or when it has not been touched for its stated duration. Then the next holder links its own
+lease to a name that follows from the ended lease, so that exactly one gets it: ``run.lock.after-DIGEST``. The last of this chain
+is the lease that counts.
 
 A holder may lose its lease without noticing, for example while its machine is suspended. So it checks the lease between the
 preparation and the rename of everything that readers see, and a new holder first withdraws what was prepared before.
@@ -31,7 +32,7 @@ from pydantic import TypeAdapter
 from surveyflow.errors import CatalogError, LockHeld
 from surveyflow.files.durable import explained, make_folder, temporary_path, write_new
 from surveyflow.files.json_state import Damaged, parse_state, read_ordinary_file
-from surveyflow.output.batch_jobs import Presence, ask_slurm
+from surveyflow.output.batch_jobs import BatchJob, Presence, ask_slurm
 from surveyflow.output.holders import Holder
 from surveyflow.output.prepared import withdraw_prepared
 from surveyflow.values import remedies
@@ -62,12 +63,15 @@ class Lease:
     silent_s
         Seconds since the last sign of life, by the file server's clock; None if this process may not ask for its time. Negative
         if the server's clock was set back.
+    touched
+        When its file was last touched, seconds since 1970 by the file server's clock.
     """
 
     path: Path
     content: bytes
     holder: Holder | None
     silent_s: float | None
+    touched: float
 
     @property
     def expires_in_s(self) -> float | None:
@@ -216,6 +220,25 @@ def find_lease(root: Path) -> Lease | None:
     return leases[-1] if leases else None
 
 
+def refuse_if_held(root: Path) -> None:
+    """Refuse while a run holds the lock of an output folder, or may do so; nothing is changed.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+
+    Raises
+    ------
+    LockHeld
+        If its holder is not known to have ended.
+    CatalogError
+        If something that is not a lock has its name.
+    """
+    if lease := find_lease(root):
+        _why_ended(lease)
+
+
 def _acquire(path: Path, run_id: str, lease_s: float) -> Lease:
     """Make the lease, or one that follows an ended one."""
     with explained(path):
@@ -238,7 +261,7 @@ def _offer(place: Path, run_id: str, lease_s: float, before: Lease | None) -> Le
         token = max(now_ns, before.holder.token + 1 if before and before.holder else 1)
     holder = Holder.this_process(run_id, token, lease_s)
     content = _HOLDER.dump_json(holder, indent=1)
-    return Lease(place, content, holder, 0.0) if write_new(place, content) else None
+    return Lease(place, content, holder, 0.0, now_ns / 1e9) if write_new(place, content) else None
 
 
 def _is_last(path: Path, own: Lease) -> bool:
@@ -272,6 +295,8 @@ def _why_ended(lease: Lease) -> str:
     holder = lease.holder
     if holder is not None and holder.is_dead:
         return "its holder has ended without releasing it"
+    if holder is not None and holder.job and holder.job.was_started_again_as(BatchJob.of_this_process()):
+        return f"Slurm has started {holder.job} again"
     presence, state = ask_slurm(holder.job) if holder and holder.job else (Presence.UNKNOWN, "")
     if holder and presence is Presence.GONE and not holder.is_local:
         return f"{holder.job} is gone{f' (its state is {state})' if state else ''}"
@@ -319,7 +344,7 @@ def _read(path: Path, now_ns: int | None = None) -> Lease | None:
         return None
     except (OSError, Damaged) as error:
         raise _not_a_lock(path, str(error)) from error
-    return Lease(path, content, _holder_in(content), None if now_ns is None else (now_ns - touched_ns) / 1e9)
+    return Lease(path, content, _holder_in(content), None if now_ns is None else (now_ns - touched_ns) / 1e9, touched_ns / 1e9)
 
 
 def _holder_in(content: bytes) -> Holder | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from surveyflow.errors import LockHeld, WorkflowError
 from surveyflow.files.durable import write_over
 from surveyflow.files.json_state import recall_state
-from surveyflow.inputs.discovery import SkippedRelease
-from surveyflow.runs.newest_release import output_root
+from surveyflow.inputs.discovery import ReleaseChoice, SkippedRelease
+from surveyflow.runs.newest_release import choose_release, output_root
 from surveyflow.runs.notify import notify
 from surveyflow.settings.workflow import Notify, is_manifest, read_document
 from surveyflow.values.codes import Event
@@ -24,6 +25,8 @@ from surveyflow.values.jobs import MissingWorkers
 
 if TYPE_CHECKING:
     from surveyflow.runs.run import RunResult
+
+logger = logging.getLogger(__name__)
 
 _MOST_CHARACTERS = 10_000
 _REASONS = TypeAdapter(dict[str, list[str]])
@@ -111,6 +114,26 @@ def announcing_failure(workflow: Path, output: Path | None) -> Iterator[None]:
         if settings := notify_settings(workflow):
             announce(settings, Announcement(Event.FAILED, message, output or output_root(workflow), code))
         raise
+
+
+def choose_and_announce(workflow: Path, output: Path | None) -> ReleaseChoice:
+    """Find the newest complete release; log what was skipped, and announce what is broken.
+
+    Parameters
+    ----------
+    workflow, output
+        As in `announcing_failure`.
+
+    Raises
+    ------
+    WorkflowError
+        If there is no such release.
+    """
+    choice = choose_release(workflow)
+    for skipped in choice.skipped:
+        logger.warning("%s", skipped)
+    announce_skipped(workflow, output, choice.broken)
+    return choice
 
 
 def announce_skipped(workflow: Path, output: Path | None, broken: tuple[SkippedRelease, ...]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -21,10 +21,11 @@ from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
 from surveyflow.output.units import find_unit, read_receipt, read_unit
 from surveyflow.planning.keys import key_parts, unit_key
-from surveyflow.planning.plan import Plan, decide
+from surveyflow.planning.plan import Decision, Plan, decide
 from surveyflow.planning.positions import alternative_sources, locate_sources
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.planning.units import WorkUnit, units_of_alternatives, units_of_field
+from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import latest, read_manifest
 from surveyflow.runs.execute import LateExecutor, Reporter
 from surveyflow.runs.preflight import OpenedField, OpenedSurvey
@@ -160,6 +161,67 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
     plan = decide(keyed, finished, published, _source_changes(root, pending, published), damaged)
     return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept_digest))
+
+
+def revision_with(survey: OpenedSurvey, plan: Plan, keys: Collection[str], failures: Collection[str]) -> Hold | None:
+    """Find a revision that holds what a run would publish: the one that readers have, without reasons, or one that is held.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    plan
+        Every unit.
+    keys
+        Keys of the units that have results.
+    failures
+        Names of the units that failed.
+    """
+    failed = {planned.key for planned in plan.units if planned.unit and planned.name in failures}
+    content = survey.workflow.survey.release, survey.kept_digest, set(keys), failed
+    return next((hold for hold in _candidates(survey.workflow.output.root) if _content(hold) == content), None)
+
+
+def unchanged(survey: OpenedSurvey, precision: Precision) -> Hold | None:
+    """Find the revision that holds everything already, as far as that is known without reading pixels.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    precision
+        Precision of the models' trunks.
+
+    Returns
+    -------
+    The revision, with the reasons if it is held; None if there is something to do, or pixels must be read to know.
+    """
+    windows = _windows(survey, list(_units(survey)))
+    if any(window.cache.get(window.box) is None for window in windows):
+        return None
+    with ExitStack() as stack:
+        plan = make_plan(survey, LateExecutor(stack, _no_executor), Reporter(()), precision)
+    kept = plan.having(Decision.KEEP)
+    return revision_with(survey, plan, {planned.key for planned in kept}, ()) if len(kept) == len(plan.units) else None
+
+
+def _no_executor() -> NoReturn:
+    raise AssertionError("nothing is read if every window is in the cache")
+
+
+def _candidates(root: Path) -> Iterator[Hold]:
+    """The latest revision, without reasons, and then those that are held, the newest first; these are read only if needed."""
+    current = latest(root)
+    if current is not None:
+        yield Hold(current, ())
+    yield from reversed(waiting(root))
+
+
+def _content(hold: Hold) -> tuple[str, str, set[str], set[str]]:
+    """What a revision was made of: the release, the kept columns, and the keys of its units, finished and failed."""
+    manifest = read_manifest(hold.revision.path)
+    finished, failed = ({unit.get("key", "") for unit in manifest.get(entry, ())} for entry in ("unit_keys", "failed_units"))
+    return manifest.get("release", ""), manifest.get("kept_digest", ""), finished, failed
 
 
 def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.FLOAT32) -> dict[str, int]:

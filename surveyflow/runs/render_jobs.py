@@ -2,20 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from surveyflow.errors import ProfileError
-from surveyflow.runs.decide import work_by_model_group
+from surveyflow.inputs.discovery import ReleaseChoice
+from surveyflow.output.lock import refuse_if_held
+from surveyflow.runs.announcements import announcing_failure, choose_and_announce
+from surveyflow.runs.decide import unchanged, work_by_model_group
+from surveyflow.runs.newest_release import choose_release
 from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.findings import line, listed
-from surveyflow.settings.workflow import Workflow, load_workflow
+from surveyflow.settings.workflow import Output, Workflow, load_workflow
 from surveyflow.sites.kind import Printed, Profile, RunCommand, RunToRender
 from surveyflow.sites.profiles import load_profile, required_keys
-from surveyflow.values.codes import Precision
+from surveyflow.values.codes import EngineName, Precision
 
 
-def render_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precision = Precision.FLOAT32) -> Printed:
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of ``surveyflow run`` that the driver is given.
+
+    Parameters
+    ----------
+    release
+        Name of the release, instead of the workflow's own; ``latest`` for the newest complete one.
+    output
+        Output folder, instead of the workflow's own.
+    engine, precision
+        The engine, and the precision of the models' trunks.
+    reread
+        Whether to read every pixel, also of files that seem unchanged.
+    """
+
+    release: str | None = None
+    output: Path | None = None
+    engine: EngineName = EngineName.AUTO
+    precision: Precision = Precision.FLOAT32
+    reread: bool = False
+
+    def words(self, release: str | None) -> tuple[str, ...]:
+        """The options as arguments, without the output folder; what is the default is left out.
+
+        Parameters
+        ----------
+        release
+            Name of the release, found out.
+        """
+        named = {
+            "--release": release,
+            "--engine": None if self.engine == EngineName.AUTO else self.engine,
+            "--precision": None if self.precision == Precision.FLOAT32 else self.precision,
+        }
+        pairs = [word for name, value in named.items() if value is not None for word in (name, str(value))]
+        return (*pairs, *(["--reread"] if self.reread else []))
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToSubmit:
+    """The answer if nothing has changed since a revision, so that no jobs are needed.
+
+    Parameters
+    ----------
+    revision
+        Name of the revision.
+    held
+        The reasons for which readers do not have it; empty if they do.
+    discovery
+        How the release was chosen; None if it was named.
+    """
+
+    revision: str
+    held: tuple[str, ...] = ()
+    discovery: ReleaseChoice | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """As of a run that changes nothing: 3 if the revision is held, 5 if a newer release is broken, otherwise 0."""
+        return 3 if self.held else 5 if self.discovery and self.discovery.broken else 0
+
+    def __str__(self) -> str:
+        held = f", which is still held. {' '.join(self.held)}" if self.held else "."
+        return f"Nothing has changed since {self.revision}{held}\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Its values; ``head`` is null, since no job was submitted."""
+        discovery = self.discovery.as_json() if self.discovery else None
+        return {"head": None, "revision": self.revision, "held_reasons": list(self.held), "discovery": discovery}
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Jobs that were submitted.
+
+    Parameters
+    ----------
+    jobs
+        The jobs, as their kind of cluster describes them.
+    release
+        Name of the release.
+    discovery
+        How the release was chosen; None if it was named.
+    """
+
+    jobs: Printed
+    release: str
+    discovery: ReleaseChoice | None = None
+
+
+def render_jobs(workflow: Path, profile: Path, kind: str, options: RunOptions = RunOptions()) -> Printed:
     """Return everything that would be submitted, as text; nothing is changed.
 
     Parameters
@@ -26,8 +124,8 @@ def render_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
         File of a profile.
     kind
         The kind of cluster that the profile must be for.
-    precision
-        Precision of the models' trunks, as in `surveyflow.run`.
+    options
+        The run's options.
 
     Raises
     ------
@@ -37,16 +135,43 @@ def render_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
         If the profile cannot be used, is of another kind, or does not suit the workflow.
     """
     site = _load(profile, kind)
-    return site.render(_run(workflow, profile, precision))
+    choice = choose_release(workflow) if options.release == "latest" else None
+    loaded = _loaded(workflow, options, choice)
+    return site.render(_run(workflow, profile, options, loaded))
 
 
-def submit_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precision = Precision.FLOAT32) -> Printed:
+def render_if_changed(workflow: Path, profile: Path, kind: str, options: RunOptions) -> Printed | NothingToSubmit:
+    """Check everything that a workflow names, and return what to submit, for a schedule on which another program submits it.
+
+    Parameters
+    ----------
+    workflow, profile, kind, options
+        As in `render_jobs`.
+
+    Raises
+    ------
+    WorkflowError, ProfileError, LockHeld
+        As in `submit_jobs`.
+    """
+    return _if_free(workflow, profile, kind, options, lambda site, run: site.render(run), if_changed=True)[0]
+
+
+def submit_jobs(
+    workflow: Path,
+    profile: Path,
+    kind: str,
+    options: RunOptions = RunOptions(),
+    *,
+    if_changed: bool = False,
+) -> Submitted | NothingToSubmit:
     """Check everything that a workflow names, and submit its jobs.
 
     Parameters
     ----------
-    workflow, profile, kind, precision
+    workflow, profile, kind, options
         As in `render_jobs`.
+    if_changed
+        Whether to submit nothing if nothing has changed since a revision; `NothingToSubmit` names it.
 
     Raises
     ------
@@ -54,13 +179,35 @@ def submit_jobs(workflow: Path, profile: Path, kind: str, *, precision: Precisio
         If the workflow, or anything that it names, cannot be used.
     ProfileError
         As in `render_jobs`.
+    LockHeld
+        If a run works on the output folder, or jobs of the workflow are in the queue.
     ClusterError
         If the jobs cannot be submitted; no job is left behind then.
     """
-    site = _load(profile, kind)
-    run = _run(workflow, profile, precision)
-    with open_survey(load_workflow(workflow)):
-        return site.submit(run)
+    done, release, choice = _if_free(workflow, profile, kind, options, lambda site, run: site.submit(run), if_changed=if_changed)
+    return done if isinstance(done, NothingToSubmit) else Submitted(done, release, choice)
+
+
+def _if_free(
+    workflow: Path,
+    profile: Path,
+    kind: str,
+    options: RunOptions,
+    act: Callable[[Profile, RunToRender], Printed],
+    *,
+    if_changed: bool,
+) -> tuple[Printed | NothingToSubmit, str, ReleaseChoice | None]:
+    """Render or submit a run if nobody works on its output and, if asked, something has changed."""
+    with announcing_failure(workflow, options.output):
+        site = _load(profile, kind)
+        choice = choose_and_announce(workflow, options.output) if options.release == "latest" else None
+        loaded = _loaded(workflow, options, choice)
+        refuse_if_held(loaded.output.root)
+        with open_survey(loaded) as survey:
+            found = unchanged(survey, options.precision) if if_changed and not options.reread else None
+            if found:
+                return NothingToSubmit(found.revision.name, found.reasons, choice), loaded.survey.release, choice
+            return act(site, _run(workflow, profile, options, loaded)), loaded.survey.release, choice
 
 
 def _load(profile: Path, kind: str) -> Profile:
@@ -72,12 +219,17 @@ def _load(profile: Path, kind: str) -> Profile:
     return site
 
 
-def _run(workflow: Path, profile: Path, precision: Precision) -> RunToRender:
-    loaded = load_workflow(workflow)
-    options = ("--precision", precision) if precision != Precision.FLOAT32 else ()
-    command = RunCommand(workflow.absolute(), f"{loaded.survey.name}-{loaded.survey.release}", options)
+def _loaded(workflow: Path, options: RunOptions, choice: ReleaseChoice | None) -> Workflow:
+    loaded = load_workflow(workflow, choice.release if choice else options.release)
+    return loaded if options.output is None else loaded.model_copy(update={"output": Output(root=options.output)})
+
+
+def _run(workflow: Path, profile: Path, options: RunOptions, loaded: Workflow) -> RunToRender:
+    release = loaded.survey.release if options.release is not None else None
+    name = f"{loaded.survey.name}-{loaded.survey.release}"
+    command = RunCommand(workflow.absolute(), name, options.words(release), options.output)
     model_groups = {f"{name}/{instrument}" for name, field in loaded.fields.items() for instrument in field.mosaics}
-    return RunToRender(command, profile, frozenset(model_groups), partial(_count_work, loaded, precision))
+    return RunToRender(command, profile, frozenset(model_groups), partial(_count_work, loaded, options.precision))
 
 
 def _count_work(workflow: Workflow, precision: Precision) -> dict[str, int]:

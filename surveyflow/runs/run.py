@@ -25,12 +25,11 @@ from surveyflow.output.units import sweep
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import is_alternative
 from surveyflow.releases.guard import judge
-from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.layout import check_layout
-from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish, read_manifest
+from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish
 from surveyflow.reports.page import write_report
 from surveyflow.runs.announcements import announce_result, announcing_missing_workers
-from surveyflow.runs.decide import make_plan
+from surveyflow.runs.decide import make_plan, revision_with
 from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out, damaged_units, repair
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
@@ -266,29 +265,10 @@ def _already_published(
     run: _Run, keys: Collection[str], failures: Mapping[str, str], units: Mapping[str, int]
 ) -> RunResult | None:
     """The result if readers have these units already, or a held revision has them; None if no revision has."""
-    content = run.survey.workflow.survey.release, run.survey.kept_digest, set(keys), _failed_keys(run.plan, failures)
-    for hold in _candidates(run.root):
-        if _content(read_manifest(hold.revision.path)) == content:
-            return _result(run.root, hold.revision, units, failed_units=failures, published=False, held=hold.reasons)
-    return None
-
-
-def _candidates(root: Path) -> Iterator[Hold]:
-    """The latest revision, without reasons, and then those that are held, the newest first; these are read only if needed."""
-    current = latest(root)
-    if current is not None:
-        yield Hold(current, ())
-    yield from reversed(waiting(root))
-
-
-def _content(manifest: Mapping[str, Any]) -> tuple[str, str, set[str], set[str]]:
-    """What a revision was made of: the release, the kept columns, and the keys of its units, finished and failed."""
-    finished, failed = ({unit.get("key", "") for unit in manifest.get(entry, ())} for entry in ("unit_keys", "failed_units"))
-    return manifest.get("release", ""), manifest.get("kept_digest", ""), finished, failed
-
-
-def _failed_keys(plan: Plan, failures: Mapping[str, str]) -> set[str]:
-    return {planned.key for planned in plan.units if planned.unit and planned.name in failures}
+    hold = revision_with(run.survey, run.plan, keys, failures)
+    if hold is None:
+        return None
+    return _result(run.root, hold.revision, units, failed_units=failures, published=False, held=hold.reasons)
 
 
 def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:

@@ -7,6 +7,7 @@ settings with the methods of `Profile`) and, as far as it has them, ``cluster`` 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -66,11 +67,31 @@ class RunCommand:
         Survey and release; the jobs' names contain it.
     options
         Further arguments of ``surveyflow run``.
+    output
+        Absolute path of the output folder, as the driver sees it, if it is not the workflow's own.
     """
 
     workflow: PurePath
     name: str
     options: tuple[str, ...] = ()
+    output: PurePath | None = None
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that workflows and output folders do not share, whatever the release."""
+        told = str(self.workflow) if self.output is None else f"{self.workflow}\n{self.output}"
+        return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+    def arguments(self, profile: PurePath) -> list[str]:
+        """The command's words after ``surveyflow``.
+
+        Parameters
+        ----------
+        profile
+            The driver's profile.
+        """
+        output = [] if self.output is None else ["--output", str(self.output)]
+        return ["run", str(self.workflow), "--profile", str(profile), "--json", *self.options, *output]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from surveyflow.errors import CatalogError, LockHeld, OutputError
 from surveyflow.output import lock
 from surveyflow.output.batch_jobs import BatchJob
 from surveyflow.output.holders import Holder
-from surveyflow.output.lock import LEASE_S, LOCK_NAME, RunLock, find_lease
+from surveyflow.output.lock import LEASE_S, LOCK_NAME, RunLock, find_lease, refuse_if_held
 from surveyflow.releases.publish import latest, publish
 from waiting import wait_until
 
@@ -348,6 +348,24 @@ def test_the_lock_of_a_job_that_is_gone_is_taken_over_at_once(tmp_path, slurm, a
     with RunLock(root, "run-2"):
         assert holder_of(root).run_id == "run-2"
     assert "Slurm's job 12 is gone" in caplog.text
+
+
+@pytest.mark.parametrize(("restarts", "taken_over"), [("1", True), ("0", False)])
+def test_a_job_that_slurm_started_again_takes_over_from_its_former_start_without_asking_slurm(
+    tmp_path, slurm, monkeypatch, restarts, taken_over
+):
+    slurm("exit 1")
+    for name, value in {"JOB_ID": "12", "CLUSTER_NAME": "hpc", "RESTART_COUNT": restarts}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    leave_lock(tmp_path, host="node17", job=JOB)
+    if taken_over:
+        refuse_if_held(tmp_path)
+        with RunLock(tmp_path, "run-2"):
+            assert holder_of(tmp_path).job == replace(JOB, restarts=1)
+    else:
+        for take in (RunLock(tmp_path, "run-2").__enter__, lambda: refuse_if_held(tmp_path)):
+            with pytest.raises(LockHeld, match="expires in"):
+                take()
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "SUSPENDED", "COMPLETING"])

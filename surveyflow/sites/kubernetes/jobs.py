@@ -7,12 +7,11 @@ the pod's containers share a process namespace, so that the lock of the one that
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import Any
 
 import tomlkit
@@ -100,17 +99,23 @@ def render_run(profile: KubernetesSettings, run: RunToRender) -> Manifests:
     Raises
     ------
     ProfileError
-        If the workflow file does not lie on the volume, or the pools' models are not those of the workflow.
+        If the workflow file or the output folder does not lie on the volume, or the pools' models are not those of the workflow.
     """
+    _check_model_groups(profile, run)
+    workflow = _in_the_pod(profile, run, run.command.workflow)
+    output = _in_the_pod(profile, run, run.command.output) if run.command.output else None
+    return Manifests(render_manifests(profile, replace(run.command, workflow=workflow, output=output)))
+
+
+def _in_the_pod(profile: KubernetesSettings, run: RunToRender, path: PurePath) -> PurePosixPath:
+    """Where the pods see a path of this machine."""
     seen_here = profile.volume.seen_here
-    if not run.command.workflow.is_relative_to(seen_here):
+    if not path.is_relative_to(seen_here):
         raise ProfileError(
-            f"{run.command.workflow} does not lie on the profile's volume, which this machine sees at {seen_here}. Move it "
+            f"{path} does not lie on the profile's volume, which this machine sees at {seen_here}. Move it "
             f"there, or correct [volume] here in {run.profile_file}."
         )
-    _check_model_groups(profile, run)
-    workflow = PurePosixPath(profile.volume.path, run.command.workflow.relative_to(seen_here))
-    return Manifests(render_manifests(profile, replace(run.command, workflow=workflow)))
+    return PurePosixPath(profile.volume.path, path.relative_to(seen_here))
 
 
 def _check_model_groups(profile: KubernetesSettings, run: RunToRender) -> None:
@@ -144,9 +149,8 @@ def render_manifests(profile: KubernetesSettings, command: RunCommand) -> str:
 
 def resource_name(command: RunCommand) -> str:
     """Name a workflow's resources: the same each time, and different from those of all others."""
-    digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
     slug = re.sub(r"[^a-z0-9]+", "-", command.name.lower()).strip("-") or "survey"
-    return f"{f'surveyflow-{slug}'[: _MOST_LETTERS - 9].rstrip('-')}-{digest}"
+    return f"{f'surveyflow-{slug}'[: _MOST_LETTERS - 9].rstrip('-')}-{command.digest}"
 
 
 def _preface(profile: KubernetesSettings) -> str:
@@ -209,8 +213,8 @@ def _worker_group(profile: KubernetesSettings, command: RunCommand, name: str, p
 
 
 def _driver_pod(profile: KubernetesSettings, command: RunCommand, name: str) -> Manifest:
-    arguments = ["run", str(command.workflow), "--profile", str(_DRIVER / "driver.toml"), "--json", *command.options]
-    script = _DRIVER_SCRIPT.format(command=shlex.join(["surveyflow", *arguments]), signalled=_SIGNALLED)
+    words = ["surveyflow", *command.arguments(_DRIVER / "driver.toml")]
+    script = _DRIVER_SCRIPT.format(command=shlex.join(words), signalled=_SIGNALLED)
     container = _container(profile, "job", ["bash", "-c", script], profile.driver, dask_environment(_CERTIFICATES))
     container["volumeMounts"].append({"name": "driver", "mountPath": str(_DRIVER), "readOnly": True})
     pod = _pod(profile, [container], "OnFailure")

@@ -7,7 +7,7 @@ when its own time is up, goes back and continues, since a run does only what the
 
 from __future__ import annotations
 
-import hashlib
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -18,10 +18,12 @@ from typing import Any
 
 import tomlkit
 
+from surveyflow.errors import LockHeld
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
 from surveyflow.execution.limits import CLOSED_HTTP, DASK_ENVIRONMENT, WORKER_PRELOADS
 from surveyflow.execution.routing import Routing, declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
+from surveyflow.output.lock import LEASE_S
 from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.slurm.pools import route_pools
@@ -36,8 +38,15 @@ _WARNING_S = 120
 _SIGNALLED = 128
 """Exit codes from here on mean that a signal ended the driver."""
 
+_BETWEEN_TRIES_S = 60
+_HELD_TRIES = math.ceil(LEASE_S / _BETWEEN_TRIES_S) + 2
+"""How often a driver that finds the lock held tries again: longer than the lock of a machine that died lasts."""
+
 _AT_ONCE_S = 60
 """A worker that fails sooner, seconds, has done no work."""
+
+_LONGEST_PAUSE_S = 30
+"""Seconds between two questions to Slurm while a worker waits for the head."""
 
 _MOST_RESTARTS = 20
 """How often a killed driver is started again, and how often the head may start before a dead scheduler ends the run."""
@@ -119,9 +128,8 @@ def render(profile: SlurmSettings, command: RunCommand) -> Submission:
 
 
 def _folder_name(command: RunCommand) -> str:
-    """Name the folder of a workflow's submission: the same each time, and different from those of all others."""
-    digest = hashlib.sha256(str(command.workflow).encode()).hexdigest()[:8]
-    return f"{_slug(command.name)}-{digest}"
+    """Name the folder of a submission: the same each time, and different from those of other workflows and releases."""
+    return f"{_slug(command.name)}-{command.digest}"
 
 
 def _slug(name: str) -> str:
@@ -148,7 +156,7 @@ def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
 
 def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> str:
     python = profile.environment.python
-    run = shlex.join(["run", str(command.workflow), "--profile", str(folder / DRIVER_PROFILE), "--json", *command.options])
+    run = shlex.join(command.arguments(folder / DRIVER_PROFILE))
     return _script(
         _directives(profile.head, _slug(command.name), folder / LOGS / "head-%j.log"),
         f"#SBATCH --signal=B:USR1@{_WARNING_S}",
@@ -171,7 +179,8 @@ def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> s
 
 
 def _driver_loop(run: str) -> Iterator[str]:
-    """Run the driver, again if a signal ended it: on the machine where it died, its lock on the output is known to be void."""
+    """Run the driver, again if a signal ended it (then its lock is known to be void), or if the lock's holder may be dead."""
+    yield "held=0"
     yield f"for try in {{1..{_MOST_RESTARTS}}}; do"
     yield f"    {run} &"
     yield "    driver=$!"
@@ -181,6 +190,11 @@ def _driver_loop(run: str) -> Iterator[str]:
     yield f'        [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MOST_RESTARTS} ] || again'
     yield "        code=1"
     yield "        break"
+    yield "    fi"
+    yield f'    if [ "$code" -eq {LockHeld.exit_code} ] && [ "$((held += 1))" -le {_HELD_TRIES} ]; then'
+    yield f"        sleep {_BETWEEN_TRIES_S} &"
+    yield '        wait "$!"  # a signal is heard at once, unlike during sleep'
+    yield "        continue"
     yield "    fi"
     yield f'    [ "$code" -ge {_SIGNALLED} ] || break'
     yield "done"
@@ -194,18 +208,23 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
         *_preparations(profile, folder, _worker_environment(folder, name, pool)),
         "",
-        "head_is_there() {",
+        "head_is() {  # is the head's job in one of these states?",
         f'    [ ! -e "$folder/{FINISHED}" ] || return 1',
         "    local jobs",
-        "    jobs=$(squeue --me --noheader --format=%F) || return 0  # nobody can tell just now",
-        f'    grep -qx "$(cat "$folder/{HEAD_ID}")" <<<"$jobs"',
+        '    jobs=$(squeue --me --noheader --format="%F %T") || return 0  # nobody can tell just now',
+        f'    grep -qxE "$(cat "$folder/{HEAD_ID}") ($1)" <<<"$jobs"',
         "}",
+        "head_is_there() { head_is '.*'; }",
         'again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }',
         'leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }',
         "worker=",
         "trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew",
         "head_is_there || exit 0",
-        f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do head_is_there || exit 0; sleep 2; done',
+        "pause=2",
+        f'until [ -s "$folder/{SCHEDULER_FILE}" ] && head_is RUNNING; do  # a head that lost its node leaves this file behind',
+        "    head_is_there || exit 0",
+        f'    sleep "$pause"; [ "$((pause += 2))" -le {_LONGEST_PAUSE_S} ] || pause={_LONGEST_PAUSE_S}',
+        "done",
         f'scratch=$(mktemp -d "{profile.directories.node_local}/surveyflow-XXXXXXXX") || exit 1  # only you can read it',
         """trap 'rm -rf "$scratch"' EXIT""",
         *_worker_command(profile, pool),

@@ -7,17 +7,20 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from surveyflow.errors import ClusterError
+from surveyflow.errors import ClusterError, LockHeld
+from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.sites.certificates import write_certificates
 from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
 
 logger = logging.getLogger(__name__)
 
 _ANSWER_S = 60
+_DIGITS = 8
+"""Of a folder's name: they are the same for all releases of a workflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,23 @@ class SubmittedJobs:
         Folder of the submission: scripts, logs, certificates, and in the end ``result.json``.
     routing
         The routing and the reason for it, in words; empty if every worker does every unit.
+    release
+        Name of the release.
+    discovery
+        How the release was chosen; None if it was named.
     """
 
     head: str
     pools: Mapping[str, str]
     folder: Path
     routing: str = ""
+    release: str = ""
+    discovery: ReleaseChoice | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 5 if a newer release is broken."""
+        return 5 if self.discovery and self.discovery.broken else 0
 
     def __str__(self) -> str:
         jobs = [f"head    {self.head}  scheduler and driver", *(f"pool    {job}  {name}" for name, job in self.pools.items())]
@@ -49,7 +63,8 @@ class SubmittedJobs:
 
     def as_json(self) -> dict[str, Any]:
         """Its values, with the folder as text."""
-        return asdict(self) | {"folder": str(self.folder)}
+        stated = asdict(replace(self, discovery=None)) | {"folder": str(self.folder)}
+        return stated | {"discovery": self.discovery.as_json() if self.discovery else None}
 
 
 def submit(submission: Submission) -> SubmittedJobs:
@@ -60,7 +75,9 @@ def submit(submission: Submission) -> SubmittedJobs:
     Raises
     ------
     ClusterError
-        If there is no Slurm, if jobs of this submission are in the queue, or if Slurm refuses one; no job is left behind then.
+        If there is no Slurm, or if it refuses a job; no job is left behind then.
+    LockHeld
+        If jobs of this workflow are in the queue, for this release or another.
     """
     _check_free(submission)
     _write(submission)
@@ -77,15 +94,21 @@ def submit(submission: Submission) -> SubmittedJobs:
 
 
 def _check_free(submission: Submission) -> None:
-    """Refuse while jobs of an earlier submission of the same workflow are in the queue."""
-    files = [submission.folder / name for name in (HEAD_ID, POOL_IDS)]
-    earlier = {job for file in files if file.exists() for job in file.read_text(encoding="utf-8").split()}
-    left = sorted(earlier.intersection(_ask("squeue", "--me", "--noheader", "--format=%F").split()), key=int)
-    if left:
-        raise ClusterError(
-            f"{submission.folder} has jobs in the queue: {' '.join(left)}. "
-            f"Wait until they have ended, or end them: scancel {' '.join(left)}; then submit again."
-        )
+    """Refuse while jobs of an earlier submission of the same workflow are in the queue, whatever its release."""
+    queue = set(_ask("squeue", "--me", "--noheader", "--format=%F").split())
+    for folder in sorted(submission.folder.parent.glob(f"*{submission.folder.name[-_DIGITS:]}")):
+        left = sorted(queue.intersection(_jobs_of(folder)), key=int)
+        if left:
+            raise LockHeld(
+                f"{folder} has jobs in the queue: {' '.join(left)}. "
+                f"Wait until they have ended, or end them: scancel {' '.join(left)}; then submit again."
+            )
+
+
+def _jobs_of(folder: Path) -> set[str]:
+    """Numbers of the jobs that were submitted from a folder last."""
+    files = [folder / name for name in (HEAD_ID, POOL_IDS)]
+    return {job for file in files if file.exists() for job in file.read_text(encoding="utf-8").split()}
 
 
 def _write(submission: Submission) -> None:

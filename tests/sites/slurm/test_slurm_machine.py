@@ -19,7 +19,7 @@ from fakes import FakeSettings
 from slurm_batch import TESTS, Batch, table, undisturbed
 from slurm_machine import missing_programs, running_slurm
 from stubs import TINY
-from surveyflow.errors import ClusterError
+from surveyflow.errors import ClusterError, LockHeld
 from surveyflow.output.batch_jobs import BatchJob, Presence, ask_slurm
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
@@ -173,7 +173,7 @@ def test_a_failed_node_and_a_cancelled_submission_lose_nothing_and_two_never_run
     running.wait_for_units(3)
     slurm.start_node("n2")
 
-    with pytest.raises(ClusterError, match="has jobs in the queue"):
+    with pytest.raises(LockHeld, match="has jobs in the queue"):
         running.submit()
     slurm.ask("scancel", running.jobs.head)
     running.wait_for(lambda: not slurm.jobs(), "the workers have left, too")

@@ -108,7 +108,25 @@ def read(path):
     return path.read_text() if path.exists() else ""
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
+def test_a_driver_that_finds_the_lock_held_waits_until_it_must_have_expired(head, tmp_path):
+    write_program(tmp_path / "sleep", NOTING.format(folder=tmp_path))
+
+    assert head('[ "$try" = 3 ] && exit 0; exit 4', scheduler=WAITING.replace("sleep", "/bin/sleep")) == (
+        0,
+        "0\n",
+        3,
+        "scancel --quiet 17 18\n",
+    )
+    assert (tmp_path / "asked").read_text().splitlines().count("sleep 60") == 2
+
+
+def test_a_driver_that_finds_the_lock_held_by_the_living_gives_up(head, tmp_path):
+    write_program(tmp_path / "sleep", NOTING.format(folder=tmp_path))
+
+    assert head("exit 4", scheduler=WAITING.replace("sleep", "/bin/sleep")) == (4, "4\n", 8, "scancel --quiet 17 18\n")
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3])
 def test_a_driver_that_comes_to_an_end_ends_it_all(head, code):
     assert head(f"exit {code}") == (code, f"{code}\n", 1, "scancel --quiet 17 18\n")
 
@@ -141,8 +159,8 @@ def test_walltime_sends_the_head_back_into_the_queue(head):
     assert head("kill -USR1 $PPID; exec sleep 600") == (0, "", 1, "scontrol requeue 16\n")
 
 
-HEAD_IS_THERE = "echo 9; echo 16; echo 17"
-HEAD_IS_GONE = "echo 9; echo 161; echo 17"
+HEAD_IS_THERE = "echo 9 RUNNING; echo 16 RUNNING; echo 17 PENDING"
+HEAD_IS_GONE = "echo 9 RUNNING; echo 161 RUNNING; echo 17 RUNNING"
 
 
 @pytest.mark.parametrize("code", [0, 1, 137])
@@ -152,7 +170,7 @@ def test_a_worker_that_ends_goes_back_into_the_queue_while_the_head_is_there(wor
 
 def test_a_worker_that_ends_at_once_again_and_again_is_given_up(submission, tmp_path):
     (submission.folder / "scheduler.json").write_text("{}")
-    write_program(tmp_path / "squeue", "#!/bin/bash\necho 16\n")
+    write_program(tmp_path / "squeue", "#!/bin/bash\necho 16 RUNNING\n")
     for restarts, asked in ((19, True), (20, False)):
         (submission.folder / "asked").unlink(missing_ok=True)
         assert run_script(submission, tmp_path, "pool-cpu.sh", restarts, worker="exit 3") == 3
@@ -161,6 +179,14 @@ def test_a_worker_that_ends_at_once_again_and_again_is_given_up(submission, tmp_
 
 def test_a_worker_whose_head_has_gone_does_not_start(worker):
     assert worker(HEAD_IS_GONE) == (0, 0, "")
+
+
+def test_a_worker_waits_while_its_head_is_in_the_queue_although_the_last_start_left_its_address(worker, submission, tmp_path):
+    write_program(tmp_path / "sleep", "#!/bin/sh\n")
+    starts = f'echo x >>"{submission.folder}/questions"; [ "$(wc -l <"{submission.folder}/questions")" -lt 5 ]'
+
+    assert worker(f"{starts} && echo 16 PENDING || echo 16 RUNNING") == (0, 1, "scontrol requeue 17_2\n")
+    assert len(read(submission.folder / "questions").split()) >= 5
 
 
 def test_a_worker_that_ends_with_the_run_stays_away(worker, submission):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import pytest
 
-from surveyflow.errors import ClusterError
+from surveyflow.errors import ClusterError, LockHeld
 from surveyflow.sites.slurm.jobs import Submission
 from surveyflow.sites.slurm.submit import submit
 
@@ -50,7 +51,7 @@ class Slurm:
 
 @pytest.fixture
 def submission(tmp_path):
-    folder = tmp_path / "shared/candels"
+    folder = tmp_path / "shared/candels-v1-01234567"
     files = {"head.sh": "head\n", "pool-a.sh": "a\n", "pool-b.sh": "b\n", "driver.toml": "kind\n"}
     return Submission(folder, "head.sh", {"a": "pool-a.sh", "b": "pool-b.sh"}, files, folder / "certificates")
 
@@ -110,8 +111,9 @@ def test_a_submission_whose_jobs_are_in_the_queue_is_left_alone(asked, submissio
     before = asked.lines(), (submission.folder / "certificates/key.pem").read_text()
     asked.queue("9\\n13\\n13\\n")
 
-    with pytest.raises(ClusterError, match=r"has jobs in the queue: 13\. .*scancel 13; then submit again"):
-        submit(submission)
+    for release in (submission, replace(submission, folder=submission.folder.with_name("candels-v2-01234567"))):
+        with pytest.raises(LockHeld, match=r"candels-v1-01234567 has jobs in the queue: 13\. .*scancel 13; then submit again"):
+            submit(release)
 
     assert (asked.lines(), (submission.folder / "certificates/key.pem").read_text()) == before
 

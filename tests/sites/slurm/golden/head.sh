@@ -37,6 +37,7 @@ rm -f "$folder/scheduler.json"
     --protocol tls --dashboard-address 127.0.0.1:0 --preload surveyflow.execution.http_server &
 scheduler=$!
 until [ -s "$folder/scheduler.json" ]; do kill -0 "$scheduler" || exit 1; sleep 0.5; done
+held=0
 for try in {1..20}; do
     /project/venv/bin/python -m surveyflow run /survey/workflow.toml --profile /project/surveyflow/candels-v1.0-51ab6a80/driver.toml --json >"$folder/result.json" &
     driver=$!
@@ -46,6 +47,11 @@ for try in {1..20}; do
         [ "${SLURM_RESTART_COUNT:-0}" -ge 20 ] || again
         code=1
         break
+    fi
+    if [ "$code" -eq 4 ] && [ "$((held += 1))" -le 7 ]; then
+        sleep 60 &
+        wait "$!"  # a signal is heard at once, unlike during sleep
+        continue
     fi
     [ "$code" -ge 128 ] || break
 done

@@ -40,18 +40,23 @@ export TF_NUM_INTEROP_THREADS=1
 export TF_CPP_MIN_LOG_LEVEL=2
 export TF_FORCE_GPU_ALLOW_GROWTH=true
 
-head_is_there() {
+head_is() {  # is the head's job in one of these states?
     [ ! -e "$folder/finished" ] || return 1
     local jobs
-    jobs=$(squeue --me --noheader --format=%F) || return 0  # nobody can tell just now
-    grep -qx "$(cat "$folder/head.id")" <<<"$jobs"
+    jobs=$(squeue --me --noheader --format="%F %T") || return 0  # nobody can tell just now
+    grep -qxE "$(cat "$folder/head.id") ($1)" <<<"$jobs"
 }
+head_is_there() { head_is '.*'; }
 again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }
 leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }
 worker=
 trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew
 head_is_there || exit 0
-until [ -s "$folder/scheduler.json" ]; do head_is_there || exit 0; sleep 2; done
+pause=2
+until [ -s "$folder/scheduler.json" ] && head_is RUNNING; do  # a head that lost its node leaves this file behind
+    head_is_there || exit 0
+    sleep "$pause"; [ "$((pause += 2))" -le 30 ] || pause=30
+done
 scratch=$(mktemp -d "$TMPDIR/surveyflow-XXXXXXXX") || exit 1  # only you can read it
 trap 'rm -rf "$scratch"' EXIT
 /project/venv/bin/python -m dask worker --scheduler-file "$folder/scheduler.json" \
