@@ -1,12 +1,13 @@
 """Simulated surveys whose fractions of post-mergers are known: how often do the intervals of ``surveyflow fractions`` hold them?
 
-    python benchmarks/merger_fractions.py [--surveys N] [--seed N]
+    python benchmarks/merger_fractions.py [--surveys N] [--seed N] [--from N]
 
 A classifier recognises fewer faint galaxies than bright ones, a cut in contamination removes more post-mergers than discs, and
-the survey's magnitudes are distributed in another way than the test's. Each survey of each case is measured as a catalog is:
-with matrices by magnitude, after the same cut as in the test, and at 68.27 and 95 %. One line of a table for each case holds the
-number of intervals, the shares of them that hold the truth, the mean error of the fraction, and the mean error of the fraction
-that one matrix for all galaxies gives, in the last of the bins.
+the survey's magnitudes are distributed in another way than the test's. With p(z), each galaxy counts with the probability that it
+lies in the bin; those outside have the same fraction. Each survey of each case is measured as a catalog is: with matrices by
+magnitude, after the same cut as in the test, and at 68.27 and 95 %. One line of a table for each case holds the number of
+intervals, the shares of them that hold the truth, the mean error of the fraction, and the mean error of the fraction that one
+matrix for all galaxies gives, in the last of the bins. ``--from N`` begins with the case of this number.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Case:
         Whether the contaminated ones are left out.
     bins
         Column and edges of the bins.
+    p_z
+        Whether galaxies lie in the bins' range of redshifts with a probability each, and count with it.
     n_tested
         Number of galaxies of the test.
     """
@@ -60,6 +63,7 @@ class Case:
     n: int
     cut: bool
     bins: tuple[str, tuple[float, ...]]
+    p_z: bool = False
     n_tested: int = 4000
 
 
@@ -71,6 +75,7 @@ CASES = [
     for cut in (False, True)
     for bins in (ALL, BY_MAGNITUDE)
 ]
+CASES += [Case(fraction, n, cut=False, bins=ALL, p_z=True) for fraction in (0.05, 0.1, 0.3) for n in (300, 2000)]
 
 
 def galaxies(rng: np.random.Generator, n: int, fraction: float, magnitude_slope: float) -> dict[str, Any]:
@@ -86,6 +91,7 @@ def galaxies(rng: np.random.Generator, n: int, fraction: float, magnitude_slope:
         "called": called,
         "mag": 20.0 + place + rng.random(n),
         "p_contaminated_mean": np.where(kept, 0.2, 0.8),
+        "p_range": rng.uniform(0.05, 1.0, n),
     }
 
 
@@ -112,7 +118,7 @@ def catalog(seen: dict[str, Any]) -> ds.Dataset:
     columns |= {"flags": pa.array(np.zeros(n, np.int32)), "redshift": pa.array(np.ones(n))}
     columns |= {"p_pm_mean": pa.array(np.where(seen["called"], 0.9, 0.1)), "p_sf_mean": pa.array(np.full(n, 0.5))}
     columns |= {"f_pm": pa.array(seen["called"].astype(float)), "offset_arcsec": pa.array(np.full(n, 0.1))}
-    columns |= {name: pa.array(seen[name]) for name in ("mag", "p_contaminated_mean")}
+    columns |= {name: pa.array(seen[name]) for name in ("mag", "p_contaminated_mean", "p_range")}
     return ds.dataset(pa.table(columns))
 
 
@@ -127,7 +133,16 @@ def surveys(case: Case, n_surveys: int, seed: int) -> Iterator[tuple[dict[float,
         limits = CUT if case.cut else {}
         bins = {}
         for confidence in (0.6827, 0.95):
-            question = Question(case.bins[1], case.bins[0], None, ClassRule.MEAN_OUTPUT, limits, confidence, magnitude="mag")
+            question = Question(
+                case.bins[1],
+                case.bins[0],
+                None,
+                ClassRule.MEAN_OUTPUT,
+                limits,
+                confidence,
+                magnitude="mag",
+                over_redshifts=case.p_z,
+            )
             bins[confidence] = list(measure_population(seen, "r1", question, tests).bins)
         yield bins, _pooled(seen, case, tests), truth
 
@@ -173,14 +188,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--surveys", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--from", type=int, default=0, dest="first")
     asked = parser.parse_args(arguments)
-    print("| true fraction | galaxies | cut | bins | intervals | held at 68.27 % | at 95 % | bias | bias of one uncut matrix |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for case in CASES:
+    heading = [
+        "true fraction",
+        "galaxies",
+        "cut",
+        "p(z)",
+        "bins",
+        "intervals",
+        "held at 68.27 %",
+        "at 95 %",
+        "bias",
+        "bias of one uncut matrix",
+    ]
+    print(f"| {' | '.join(heading)} |")
+    print("|---" * len(heading) + "|")
+    for case in CASES[asked.first :]:
         found = held(case, asked.surveys, asked.seed)
-        kind = f"| {case.fraction} | {case.n} | {'yes' if case.cut else 'no'} | {case.bins[0]} | {found['stated']} "
+        kind = f"| {case.fraction} | {case.n} | {_told(case.cut)} | {_told(case.p_z)} | {case.bins[0]} | {found['stated']} "
         shares = f"| {100 * found['0.6827']:.1f} | {100 * found['0.95']:.1f} "
         print(f"{kind}{shares}| {found['bias']:+.4f} | {found['one matrix']:+.4f} |", flush=True)
+
+
+def _told(answer: bool) -> str:
+    return "yes" if answer else "no"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,13 @@ def test_intervals_of_simulated_surveys_hold_the_truth_after_a_cut_and_by_magnit
     assert found["one matrix"] > 0.05
 
 
+def test_intervals_over_redshifts_hold_the_truth(campaign):
+    (case,) = [one for one in campaign.CASES if one.p_z and (one.fraction, one.n) == (0.1, 300)]
+    found = campaign.held(case, 60, seed=1)
+    assert 0.50 < found["0.6827"] < 0.86
+    assert 0.88 < found["0.95"] <= 1.0
+
+
 def test_another_selection_is_refused(campaign):
     told = campaign.refusals(seed=2)
     assert len(told) == 3

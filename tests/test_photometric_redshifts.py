@@ -192,6 +192,19 @@ def test_a_report_and_fractions_are_those_of_the_catalog_alone(world):
     assert sum(item.n_galaxies for item in found.bins) == counted.sum()
 
 
+def test_fractions_over_redshifts_count_every_row_with_its_share_of_p_z(world):
+    rows = pd.concat(
+        [
+            api.read_catalog(root(world), filter="status == 'ok'"),
+            api.read_alternatives(root(world), filter="status == 'ok'"),
+        ]
+    )
+    (item,) = api.fractions(root(world), edges=[0, 20], over_redshifts=True).bins
+    called = rows["p_pm_mean"] > rows["p_sf_mean"]
+    assert item.n_galaxies == len(rows) > api.fractions(root(world), edges=[0, 20]).bins[0].n_galaxies
+    assert item.fraction == pytest.approx((called * rows["p_range"]).sum() / rows["p_range"].sum(), rel=1e-6)
+
+
 @pytest.fixture
 def own(world, tmp_path):
     """A copy of the survey, to be changed at will."""

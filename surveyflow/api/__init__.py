@@ -12,6 +12,7 @@ from surveyflow.api.catalogs import (
     read_alternatives,
     read_catalog,
     read_draws,
+    repeat_fractions,
     report,
 )
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
@@ -69,6 +70,7 @@ __all__ = [
     "read_draws",
     "render_kubernetes",
     "render_slurm",
+    "repeat_fractions",
     "report",
     "rollback_releases",
     "run",

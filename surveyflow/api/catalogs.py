@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 
 from surveyflow.comparisons.compared import compare_with_labels
 from surveyflow.comparisons.question import Classes, LabelQuestion
+from surveyflow.errors import InputError
 from surveyflow.files.durable import explained, file_digest, named_output
 from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.inputs.positions import Positions, positions_in_degrees
 from surveyflow.merger_fractions.matrices import matrices_file, read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
-from surveyflow.merger_fractions.questions import Question
+from surveyflow.merger_fractions.questions import Completeness, Question, read_answer
 from surveyflow.releases.alternatives import open_alternatives, read_alternatives
 from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from surveyflow.comparisons.writing import Comparison
 
 __all__ = ["compare", "cutouts", "fractions", "open_alternatives", "open_catalog", "open_draws"]
-__all__ += ["read_alternatives", "read_catalog", "read_draws", "report"]
+__all__ += ["read_alternatives", "read_catalog", "read_draws", "repeat_fractions", "report"]
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:
@@ -81,6 +82,10 @@ def fractions(
     exclude_flags: Sequence[str] = (),
     magnitude: str | None = None,
     any_magnitude: bool = False,
+    weight: str | None = None,
+    over_redshifts: bool = False,
+    complete: str | None = None,
+    time_scale_gyr: float | None = None,
     confidence: float = 0.6827,
     release: str = "latest",
 ) -> Population:
@@ -118,6 +123,14 @@ def fractions(
         The catalog's column of AB magnitudes, by which a matrix is chosen for each galaxy.
     any_magnitude
         Whether matrices for all magnitudes of the test together are accepted.
+    weight
+        Numeric column by which galaxies are weighted, such as the inverse of a sample's completeness; not negative.
+    over_redshifts
+        Whether the alternatives (`surveyflow.read_alternatives`) count, too, each row with ``p_range``, its share of p(z).
+    complete
+        The limit to which each bin is complete, one number for each bin: ``"log_mass >= 9.2,9.5"`` or ``"mag <= 24.5,24"``.
+    time_scale_gyr
+        The time during which a post-merger is recognised, Gyr: rates are corrected fractions divided by it. They need a matrix.
     confidence
         Probability that an interval holds the truth, in (0, 1); the default is one standard deviation of a normal.
     release
@@ -137,11 +150,26 @@ def fractions(
     """
     cuts = {"coverage_pct_mean": max_coverage_pct, "flux_pp_mean": max_flux_pp, "p_contaminated_mean": max_p_contaminated}
     limits = {column: limit for column, limit in cuts.items() if limit is not None}
-    question = Question(edges, bins, where, ClassRule(rule), limits, confidence, tuple(exclude_flags), magnitude, any_magnitude)
+    question = Question(
+        edges,
+        bins,
+        where,
+        ClassRule(rule),
+        limits,
+        confidence,
+        tuple(exclude_flags),
+        magnitude,
+        any_magnitude,
+        weight,
+        over_redshifts,
+        None if complete is None else Completeness.parsed(complete),
+        time_scale_gyr,
+    )
     tests = read_matrices(matrix) if matrix is not None else None
     revision = find(Path(root), release)
     with legible(root):
-        found = measure_population(open_catalog(root, revision.name), revision.name, question, tests)
+        further = open_alternatives(root, revision.name) if over_redshifts else None
+        found = measure_population(open_catalog(root, revision.name), revision.name, question, tests, further)
     asked = {
         "edges": [float(edge) for edge in edges],
         "bins": bins,
@@ -154,10 +182,45 @@ def fractions(
         "exclude_flags": list(exclude_flags),
         "magnitude": magnitude,
         "any_magnitude": any_magnitude,
+        "weight": weight,
+        "over_redshifts": over_redshifts,
+        "complete": complete,
+        "time_scale_gyr": time_scale_gyr,
         "confidence": confidence,
         "release": revision.name,
     }
     return replace(found, question=asked, matrices_sha256=None if matrix is None else file_digest(matrices_file(matrix)))
+
+
+def repeat_fractions(root: str | Path, answer: str | Path) -> Population:
+    """Ask the question of an earlier answer again, of the revision and the matrices that it was asked of.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    answer
+        A JSON file that ``surveyflow fractions --json`` printed.
+
+    Raises
+    ------
+    CatalogNotFound
+        If there is no such revision any more.
+    InputError
+        If the file holds no such question, or the file of matrices is another one now.
+
+    Examples
+    --------
+    >>> repeat_fractions("catalogs/candels", "fractions.json").bins  # doctest: +SKIP
+    """
+    before = read_answer(Path(answer))
+    found = fractions(root, **before.question.model_dump())
+    if found.matrices_sha256 != before.matrices_sha256:
+        raise InputError(
+            f"{before.question.matrix}: its SHA-256 is {found.matrices_sha256}, but {answer} was made with "
+            f"{before.matrices_sha256}: the matrices are others now. Restore that file, or ask anew."
+        )
+    return found
 
 
 def compare(

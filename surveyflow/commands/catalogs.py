@@ -32,7 +32,9 @@ def fractions(
     root: OutputRoot,
     *,
     bins: Annotated[str, typer.Option(help="Column that is binned; z is the redshift.")] = "z",
-    edges: Annotated[str, typer.Option(help="Edges of the bins, separated by commas; bins are half-open.", show_default=False)],
+    edges: Annotated[
+        str, typer.Option(help="Edges of the bins, separated by commas; bins are half-open.", show_default=False)
+    ] = "",
     where: Annotated[
         str | None,
         typer.Option(
@@ -59,28 +61,60 @@ def fractions(
     any_magnitude: Annotated[
         bool, typer.Option("--any-magnitude", help="Accept matrices for all magnitudes of the test together.")
     ] = False,
+    weight: Annotated[
+        str | None, typer.Option(help="Column by which galaxies are weighted; not negative.", show_default=False)
+    ] = None,
+    over_redshifts: Annotated[
+        bool, typer.Option("--over-redshifts", help="Count the alternatives, too, and each row with its share of p(z).")
+    ] = False,
+    complete: Annotated[
+        str | None,
+        typer.Option(
+            help="Limit to which each bin is complete, such as 'log_mass >= 9.2,9.5' or 'mag <= 24.5,24'.", show_default=False
+        ),
+    ] = None,
+    time_scale_gyr: Annotated[
+        float | None,
+        typer.Option(help="Time during which a post-merger is recognised, Gyr, for rates.", show_default=False),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Probability that an interval holds the truth.")] = 0.6827,
     release: RevisionOption = "latest",
+    again: Annotated[
+        Path | None,
+        typer.Option(help="JSON of an earlier answer, whose whole question is asked again.", show_default=False),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the fraction of galaxies called post-merger, in bins. This is not a merger fraction; the output says why."""
     from surveyflow import api
 
-    found = api.fractions(
-        root,
-        edges=_numbers(edges, "--edges"),
-        bins=bins,
-        where=where,
-        rule=rule,
-        matrix=matrix,
-        max_coverage_pct=max_coverage_pct,
-        max_flux_pp=max_flux_pp,
-        max_p_contaminated=max_p_contaminated,
-        exclude_flags=[] if exclude_flags is None else [name.strip() for name in exclude_flags.split(",")],
-        magnitude=magnitude,
-        any_magnitude=any_magnitude,
-        confidence=confidence,
-        release=release,
+    if bool(edges) == (again is not None):
+        raise InputError(
+            "expected either --edges, such as --edges 0.5,1,1.5, or --again with the JSON of an earlier answer. Give one of them."
+        )
+    found = (
+        api.repeat_fractions(root, again)
+        if again is not None
+        else api.fractions(
+            root,
+            edges=_numbers(edges, "--edges"),
+            bins=bins,
+            where=where,
+            rule=rule,
+            matrix=matrix,
+            max_coverage_pct=max_coverage_pct,
+            max_flux_pp=max_flux_pp,
+            max_p_contaminated=max_p_contaminated,
+            exclude_flags=[] if exclude_flags is None else [name.strip() for name in exclude_flags.split(",")],
+            magnitude=magnitude,
+            any_magnitude=any_magnitude,
+            weight=weight,
+            over_redshifts=over_redshifts,
+            complete=complete,
+            time_scale_gyr=time_scale_gyr,
+            confidence=confidence,
+            release=release,
+        )
     )
     if as_json:
         print_json(found.as_json())
@@ -198,11 +232,20 @@ def _print_fractions(found: Population) -> None:
     typer.echo(f"rule       {found.rule}; intervals hold {100 * found.confidence:g} %")
     header = (found.column, "galaxies", "called", "fraction", "monte carlo", "corrected", "purity", "field to field")
     lines = [header, *(_fraction_cells(item) for item in found.bins)]
+    if any(item.n_effective < item.n_galaxies for item in found.bins):
+        lines = _with_cells(lines, "effective", [f"{item.n_effective:.1f}" for item in found.bins])
+    if any(not isnan(item.rate_per_gyr) for item in found.bins):
+        rates = [_interval(item.rate_per_gyr, item.rate_low, item.rate_high) for item in found.bins]
+        lines = _with_cells(lines, "rate per Gyr", rates)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     for note in found.notes:
         typer.echo(f"note: {note}")
+
+
+def _with_cells(lines: list[tuple[str, ...]], heading: str, cells: list[str]) -> list[tuple[str, ...]]:
+    return [(*line, cell) for line, cell in zip(lines, [heading, *cells], strict=True)]
 
 
 def _fraction_cells(item: FractionBin) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from math import isfinite, isnan
 from typing import Any
 
@@ -24,6 +24,7 @@ from surveyflow.stats.fractions import (
     corrected_fraction,
     count,
     drawn_fraction,
+    effective_number,
     find_bins,
     jackknife_error,
     proportion,
@@ -50,6 +51,8 @@ _FEWEST_FIELDS = 3
 """Number of fields below which their differences say too little about their scatter."""
 _LEAST_PER_MATRIX = 10
 """Mean number of galaxies for each matrix of a bin below which no interval is stated."""
+_WEIGHT = "weight of the galaxy"
+"""Name of the column that is added to the selected rows."""
 _OF_TESTS = ("model_id", "contamination_model_id", "offset_arcsec")
 """Columns by which a matrix is found."""
 _FIELD_TO_FIELD = (
@@ -88,6 +91,10 @@ class FractionBin:
     field_to_field
         Standard error of the corrected fraction, or of the fraction if no matrix was given, from its differences between fields
         (jackknife); NaN for fewer than three fields.
+    n_effective
+        Number of galaxies of equal weight whose fraction has the same noise (Kish 1965): ``n_galaxies`` without weights.
+    rate_per_gyr, rate_low, rate_high
+        The corrected fraction and its limits divided by the time scale, per galaxy and Gyr; NaN if none was given.
     """
 
     low: float
@@ -105,6 +112,10 @@ class FractionBin:
     corrected_monte_carlo_std: float
     purity: float
     field_to_field: float
+    n_effective: float
+    rate_per_gyr: float
+    rate_low: float
+    rate_high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,13 @@ class Population:
         return asdict(self) | {"bins": bins}
 
 
-def measure_population(catalog: ds.Dataset, revision: str, question: Question, tests: ClassifierTests | None) -> Population:
+def measure_population(
+    catalog: ds.Dataset,
+    revision: str,
+    question: Question,
+    tests: ClassifierTests | None,
+    alternatives: ds.Dataset | None = None,
+) -> Population:
     """Count post-mergers in bins.
 
     Parameters
@@ -166,18 +183,25 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
         The galaxies to count, and the way to count them.
     tests
         Confusion matrices for the correction; None for no correction.
+    alternatives
+        The revision's rows of further instruments, which count if the question is ``over_redshifts``.
 
     Raises
     ------
     InputError
-        If the catalog does not allow these bins, selection or cuts, or the matrices belong to other weights, another rule or
-        other fields.
+        If the catalog does not allow these bins, selection, cuts or weights, or the matrices belong to other weights, another
+        rule or other fields.
     """
     column = _numeric_column(question.bins, catalog.schema)
     if tests is not None and tests.tests:
         check_bins(column)
-    chosen = _selection(catalog, question, tests)
-    rows = catalog.to_table(filter=chosen, columns=_columns(column, question, catalog.schema))
+    if tests is None and question.time_scale_gyr is not None:
+        raise InputError(
+            "a rate needs a fraction that is corrected for misclassification: most galaxies that are called post-mergers are "
+            "not where post-mergers are rare. Give matrices with matrix (--matrix), or leave time_scale_gyr (--time-scale-gyr) "
+            "out."
+        )
+    rows = _complete(_rows(catalog, alternatives, column, question, tests), column, question)
     origins = tuple(sorted(pc.unique(rows["weights_origin"]).to_pylist()))
     groups, named = _group_by_matrix(rows, question, origins, tests)
     matrices = list(named.values())
@@ -194,21 +218,68 @@ def measure_population(catalog: ds.Dataset, revision: str, question: Question, t
         n_measured=n_measured,
         n_selected=len(rows),
         bins=bins,
-        notes=tuple(_notes(rows, origins, bins, tests, named)),
+        notes=(*_notes(rows, origins, bins, tests, named), *_notes_on_weights(question)),
     )
+
+
+def _rows(
+    catalog: ds.Dataset, alternatives: ds.Dataset | None, column: str, question: Question, tests: ClassifierTests | None
+) -> pa.Table:
+    """The rows to count, each with its weight."""
+    datasets = [catalog]
+    if question.over_redshifts:
+        if "p_range" not in catalog.schema.names or not catalog.count_rows(filter=pc.field("p_range").is_valid()):
+            raise InputError(
+                "no row has a p_range, so the fraction cannot be integrated over redshifts (over_redshifts, --over-redshifts): "
+                "the source lists gave no p(z). Leave it out, or give p(z) as in docs/how-to/photometric-redshifts.md."
+            )
+        datasets += [] if alternatives is None or not alternatives.count_rows() else [alternatives]
+    columns = _columns(column, question, catalog.schema)
+    parts = [part.to_table(filter=_selection(part, question, tests), columns=columns) for part in datasets]
+    rows = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+    return rows.append_column(_WEIGHT, pa.array(_weights(rows, question)))
+
+
+def _weights(rows: pa.Table, question: Question) -> Float64Array:
+    weights = np.ones(len(rows))
+    if question.weight is not None:
+        weights = _numbers(rows[column_named(question.weight, rows.schema)])
+        unusable = ~(np.isfinite(weights) & (weights >= 0))
+        if unusable.any():
+            raise InputError(
+                f"{int(unusable.sum())} of the {len(rows)} selected galaxies have a {question.weight} that is no weight: it is "
+                "missing, not finite or negative. Select the others with where (--where), or choose another column."
+            )
+    if question.over_redshifts:
+        share = _numbers(rows["p_range"])
+        weights = weights * np.where(np.isnan(share), 1.0, share)
+    return weights
+
+
+def _complete(rows: pa.Table, column: str, question: Question) -> pa.Table:
+    """The rows within the limit to which their bin is complete."""
+    if question.complete is None:
+        return rows
+    values = _numbers(rows[_numeric_column(question.complete.column, rows.schema)])
+    return rows.filter(pa.array(question.complete.holds(values, find_bins(_numbers(rows[column]), question.edges))))
 
 
 def _columns(column: str, question: Question, schema: pa.Schema) -> list[str]:
     needed = ("field", "instrument", "flags", "weights_origin", "p_pm_mean", "p_sf_mean", "f_pm", *_OF_TESTS)
-    magnitude = [] if question.magnitude is None else [_numeric_column(question.magnitude, schema)]
-    return [name for name in dict.fromkeys([column, *magnitude, *needed]) if name in schema.names]
+    limited = None if question.complete is None else question.complete.column
+    named = [question.magnitude, question.weight, limited]
+    further = [_numeric_column(name, schema) for name in named if name is not None]
+    shares = ["p_range"] if question.over_redshifts else []
+    return [name for name in dict.fromkeys([column, *further, *shares, *needed]) if name in schema.names]
 
 
 def _numeric_column(name: str, schema: pa.Schema) -> str:
     column = column_named(name, schema)
     kind = schema.field(column).type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise InputError(f"bins need a numeric column, but {column} holds {kind}. Choose another, such as redshift.")
+        raise InputError(
+            f"bins, weights and limits need a numeric column, but {column} holds {kind}. Choose another, such as redshift."
+        )
     return column
 
 
@@ -281,14 +352,16 @@ def _measure_bins(
     rows: pa.Table, column: str, question: Question, groups: Int64Array, matrices: list[ConfusionMatrix]
 ) -> tuple[FractionBin, ...]:
     counts = _count(rows, column, question, groups, max(len(matrices), 1))
-    n_galaxies, n_called = counts.n_galaxies.sum(axis=1), counts.n_called.sum(axis=1)
-    raw = proportion(n_called, n_galaxies, question.confidence)
-    drawn = drawn_fraction(counts.sum_f.sum(axis=1), counts.sum_f_squared.sum(axis=1), n_galaxies)
+    total = counts.together()
+    raw = proportion(total.called, total.effective, question.confidence)
+    drawn = drawn_fraction(total.sum_f, total.sum_f - total.variance_f, total.size)
     corrected = _corrected(counts, matrices, question.confidence)
     edges = np.asarray(question.edges, np.float64)
-    totals = (n_galaxies.astype(np.int64), n_called.astype(np.int64))
+    totals = (total.n_galaxies[:, 0].astype(np.int64), total.n_called[:, 0].astype(np.int64))
     error = _field_to_field(rows, column, question, groups, matrices)
-    numbers = (edges[:-1], edges[1:], *totals, raw.value, raw.low, raw.high, *drawn, *corrected, error)
+    estimates = (array[:, 0] for array in (raw.value, raw.low, raw.high, *drawn))
+    rates = (limit / (question.time_scale_gyr or np.nan) for limit in corrected[:3])
+    numbers = (edges[:-1], edges[1:], *totals, *estimates, *corrected, error, total.effective[:, 0], *rates)
     return tuple(FractionBin(*row) for row in zip(*(array.tolist() for array in numbers), strict=True))
 
 
@@ -313,26 +386,56 @@ def _field_to_field(
 def _value(counts: _Counts, matrices: list[ConfusionMatrix]) -> Float64Array:
     """(n_bins,) corrected fraction; the fraction itself without matrices."""
     if matrices:
-        return corrected_fraction(counts.n_called, counts.n_galaxies, matrices, _ANY_CONFIDENCE).value
-    return proportion(counts.n_called.sum(axis=1), counts.n_galaxies.sum(axis=1), _ANY_CONFIDENCE).value
+        return corrected_fraction(counts.called, counts.effective, matrices, _ANY_CONFIDENCE, counts.size).value
+    total = counts.together()
+    return proportion(total.called, total.effective, _ANY_CONFIDENCE).value[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Sums over galaxies, each (n_bins, n_groups) float64: their number, those called post-merger, ``f_pm`` and its square."""
+    """Sums over galaxies, each (n_bins, n_groups) float64.
+
+    Parameters
+    ----------
+    n_galaxies, n_called
+        Their number, and that of those called post-merger.
+    size, size_called, size_squared
+        Sums of the weights of both, and of the squared weights of all.
+    sum_f, variance_f
+        Sums of w f and of w^2 f (1 - f), with ``f_pm`` f and weight w.
+    """
 
     n_galaxies: Float64Array
     n_called: Float64Array
+    size: Float64Array
+    size_called: Float64Array
+    size_squared: Float64Array
     sum_f: Float64Array
-    sum_f_squared: Float64Array
+    variance_f: Float64Array
+
+    @property
+    def effective(self) -> Float64Array:
+        """Number of galaxies of equal weight whose share has the same noise."""
+        return effective_number(self.size, self.size_squared)
+
+    @property
+    def called(self) -> Float64Array:
+        """Number of those called post-merger among them."""
+        share = np.divide(self.size_called, self.size, out=np.zeros(self.size.shape), where=self.size > 0)
+        return share * self.effective
+
+    def together(self) -> _Counts:
+        """The sums over all groups, as one group."""
+        return _Counts(*(getattr(self, item.name).sum(axis=1, keepdims=True) for item in fields(self)))
 
 
 def _count(rows: pa.Table, column: str, question: Question, groups: Int64Array, n_groups: int) -> _Counts:
-    values, p_pm, p_sf, f_pm = (_numbers(rows[name]) for name in (column, "p_pm_mean", "p_sf_mean", "f_pm"))
+    names = (column, "p_pm_mean", "p_sf_mean", "f_pm", _WEIGHT)
+    values, p_pm, p_sf, f_pm, weight = (_numbers(rows[name]) for name in names)
     places = find_bins(values, question.edges)
     called = called_post_merger(p_pm, p_sf, f_pm, question.rule)
-    weights = (None, called, f_pm, np.square(f_pm))
-    return _Counts(*(count(places, groups, len(question.edges) - 1, n_groups, weight) for weight in weights))
+    added = (None, called, weight, weight * called, weight**2, weight * f_pm, weight**2 * f_pm * (1 - f_pm))
+    return _Counts(*(count(places, groups, len(question.edges) - 1, n_groups, numbers) for numbers in added))
 
 
 def _numbers(values: pa.ChunkedArray) -> Float64Array:
@@ -344,10 +447,10 @@ def _corrected(counts: _Counts, matrices: list[ConfusionMatrix], confidence: flo
     """Corrected fraction, its limits, its Monte Carlo spread, and purity; NaN without matrices."""
     if not matrices:
         return (np.full(len(counts.n_galaxies), np.nan),) * 5
-    estimate = corrected_fraction(counts.n_called, counts.n_galaxies, matrices, confidence)
-    spread = corrected_drawn_std(counts.sum_f, counts.sum_f_squared, counts.n_galaxies, matrices)
-    shares = purity(estimate.value, counts.n_galaxies, matrices)
-    few = _has_too_few(counts.n_galaxies)
+    estimate = corrected_fraction(counts.called, counts.effective, matrices, confidence, counts.size)
+    spread = corrected_drawn_std(counts.sum_f, counts.sum_f - counts.variance_f, counts.size, matrices)
+    shares = purity(estimate.value, counts.size, matrices)
+    few = _has_too_few(counts.effective)
     return tuple(np.where(few, np.nan, numbers) for numbers in (estimate.value, estimate.low, estimate.high, spread, shares))
 
 
@@ -376,6 +479,27 @@ def _notes(
         yield (
             f"{n_foreign} of the {len(rows)} selected galaxies are flagged OUT_OF_DOMAIN: their images differ from those that "
             "the models were trained on. To exclude them, select flags & OUT_OF_DOMAIN == 0."
+        )
+
+
+def _notes_on_weights(question: Question) -> Iterable[str]:
+    if question.weight is not None:
+        yield (
+            f"Each galaxy counts with its {question.weight}. The intervals are those of n_effective galaxies (Kish 1965); they "
+            "do not contain the errors of the weights."
+        )
+    if question.over_redshifts:
+        yield (
+            "Each row counts with p_range, the share of its p(z) in the range of its instrument, in the bin of its median "
+            "redshift in that range. Where edges lie within a range, p(z) is not divided at them. Sources from other redshifts "
+            "remain in a bin with their share: the fraction is that of the expected members."
+        )
+    if question.complete is not None:
+        yield "Galaxies beyond the limit of their bin are not counted. That the sample is complete to it is yours to show."
+    if question.time_scale_gyr is not None:
+        yield (
+            f"Rate: the corrected fraction divided by {question.time_scale_gyr:g} Gyr, the time during which you say that a "
+            "post-merger is recognised. Its limits do not contain the error of that time, which is often larger than the others."
         )
 
 

@@ -203,8 +203,33 @@ def drawn_fraction(sum_f: ArrayLike, sum_f_squared: ArrayLike, n_galaxies: Array
     return np.asarray(np.divide(sum_f, total)), np.asarray(np.sqrt(variance) / total)
 
 
+def effective_number(weight: ArrayLike, weight_squared: ArrayLike) -> Float64Array:
+    """The number of galaxies of equal weight whose share has the noise of weighted ones (Kish 1965).
+
+    Parameters
+    ----------
+    weight, weight_squared
+        Sums of the weights and of their squares, of the same shape.
+
+    Returns
+    -------
+    float64: the first squared over the second; 0 where there are no galaxies.
+
+    Examples
+    --------
+    >>> effective_number([3.0, 3.0], [3.0, 5.0]).tolist()
+    [3.0, 1.8]
+    """
+    total, squares = np.asarray(weight, np.float64), np.asarray(weight_squared, np.float64)
+    return np.divide(np.square(total), squares, out=np.zeros(total.shape), where=squares > 0)
+
+
 def corrected_fraction(
-    n_called: Float64Array, n_galaxies: Float64Array, matrices: Sequence[ConfusionMatrix], confidence: float
+    n_called: Float64Array,
+    n_galaxies: Float64Array,
+    matrices: Sequence[ConfusionMatrix],
+    confidence: float,
+    sizes: Float64Array | None = None,
 ) -> Estimate:
     """Correct the fraction of galaxies classified as post-mergers for misclassifications.
 
@@ -221,6 +246,8 @@ def corrected_fraction(
         One for each group.
     confidence
         Probability that the interval holds the truth, in (0, 1), if the galaxies of the test are like these.
+    sizes
+        (n_bins, n_groups): what each group counts for in its bin, if that is not its number of galaxies.
 
     Returns
     -------
@@ -240,7 +267,7 @@ def corrected_fraction(
     span = found.value - mistaken.value
     fraction = (called.value - mistaken.value) / span
     down, up = _distances(called, found, mistaken, fraction)
-    weights = _weights(n_galaxies)
+    weights = _weights(n_galaxies if sizes is None else sizes)
     value = _total(weights * fraction)
     return Estimate(value, value - _root_sum(weights * down / span), value + _root_sum(weights * up / span))
 

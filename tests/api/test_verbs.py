@@ -30,6 +30,7 @@ NOT_VERBS = {
     "read_catalog",
     "read_alternatives",
     "read_draws",
+    "repeat_fractions",
     "simulate_records",
 }
 """Names of the package that hand over objects, which a command line cannot print."""

@@ -114,6 +114,74 @@ def test_the_json_holds_the_whole_question_which_can_be_asked_again(root, matrix
     assert json.loads(json.dumps(again.as_json())) == told
 
 
+def test_the_command_asks_an_earlier_question_again(root, matrix, command, tmp_path):
+    options = ("--edges", "0.5,1,5", "--matrix", matrix, "--complete", "dec <= 90,90", "--weight", "n_draws")
+    code, first, _ = command(root, *options, "--json")
+    assert code == 0
+    (tmp_path / "answer.json").write_text(first)
+    assert command(root, "--again", tmp_path / "answer.json", "--json") == (0, first, "")
+    matrix.write_text(matrix.read_text().replace("a test", "another test"))
+    code, _, err = command(root, "--again", tmp_path / "answer.json")
+    assert (code, "the matrices are others now" in err) == (2, True)
+    assert command(root, "--again", tmp_path / "answer.json", "--edges", "0,1")[0] == 2
+    assert command(root)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "does not exist"), ("[]", "JSON of an answer"), ('{"question": {"edges": [0, 1], "egdes": 1}}', "egdes"), ("{", "JSON")],
+)
+def test_what_is_no_earlier_answer_is_refused(root, tmp_path, text, words):
+    path = tmp_path / "answer.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        surveyflow.repeat_fractions(root, path)
+
+
+def test_equal_weights_change_nothing_and_others_count_as_in_brute_force(root, frame, matrix):
+    plain = surveyflow.fractions(root, edges=EDGES, matrix=matrix)
+    equal = surveyflow.fractions(root, edges=EDGES, matrix=matrix, weight="n_draws")
+    numbers = [pd.DataFrame(found.bins).drop(columns="n_effective") for found in (plain, equal)]
+    pd.testing.assert_frame_equal(*numbers, rtol=1e-12)
+    assert [item.n_effective for item in plain.bins] == [item.n_galaxies for item in plain.bins]
+    for item in surveyflow.fractions(root, edges=EDGES, weight="redshift").bins:
+        inside = frame[(frame["redshift"] >= item.low) & (frame["redshift"] < item.high)]
+        w, called = inside["redshift"], inside["p_pm_mean"] > inside["p_sf_mean"]
+        assert item.fraction == pytest.approx((w * called).sum() / w.sum())
+        assert item.n_effective == pytest.approx(w.sum() ** 2 / (w**2).sum())
+        limits = binom_conf_interval(item.fraction * item.n_effective, item.n_effective, 0.6827, interval="wilson")
+        np.testing.assert_allclose([item.fraction_low, item.fraction_high], limits)
+        assert item.monte_carlo_mean == pytest.approx((w * inside["f_pm"]).sum() / w.sum(), rel=1e-6)
+
+
+def test_weighted_fractions_are_corrected_group_by_group(root, frame, matrix):
+    (item,) = surveyflow.fractions(root, edges=[0, 9], matrix=matrix, weight="redshift").bins
+    rates = {"COSMOS": (0.8, 0.1), "EGS/F814W": (0.7, 0.15), "EGS/F125W_F160W": (0.6, 0.3)}
+    known = frame[frame["redshift"].notna()]
+    called = (known["p_pm_mean"] > known["p_sf_mean"]).astype(float)
+    names = np.where(known["field"] == "COSMOS", "COSMOS", known["field"] + "/" + known["instrument"])
+    completeness, mistaken = np.array([rates[name] for name in names]).T
+    expected = np.average((called - mistaken) / (completeness - mistaken), weights=known["redshift"])
+    assert item.corrected == pytest.approx(expected)
+
+
+def test_only_galaxies_within_the_limit_of_their_bin_are_counted(root, frame):
+    found = surveyflow.fractions(root, edges=[0.5, 1, 2], complete="p_pm_mean <= 0.4,0.8")
+    for item, limit in zip(found.bins, (0.4, 0.8), strict=True):
+        inside = (frame["redshift"] >= item.low) & (frame["redshift"] < item.high) & (frame["p_pm_mean"] <= limit)
+        assert item.n_galaxies == inside.sum() > 0
+    assert found.n_selected == sum(item.n_galaxies for item in found.bins)
+
+
+def test_rates_are_corrected_fractions_over_a_stated_time(root, matrix):
+    found = surveyflow.fractions(root, edges=EDGES, matrix=matrix, time_scale_gyr=0.4)
+    for item in found.bins:
+        assert (item.rate_per_gyr, item.rate_low) == pytest.approx((item.corrected / 0.4, item.corrected_low / 0.4))
+    assert any("0.4 Gyr" in note for note in found.notes)
+    assert np.isnan(surveyflow.fractions(root, edges=EDGES, matrix=matrix).bins[0].rate_per_gyr)
+
+
 def test_selection_as_text_and_as_expression_choose_the_same(root, frame):
     text = surveyflow.fractions(root, edges=[0, 9], where="field == 'EGS' and flags & PARTIAL_COVERAGE == 0")
     expression = (pc.field("field") == "EGS") & (pc.bit_wise_and(pc.field("flags"), pa.scalar(2)) == 0)
@@ -173,6 +241,14 @@ def test_published_matrices_serve_the_authors_weights(tmp_path):
         ({"confidence": 68}, "confidence must lie between"),
         ({"rule": "p>0.5"}, "Choose one of mean_output, majority_vote"),
         ({"where": "import os"}, "not an expression"),
+        ({"time_scale_gyr": 0.5}, "corrected for misclassification"),
+        ({"time_scale_gyr": float("nan")}, "expected Gyr"),
+        ({"complete": "redshift > 3"}, "expected a column"),
+        ({"complete": "redshift >= 3"}, "found 1 limits for 3 bins"),
+        ({"complete": "field >= 3,3,3"}, "numeric column"),
+        ({"weight": "field"}, "numeric column"),
+        ({"weight": "coverage_pct_mean"}, "is no weight"),
+        ({"over_redshifts": True}, "no row has a p_range"),
     ],
 )
 def test_impossible_questions_are_refused(root, changes, words):
