@@ -129,7 +129,12 @@ def test_the_command_asks_an_earlier_question_again(root, matrix, command, tmp_p
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(None, "does not exist"), ("[]", "JSON of an answer"), ('{"question": {"edges": [0, 1], "egdes": 1}}', "egdes"), ("{", "JSON")],
+    [
+        (None, "does not exist"),
+        ("[]", "JSON of an answer"),
+        ('{"question": {"edges": [0, 1], "edgez": 1}}', "edgez"),
+        ("{", "JSON"),
+    ],
 )
 def test_what_is_no_earlier_answer_is_refused(root, tmp_path, text, words):
     path = tmp_path / "answer.json"
