@@ -16,3 +16,6 @@ def test_the_benchmark_of_the_fft_engine_runs():
     assert len(found["cpu_ms_per_cutout"]) == 8
     assert min(found["cpu_ms_per_cutout"].values()) > 0
     assert found["10000 draws against 1000"] > 1
+    (trunk,) = benchmark.measure_trunks({"narrow": benchmark.NARROW}, n_cutouts=2, rounds=1).values()
+    assert trunk["ratio"] > 0
+    assert trunk["difference"] < 1e-4

@@ -59,6 +59,9 @@ class InPlaceModel(DrawingModel):
         draws = DrawingModel(self.card).draw(features, source_keys, n_draws, seed)
         return summarise(draws[..., outputs])
 
+    def summarise_amounts(self, *_: object) -> None:
+        """It cannot, as a jury of several engines cannot."""
+
 
 class NucleusModel(_FakeModel):
     """Takes a galaxy for a post-merger if its left is brighter than the opposite side; unsure by its masks."""

@@ -105,7 +105,7 @@ def check_stubbed(root: Path) -> None:
 def loaded_engines() -> set[str]:
     """The engines that this process has loaded: modules of Python, and libraries that Linux has mapped into its memory."""
     libraries = {line.rpartition("/")[2].strip() for line in Path("/proc/self/maps").read_text().splitlines()}
-    return {"keras", "tensorflow", "libsurveyflow.so"} & {*sys.modules, *libraries}
+    return {"keras", "tensorflow", "jax", "torch", "libsurveyflow.so"} & {*sys.modules, *libraries}
 
 
 def make_troubled_stub_worker(settings: WorkerSettings) -> Worker:

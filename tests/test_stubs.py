@@ -1,4 +1,4 @@
-"""Where a stub stands in a model's place, no engine is loaded: neither Keras and TensorFlow nor the native core."""
+"""Where a stub stands in a model's place, no model is loaded; and a worker without a GPU imports no framework for its models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.local.profile import LocalProfile
 from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.tasks.contamination.task import CONTAMINATION
 from worlds import edit_workflow, write_untrained_models
 
 
@@ -39,16 +40,16 @@ def test_a_stub_loads_no_model(survey, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the libraries of a process")
 @pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
-def test_a_worker_loads_an_engine_only_where_no_stub_stands(survey):
+def test_a_worker_without_a_gpu_imports_no_framework(survey, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY, CONTAMINATION.name)
     with LocalProfile(workers=1).open_cluster() as cluster:
         run(survey, LocalProfile(), client=cluster.client)
-        (of_a_stub,) = cluster.client.run(loaded_engines).values()
         check_stubbed(survey.folder / "catalog")
         edit_workflow(survey.workflow, {"sampling": {"seed": 8}})
         run(survey, LocalProfile(), "surveyflow.measuring.worker:SurveyWorker", client=cluster.client)
-        (of_a_network,) = cluster.client.run(loaded_engines).values()
+        (engines,) = cluster.client.run(loaded_engines).values()
 
-    assert of_a_stub == set()
-    assert of_a_network
-    with pytest.raises(AssertionError, match=r"computed by \['(fft|keras)', 'stub'\], not with a stub"):
+    assert engines == {"libsurveyflow.so"}
+    with pytest.raises(AssertionError, match=r"computed by \['fft', 'stub'\], not with a stub"):
         check_stubbed(survey.folder / "catalog")

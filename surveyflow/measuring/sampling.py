@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from surveyflow.stats.posterior import PosteriorSummary
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import Model
 from surveyflow.tasks.registry import task_of
 from surveyflow.tasks.task import Columns, Draws, Task
@@ -33,6 +34,20 @@ class SummarisingModel(Protocol):
 
         It equals that of `surveyflow.stats.posterior.summarise`. Only the last bit of means, standard deviations and entropies of
         shares may differ, since they are sums in another order.
+        """
+        ...
+
+    def summarise_amounts(
+        self,
+        features: Float32Array,
+        source_keys: UInt64Array,
+        n_draws: int,
+        seed: int,
+        amounts: Sequence[Sequence[AmountOutputs]],
+    ) -> AmountStatistics | None:
+        """The statistics of the amounts that the draws of each member stand for; None if the model cannot make them.
+
+        They equal, within the rounding of float32, those of the physical draws that a task makes of all draws.
         """
         ...
 
@@ -102,6 +117,11 @@ def sample(
         first, second = order
         pair = model.summarise(features, source_keys, settings.n_draws, settings.seed, (first, second))
         return Sample(task.from_pair(pair))
+    if task.amounts is not None and sky_rms is not None and isinstance(model, SummarisingModel):
+        amounts = [task.amounts.outputs(card) for card in model.card.each]
+        statistics = model.summarise_amounts(features, source_keys, settings.n_draws, settings.seed, amounts)
+        if statistics is not None:
+            return Sample(task.amounts.columns(statistics, sky_rms))
     parts = []
     for rows in _blocks(task, len(source_keys), settings.n_draws):
         drawn = model.draw(features[rows], source_keys[rows], settings.n_draws, settings.seed)[..., order]

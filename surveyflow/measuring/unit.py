@@ -17,6 +17,7 @@ from surveyflow.catalog.schema import SORT_ORDER, build_rows
 from surveyflow.measuring.domain import Facts, band_differs, distance_outside, facts_outside, measured_facts
 from surveyflow.measuring.sampling import Sample, have_draws, sample
 from surveyflow.models.domains import feature_distances
+from surveyflow.models.engines.native_library import arcsinh_kernel
 from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
@@ -29,7 +30,7 @@ from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
-ALGORITHM_VERSION = "1"
+ALGORITHM_VERSION = "2"
 """Part of every unit's key: raised when a release of surveyflow measures differently, so that no earlier result is kept."""
 BATCH_SIZE = 256
 """Number of cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
@@ -198,7 +199,7 @@ def _find(task: UnitTask, model: Model, batch: _Batch, ok: BoolArray) -> _Found:
     measurable = task_of(model.card.key.task).measurable
     rms = None if measurable is None else batch.facts.sky.rms
     tried = ok if measurable is None or rms is None else ok & measurable(rms)
-    prepared = prepare(batch.stack.pixels[tried], batch.stack.valid[tried], model.card.stretch, model.card.softening)
+    prepared = _prepared(batch, tried, model.card)
     keys = source_keys(task.sources.field, batch.sources.source_id[tried])
     features = model.features(prepared)
     defined = have_draws(model, features, keys, task.sampling)
@@ -207,6 +208,11 @@ def _find(task: UnitTask, model: Model, batch: _Batch, ok: BoolArray) -> _Found:
     distance = feature_distances(model, prepared[defined], features[defined])
     sampled = sample(model, features[defined], keys[defined], task.sampling, noise)
     return _Found(model.card, measured, blank, sampled, distance)
+
+
+def _prepared(batch: _Batch, rows: BoolArray, card: ModelCard) -> Float32Array:
+    pixels, valid, sky = batch.stack.pixels[rows], batch.stack.valid[rows], batch.facts.sky.of(rows)
+    return prepare(pixels, valid, card.stretch, card.softening, sky=sky, arcsinh=arcsinh_kernel())
 
 
 def _within(rows: BoolArray, chosen: BoolArray) -> BoolArray:

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from surveyflow.models.engines.choice import ModelCache, load_model
 from surveyflow.models.engines.jury import jury_of
 from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
-from surveyflow.stats.posterior import PosteriorSummary
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
@@ -254,6 +254,18 @@ class _ReportingSummariser(_ReportingModel):
         summary = cast("SummarisingModel", self.model).summarise(features, source_keys, n_draws, seed, outputs)
         report_progress()
         return summary
+
+    def summarise_amounts(
+        self,
+        features: Float32Array,
+        source_keys: UInt64Array,
+        n_draws: int,
+        seed: int,
+        amounts: Sequence[Sequence[AmountOutputs]],
+    ) -> AmountStatistics | None:
+        statistics = cast("SummarisingModel", self.model).summarise_amounts(features, source_keys, n_draws, seed, amounts)
+        report_progress()
+        return statistics
 
 
 def _reporting(model: Model) -> Model:

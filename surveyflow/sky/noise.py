@@ -34,6 +34,10 @@ class Sky:
     level: Float32Array
     rms: Float32Array
 
+    def of(self, rows: BoolArray) -> Sky:
+        """The sky of some of the cutouts, (n,) bool."""
+        return Sky(self.level[rows], self.rms[rows])
+
     @property
     def level_in_rms(self) -> Float32Array:
         """(n,) float32: the level in units of the rms; NaN where either is unknown or the rms is 0."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
 import numpy as np
 
-from surveyflow.sky.noise import measured_sky
+from surveyflow.sky.noise import Sky, measured_sky
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import Code
 
@@ -88,12 +89,45 @@ class Stretch(Code):
     ASINH_SKY = "asinh_sky", "arcsinh((x - sky) / (s * rms))", _asinh, Softening.IN_NOISE, True
 
     @property
+    def is_arcsinh(self) -> bool:
+        """Whether the formula is an arcsinh, with or without ``minmax``."""
+        return self.formula in (_asinh, _asinh_minmax)
+
+    @property
     def softened(self) -> bool:
         """Whether the softening has an effect."""
         return self.softening is not Softening.WITHOUT_EFFECT
 
 
-def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening: float) -> Float32Array:
+class ArcsinhKernel(Protocol):
+    """A program for the stretches that are an arcsinh, faster than NumPy and with the same results."""
+
+    def __call__(
+        self, pixels: Float32Array, valid: BoolArray, levels: Float64Array, softenings: Float64Array, *, minmax: bool
+    ) -> Float32Array:
+        """Compute ``arcsinh((x - level) / softening)`` of cutouts' valid pixels in float64; see `prepare`.
+
+        Parameters
+        ----------
+        pixels, valid
+            As for `prepare`.
+        levels, softenings
+            (n,) float64 in the pixels' unit; all pixels of a cutout become 0 unless its softening is above 0.
+        minmax
+            Whether ``minmax`` is applied, too.
+        """
+        ...
+
+
+def prepare(
+    pixels: Float32Array,
+    valid: BoolArray,
+    stretch: Stretch,
+    softening: float,
+    *,
+    sky: Sky | None = None,
+    arcsinh: ArcsinhKernel | None = None,
+) -> Float32Array:
     """Stretch cutouts as a model's card prescribes.
 
     Invalid pixels become 0. All pixels of a cutout become 0 if its stretched valid pixels are equal, or if the stretch needs the
@@ -110,6 +144,10 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
         The formula: see `Stretch`.
     softening
         Softening in the unit that `Softening` states for this stretch; a positive normal float32.
+    sky
+        The sky of these cutouts, if it has been measured already.
+    arcsinh
+        The program for stretches that are an arcsinh; None for NumPy.
 
     Returns
     -------
@@ -133,18 +171,23 @@ def prepare(pixels: Float32Array, valid: BoolArray, stretch: Stretch, softening:
         raise ValueError(f"valid has shape {valid.shape}, pixels {pixels.shape}")
     if not _LEAST <= softening <= _MOST:
         raise ValueError(f"softening must lie between {_LEAST:.2g} and {_MOST:.2g}, not {softening}")
-    levels, units = _levels_and_units(pixels, valid, stretch)
+    levels, units = _levels_and_units(pixels, valid, stretch, sky)
+    softenings = softening * units
+    if arcsinh is not None and stretch.is_arcsinh:
+        return arcsinh(pixels, valid, levels, softenings, minmax=stretch.formula is _asinh_minmax)
     prepared = np.zeros(pixels.shape, dtype=np.float32)
-    for target, cutout, has_data, level, unit in zip(prepared, pixels, valid, levels, units, strict=True):
-        if unit > 0 and has_data.any():
-            target[has_data] = stretch.formula(cutout[has_data].astype(np.float64) - level, float(softening * unit))
+    for target, cutout, has_data, level, own in zip(prepared, pixels, valid, levels, softenings.tolist(), strict=True):
+        if own > 0 and has_data.any():
+            target[has_data] = stretch.formula(cutout[has_data].astype(np.float64) - level, own)
     return prepared
 
 
-def _levels_and_units(pixels: Float32Array, valid: BoolArray, stretch: Stretch) -> tuple[Float64Array, Float64Array]:
+def _levels_and_units(
+    pixels: Float32Array, valid: BoolArray, stretch: Stretch, sky: Sky | None
+) -> tuple[Float64Array, Float64Array]:
     """(n,) level that is subtracted from each cutout, and the unit of its softening, in its pixels' unit; NaN if unknown."""
     if stretch.softening is not Softening.IN_NOISE:
         return np.zeros(len(pixels)), np.ones(len(pixels))
-    sky = measured_sky(pixels, valid)
+    sky = measured_sky(pixels, valid) if sky is None else sky
     level = sky.level if stretch.subtracts_sky else np.zeros_like(sky.level)
     return level.astype(np.float64), sky.rms.astype(np.float64)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,9 +124,7 @@ class DrawStatistics:
         ValueError
             If there are no draws, more than can be counted, or fewer than members.
         """
-        shares_of(n_draws, n_members)
-        if not 1 <= n_draws <= MOST_DRAWS:
-            raise ValueError(f"1 to {MOST_DRAWS} draws can be summarised, not {n_draws}")
+        _check_number(n_draws, n_members)
         return cls(
             n_draws,
             ranked=np.empty((n_sources, 2, len(order_ranks(n_draws))), np.float32),
@@ -182,7 +181,7 @@ class DrawStatistics:
         sums = self.member_sums[:, :, output].sum(axis=1)
         moments = {"mean": sums / self.n_draws, "std": np.sqrt(self.squares[:, output] / self.n_draws)}
         quantiles = {key: self._quantile(output, level) for key, level in QUANTILES.items()}
-        return {f"{name}_{key}": value.astype(np.float32) for key, value in (moments | quantiles).items()}
+        return _named(name, moments | quantiles)
 
     def _entropies(self) -> dict[str, Float32Array]:
         """Predictive and expected entropy and their difference, by column name."""
@@ -208,6 +207,131 @@ class DrawStatistics:
         """The quantile of one output."""
         places = order_ranks(self.n_draws).searchsorted(_neighbours(level, self.n_draws))
         return _between(self.ranked[:, output, places].astype(np.float64), level, self.n_draws)
+
+
+class Curve(Enum):
+    """The function that leads from an amount's location to the amount; ``formula`` takes and returns float64."""
+
+    def __init__(self, number: int, formula: Callable[[Float64Array], Float64Array]) -> None:
+        self.number = number
+        self.formula = formula
+
+    EXPM1 = 0, np.expm1
+    SINH = 1, np.sinh
+
+
+@dataclass(frozen=True, slots=True)
+class AmountOutputs:
+    """The outputs of a network that say how probably something is there, and how much of it.
+
+    With a uniform number u and a normal number z of the draw, the amount is
+    ``curve(reach * clip(location + sigma * scatter * z, 0, 1))`` if u < presence, otherwise 0.
+
+    Parameters
+    ----------
+    presence, location, scatter
+        Numbers of the outputs.
+    sigma
+        Standard deviation of the location where the output ``scatter`` is 1.
+    reach
+        What a location of 1 stands for.
+    curve
+        The function from there to the amount.
+    """
+
+    presence: int
+    location: int
+    scatter: int
+    sigma: float
+    reach: float
+    curve: Curve
+
+
+@dataclass(frozen=True, slots=True)
+class AmountStatistics:
+    """The statistics of n sources' draws of a amounts, without their units, from which their summaries are computed.
+
+    Parameters
+    ----------
+    n_draws
+        Draws per source, 1 to 65535.
+    presences, moments
+        (n, a, 2) float64: sum, and sum of the squared distances from the mean, of the probability that something is there and
+        of the amount; NaN if any draw of the source is NaN.
+    ranked
+        (n, a, ranks) float32: the amounts whose ranks are `order_ranks`.
+    """
+
+    n_draws: int
+    presences: Float64Array
+    moments: Float64Array
+    ranked: Float32Array
+
+    @classmethod
+    def empty(cls, n_sources: int, n_draws: int, n_members: int, n_amounts: int) -> AmountStatistics:
+        """Arrays that are still to be filled.
+
+        Raises
+        ------
+        ValueError
+            If there are no draws, more than can be counted, or fewer than members.
+        """
+        _check_number(n_draws, n_members)
+        return cls(
+            n_draws,
+            presences=np.empty((n_sources, n_amounts, 2)),
+            moments=np.empty((n_sources, n_amounts, 2)),
+            ranked=np.empty((n_sources, n_amounts, len(order_ranks(n_draws))), np.float32),
+        )
+
+    def presence(self, name: str, amount: int) -> dict[str, Float32Array]:
+        """Mean and standard deviation of the probability that something is there, by name of column, each (n,)."""
+        return _named(name, self._mean_and_std(self.presences[:, amount]))
+
+    def amount(self, name: str, amount: int, quantiles: Iterable[str], unit: Float64Array | float) -> dict[str, Float32Array]:
+        """Mean, standard deviation and quantiles of an amount, by name of column, each (n,).
+
+        Parameters
+        ----------
+        name
+            Name of the quantity.
+        amount
+            Its number.
+        quantiles
+            Names in `QUANTILES`.
+        unit
+            (n,) or one number: each source's amounts are multiplied by it.
+        """
+        found = self._mean_and_std(self.moments[:, amount])
+        places = {key: order_ranks(self.n_draws).searchsorted(_neighbours(QUANTILES[key], self.n_draws)) for key in quantiles}
+        ranked = self.ranked[:, amount].astype(np.float64)
+        found |= {key: _between(ranked[:, place], QUANTILES[key], self.n_draws) for key, place in places.items()}
+        return _named(name, {key: values * unit for key, values in found.items()})
+
+    def check(self) -> None:
+        """Refuse draws that are not numbers.
+
+        Raises
+        ------
+        ValueError
+            If any draw of a source is NaN.
+        """
+        spoiled = np.flatnonzero(np.isnan(self.presences).any(axis=(1, 2)))
+        if len(spoiled):
+            raise ValueError(f"draws must lie in [0, 1], but those of source {spoiled[0]} are not numbers")
+
+    def _mean_and_std(self, moments: Float64Array) -> dict[str, Float64Array]:
+        return {"mean": moments[:, 0] / self.n_draws, "std": np.sqrt(moments[:, 1] / self.n_draws)}
+
+
+def _named(name: str, values: dict[str, Float64Array]) -> dict[str, Float32Array]:
+    return {f"{name}_{key}": each.astype(np.float32) for key, each in values.items()}
+
+
+def _check_number(n_draws: int, n_members: int) -> None:
+    shares_of(n_draws, n_members)
+    if not 1 <= n_draws <= MOST_DRAWS:
+        raise ValueError(f"1 to {MOST_DRAWS} draws can be summarised, not {n_draws}")
 
 
 def shares_of(n_draws: int, n_members: int) -> Int32Array:
@@ -305,7 +429,7 @@ def distribution(name: str, ordered: Float32Array | Float64Array, quantiles: Ite
     moments = {"mean": mean, "std": std} | {
         key: _between(values[:, _neighbours(level, n_draws)], level, n_draws) for key, level in levels.items()
     }
-    return {f"{name}_{key}": value.astype(np.float32) for key, value in moments.items()}
+    return _named(name, moments)
 
 
 def order_ranks(n_draws: int) -> Int32Array:

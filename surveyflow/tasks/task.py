@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from surveyflow.stats.posterior import PosteriorSummary
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import ContaminationScale, ModelCard
 from surveyflow.values.arrays import BoolArray, Float32Array, UInt64Array
 
@@ -159,6 +159,22 @@ Columns = dict[str, NDArray[Any]]
 """Results by name of column, each (n, ...)."""
 
 
+@dataclass(frozen=True, slots=True)
+class AmountSummary:
+    """The functions by which a task uses statistics of amounts, which some engines make without keeping draws.
+
+    Parameters
+    ----------
+    outputs
+        Takes the card of a model that is alone; returns its outputs for each amount, with their scale.
+    columns
+        Takes the statistics of these amounts and the sky rms of the cutouts; returns the columns' values.
+    """
+
+    outputs: Callable[[ModelCard], tuple[AmountOutputs, ...]]
+    columns: Callable[[AmountStatistics, Float32Array], Columns]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
     """The functions by which a task finds the scale of its outputs.
@@ -234,6 +250,8 @@ class Task:
     from_pair
         Takes the summary of two outputs, which some engines make without keeping draws; returns the columns' values. None for
         tasks that are summarised otherwise.
+    amounts
+        How its columns follow from statistics of amounts; None for tasks that are summarised otherwise.
     measurable
         Takes the sky rms of cutouts; returns which of them can be measured. None if all can, and then the sky rms is not needed.
     in_blocks
@@ -255,6 +273,7 @@ class Task:
     objectives: tuple[str, ...]
     leads: bool = False
     from_pair: Callable[[PosteriorSummary], Columns] | None = None
+    amounts: AmountSummary | None = None
     measurable: Callable[[Float32Array], BoolArray] | None = None
     in_blocks: bool = False
     scaling: Scaling | None = None

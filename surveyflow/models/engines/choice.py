@@ -187,8 +187,8 @@ def load_model(
 def choose_engine(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> tuple[EngineName, str]:
     """The engine that ``auto`` chooses on this machine, and the reason.
 
-    It is ``keras`` if a GPU is visible; otherwise ``fft`` if the native core was built and the network suits it. If Keras cannot
-    be used, the FFT engine computes every network that it can compute at all.
+    It is ``keras`` if a GPU is visible and Keras can use it; otherwise ``fft`` for every network that the native core can
+    compute, so that workers without a GPU import no framework.
 
     Returns
     -------
@@ -197,15 +197,11 @@ def choose_engine(architecture: Architecture, precision: Precision = Precision.F
     problem = keras_problem()
     if problem is None and _sees_gpu():
         return EngineName.KERAS, "a GPU is visible"
-    refusal = fft_engine.refusal(architecture, precision)
-    if problem is None:
-        suits = "no GPU is visible, and the native core suits the network"
-        return (EngineName.KERAS, refusal) if refusal else (EngineName.FFT, suits)
     impossible = fft_engine.impossible(architecture, precision)
     if impossible:
         return EngineName.KERAS, impossible
-    fitness = f"although {refusal}" if refusal else "and the native core suits the network"
-    return EngineName.FFT, f"Keras cannot be used here ({problem}), {fitness}"
+    reason = "no GPU is visible" if problem is None else f"Keras cannot be used here ({problem})"
+    return EngineName.FFT, f"{reason}, and the native core can compute the network"
 
 
 def obstacle(engine: EngineName, architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:

@@ -9,11 +9,9 @@ import numpy as np
 
 from surveyflow.errors import ModelError
 from surveyflow.models.engines.fft_tiling import (
-    LEAST_GAIN,
     Convolution,
     Tiling,
     convolutions,
-    expected_gain,
     infeasible,
     padded,
     tilings,
@@ -27,6 +25,7 @@ from surveyflow.models.engines.native_library import (
     TrunkSpec,
     absence,
     array_of,
+    run_amounts,
     run_draw,
     run_features,
     run_statistics,
@@ -37,7 +36,7 @@ from surveyflow.models.engines.spectra import cache_folder, open_spectra
 from surveyflow.models.framing import framed, not_finite
 from surveyflow.models.store import WEIGHTS_FILE
 from surveyflow.models.weights import Weights
-from surveyflow.stats.posterior import DrawStatistics, PosteriorSummary
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, DrawStatistics, PosteriorSummary
 from surveyflow.tasks.card import Architecture, ModelCard
 from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
@@ -56,17 +55,6 @@ def impossible(architecture: Architecture, precision: Precision = Precision.FLOA
         return f"the native core cannot be used: {missing}"
     obstacle = infeasible(architecture)
     return f"the FFT engine cannot compute the network: {obstacle}" if obstacle else None
-
-
-def refusal(architecture: Architecture, precision: Precision = Precision.FLOAT32) -> str | None:
-    """Why this engine would not be chosen for a network on this machine; None if it would be chosen."""
-    obstacle = impossible(architecture, precision)
-    if obstacle:
-        return obstacle
-    gain = expected_gain(architecture)
-    if gain < LEAST_GAIN:
-        return f"with Fourier transforms the network would need {1 / gain:.1f} times the operations of direct convolution"
-    return None
 
 
 class FftModel:
@@ -225,6 +213,64 @@ class FftModel:
         )
         return statistics.summary()
 
+    def summarise_amounts(
+        self,
+        features: Float32Array,
+        source_keys: UInt64Array,
+        n_draws: int,
+        seed: int,
+        amounts: Sequence[Sequence[AmountOutputs]],
+    ) -> AmountStatistics:
+        """Compute the statistics of amounts without keeping draws; see `surveyflow.measuring.sampling.SummarisingModel`.
+
+        Raises
+        ------
+        ValueError
+            If the shapes of features and keys do not match each other or the network, if it has no such outputs, or if so many
+            draws cannot be counted.
+        """
+        return self.summarise_amounts_with((), [features], source_keys, n_draws=n_draws, seed=seed, amounts=amounts)
+
+    def summarise_amounts_with(
+        self,
+        others: Sequence[FftModel],
+        features: Sequence[Float32Array],
+        source_keys: UInt64Array,
+        *,
+        n_draws: int,
+        seed: int,
+        amounts: Sequence[Sequence[AmountOutputs]],
+    ) -> AmountStatistics:
+        """Compute the statistics of amounts that this model and others, the members of a jury, draw in turn.
+
+        Parameters
+        ----------
+        others, features, source_keys, n_draws, seed
+            As for `summarise_with`.
+        amounts
+            The amounts of each member.
+
+        Raises
+        ------
+        ValueError
+            As `summarise_amounts`, and if there are fewer draws than members.
+        """
+        members = (self, *others)
+        for member, own in zip(members, amounts, strict=True):
+            _check_outputs(member.card, [number for one in own for number in (one.presence, one.location, one.scatter)])
+        statistics = AmountStatistics.empty(len(source_keys), n_draws, len(members), len(amounts[0]))
+        run_amounts(
+            self._instruction_set,
+            [member.head for member in members],
+            [_checked(member.card, own, source_keys) for member, own in zip(members, features, strict=True)],
+            np.ascontiguousarray(source_keys, np.uint64),
+            seed=seed,
+            amounts=amounts,
+            statistics=statistics,
+            n_threads=self._n_threads,
+        )
+        return statistics
+
     def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
         layers = convolutions(self._card.architecture)
         specs = [self._convolution_spec(weights, i, layers[i], plan[i], spectra[i]) for i in range(len(layers))]
@@ -296,10 +342,10 @@ def _checked(card: ModelCard, features: Float32Array, source_keys: UInt64Array) 
     return _contiguous(features)
 
 
-def _check_outputs(card: ModelCard, outputs: tuple[int, int]) -> None:
+def _check_outputs(card: ModelCard, outputs: Sequence[int]) -> None:
     n_outputs = card.architecture.n_outputs
     if not all(0 <= output < n_outputs for output in outputs):
-        raise ValueError(f"outputs {outputs} were requested, but {card.key} has {n_outputs}, numbered from 0")
+        raise ValueError(f"outputs {tuple(outputs)} were requested, but {card.key} has {n_outputs}, numbered from 0")
 
 
 def _spectra(card: ModelCard, weights: Weights, folder: Path | None) -> tuple[Float32Array, ...]:

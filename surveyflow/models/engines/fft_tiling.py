@@ -19,9 +19,6 @@ GROUP_SIZE = 16
 MOST_POINTS = 256
 """The longest transform that the native code supports."""
 
-LEAST_GAIN = 1.5
-"""The engine is chosen for networks whose expected gain is at least this."""
-
 _FLOP_PER_SPECTRUM_BYTE = 1.0
 _FFT_INEFFICIENCY = 2.5
 
@@ -110,13 +107,6 @@ def tilings(architecture: Architecture) -> tuple[Tiling, ...]:
     return _row_tiling(first), *(_cheapest(layer) for layer in others)
 
 
-def expected_gain(architecture: Architecture) -> float:
-    """Operations of direct convolution divided by those with Fourier transforms, for a feasible network, by a rough count."""
-    (first, *others), (row_tiling, *plan) = convolutions(architecture), tilings(architecture)
-    transformed = _row_cost(first, row_tiling) + sum(map(_cost, others, plan))
-    return sum(map(_direct_cost, (first, *others))) / transformed
-
-
 def padded(n_channels: int) -> int:
     """Number of channels, padded to complete groups."""
     return -(-n_channels // GROUP_SIZE) * GROUP_SIZE
@@ -147,17 +137,6 @@ def _cost(layer: Convolution, tiling: Tiling) -> float:
     transforms = 5 * points * math.log2(points) * (points + 1) * (n_inputs + n_outputs)
     spectrum_bytes = 8 * n_frequencies * n_inputs * n_outputs
     return tiling.n_tiles**2 * (products + _FFT_INEFFICIENCY * transforms) + _FLOP_PER_SPECTRUM_BYTE * spectrum_bytes
-
-
-def _row_cost(layer: Convolution, tiling: Tiling) -> float:
-    points, n_outputs = tiling.points, layer.padded_channels[1]
-    products = 8 * (points // 2 + 1) * layer.kernel_size * layer.n_inputs * layer.output_size * n_outputs
-    transforms = 5 * points * math.log2(points) * layer.output_size / 2 * n_outputs
-    return products + _FFT_INEFFICIENCY * transforms
-
-
-def _direct_cost(layer: Convolution) -> float:
-    return 2 * (layer.output_size * layer.kernel_size) ** 2 * layer.n_inputs * layer.n_outputs
 
 
 def _is_smooth(number: int) -> bool:

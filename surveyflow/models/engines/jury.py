@@ -13,7 +13,7 @@ import numpy as np
 from surveyflow.models.domains import features_of_each
 from surveyflow.models.engines.fft_engine import FftModel
 from surveyflow.models.juries import jury_card
-from surveyflow.stats.posterior import PosteriorSummary, shares_of, summarise
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary, shares_of, summarise
 from surveyflow.tasks.card import Member, Model, ModelCard
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
@@ -86,11 +86,39 @@ class Jury:
         ValueError
             If there are fewer draws than members; and as `surveyflow.stats.posterior.summarise`.
         """
-        native = [member for member in self._members if isinstance(member, FftModel)]
-        if len(native) < len(self._members):
+        if self._native is None:
             return summarise(self.draw(features, source_keys, n_draws, seed)[..., outputs], len(self._members))
-        first, *others = native
+        first, *others = self._native
         return first.summarise_with(others, self._split(features), source_keys, n_draws=n_draws, seed=seed, outputs=outputs)
+
+    def summarise_amounts(
+        self,
+        features: Float32Array,
+        source_keys: UInt64Array,
+        n_draws: int,
+        seed: int,
+        amounts: Sequence[Sequence[AmountOutputs]],
+    ) -> AmountStatistics | None:
+        """Compute the statistics of amounts; see `surveyflow.measuring.sampling.SummarisingModel`.
+
+        It is None unless the FFT engine computes all members.
+
+        Raises
+        ------
+        ValueError
+            As `FftModel.summarise_amounts_with`.
+        """
+        if self._native is None:
+            return None
+        first, *others = self._native
+        parts = self._split(features)
+        return first.summarise_amounts_with(others, parts, source_keys, n_draws=n_draws, seed=seed, amounts=amounts)
+
+    @property
+    def _native(self) -> list[FftModel] | None:
+        """The members, if the FFT engine computes all of them."""
+        native = [member for member in self._members if isinstance(member, FftModel)]
+        return native if len(native) == len(self._members) else None
 
     def _split(self, features: Float32Array) -> list[Float32Array]:
         return features_of_each(features, [card.architecture for card in self._card.each])

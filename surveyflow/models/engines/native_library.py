@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from surveyflow.errors import ModelError
-from surveyflow.stats.posterior import DrawStatistics, bin_edges, order_ranks
+from surveyflow.sky.stretch import ArcsinhKernel
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, DrawStatistics, bin_edges, order_ranks
 from surveyflow.values import remedies
-from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, UInt64Array
 
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 4
+_ABI = 5
 _OUT_OF_MEMORY = 1
 
 
@@ -119,6 +120,39 @@ class _StatisticsTask(ctypes.Structure):
     )
 
 
+class _AmountSpec(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_double) for name in ("sigma", "reach")),
+        *((name, ctypes.c_int32) for name in ("presence", "location", "scatter", "curve")),
+    )
+
+
+class _AmountsTask(ctypes.Structure):
+    _fields_ = (
+        ("n_members", ctypes.c_int32),
+        ("heads", ctypes.POINTER(ctypes.POINTER(HeadSpec))),
+        *((name, ctypes.c_void_p) for name in ("features", "source_keys")),
+        ("n_sources", ctypes.c_int64),
+        *((name, ctypes.c_uint32) for name in ("n_draws", "seed")),
+        ("n_amounts", ctypes.c_int32),
+        ("amounts", ctypes.POINTER(_AmountSpec)),
+        ("n_ranks", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("ranks", "presences", "moments", "ranked")),
+        ("n_threads", ctypes.c_int),
+    )
+
+
+class _StretchTask(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("pixels", "valid")),
+        *((name, ctypes.c_int64) for name in ("n_cutouts", "n_pixels")),
+        *((name, ctypes.c_void_p) for name in ("levels", "softenings")),
+        ("minmax", ctypes.c_int32),
+        ("prepared", ctypes.c_void_p),
+        ("n_threads", ctypes.c_int),
+    )
+
+
 def absence() -> str | None:
     """Why there is no usable native core here; None if there is one. A library built from other sources is not usable."""
     if not LIBRARY.is_file():
@@ -189,11 +223,10 @@ def run_statistics(
 ) -> None:
     """Draw from heads in turn, each with its C-contiguous ``features``, and write the statistics of two outputs."""
     ranks, edges = order_ranks(statistics.n_draws), np.append(bin_edges()[:-1], np.float32(np.inf))
-    places = (ctypes.c_void_p * len(features))(*(each.ctypes.data for each in features))
     task = _StatisticsTask(
         len(heads),
-        (ctypes.POINTER(HeadSpec) * len(heads))(*map(ctypes.pointer, heads)),
-        ctypes.cast(places, ctypes.c_void_p),
+        _pointers_to(heads),
+        ctypes.cast(_places(features), ctypes.c_void_p),
         source_keys.ctypes.data,
         len(source_keys),
         statistics.n_draws,
@@ -213,6 +246,80 @@ def run_statistics(
         n_threads,
     )
     _check(_library().surveyflow_statistics(instruction_set, ctypes.byref(task)))
+
+
+def run_amounts(
+    instruction_set: InstructionSet,
+    heads: Sequence[HeadSpec],
+    features: Sequence[Float32Array],
+    source_keys: UInt64Array,
+    *,
+    seed: int,
+    amounts: Sequence[Sequence[AmountOutputs]],
+    statistics: AmountStatistics,
+    n_threads: int,
+) -> None:
+    """Draw from heads in turn, each with its C-contiguous ``features`` and its amounts, and write the statistics of these."""
+    ranks = order_ranks(statistics.n_draws)
+    specs = [
+        _AmountSpec(one.sigma, one.reach, one.presence, one.location, one.scatter, one.curve.number)
+        for own in amounts
+        for one in own
+    ]
+    task = _AmountsTask(
+        len(heads),
+        _pointers_to(heads),
+        ctypes.cast(_places(features), ctypes.c_void_p),
+        source_keys.ctypes.data,
+        len(source_keys),
+        statistics.n_draws,
+        seed,
+        statistics.moments.shape[1],
+        array_of(_AmountSpec, specs),
+        len(ranks),
+        ranks.ctypes.data,
+        statistics.presences.ctypes.data,
+        statistics.moments.ctypes.data,
+        statistics.ranked.ctypes.data,
+        n_threads,
+    )
+    _check(_library().surveyflow_amounts(instruction_set, ctypes.byref(task)))
+
+
+def arcsinh_kernel() -> ArcsinhKernel | None:
+    """The native code for `surveyflow.sky.stretch.prepare`; None if there is no native core."""
+    return None if absence() else run_stretch
+
+
+def run_stretch(
+    pixels: Float32Array, valid: BoolArray, levels: Float64Array, softenings: Float64Array, *, minmax: bool
+) -> Float32Array:
+    """Compute the arcsinh of cutouts; see `surveyflow.sky.stretch.ArcsinhKernel`."""
+    images, has_data = np.ascontiguousarray(pixels, np.float32), np.ascontiguousarray(valid, np.bool_)
+    levels, softenings = (np.ascontiguousarray(values, np.float64) for values in (levels, softenings))
+    prepared = np.empty(images.shape, np.float32)
+    task = _StretchTask(
+        images.ctypes.data,
+        has_data.ctypes.data,
+        len(images),
+        images.shape[1] * images.shape[2],
+        levels.ctypes.data,
+        softenings.ctypes.data,
+        minmax,
+        prepared.ctypes.data,
+        thread_count(),
+    )
+    _check(_library().surveyflow_stretch(usable_instruction_sets()[-1], ctypes.byref(task)))
+    return prepared
+
+
+def _pointers_to(heads: Sequence[HeadSpec]) -> Any:
+    return (ctypes.POINTER(HeadSpec) * len(heads))(*map(ctypes.pointer, heads))
+
+
+def _places(arrays: Sequence[Float32Array]) -> Any:
+    """A C array of the arrays' addresses."""
+    return (ctypes.c_void_p * len(arrays))(*(each.ctypes.data for each in arrays))
 
 
 def array_of(kind: type[ctypes.Structure], specs: Sequence[ctypes.Structure]) -> Any:

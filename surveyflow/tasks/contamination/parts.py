@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from surveyflow.stats.philox import predictive_noise
-from surveyflow.stats.posterior import distribution, sorted_output
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, Curve, distribution, sorted_output
 from surveyflow.tasks.card import ContaminationScale, ModelCard
 from surveyflow.tasks.task import Amount, Columns, Draws, Part, ResultColumn
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
@@ -79,7 +79,8 @@ def physical_draws(
     for number, (part, amount) in enumerate(AMOUNTS):
         sigma = output[amount.scatter] * scale.scatter_limit * scale.interval_scale(amount.name)
         location = np.clip(output[amount.name] + sigma * normal[..., number], 0, 1)
-        given = amount.physical(amount.reach(scale) * location, rms[:, None].astype(np.float64))
+        unit = rms[:, None].astype(np.float64) if amount.grows_with_gain else 1.0
+        given = unit * amount.curve.formula(amount.reach(scale) * location)
         drawn[amount.column.name] = np.where(uniform < output[part.presence], given, 0)
     return drawn
 
@@ -110,6 +111,53 @@ def summarise_contamination(outputs: Float32Array, draws: Mapping[str, Float64Ar
             found |= distribution(part.column.name, ordered, ())
         if part.amount is not None:
             found |= distribution(part.amount.column.name, np.sort(draws[part.amount.column.name], axis=1), AMOUNT_QUANTILES)
+    return found
+
+
+def amount_outputs(card: ModelCard) -> tuple[AmountOutputs, ...]:
+    """The outputs of a model that is alone, for each amount, as an engine needs them that summarises what it draws.
+
+    Raises
+    ------
+    ValueError
+        If the card has no scale.
+    """
+    scale, number = scale_of(card), card.class_names.index
+    return tuple(
+        AmountOutputs(
+            number(part.presence),
+            number(amount.name),
+            number(amount.scatter),
+            sigma=scale.scatter_limit * scale.interval_scale(amount.name),
+            reach=amount.reach(scale),
+            curve=amount.curve,
+        )
+        for part, amount in AMOUNTS
+    )
+
+
+def amount_columns(statistics: AmountStatistics, rms: Float32Array) -> Columns:
+    """The summary of a network's draws, as `summarise_contamination` makes it, from the statistics of the amounts.
+
+    Parameters
+    ----------
+    statistics
+        Statistics of the amounts, in the order of `AMOUNTS`.
+    rms
+        (n,) float32: sky rms of each cutout, as `physical_draws` takes it.
+
+    Raises
+    ------
+    ValueError
+        If any draw of a source is NaN.
+    """
+    statistics.check()
+    found: Columns = {}
+    for number, (part, amount) in enumerate(AMOUNTS):
+        if part.column is not None:
+            found |= statistics.presence(part.column.name, number)
+        unit = rms.astype(np.float64) if amount.grows_with_gain else 1.0
+        found |= statistics.amount(amount.column.name, number, AMOUNT_QUANTILES, unit)
     return found
 
 
@@ -204,21 +252,21 @@ class ContaminationAmount(Amount):
         Its name in the catalog.
     transformed
         Function of the truth (n,) and the sky rms (n,) that returns a roughly normal quantity; NaN where it is undefined.
-    physical
-        The inverse function, of transformed amounts (n, T) and the sky rms (n, 1).
+    curve
+        The inverse function, without the sky rms.
     words
         The transformed quantity in words, for tables and axes.
     unit
         The divisor that makes a target of the transformed amount.
     grows_with_gain
-        Whether the amount is multiplied by the same factor as the pixels.
+        Whether the amount is multiplied by the same factor as the pixels; it is then in units of the sky rms.
     figure
         The name of its points in documents of evaluations.
     """
 
     column: ResultColumn
     transformed: Callable[[Float64Array, Float32Array], Float64Array]
-    physical: Callable[[Float64Array, Float64Array], Float64Array]
+    curve: Curve
     words: str
     figure: str
     unit: float = 1.0
@@ -257,16 +305,8 @@ def _log_coverage(coverage_pct: Float64Array, rms: Float32Array) -> Float64Array
     return np.asarray(np.log1p(np.maximum(coverage_pct, 0)))
 
 
-def _coverage(log_coverage: Float64Array, rms: Float64Array) -> Float64Array:  # noqa: ARG001 - one signature for all
-    return np.asarray(np.expm1(log_coverage))
-
-
 def _flux_in_sky(flux_pp: Float64Array, rms: Float32Array) -> Float64Array:
     return np.asarray(np.arcsinh(flux_pp / np.where(rms > 0, rms, np.nan)))
-
-
-def _flux(flux_in_sky: Float64Array, rms: Float64Array) -> Float64Array:
-    return np.asarray(rms * np.sinh(flux_in_sky))
 
 
 PARTS = (
@@ -282,7 +322,7 @@ PARTS = (
                 "coverage_pct", "stat.filling", "Share of the galaxy under neighbours, 0 in draws where none lies on it", unit="%"
             ),
             transformed=_log_coverage,
-            physical=_coverage,
+            curve=Curve.EXPM1,
             unit=math.log(101),
             words="log1p(coverage in percent)",
             figure="coverage",
@@ -303,7 +343,7 @@ PARTS = (
                 mosaic_unit=ELECTRONS_A_SECOND,
             ),
             transformed=_flux_in_sky,
-            physical=_flux,
+            curve=Curve.SINH,
             grows_with_gain=True,
             words="arcsinh(flux_pp / sky rms)",
             figure="flux",

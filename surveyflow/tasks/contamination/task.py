@@ -6,8 +6,15 @@ from collections.abc import Iterator
 
 from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.contamination.learning import calibrated, scale_fitted_to, scores, skill, targets_of
-from surveyflow.tasks.contamination.parts import AMOUNT_QUANTILES, PARTS, can_be_measured, summarise
-from surveyflow.tasks.task import ResultColumn, Scaling, Task, statistics
+from surveyflow.tasks.contamination.parts import (
+    AMOUNT_QUANTILES,
+    PARTS,
+    amount_columns,
+    amount_outputs,
+    can_be_measured,
+    summarise,
+)
+from surveyflow.tasks.task import AmountSummary, ResultColumn, Scaling, Task, statistics
 
 _MOMENTS = ("mean", "std")
 
@@ -27,6 +34,7 @@ CONTAMINATION = Task(
     null="if status is not ok, no contamination model was used, or the cutout has no measurable sky noise",
     targets_of=targets_of,
     summarise=summarise,
+    amounts=AmountSummary(amount_outputs, amount_columns),
     scores=scores,
     skill=skill,
     objectives=("r2", "auc"),

@@ -13,13 +13,17 @@
 
 #define SURVEYFLOW_ISA fuzz
 #define SURVEYFLOW_LANES 4
+#include "amounts.hpp"
 #include "kernels.hpp"
 #include "statistics.hpp"
+#include "stretch.hpp"
 
 extern "C" int surveyflow_usable(int instruction_set);
 extern "C" int surveyflow_features(int instruction_set, const FeaturesTask* task);
 extern "C" int surveyflow_draw(int instruction_set, const DrawTask* task);
 extern "C" int surveyflow_statistics(int instruction_set, const StatisticsTask* task);
+extern "C" int surveyflow_amounts(int instruction_set, const AmountsTask* task);
+extern "C" int surveyflow_stretch(int instruction_set, const StretchTask* task);
 
 namespace {
 
@@ -346,6 +350,90 @@ void check_statistics(int instruction_set, const Network& network, const Jury& j
     check_shares(task, drawn, n_outputs);
 }
 
+// One amount of a draw of a member, by its definition; the random numbers are those of the library.
+double amount_of(const AmountsTask& task, int member, int amount, int source, int draw, const float* outputs) {
+    const fuzz::Noise noise(task, member, source, draw);
+    const AmountSpec& spec = task.amounts[member * task.n_amounts + amount];
+    if (!(noise.uniform(0) < outputs[spec.presence])) return 0;
+    const double location = outputs[spec.location] + outputs[spec.scatter] * spec.sigma * noise.normal(0, amount);
+    const double reached = spec.reach * std::min(std::max(location, 0.0), 1.0);
+    return spec.curve ? std::sinh(reached) : std::expm1(reached);
+}
+
+// The statistics of a jury's amounts equal those of its draws, `drawn`: draw i is that of member i % n_members.
+void check_amounts(int instruction_set, const Network& network, const Jury& jury, const DrawTask& drawn) {
+    const int n_outputs = network.dense.back().n_outputs, n = drawn.n_sources, n_draws = drawn.n_draws, n_members = jury.heads.size();
+    const int n_amounts = between(1, fuzz::most_amounts);
+    const auto output = [n_outputs] { return between(0, n_outputs - 1); };
+    std::vector<AmountSpec> specs;
+    for (int i = 0; i < n_members * n_amounts; ++i) specs.push_back({0.1 * between(0, 9), 0.5 * between(1, 12), output(), output(), output(), between(0, 1)});
+    const std::vector<std::int32_t> ranks = some_ranks(n_draws);
+    const int n_ranks = ranks.size();
+    std::unique_ptr<double[]> presences(new double[2 * n * n_amounts]), moments(new double[2 * n * n_amounts]);
+    std::unique_ptr<float[]> ranked(new float[n * n_amounts * n_ranks]);
+    const AmountsTask task = {n_members, jury.heads.data(), jury.features.data(), drawn.source_keys, n, drawn.n_draws, drawn.seed, n_amounts,
+                              specs.data(), n_ranks, ranks.data(), presences.get(), moments.get(), ranked.get(), between(1, 4)};
+    require(surveyflow_amounts(instruction_set, &task) == done, "amounts failed");
+    for (int place = 0; place < n * n_amounts; ++place) {
+        const int source = place / n_amounts, amount = place % n_amounts;
+        std::vector<double> own;
+        double presence = 0, sum = 0, squares = 0;
+        bool finite = true;
+        for (int d = 0; d < n_draws; ++d) {
+            const float* outputs = drawn.draws + (source * n_draws + d) * n_outputs;
+            for (int o = 0; o < n_outputs; ++o) finite = finite && outputs[o] == outputs[o];
+            own.push_back(amount_of(task, d % n_members, amount, source, d / n_members, outputs));
+            presence += outputs[specs[d % n_members * n_amounts + amount].presence];
+            sum += own.back();
+        }
+        if (!finite) {
+            require(moments[2 * place] != moments[2 * place] && ranked[place * n_ranks] != ranked[place * n_ranks], "a NaN was lost");
+            continue;
+        }
+        for (double one : own) squares += (one - sum / n_draws) * (one - sum / n_draws);
+        std::sort(own.begin(), own.end());
+        const double tolerance = 1e-12 * n_draws * (1 + own.back() * own.back());
+        require(std::abs(presences[2 * place] - presence) <= 1e-12 * n_draws, "a presence differs");
+        require(std::abs(moments[2 * place] - sum) <= tolerance, "an amount's sum differs");
+        require(std::abs(moments[2 * place + 1] - squares) <= tolerance, "an amount's squares differ");
+        for (int i = 0; i < n_ranks; ++i) require(std::abs(ranked[place * n_ranks + i] - own[ranks[i]]) <= 1e-6 * own[ranks[i]], "an amount has another rank");
+    }
+}
+
+// Cutouts of any number of pixels, some of them invalid, against the functions of the C library.
+void check_stretch(int instruction_set) {
+    const int n = between(1, 4), n_pixels = between(1, 200), minmax = between(0, 1);
+    std::unique_ptr<float[]> pixels(new float[n * n_pixels]), prepared(new float[n * n_pixels]);
+    std::unique_ptr<std::uint8_t[]> valid(new std::uint8_t[n * n_pixels]);
+    std::vector<double> levels, softenings;
+    const float scale = std::pow(10.0f, between(-30, 30));
+    std::memcpy(pixels.get(), numbers(n * n_pixels), sizeof(float) * n * n_pixels);
+    for (int i = 0; i < n * n_pixels; ++i) {
+        pixels[i] *= scale;
+        valid[i] = between(0, 9) > 0;
+    }
+    for (int i = 0; i < n; ++i) {
+        levels.push_back(0.1 * scale * between(-1, 1));
+        softenings.push_back(between(0, 9) ? scale * std::pow(10.0, between(-3, 3)) : __builtin_nan(""));
+    }
+    const StretchTask task = {pixels.get(), valid.get(), n, n_pixels, levels.data(), softenings.data(), minmax, prepared.get(), between(1, 3)};
+    require(surveyflow_stretch(instruction_set, &task) == done, "stretch failed");
+    for (int c = 0; c < n; ++c) {
+        std::vector<double> values;
+        for (int i = c * n_pixels; i < (c + 1) * n_pixels; ++i) {
+            if (valid[i]) values.push_back(std::asinh((pixels[i] - levels[c]) / softenings[c]));
+        }
+        const double lowest = values.empty() ? 0 : *std::min_element(values.begin(), values.end());
+        const double highest = values.empty() ? 0 : *std::max_element(values.begin(), values.end());
+        const bool flat = !(highest > lowest);
+        for (int i = c * n_pixels, next = 0; i < (c + 1) * n_pixels; ++i) {
+            const double value = !valid[i] || flat ? 0 : minmax ? (values[next] - lowest) / (highest - lowest) : values[next];
+            next += valid[i] != 0;
+            require(std::abs(prepared[i] - value) <= 1e-7 * std::abs(value), "a prepared pixel differs");
+        }
+    }
+}
+
 // Members of other widths and depths beside the network's head; draw i of the jury is that of member i % n_members.
 void check_jury(int instruction_set, const Network& network, const DrawTask& alone) {
     const int n = alone.n_sources, n_draws = alone.n_draws, n_outputs = network.dense.back().n_outputs;
@@ -377,6 +465,17 @@ void check_jury(int instruction_set, const Network& network, const DrawTask& alo
     DrawTask together = alone;
     together.draws = draws.data();
     check_statistics(instruction_set, network, jury, together);
+    check_amounts(instruction_set, network, jury, together);
+}
+
+// No thread at all computes nothing, and says so.
+void check_threads(int instruction_set, const FeaturesTask& features, const DrawTask& draw) {
+    FeaturesTask without_threads = features;
+    DrawTask neither = draw;
+    without_threads.n_threads = -between(0, 3);
+    neither.n_threads = without_threads.n_threads;
+    require(surveyflow_features(instruction_set, &without_threads) == bad_specification, "features without threads");
+    require(surveyflow_draw(instruction_set, &neither) == bad_specification, "draws without threads");
 }
 
 void check(int instruction_set, const Network& network) {
@@ -396,6 +495,9 @@ void check(int instruction_set, const Network& network) {
     require(surveyflow_draw(instruction_set, &draw_all) == done, "draw failed");
     check_statistics(instruction_set, network, {{draw_all.head}, {draw_all.features}}, draw_all);
     check_jury(instruction_set, network, draw_all);
+    check_amounts(instruction_set, network, {{draw_all.head}, {draw_all.features}}, draw_all);
+    check_stretch(instruction_set);
+    check_threads(instruction_set, all, draw_all);
 
     const int i = between(0, n - 1), fewer = between(1, n_draws);
     std::unique_ptr<float[]> own(new float[n_features]), own_draws(new float[fewer * n_outputs]);

@@ -21,7 +21,8 @@ from surveyflow.values.codes import EngineName
 
 needs_core = pytest.mark.skipif(native_library.absence() is not None, reason=f"no native core: {native_library.absence()}")
 SUITED = Architecture(input_size=64, filters=(16, 16), kernel_sizes=(9, 7), dense=(16, 12))
-UNSUITED = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 12))
+NARROW = Architecture(input_size=48, filters=(4, 6, 8), kernel_sizes=(5, 3, 3), dense=(16, 12))
+TOO_LARGE = Architecture(input_size=300, filters=(2,), kernel_sizes=(3,))
 
 
 @pytest.fixture(autouse=True)
@@ -48,23 +49,24 @@ def absent_keras(monkeypatch):
 
 
 @needs_core
-def test_a_network_that_gains_by_transforms_goes_to_the_fft_engine():
-    for architecture in (Architecture(), SUITED):
-        assert choose_engine(architecture)[0] == "fft"
+@pytest.mark.parametrize("architecture", [Architecture(), SUITED, NARROW])
+def test_without_a_gpu_the_native_core_computes_every_network_that_it_can(usable_keras, architecture):
+    assert choose_engine(architecture) == ("fft", "no GPU is visible, and the native core can compute the network")
 
 
 @needs_core
-def test_a_network_that_does_not_gain_goes_to_keras(usable_keras):
-    engine, reason = choose_engine(UNSUITED)
+def test_a_network_that_the_native_core_cannot_compute_goes_to_keras(usable_keras):
+    engine, reason = choose_engine(TOO_LARGE)
     assert engine == "keras"
-    assert "would need" in reason
-    assert "the operations of direct convolution" in reason
+    assert "needs a transform of at least 300 points" in reason
 
 
 @needs_core
 def test_without_keras_the_fft_engine_does_what_it_can(absent_keras):
-    assert choose_engine(UNSUITED)[0] == "fft"
-    assert choose_engine(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,)))[0] == "keras"
+    engine, reason = choose_engine(NARROW)
+    assert engine == "fft"
+    assert "keras not installed" in reason
+    assert choose_engine(TOO_LARGE)[0] == "keras"
 
 
 @needs_core

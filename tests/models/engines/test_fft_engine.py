@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,15 +15,21 @@ from hypothesis import strategies as st
 
 from networks import KEY, card, images, random_weights, reference_features, write_small_model
 from surveyflow.errors import ModelError
-from surveyflow.measuring.sampling import SummarisingModel
+from surveyflow.measuring.sampling import SummarisingModel, sample
+from surveyflow.models.engines import native_library
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.engines.fft_engine import FftModel
 from surveyflow.models.engines.head import Head
+from surveyflow.models.engines.jury import jury_of
 from surveyflow.models.engines.native_library import InstructionSet, absence, usable_instruction_sets
 from surveyflow.models.store import ModelStore
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.stats.posterior import summarise
-from surveyflow.tasks.card import Architecture, Model
+from surveyflow.tasks.card import Architecture, ContaminationScale, Model, ModelKey
+from surveyflow.tasks.contamination.parts import OUTPUTS
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.task import Draws
+from surveyflow.values.jobs import SamplingSettings
 
 pytestmark = pytest.mark.skipif(absence() is not None, reason=f"the native core cannot be used: {absence()}")
 
@@ -181,6 +188,93 @@ def test_the_summary_is_that_of_the_draws(seed, n_draws, scale, rate):
                 np.testing.assert_allclose(values, expected[name], rtol=2e-7, atol=1e-13, err_msg=name)
             else:
                 np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+def contamination_model(rate, n_members, instruction_set):
+    """A model, or a jury, whose outputs stand in another order than the task's, each member with its own scale."""
+    architecture = Architecture(input_size=40, filters=(5,), kernel_sizes=(5,), dense=(20, 12), dropout=rate, n_outputs=6)
+    cards = [
+        card(
+            architecture,
+            key=ModelKey(CONTAMINATION.name, "EGS", "F814W"),
+            class_names=OUTPUTS[::-1],
+            weights_digest=hashlib.sha256(f"{rate} {number}".encode()).hexdigest(),
+            contamination=ContaminationScale(
+                "sky_sigma", flux_range=5.5 + number, scatter_limit=0.5, interval_scale_coverage=0.9
+            ),
+        )
+        for number in range(n_members)
+    ]
+    models = [
+        FftModel(one, random_weights(architecture, number), instruction_set=instruction_set) for number, one in enumerate(cards)
+    ]
+    return models[0] if n_members == 1 else jury_of("models", list("abc")[:n_members], models)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_draws=st.integers(3, 140) | st.sampled_from([1000, 4097]),
+    scale=st.sampled_from([0.0, 0.1, 1.0, 10.0, 1e4]),  # from draws that are all the same to saturated ones
+    rate=st.sampled_from([0.5, 0.3]),
+    n_members=st.integers(1, 3),
+)
+def test_the_summary_of_contamination_is_that_of_its_physical_draws(seed, n_draws, scale, rate, n_members):
+    numbers = np.random.default_rng(seed)
+    features = (scale * numbers.normal(size=(4, 20 * n_members))).astype(np.float32)
+    rms = np.float32(10.0) ** numbers.uniform(-4, 1, 4).astype(np.float32)
+    for instruction_set in INSTRUCTION_SETS:
+        model = contamination_model(rate, n_members, instruction_set)
+        outputs = model.draw(features, keys_of(4), n_draws, seed)[..., ::-1]
+        expected = CONTAMINATION.summarise(Draws(outputs, keys_of(4), seed, model.card, rms))
+        found = sample(model, features, keys_of(4), SamplingSettings(n_draws, seed), rms).columns
+        assert found.keys() == expected.keys()
+        for name, values in found.items():
+            assert values.dtype == np.float32
+            # A standard deviation of equal draws is rounding alone.
+            smallest = 1e-12 * np.abs(expected[name.rsplit("_", 1)[0] + "_mean"]).max()
+            np.testing.assert_allclose(values, expected[name], rtol=2.5e-7, atol=smallest, err_msg=name)
+
+
+def test_amounts_are_refused_where_they_cannot_be_summarised():
+    model, features = contamination_model(0.5, 1, None), np.ones((3, 20), np.float32)
+    amounts = CONTAMINATION.amounts.outputs(model.card)
+    with pytest.raises(ValueError, match=r"outputs \(5, 9, 3.*\) were requested, but contamination/EGS/F814W has 6"):
+        model.summarise_amounts(features, keys_of(3), 10, 0, [[replace(amounts[0], location=9), amounts[1]]])
+    with pytest.raises(ValueError, match="1 to 65535 draws can be summarised, not 65536"):
+        model.summarise_amounts(features, keys_of(3), 65_536, 0, [amounts])
+    features[1, 3] = np.nan
+    with pytest.raises(ValueError, match="those of source 1 are not numbers"):
+        sample(model, features, keys_of(3), SamplingSettings(10, 0), np.ones(3, np.float32))
+
+
+_ODD_CUTOUTS = {
+    "equal pixels": lambda pixels, valid: (np.full_like(pixels, 0.3), valid),
+    "no valid pixel": lambda pixels, valid: (pixels, np.zeros_like(valid)),
+    "one valid pixel": lambda pixels, valid: (pixels, np.arange(valid.size).reshape(valid.shape) == 77),
+    "some valid pixels": lambda pixels, valid: (pixels, pixels > 0.1),
+    "an invalid pixel that is NaN": lambda pixels, valid: (
+        np.where(pixels == pixels[0, 0], np.nan, pixels),
+        pixels != pixels[0, 0],
+    ),
+    "faint": lambda pixels, valid: (np.float32(1e-30) * pixels, valid),
+    "bright": lambda pixels, valid: (np.float32(1e30) * pixels, valid),
+    "unchanged": lambda pixels, valid: (pixels, valid),
+}
+
+
+@every_instruction_set
+@pytest.mark.parametrize("stretch", [Stretch.ASINH_MINMAX, Stretch.ASINH_NOISE, Stretch.ASINH_SKY])
+@pytest.mark.parametrize("softening", [1e-3, 1.0, 30.0])
+def test_native_preparation_is_numpys_bit_for_bit(monkeypatch, instruction_set, stretch, softening):
+    monkeypatch.setattr(native_library, "usable_instruction_sets", lambda: (instruction_set,))
+    bare = images(len(_ODD_CUTOUTS), size=33)  # an odd number of pixels, which no vector divides
+    cutouts = [change(image, np.ones(image.shape, bool)) for image, change in zip(bare, _ODD_CUTOUTS.values(), strict=True)]
+    pixels, valid = (np.stack(each) for each in zip(*cutouts, strict=True))
+    expected = prepare(pixels, valid, stretch, softening)
+    found = prepare(pixels, valid, stretch, softening, arcsinh=native_library.arcsinh_kernel())
+    np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(expected)) > 1000
 
 
 def test_what_cannot_be_summarised_is_refused():

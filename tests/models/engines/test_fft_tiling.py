@@ -7,17 +7,13 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveyflow.models.engines.fft_tiling import Tiling, convolutions, expected_gain, infeasible, tilings
+from surveyflow.models.engines.fft_tiling import Tiling, convolutions, infeasible, tilings
 from surveyflow.tasks.card import Architecture
 
 
 def test_the_published_network_is_cut_as_the_prototype_was():
     expected = [Tiling(128, 118, 1), Tiling(64, 54, 2), Tiling(32, 24, 2), Tiling(48, 38, 1), Tiling(20, 13, 1), Tiling(16, 7, 1)]
     assert list(tilings(Architecture())) == expected
-
-
-def test_the_published_network_gains_most_of_an_order_of_magnitude():
-    assert expected_gain(Architecture()) > 5
 
 
 @st.composite

@@ -1,12 +1,20 @@
 // Compiled once for each instruction set, with its own flags.
 #include "kernels.hpp"
 
+#include "amounts.hpp"
 #include "head.hpp"
 #include "statistics.hpp"
+#include "stretch.hpp"
 #include "trunk.hpp"
 
 namespace SURVEYFLOW_ISA {
 namespace {
+
+// Lets up to `n_threads` threads do all tasks of a queue.
+int run_all(const TaskQueue& queue, std::int64_t n_tasks, int n_threads, void (*work)(void*), void* context) {
+    if (n_tasks > 0) run_on_threads(n_threads < n_tasks ? n_threads : static_cast<int>(n_tasks), work, context);
+    return queue.failed() ? out_of_memory : done;
+}
 
 struct FeaturesWork {
     const FeaturesTask& task;
@@ -32,14 +40,13 @@ void features_on_one_thread(void* context) {
 
 int features(const FeaturesTask& task) {
     Trunk trunk;
-    if (!trunk.plan(*task.trunk)) return bad_specification;
+    if (task.n_threads < 1 || !trunk.plan(*task.trunk)) return bad_specification;
     if (task.n_cutouts == 0) return done;
     const std::int64_t share = (task.n_cutouts + task.n_threads - 1) / task.n_threads;
     const int at_once = static_cast<int>(share < most_cutouts_at_once ? share : most_cutouts_at_once);
     const std::int64_t n_tasks = (task.n_cutouts + at_once - 1) / at_once;
     FeaturesWork work = {task, trunk, at_once, TaskQueue(n_tasks)};
-    run_on_threads(task.n_threads < n_tasks ? task.n_threads : static_cast<int>(n_tasks), features_on_one_thread, &work);
-    return work.queue.failed() ? out_of_memory : done;
+    return run_all(work.queue, n_tasks, task.n_threads, features_on_one_thread, &work);
 }
 
 struct DrawWork {
@@ -68,12 +75,10 @@ void draw_on_one_thread(void* context) {
 }
 
 int draw(const DrawTask& task) {
-    if (task.head->n_layers < 1) return bad_specification;
-    if (task.n_sources == 0) return done;
+    if (task.n_threads < 1 || task.head->n_layers < 1) return bad_specification;
     const Head head(*task.head);
     DrawWork work = {task, head, TaskQueue(task.n_sources)};
-    run_on_threads(task.n_threads < task.n_sources ? task.n_threads : static_cast<int>(task.n_sources), draw_on_one_thread, &work);
-    return work.queue.failed() ? out_of_memory : done;
+    return run_all(work.queue, task.n_sources, task.n_threads, draw_on_one_thread, &work);
 }
 
 struct StatisticsWork {
@@ -91,22 +96,77 @@ void statistics_on_one_thread(void* context) {
     }
 }
 
-int statistics(const StatisticsTask& task) {
-    if (task.n_members < 1 || task.n_draws < std::uint32_t(task.n_members) || task.n_draws > most_counted_draws ||
-        task.n_ranks > most_ranks) {
-        return bad_specification;
+template <class Task>
+bool is_drawable(const Task& task) {
+    if (task.n_threads < 1 || task.n_members < 1 || task.n_draws < std::uint32_t(task.n_members) ||
+        task.n_draws > most_counted_draws || task.n_ranks > most_ranks) {
+        return false;
     }
     for (int member = 0; member < task.n_members; ++member) {
-        if (task.heads[member]->n_layers < 1) return bad_specification;
+        if (task.heads[member]->n_layers < 1) return false;
     }
-    if (task.n_sources == 0) return done;
-    StatisticsWork work = {task, TaskQueue(task.n_sources)};
-    run_on_threads(task.n_threads < task.n_sources ? task.n_threads : static_cast<int>(task.n_sources), statistics_on_one_thread,
-                   &work);
-    return work.queue.failed() ? out_of_memory : done;
+    return true;
 }
 
-constexpr Kernels kernels = {features, draw, statistics};
+int statistics(const StatisticsTask& task) {
+    if (!is_drawable(task)) return bad_specification;
+    StatisticsWork work = {task, TaskQueue(task.n_sources)};
+    return run_all(work.queue, task.n_sources, task.n_threads, statistics_on_one_thread, &work);
+}
+
+struct AmountsWork {
+    const AmountsTask& task;
+    TaskQueue queue;
+};
+
+void amounts_on_one_thread(void* context) {
+    AmountsWork& work = *static_cast<AmountsWork*>(context);
+    Scratch scratch(SourceAmounts::scratch_bytes(work.task));
+    if (scratch.failed()) return work.queue.fail();
+    for (std::int64_t source; work.queue.next(source);) {
+        scratch.reset();
+        SourceAmounts(work.task, scratch).find(source);
+    }
+}
+
+bool has_outputs(const AmountsTask& task) {
+    for (int i = 0; i < task.n_members * task.n_amounts; ++i) {
+        const AmountSpec& amount = task.amounts[i];
+        const int n_outputs = Head(*task.heads[i / task.n_amounts]).n_outputs();
+        const auto exists = [n_outputs](int output) { return 0 <= output && output < n_outputs; };
+        if (!exists(amount.presence) || !exists(amount.location) || !exists(amount.scatter)) return false;
+    }
+    return true;
+}
+
+int amounts(const AmountsTask& task) {
+    if (!is_drawable(task) || task.n_amounts < 1 || task.n_amounts > most_amounts || !has_outputs(task)) return bad_specification;
+    AmountsWork work = {task, TaskQueue(task.n_sources)};
+    return run_all(work.queue, task.n_sources, task.n_threads, amounts_on_one_thread, &work);
+}
+
+struct StretchWork {
+    const StretchTask& task;
+    TaskQueue queue;
+};
+
+void stretch_on_one_thread(void* context) {
+    StretchWork& work = *static_cast<StretchWork*>(context);
+    Scratch scratch(stretch_scratch_bytes(work.task.n_pixels));
+    if (scratch.failed()) return work.queue.fail();
+    for (std::int64_t cutout; work.queue.next(cutout);) {
+        scratch.reset();
+        stretch_cutout(work.task, cutout, scratch);
+    }
+}
+
+int stretch(const StretchTask& task) {
+    if (task.n_threads < 1) return bad_specification;
+    StretchWork work = {task, TaskQueue(task.n_cutouts)};
+    return run_all(work.queue, task.n_cutouts, task.n_threads, stretch_on_one_thread, &work);
+}
+
+constexpr Kernels kernels = {features, draw, statistics, amounts, stretch};
 
 }  // namespace
 }  // namespace SURVEYFLOW_ISA

@@ -30,7 +30,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Increases with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 4; }
+EXPORTED int surveyflow_abi() { return 5; }
 
 // Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
@@ -51,4 +51,14 @@ EXPORTED int surveyflow_draw(int instruction_set, const DrawTask* task) {
 EXPORTED int surveyflow_statistics(int instruction_set, const StatisticsTask* task) {
     const Kernels* kernels = usable(instruction_set);
     return kernels ? kernels->statistics(*task) : bad_specification;
+}
+
+EXPORTED int surveyflow_amounts(int instruction_set, const AmountsTask* task) {
+    const Kernels* kernels = usable(instruction_set);
+    return kernels ? kernels->amounts(*task) : bad_specification;
+}
+
+EXPORTED int surveyflow_stretch(int instruction_set, const StretchTask* task) {
+    const Kernels* kernels = usable(instruction_set);
+    return kernels ? kernels->stretch(*task) : bad_specification;
 }

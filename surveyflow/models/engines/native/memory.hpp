@@ -1,27 +1,26 @@
-// Scratch memory: aligned to cache lines, on huge pages where it is large, freed with its owner.
+// Scratch memory: aligned to cache lines, on huge pages where it is large, kept for the next call.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <sys/mman.h>
+
+struct Memory {
+    char* start;  // null if there is none
+    std::size_t size;
+};
+
+// At least `n_bytes`: memory that was given back if some is large enough, otherwise new memory. Its content is undefined.
+Memory borrow_memory(std::size_t n_bytes);
+void give_back_memory(Memory memory);
 
 class Scratch {
 public:
-    explicit Scratch(std::size_t n_bytes) {
-        constexpr std::size_t huge_page = std::size_t(2) << 20;
-        const std::size_t alignment = n_bytes >= huge_page ? huge_page : 64;
-        size_ = (n_bytes + alignment - 1) / alignment * alignment;
-        memory_ = static_cast<char*>(std::aligned_alloc(alignment, size_ ? size_ : alignment));
-#ifdef MADV_HUGEPAGE
-        if (memory_ && alignment == huge_page) madvise(memory_, size_, MADV_HUGEPAGE);
-#endif
-    }
-    ~Scratch() { std::free(memory_); }
+    explicit Scratch(std::size_t n_bytes) : memory_(borrow_memory(n_bytes)) {}
+    ~Scratch() { give_back_memory(memory_); }
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
 
-    bool failed() const { return memory_ == nullptr; }
+    bool failed() const { return memory_.start == nullptr; }
 
     void reset() { used_ = 0; }
 
@@ -32,7 +31,7 @@ public:
     // The next `count` values, on a cache line of their own.
     template <class Value>
     Value* take(std::size_t count) {
-        Value* taken = reinterpret_cast<Value*>(memory_ + used_);
+        Value* taken = reinterpret_cast<Value*>(memory_.start + used_);
         used_ += rounded(count * sizeof(Value));
         return taken;
     }
@@ -40,6 +39,6 @@ public:
     static std::size_t rounded(std::size_t n_bytes) { return (n_bytes + 63) / 64 * 64; }
 
 private:
-    char* memory_;
-    std::size_t size_ = 0, used_ = 0;
+    Memory memory_;
+    std::size_t used_ = 0;
 };

@@ -24,6 +24,22 @@ ALWAYS_INLINE Vec greater(Vec a, Vec b) { return b > a ? b : a; }
 
 ALWAYS_INLINE Vec positive_part(Vec values) { return greater(values, Vec{}); }
 
+// Doubles: half as many lanes in a vector of the same width.
+constexpr int double_lanes = lanes / 2;
+typedef double DoubleVec __attribute__((vector_size(4 * lanes)));
+typedef double UnalignedDoubleVec __attribute__((vector_size(4 * lanes), aligned(8), may_alias));
+typedef float HalfVec __attribute__((vector_size(2 * lanes)));
+typedef float UnalignedHalfVec __attribute__((vector_size(2 * lanes), aligned(4), may_alias));
+
+ALWAYS_INLINE DoubleVec load_doubles(const float* from) {
+    return __builtin_convertvector(static_cast<HalfVec>(*reinterpret_cast<const UnalignedHalfVec*>(from)), DoubleVec);
+}
+ALWAYS_INLINE DoubleVec load(const double* from) { return *reinterpret_cast<const UnalignedDoubleVec*>(from); }
+ALWAYS_INLINE void store(double* to, DoubleVec values) { *reinterpret_cast<UnalignedDoubleVec*>(to) = values; }
+ALWAYS_INLINE void store_as_floats(float* to, DoubleVec values) {
+    *reinterpret_cast<UnalignedHalfVec*>(to) = __builtin_convertvector(values, HalfVec);
+}
+
 struct Complex {
     Vec re, im;
 };

@@ -9,30 +9,34 @@ namespace SURVEYFLOW_ISA {
 
 constexpr std::uint32_t most_counted_draws = 65535;  // a bin counts in 16 bits
 
-// Doubles: half as many lanes in a vector of the same width.
-constexpr int double_lanes = lanes / 2;
-typedef double DoubleVec __attribute__((vector_size(4 * lanes)));
-typedef float HalfVec __attribute__((vector_size(2 * lanes)));
-typedef float UnalignedHalfVec __attribute__((vector_size(2 * lanes), aligned(4), may_alias));
-
-ALWAYS_INLINE DoubleVec load_doubles(const float* from) {
-    return __builtin_convertvector(static_cast<HalfVec>(*reinterpret_cast<const UnalignedHalfVec*>(from)), DoubleVec);
-}
+ALWAYS_INLINE DoubleVec doubles_at(const float* draws) { return load_doubles(draws); }
+ALWAYS_INLINE DoubleVec doubles_at(const double* draws) { return load(draws); }
 
 // The sum of `term(draws)`, in an order that depends only on their number.
-template <class Term>
-ALWAYS_INLINE double sum_of(const float* draws, int n, Term term) {
+template <class Number, class Term>
+ALWAYS_INLINE double sum_of(const Number* draws, int n, Term term) {
     DoubleVec even = {}, odd = {};
     int i = 0;
     for (; i + 2 * double_lanes <= n; i += 2 * double_lanes) {
-        even += term(load_doubles(draws + i));
-        odd += term(load_doubles(draws + i + double_lanes));
+        even += term(doubles_at(draws + i));
+        odd += term(doubles_at(draws + i + double_lanes));
     }
     even += odd;
     double total = 0.0;
     for (int lane = 0; lane < double_lanes; ++lane) total += even[lane];
     for (; i < n; ++i) total += term(DoubleVec{draws[i]})[0];
     return total;
+}
+
+// Sum of draws, and of their squared distances from their mean.
+struct Moments {
+    double sum, squares;
+};
+
+template <class Number>
+inline Moments moments_of(const Number* draws, int n) {
+    const double sum = sum_of(draws, n, [](DoubleVec values) { return values; }), mean = sum / n;
+    return {sum, sum_of(draws, n, [mean](DoubleVec values) { return (values - mean) * (values - mean); })};
 }
 
 struct Shares {
@@ -74,26 +78,30 @@ inline void count_bins(const float* draws, int n, const float* edges, int n_bins
     for (int i = 0; i < n; ++i) ++counts[bin_of(draws[i], edges, n_bins)];
 }
 
-class SourceStatistics {
-public:
-    static std::size_t scratch_bytes(const StatisticsTask& task) {
-        std::size_t most_outputs = 0, most_of_heads = 0;
+// What the widest of the heads needs.
+struct HeadsRoom {
+    std::size_t most_outputs = 0, most_bytes = 0;
+
+    template <class Task>
+    explicit HeadsRoom(const Task& task) {
         for (int member = 0; member < task.n_members; ++member) {
             const Head head(*task.heads[member]);
             if (std::size_t(head.n_outputs()) > most_outputs) most_outputs = head.n_outputs();
-            if (head.scratch_bytes() > most_of_heads) most_of_heads = head.scratch_bytes();
+            if (head.scratch_bytes() > most_bytes) most_bytes = head.scratch_bytes();
         }
-        return Scratch::rounded(4L * draws_at_once * most_outputs) + 2 * Scratch::rounded(4L * task.n_draws) +
-               Scratch::rounded(4L * most_deals * task.n_draws) + most_of_heads;
+    }
+};
+
+class SourceStatistics {
+public:
+    static std::size_t scratch_bytes(const StatisticsTask& task) {
+        const HeadsRoom room(task);
+        return Scratch::rounded(4L * draws_at_once * room.most_outputs) + 2 * Scratch::rounded(4L * task.n_draws) +
+               Scratch::rounded(4L * most_deals * task.n_draws) + room.most_bytes;
     }
 
     SourceStatistics(const StatisticsTask& task, Scratch& scratch) : task_(task), scratch_(scratch) {
-        int most_outputs = 0;
-        for (int member = 0; member < task.n_members; ++member) {
-            const int n_outputs = Head(*task.heads[member]).n_outputs();
-            most_outputs = n_outputs > most_outputs ? n_outputs : most_outputs;
-        }
-        block_ = scratch.take<float>(draws_at_once * most_outputs);
+        block_ = scratch.take<float>(draws_at_once * HeadsRoom(task).most_outputs);
         for (float*& column : columns_) column = scratch.take<float>(task.n_draws);
         room_ = scratch.take<float>(std::size_t(most_deals) * task.n_draws);
     }
