@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from astropy import units as u
 
-from surveyflow.inputs.tables import Column
+from surveyflow.inputs.columns import Column
 from surveyflow.values.listed import KeptColumn
 
 LONGEST_TEXT = 256

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
+from surveyflow.inputs.columns import Column, is_no_value
 from surveyflow.inputs.source_lists import problems_of_column, rows_of_column
-from surveyflow.inputs.tables import Column, is_no_value, read_columns
+from surveyflow.inputs.tables import read_columns
 from surveyflow.values.arrays import BoolArray, Float64Array
 from surveyflow.values.sources import SOURCE_COLUMNS
 

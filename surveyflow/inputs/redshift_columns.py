@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
-from surveyflow.inputs.tables import Column, read_columns
+from surveyflow.inputs.columns import Column
+from surveyflow.inputs.tables import read_columns
 from surveyflow.settings.workflow import RedshiftGrid, SourceListSpec
 from surveyflow.stats.redshift_distributions import Distributions, GriddedRedshifts, SampledRedshifts
 from surveyflow.values.arrays import Float64Array

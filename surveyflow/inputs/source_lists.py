@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
+from surveyflow.inputs.columns import SAME_AS_ICRS, Column
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
 from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
-from surveyflow.inputs.tables import Column, read_columns
+from surveyflow.inputs.tables import read_columns
 from surveyflow.settings.workflow import ColumnMap, SourceListSpec
 from surveyflow.stats.redshift_distributions import Distributions, range_shares
 from surveyflow.values.arrays import BoolArray
@@ -192,6 +193,8 @@ def _problems_of_values(column: Column, declared: SourceColumn) -> Iterator[str]
     if declared.unit and column.unit and not column.unit.strip().lower().startswith(declared.unit):
         found = f"its unit is {column.unit!r}, expected {_unit_words(declared)}"
         yield f"column {column.name}: {found}. Convert the column, or correct its unit."
+    if declared.unit == "deg" and column.frame not in SAME_AS_ICRS:
+        yield f"column {column.name}: its frame is {column.frame}, expected ICRS. Transform the positions: `table[...].icrs`."
     values = column.values.astype(declared.dtype)
     if declared.required:
         outside = column.missing | ~declared.allowed.holds(values)

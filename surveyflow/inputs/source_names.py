@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from surveyflow.inputs.columns import Column
 from surveyflow.inputs.kept_columns import problem_of_texts, shown, text_of
-from surveyflow.inputs.tables import Column
 from surveyflow.values.listed import key_of_name
 
 _N_SHOWN = 5

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from surveyflow.errors import InputError
+from surveyflow.inputs.columns import Column, is_no_value
 from surveyflow.inputs.fits_images import open_image
 from surveyflow.inputs.source_lists import column_values, problems_of_column, rows_of_column
-from surveyflow.inputs.tables import Column, is_no_value, read_columns
+from surveyflow.inputs.tables import read_columns
 from surveyflow.settings.simulation import StampsTable
 from surveyflow.simulation.observe import Band
 from surveyflow.values import remedies

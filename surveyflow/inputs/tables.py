@@ -1,81 +1,51 @@
 """The reader of columns of table files, whatever their format.
 
-It reads FITS, Parquet, CSV (and text separated by tabs or semicolons), ECSV, VOTable, and ASCII tables with a ``#`` header. It
-recognises the format by the file's first bytes, not by its suffix; text may be compressed with gzip.
+It recognises the format by the file's first bytes, not by its suffix; text may be compressed with gzip. FITS and Parquet are read
+here, by columns; text in `surveyflow.inputs.text_tables`, and what astropy reads in `surveyflow.inputs.astropy_tables`.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import re
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from astropy.io import fits, votable
-from astropy.table import MaskedColumn, Table
-from astropy.table.meta import YamlParseError, get_header_from_yaml
+from astropy.io import fits
+from astropy.table.meta import YamlParseError
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.foreign import refusing
 from surveyflow.files.paths import problem_of_file, split_extension
+from surveyflow.inputs.astropy_tables import Described, described_by_astropy, form_of, open_ascii, open_votable
+from surveyflow.inputs.columns import Column, FoundTable
 from surveyflow.inputs.packed_fits import NotUnpacked, check_end, unpack_fits
+from surveyflow.inputs.text_tables import open_text
 from surveyflow.values.arrays import BoolArray
 
-_NOT_A_VALUE = {"", "-", "--", "nan", "-nan", "null", "none", "n/a", "na", "masked"}
-_DELIMITERS = (",", "\t", ";")
 _SAYS_NOTHING = re.compile(r"\s*(label for (field|column)\s*\d*|name of (field|column)\s*\d*|field name)?\s*$", re.IGNORECASE)
 """Comments that programs write beside the name of any column."""
 _ASTROPY_COMMENTS = ("--BEGIN-ASTROPY-SERIALIZED-COLUMNS--", "--END-ASTROPY-SERIALIZED-COLUMNS--")
-_FIRST_BYTES = 2048
+_FIRST_BYTES = 2**16
+_BYTES_WITHOUT_NUL = 2048
+"""A file without NUL among so many bytes counts as text."""
 _MOST_FITS_COLUMNS = 999
+_MOST_NESTED = 8
 MOST_ROWS = 50_000_000
 """Limit of rows: more do not fit into the memory of the machine that starts a run."""
 MOST_TEXT_BYTES = 2**28
 """Size limit of text, after unpacking, which is read as a whole; FITS and Parquet are read by columns, at any size."""
-MOST_COLUMNS = 100_000
-"""Limit of columns in a header of text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column as its file holds it.
-
-    Parameters
-    ----------
-    name
-        Its name in the file.
-    values
-        (n, ...) native byte order; numbers, or text if the file holds text. Arbitrary where ``missing`` is True.
-    missing
-        (n,) bool: masked, empty, or a text such as ``nan`` among numbers.
-    unit
-        As the file spells it; None if it does not state one.
-    description
-        The file's words for what it holds; empty if there are none.
-    untyped
-        Whether the file states no types, so that the values themselves decide whether the column holds numbers or text.
-    """
-
-    name: str
-    values: NDArray[Any]
-    missing: BoolArray
-    unit: str | None = None
-    description: str = ""
-    untyped: bool = False
 
 
 def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
@@ -97,69 +67,65 @@ def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
     Raises
     ------
     SourceListError
-        If the file is missing, damaged, of unknown format, or lacks the extension or a column.
+        If the file is missing or truncated, is not a table in a format that is read, or lacks the extension or a column.
     """
-    file, extension = split_extension(path)
-    if problem := problem_of_file(file):
-        raise SourceListError(" ".join(problem))
-    with warnings.catch_warnings(), refusing(lambda reason: _damaged(file, reason)):
-        warnings.simplefilter("ignore")  # readers warn of deviations that they tolerate; what matters is checked here
-        return _FORMATS[_format(file)](_Request(file, extension, frozenset(wanted)))
-
-
-def _damaged(file: Path, reason: str) -> SourceListError:
-    what = f"{file} cannot be read as a table: {reason}."
-    return SourceListError(f"{what} The file may be truncated or damaged: fetch or write it again.")
+    with _opened(path, frozenset(wanted)) as (request, form, tables):
+        return request.choose(tables, form in _WITH_EXTENSIONS).read(request.wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    """The request for some columns of a file.
+
+    Parameters
+    ----------
+    file
+        The file.
+    extension
+        Name or number of one of its tables; None for the table that has the columns.
+    wanted
+        The columns' exact names.
+    """
+
     file: Path
     extension: str | None
     wanted: frozenset[str]
 
-    def choose(self, labels: Sequence[str], names: Sequence[Sequence[str]]) -> int:
-        """Choose the table that is meant, by index, and check its columns."""
-        candidates = range(len(labels)) if self.extension is None else [_find_extension(self.file, self.extension, labels)]
-        fitting = [index for index in candidates if self.wanted <= set(names[index])]
-        if len(fitting) > 1:
-            tables = ", ".join(labels[index] for index in fitting)
-            raise SourceListError(
-                f"{self.file} holds several tables with these columns: {tables}. Name one: {self.file.name}[NAME]."
-            )
-        if not fitting:
-            present = list(dict.fromkeys(name for index in candidates for name in names[index]))
-            raise SourceListError(self._missing(present))
-        self.check_unique(names[fitting[0]])
-        return fitting[0]
-
-    def check(self, names: Sequence[str]) -> None:
-        """Check the columns of a file that holds one table."""
-        if self.extension is not None:
+    def choose(self, tables: Sequence[FoundTable], has_extensions: bool) -> FoundTable:
+        """Choose the table that is meant, and check its columns."""
+        if self.extension is not None and not has_extensions:
             raise SourceListError(
                 f"{self.file} has no extensions. Leave out [{self.extension}]: only FITS and VOTable files have them."
             )
-        self.choose([self.file.name], [names])
-
-    def check_unique(self, names: Sequence[str]) -> None:
-        if repeated := sorted(name for name in self.wanted if names.count(name) > 1):
-            raise SourceListError(f"{self.file} has more than one column {', '.join(repeated)}. Rename all but one of them.")
+        candidates = tables if self.extension is None else [self._named(self.extension, tables)]
+        fitting = [table for table in candidates if self.wanted <= set(table.names)]
+        if len(fitting) > 1:
+            shown = ", ".join(table.label for table in fitting)
+            raise SourceListError(
+                f"{self.file} holds several tables with these columns: {shown}. Name one: {self.file.name}[NAME]."
+            )
+        if not fitting:
+            present = list(dict.fromkeys(name for table in candidates for name in table.names))
+            raise SourceListError(self._missing(present))
+        self._check_unique(fitting[0].names)
+        return fitting[0]
 
     def check_rows(self, n_rows: int) -> None:
         """Check the number of rows that a file claims, before they are read."""
         if n_rows > MOST_ROWS:
             raise SourceListError(f"{self.file} says that it has {n_rows:,} rows; at most {MOST_ROWS:,} can be read. Split it.")
 
-    def content(self) -> bytes:
-        """The complete content of a file of text, unpacked."""
-        with _open(self.file) as opened:
-            content = opened.read(MOST_TEXT_BYTES + 1)
-        if len(content) > MOST_TEXT_BYTES:
-            raise SourceListError(
-                f"{self.file} holds more than {MOST_TEXT_BYTES:,} bytes of text. Write the list as Parquet or FITS, which are "
-                f"read by columns."
-            )
-        return content
+    def _named(self, extension: str, tables: Sequence[FoundTable]) -> FoundTable:
+        """The table with this number or name."""
+        found = [table for table in tables if extension.upper() in table.label.upper().split(" ", 1)]
+        if len(found) != 1:
+            held = ", ".join(table.label for table in tables)
+            raise SourceListError(f"{self.file} has {len(found)} tables called [{extension}]; it holds {held}. Name one of them.")
+        return found[0]
+
+    def _check_unique(self, names: Sequence[str]) -> None:
+        if repeated := sorted(name for name in self.wanted if names.count(name) > 1):
+            raise SourceListError(f"{self.file} has more than one column {', '.join(repeated)}. Rename all but one of them.")
 
     def _missing(self, present: Sequence[str]) -> str:
         absent = sorted(self.wanted - set(present))
@@ -170,14 +136,50 @@ class _Request:
         return f"{self.file} has no column {', '.join(absent)}; it has {shown or 'none'}. {remedy}"
 
 
-def _find_extension(file: Path, extension: str, labels: Sequence[str]) -> int:
-    """Find the table with this number or name; labels are ``2 CAT``."""
-    found = [index for index, label in enumerate(labels) if extension.upper() in label.upper().split(" ", 1)]
-    if len(found) != 1:
-        raise SourceListError(
-            f"{file} has {len(found)} tables called [{extension}]; it holds {', '.join(labels)}. Name one of them."
+@contextmanager
+def _opened(path: Path, wanted: frozenset[str]) -> Iterator[tuple[_Request, str, list[FoundTable]]]:
+    """A file's format and tables, of which the headers have been read."""
+    file, extension = split_extension(path)
+    if problem := problem_of_file(file):
+        raise SourceListError(" ".join(problem))
+    request, form = _Request(file, extension, wanted), _Form(file)
+    with warnings.catch_warnings(), ExitStack() as stack, refusing(form.refusal):
+        warnings.simplefilter("ignore")  # readers warn of deviations that they tolerate; what matters is checked here
+        form.name = _format(file)
+        yield request, form.name, _FORMATS.get(form.name, partial(_open_text_as, form.name))(request, stack)
+
+
+class _Form:
+    """The format of a file, once it is known, for messages."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.name = "a table"
+
+    def refusal(self, reason: str) -> SourceListError:
+        """The error for a file that its reader cannot read, be it truncated or complete."""
+        shown = _SHOWN.get(self.name, self.name)
+        return SourceListError(
+            f"{self.file} begins as {shown}, but cannot be read as a table: {reason}. If it was truncated on its way, fetch it "
+            "again. If it is complete, write it again as FITS, Parquet or ECSV, for example with TOPCAT or astropy."
         )
-    return found[0]
+
+
+_SHOWN = {
+    "fits": "FITS",
+    "parquet": "Parquet",
+    "votable": "VOTable",
+    "text": "text",
+    "ecsv": "ECSV",
+    "ipac": "an IPAC table",
+    "cds": "a table of CDS (MRT)",
+    "latex": "LaTeX",
+    "aastex": "LaTeX (AASTeX)",
+    "daophot": "DAOPHOT",
+    "rst": "a table of reStructuredText",
+    "fixed_width_two_line": "text of fixed width",
+}
+_WITH_EXTENSIONS = {"fits", "votable"}
 
 
 def _open(file: Path) -> io.BufferedReader | gzip.GzipFile:
@@ -189,19 +191,34 @@ def _is_packed(file: Path) -> bool:
         return opened.read(2) == b"\x1f\x8b"
 
 
+def _content(request: _Request) -> bytes:
+    """The complete content of a file of text, unpacked."""
+    with _open(request.file) as opened:
+        content = opened.read(MOST_TEXT_BYTES + 1)
+    if len(content) > MOST_TEXT_BYTES:
+        raise SourceListError(
+            f"{request.file} holds more than {MOST_TEXT_BYTES:,} bytes of text. Write the list as Parquet or FITS, which are "
+            f"read by columns."
+        )
+    return content
+
+
 def _format(file: Path) -> str:
     """Recognise the format by the file's first bytes."""
     with _open(file) as opened:
         head = opened.read(_FIRST_BYTES)
+    for beginning, what in _NAMED:
+        if head.startswith(beginning):
+            raise SourceListError(f"{file} is {what}. Write the list as FITS, Parquet, ECSV or CSV.")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         raise SourceListError(f"{file} is empty. Fetch or write it again.")
     for name, beginning in _BEGINNINGS:
         if re.match(beginning, text, re.IGNORECASE | re.DOTALL):
             return name
-    if b"\0" not in head and not text.startswith(b"<"):
-        return "text"
-    found = "is a web page" if b"<html" in text.lower() else f"begins with {head[:8]!r}"
+    if b"\0" not in head[:_BYTES_WITHOUT_NUL] and not text.startswith(b"<"):
+        return form_of(text) or "text"
+    found = "is a web page (HTML)" if b"<html" in text.lower() else f"begins with {head[:8]!r}"
     known = "a FITS, Parquet, CSV, ECSV or VOTable file, or ASCII with a # header"
     raise SourceListError(f"{file} {found}, expected {known}. Fetch it again, or convert it.")
 
@@ -212,20 +229,69 @@ _BEGINNINGS = (
     ("votable", rb"(<\?xml.*?)?<(\w+:)?VOTABLE\b"),
     ("ecsv", rb"#\s*%ECSV"),
 )
+_NAMED = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, of which lists are not read"),
+    (b"#ASDF", "an ASDF file, of which lists are not read"),
+    (b"ARROW1", "a Feather (Arrow) file, which is not read"),
+    (b"ORC", "an ORC file, which is not read"),
+    (b"PARE", "an encrypted Parquet file, which is not read"),
+    (b"Obj\x01", "an Avro file, which is not read"),
+    (b"SQLite format 3", "an SQLite database, which is not read"),
+    (b"PK\x03\x04", "a ZIP archive, perhaps an Excel workbook or numpy's .npz, which is not read"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook, which is not read"),
+    (b"\x93NUMPY", "a numpy array, which is not read"),
+    (b"\x80\x02", "a Python pickle, which is never read, since it can run code"),
+    (b"\x80\x03", "a Python pickle, which is never read, since it can run code"),
+    (b"\x80\x04", "a Python pickle, which is never read, since it can run code"),
+    (b"\x80\x05", "a Python pickle, which is never read, since it can run code"),
+    (b"BZh", "packed with bzip2, which is not unpacked"),
+    (b"\xfd7zXZ", "packed with xz, which is not unpacked"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd, which is not unpacked"),
+    (b"\x1f\x9d", "packed with compress (.Z), which is not unpacked"),
+    (b"\xff\xfe", "text in UTF-16, expected UTF-8"),
+    (b"\xfe\xff", "text in UTF-16, expected UTF-8"),
+    (b"%PDF", "a PDF document, which is not a table"),
+    (b"SR\x00\x04", "an IDL save file, which is not read"),
+    (b"root\x00", "a ROOT file, which is not read"),
+    (b"<HEADER>", "a TDAT file of HEASARC, which is not read"),
+    (b"# Region file format", "a DS9 region file, which is not a table"),
+    (b"{", "JSON, which is not read"),
+    (b"[", "JSON, which is not read"),
+)
+"""Beginnings of files in other formats, and how they are called."""
 
 
-def _read_fits(request: _Request) -> dict[str, Column]:
-    with _open_fits(request.file) as hdus:
-        for hdu in hdus:
-            _check_fits_header(request, hdu.header)
-        tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
-        if not tables:
-            held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
-            remedy = "Name a catalog, or fetch the file again if it may be truncated."
-            raise SourceListError(f"{request.file} holds no table; its HDUs are {held}. {remedy}")
-        labels = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in tables]
-        table = tables[request.choose(labels, [hdu.columns.names for hdu in tables])]
-        return {name: _fits_column(table, name) for name in request.wanted}
+def _open_text_as(form: str, request: _Request, _: ExitStack) -> list[FoundTable]:
+    """The table of a file of text, in one of astropy's formats or separated by delimiters."""
+    content = _content(request)
+    return [open_text(content, request.file, request.wanted) if form == "text" else open_ascii(content, form, request.file.name)]
+
+
+def _open_votable(request: _Request, _: ExitStack) -> list[FoundTable]:
+    return open_votable(_content(request), request.file, request.check_rows)
+
+
+def _open_fits_tables(request: _Request, stack: ExitStack) -> list[FoundTable]:
+    hdus = stack.enter_context(_open_fits(request.file))
+    for hdu in hdus:
+        _check_fits_header(request, hdu.header)
+    tables = [hdu for hdu in hdus if type(hdu) in (fits.BinTableHDU, fits.TableHDU)]
+    if not tables:
+        held = ", ".join(f"{index} {type(hdu).__name__}" for index, hdu in enumerate(hdus))
+        remedy = "Name a catalog, or fetch the file again if it may be truncated."
+        raise SourceListError(f"{request.file} holds no table; its HDUs are {held}. {remedy}")
+    return [_fits_table(f"{hdus.index(hdu)} {hdu.name}".strip(), hdu) for hdu in tables]
+
+
+def _fits_table(label: str, table: fits.BinTableHDU) -> FoundTable:
+    names = list(table.columns.names)
+    ucds = {name: str(ucd) for number, name in enumerate(names, 1) if (ucd := table.header.get(f"TUCD{number}"))}
+
+    def read(wanted: Collection[str]) -> dict[str, Column]:
+        about = _fits_yaml(table)
+        return {name: _fits_column(table, name, about.get(name, {})) for name in wanted}
+
+    return FoundTable(label, names, read, ucds)
 
 
 def _open_fits(file: Path) -> fits.HDUList:
@@ -241,6 +307,10 @@ def _open_fits(file: Path) -> fits.HDUList:
 
 def _check_fits_header(request: _Request, header: fits.Header) -> None:
     """Check what a header claims, before it is believed: astropy goes through all columns that it is told of."""
+    if header.get("ZTABLE"):
+        raise SourceListError(
+            f"{request.file} holds a table that was packed by fpack, which is not read. Unpack it with funpack."
+        )
     n_columns = header.get("TFIELDS", 0)
     if not isinstance(n_columns, int) or not 0 <= n_columns <= _MOST_FITS_COLUMNS:
         raise SourceListError(
@@ -250,41 +320,101 @@ def _check_fits_header(request: _Request, header: fits.Header) -> None:
         request.check_rows(int(header["NAXIS2"]))
 
 
-def _fits_column(table: fits.BinTableHDU, name: str) -> Column:
-    values = _native(np.array(table.data.field(name)))
-    null = table.columns[name].null
-    missing = np.zeros(len(values), bool)
-    if null is not None and values.dtype.kind in "iu" and values.ndim == 1:
-        missing |= values == null
-    return Column(name, values, missing, table.columns[name].unit, _fits_description(table, name))
+def _fits_column(table: fits.BinTableHDU, name: str, about: dict[str, str]) -> Column:
+    number = table.columns.names.index(name)
+    _check_scaled_arrays(table.columns[number])
+    values = _readable(_native(np.array(table.data.field(number))))
+    values = values[:, 0] if values.shape[1:] == (1,) else values
+    missing = _missing_in_fits(table, number)
+    if missing.ndim > 1:
+        values = np.where(missing, np.nan, values) if values.dtype.kind in "iuf" and missing.any() else values
+        missing = np.all(missing, axis=tuple(range(1, missing.ndim)))
+    description = about.get("description") or _fits_comment(table, number + 1)
+    return Column(name, values, missing, table.columns[number].unit, description, frame=about.get("frame", ""))
 
 
-def _fits_description(table: fits.BinTableHDU, name: str) -> str:
-    """What a header says of a column: in astropy's comments, in TCOMM, or beside its name."""
-    number = table.columns.names.index(name) + 1
-    comments = [str(line) for line in table.header.get("COMMENT", ())]
-    if set(_ASTROPY_COMMENTS) <= set(comments):
-        first, last = map(comments.index, _ASTROPY_COMMENTS)
-        lines = re.sub(r"\\\n", "", "\n".join(comments[first + 1 : last])).splitlines()
-        with suppress(YamlParseError, ValueError, TypeError, KeyError):  # what FITS itself states suffices
-            return _described_by_astropy(lines)[name]["description"]
-    comment = str(table.header.get(f"TCOMM{number}") or table.header.comments[f"TTYPE{number}"])
-    return "" if _SAYS_NOTHING.match(comment) else comment
+def _check_scaled_arrays(column: fits.Column) -> None:
+    """Refuse arrays of variable length that are scaled: astropy scales those of the first row only (astropy issue 8194)."""
+    if any(kind in str(column.format) for kind in "PQ") and (column.bscale or 1, column.bzero or 0) != (1, 0):
+        raise SourceListError(
+            f"column {column.name}: it holds arrays of variable length that are scaled by TSCAL or TZERO, which cannot be read "
+            "with certainty. Write them as floating-point numbers without scaling."
+        )
 
 
 def _native(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _read_parquet(request: _Request) -> dict[str, Column]:
-    with pq.ParquetFile(request.file) as file:
-        request.check_rows(file.metadata.num_rows)
-        request.check(file.schema_arrow.names)
+def _readable(values: NDArray[Any]) -> NDArray[Any]:
+    """Arrays of characters of different lengths as texts."""
+    if values.dtype == object and len(values) and isinstance(values[0], np.char.chararray):
+        return np.array(["".join(each.tolist()) for each in values], object)
+    return values
+
+
+def _missing_in_fits(table: fits.BinTableHDU, number: int) -> BoolArray:
+    """Which values a file marks as missing; TNULL is a value as it is stored, before TSCAL and TZERO."""
+    column, stored = table.columns[number], table.data.view(np.ndarray)
+    raw = stored[stored.dtype.names[number]]
+    if isinstance(table, fits.TableHDU):
+        texts = np.char.strip(raw.astype("S"))
+        return np.asarray((texts == str(column.null or "").strip().encode()) | (texts == b""))
+    if str(column.format).endswith("L"):
+        return np.asarray(raw == 0)
+    is_array = any(kind in str(column.format) for kind in "PQ")
+    if column.null is None or raw.dtype.kind not in "iu" or is_array:
+        return np.zeros(len(raw), bool)
+    return np.asarray(raw == column.null)
+
+
+def _fits_yaml(table: fits.BinTableHDU) -> Described:
+    """What astropy's comments in a header say of the columns."""
+    comments = [str(line) for line in table.header.get("COMMENT", ())]
+    if set(_ASTROPY_COMMENTS) <= set(comments):
+        first, last = map(comments.index, _ASTROPY_COMMENTS)
+        lines = re.sub(r"\\\n", "", "\n".join(comments[first + 1 : last])).splitlines()
+        with suppress(YamlParseError, ValueError, TypeError, KeyError):  # what FITS itself states suffices
+            return described_by_astropy(lines)
+    return {}
+
+
+def _fits_comment(table: fits.BinTableHDU, number: int) -> str:
+    """What a header says of a column in TCOMM, or beside its name."""
+    comment = str(table.header.get(f"TCOMM{number}") or table.header.comments[f"TTYPE{number}"])
+    return "" if _SAYS_NOTHING.match(comment) else comment
+
+
+def _open_parquet(request: _Request, stack: ExitStack) -> list[FoundTable]:
+    file = stack.enter_context(pq.ParquetFile(request.file))
+    request.check_rows(file.metadata.num_rows)
+    names = list(_leaves(file.schema_arrow))
+
+    def read(wanted: Collection[str]) -> dict[str, Column]:
+        masks = {f"{name}.mask" for name in wanted} & set(names)  # astropy writes masks so
+        table = _flat(file.read(columns=sorted({*wanted, *masks})))
         stated = _described_in(file.schema_arrow)
-        masks = {f"{name}.mask" for name in request.wanted} & set(file.schema_arrow.names)  # astropy writes masks so
-        table = file.read(columns=sorted(request.wanted | masks))
-    columns = {name: _arrow_column(name, table[name], **stated.get(name, {})) for name in request.wanted}
-    return {name: _masked_by(column, table, f"{name}.mask") for name, column in columns.items()}
+        columns = {name: _arrow_column(name, table[name], stated.get(name, {})) for name in wanted}
+        return {name: _masked_by(column, table, f"{name}.mask") for name, column in columns.items()}
+
+    return [FoundTable(request.file.name, names, read)]
+
+
+def _leaves(fields: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:
+    """Names of all columns, and of those inside columns: ``coord`` and ``coord.ra``."""
+    for field in fields:
+        yield f"{prefix}{field.name}"
+        if pa.types.is_struct(field.type) and depth < _MOST_NESTED:
+            yield from _leaves(field.type, f"{prefix}{field.name}.", depth + 1)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """The table with the columns inside columns in their place."""
+    for _ in range(_MOST_NESTED):
+        if not any(pa.types.is_struct(field.type) for field in table.schema):
+            break
+        table = table.flatten()
+    return table
 
 
 def _masked_by(column: Column, table: pa.Table, mask: str) -> Column:
@@ -293,224 +423,38 @@ def _masked_by(column: Column, table: pa.Table, mask: str) -> Column:
     return replace(column, missing=column.missing | table[mask].to_numpy().astype(bool))
 
 
-def _described_in(schema: pa.Schema) -> dict[str, dict[str, str]]:
-    """Units and descriptions of columns, in astropy's words beside the table, or in the fields' own metadata."""
+def _described_in(schema: pa.Schema) -> Described:
+    """Units, descriptions and frames of columns, in astropy's words beside the table, or in the fields' own metadata."""
     by_field = {field.name: field.metadata for field in schema if field.metadata}
     own = {name: {key.decode(): text.decode() for key, text in words.items()} for name, words in by_field.items()}
-    astropy = _described_by_astropy((schema.metadata or {}).get(b"table_meta_yaml", b"").decode().splitlines())
-    stated = {name: own.get(name, {}) | astropy.get(name, {}) for name in {*own, *astropy}}
-    return {name: {key: words[key] for key in ("unit", "description") if key in words} for name, words in stated.items()}
+    astropy = described_by_astropy((schema.metadata or {}).get(b"table_meta_yaml", b"").decode().splitlines())
+    return {name: own.get(name, {}) | astropy.get(name, {}) for name in {*own, *astropy}}
 
 
-def _described_by_astropy(lines: list[str]) -> dict[str, dict[str, str]]:
-    """Units and descriptions by column, from the YAML with which astropy describes a table."""
-    columns = get_header_from_yaml(lines)["datatype"] if lines else []
-    return {
-        column["name"]: {key: column[key] for key in ("unit", "description") if isinstance(column.get(key), str)}
-        for column in columns
-    }
-
-
-def _arrow_column(name: str, column: pa.ChunkedArray, unit: str | None = None, description: str = "") -> Column:
+def _arrow_column(name: str, column: pa.ChunkedArray, about: dict[str, str]) -> Column:
+    column = _plain_arrow(column)
     missing = column.is_null().to_numpy()
     if pa.types.is_null(column.type):
-        return Column(name, np.zeros(len(missing)), missing, unit, description)
+        return Column(name, np.zeros(len(missing)), missing).described(about)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        return Column(name, np.array(column.to_pylist(), dtype=object), missing, unit, description)
-    return Column(name, column.fill_null(0).to_numpy(), missing, unit, description)
+        return Column(name, np.array(column.to_pylist(), dtype=object), missing).described(about)
+    return Column(name, column.fill_null(0).to_numpy(), missing).described(about)
 
 
-def _read_votable(request: _Request) -> dict[str, Column]:
-    content = request.content()
-    for claim in re.findall(rb"nrows\s*=\s*[\"'](\d{1,30})", content):
-        request.check_rows(int(claim))
-    if b"href" in content:
-        _check_streams(request, content)
-    tables = list(votable.parse(io.BytesIO(content), filename=str(request.file), verify="ignore").iter_tables())
-    labels = [f"{index} {table.name or table.ID or ''}".strip() for index, table in enumerate(tables)]
-    table = tables[request.choose(labels, [[field.name for field in table.fields] for table in tables])]
-    fields = {field.name: field for field in table.fields}
-    return {name: _masked_column(name, table.array[fields[name].ID], fields[name]) for name in request.wanted}
+def _plain_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column without the types of databases: dictionaries as their values, decimal numbers as integers or as float64."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not pa.types.is_decimal(column.type):
+        return column
+    if column.type.scale <= 0:
+        with suppress(pa.ArrowInvalid):  # more digits than an integer has
+            return column.cast(pa.int64())
+    return column.cast(pa.float64())
 
 
-def _check_streams(request: _Request, content: bytes) -> None:
-    """Refuse rows that lie elsewhere: astropy would read any file and any address that a list names."""
-
-    def check(element: str, attributes: dict[str, str]) -> None:
-        if element.rpartition(":")[2] == "STREAM" and "href" in attributes:
-            raise SourceListError(
-                f"{request.file} says that its rows are in {attributes['href']!r}; only rows in the file itself are read. "
-                "Write the list again, with its rows in it (TABLEDATA, BINARY or BINARY2)."
-            )
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = check
-    with suppress(expat.ExpatError):  # astropy says what is wrong
-        parser.Parse(content, True)
-
-
-def _read_ecsv(request: _Request) -> dict[str, Column]:
-    text = request.content().decode("utf-8-sig")
-    table = Table.read(text.splitlines(), format="ascii.ecsv")
-    request.check(table.colnames)
-    return {name: _masked_column(name, MaskedColumn(table[name]), table[name]) for name in request.wanted}
-
-
-def _masked_column(name: str, column: Any, about: Any) -> Column:
-    values = _native(np.asarray(np.ma.getdata(column)))
-    mask = np.asarray(np.ma.getmaskarray(column))
-    missing: BoolArray = np.all(mask, axis=tuple(range(1, mask.ndim)))
-    if values.ndim > 1 and values.dtype.kind in "iuf":
-        values = np.where(mask, np.nan, values)
-    return Column(name, values, missing, None if about.unit is None else str(about.unit), str(about.description or ""))
-
-
-def _read_text(request: _Request) -> dict[str, Column]:
-    content = request.content().removeprefix(b"\xef\xbb\xbf")
-    header, data = _split_header(content)
-    text = _arrange(request, header, data)
-    request.check(text.names)
-    table = pa_csv.read_csv(
-        io.BytesIO(text.data),
-        read_options=pa_csv.ReadOptions(column_names=text.names, use_threads=False),
-        parse_options=pa_csv.ParseOptions(delimiter=text.delimiter),
-        convert_options=pa_csv.ConvertOptions(
-            include_columns=sorted(request.wanted), column_types=dict.fromkeys(request.wanted, pa.string())
-        ),
-    )
-    return {name: _parsed_column(name, table[name], **text.described.get(name, {})) for name in request.wanted}
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A text table, ready to be parsed: the names of all columns, and rows with one delimiter between values."""
-
-    names: list[str]
-    described: dict[str, dict[str, str]]
-    data: bytes
-    delimiter: str
-
-
-def _split_header(content: bytes) -> tuple[list[str], bytes]:
-    """Split a text table into its leading ``#`` lines, without the ``#``, and its rows without comments."""
-    header = re.match(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*", content)
-    end = header.end() if header else 0
-    lines = content[:end].decode("utf-8", "replace").splitlines()
-    rows = content[end:]
-    rows = re.sub(rb"(?m)^[ \t]*#.*\n?", b"", rows) if b"#" in rows else rows
-    return [line.strip().removeprefix("#").strip() for line in lines if line.strip()], rows
-
-
-def _arrange(request: _Request, header: Sequence[str], data: bytes) -> _Text:
-    first = data.split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-    delimiter = _delimiter(header, first)
-    cells = _cells(first, delimiter)
-    names, described = _names_in_header(request, header, len(cells), delimiter)
-    if not names and cells and not any(_is_number(cell) for cell in cells):
-        names, data = cells, data.partition(b"\n")[2]
-    if not names:
-        what = f"{request.file} has no header line that names its {len(cells)} columns."
-        raise SourceListError(f"{what} Begin the file with one, such as `# ID RA DEC zbest`.")
-    if not data.strip():
-        raise SourceListError(f"{request.file} has no rows. Write a list with at least one source.")
-    if delimiter == " ":
-        data = b"\n".join(b" ".join(line.split()) for line in io.BytesIO(data))
-    return _Text(names, described, data, delimiter)
-
-
-def _delimiter(header: Sequence[str], first: str) -> str:
-    """Find the delimiter; below a header of ``#`` lines, a tab counts as a space; below SExtractor's, it is always a space."""
-    if _numbered_lines(header):
-        return " "
-    return next((mark for mark in _DELIMITERS if mark in first and not (header and mark == "\t")), " ")
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    if delimiter == " ":
-        return line.split()
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-
-
-def is_no_value(value: object) -> bool:
-    """Whether a cell says that there is no value: it is NaN, empty, or a word such as ``nan`` or ``masked``."""
-    return str(value).strip().lower() in _NOT_A_VALUE
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return is_no_value(text)
-    return True
-
-
-_NUMBERED = re.compile(r"\(?(?P<number>\d{1,9})\)?[.:]?\s+(?P<name>[^\s=]\S*)(?P<rest>.*)")
-_UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")
-
-
-def _names_in_header(
-    request: _Request, header: Sequence[str], n_columns: int, delimiter: str
-) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Names of the columns, and what the header says of them: one column a line with its number, or all on one line."""
-    if numbered := _numbered_lines(header):
-        return _numbered_names(request, numbered, n_columns)
-    lines = [_cells(line, delimiter) for line in header]
-    fitting = [names for names in lines if len(names) == n_columns or (n_columns == 0 and names)]
-    chosen = next((names for names in fitting if request.wanted <= set(names)), fitting[-1] if fitting else [])
-    return chosen, {}
-
-
-def _numbered_lines(header: Sequence[str]) -> list[re.Match[str]]:
-    """Find lines as SExtractor's ``1 NUMBER Running object number [count]``, counted from 1 or 0, with gaps at vector columns."""
-    block: list[re.Match[str]] = []
-    for match in filter(None, map(_NUMBERED.fullmatch, header)):
-        number, last = int(match["number"]), int(block[-1]["number"]) if block else None
-        if last is None or (number <= 1 and last >= number):
-            block = [match] if number <= 1 else []
-        elif number > last:
-            block.append(match)
-    return block if len(block) > 2 else []
-
-
-def _numbered_names(
-    request: _Request, lines: Sequence[re.Match[str]], n_columns: int
-) -> tuple[list[str], dict[str, dict[str, str]]]:
-    first, last = int(lines[0]["number"]), int(lines[-1]["number"])
-    if last > MOST_COLUMNS:
-        what = f"{request.file} names column {last} in its header, but at most {MOST_COLUMNS} columns can be read."
-        raise SourceListError(f"{what} Correct the header.")
-    if 0 < n_columns < last - first + 1:
-        what = f"{request.file} names column {last} in its header, but its first row has {n_columns} values."
-        raise SourceListError(f"{what} Correct the header, or fetch the file again.")
-    names = [f"column {number}" for number in range(first, first + max(n_columns, last - first + 1))]
-    for line in lines:
-        names[int(line["number"]) - first] = line["name"]
-    return names, {line["name"]: _described(line["rest"].strip()) for line in lines}
-
-
-def _described(words: str) -> dict[str, str]:
-    """Description and unit of ``Right ascension of barycenter (J2000)  [deg]``."""
-    unit = _UNIT.search(words)
-    return {"description": words} if unit is None else {"description": words[: unit.start()].strip(), "unit": unit[1]}
-
-
-def _parsed_column(name: str, column: pa.ChunkedArray, unit: str | None = None, description: str = "") -> Column:
-    """Convert text to int64 if all of it is integers, else to float64 if all of it is numbers; else leave it as text."""
-    stripped = pc.utf8_trim_whitespace(column)
-    missing = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(sorted(_NOT_A_VALUE)))
-    numbers = pc.if_else(missing, "0", stripped)
-    for kind in (pa.int64(), pa.float64()):
-        try:
-            return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy(), unit, description)
-        except pa.ArrowInvalid:
-            continue
-    return Column(name, np.array(stripped.to_pylist(), dtype=object), missing.to_numpy(), unit, description, untyped=True)
-
-
-_FORMATS: dict[str, Callable[[_Request], dict[str, Column]]] = {
-    "fits": _read_fits,
-    "parquet": _read_parquet,
-    "votable": _read_votable,
-    "ecsv": _read_ecsv,
-    "text": _read_text,
+_FORMATS: dict[str, Callable[[_Request, ExitStack], list[FoundTable]]] = {
+    "fits": _open_fits_tables,
+    "parquet": _open_parquet,
+    "votable": _open_votable,
 }

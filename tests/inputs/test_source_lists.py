@@ -244,7 +244,7 @@ BROKEN_TEXT = {
     "a short row": (HEADER + b"1,2,3,4\n2,3,4\n", ["Expected 4 columns, got 3: 2,3,4", "truncated"]),
     "a cut row": (b"# ID RA DEC zbest\n1 2 3 4\n2 3", ["Expected 4 columns, got 2", "truncated"]),
     "binary": (bytes(range(256)), ["begins with b'", "expected a FITS, Parquet, CSV"]),
-    "utf-16": (HEADER.decode().encode("utf-16"), ["begins with b'", "convert it"]),
+    "utf-16": (HEADER.decode().encode("utf-16"), ["is text in UTF-16", "Write the list as"]),
     "a web page": (b"<!DOCTYPE html>\n<html>404</html>", ["is a web page", "Fetch it again"]),
     "missing columns": (b"id,ra,DEC,zbset\n1,2,3,4\n", ["no column ID, RA, zbest; it has id, ra, DEC, zbset", "zbest -> zbset"]),
     "a column twice": (b"ID,RA,RA,DEC,zbest\n1,2,3,4,5\n", ["more than one column RA"]),
