@@ -5,6 +5,7 @@ from __future__ import annotations
 from surveyflow.api.catalogs import (
     compare,
     cutouts,
+    export,
     fractions,
     open_alternatives,
     open_catalog,
@@ -51,6 +52,7 @@ __all__ = [
     "diff_releases",
     "doctor",
     "evaluate",
+    "export",
     "find_release",
     "flags_text",
     "fractions",

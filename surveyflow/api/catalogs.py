@@ -1,4 +1,4 @@
-"""Functions on published catalogs: open, read, report, fractions; and cutouts of a mosaic."""
+"""Functions on published catalogs: open, read, report, fractions, compare, export; and cutouts of a mosaic."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from surveyflow.comparisons.compared import compare_with_labels
 from surveyflow.comparisons.question import Classes, LabelQuestion
 from surveyflow.errors import InputError
+from surveyflow.exports.export import Exported, export_selection
+from surveyflow.exports.selected import select
 from surveyflow.files.durable import explained, file_digest, named_output
 from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
@@ -23,13 +25,13 @@ from surveyflow.releases.alternatives import open_alternatives, read_alternative
 from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.values.codes import ClassRule, Match
+from surveyflow.values.codes import ClassRule, ExportFormat, Match
 from surveyflow.values.images import CutoutStack
 
 if TYPE_CHECKING:
     from surveyflow.comparisons.writing import Comparison
 
-__all__ = ["compare", "cutouts", "fractions", "open_alternatives", "open_catalog", "open_draws"]
+__all__ = ["compare", "cutouts", "export", "fractions", "open_alternatives", "open_catalog", "open_draws"]
 __all__ += ["read_alternatives", "read_catalog", "read_draws", "repeat_fractions", "report"]
 
 
@@ -66,6 +68,60 @@ def report(root: str | Path, *, release: str = "latest", output: str | Path | No
     with legible(root):
         write_report(revision.path, page)
     return page
+
+
+def export(
+    root: str | Path,
+    *,
+    format: str,  # noqa: A002 - the name of the option
+    output: str | Path,
+    where: str | pc.Expression | None = None,
+    columns: Sequence[str] | None = None,
+    size: int | None = None,
+    release: str = "latest",
+    overwrite: bool = False,
+) -> Exported:
+    """Write a selection of galaxies as a table, as regions of the sky, as cutouts or as a page.
+
+    However many galaxies are selected, a few thousand rows are in memory at a time (a page is in memory as a whole).
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    format
+        See `surveyflow.values.codes.ExportFormat`: ``fits``, ``votable``, ``csv``, ``parquet``, ``ds9``, ``moc``, ``cutouts`` or
+        ``html``.
+    output
+        The file, or the folder of cutouts.
+    where
+        Which galaxies: an expression as in `fractions`; all of them, with or without a result, if left out.
+    columns
+        Columns of tables, as in `read_catalog`; all that are stored if left out. ``field``, ``source_id`` and ``weights_origin``
+        are always among them.
+    size
+        Side of cutouts, pixels; that of the network's images if left out.
+    release
+        ``latest``, a release or a revision.
+    overwrite
+        Whether an existing file is replaced; of a folder of cutouts, only files of equal names are.
+
+    Raises
+    ------
+    CatalogNotFound, CatalogError
+        If there is no such revision, or it cannot be read.
+    InputError
+        If format, selection, columns or size cannot be used, or no galaxy is selected.
+    OutputError
+        If the file exists already, or cannot be written.
+
+    Examples
+    --------
+    >>> export("catalogs/candels", format="votable", output="mergers.vot", where="p_pm_mean > 0.8")  # doctest: +SKIP
+    """
+    form, revision = ExportFormat(format), find(Path(root), release)
+    selected = select(Path(root), revision, where, columns)
+    return export_selection(selected, form, Path(output), selected.cutout_size if size is None else size, overwrite=overwrite)
 
 
 def fractions(

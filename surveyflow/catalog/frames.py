@@ -135,6 +135,20 @@ def list_values(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return np.asarray(flat.reshape(len(column), column.type.list_size))
 
 
+def list_texts(column: pa.Array) -> pa.Array:
+    """A column of lists of one fixed size as texts: the items separated by blanks; null if the first item is.
+
+    Parameters
+    ----------
+    column
+        (n,) lists of k numbers; the catalog writes a missing list as one of null items.
+    """
+    items = pc.fill_null(pc.list_flatten(column).cast(pa.string()), "")
+    offsets = pa.array(np.arange(0, len(items) + 1, column.type.list_size, dtype=np.int32))
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, items), " ")
+    return pc.if_else(pc.is_valid(pc.list_element(column, 0)), joined, None)
+
+
 def _parts(name: str, schema: pa.Schema) -> Iterable[str]:
     return (name,) if name in schema.names else _DERIVED[name][0]
 
@@ -169,10 +183,43 @@ def _derived(name: str, rows: pa.Table) -> pd.Series[Any]:
     return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(CLASSES)))
 
 
+def column_entries(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """What the metadata that a revision was written with say of each column, as astropy writes it: name, unit, description, meta.
+
+    Parameters
+    ----------
+    schema
+        The revision's schema.
+    """
+    text = (schema.metadata or {}).get(b"table_meta_yaml", b"{datatype: []}").decode()
+    return {entry["name"]: entry for entry in get_header_from_yaml(text.splitlines())["datatype"]}
+
+
+def meaning_of_derived(name: str) -> str:
+    """The meaning of a derived column; empty for any other."""
+    return _DERIVED[name][1] if name in _DERIVED else ""
+
+
+def with_derived(rows: pa.Table, wanted: Sequence[str]) -> pa.Table:
+    """Make rows with the wanted columns, stored or derived, in their order.
+
+    Parameters
+    ----------
+    rows
+        Rows with at least the columns that `stored_columns` names.
+    wanted
+        Names of columns.
+    """
+    return pa.table({name: rows[name] if name in rows.schema.names else _derived_texts(name, rows) for name in wanted})
+
+
+def _derived_texts(name: str, rows: pa.Table) -> pa.Array:
+    return pa.array(_derived(name, rows).astype(object), pa.string(), from_pandas=True)
+
+
 def _described(schema: pa.Schema) -> tuple[dict[str, str], dict[str, str]]:
     """Units and descriptions by column, from the metadata that the revision itself was written with."""
-    text = (schema.metadata or {}).get(b"table_meta_yaml", b"{datatype: []}").decode()
-    entries = {entry["name"]: entry for entry in get_header_from_yaml(text.splitlines())["datatype"]}
+    entries = column_entries(schema)
     units = {name: str(entry["unit"]) for name, entry in entries.items() if entry.get("unit") is not None}
     descriptions = {name: str(entry["description"]) for name, entry in entries.items() if entry.get("description")}
     return units, {name: meaning for name, (_, meaning) in _DERIVED.items()} | descriptions

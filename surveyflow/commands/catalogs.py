@@ -1,4 +1,4 @@
-"""The command line's verbs for published catalogs: report, fractions, compare."""
+"""The command line's verbs for published catalogs: report, fractions, compare, export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, RevisionOption, print_json
 from surveyflow.errors import InputError
-from surveyflow.values.codes import ClassRule, Match
+from surveyflow.values.codes import ClassRule, ExportFormat, Match
 
 if TYPE_CHECKING:
     from surveyflow.comparisons.writing import Comparison
@@ -26,6 +26,48 @@ def report(
     from surveyflow import api
 
     typer.echo(api.report(root, release=release, output=output))
+
+
+def export(
+    root: OutputRoot,
+    *,
+    where: Annotated[
+        str | None,
+        typer.Option(help='Which galaxies, such as "p_pm_mean > 0.8 and flags == 0"; all if left out.', show_default=False),
+    ] = None,
+    file_format: Annotated[
+        ExportFormat, typer.Option("--format", help=f"What to write. {ExportFormat.explained()}.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="The file, or the folder of cutouts.", show_default=False)],
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of tables, separated by commas.", show_default="all that are stored")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of cutouts, pixels.", show_default="that of the network's images")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    release: RevisionOption = "latest",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a selection of galaxies as a table, regions, a MOC, cutouts or a page with pictures."""
+    from surveyflow import api
+
+    done = api.export(
+        root,
+        format=file_format,
+        output=output,
+        where=where,
+        columns=None if columns is None else _words(columns),
+        size=size,
+        release=release,
+        overwrite=overwrite,
+    )
+    if as_json:
+        print_json(done.as_json())
+        return
+    typer.echo(f"{done.path}: {done.n_galaxies:,} galaxies of {done.revision}")
+    for note in (*done.warnings, *done.notes):
+        typer.echo(f"note: {note}")
 
 
 def fractions(

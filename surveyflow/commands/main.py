@@ -36,6 +36,7 @@ for verb in (
     catalogs.report,
     catalogs.fractions,
     catalogs.compare,
+    catalogs.export,
     training.simulate,
     training.train,
     training.tune,

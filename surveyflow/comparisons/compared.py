@@ -32,7 +32,7 @@ _FEWEST = 10
 _N_BINS = 4
 _COLUMNS = ("field", "source_id", "ra", "dec", "redshift", "instrument", "status", "flags", "x_pix", "y_pix", "weights_origin")
 _RESULTS = ("p_pm_mean", "p_sf_mean", "f_pm", "p_pm_q16", "p_pm_q84", "p_pm_hist")
-_SHOWN = ("field", "source_id", "redshift", "instrument", "x_pix", "y_pix", "p_pm_mean", "p_pm_q16", "p_pm_q84")
+_SHOWN = ("field", "source_id", "ra", "dec", "redshift", "instrument", "x_pix", "y_pix", "p_pm_mean", "p_pm_q16", "p_pm_q84")
 _NOT_THE_SAME = (
     "The labels' classes are not the network's: it knows only post-mergers and star-forming galaxies. Disagreement may mean that "
     "the network is wrong, that the label is, or that the two words mean different galaxies."

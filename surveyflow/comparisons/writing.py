@@ -13,7 +13,7 @@ from surveyflow import __version__
 from surveyflow.files.durable import explained, write_over
 from surveyflow.releases.revisions import read_manifest
 from surveyflow.reports.comparison_page import write_comparison_page
-from surveyflow.reports.page import cutout_size
+from surveyflow.tasks.registry import cutout_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -116,6 +117,73 @@ def named_output(path: Path) -> Path:
         if os.path.lexists(path) and not path.is_file():
             raise OutputError(f"{path} is not an ordinary file, and only such a file is replaced. Name another file.")
         return path.resolve()
+
+
+@contextmanager
+def streamed(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    """Write a file of any size that the user named, piece by piece; it gets its name when the block is over, and is durable then.
+
+    Parameters
+    ----------
+    path
+        The file; missing folders are made.
+    replace
+        Whether an ordinary file of that name is replaced.
+
+    Yields
+    ------
+    A stream of bytes. If the block raises an error, nothing has changed.
+
+    Raises
+    ------
+    OutputError
+        If there is something of that name that is not to be replaced, or the file cannot be written.
+    """
+    target = free_name(path, replace=replace)
+    with explained(target):
+        make_folder(target.parent)
+        temporary = temporary_path(target)
+        try:
+            with temporary.open("xb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if replace:
+                temporary.replace(target)
+            elif not _link(temporary, target):
+                raise _taken(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(target.parent)
+
+
+def free_name(path: Path, *, replace: bool) -> Path:
+    """Check that a file which the user names may be written, before the work on its content begins.
+
+    Parameters
+    ----------
+    path
+        The file.
+    replace
+        Whether an ordinary file of that name is replaced.
+
+    Returns
+    -------
+    The file itself, if a link was named.
+
+    Raises
+    ------
+    OutputError
+        If there is something of that name that is not to be replaced.
+    """
+    target = named_output(path)
+    if os.path.lexists(target) and not replace:
+        raise _taken(target)
+    return target
+
+
+def _taken(path: Path) -> OutputError:
+    return OutputError(f"{path} exists already, and is not replaced unasked. Name another file, or add --overwrite.")
 
 
 def link_or_copy(source: Path, path: Path) -> None:

@@ -49,6 +49,23 @@ _SAME_MATRIX = 1e-4
 _SQUARE = 0.01
 
 
+_COMPASS_STEP_DEG = 1 / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Compass:
+    """The directions on an image at one position.
+
+    Parameters
+    ----------
+    north_xy, east_xy
+        Unit vectors, in columns and rows; rows count upwards.
+    """
+
+    north_xy: tuple[float, float]
+    east_xy: tuple[float, float]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Astrometry:
     """The tangent-plane projection of one mosaic.
@@ -89,6 +106,19 @@ class Astrometry:
         """Convert 0-based x and y to right ascension and declination, degrees."""
         ra, dec = self._wcs.wcs_pix2world(np.atleast_1d(x_pix), np.atleast_1d(y_pix), 0)
         return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
+
+    def compass(self, x_pix: float, y_pix: float) -> Compass:
+        """The directions of north and east at a position, 0-based pixels."""
+        ra, dec = (float(value[0]) for value in self.to_sky(x_pix, y_pix))
+        step = _COMPASS_STEP_DEG
+        x, y = self.to_pixels([ra, ra, ra + step / max(np.cos(np.radians(dec)), 1e-6)], [dec, dec + step, dec])
+        north, east = np.array([x[1] - x[0], y[1] - y[0]]), np.array([x[2] - x[0], y[2] - y[0]])
+        return Compass(*(tuple((vector / np.hypot(*vector)).tolist()) for vector in (north, east)))
+
+    def cards_of(self, corner_yx: tuple[int, int]) -> Cards:
+        """The cards of the part of the mosaic that begins at a pixel, 0-based row and column; it may lie outside."""
+        shift = {"CRPIX1": corner_yx[1], "CRPIX2": corner_yx[0]}
+        return tuple((key, value if isinstance(value, str) else value - shift.get(key, 0)) for key, value in self.cards)
 
     def offset_pixels(self, other: Astrometry) -> float:
         """Largest distance, over the corners, between the positions of the same point of the sky in two mosaics, pixels."""

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.files.paths import FileState
-from surveyflow.inputs.astrometry import Astrometry, read_astrometry
+from surveyflow.inputs.astrometry import Astrometry, Compass, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float64Array
@@ -36,6 +37,10 @@ _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
 )
+
+
+_NOT_OF_A_PART = ("DATASUM", "DATE")
+"""Cards of the complete image, which are wrong for a part of it."""
 
 
 class Mosaic:
@@ -133,6 +138,24 @@ class Mosaic:
             (n,) float64, 0-based, integers at pixel centres; NaN for positions on the far side of the sky.
         """
         return self._astrometry.to_pixels(ra_deg, dec_deg)
+
+    def compass(self, x_pix: float, y_pix: float) -> Compass:
+        """The directions of north and east at a position, 0-based pixels."""
+        return self._astrometry.compass(x_pix, y_pix)
+
+    def header_of(self, corner_yx: tuple[int, int]) -> fits.Header:
+        """The header of a part of the science image that begins at a pixel: projection, frame, unit and release.
+
+        Parameters
+        ----------
+        corner_yx
+            Row and column of its first pixel in the mosaic, 0-based; it may lie outside.
+        """
+        header = fits.Header(self._astrometry.cards_of(corner_yx))
+        named = {key: card_value(self._science.header, key) for key in ("RADESYS", "EQUINOX")}
+        described = named | self.release_cards | {"BUNIT": self.unit}
+        header.update({key: value for key, value in described.items() if value is not None and key not in _NOT_OF_A_PART})
+        return header
 
     def read(self, box: Box) -> Window:
         """Read the part of a box that lies on the mosaic.

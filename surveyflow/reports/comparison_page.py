@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from surveyflow.files.durable import write_over
 from surveyflow.reports import comparison_figures, figures
-from surveyflow.reports.page import Panel, gallery_entry, package_text, page_template, toml_text
+from surveyflow.reports.gallery import gallery_entry
+from surveyflow.reports.page import Panel, package_text, page_template, toml_text
 from surveyflow.reports.pictures import Pictures, cut_pictures
 from surveyflow.reports.tables import NOTHING, Table, number, percent
+from surveyflow.values.codes import Flag, Status
 
 
 def write_comparison_page(
@@ -61,12 +63,22 @@ def _contents(comparison: Mapping[str, Any], pictures: Pictures, size_pix: int) 
         "panels": list(_panels(comparison)),
         "tables": comparison_tables(comparison),
         "galleries": [
-            (title, [(row, gallery_entry(row, pictures)) for row in disagreements[kind]]) for kind, title in _GALLERIES.items()
+            (title, [gallery_entry(_catalog_row(row), pictures) for row in disagreements[kind]], _labels(disagreements[kind]))
+            for kind, title in _GALLERIES.items()
         ],
         "picture_notes": pictures.notes,
         "cutout_pix": size_pix,
         "settings": toml_text({"revision": comparison["revision"], "question": question}),
     }
+
+
+def _catalog_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the document as a row of the catalog: it writes flags by name, and holds galaxies with a result only."""
+    return {**row, "status": Status.OK, "flags": sum(flag for flag in Flag if str(flag.name) in row["flags"].split("|"))}
+
+
+def _labels(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
+    return {(row["field"], row["source_id"]): f"labelled {row['label']}" for row in rows}
 
 
 _GALLERIES = {

@@ -21,9 +21,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
+from PIL import Image
 
 from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
@@ -59,7 +59,7 @@ _STYLE: dict[str, object] = {
     "figure.constrained_layout.use": True,
 }
 _NO_METADATA: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_NO_SOFTWARE: dict[str, Any] = {"Software": None}
+_MOST_GREYS = 63
 _WIDTH_INCH = 4.9
 
 
@@ -308,7 +308,20 @@ def sparkline(counts: NDArray[np.uint16], mean: float, low: float, high: float) 
 
 
 def cutout_png(pixels: Float32Array, valid: BoolArray) -> str:
-    """Draw a cutout as a ``data:`` URI of a PNG: asinh stretch, dark on light, row 0 at the bottom, transparent without data.
+    """Draw a cutout as a ``data:`` URI of a PNG, as `grey_png` does with the stretch ``asinh``.
+
+    Parameters
+    ----------
+    pixels
+        (size, size) float32; 0 without data.
+    valid
+        (size, size) bool.
+    """
+    return "data:image/png;base64," + base64.b64encode(grey_png(pixels, valid)).decode("ascii")
+
+
+def grey_png(pixels: Float32Array, valid: BoolArray) -> bytes:
+    """Draw a cutout as a PNG: asinh stretch in 64 greys, dark on light, row 0 at the bottom, transparent without data.
 
     Parameters
     ----------
@@ -319,14 +332,16 @@ def cutout_png(pixels: Float32Array, valid: BoolArray) -> str:
     """
     grey = np.full(pixels.shape, 255, dtype=np.uint8)
     if valid.any():
-        grey[valid] = np.round(255 * (1 - _display_stretch(pixels[valid])))
-    rgba = np.dstack([grey, grey, grey, np.where(valid, 255, 0).astype(np.uint8)])
+        grey[valid] = 255 - 4 * np.round(_MOST_GREYS * display_stretch(pixels[valid])).astype(np.uint8)
+    image = Image.fromarray(grey[::-1])
+    if not valid.all():
+        image.putalpha(Image.fromarray(np.where(valid, 255, 0).astype(np.uint8)[::-1]))
     buffer = io.BytesIO()
-    imsave(buffer, rgba[::-1], format="png", metadata=_NO_SOFTWARE)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
-def _display_stretch(values: Float32Array) -> Float64Array:
+def display_stretch(values: Float32Array) -> Float64Array:
     """(n,) pixel values -> (n,) in [0, 1]: asinh above the sky level, softened at the sky noise."""
     low, sky, high = np.quantile(values.astype(np.float64), [0.16, 0.5, 0.999])
     noise = max(sky - low, 1e-9 * max(abs(high), 1e-30))

@@ -19,18 +19,16 @@ from markupsafe import Markup
 from surveyflow.files.durable import write_over
 from surveyflow.releases.publish import read_manifest
 from surveyflow.reports import figures, summary
-from surveyflow.reports.pictures import Pictures, cut_pictures
+from surveyflow.reports.gallery import MORE_PROBABLE_THAN_NOT, gallery_entry
+from surveyflow.reports.pictures import cut_pictures
 from surveyflow.sky.weight_kind import WeightCheck
-from surveyflow.tasks.card import Architecture
 from surveyflow.tasks.contamination.task import CONTAMINATION
-from surveyflow.tasks.registry import BESIDE, LEADING
-from surveyflow.tasks.task import Task
+from surveyflow.tasks.registry import cutout_size, origins_of, warnings_of
 from surveyflow.values import remedies
-from surveyflow.values.codes import Status, WeightKind, WeightsOrigin, warnings_about
+from surveyflow.values.codes import Status, WeightKind, WeightsOrigin
 
 MAX_FAILED_UNITS = 100
 """The greatest number of failed units that are listed; the manifest lists all of them."""
-MORE_PROBABLE_THAN_NOT = 0.5
 WIDELY_COVERED_PCT = 20
 MAX_PANELS = 20
 """The greatest number of maps, or of distributions, so that the page stays below 10 MB."""
@@ -65,21 +63,6 @@ class StatusRow:
     shares: Sequence[Share]
 
 
-@dataclass(frozen=True, slots=True)
-class Galaxy:
-    """One source of the gallery; ``picture`` is a ``data:`` URI, or None if no picture could be cut."""
-
-    field: str
-    source_id: int
-    instrument: str
-    redshift: float
-    mean: float
-    low: float
-    high: float
-    picture: str | None
-    sparkline: Markup
-
-
 def write_report(revision_folder: Path, output: Path) -> None:
     """Write a revision's report as one self-contained HTML file; the same revision gives the same bytes.
 
@@ -108,14 +91,20 @@ def write_report(revision_folder: Path, output: Path) -> None:
 
 def page_template(name: str) -> jinja2.Template:
     """Compile one of the templates beside this module."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(package_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {
         "bytes": readable_bytes,
         "date": readable_date,
         "file_name": lambda path: Path(path).name,
         "number": "{:,}".format,
     }
-    return environment.from_string(package_text(name))
+    return environment.get_template(name)
 
 
 def package_text(name: str) -> str:
@@ -126,17 +115,15 @@ def package_text(name: str) -> str:
 def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any]:
     """Gather everything that the template shows."""
     sources = summary.read_sources(dataset)
-    extremes = summary.find_extremes(dataset, sources)
+    groups = summary.choose_galaxies(dataset, sources)
     size_pix = cutout_size(manifest["models"])
-    pictures = cut_pictures([*extremes.most, *extremes.least], manifest["inputs"], size_pix)
-    origins = _origins(manifest["models"], LEADING) | set(sources["weights_origin"].dropna().unique())
-    origins_beside = {task.name: _origins(manifest["models"], task) for task in BESIDE}
+    pictures = cut_pictures([row for group in groups for row in group.rows], manifest["inputs"], size_pix)
     return {
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
         "run_again": remedies.run_again("manifest.json", "FOLDER"),
-        "warnings": warnings_about(origins, origins_beside),
+        "warnings": warnings_of(manifest["models"], sources["weights_origin"].dropna().unique()),
         "weight_cautions": [caution for entry in manifest["inputs"] if (caution := weight_caution(entry))],
         "n_ok": int(summary.is_ok(sources).sum()),
         "n_calibrated": summary.n_calibrated(dataset),
@@ -148,23 +135,16 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any
         "posterior_panels": posterior_panels(dataset, sources),
         "votes_panel": votes_panel(sources),
         "contamination_panels": contamination_panels(sources),
-        "contamination_origins": sorted(map(origin_words, origins_beside[CONTAMINATION.name])),
+        "contamination_origins": sorted(map(origin_words, origins_of(manifest["models"], CONTAMINATION))),
         "sky_panels": sky_panels(sources),
         "n_fields": sources["field"].nunique(),
         "max_points": figures.MAX_POINTS,
-        "most": [gallery_entry(row, pictures) for row in extremes.most],
-        "least": [gallery_entry(row, pictures) for row in extremes.least],
-        "n_candidates": extremes.n_candidates,
+        "groups": [(group.title, group.note, [gallery_entry(row, pictures) for row in group.rows]) for group in groups],
         "picture_notes": pictures.notes,
         "cutout_pix": size_pix,
         "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
         "workflow": toml_text(manifest["workflow"]),
     }
-
-
-def _origins(models: Sequence[Mapping[str, Any]], task: Task) -> set[str]:
-    """Where the weights of a task's models came from."""
-    return {model["origin"] for model in models if model["key"].startswith(f"{task.name}/")}
 
 
 def weight_caution(entry: Mapping[str, Any]) -> str:
@@ -175,11 +155,6 @@ def weight_caution(entry: Mapping[str, Any]) -> str:
     kind = WeightKind(noise["kind"]) if noise["kind"] in set(WeightKind) else None
     caution = WeightCheck(kind, noise["times_pixel_variance"], noise["times_variance"], noise["n_boxes"]).caution
     return caution and f"{entry['field']} {entry['instrument']}: {Path(entry['path']).name} {caution}."
-
-
-def cutout_size(models: Sequence[Mapping[str, Any]]) -> int:
-    """Side of a picture, pixels: that of the largest cutout of a model."""
-    return max((int(model["architecture"]["input_size"]) for model in models), default=Architecture().input_size)
 
 
 def status_rows(sources: pd.DataFrame) -> list[StatusRow]:
@@ -265,23 +240,6 @@ def _sky_panel(name: str, field: str, rows: pd.DataFrame) -> Panel:
         title=field,
         caption=caption,
         alt=f"Map of {field} in right ascension and declination, coloured by mean post-merger output. {caption}",
-    )
-
-
-def gallery_entry(row: Mapping[str, Any], pictures: Pictures) -> Galaxy:
-    """Make an entry of a gallery from a row of the catalog."""
-    mean, low, high = row["p_pm_mean"], row["p_pm_q16"], row["p_pm_q84"]
-    sparkline = figures.sparkline(np.asarray(row["p_pm_hist"]), mean, low, high)
-    return Galaxy(
-        field=row["field"],
-        source_id=row["source_id"],
-        instrument=row["instrument"],
-        redshift=row["redshift"],
-        mean=mean,
-        low=low,
-        high=high,
-        picture=pictures.by_source.get((row["field"], row["source_id"])),
-        sparkline=Markup(sparkline),  # noqa: S704 -- drawn here from numbers
     )
 
 

@@ -1,4 +1,4 @@
-"""The pictures of the gallery's galaxies, cut again from the mosaics that the manifest names."""
+"""The pictures of galaxies, cut again from the mosaics that the manifest names, with scale bar and directions on the sky."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from surveyflow.errors import MosaicError
-from surveyflow.files.paths import split_extension
-from surveyflow.inputs.mosaics import Mosaic, open_mosaic
+from surveyflow.inputs.published_mosaics import PublishedMosaics, SkyCutout
 from surveyflow.reports.figures import cutout_png
 from surveyflow.reports.summary import SourceKey
-from surveyflow.sky.cutouts import corner, cut
-from surveyflow.values.images import Box
+
+_BARS_ARCSEC = (60.0, 30.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+_LONGEST_BAR = 0.4
+"""Length of the scale bar, in sides of the cutout, that is not exceeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture.
+
+    Parameters
+    ----------
+    uri
+        ``data:`` URI of a PNG.
+    marks
+        ``<svg>`` to lay over it, with scale bar and compass.
+    """
+
+    uri: str
+    marks: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +41,13 @@ class Pictures:
     Parameters
     ----------
     by_source
-        ``data:`` URI of a PNG, by (field, source id).
+        The pictures, by (field, source id).
     notes
         One sentence for each mosaic that could not be used.
     """
 
-    by_source: Mapping[SourceKey, str] = field(default_factory=dict)
+    by_source: Mapping[SourceKey, Picture] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-class _MosaicUnusable(Exception):
-    """A file that the manifest names is missing or has changed; the message names it."""
 
 
 def cut_pictures(gallery: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]], size_pix: int) -> Pictures:
@@ -49,51 +62,49 @@ def cut_pictures(gallery: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[
     size_pix
         Side of the cutouts.
     """
-    by_source: dict[SourceKey, str] = {}
-    notes = []
-    for mosaic_key, rows in _by_mosaic(gallery).items():
-        try:
-            by_source |= _cut_from_mosaic(rows, _input_files(inputs, *mosaic_key), size_pix)
-        except (_MosaicUnusable, MosaicError, OSError) as error:
-            notes.append(f"{' '.join(mosaic_key)}: {error}")
-    return Pictures(by_source, tuple(notes))
+    by_source: dict[SourceKey, Picture] = {}
+    with PublishedMosaics(inputs) as mosaics:
+        for row in sorted(gallery, key=lambda row: (row["field"], row["instrument"] or "")):
+            cutout = mosaics.cutout(row, size_pix)
+            if cutout is not None:
+                by_source[row["field"], row["source_id"]] = Picture(cutout_png(cutout.pixels, cutout.valid), marks(cutout))
+        return Pictures(by_source, tuple(note for _, note in sorted(mosaics.notes.items())))
 
 
-def _by_mosaic(gallery: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Sort rows by field and instrument."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in gallery:
-        groups.setdefault((row["field"], row["instrument"]), []).append(row)
-    return dict(sorted(groups.items()))
+def scale_bar_arcsec(side_arcsec: float) -> float:
+    """The longest round angle that fits into a part of a side; the side itself is the fallback for tiny cutouts."""
+    return next((angle for angle in _BARS_ARCSEC if angle <= _LONGEST_BAR * side_arcsec), side_arcsec)
 
 
-def _input_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instrument: str) -> dict[str, str]:
-    """Paths by kind of the mosaic of one field and instrument, after checking that all of them are unchanged."""
-    chosen = [item for item in inputs if (item["field"], item["instrument"]) == (field_name, instrument)]
-    files = {str(item["kind"]): str(item["path"]) for item in chosen}
-    if "science" not in files:
-        raise _MosaicUnusable("the manifest does not name a mosaic.")
-    for item in chosen:
-        _check_unchanged(str(item["path"]), int(item["size"]))
-    return files
+def marks(cutout: SkyCutout) -> Markup:
+    """Draw the scale bar of a cutout, and the directions of north and east, as an ``<svg>`` with a side of 100.
+
+    Parameters
+    ----------
+    cutout
+        A cutout; its first row is at the bottom.
+    """
+    side_arcsec = cutout.pixels.shape[0] * cutout.pixel_scale_arcsec
+    angle = scale_bar_arcsec(side_arcsec)
+    end = 5 + 100 * angle / side_arcsec
+    lines = [f"M5 92V95H{end:.1f}V92", *(_arrow(direction) for direction in (cutout.compass.north_xy, cutout.compass.east_xy))]
+    letters = "".join(
+        _letter(name, direction) for name, direction in (("N", cutout.compass.north_xy), ("E", cutout.compass.east_xy))
+    )
+    path = "".join(lines)
+    drawn = f'<path d="{path}"/><path d="{path}"/><text x="5" y="89">{angle:g}\u2033</text>{letters}'
+    return Markup(f'<svg class="marks" viewBox="0 0 100 100" aria-hidden="true">{drawn}</svg>')  # noqa: S704 -- made of numbers
 
 
-def _check_unchanged(path: str, size_bytes: int) -> None:
-    """Raise `_MosaicUnusable` unless the file (named with or without an extension) exists and has this size."""
-    file, _ = split_extension(path)
-    if not file.is_file():
-        raise _MosaicUnusable(f"{file} was not found.")
-    if file.stat().st_size != size_bytes:
-        raise _MosaicUnusable(f"{file} now has {file.stat().st_size} bytes, but had {size_bytes} in the run.")
+_COMPASS = np.array([82.0, 82.0])
+_ARM = 9.0
 
 
-def _cut_from_mosaic(rows: Iterable[Mapping[str, Any]], files: Mapping[str, str], size_pix: int) -> dict[SourceKey, str]:
-    with open_mosaic(files["science"], files.get("weight")) as mosaic:
-        return {(row["field"], row["source_id"]): _picture(mosaic, row["x_pix"], row["y_pix"], size_pix) for row in rows}
+def _arrow(direction_xy: tuple[float, float]) -> str:
+    x, y = _COMPASS + _ARM * np.array([direction_xy[0], -direction_xy[1]])
+    return f"M{_COMPASS[0]:g} {_COMPASS[1]:g}L{x:.1f} {y:.1f}"
 
 
-def _picture(mosaic: Mosaic, x_pix: float, y_pix: float, size_pix: int) -> str:
-    x0, y0 = (int(corner(np.asarray([position]), size_pix)[0]) for position in (x_pix, y_pix))
-    window = mosaic.read(Box(y0, y0 + size_pix, x0, x0 + size_pix).clipped(mosaic.shape))
-    stack = cut(window, np.asarray([x_pix]), np.asarray([y_pix]), size_pix)
-    return cutout_png(stack.pixels[0], stack.valid[0])
+def _letter(name: str, direction_xy: tuple[float, float]) -> str:
+    x, y = _COMPASS + (_ARM + 4.5) * np.array([direction_xy[0], -direction_xy[1]])
+    return f'<text x="{x:.1f}" y="{y + 2.4:.1f}" text-anchor="middle">{name}</text>'

@@ -6,8 +6,9 @@ Memory grows with the few columns that the page needs (about 60 bytes per source
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,13 @@ from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.codes import Flag, Status
 
-GALLERY_SIZE = 12
+GALLERY_SIZE = 8
+"""Galaxies in each group of the gallery."""
+GALLERY_COLUMNS = [
+    *("field", "source_id", "ra", "dec", "redshift", "instrument", "status", "flags", "x_pix", "y_pix"),
+    *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist", "p_contaminated_mean", "coverage_pct_mean"),
+]
+"""The columns that an entry of a gallery is made of."""
 
 SourceKey = tuple[str, int]
 """Field and source id."""
@@ -32,10 +39,6 @@ SourceKey = tuple[str, int]
 _SOURCE_COLUMNS = [
     *("field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"),
     *("p_contaminated_mean", "coverage_pct_mean", "flux_pp_mean"),
-]
-_GALLERY_COLUMNS = [
-    *("field", "source_id", "redshift", "instrument", "x_pix", "y_pix"),
-    *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist"),
 ]
 _ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1}
 """Options that keep pyarrow from reading many histograms ahead of the sums."""
@@ -61,22 +64,22 @@ class FlagCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Extremes:
-    """The sources at both ends of the distribution of ``p_pm_mean``, unflagged results only.
+class Group:
+    """Some of the results that the gallery shows; flagged ones are among them.
 
     Parameters
     ----------
-    most
-        Rows of the gallery as mappings from column to value, the most probable post-merger first.
-    least
-        Rows of the gallery, the least probable post-merger first; no row is also in ``most``.
-    n_candidates
-        Number of unflagged results from which they were chosen.
+    title
+        Which ones.
+    note
+        How they were chosen; a sentence.
+    rows
+        Rows of the gallery as mappings from column to value.
     """
 
-    most: list[dict[str, Any]]
-    least: list[dict[str, Any]]
-    n_candidates: int
+    title: str
+    note: str
+    rows: list[dict[str, Any]]
 
 
 def open_dataset(revision_folder: Path) -> ds.Dataset:
@@ -119,10 +122,12 @@ def status_counts(sources: pd.DataFrame) -> list[tuple[str, str, dict[str, int]]
 
 
 def flag_counts(sources: pd.DataFrame) -> list[FlagCount]:
-    """Count every flag, over all rows and over the rows with a result."""
+    """Count every flag, over all rows and over the rows with a result, in the order of their bits."""
     flags = sources["flags"].to_numpy()
     ok = is_ok(sources)
-    return [FlagCount(flag, int(np.count_nonzero(flags & flag)), int(np.count_nonzero(flags[ok] & flag))) for flag in Flag]
+    return [
+        FlagCount(flag, int(np.count_nonzero(flags & flag)), int(np.count_nonzero(flags[ok] & flag))) for flag in sorted(Flag)
+    ]
 
 
 def is_ok(sources: pd.DataFrame) -> BoolArray:
@@ -158,18 +163,47 @@ def n_calibrated(dataset: ds.Dataset) -> int:
     return int(dataset.count_rows(filter=pc.field(column).is_valid())) if column in dataset.schema.names else 0
 
 
-def find_extremes(dataset: ds.Dataset, sources: pd.DataFrame, size: int = GALLERY_SIZE) -> Extremes:
-    """Find the most and the least probable post-mergers by ``p_pm_mean`` among the unflagged results.
+def choose_galaxies(dataset: ds.Dataset, sources: pd.DataFrame, size: int = GALLERY_SIZE) -> list[Group]:
+    """Choose the galaxies that a report shows: both ends, those between, random ones, and those with a neighbour on them.
 
-    Equal probabilities are ordered by field and source id. If there are fewer than ``2 * size`` candidates, each appears once.
+    Every result may be chosen, flagged or not, and each is in one group only. The random ones are those of the smallest digest
+    of field and source id, so that the same revision gives the same page.
+
+    Parameters
+    ----------
+    dataset, sources
+        The revision.
+    size
+        The greatest number of galaxies in each group.
+
+    Returns
+    -------
+    The groups that have galaxies.
     """
-    candidates = sources[is_ok(sources) & (sources["flags"] == 0).to_numpy()]
-    keys = candidates[["field", "source_id", "p_pm_mean"]].astype({"field": object})
-    n_most, n_least = min(size, (len(keys) + 1) // 2), min(size, len(keys) // 2)
-    descending = keys.sort_values(["p_pm_mean", "field", "source_id"], ascending=[False, True, True])
-    most, least = _keys(descending.head(n_most)), _keys(descending.tail(n_least).iloc[::-1])
-    rows = _read_gallery(dataset, [*most, *least])
-    return Extremes([rows[key] for key in most], [rows[key] for key in least], len(candidates))
+    rest = sources[is_ok(sources)].astype({"field": object})
+    chosen: list[tuple[str, str, list[SourceKey]]] = []
+    for title, note, order in _orders(rest):
+        taken = {key for _, _, keys in chosen for key in keys}
+        keys = [key for key in _keys(rest.loc[order.index]) if key not in taken][:size]
+        chosen.append((title, note, keys))
+    rows = _read_gallery(dataset, [key for _, _, keys in chosen for key in keys])
+    return [Group(title, note, [rows[key] for key in keys]) for title, note, keys in chosen if keys]
+
+
+def _orders(results: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Title, note and candidates of each group, the first to be chosen first; equals are ordered by field and source id."""
+    ties = ["field", "source_id"]
+    by_output = results.sort_values(["p_pm_mean", *ties], ascending=[False, True, True])
+    half = (len(by_output) + 1) // 2
+    yield "Most probable post-mergers", "The highest p_pm_mean.", by_output.head(half)
+    yield "Least probable post-mergers", "The lowest p_pm_mean.", by_output.iloc[half:].iloc[::-1]
+    undecided = results.assign(distance=(results["p_pm_mean"] - 0.5).abs()).sort_values(["distance", *ties])
+    yield "Undecided", "p_pm_mean is nearest to 0.5.", undecided
+    digests = [sha256(f"{field} {number}".encode()).hexdigest() for field, number in _keys(results)]
+    yield "At random", "Chosen by chance, to show what is typical.", results.assign(digest=digests).sort_values("digest")
+    contaminated = results[results["p_contaminated_mean"] > 0.5]
+    contaminated = contaminated.sort_values(["p_contaminated_mean", *ties], ascending=[False, True, True])
+    yield "Contaminated", "A neighbour most probably lies on the galaxy: the highest p_contaminated_mean above 0.5.", contaminated
 
 
 def _keys(rows: pd.DataFrame) -> list[SourceKey]:
@@ -181,5 +215,5 @@ def _read_gallery(dataset: ds.Dataset, keys: Sequence[SourceKey]) -> dict[Source
     fields = pa.array({field for field, _ in keys}, pa.string())
     source_ids = pa.array({source_id for _, source_id in keys}, pa.int64())
     wanted = pc.field("source_id").isin(source_ids) & pc.field("field").isin(fields)
-    rows = dataset.to_table(columns=_GALLERY_COLUMNS, filter=wanted, **_ONE_AFTER_ANOTHER).to_pylist()
+    rows = dataset.to_table(columns=GALLERY_COLUMNS, filter=wanted, **_ONE_AFTER_ANOTHER).to_pylist()
     return {(row["field"], row["source_id"]): row for row in rows}

@@ -213,6 +213,19 @@ class Match(Code):
     SKY = "sky", "by position"
 
 
+class ExportFormat(Code):
+    """What a selection of galaxies is exported as."""
+
+    FITS = "fits", "a binary table with units, UCDs and descriptions"
+    VOTABLE = "votable", "an XML table with units, UCDs and descriptions, as TOPCAT and archives read it"
+    CSV = "csv", "text with commas, without units"
+    PARQUET = "parquet", "one Parquet file with the catalog's metadata"
+    DS9 = "ds9", "regions in the format of SAOImage DS9, coloured by class"
+    MOC = "moc", "the cells of the sky that hold the galaxies, as a FITS MOC"
+    CUTOUTS = "cutouts", "a folder with a FITS image, with WCS, and a PNG of each galaxy"
+    HTML = "html", "a page with a picture of each galaxy that needs no other file"
+
+
 class WeightKind(Code):
     """What the numbers of a weight map are."""
 

@@ -203,9 +203,18 @@ def test_page_on_pandas_runs_and_gives_the_catalog_s_numbers(in_published, rows)
     assert names["table"]["ra"].unit == u.deg
 
 
+def test_page_on_export_runs(in_published, surveyflow):
+    page = HOW_TO / "export.md"
+    commands = [line for block in blocks(page) if not block.language for line in block.text.splitlines()]
+    printed = [surveyflow(command) for command in commands]
+    assert len(commands) == 3
+    assert all(re.match(r"(mergers|stamps)[.\w]*: \d+ galaxies of v1.0-r1\n", text) for text in printed), printed
+    assert run_python(page)["done"].n_galaxies > 50
+
+
 def test_every_page_is_listed_and_every_link_leads_somewhere():
     listed = set(re.findall(r"\((\w+\.md)\)", (QUERIES / "README.md").read_text()))
     assert listed == {page.name for page in QUERIES.glob("*.md")} - {"README.md"}
-    for page in [*QUERIES.glob("*.md"), HOW_TO / "merger-fractions.md", HOW_TO / "read-with-pandas.md"]:
+    for page in [*QUERIES.glob("*.md"), HOW_TO / "merger-fractions.md", HOW_TO / "read-with-pandas.md", HOW_TO / "export.md"]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"

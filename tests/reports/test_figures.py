@@ -156,4 +156,4 @@ def test_cutout_shows_the_sky_light_the_source_dark_and_missing_pixels_clear():
 def test_a_constant_cutout_is_drawn(value):
     pixels = np.full((16, 16), value, dtype=np.float32)
     for valid in (np.ones((16, 16), dtype=bool), np.zeros((16, 16), dtype=bool)):
-        assert png(figures.cutout_png(pixels, valid)).shape == (16, 16, 4)
+        assert png(figures.cutout_png(pixels, valid)).shape[:2] == (16, 16)

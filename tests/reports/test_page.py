@@ -149,9 +149,9 @@ def test_the_gallery_shows_both_ends_with_their_pixels(written, make_revision):
         make_revision.add_mosaic("EGS", band)
     html = written(field_rows("EGS", 100))
     images = [attributes for tag, attributes in Text(html).tags if tag == "img"]
-    assert len(images) == 24
+    assert len(images) == 32
     assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in images)
-    assert html.count('class="sparkline"') == 24
+    assert html.count('class="sparkline"') == html.count('class="marks"') == 32
 
 
 def test_a_mosaic_that_is_gone_leaves_a_note_and_the_numbers(written, make_revision):
@@ -159,14 +159,30 @@ def test_a_mosaic_that_is_gone_leaves_a_note_and_the_numbers(written, make_revis
     mosaic.unlink()
     text = str(Text(written(field_rows("EGS", 100, redshift=np.full(100, 1.0)))))
     assert f"{mosaic} was not found. Its pictures are omitted." in text
-    assert text.count("no picture") == 24
+    assert text.count("no picture") == 32
     assert re.search(r"EGS \d+ 0\.\d{3} 0\.\d\d\u20130\.\d\d F814W, z = 1\.00", text)
 
 
-def test_flags_out_of_the_gallery_are_said_to_be_the_reason(written):
-    text = str(Text(written(field_rows("EGS", 30, flags=np.full(30, 4)))))
-    assert "There is no result without a flag" in text
-    assert "OUT_OF_DOMAIN 4 30" in text
+def test_flagged_galaxies_are_shown_and_marked(written):
+    html = written(field_rows("EGS", 30, flags=np.full(30, 4)))
+    assert html.count('class="galaxy flagged"') == html.count('class="galaxy') > 10
+    assert '<abbr class="flag" title="OFF_CENTRE is set' in html
+    assert "OUT_OF_DOMAIN 4 30" in str(Text(html))
+
+
+def test_flags_stand_in_the_order_of_their_bits(written):
+    bits = re.findall(r"<code>[A-Z_]+</code></th><td class=\"n\">(\d+)</td>", written(field_rows()))
+    assert bits == sorted(bits, key=int)
+    assert len(bits) > 8
+
+
+def test_every_galaxy_has_its_position(written):
+    rows = field_rows("EGS", 30)
+    html = written(rows)
+    positions = re.findall(r'<span class="detail">(\d+\.\d{5}) ([+-]\d+\.\d{5})</span>', html)
+    known = {(f"{row['ra']:.5f}", f"{row['dec']:+.5f}") for row in rows.to_pylist()}
+    assert len(positions) == html.count('<figure class="galaxy') > 10
+    assert set(positions) <= known
 
 
 @pytest.mark.parametrize("n_sources", [pytest.param(0, marks=pytest.mark.filterwarnings("ignore:.*W47")), 3])

@@ -1,12 +1,14 @@
 """What the gallery's galaxies look like."""
 
+import re
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 
 from surveyflow.reports.figures import cutout_png
-from surveyflow.reports.pictures import cut_pictures
+from surveyflow.reports.pictures import cut_pictures, scale_bar_arcsec
 
 
 @pytest.fixture
@@ -27,7 +29,8 @@ def test_a_picture_is_cut_from_the_mosaic_of_its_field_and_instrument(science, i
     pictures = cut_pictures([row()], inputs, 128)
     pixels = fits.getdata(science).astype(np.float32)
     expected = Cutout2D(pixels, (200.4, 150.5), 128, mode="partial", fill_value=0).data
-    assert pictures.by_source == {("EGS", 7): cutout_png(expected, np.ones(expected.shape, dtype=bool))}
+    assert list(pictures.by_source) == [("EGS", 7)]
+    assert pictures.by_source["EGS", 7].uri == cutout_png(expected, np.ones(expected.shape, dtype=bool))
     assert pictures.notes == ()
 
 
@@ -71,3 +74,18 @@ def test_one_lost_mosaic_does_not_take_the_other_pictures_with_it(inputs):
     pictures = cut_pictures([row(1), row(2, instrument="F125W_F160W")], inputs, 128)
     assert list(pictures.by_source) == [("EGS", 1)]
     assert pictures.notes == ("EGS F125W_F160W: the manifest does not name a mosaic.",)
+
+
+def test_the_scale_bar_has_a_round_length_and_north_and_east_are_those_of_the_header(inputs):
+    marks = cut_pictures([row()], inputs, 128).by_source["EGS", 7].marks
+    start, end = map(float, re.search(r"M([\d.]+) 92V95H([\d.]+)", marks).groups())
+    assert ">1\u2033<" in marks
+    assert end - start == pytest.approx(100 / (128 * 0.03), abs=0.1)
+    north, east = re.findall(r"M82 82L([\d.]+) ([\d.]+)", marks)[:2]
+    assert (float(north[0]), float(north[1])) == pytest.approx((82, 73), abs=0.2)
+    assert (float(east[0]), float(east[1])) == pytest.approx((73, 82), abs=0.2)
+
+
+@pytest.mark.parametrize(("side", "bar"), [(3.84, 1), (7.68, 2), (1.0, 0.2), (600, 60), (0.001, 0.001)])
+def test_scale_bars_fit_into_the_cutout(side, bar):
+    assert scale_bar_arcsec(side) == bar

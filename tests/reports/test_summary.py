@@ -1,6 +1,7 @@
 """What a revision says, in numbers."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from revisions import field_rows
@@ -65,32 +66,57 @@ def test_stacked_posteriors_are_the_sum_of_the_histograms_of_the_results(dataset
         np.testing.assert_array_equal(counts, expected[key])
 
 
-def test_extremes_are_the_unflagged_results_at_both_ends(dataset, rows):
-    unflagged = [row for row in frame_of(rows) if row["status"] == "ok" and not row["flags"]]
-    by_mean = sorted(unflagged, key=lambda row: (-row["p_pm_mean"], row["field"], row["source_id"]))
-    extremes = summary.find_extremes(dataset, summary.read_sources(dataset), size=5)
+def shown(dataset, **options):
+    groups = summary.choose_galaxies(dataset, summary.read_sources(dataset), **options)
+    return {group.title: [(row["field"], row["source_id"]) for row in group.rows] for group in groups}
+
+
+def test_the_gallery_shows_both_ends_and_the_middle_of_all_results_flagged_or_not(dataset, rows):
+    results = [row for row in frame_of(rows) if row["status"] == "ok"]
+    assert any(row["flags"] for row in results)
+    by_mean = sorted(results, key=lambda row: (-row["p_pm_mean"], row["field"], row["source_id"]))
     keys = [(row["field"], row["source_id"]) for row in by_mean]
-    assert [(row["field"], row["source_id"]) for row in extremes.most] == keys[:5]
-    assert [(row["field"], row["source_id"]) for row in extremes.least] == keys[:-6:-1]
-    assert extremes.n_candidates == len(unflagged)
-    assert extremes.most[0]["p_pm_hist"] == by_mean[0]["p_pm_hist"]
+    groups = shown(dataset, size=5)
+    assert groups["Most probable post-mergers"] == keys[:5]
+    assert groups["Least probable post-mergers"] == keys[:-6:-1]
+    middle = min(abs(row["p_pm_mean"] - 0.5) for row in by_mean[5:-5])
+    first = by_mean[keys.index(groups["Undecided"][0])]
+    assert abs(first["p_pm_mean"] - 0.5) == middle
+
+
+def test_random_galaxies_do_not_depend_on_the_order_of_the_rows(make_revision):
+    one = field_rows("EGS", 200, 4)
+    orders = [one, one.take(np.random.default_rng(1).permutation(200))]
+    chosen = [shown(summary.open_dataset(make_revision(rows)))["At random"] for rows in orders]
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == summary.GALLERY_SIZE
+
+
+def test_contaminated_galaxies_are_those_with_a_probable_neighbour(make_revision):
+    rows = field_rows("EGS", 60, status=np.full(60, "ok", dtype=object))
+    place = rows.schema.get_field_index("p_contaminated_mean")
+    values = pa.array(np.where(np.arange(60) < 3, 0.9, 0.3).astype(np.float32))
+    dataset = summary.open_dataset(make_revision(rows.set_column(place, rows.schema.field(place), values)))
+    ids = [row["source_id"] for row in rows.slice(0, 3).to_pylist()]
+    groups = shown(dataset, size=3)
+    shown_elsewhere = {key for title, keys in groups.items() if title != "Contaminated" for key in keys}
+    assert set(groups["Contaminated"]) == {("EGS", source_id) for source_id in ids} - shown_elsewhere
 
 
 def test_the_same_id_in_two_fields_is_two_galaxies(make_revision):
     ok = np.full(1, "ok", dtype=object)
     revision = make_revision(*(field_rows(name, 1, seed, status=ok, flags=0) for seed, name in enumerate(("COSMOS", "EGS"))))
-    dataset = summary.open_dataset(revision)
-    extremes = summary.find_extremes(dataset, summary.read_sources(dataset))
-    assert {row["field"] for row in [*extremes.most, *extremes.least]} == {"COSMOS", "EGS"}
+    groups = shown(summary.open_dataset(revision))
+    assert {field for keys in groups.values() for field, _ in keys} == {"COSMOS", "EGS"}
 
 
-@pytest.mark.parametrize(("n_ok", "n_most", "n_least"), [(0, 0, 0), (1, 1, 0), (5, 3, 2), (30, 12, 12)])
-def test_no_galaxy_is_at_both_ends(make_revision, n_ok, n_most, n_least):
+@pytest.mark.parametrize(("n_ok", "sizes"), [(0, []), (1, [1]), (5, [3, 2]), (40, [8, 8, 8, 8])])
+def test_no_galaxy_is_shown_twice(make_revision, n_ok, sizes):
     status = np.array(["ok"] * n_ok + ["no_redshift"], dtype=object)
-    dataset = summary.open_dataset(make_revision(field_rows("EGS", n_ok + 1, status=status, flags=0)))
-    extremes = summary.find_extremes(dataset, summary.read_sources(dataset))
-    assert (len(extremes.most), len(extremes.least)) == (n_most, n_least)
-    assert not {row["source_id"] for row in extremes.most} & {row["source_id"] for row in extremes.least}
+    groups = shown(summary.open_dataset(make_revision(field_rows("EGS", n_ok + 1, status=status, flags=0))))
+    assert list(map(len, groups.values())) == sizes
+    keys = [key for group in groups.values() for key in group]
+    assert len(set(keys)) == len(keys)
 
 
 def test_only_the_columns_that_the_page_needs_are_read(dataset):

@@ -1,0 +1,1 @@
+"""Selections of galaxies in the files that other programs read."""

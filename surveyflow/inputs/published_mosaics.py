@@ -1,0 +1,149 @@
+"""Cutouts of the galaxies of a published revision, from the mosaics that its manifest names, if they are still the same."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from astropy.io import fits
+
+from surveyflow.errors import MosaicError
+from surveyflow.files.paths import split_extension
+from surveyflow.inputs.astrometry import Compass
+from surveyflow.inputs.mosaics import Mosaic, open_mosaic
+from surveyflow.sky.cutouts import corner, cut
+from surveyflow.values.arrays import BoolArray, Float32Array
+from surveyflow.values.images import Box
+
+MOSAICS_KEPT_OPEN = 4
+"""Rows come in the order of the sky, so that few mosaics are in use at a time; a packed one takes its size in memory."""
+
+MosaicKey = tuple[str, str]
+"""Field and instrument."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkyCutout:
+    """The pixels around one galaxy, and where they lie on the sky.
+
+    Parameters
+    ----------
+    pixels
+        (size, size) float32 in the mosaic's unit; 0 where there is no data.
+    valid
+        (size, size) bool; True where the pixel holds data.
+    header
+        Projection, frame, unit and release of the cutout.
+    pixel_scale_arcsec
+        Side of a pixel, arcsec.
+    compass
+        The directions of north and east at its centre.
+    mosaic
+        The science image.
+    """
+
+    pixels: Float32Array
+    valid: BoolArray
+    header: fits.Header
+    pixel_scale_arcsec: float
+    compass: Compass
+    mosaic: str
+
+
+class PublishedMosaics:
+    """The mosaics of a revision, each opened when a galaxy on it is asked for; a context manager that closes them.
+
+    Parameters
+    ----------
+    inputs
+        The manifest's list of input files.
+
+    Attributes
+    ----------
+    notes
+        One sentence for each field and instrument of which no cutout could be made, by them.
+    """
+
+    def __init__(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+        self.notes: dict[MosaicKey, str] = {}
+        self._inputs = inputs
+        self._open: OrderedDict[MosaicKey, Mosaic] = OrderedDict()
+
+    def cutout(self, row: Mapping[str, Any], size_pix: int) -> SkyCutout | None:
+        """Cut around a galaxy; None without a mosaic, or if it was changed or cannot be read, which `notes` then says.
+
+        Parameters
+        ----------
+        row
+            A row of the catalog: field, instrument, x_pix, y_pix; a row without an instrument or a position has no cutout.
+        size_pix
+            Side of the cutout.
+        """
+        key = (row["field"], row["instrument"])
+        if None in (*key, row["x_pix"], row["y_pix"]) or key in self.notes:
+            return None
+        with self._noting(key):
+            return _cutout(self._mosaic(key), float(row["x_pix"]), float(row["y_pix"]), size_pix)
+        return None
+
+    @contextmanager
+    def _noting(self, key: MosaicKey) -> Iterator[None]:
+        try:
+            yield
+        except (MosaicError, OSError) as error:
+            self.notes[key] = f"{' '.join(key)}: {error}"
+
+    def _mosaic(self, key: MosaicKey) -> Mosaic:
+        if key not in self._open:
+            files = _unchanged_files(self._inputs, *key)
+            while len(self._open) >= MOSAICS_KEPT_OPEN:
+                self._open.popitem(last=False)[1].close()
+            self._open[key] = open_mosaic(files["science"], files.get("weight"))
+        self._open.move_to_end(key)
+        return self._open[key]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for mosaic in self._open.values():
+            mosaic.close()
+
+
+def _cutout(mosaic: Mosaic, x_pix: float, y_pix: float, size_pix: int) -> SkyCutout:
+    x0, y0 = (int(corner(np.asarray([position]), size_pix)[0]) for position in (x_pix, y_pix))
+    window = mosaic.read(Box(y0, y0 + size_pix, x0, x0 + size_pix).clipped(mosaic.shape))
+    stack = cut(window, np.asarray([x_pix]), np.asarray([y_pix]), size_pix)
+    return SkyCutout(
+        pixels=stack.pixels[0],
+        valid=stack.valid[0],
+        header=mosaic.header_of((y0, x0)),
+        pixel_scale_arcsec=mosaic.pixel_scale_arcsec,
+        compass=mosaic.compass(x_pix, y_pix),
+        mosaic=mosaic.science,
+    )
+
+
+def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instrument: str) -> dict[str, str]:
+    """Paths by kind of the mosaic of one field and instrument, after checking that all of them are unchanged."""
+    chosen = [item for item in inputs if (item["field"], item["instrument"]) == (field_name, instrument)]
+    files = {str(item["kind"]): str(item["path"]) for item in chosen}
+    if "science" not in files:
+        raise MosaicError("the manifest does not name a mosaic.")
+    for item in chosen:
+        _check_unchanged(str(item["path"]), int(item["size"]))
+    return files
+
+
+def _check_unchanged(path: str, size_bytes: int) -> None:
+    """Refuse a file (named with or without an extension) that is gone or has another size than in the run."""
+    file, _ = split_extension(path)
+    if not file.is_file():
+        raise MosaicError(f"{file} was not found.")
+    if file.stat().st_size != size_bytes:
+        raise MosaicError(f"{file} now has {file.stat().st_size} bytes, but had {size_bytes} in the run.")
