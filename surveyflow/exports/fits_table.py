@@ -40,7 +40,7 @@ _INTEGERS = {
 """The type of FITS that holds every value of an Arrow type, or all but those that a catalog does not have. A truth value is 0 or
 1, since astropy reads a missing value of the type L as false."""
 _FLOATS = {pa.float32(): ">f4", pa.float64(): ">f8"}
-_CARDS = {"survey": "SURVEY", "revision": "REVISION", "published": "PUBLISHD", "selection": "SELECTED"}
+_CARDS = {"survey": "SURVEY", "revision": "REVISION", "published": "PUBDATE", "selection": "SELECTED"}
 _CARDS |= {"weights_origin": "WEIGHTS", "warning": "WARNING", "made_with": "CREATOR"}
 
 
