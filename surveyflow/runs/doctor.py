@@ -20,6 +20,7 @@ from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
 from surveyflow.models.engines.keras_installation import keras_problem
+from surveyflow.models.engines.native_library import usable_processors
 from surveyflow.runs.installation import namesake_problem
 from surveyflow.runs.manifest import package_versions
 from surveyflow.sites.certificates import is_closed
@@ -216,7 +217,7 @@ def _simulation() -> Check:
 
 
 def _processors() -> Check:
-    return Check("processors", f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}", good=True)
+    return Check("processors", f"{usable_processors()} usable of {os.cpu_count()}", good=True)
 
 
 def _memory() -> Check:

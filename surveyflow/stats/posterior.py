@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 import numpy as np
@@ -156,6 +156,11 @@ class DrawStatistics:
             histogram=_histograms(ordered[:, 0]),
         )
 
+    def of_sources(self, rows: slice) -> DrawStatistics:
+        """Views of some sources' statistics."""
+        names = (field.name for field in fields(self) if field.name != "n_draws")
+        return DrawStatistics(self.n_draws, **{name: getattr(self, name)[rows] for name in names})
+
     def summary(self) -> PosteriorSummary:
         """Compute the summaries that the catalog holds.
 
@@ -307,6 +312,10 @@ class AmountStatistics:
         ranked = self.ranked[:, amount].astype(np.float64)
         found |= {key: _between(ranked[:, place], QUANTILES[key], self.n_draws) for key, place in places.items()}
         return _named(name, {key: values * unit for key, values in found.items()})
+
+    def of_sources(self, rows: slice) -> AmountStatistics:
+        """Views of some sources' statistics."""
+        return replace(self, presences=self.presences[rows], moments=self.moments[rows], ranked=self.ranked[rows])
 
     def check(self) -> None:
         """Refuse draws that are not numbers.

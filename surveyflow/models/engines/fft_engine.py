@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName, Precision
 
+_CUTOUTS_A_CALL, _DRAWS_A_CALL = 48, 2**17
+"""Work for each thread in one call of the native code, at most half a second: an interrupt waits for the end of the call."""
 _HIDDEN_BLOCK = 128
 """Widths of hidden layers are padded to multiples of this number."""
 
@@ -79,12 +81,14 @@ class FftModel:
     instruction_set
         Instruction set; by default the fastest of the processor.
     n_threads
-        Number of threads; by default ``OMP_NUM_THREADS``, or else all processors that this process may use.
+        Number of threads, at least 1; by default ``OMP_NUM_THREADS``, or else all processors that this process may use.
 
     Raises
     ------
     ModelError
         If there is no native core, or it cannot compute this network or precision.
+    ValueError
+        If the number of threads is below 1.
     """
 
     def __init__(
@@ -102,11 +106,13 @@ class FftModel:
         obstacle = impossible(card.architecture, precision)
         if obstacle:
             raise ModelError(f"{card.key}: {obstacle}. Use engine = 'keras'.")
+        if n_threads is not None and n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, not {n_threads}")
         plan = tilings(card.architecture)
         self._card = card
         self._domain = domain
         self._instruction_set = usable_instruction_sets()[-1] if instruction_set is None else instruction_set
-        self._n_threads = n_threads or thread_count()
+        self._n_threads = thread_count() if n_threads is None else n_threads
         self._kept_alive: list[Float32Array] = []
         spectra = _spectra(card, weights, folder)
         self._trunk = self._trunk_spec(weights, plan, spectra)
@@ -137,9 +143,12 @@ class FftModel:
         ValueError
             If the cutouts do not have the size of the network's input.
         """
-        images = framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)  # the channels' rows one below the other
+        images = _contiguous(
+            framed(cutouts, self._card.architecture).transpose(0, 1, 3, 2)
+        )  # the channels' rows one below the other
         features = np.empty((len(cutouts), self._card.architecture.dense[0]), np.float32)
-        run_features(self._instruction_set, self._trunk, _contiguous(images), features=features, n_threads=self._n_threads)
+        for rows in self._calls(len(images), _CUTOUTS_A_CALL):
+            run_features(self._instruction_set, self._trunk, images[rows], features=features[rows], n_threads=self._n_threads)
         features[not_finite(cutouts)] = np.nan
         return features
 
@@ -155,7 +164,16 @@ class FftModel:
         """
         features, keys = _checked(self._card, features, source_keys), np.ascontiguousarray(source_keys, np.uint64)
         draws = np.empty((len(features), n_draws, self._card.architecture.n_outputs), np.float32)
-        run_draw(self._instruction_set, self.head, features, keys, seed=seed, draws=draws, n_threads=self._n_threads)
+        for rows in self._calls(len(keys), _DRAWS_A_CALL // max(n_draws, 1)):
+            run_draw(
+                self._instruction_set,
+                self.head,
+                features[rows],
+                keys[rows],
+                seed=seed,
+                draws=draws[rows],
+                n_threads=self._n_threads,
+            )
         return draws
 
     def summarise(
@@ -201,16 +219,19 @@ class FftModel:
         for member in members:
             _check_outputs(member.card, outputs)
         statistics = DrawStatistics.empty(len(source_keys), n_draws, len(members))
-        run_statistics(
-            self._instruction_set,
-            [member.head for member in members],
-            [_checked(member.card, own, source_keys) for member, own in zip(members, features, strict=True)],
-            np.ascontiguousarray(source_keys, np.uint64),
-            seed=seed,
-            outputs=outputs,
-            statistics=statistics,
-            n_threads=self._n_threads,
-        )
+        checked = [_checked(member.card, own, source_keys) for member, own in zip(members, features, strict=True)]
+        keys = np.ascontiguousarray(source_keys, np.uint64)
+        for rows in self._calls(len(keys), _DRAWS_A_CALL // max(n_draws, 1)):
+            run_statistics(
+                self._instruction_set,
+                [member.head for member in members],
+                [own[rows] for own in checked],
+                keys[rows],
+                seed=seed,
+                outputs=outputs,
+                statistics=statistics.of_sources(rows),
+                n_threads=self._n_threads,
+            )
         return statistics.summary()
 
     def summarise_amounts(
@@ -259,17 +280,25 @@ class FftModel:
         for member, own in zip(members, amounts, strict=True):
             _check_outputs(member.card, [number for one in own for number in (one.presence, one.location, one.scatter)])
         statistics = AmountStatistics.empty(len(source_keys), n_draws, len(members), len(amounts[0]))
-        run_amounts(
-            self._instruction_set,
-            [member.head for member in members],
-            [_checked(member.card, own, source_keys) for member, own in zip(members, features, strict=True)],
-            np.ascontiguousarray(source_keys, np.uint64),
-            seed=seed,
-            amounts=amounts,
-            statistics=statistics,
-            n_threads=self._n_threads,
-        )
+        checked = [_checked(member.card, own, source_keys) for member, own in zip(members, features, strict=True)]
+        keys = np.ascontiguousarray(source_keys, np.uint64)
+        for rows in self._calls(len(keys), _DRAWS_A_CALL // max(n_draws, 1)):
+            run_amounts(
+                self._instruction_set,
+                [member.head for member in members],
+                [own[rows] for own in checked],
+                keys[rows],
+                seed=seed,
+                amounts=amounts,
+                statistics=statistics.of_sources(rows),
+                n_threads=self._n_threads,
+            )
         return statistics
+
+    def _calls(self, n: int, a_thread: int) -> Iterator[slice]:
+        """Slices of n cutouts or sources: the work of single calls of the native code."""
+        step = max(1, a_thread) * self._n_threads
+        yield from (slice(first, min(first + step, n)) for first in range(0, n, step))
 
     def _trunk_spec(self, weights: Weights, plan: tuple[Tiling, ...], spectra: tuple[Float32Array, ...]) -> TrunkSpec:
         layers = convolutions(self._card.architecture)

@@ -7,8 +7,10 @@ The library is built with the package if there is a C++ compiler; its source is 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -173,9 +175,50 @@ def usable_instruction_sets() -> tuple[InstructionSet, ...]:
 
 
 def thread_count() -> int:
-    """``OMP_NUM_THREADS``, as for any other library; otherwise the number of processors that this process may use."""
+    """``OMP_NUM_THREADS``, as for any other library; otherwise `usable_processors`."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return max(1, int(first)) if first.isdigit() else len(os.sched_getaffinity(0))
+    return max(1, int(first)) if first.isdigit() else usable_processors()
+
+
+def usable_processors() -> int:
+    """Number of processors that this process may use: those of its affinity, or fewer by the CPU quota of its container."""
+    return max(1, min(len(os.sched_getaffinity(0)), math.ceil(cpu_quota())))
+
+
+def cpu_quota(groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
+    """The processors' time that Linux allows this process, in processors; the number of processors where there is no limit.
+
+    Parameters
+    ----------
+    groups
+        The folder with the control groups: of version 2, or of version 1 with a folder for each controller.
+    membership
+        The file that names the process's groups. The limits of the groups around them count, too.
+    """
+    limits = [float(os.cpu_count() or 1)]
+    with suppress(OSError):
+        for line in membership.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers == "" or "cpu" in controllers.split(","):
+                folder = groups / controllers
+                limits += [limit for place in _around(folder, group) if (limit := _limit_of(place)) is not None]
+    return min(limits)
+
+
+def _around(folder: Path, group: str) -> list[Path]:
+    """The folder of a group, and those of the groups around it. In a container, only the last of them may be visible."""
+    names = [name for name in group.split("/") if name not in ("", ".", "..")]
+    return [folder.joinpath(*names[:depth]) for depth in range(len(names), -1, -1)]
+
+
+def _limit_of(group: Path) -> float | None:
+    """The limit of one control group, in processors; None if there is none."""
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = " ".join((group / file).read_text() for file in files).split()
+            if quota != "max" and int(quota) > 0:
+                return int(quota) / int(period)
+    return None
 
 
 def run_features(

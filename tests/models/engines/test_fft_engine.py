@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -349,6 +351,79 @@ def test_other_precisions_are_refused(precision):
 def test_a_network_that_is_too_large_is_refused():
     with pytest.raises(ModelError, match=r"needs a transform of at least 300 points; 256 are possible\. Use engine = 'keras'"):
         model_of(Architecture(input_size=300, filters=(2,), kernel_sizes=(3,), dense=(4,)))
+
+
+@pytest.mark.parametrize("n_threads", [0, -1])
+def test_a_model_without_threads_is_refused(n_threads):
+    with pytest.raises(ValueError, match=f"n_threads must be at least 1, not {n_threads}"):
+        model_of(n_threads=n_threads)
+
+
+class Interrupted(Exception):
+    """What Ctrl-C stands for here."""
+
+
+@pytest.fixture
+def interrupts_soon():
+    """Interrupts the main thread when the process has computed for a twentieth of a second more."""
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGPROF, interrupt)
+
+    def begin():
+        signal.setitimer(signal.ITIMER_PROF, 0.05)
+        return time.process_time()
+
+    yield begin
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, before)
+
+
+def test_an_interrupt_does_not_wait_for_a_whole_batch(interrupts_soon):
+    model, features, n = model_of(n_threads=1), np.ones((1, 20), np.float32), 200
+    start = time.process_time()
+    model.draw(features, keys_of(1), 60_000, seed=0)
+    one_source_s = time.process_time() - start
+    start = interrupts_soon()
+    with pytest.raises(Interrupted):
+        model.summarise(np.repeat(features, n, axis=0), keys_of(n), 60_000, 0, (0, 1))
+    assert time.process_time() - start < n * one_source_s / 4
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/", {"cpu.max": "max 100000"}, 64),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3),
+        ("0::/../x", {"cpu.max": "50000 100000"}, 0.5),
+        (
+            "4:memory:/a\n3:cpu,cpuacct:/a\n0::/",
+            {"cpu,cpuacct/a/cpu.cfs_quota_us": "200000", "cpu,cpuacct/a/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        ("3:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ("0::/", {"cpu.max": "nonsense"}, 64),
+    ],
+)
+def test_the_processor_time_of_a_container_is_seen(tmp_path, monkeypatch, membership, files, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    (tmp_path / "cgroup").write_text(membership + "\n")
+    for name, content in files.items():
+        file = tmp_path / "groups" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content + "\n")
+    assert native_library.cpu_quota(tmp_path / "groups", tmp_path / "cgroup") == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(0.2, 1), (1.5, 2), (64, 6)])
+def test_a_container_with_little_processor_time_gets_few_threads(monkeypatch, quota, expected):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr(native_library, "cpu_quota", lambda: quota)
+    assert native_library.thread_count() == expected
 
 
 def test_one_processor_has_sets_that_agree():

@@ -6,16 +6,19 @@ import hashlib
 import os
 import stat
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from networks import card, random_weights
+from surveyflow.models.engines import spectra
 from surveyflow.models.engines.fft_tiling import convolutions, tilings
 from surveyflow.models.engines.keras_installation import keras_backend
-from surveyflow.models.engines.spectra import cache_folder, open_spectra, spectrum
+from surveyflow.models.engines.spectra import cache_folder, is_spectrum_of, open_spectra, spectrum
 from surveyflow.tasks.card import Architecture
 
 NETWORK = Architecture(input_size=30, filters=(3, 20), kernel_sizes=(5, 3), dense=(4,))
@@ -51,14 +54,20 @@ def test_padding_channels_are_0():
     assert not values[:, :, 1, :, :, 4:].any()
 
 
-def test_spectra_are_written_once_and_then_mapped(tmp_path):
+def assert_right(found):
+    """The spectra are those of the kernels, computed again."""
+    layers = zip(convolutions(NETWORK), tilings(NETWORK), strict=True)
+    for number, (values, (layer, tiling)) in enumerate(zip(found, layers, strict=True)):
+        np.testing.assert_array_equal(values, spectrum(WEIGHTS[f"conv.{number}.kernel"], layer, tiling))
+
+
+def test_spectra_are_written_once_and_then_read(tmp_path):
     first = spectra_in(tmp_path)
     (file,) = files_in(tmp_path)
     written = file.stat().st_mtime_ns
     again = spectra_in(tmp_path)
     assert file.stat().st_mtime_ns == written
     for one, other in zip(first, again, strict=True):
-        assert isinstance(other, np.memmap)
         assert not other.flags.writeable
         assert other.ctypes.data % 4096 == 0
         np.testing.assert_array_equal(one, other)
@@ -66,15 +75,99 @@ def test_spectra_are_written_once_and_then_mapped(tmp_path):
 
 @pytest.mark.parametrize("damage", ["shorter", "empty", "another byte", "another header"])
 def test_a_damaged_file_is_written_again(tmp_path, damage):
-    expected = [np.array(values) for values in spectra_in(tmp_path)]
+    spectra_in(tmp_path)
     (file,) = files_in(tmp_path)
     content = bytearray(file.read_bytes())
     content[10_000] ^= damage == "another byte"
     content[20] ^= damage == "another header"
     file.write_bytes(content[: {"shorter": -100, "empty": 0}.get(damage, len(content))])
-    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_right(spectra_in(tmp_path))
     assert files_in(tmp_path) == [file]
+
+
+def zeros(content):
+    content[4096:] = bytes(len(content) - 4096)
+
+
+def wrong_number(content):
+    """Change the sign of the largest number of the last spectrum by a tenth."""
+    numbers = np.frombuffer(content, "<f4")[-4096 // 4 :]
+    place = len(content) - 4096 + 4 * int(np.abs(numbers).argmax())
+    content[place : place + 4] = np.float32(0.9 * np.frombuffer(content, "<f4", 1, place)[0]).tobytes()
+
+
+def short(content):
+    del content[-4096:]
+
+
+@pytest.mark.parametrize("forge", [zeros, wrong_number, short])
+def test_a_file_with_its_own_seal_but_other_numbers_is_written_again(tmp_path, forge, caplog):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    content = bytearray(file.read_bytes()[:-32])
+    forge(content)
+    file.write_bytes(bytes(content) + hashlib.sha256(content).digest())
+    assert_right(spectra_in(tmp_path))
+    assert "event=spectra_unsound" in caplog.text
+    caplog.clear()
+    assert_right(spectra_in(tmp_path))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_rounding_is_not_taken_for_forgery(number):
+    layer, tiling, kernel = convolutions(NETWORK)[number], tilings(NETWORK)[number], WEIGHTS[f"conv.{number}.kernel"]
+    values = spectrum(kernel, layer, tiling)
+    noise = np.random.default_rng(0).uniform(-1, 1, values.shape)
+    rounded = (values * (1 + 2.0**-23 * noise)).astype(np.float32)
+    assert all(is_spectrum_of(kernel, layer, tiling, rounded) for _ in range(100))
+    assert not any(is_spectrum_of(kernel, layer, tiling, 0.99 * values) for _ in range(100))
+
+
+def test_a_file_that_is_cut_short_while_it_is_in_use_ends_no_worker(tmp_path):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    found = spectra_in(tmp_path)
+    # Whoever reads a mapped file that was cut short is ended by SIGBUS: here, the tests themselves.
+    assert str(file) not in Path("/proc/self/maps").read_text()
+    file.write_bytes(b"")
+    assert_right(found)
+
+
+def test_of_workers_that_start_together_one_computes_and_the_others_wait(tmp_path, monkeypatch):
+    computed = []
+
+    def slow_spectra(*arguments):
+        computed.append(threading.get_ident())
+        time.sleep(0.2)  # all others have begun by then
+        return real(*arguments)
+
+    real = spectra._spectra
+    monkeypatch.setattr(spectra, "_spectra", slow_spectra)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: spectra_in(tmp_path), range(4)))
+    assert len(computed) == 1
+    for each in found:
+        assert_right(each)
+    assert len(files_in(tmp_path)) == 1
+
+
+def test_a_worker_that_computes_for_ever_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(spectra, "_LONGEST_WAIT_S", 0.1)
+    with spectra._alone(tmp_path / f".spectra-{CARD.weights_digest[:16]}-v1.bin"):
+        assert_right(spectra_in(tmp_path))
+
+
+def test_spectra_that_no_worker_has_used_for_a_month_are_removed(tmp_path):
+    spectra_in(tmp_path)
+    (used,) = files_in(tmp_path)
+    old, recent = (tmp_path / f".spectra-{digit * 16}-v1.bin" for digit in "ab")
+    for file, days in ((old, 31), (recent, 29), (used, 31)):
+        file.touch()
+        os.utime(file, (time.time() - 86_400 * days,) * 2)
+    spectra_in(tmp_path)
+    assert files_in(tmp_path) == sorted([used, recent])
+    assert used.stat().st_mtime > time.time() - 3_600  # it has been used now
 
 
 def test_another_model_has_another_file(tmp_path):
@@ -95,8 +188,7 @@ def test_a_store_that_cannot_be_written_leaves_it_to_the_cache(tmp_path):
 def test_where_nothing_can_be_written_spectra_are_kept_in_memory(tmp_path):
     blocked = tmp_path / "file"
     blocked.touch()
-    for one, other in zip(spectra_in(blocked / "model"), spectra_in(tmp_path), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_right(spectra_in(blocked / "model"))
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
@@ -144,31 +236,22 @@ def pretend_owner(monkeypatch, owners):
     monkeypatch.setattr(os, "fstat", fstat)
 
 
-def forge(file):
-    """Change a number, and seal the file again, as somebody would who wants other results."""
-    content = bytearray(file.read_bytes()[:-32])
-    content[-4096:-4092] = b"evil"
-    file.write_bytes(bytes(content) + hashlib.sha256(content).digest())
-
-
 def test_a_file_of_a_stranger_is_not_used(monkeypatch, tmp_path, caplog):
-    expected = [np.array(values) for values in spectra_in(tmp_path)]
-    forge(files_in(tmp_path)[0])
+    spectra_in(tmp_path)
     pretend_owner(monkeypatch, {".bin": os.geteuid() + 4711})
-    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_right(spectra_in(tmp_path))
     assert "event=spectra_distrusted" in caplog.text
 
 
-def test_a_file_that_everybody_may_write_is_written_again(tmp_path):
-    expected = [np.array(values) for values in spectra_in(tmp_path)]
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o620])
+def test_a_file_that_others_may_write_is_written_again(tmp_path, mode, caplog):
+    spectra_in(tmp_path)
     (file,) = files_in(tmp_path)
-    forge(file)
-    file.chmod(0o666)
-    for one, other in zip(spectra_in(tmp_path), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    file.chmod(mode)
+    assert_right(spectra_in(tmp_path))
+    assert "event=spectra_distrusted" in caplog.text
     assert files_in(tmp_path) == [file]
-    assert not file.stat().st_mode & stat.S_IWOTH
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("owner", ["root", "the weights' owner"])
@@ -183,8 +266,7 @@ def test_a_file_of_root_or_of_the_weights_owner_is_used(monkeypatch, tmp_path, o
             os.chown(path, 4712, -1)
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     pretend_owner(monkeypatch, {".bin": 0} if owner == "root" else {})
-    found = spectra_in(tmp_path, weights_file=weights_file if owner != "root" else None)
-    assert isinstance(found[0], np.memmap)
+    assert_right(spectra_in(tmp_path, weights_file=weights_file if owner != "root" else None))
     assert file.stat().st_mtime_ns == written
 
 
