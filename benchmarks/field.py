@@ -1,0 +1,348 @@
+"""The CPU time of a whole run on a field of true size, relative to that of its networks alone.
+
+    python benchmarks/field.py [--small] [--mosaic] [--workers N] [--folder FOLDER]
+
+Makes COSMOS as CANDELS released it: 28,000 x 72,000 pixels of 0.03 arcsec and 14,000 x 36,000 of 0.06, with weights (20 GB), and
+33,879 sources, as many as the field's catalog has, scattered over the three fifths of the mosaics that have data. The rest of the
+files is empty: it takes no space where the file system knows sparse files. ``--small`` makes a tenth of the area and of the
+sources; ``--mosaic`` makes one mosaic of 64,800 x 81,000 pixels instead, with the same density of sources. ``--folder`` keeps the
+field and uses it again.
+
+The merger models have the published network's size and random weights, the contamination models are the packaged ones, and each
+source has 1,000 draws. The field is run on a local cluster, and then again, when there is nothing to do. The CPU time is that of
+all processes. That of the networks alone is measured in this process with one thread, on cutouts of the same field: trunk, draws
+and summary of both models. The table says what else was measured one by one. The last line is the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import psutil
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+from surveyflow.inputs.mosaics import open_mosaic
+from surveyflow.measuring.domain import measured_facts
+from surveyflow.measuring.sampling import sample
+from surveyflow.models.engines.choice import load_model
+from surveyflow.models.engines.native_library import arcsinh_kernel
+from surveyflow.models.store import ModelStore, write_untrained
+from surveyflow.releases.publish import read_catalog
+from surveyflow.runs.demo import PACKAGED_MODELS
+from surveyflow.sky.cutouts import cut
+from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.tasks.card import Architecture, Domain, Model, ModelKey
+from surveyflow.tasks.registry import task_of
+from surveyflow.values.images import Box, CutoutStack
+from surveyflow.values.jobs import SamplingSettings
+
+SEED, N_DRAWS, N_ALONE = 20220523, 1000, 192  # sources
+SOURCES_PER_SQUARE_ARCMIN = 33_879 / (0.6 * 14.0 * 36.0)
+POOL_SIDE, STRIP = 1024, 512
+CENTRE_DEG = (150.12, 2.2)
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A mosaic's name, shape, pixel scale (arcsec) and redshifts."""
+
+    name: str
+    shape: tuple[int, int]
+    scale: float
+    redshifts: tuple[float, float]
+
+
+def instruments(small: bool, mosaic: bool) -> tuple[Instrument, ...]:
+    """The mosaics of the field."""
+    rows = 10 if small else 1
+    if mosaic:
+        return (Instrument("F814W", (64_800 // rows, 81_000), 0.03, (0.0, 8.0)),)
+    return (
+        Instrument("F814W", (28_000 // rows, 72_000), 0.03, (0.5, 1.5)),
+        Instrument("F125W_F160W", (14_000 // rows, 36_000), 0.06, (1.5, 3.0)),
+    )
+
+
+def make_field(folder: Path, mosaics: tuple[Instrument, ...]) -> Path:
+    """Write mosaics, weights, sources, models and workflow; return the workflow."""
+    workflow = folder / "workflow.toml"
+    if workflow.exists():
+        return workflow
+    rng = np.random.default_rng(SEED)
+    footprint = _footprint(mosaics[0])
+    area = (footprint.y1 - footprint.y0) * (footprint.x1 - footprint.x0) * (mosaics[0].scale / 60) ** 2
+    n = round(SOURCES_PER_SQUARE_ARCMIN * area)
+    x, y = rng.uniform(footprint.x0, footprint.x1, n), rng.uniform(footprint.y0, footprint.y1, n)
+    ra, dec = _wcs(mosaics[0]).all_pix2world(x, y, 0)
+    redshift = rng.gamma(3.0, 0.45, n)
+    Table({"ID": np.arange(1, n + 1), "RA": ra, "DEC": dec, "zbest": redshift}).write(folder / "sources.fits")
+    for each in mosaics:
+        _write_mosaic(folder, each, *_wcs(each).all_world2pix(ra, dec, 0), rng)
+        _write_models(folder / "models", each)
+    workflow.write_text(_workflow(mosaics))
+    return workflow
+
+
+def _footprint(mosaic: Instrument) -> Box:
+    rows, columns = mosaic.shape
+    return Box(rows // 10, rows - rows // 10, columns // 8, columns - columns // 8)
+
+
+def _wcs(mosaic: Instrument) -> Any:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = CENTRE_DEG
+    wcs.wcs.crpix = [mosaic.shape[1] / 2 + 0.5, mosaic.shape[0] / 2 + 0.5]
+    wcs.wcs.cdelt = [-mosaic.scale / 3600, mosaic.scale / 3600]
+    return wcs
+
+
+def _write_mosaic(folder: Path, mosaic: Instrument, x: Any, y: Any, rng: np.random.Generator) -> None:
+    """Noise and round galaxies within the footprint, holes in the file beyond it."""
+    science, weight = (_empty_image(folder / f"{mosaic.name}_{kind}.fits", mosaic) for kind in ("sci", "wht"))
+    pool = rng.normal(0, 1e-3, (POOL_SIDE, POOL_SIDE)).astype(np.float32)
+    part = _footprint(mosaic)
+    repeats = -(-(part.x1 - part.x0) // POOL_SIDE)
+    for top in range(part.y0, part.y1, STRIP):
+        height = min(STRIP, part.y1 - top)
+        rows = np.roll(np.tile(pool[:height], (1, repeats)), rng.integers(POOL_SIDE), axis=1)
+        science[top : top + height, part.x0 : part.x1] = rows[:, : part.x1 - part.x0]
+        weight[top : top + height, part.x0 : part.x1] = 1e6
+    stamp = _galaxy(mosaic.scale)
+    half = len(stamp) // 2
+    for column, row in zip(np.rint(x).astype(int), np.rint(y).astype(int), strict=True):
+        box = np.s_[row - half : row + half + 1, column - half : column + half + 1]
+        if science[box].shape == stamp.shape:
+            science[box] += rng.gamma(1.0, 0.02) * stamp
+
+
+def _galaxy(scale: float) -> Any:
+    reach = np.arange(-24, 25)
+    return np.exp(-np.hypot(*np.meshgrid(reach, reach)) * scale / 0.15).astype(np.float32)
+
+
+def _empty_image(file: Path, mosaic: Instrument) -> Any:
+    header = _wcs(mosaic).to_header()
+    image = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": mosaic.shape[1], "NAXIS2": mosaic.shape[0]})
+    image.extend(header)
+    image["BUNIT"], image["FILTER"] = "ELECTRONS/S", mosaic.name.split("_")[-1]
+    head = image.tostring().encode()
+    n_bytes = 4 * mosaic.shape[0] * mosaic.shape[1]
+    with file.open("wb") as stream:
+        stream.write(head)
+        stream.truncate(len(head) + -(-n_bytes // 2880) * 2880)
+    return np.memmap(file, ">f4", "r+", len(head), mosaic.shape)
+
+
+def _write_models(store: Path, mosaic: Instrument) -> None:
+    write_untrained(
+        ModelStore(store),
+        ModelKey("merger", "COSMOS", mosaic.name),
+        architecture=Architecture(),
+        pixel_scale_arcsec=mosaic.scale,
+        band=mosaic.name,
+        redshift_range=mosaic.redshifts,
+        stretch=Stretch.ASINH_SKY,
+        softening=1.0,
+        domain=Domain(),
+        seed=SEED,
+    )
+    packaged = PACKAGED_MODELS / "contamination" / mosaic.name / "COSMOS"
+    shutil.copytree(packaged, store / "contamination" / mosaic.name / "COSMOS")
+
+
+def _workflow(mosaics: tuple[Instrument, ...]) -> str:
+    routes = "\n".join(f"{one.name} = [{one.redshifts[0]}, {one.redshifts[1]}]" for one in mosaics)
+    images = "\n".join(
+        f'[fields.COSMOS.{one.name}]\nscience = "{one.name}_sci.fits"\nweight = "{one.name}_wht.fits"\n' for one in mosaics
+    )
+    return f"""version = 1
+[survey]
+name = "field"
+release = "r1"
+[output]
+root = "catalog"
+[models]
+store = "models"
+[sampling]
+draws = {N_DRAWS}
+seed = {SEED}
+[routing]
+{routes}
+[quality]
+min_valid_fraction = 0.5
+[fields.COSMOS.sources]
+path = "sources.fits"
+columns = {{ id = "ID", ra = "RA", dec = "DEC", redshift = "zbest" }}
+{images}"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall and CPU seconds of a command, and the resident memory of its largest process, bytes."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def run(workflow: Path, n_workers: int) -> Cost:
+    """Run the survey in processes of its own; without workers, in one."""
+    profile = workflow.with_name("profile.toml")
+    profile.write_text(f'kind = "local"\nworkers = {n_workers}\n' if n_workers else 'kind = "serial"\n')
+    command = [sys.executable, "-m", "surveyflow", "run", str(workflow), "--profile", str(profile)]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        watcher = _Watcher(process.pid)
+        watcher.start()
+        code = process.wait()
+        watcher.stop()
+    if code:
+        sys.exit(f"{' '.join(command)} ended with code {code}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.perf_counter() - start, cpu_s, watcher.peak_bytes)
+
+
+class _Watcher(threading.Thread):
+    """Notes the largest resident memory among a process and its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process, self._end, self.peak_bytes = psutil.Process(pid), threading.Event(), 0
+
+    def run(self) -> None:
+        while not self._end.wait(0.5):
+            for process in self._processes():
+                self.peak_bytes = max(self.peak_bytes, process)
+
+    def _processes(self) -> Iterator[int]:
+        try:
+            family = [self._process, *self._process.children(recursive=True)]
+        except psutil.Error:
+            return
+        for one in family:
+            try:
+                yield one.memory_info().rss
+            except psutil.Error:
+                continue
+
+    def stop(self) -> None:
+        """End after the present look."""
+        self._end.set()
+        self.join()
+
+
+def steps(folder: Path, mosaic: Instrument) -> dict[str, float]:
+    """CPU milliseconds a source of the steps of measuring, with one thread; names of the networks' steps begin with *."""
+    with open_mosaic(folder / f"{mosaic.name}_sci.fits", folder / f"{mosaic.name}_wht.fits") as opened:
+        box, x, y = _crowded_window(folder, mosaic)
+        costs: dict[str, float] = {}
+
+        def timed(name: str, work: Callable[[], Any], repeats: int = 3) -> Any:
+            seconds = []
+            for _ in range(repeats):
+                start = time.process_time()
+                found = work()
+                seconds.append(time.process_time() - start)
+            costs[name] = 1e3 * float(np.median(seconds)) / len(x)
+            return found
+
+        window = timed("digest of the window", lambda: opened.digests(box)) and timed("window read", lambda: opened.read(box))
+        stack: CutoutStack = timed("cutouts", lambda: cut(window, x, y, 128))
+        middle = np.full((len(x), 2), 63.5)
+        facts = timed("sky and centroid", lambda: measured_facts(stack.pixels, stack.valid, middle, mosaic.scale))
+        for task in ("merger", "contamination"):
+            model = load_model(ModelStore(folder / "models").folder(ModelKey(task, "COSMOS", mosaic.name)))
+            _time_model(model, stack, facts.sky, timed)
+        return costs
+
+
+def _time_model(model: Model, stack: CutoutStack, sky: Any, timed: Callable[..., Any]) -> None:
+    task, card = model.card.key.task, model.card
+    keys, settings = np.arange(len(stack.pixels), dtype=np.uint64), SamplingSettings(N_DRAWS, SEED)
+    arcsinh = arcsinh_kernel()
+    prepared = timed(
+        f"preparation, {task}",
+        lambda: prepare(stack.pixels, stack.valid, card.stretch, card.softening, sky=sky, arcsinh=arcsinh),
+    )
+    features = timed(f"* trunk, {task}", lambda: model.features(prepared))
+    rms = sky.rms if task_of(task).measurable else None
+    timed(f"* draws and summary, {task}", lambda: sample(model, features, keys, settings, rms))
+
+
+def _crowded_window(folder: Path, mosaic: Instrument) -> tuple[Box, Any, Any]:
+    """The window around the sources nearest to the mosaic's middle, and these sources' positions."""
+    sources = Table.read(folder / "sources.fits")
+    x, y = _wcs(mosaic).all_world2pix(sources["RA"], sources["DEC"], 0)
+    distance = np.maximum(abs(x - mosaic.shape[1] / 2), abs(y - mosaic.shape[0] / 2))
+    near = np.argsort(distance)[:N_ALONE]
+    x, y = x[near], y[near]
+    return Box(int(y.min()) - 70, int(y.max()) + 70, int(x.min()) - 70, int(x.max()) + 70), x, y
+
+
+def report(folder: Path, mosaics: tuple[Instrument, ...], first: Cost, again: Cost) -> float:
+    """Print the table; return the ratio."""
+    catalog = read_catalog(folder / "catalog")
+    measured = catalog[catalog.status == "ok"]
+    shares = {one.name: int((measured.instrument == one.name).sum()) for one in mosaics}
+    n = sum(shares.values())
+    found = {one.name: steps(folder, one) for one in mosaics}
+    mean = {name: sum(found[key][name] * share for key, share in shares.items()) / n for name in next(iter(found.values()))}
+    networks = sum(cost for name, cost in mean.items() if name.startswith("*"))
+    whole = 1e3 * first.cpu_s / n
+    print(f"{len(catalog):,} sources, {n:,} measured; {first.wall_s:.0f} s, {first.cpu_s:.0f} s of CPU time")
+    print(f"largest process {first.peak_bytes / 1e9:.2f} GB")
+    print(f"a run with nothing to do {again.wall_s:.1f} s, {again.cpu_s:.1f} s of CPU time")
+    print(f"{'CPU milliseconds a measured source':40}{whole:8.3f}")
+    for name, cost in mean.items():
+        print(f"  {name:38}{cost:8.3f}")
+    print(f"  {'everything else':38}{whole - sum(mean.values()):8.3f}")
+    print(f"{'networks alone (*)':40}{networks:8.3f}")
+    print(f"CPU of the whole run / CPU of its networks alone: {whole / networks:.3f}")
+    return whole / networks
+
+
+def measure(folder: Path, mosaics: tuple[Instrument, ...], n_workers: int) -> float:
+    """Make the field, run it twice, print the table; return the ratio."""
+    workflow = make_field(folder, mosaics)
+    shutil.rmtree(folder / "catalog", ignore_errors=True)
+    return report(folder, mosaics, run(workflow, n_workers), run(workflow, n_workers))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a tenth of the area and of the sources")
+    parser.add_argument("--mosaic", action="store_true", help="one mosaic of 64,800 x 81,000 pixels")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--folder", type=Path, help="where to keep the field")
+    options = parser.parse_args()
+    mosaics = instruments(options.small, options.mosaic)
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        measure(options.folder.resolve(), mosaics, options.workers)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), mosaics, options.workers)
+
+
+if __name__ == "__main__":
+    main()
