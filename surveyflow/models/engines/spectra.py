@@ -292,7 +292,7 @@ def is_spectrum_of(kernel: Float32Array, layer: Convolution, tiling: Tiling, val
     """
     rng = np.random.default_rng()
     shape = values.shape[: 1 if layer.is_first else 2]
-    factors = rng.uniform(0.5, 1, shape).astype(np.float32) * rng.choice(np.float32([-1, 1]), shape)
+    factors = rng.uniform(0.5, 1, shape).astype(np.float32) * rng.choice(np.array([-1, 1], np.float32), shape)
     found = factors.reshape(1, -1) @ values.reshape(factors.size, -1)
     expected = _sums(kernel.astype(np.float64), layer, tiling, factors.astype(np.float64))
     largest = np.sqrt(np.square(kernel, dtype=np.float64).sum(axis=(0, 1)).max()) or 1.0
