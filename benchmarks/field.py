@@ -26,9 +26,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -59,8 +58,7 @@ POOL_SIDE, STRIP = 1024, 512
 CENTRE_DEG = (150.12, 2.2)
 
 
-@dataclass(frozen=True)
-class Instrument:
+class Instrument(NamedTuple):
     """A mosaic's name, shape, pixel scale (arcsec) and redshifts."""
 
     name: str
@@ -194,8 +192,7 @@ columns = {{ id = "ID", ra = "RA", dec = "DEC", redshift = "zbest" }}
 {images}"""
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """Wall and CPU seconds of a command, and the resident memory of its largest process, bytes."""
 
     wall_s: float
