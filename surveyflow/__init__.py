@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Flag,
         accept_releases,
         at_prevalence,
+        browse,
         calibrate_models,
         check_models,
         compare,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         tune,
         validate,
         verify_releases,
+        vetted,
     )
 
 __version__ = "0.1.0"
@@ -59,6 +61,7 @@ __all__ = [
     "__version__",
     "accept_releases",
     "at_prevalence",
+    "browse",
     "calibrate_models",
     "check_models",
     "compare",
@@ -100,6 +103,7 @@ __all__ = [
     "tune",
     "validate",
     "verify_releases",
+    "vetted",
 ]
 
 

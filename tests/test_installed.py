@@ -43,6 +43,7 @@ READ = {
     "accept": {"root": "catalog", "revision": "v1.0-r3"},
     "demo": {"folder": "a folder"},
     "evaluate": {"training": "training.toml"},
+    "export": {"root": "catalog", "where": "field == 'EGS' and z < 1"},
     "inspect_workers": {"profile": "driver.toml"},
     "import_models": {"folder": "drawer", "store": "models", "stretch": "linear"},
     "render_for_kubernetes": {},
@@ -51,6 +52,8 @@ READ = {
     "roll_back_to": {"root": "catalog", "revision": "v1.0-r1"},
     "simulate": {"simulation": "simulation.toml"},
     "submit_to_slurm": {},
+    "vet": {"root": "catalog"},
+    "vetted": {"root": "catalog"},
 }
 """Arguments of the remedies that take minutes or need a cluster: the command line reads them to the end, and does nothing."""
 
@@ -146,10 +149,10 @@ def test_the_installed_command_line_reads_the_remedies_that_take_long(installati
 def test_the_wheel_has_the_extras_that_messages_ask_for(installation, tmp_path):
     """All in one call of pip. Their packages are in this environment already, except those for GPUs."""
     absent = pip(installation, [remedies.install("nothing"), remedies.install("cpu")], tmp_path)
-    there = pip(installation, [remedies.install(extra) for extra in ("cpu", "simulate", "train", "export")], tmp_path)
+    there = pip(installation, [remedies.install(extra) for extra in ("cpu", "simulate", "train", "export", "browse")], tmp_path)
     gpu = pip(installation, [remedies.install("gpu")], tmp_path)
 
-    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train", "export"}
+    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train", "export", "browse"}
     assert (there.returncode, there.stderr) == (0, "")
     assert re.search(r'tensorflow\S*; extra == "gpu"', gpu.stderr)
     assert "does not provide the extra" in absent.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from surveyflow.api.browsing import browse, vetted
 from surveyflow.api.catalogs import (
     compare,
     cutouts,
@@ -44,6 +45,7 @@ __all__ = [
     "Flag",
     "accept_releases",
     "at_prevalence",
+    "browse",
     "calibrate_models",
     "check_models",
     "compare",
@@ -85,4 +87,5 @@ __all__ = [
     "tune",
     "validate",
     "verify_releases",
+    "vetted",
 ]

@@ -13,11 +13,11 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from functools import reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,9 +40,49 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: lambda left, right: pc.divide(left.cast(pa.float64()), right),  # Arrow rounds the ratio of two integers down
 }
 _ALIASES = {"z": "redshift"}
+
+
+class Terms(Protocol):
+    """A language to which selections are translated.
+
+    Its terms take Python's operators for comparisons, arithmetic and truth values, and the method ``is_valid``.
+    """
+
+    def column(self, name: str) -> Any:
+        """A column of the schema."""
+
+    def constant(self, value: bool | float | str) -> Any:
+        """A constant."""
+
+    def quotient(self, left: Any, right: Any) -> Any:
+        """The ratio of two numbers, in double precision also if both are integers."""
+
+    def common_bits(self, name: str, bits: int) -> Any:
+        """The bits that an integer column and a number have in common."""
+
+    def is_among(self, value: Any, constants: Sequence[Any]) -> Any:
+        """Whether a value is one of several constants; never true of null."""
+
+
+class _ArrowTerms:
+    """Arrow's expressions."""
+
+    def column(self, name: str) -> Any:
+        return pc.field(name)
+
+    def constant(self, value: bool | float | str) -> Any:
+        return pc.scalar(value)
+
+    def quotient(self, left: Any, right: Any) -> Any:
+        return pc.divide(left.cast(pa.float64()), right)  # Arrow rounds the ratio of two integers down
+
+    def common_bits(self, name: str, bits: int) -> Any:
+        return pc.bit_wise_and(pc.field(name).cast(pa.int64()), pa.scalar(bits, pa.int64()))
+
+    def is_among(self, value: Any, constants: Sequence[Any]) -> Any:
+        return value.isin(list(constants))
 
 
 def parse_selection(text: str, schema: pa.Schema) -> pc.Expression:
@@ -67,13 +107,30 @@ def parse_selection(text: str, schema: pa.Schema) -> pc.Expression:
     >>> rows.filter(parse_selection("z < 1.5 and flags & OUT_OF_DOMAIN == 0", schema))["redshift"].to_pylist()
     [0.7]
     """
-    tree = _tree(text)
     try:
-        expression = _Translator(text, schema).truth(tree)
+        expression = translated(text, schema, _ArrowTerms())
         ds.dataset(schema.empty_table()).to_table(filter=expression)  # only now does Arrow report what it cannot compare
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise InputError(f"selection {text!r}: the types do not match ({error}). Quote strings, but not numbers.") from error
     return expression
+
+
+def translated(text: str, schema: pa.Schema, terms: Terms) -> Any:
+    """Translate a selection to another language.
+
+    Parameters
+    ----------
+    text, schema
+        As for `parse_selection`, which also checks the types.
+    terms
+        The language.
+
+    Raises
+    ------
+    InputError
+        If the text is not such an expression, or names a column that is not in the schema.
+    """
+    return _Translator(text, schema, terms).truth(_tree(text))
 
 
 def column_named(name: str, schema: pa.Schema) -> str:
@@ -191,8 +248,8 @@ def _advice(text: str) -> str:
 class _Translator:
     """Translator of one text; every method takes a node of its syntax tree."""
 
-    def __init__(self, text: str, schema: pa.Schema) -> None:
-        self.text, self.schema = text, schema
+    def __init__(self, text: str, schema: pa.Schema, terms: Terms) -> None:
+        self.text, self.schema, self.terms = text, schema, terms
 
     def truth(self, node: ast.expr) -> Any:
         """Translate a node that is true or false."""
@@ -210,7 +267,7 @@ class _Translator:
         """Translate a comparison of two nodes."""
         if isinstance(op, ast.In | ast.NotIn):  # codespell:ignore notin
             values = self.value(left)
-            found = values.isin(self.items(right))
+            found = self.terms.is_among(values, self.items(right))
             return values.is_valid() & (found if isinstance(op, ast.In) else ~found)
         if type(op) not in _COMPARISONS:
             raise self.refusal(right, "use == or !=; comparisons with null are never true")
@@ -226,12 +283,14 @@ class _Translator:
         """Translate a node that has a number or a string in each row."""
         match node:
             case ast.Name(id=name) if name not in Flag.__members__:
-                return pc.field(column_named(name, self.schema))
+                return self.terms.column(column_named(name, self.schema))
             case ast.BinOp(op=ast.BitAnd(), left=left, right=right):
-                return pc.bit_wise_and(self.integers(left), pa.scalar(self.bits(right), pa.int64()))
+                return self.terms.common_bits(self.integers(left), self.bits(right))
+            case ast.BinOp(op=ast.Div(), left=left, right=right):
+                return self.terms.quotient(self.value(left), self.value(right))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in _ARITHMETIC:
                 return _ARITHMETIC[type(op)](self.value(left), self.value(right))
-        return pc.scalar(self.constant(node))
+        return self.terms.constant(self.constant(node))
 
     def constant(self, node: ast.expr) -> Any:
         """Translate a number, string, truth value or flag."""
@@ -244,10 +303,10 @@ class _Translator:
                 return Flag[name].value
         raise self.refusal(node, "only columns, numbers, quoted strings and flags can be compared")
 
-    def integers(self, node: ast.expr) -> Any:
-        """Translate an integer column."""
+    def integers(self, node: ast.expr) -> str:
+        """Name of an integer column."""
         if isinstance(node, ast.Name) and node.id in self.schema.names and pa.types.is_integer(self.schema.field(node.id).type):
-            return pc.field(node.id).cast(pa.int64())
+            return node.id
         raise self.refusal(node, "& takes bits of an integer column such as flags; join comparisons with and")
 
     def bits(self, node: ast.expr) -> int:

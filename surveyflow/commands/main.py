@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from surveyflow import __version__
-from surveyflow.commands import catalogs, kubernetes, models, releases, runs, slurm, training
+from surveyflow.commands import browsing, catalogs, kubernetes, models, releases, runs, slurm, training
 from surveyflow.commands.printing import plain_streams
 from surveyflow.errors import SurveyflowError
 from surveyflow.values import remedies
@@ -37,6 +37,8 @@ for verb in (
     catalogs.fractions,
     catalogs.compare,
     catalogs.export,
+    browsing.browse,
+    browsing.vetted,
     training.simulate,
     training.train,
     training.tune,

@@ -46,6 +46,11 @@ def check_selection(chosen: pc.Expression | None) -> None:
         )
 
 
+def is_of_a_test(where: str | pc.Expression, tests: Sequence[SelectedTest]) -> bool:
+    """Whether a selection is, word for word, that of a test: then the test's galaxies were selected by the same columns."""
+    return isinstance(where, str) and where in {test.where for test in tests}
+
+
 def check_bins(column: str) -> None:
     """Check that galaxies are not binned by a column that was measured on the image; see `check_selection`."""
     if column in _MEASURED:
@@ -120,6 +125,7 @@ def _of_selection(kind: Mapping[str, Any], question: Question, tests: Sequence[S
             f"there is no confusion matrix for {place}: the tests are of {there}, and other depths and PSFs have other rates. "
             "Evaluate the model on records of that field, or select the other fields."
         )
+    left = _with_where(place, question, left)
     excluded = tuple(sorted(question.exclude_flags))
     asked: dict[str, tuple[Any, Callable[[SelectedTest], Any]]] = {
         "model": (kind["model_id"], lambda test: test.model_id),
@@ -136,6 +142,19 @@ def _of_selection(kind: Mapping[str, Any], question: Question, tests: Sequence[S
             raise InputError(_difference(place, name, wanted, list(map(found, left))))
         left = same
     return left
+
+
+def _with_where(place: str, question: Question, tests: list[SelectedTest]) -> list[SelectedTest]:
+    """The tests whose selection by columns is that of the question; tests that were not selected by columns, if there is none."""
+    if same := [test for test in tests if test.where is not None and test.where == question.where]:
+        return same
+    if free := [test for test in tests if test.where is None]:
+        return free
+    there = " or ".join(dict.fromkeys(repr(test.where) for test in tests))
+    raise InputError(
+        f"the confusion matrix of {place} holds for the selection {there}, and the selection asked for is {question.where!r}. "
+        "Ask for the same, word for word, or leave the matrices out."
+    )
 
 
 def _difference(place: str, name: str, wanted: Any, there: Sequence[Any]) -> str:

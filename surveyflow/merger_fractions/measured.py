@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 
 from surveyflow.catalog.selection import column_named, parse_selection
 from surveyflow.errors import InputError
-from surveyflow.merger_fractions.matching import check_bins, check_selection, matched
+from surveyflow.merger_fractions.matching import check_bins, check_selection, is_of_a_test, matched
 from surveyflow.merger_fractions.questions import Question
 from surveyflow.settings.matrices import ClassifierTests
 from surveyflow.stats.fractions import (
@@ -289,7 +289,7 @@ def _selection(catalog: ds.Dataset, question: Question, tests: ClassifierTests |
     if question.where is not None:
         where = question.where
         asked = parse_selection(where, catalog.schema) if isinstance(where, str) else where
-        if tests is not None and tests.tests:
+        if tests is not None and tests.tests and not is_of_a_test(where, tests.tests):
             check_selection(asked)
         chosen &= asked
     if question.exclude_flags:

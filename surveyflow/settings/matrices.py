@@ -22,6 +22,10 @@ Such matrices do not say of which galaxies they hold. Those that ``surveyflow ev
     limits = { p_contaminated_mean = 0.5 }              # and those above these limits, by column,
     contamination_model_id = "contamination/COSMOS/F814W@59c46f3f09d6"   # as this model estimates them
     offset_arcsec = 0.117                               # median distance of the light's centroid from the position
+
+Those that ``surveyflow vetted`` writes also say how the galaxies were selected, and hold for the same selection only::
+
+    where = "status == 'ok' and mag < 24"
 """
 
 from __future__ import annotations
@@ -84,6 +88,8 @@ class SelectedTest:
         The model that estimates the contamination; None without cuts.
     offset_arcsec
         Median distance of the light's centroid from the position, arcsec, which says how galaxies were centred; None if unknown.
+    where
+        The selection of the test's galaxies, in the language of ``--where``; None if nothing was selected by columns.
     """
 
     field: Annotated[str, Field(min_length=1, examples=["COSMOS"])]
@@ -95,6 +101,7 @@ class SelectedTest:
     limits: Mapping[str, float] = dataclass_field(default_factory=dict)
     contamination_model_id: str | None = None
     offset_arcsec: float | None = None
+    where: str | None = None
 
     def __post_init__(self) -> None:
         if strange := sorted({*self.excluded_flags} - {*Flag.__members__}):
@@ -115,7 +122,8 @@ class SelectedTest:
     def selection(self) -> Hashable:
         """What selects its galaxies, beside the limits of their magnitudes."""
         place = self.field, self.instrument, self.magnitude is None
-        return *place, self.model_id, frozenset(self.excluded_flags), frozenset(self.limits.items()), self.contamination_model_id
+        cuts = frozenset(self.excluded_flags), frozenset(self.limits.items()), self.contamination_model_id
+        return *place, self.model_id, *cuts, self.where
 
     def holds(self, magnitude: Float64Array) -> Any:
         """(n,) bool: whether magnitudes lie in its range; True where it has none."""
@@ -197,5 +205,6 @@ def _stated(test: SelectedTest) -> dict[str, Any]:
         "limits": dict(test.limits),
         "contamination_model_id": test.contamination_model_id,
         "offset_arcsec": test.offset_arcsec,
+        "where": test.where,
     }
     return {key: value for key, value in values.items() if value not in (None, [], {})}

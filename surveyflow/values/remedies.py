@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Argument = str | os.PathLike[str]
-Extra = Literal["cpu", "gpu", "simulate", "train", "export"]
+Extra = Literal["cpu", "gpu", "simulate", "train", "export", "browse"]
 
 DISTRIBUTION = "surveyflow-mergers"
 """Name of this distribution on package indexes. The package that it contains, and the command, are called ``surveyflow``."""
@@ -90,6 +90,22 @@ def inspect_machine() -> str:
 def report(root: Argument) -> str:
     """Write the report page of the latest revision."""
     return _surveyflow("report", root)
+
+
+def export(root: Argument, where: str = "") -> str:
+    """Write a selection of galaxies, or all of them, as a FITS table."""
+    selected = ("--where", where) if where else ()
+    return _surveyflow("export", root, *selected, "--format", "fits", "--output", "galaxies.fits")
+
+
+def vet(root: Argument, name: str = "NAME") -> str:
+    """Vet every galaxy with a result, blind to the model's answer."""
+    return _surveyflow("browse", root, "--vet", "status == 'ok'", "--as", name, "--blind")
+
+
+def vetted(root: Argument) -> str:
+    """Report what people said while vetting."""
+    return _surveyflow("vetted", root)
 
 
 def list_releases(root: Argument) -> str:
