@@ -83,7 +83,7 @@ selections = st.recursive(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(selections)
 @example("z > 0.3")
 @example("not (p_pm_mean <= redshift)")

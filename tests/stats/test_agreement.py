@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
@@ -15,6 +15,7 @@ FLEISS_1971 = [
 """The example that textbooks give: 14 people, 10 things, 5 classes; kappa is 0.210."""
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=60))
 def test_cohens_kappa_is_that_of_scikit_learn(pairs):
     first, second = (np.array(classes) for classes in zip(*pairs, strict=True))
