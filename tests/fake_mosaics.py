@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from surveyflow.sky.scattered import StampReader
 from surveyflow.values.arrays import Float32Array
-from surveyflow.values.images import Box, Window, WindowReader
+from surveyflow.values.images import Box, Window
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class ArrayMosaic:
         n_rows, n_columns = self.pixels.shape
         return n_rows, n_columns
 
-    def read(self, box: Box) -> Window:
+    def read(self, box: Box, wanted: Sequence[Box] = ()) -> Window:
         part = box.clipped(self.shape)
         self.read_boxes.append(part)
         rows, columns = slice(part.y0, part.y1), slice(part.x0, part.x1)
@@ -33,4 +35,4 @@ class ArrayMosaic:
         return Window(pixels, valid, weight, (part.y0, part.x0), self.shape)
 
 
-_: type[WindowReader] = ArrayMosaic
+_: type[StampReader] = ArrayMosaic

@@ -147,14 +147,16 @@ def test_the_installed_command_line_reads_the_remedies_that_take_long(installati
 
 
 def test_the_wheel_has_the_extras_that_messages_ask_for(installation, tmp_path):
-    """All in one call of pip. Their packages are in this environment already, except those for GPUs."""
+    """All in one call of pip. Their packages are in this environment already, except those for GPUs and Google's stores."""
     absent = pip(installation, [remedies.install("nothing"), remedies.install("cpu")], tmp_path)
     there = pip(installation, [remedies.install(extra) for extra in ("cpu", "simulate", "train", "export", "browse")], tmp_path)
     gpu = pip(installation, [remedies.install("gpu")], tmp_path)
+    remote = pip(installation, [remedies.install("remote")], tmp_path)
 
-    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train", "export", "browse"}
+    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train", "export", "browse", "remote"}
     assert (there.returncode, there.stderr) == (0, "")
     assert re.search(r'tensorflow\S*; extra == "gpu"', gpu.stderr)
+    assert re.search(r'gcsfs\S*; extra == "remote"', remote.stderr)
     assert "does not provide the extra" in absent.stderr
 
 

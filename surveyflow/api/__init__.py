@@ -17,6 +17,7 @@ from surveyflow.api.catalogs import (
     repeat_fractions,
     report,
 )
+from surveyflow.api.fetching import fetch
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
 from surveyflow.api.models import (
     calibrate_models,
@@ -55,6 +56,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "export",
+    "fetch",
     "find_release",
     "flags_text",
     "fractions",

@@ -412,7 +412,8 @@ def cutouts(
     Parameters
     ----------
     mosaic
-        FITS image, with the extension in brackets if it is not the only one: ``image.fits[SCI]``.
+        FITS image, with the extension in brackets if it is not the only one: ``image.fits[SCI]``. From an ``https://``, ``s3://``
+        or ``gs://`` address, only the pixels of the cutouts are fetched.
     ra_deg, dec_deg
         (n,) positions. Numbers are degrees in the mosaic's own frame; what has a unit (`~astropy.coordinates.Longitude`,
         `~astropy.units.Quantity`, a column of a table) is converted. Or a `~astropy.coordinates.SkyCoord` of any frame as

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from surveyflow import __version__
-from surveyflow.commands import browsing, catalogs, kubernetes, models, releases, runs, slurm, training
+from surveyflow.commands import browsing, catalogs, fetching, kubernetes, models, releases, runs, slurm, training
 from surveyflow.commands.printing import plain_streams
 from surveyflow.errors import SurveyflowError
 from surveyflow.values import remedies
@@ -33,6 +33,7 @@ for verb in (
     runs.run,
     runs.status,
     runs.doctor,
+    fetching.fetch,
     catalogs.report,
     catalogs.fractions,
     catalogs.compare,

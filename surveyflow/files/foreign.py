@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from surveyflow.errors import SurveyflowError
+from surveyflow.files.addresses import redacted
 
 _LONGEST = 300
 
@@ -39,5 +40,5 @@ def reason(error: BaseException) -> str:
     """An error's text in one line of limited length, without a full stop; its class if it has no text."""
     if isinstance(error, MemoryError):
         return "it claims more than fits into memory"
-    text = " ".join(str(error).split()).rstrip(".")
+    text = redacted(" ".join(str(error).split()).rstrip("."))
     return f"{text[:_LONGEST]}..." if len(text) > _LONGEST else text or type(error).__name__

@@ -1,4 +1,4 @@
-"""The file and extension that a path names, the file's state, and what to say when there is no such file."""
+"""The file and extension that a path or address names, the file's state, and what to say when there is no such file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Self, overload
+
+from surveyflow.files.addresses import Address, is_address
+from surveyflow.files.remote import state_at
+from surveyflow.files.transfers import RemoteState
+
+Place = Path | Address
+"""Where a file is: on this machine or at an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,34 +24,63 @@ class FileState:
     Parameters
     ----------
     path
-        Absolute path.
+        Absolute path, or address.
     size
         Size, bytes.
     mtime_ns
-        Time of the last change, nanoseconds since 1970.
+        Time of the last change, nanoseconds since 1970; 0 if a server does not state it.
     inode
-        Number of the file in its file system.
+        Number of the file in its file system; 0 for a file at an address.
+    tag
+        The server's name for the content (ETag); empty for a local file.
     """
 
-    path: Path
+    path: Place
     size: int
     mtime_ns: int
     inode: int
+    tag: str = ""
+
+    @classmethod
+    def at(cls, address: Address, state: RemoteState) -> Self:
+        """The state of a file at an address."""
+        return cls(address, state.size or 0, state.modified_ns, 0, state.tag)
 
 
-def file_state(path: str | Path) -> FileState | None:
-    """Return the present state of a file; None if the system does not report it."""
+def file_state(place: str | Place) -> FileState | None:
+    """Return the present state of a file; None if neither the system nor the server reports it."""
     try:
-        status = Path(path).stat()
-    except OSError:
+        if isinstance(place, Address):
+            return FileState.at(place, state_at(place))
+        status = Path(place).stat()
+    except (OSError, ModuleNotFoundError):
         return None
-    return FileState(Path(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    return FileState(Path(place), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def place_of(text: str | Place) -> Place:
+    """The path or address that a text is.
+
+    Raises
+    ------
+    ValueError
+        If it begins as an address does, and cannot be used as one.
+    """
+    if isinstance(text, str):
+        return Address(text) if "://" in text and is_address(text) else Path(text)
+    return text
 
 
 _NAMED_EXTENSION = re.compile(r"(?P<file>.+)\[(?P<extension>[^\[\]]+)\]", re.DOTALL)
 
 
-def split_extension(path: str | Path) -> tuple[Path, str | None]:
+@overload
+def split_extension(path: Path) -> tuple[Path, str | None]: ...
+@overload
+def split_extension(path: Address) -> tuple[Address, str | None]: ...
+@overload
+def split_extension(path: str | Place) -> tuple[Place, str | None]: ...
+def split_extension(path: str | Place) -> tuple[Place, str | None]:
     """Split ``mosaic.fits[SCI]`` into the file and the extension's name or number; None if no extension is named.
 
     Examples
@@ -53,8 +90,15 @@ def split_extension(path: str | Path) -> tuple[Path, str | None]:
     >>> split_extension("egs.fits")
     (PosixPath('egs.fits'), None)
     """
-    match = _NAMED_EXTENSION.fullmatch(str(path))
-    return (Path(match["file"]), match["extension"].strip()) if match else (Path(path), None)
+    match = _NAMED_EXTENSION.fullmatch(path.url if isinstance(path, Address) else str(path))
+    return (place_of(match["file"]), match["extension"].strip()) if match else (place_of(path), None)
+
+
+def with_extension(file: Place, extension: str | None) -> Place:
+    """The path or address that names an extension of a file; the file itself if it is None."""
+    if extension is None:
+        return file
+    return Address(f"{file.url}[{extension}]") if isinstance(file, Address) else Path(f"{file}[{extension}]")
 
 
 def at_home(path: str | Path) -> Path:

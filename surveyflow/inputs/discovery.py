@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from surveyflow.errors import Problem, WorkflowError
+from surveyflow.files.addresses import is_address, redacted
 from surveyflow.files.paths import problem_of_file, split_extension
 from surveyflow.inputs.fits_checksums import damage_of_fits
 from surveyflow.settings.findings import Location
@@ -176,6 +177,9 @@ def _releases(document: Mapping[str, Any], file: Path, settings: Discovery) -> l
             f"no path of a source list or mosaic contains {RELEASE}, so there are no releases to choose from.",
             f'Write paths such as "mosaics/egs_{RELEASE}_sci.fits", or run without --release latest.',
         )
+    if elsewhere := [text for text in texts if is_address(text)]:
+        what = f"{redacted(elsewhere[0])} is an address, and releases are looked for in folders only."
+        raise _refusal(file, what, "Name the release: --release NAME.")
     named = {name for text in texts for name in releases_named(file.parent, text)}
     names = sorted((name for name in named if problem_of_release(name) is None), key=age_order, reverse=True)
     if not names:
@@ -199,8 +203,10 @@ class _FilesOfRelease:
     def of(cls, document: Mapping[str, Any], folder: Path, release: str) -> _FilesOfRelease:
         paths, missing = {}, []
         for location, text in input_paths(document):
+            if is_address(text):
+                continue
             try:
-                path = folder / split_extension(file_named(folder, text, release))[0]
+                path = folder / split_extension(Path(file_named(folder, text, release)))[0]
             except Unresolved as problem:
                 missing.append(f"{_role(location)}: {problem.what.rstrip('.')}")
                 continue

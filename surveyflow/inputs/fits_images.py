@@ -1,7 +1,7 @@
 """The images of FITS files, read by rectangles.
 
 Opening an image reads only headers, except that a ``.gz`` is unpacked completely. Reading a rectangle reads only its pixels,
-however large the file.
+however large the file, and wherever it is: on this machine or at an address.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,9 +22,13 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from surveyflow.errors import MosaicError
+from surveyflow.files.addresses import Address
 from surveyflow.files.foreign import refusing
-from surveyflow.files.paths import FileState, problem_of_file, split_extension
-from surveyflow.inputs.packed_fits import NotUnpacked, check_end, data_bytes, unpack_fits
+from surveyflow.files.paths import FileState, Place, place_of, problem_of_file, split_extension
+from surveyflow.files.remote import RemoteFile, open_at
+from surveyflow.inputs.packed_fits import NotUnpacked, Stream, check_end, data_bytes, unpack_fits
+from surveyflow.inputs.remote_files import local_copy, reaching
+from surveyflow.inputs.remote_images import KeptBlocks, RangedPlane, SelectedTiles
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box
 
@@ -46,11 +50,13 @@ class FitsImage:
     Parameters
     ----------
     location
-        As the user wrote it: ``mosaic.fits`` or ``mosaic.fits[SCI]``.
+        As the user wrote it: ``mosaic.fits`` or ``mosaic.fits[SCI]``; an address without its secrets.
     header, primary_header
         Headers of the image and of the file.
     shape
         Rows and columns.
+    place
+        What opens the image again; an address has its secrets.
     file
         State of the file when it was opened.
     notices
@@ -61,14 +67,16 @@ class FitsImage:
         self,
         *,
         location: str,
+        place: str | Address,
         headers: tuple[fits.Header, fits.Header],
         shape: tuple[int, int],
         file: FileState,
         notices: tuple[str, ...],
-        plane: _Plane,
+        plane: _Plane | KeptBlocks,
         resources: ExitStack,
     ) -> None:
         self.location = location
+        self.place = place
         self.header, self.primary_header = headers
         self.shape = shape
         self.file = file
@@ -76,18 +84,33 @@ class FitsImage:
         self._plane = plane
         self._resources = resources
 
-    def read(self, box: Box) -> Float32Array:
+    def read(self, box: Box, wanted: Sequence[Box] = ()) -> Float32Array:
         """Read a box that lies inside the image: (height, width) float32, native byte order, with BLANK as NaN.
+
+        Parameters
+        ----------
+        box
+            The box.
+        wanted
+            The parts of it that are wanted, if not all of it is: from an address, nothing else is fetched, and the rest is 0.
 
         Raises
         ------
         MosaicError
-            If the file was cut short since it was opened, or its compressed data are damaged.
+            If the file was cut short since it was opened, its compressed data are damaged, or its server fails.
         """
         if 0 in box.shape:
             return np.empty(box.shape, dtype=np.float32)
         with refusing(lambda reason: self._unreadable(box, reason)):
+            if isinstance(self._plane, KeptBlocks):
+                with reaching(self.location, MosaicError):
+                    return self._plane.read(box, wanted)
             return self._plane.read(box)
+
+    def keep(self) -> None:
+        """Write pixels that were read from an address to the folder where they are kept, as soon as there is one."""
+        if isinstance(self._plane, KeptBlocks):
+            self._plane.keep()
 
     def _unreadable(self, box: Box, reason: str) -> MosaicError:
         return MosaicError(
@@ -106,7 +129,7 @@ class FitsImage:
         self.close()
 
 
-def open_image(location: str | Path, preferred: str) -> FitsImage:
+def open_image(location: str | Place, preferred: str, kept: Path | None = None) -> FitsImage:
     """Open the 2-D image of a FITS file.
 
     Parameters
@@ -115,17 +138,19 @@ def open_image(location: str | Path, preferred: str) -> FitsImage:
         File (``.fits``, ``.fits.gz``, ``.fits.fz``), with the extension's name or number in brackets if it is not obvious.
     preferred
         EXTNAME of the image to take if there are several and the location names none: ``SCI``.
+    kept
+        A folder in which pixels that were read from an address are kept for other processes; None to keep none.
 
     Raises
     ------
     MosaicError
         If the file cannot be read, is not FITS, is cut short, has no 2-D image, or has several and none is preferred.
     """
-    path, extension = split_extension(location)
     resources = ExitStack()
     try:
-        with refusing(lambda reason: _unreadable_headers(str(location), reason)):
-            return _open_image(str(location), path.absolute(), extension, preferred, resources)
+        named = _named_image(location, preferred, kept)
+        with refusing(lambda reason: _unreadable_headers(named.shown, reason)), named.reaching():
+            return _open_image(named, resources)
     except BaseException:
         resources.close()
         raise
@@ -140,24 +165,88 @@ def card_value(header: fits.Header, key: str) -> str | float | bool | None:
     return value if isinstance(value, str | int | float) else None
 
 
-def _open_image(location: str, path: Path, extension: str | None, preferred: str, resources: ExitStack) -> FitsImage:
-    packed = resources.enter_context(_open_file(location, path))
-    status = os.fstat(packed.fileno())
-    unpacked = _unpacked(location, packed, status.st_size)
-    stream = packed if unpacked is None else BytesIO(unpacked)
-    hdus, complaints = _open_hdus(location, stream)
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """An image as it was named, and where pixels that are fetched for it are kept."""
+
+    location: str | Address
+    place: Place
+    extension: str | None
+    preferred: str
+    kept: Path | None
+
+    @property
+    def shown(self) -> str:
+        return str(self.location)
+
+    def reaching(self) -> AbstractContextManager[None]:
+        return reaching(self.shown, MosaicError) if isinstance(self.place, Address) else nullcontext()
+
+
+def _named_image(location: str | Place, preferred: str, kept: Path | None) -> _Named:
+    try:
+        whole, (place, extension) = place_of(location), split_extension(location)
+    except ValueError as error:
+        raise MosaicError(str(error)) from None
+    return _Named(whole if isinstance(whole, Address) else str(location), place.absolute(), extension, preferred, kept)
+
+
+def _open_image(named: _Named, resources: ExitStack) -> FitsImage:
+    location = named.shown
+    stream, file = _opened(named, resources)
+    unpacked = _unpacked(location, stream, _n_bytes(stream))
+    source = stream if unpacked is None else BytesIO(unpacked)
+    hdus, complaints = _open_hdus(location, source)
     resources.callback(hdus.close)
-    hdu = _chosen(location, hdus, extension, preferred, complaints)
-    _check_complete(location, hdu, stream, status.st_size if unpacked is None else len(unpacked))
+    hdu = _chosen(location, hdus, named.extension, named.preferred, complaints)
+    _check_complete(location, hdu, source, _n_bytes(source))
+    if isinstance(source, RemoteFile):
+        plane: _Plane | KeptBlocks = _kept_plane(named, file, hdus, hdu, source)
+    else:
+        plane = _plane(location, hdu, source, unpacked)
     return FitsImage(
         location=location,
+        place=named.location,
         headers=(hdu.header, hdus[0].header),
         shape=(int(hdu.shape[0]), int(hdu.shape[1])),
-        file=FileState(path, status.st_size, status.st_mtime_ns, status.st_ino),
+        file=file,
         notices=_notices(location, unpacked),
-        plane=_plane(location, hdu, stream, unpacked),
+        plane=plane,
         resources=resources,
     )
+
+
+def _opened(named: _Named, resources: ExitStack) -> tuple[Stream, FileState]:
+    """Open a file, wherever it is; a packed one at an address is copied first."""
+    if isinstance(named.place, Path):
+        return _opened_here(named.shown, named.place, resources)
+    stream = resources.enter_context(open_at(named.place))
+    if not _magic(named.shown, stream).startswith(_GZIP_MAGIC):
+        return stream, FileState.at(named.place, stream.state)
+    copy, state = local_copy(named.place)
+    return _opened_here(named.shown, copy, resources)[0], state
+
+
+def _opened_here(location: str, path: Path, resources: ExitStack) -> tuple[BinaryIO, FileState]:
+    stream = resources.enter_context(_open_file(location, path))
+    status = os.fstat(stream.fileno())
+    return stream, FileState(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _n_bytes(stream: Stream) -> int:
+    before = stream.tell()
+    n_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(before)
+    return n_bytes
+
+
+def _kept_plane(named: _Named, file: FileState, hdus: fits.HDUList, hdu: Any, stream: RemoteFile) -> KeptBlocks:
+    number, shape = hdus.index(hdu), (int(hdu.shape[0]), int(hdu.shape[1]))
+    if isinstance(hdu, fits.CompImageHDU):
+        source: SelectedTiles | RangedPlane = SelectedTiles(hdu, number, stream)
+    else:
+        source = RangedPlane(stream, hdu.fileinfo()["datLoc"], shape[1], _Encoding.of(named.shown, hdu.header))
+    return KeptBlocks(source, shape, named.kept, repr((named.shown, file.size, file.mtime_ns, file.tag, number)))
 
 
 def _open_file(location: str, path: Path) -> BinaryIO:
@@ -170,7 +259,7 @@ def _open_file(location: str, path: Path) -> BinaryIO:
         raise MosaicError(f"{location}: cannot be opened ({error.strerror}). Check the file and its permissions.") from error
 
 
-def _magic(location: str, stream: BinaryIO) -> bytes:
+def _magic(location: str, stream: Stream) -> bytes:
     """Return the first bytes of a FITS file, which may be gzipped."""
     magic = stream.read(len(_FITS_MAGIC))
     stream.seek(0)
@@ -181,7 +270,7 @@ def _magic(location: str, stream: BinaryIO) -> bytes:
     return magic
 
 
-def _unpacked(location: str, stream: BinaryIO, n_bytes: int) -> bytes | None:
+def _unpacked(location: str, stream: Stream, n_bytes: int) -> bytes | None:
     """The content of a gzipped file; None if the file is not packed."""
     try:
         if _magic(location, stream).startswith(_GZIP_MAGIC):
@@ -200,7 +289,7 @@ def _notices(location: str, unpacked: bytes | None) -> tuple[str, ...]:
     return (f"{location}: {what}. Unpack it (gunzip) to avoid that.",)
 
 
-def _open_hdus(location: str, stream: BinaryIO) -> tuple[fits.HDUList, list[str]]:
+def _open_hdus(location: str, stream: Stream) -> tuple[fits.HDUList, list[str]]:
     """Read every header; return the HDUs and astropy's warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -282,7 +371,7 @@ def _said(complaints: Sequence[str]) -> str:
     return f" (astropy: {' '.join(complaints)})" if complaints else ""
 
 
-def _check_complete(location: str, hdu: Any, stream: BinaryIO, file_bytes: int) -> None:
+def _check_complete(location: str, hdu: Any, stream: Stream, file_bytes: int) -> None:
     """Check that the file is as large as its header needs; the last block's padding may be missing."""
     expected = hdu.fileinfo()["datLoc"] + data_bytes(_header_in_file(hdu, stream))
     if file_bytes < expected:
@@ -291,7 +380,7 @@ def _check_complete(location: str, hdu: Any, stream: BinaryIO, file_bytes: int) 
         )
 
 
-def _header_in_file(hdu: Any, stream: BinaryIO) -> fits.Header:
+def _header_in_file(hdu: Any, stream: Stream) -> fits.Header:
     """Return an HDU's header as it is in the file; that of a compressed image describes the table that holds it."""
     if not isinstance(hdu, fits.CompImageHDU):
         return hdu.header

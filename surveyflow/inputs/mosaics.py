@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,8 @@ from astropy.io import fits
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import MosaicError, PixelScaleMismatch
-from surveyflow.files.paths import FileState
+from surveyflow.files.addresses import Address
+from surveyflow.files.paths import FileState, Place, split_extension
 from surveyflow.inputs.astrometry import Astrometry, Compass, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.tasks.card import ModelCard
@@ -75,6 +77,11 @@ class Mosaic:
     def weight(self) -> str | None:
         """The weight map as the user named it; None without one."""
         return None if self._weight is None else self._weight.location
+
+    @property
+    def places(self) -> tuple[str | Address, str | Address | None]:
+        """What opens the science image and the weight map again; addresses have their secrets."""
+        return self._science.place, None if self._weight is None else self._weight.place
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -157,8 +164,15 @@ class Mosaic:
         header.update({key: value for key, value in described.items() if value is not None and key not in _NOT_OF_A_PART})
         return header
 
-    def read(self, box: Box) -> Window:
+    def read(self, box: Box, wanted: Sequence[Box] = ()) -> Window:
         """Read the part of a box that lies on the mosaic.
+
+        Parameters
+        ----------
+        box
+            The box.
+        wanted
+            The parts of it that are wanted, if not all of it is. What lies outside may be missing: 0, and not valid.
 
         Raises
         ------
@@ -166,8 +180,8 @@ class Mosaic:
             If a file is damaged or was cut short since it was opened.
         """
         clipped = box.clipped(self.shape)
-        pixels = self._science.read(clipped)
-        weight = None if self._weight is None else self._weight.read(clipped)
+        pixels = self._science.read(clipped, wanted)
+        weight = None if self._weight is None else self._weight.read(clipped, wanted)
         valid = np.isfinite(pixels)
         valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
         return Window(pixels, valid, weight, (clipped.y0, clipped.x0), self.shape)
@@ -184,6 +198,24 @@ class Mosaic:
             "weight": "none" if self._weight is None else _digest(self._weight, clipped),
         }
 
+    def digests_by_tag(self, box: Box) -> dict[str, str] | None:
+        """Digests as those of `digests`, but of size and ETag of the files, so that no pixel is read; None if a file is local.
+
+        Raises
+        ------
+        MosaicError
+            If a server gives no ETag that stands for every byte.
+        """
+        if not all(isinstance(image.place, Address) for image in self.images.values()):
+            return None
+        of_images = {name: _digest_by_tag(image, box.clipped(self.shape)) for name, image in self.images.items()}
+        return {"weight": "none"} | of_images
+
+    def keep(self) -> None:
+        """Write pixels that were read from an address to the folder where they are kept, as soon as there is one."""
+        for image in self.images.values():
+            image.keep()
+
     def close(self) -> None:
         """Close the files."""
         self._science.close()
@@ -197,18 +229,23 @@ class Mosaic:
         self.close()
 
 
-def open_mosaic(science: str | Path, weight: str | Path | None = None, stated_unit: str | None = None) -> Mosaic:
+def open_mosaic(
+    science: str | Place, weight: str | Place | None = None, stated_unit: str | None = None, kept: Path | None = None
+) -> Mosaic:
     """Open a mosaic without reading its pixels, except that a ``.gz`` is unpacked into memory.
 
     Parameters
     ----------
     science
-        FITS image in a rectified ``RA---TAN``, ``DEC--TAN`` projection: ``.fits``, ``.fits.gz`` or tile-compressed ``.fits.fz``;
+        FITS image in a rectified ``RA---TAN``, ``DEC--TAN`` projection: ``.fits``, ``.fits.gz`` or tile-compressed ``.fits.fz``,
+        on this machine or at an address (``https://``, ``s3://``, ``gs://``);
         ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names an extension. Of several 2-D images, ``SCI`` is taken.
     weight
         Inverse-variance map on the same pixels. Of several 2-D images, ``WHT`` is taken.
     stated_unit
         The science image's unit, for images without BUNIT: ``electron/s``.
+    kept
+        A folder in which pixels that were read from addresses are kept for other processes; None to keep none.
 
     Raises
     ------
@@ -216,12 +253,12 @@ def open_mosaic(science: str | Path, weight: str | Path | None = None, stated_un
         If a file cannot be used; the message names it and says what to do.
     """
     with ExitStack() as opened:
-        image = opened.enter_context(open_image(science, preferred="SCI"))
+        image = opened.enter_context(open_image(science, preferred="SCI", kept=kept))
         _check_unit(image, stated_unit)
         astrometry = read_astrometry(image.header, image.shape, image.location)
         weight_map = None
         if weight is not None:
-            weight_map = opened.enter_context(open_image(weight, preferred="WHT"))
+            weight_map = opened.enter_context(open_image(weight, preferred="WHT", kept=kept))
             _check_weight(weight_map, image, astrometry)
         opened.pop_all()
     mosaic = Mosaic(image, weight_map, astrometry, stated_unit)
@@ -287,6 +324,17 @@ def _normalised_unit(unit: str) -> str | None:
     stripped = unit.strip()
     compact = stripped.lower().replace(" ", "").replace("**", "").replace("^", "")
     return ELECTRONS_A_SECOND if compact in _SPELLINGS else stripped or None
+
+
+def _digest_by_tag(image: FitsImage, box: Box) -> str:
+    tag = image.file.tag
+    if not tag or tag.startswith("W/"):
+        raise MosaicError(
+            f'{image.location}: its server gives no ETag that stands for every byte, so `digest = "etag"` cannot be used. '
+            f'Write digest = "content" in [remote].'
+        )
+    extension = split_extension(image.place)[1]
+    return hashlib.sha256(repr((image.file.size, tag, extension, box)).encode()).hexdigest()
 
 
 def _digest(image: FitsImage, box: Box) -> str:

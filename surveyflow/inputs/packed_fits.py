@@ -15,6 +15,10 @@ from typing import BinaryIO
 
 from astropy.io import fits
 
+from surveyflow.files.remote import RemoteFile
+
+Stream = BinaryIO | RemoteFile
+"""A FITS file that is open, on this machine or at an address."""
 MAX_UNPACKED_BYTES = 2**30
 """Size of the largest ``.gz`` that is unpacked in memory; every worker process holds its own copy."""
 
@@ -29,7 +33,7 @@ class NotUnpacked(ValueError):
     """A file is damaged or too large; the text says what is wrong and what to do."""
 
 
-def unpack_fits(stream: BinaryIO) -> bytes:
+def unpack_fits(stream: Stream) -> bytes:
     """Unpack a gzipped FITS file.
 
     Parameters
@@ -53,7 +57,7 @@ def unpack_fits(stream: BinaryIO) -> bytes:
     return bytes(content)
 
 
-def check_end(stream: BinaryIO, n_bytes: int) -> None:
+def check_end(stream: Stream, n_bytes: int) -> None:
     """Check that little follows after the last header and its data, since astropy would search all of it for another header.
 
     Parameters
@@ -107,7 +111,7 @@ def _lengths_of_data(packed: gzip.GzipFile, content: bytearray) -> Iterator[int]
         yield n_bytes
 
 
-def _header(stream: BinaryIO | gzip.GzipFile, block: bytes, content: bytearray) -> dict[str, int]:
+def _header(stream: Stream | gzip.GzipFile, block: bytes, content: bytearray) -> dict[str, int]:
     first = len(content)
     content += block
     while block and not any(block.startswith(_END, place) for place in range(0, len(block), 80)):

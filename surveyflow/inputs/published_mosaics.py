@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from surveyflow.errors import MosaicError
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import file_state, split_extension
 from surveyflow.inputs.astrometry import Compass
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.sky.cutouts import corner, cut
@@ -62,6 +63,8 @@ class PublishedMosaics:
     ----------
     inputs
         The manifest's list of input files.
+    kept
+        The folder in which a run keeps pixels from addresses; nothing is written to it unless it exists.
 
     Attributes
     ----------
@@ -69,7 +72,8 @@ class PublishedMosaics:
         One sentence for each field and instrument of which no cutout could be made, by them.
     """
 
-    def __init__(self, inputs: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, inputs: Sequence[Mapping[str, Any]], kept: Path | None = None) -> None:
+        self._kept = kept if kept is not None and kept.is_dir() else None
         self.notes: dict[MosaicKey, str] = {}
         self._inputs = inputs
         self._open: OrderedDict[MosaicKey, Mosaic] = OrderedDict()
@@ -103,7 +107,7 @@ class PublishedMosaics:
             files = _unchanged_files(self._inputs, *key)
             while len(self._open) >= MOSAICS_KEPT_OPEN:
                 self._open.popitem(last=False)[1].close()
-            self._open[key] = open_mosaic(files["science"], files.get("weight"))
+            self._open[key] = open_mosaic(files["science"], files.get("weight"), kept=self._kept)
         self._open.move_to_end(key)
         return self._open[key]
 
@@ -142,8 +146,8 @@ def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instr
 
 def _check_unchanged(path: str, size_bytes: int) -> None:
     """Refuse a file (named with or without an extension) that is gone or has another size than in the run."""
-    file, _ = split_extension(path)
-    if not file.is_file():
+    state = file_state(file := split_extension(path)[0])
+    if state is None:
         raise MosaicError(f"{file} was not found.")
-    if file.stat().st_size != size_bytes:
-        raise MosaicError(f"{file} now has {file.stat().st_size} bytes, but had {size_bytes} in the run.")
+    if state.size != size_bytes:
+        raise MosaicError(f"{file} now has {state.size} bytes, but had {size_bytes} in the run.")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from surveyflow.errors import SourceListError
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import Place, split_extension, with_extension
 from surveyflow.inputs.columns import Column
 from surveyflow.inputs.tables import read_columns
 from surveyflow.settings.workflow import RedshiftGrid, SourceListSpec
@@ -77,13 +76,13 @@ def _problems_of_density(column: Column, values: Float64Array) -> Iterator[str]:
     yield from _rows(column, odd, "holds a density that is negative or infinite", "Write densities, not their logarithms.")
 
 
-def _grid(path: Path, spec: RedshiftGrid, columns: dict[str, Column], n_redshifts: int) -> Float64Array:
+def _grid(path: Place, spec: RedshiftGrid, columns: dict[str, Column], n_redshifts: int) -> Float64Array:
     """(k,) float64: the redshifts of the grid, increasing."""
     if spec.start is not None and spec.step is not None:
         return np.asarray(spec.start + spec.step * np.arange(n_redshifts))
     name = str(spec.grid)
     if spec.table is not None:
-        column = read_columns(Path(f"{split_extension(path)[0]}[{spec.table}]"), {name})[name]
+        column = read_columns(with_extension(split_extension(path)[0], spec.table), {name})[name]
         rows = np.atleast_2d(column.values.astype(np.float64)) if column.values.dtype.kind in "iuf" else _matrix(column)
     else:
         rows = _matrix(columns[name])

@@ -26,11 +26,13 @@ from astropy.table.meta import YamlParseError
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
+from surveyflow.files.addresses import Address
 from surveyflow.files.foreign import refusing
-from surveyflow.files.paths import problem_of_file, split_extension
+from surveyflow.files.paths import Place, problem_of_file, split_extension, with_extension
 from surveyflow.inputs.astropy_tables import Described, described_by_astropy, form_of, open_ascii, open_votable
 from surveyflow.inputs.columns import Column, FoundTable
 from surveyflow.inputs.packed_fits import NotUnpacked, check_end, unpack_fits
+from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.inputs.text_tables import open_text
 from surveyflow.values.arrays import BoolArray
 
@@ -48,14 +50,14 @@ MOST_TEXT_BYTES = 2**28
 """Size limit of text, after unpacking, which is read as a whole; FITS and Parquet are read by columns, at any size."""
 
 
-def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
+def read_columns(path: Place, wanted: Collection[str]) -> dict[str, Column]:
     """Read the wanted columns of a table file, and no others.
 
     Parameters
     ----------
     path
-        The file; ``list.fits[CAT]`` or ``list.fits[2]`` names one of several tables in a FITS or VOTable file. Without it,
-        the table that has the wanted columns is taken.
+        The file, or the address from which it is copied first; ``list.fits[CAT]`` or ``list.fits[2]`` names one of several
+        tables in a FITS or VOTable file. Without it, the table that has the wanted columns is taken.
     wanted
         Exact, case-sensitive names.
 
@@ -69,8 +71,20 @@ def read_columns(path: Path, wanted: Collection[str]) -> dict[str, Column]:
     SourceListError
         If the file is missing or truncated, is not a table in a format that is read, or lacks the extension or a column.
     """
+    if isinstance(path, Address):
+        return _columns_at(path, wanted)
     with _opened(path, frozenset(wanted)) as (request, form, tables):
         return request.choose(tables, form in _WITH_EXTENSIONS).read(request.wanted)
+
+
+def _columns_at(address: Address, wanted: Collection[str]) -> dict[str, Column]:
+    file, extension = split_extension(address)
+    with reaching(file, SourceListError):
+        copy, _ = local_copy(file)
+    try:
+        return read_columns(with_extension(copy, extension), wanted)
+    except SourceListError as error:
+        raise SourceListError(str(error).replace(str(copy), str(file))) from None
 
 
 @dataclass(frozen=True, slots=True)

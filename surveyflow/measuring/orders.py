@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from surveyflow.errors import UnitError
+from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, file_state
 from surveyflow.values.images import Box, Tile
 from surveyflow.values.jobs import EngineChoice, SamplingSettings
@@ -58,8 +59,8 @@ class PlannedMosaic:
         The state of its files, science first; one entry where both images are in one file.
     """
 
-    science: str
-    weight: str | None
+    science: str | Address
+    weight: str | Address | None
     stated_unit: str | None
     files: tuple[FileState, ...]
 
@@ -70,10 +71,10 @@ class PlannedMosaic:
     @classmethod
     def of(cls, mosaic: Mosaic, stated_unit: str | None) -> Self:
         """Describe an open mosaic, so that a worker can open it and notice a change."""
-        return cls(mosaic.science, mosaic.weight, stated_unit, mosaic.files)
+        return cls(*mosaic.places, stated_unit, mosaic.files)
 
     @property
-    def name(self) -> tuple[str, str | None, str | None]:
+    def name(self) -> tuple[str | Address, str | Address | None, str | None]:
         """Everything that distinguishes the mosaic from others, whatever the state of its files."""
         return self.science, self.weight, self.stated_unit
 

@@ -18,7 +18,9 @@ from typing import cast
 from surveyflow.errors import DeviceMemoryError
 from surveyflow.execution.heartbeat import HeartbeatWriter
 from surveyflow.execution.watchdog import locked, report_progress
+from surveyflow.files.addresses import Address
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
+from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
 from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
@@ -70,7 +72,7 @@ class SurveyWorker:
 
     def __init__(self, settings: WorkerSettings, load: Callable[[Path, EngineChoice], Model] = load_chosen) -> None:
         self._root = Path(settings.root)
-        self._mosaics: dict[tuple[str, str | None, str | None], Mosaic] = {}
+        self._mosaics: dict[tuple[str | Address, str | Address | None, str | None], Mosaic] = {}
         self._models = ModelCache(lambda folder: load(folder, settings.engine), settings.models_in_memory)
         self._reading, self._computing = threading.Lock(), threading.Lock()
         self._heartbeat = HeartbeatWriter(self._root)
@@ -180,7 +182,7 @@ class SurveyWorker:
         if name in self._mosaics and self._mosaics[name].files != planned.files:
             self._mosaics.pop(name).close()
         if name not in self._mosaics:
-            self._mosaics[name] = open_mosaic(*name)
+            self._mosaics[name] = open_mosaic(*name, kept=self._root / KEPT_PIXELS)
         return self._mosaics[name]
 
 

@@ -17,6 +17,7 @@ import tomlkit
 from markupsafe import Markup
 
 from surveyflow.files.durable import write_over
+from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.releases.publish import read_manifest
 from surveyflow.reports import figures, summary
 from surveyflow.reports.gallery import MORE_PROBABLE_THAN_NOT, gallery_entry
@@ -85,7 +86,8 @@ def write_report(revision_folder: Path, output: Path) -> None:
     """
     manifest = read_manifest(revision_folder)
     with figures.house_style():
-        page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder)))
+        kept = revision_folder.absolute().parent.parent / KEPT_PIXELS
+        page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder), kept))
     write_over(output, page.encode())
 
 
@@ -112,12 +114,12 @@ def package_text(name: str) -> str:
     return resources.files("surveyflow.reports").joinpath(name).read_text(encoding="utf-8")
 
 
-def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset) -> dict[str, Any]:
+def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> dict[str, Any]:
     """Gather everything that the template shows."""
     sources = summary.read_sources(dataset)
     groups = summary.choose_galaxies(dataset, sources)
     size_pix = cutout_size(manifest["models"])
-    pictures = cut_pictures([row for group in groups for row in group.rows], manifest["inputs"], size_pix)
+    pictures = cut_pictures([row for group in groups for row in group.rows], manifest["inputs"], size_pix, kept)
     return {
         "style": Markup(package_text("page.css")),  # noqa: S704 -- the package's own file
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,9 @@ class Pictures:
     notes: tuple[str, ...] = ()
 
 
-def cut_pictures(gallery: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]], size_pix: int) -> Pictures:
+def cut_pictures(
+    gallery: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]], size_pix: int, kept: Path | None = None
+) -> Pictures:
     """Cut a picture for every row of the gallery whose mosaic still exists with the same size.
 
     Parameters
@@ -61,9 +64,11 @@ def cut_pictures(gallery: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[
         The manifest's list of input files.
     size_pix
         Side of the cutouts.
+    kept
+        The folder in which a run keeps pixels from addresses; nothing is written to it unless it exists.
     """
     by_source: dict[SourceKey, Picture] = {}
-    with PublishedMosaics(inputs) as mosaics:
+    with PublishedMosaics(inputs, kept) as mosaics:
         for row in sorted(gallery, key=lambda row: (row["field"], row["instrument"] or "")):
             cutout = mosaics.cutout(row, size_pix)
             if cutout is not None:

@@ -46,6 +46,12 @@ class _Window:
     mosaic: Mosaic
     stated_unit: str | None
     cache: DigestCache
+    by_tag: Mapping[str, str] | None
+
+    @property
+    def digests(self) -> Mapping[str, str] | None:
+        """Its digests, if they are known without reading pixels."""
+        return self.by_tag or self.cache.get(self.box)
 
     @property
     def job(self) -> Job:
@@ -74,7 +80,7 @@ def window_digests(
         If pixels cannot be read, or a file changes meanwhile.
     """
     windows = {window.name: window for window in _windows(survey, units)}
-    unknown = {(id(window.cache), window.box): window for window in windows.values() if window.cache.get(window.box) is None}
+    unknown = {(id(window.cache), window.box): window for window in windows.values() if window.digests is None}
     jobs = [window.job for window in unknown.values()]  # each window once, whatever the number of units that need it
     if not jobs:
         return _known(windows.values())
@@ -107,7 +113,7 @@ def remembered_digests(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> dict[
 
 
 def _known(windows: Iterable[_Window]) -> dict[str, Mapping[str, str]]:
-    return {window.name: digests for window in windows if (digests := window.cache.get(window.box))}
+    return {window.name: digests for window in windows if (digests := window.digests)}
 
 
 def _save(windows: Iterable[_Window]) -> None:
@@ -126,14 +132,16 @@ def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
         mosaic_name = (unit.field, unit.instrument)
         if mosaic_name not in caches:
             caches[mosaic_name] = DigestCache(survey.workflow.output.root, _identity(mosaic))
-        windows.append(_Window(unit.name, unit.tile.window, mosaic, opened.stated_units[unit.instrument], caches[mosaic_name]))
+        by_tag = mosaic.digests_by_tag(unit.tile.window) if survey.workflow.remote.digest == "etag" else None
+        stated_unit = opened.stated_units[unit.instrument]
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, stated_unit, caches[mosaic_name], by_tag))
     return windows
 
 
 def _identity(mosaic: Mosaic) -> list[list[Any]]:
     """What a mosaic's cached digests are valid for: its files, the image in each, and their state."""
     images = mosaic.images.values()
-    return [[image.location, image.file.size, image.file.mtime_ns, image.file.inode] for image in images]
+    return [[image.location, image.file.size, image.file.mtime_ns, image.file.inode or image.file.tag] for image in images]
 
 
 def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:

@@ -10,12 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from surveyflow import __version__
+from surveyflow.errors import SourceListError
+from surveyflow.files.addresses import Address
 from surveyflow.files.durable import file_digest
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import FileState, Place, split_extension
 from surveyflow.inputs.mosaics import release_cards
+from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.planning.plan import Plan
 from surveyflow.runs.execute import PlanOutcome
 from surveyflow.runs.preflight import MosaicName, OpenedField, OpenedSurvey
@@ -124,19 +128,30 @@ def _version(package: str) -> str | None:
 
 def _describe_list(survey: OpenedSurvey, name: str) -> dict[str, Any]:
     spec = survey.workflow.fields[name].sources.path
-    file = split_extension(spec)[0]
-    status = file.stat()
+    file, state = _local(split_extension(spec)[0])
     return {
         "field": name,
         "instrument": None,
         "kind": "sources",
         "path": str(spec),
-        "size": status.st_size,
-        "modified": _time(status.st_mtime_ns),
+        **_state_entry(state),
         "rows": len(survey.fields[name].sources),
         "digest": file_digest(file),
         "digest_of": "file",
     }
+
+
+def _local(place: Place) -> tuple[Path, FileState]:
+    """A file on this machine with the content of a place, and the state of that place."""
+    if isinstance(place, Address):
+        with reaching(place, SourceListError):
+            return local_copy(place)
+    status = place.stat()
+    return place, FileState(place, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _state_entry(state: FileState) -> dict[str, Any]:
+    return {"size": state.size, "modified": _time(state.mtime_ns)} | ({"etag": state.tag} if state.tag else {})
 
 
 def _describe_mosaics(
@@ -149,8 +164,7 @@ def _describe_mosaics(
                 "instrument": instrument,
                 "kind": kind,
                 "path": image.location,
-                "size": image.file.size,
-                "modified": _time(image.file.mtime_ns),
+                **_state_entry(image.file),
                 "cards": release_cards(image),
             }
             noise = weights_entry(weights.get((name, instrument))) if kind == "weight" else {}

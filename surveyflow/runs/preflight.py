@@ -17,8 +17,10 @@ from typing import TypeVar
 
 from surveyflow.catalog.kept import KeptColumns, combined_digest, contradictions
 from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
+from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
+from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.measuring.domain import band_differs
 from surveyflow.models.engines.choice import obstacle
@@ -71,10 +73,10 @@ def _change(before: FileState) -> str | None:
     if now == before:
         return None
     if now is None:
-        return f"{before.path} is gone"
+        return f"{before.path} {'cannot be reached any more' if isinstance(before.path, Address) else 'is gone'}"
     if now.size != before.size:
         return f"{before.path} had {before.size:,} bytes and has {now.size:,}"
-    return f"{before.path} was {'replaced' if now.inode != before.inode else 'written to'}"
+    return f"{before.path} was {'replaced' if (now.inode, now.tag) != (before.inode, before.tag) else 'written to'}"
 
 
 logger = logging.getLogger(__name__)
@@ -169,6 +171,12 @@ class OpenedSurvey:
         """What was ignored in the mosaics' headers."""
         mosaics = (mosaic for field in self.fields.values() for mosaic in field.mosaics.values())
         return tuple(notice for mosaic in mosaics for notice in mosaic.notices)
+
+    def keep_pixels(self) -> None:
+        """Write the pixels that were fetched from addresses so far to the output folder, for the workers."""
+        for field in self.fields.values():
+            for mosaic in field.mosaics.values():
+                mosaic.keep()
 
     @property
     def cards(self) -> dict[ModelKey, ModelCard]:
@@ -306,10 +314,10 @@ def _open_field(
     of_tasks = {
         task: {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)} for task in TASKS
     }
-    mosaics = {}
+    mosaics, kept = {}, problems.workflow.output.root / KEPT_PIXELS
     for instrument, spec in inputs.mosaics.items():
         table = f"[fields.{name}.{instrument}]"
-        mosaic = problems.catch(table, lambda spec=spec: open_mosaic(spec.science, spec.weight, spec.unit))  # type: ignore[misc]
+        mosaic = problems.catch(table, lambda spec=spec: open_mosaic(spec.science, spec.weight, spec.unit, kept))  # type: ignore[misc]
         if mosaic is None:
             continue
         mosaics[instrument] = stack.enter_context(mosaic)

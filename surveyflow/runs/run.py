@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from surveyflow.errors import UnitDamaged, UnitError
+from surveyflow.files.durable import remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
+from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
@@ -175,6 +177,7 @@ def run_survey(
     with ExitStack() as logs:
         with RunLock(root, folder.run_id) as lock, ExitStack() as stack:
             folder.create(to_toml(survey.workflow))
+            survey.keep_pixels()
             logs.enter_context(folder.logging())
             for notice in survey.warnings + survey.notices:
                 logger.info("notice=%r", notice)
@@ -195,6 +198,8 @@ def run_survey(
                 if unchanged:
                     folder.note_unchanged()
                 result = replace(unchanged or _work_and_publish(run, executor), discovery=discovery)
+                if not result.failed_units:
+                    remove_any(root / KEPT_PIXELS)
         if result.published:  # only after the lock is released: the command may prune, or start another run
             announce_result(survey.workflow.notify, result)
     return result

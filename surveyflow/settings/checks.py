@@ -7,10 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Strict, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+)
 from pydantic_core import PydanticCustomError
 
-from surveyflow.files.paths import absent, problem_of_file, split_extension
+from surveyflow.files.addresses import Address, is_address, problem_of_address
+from surveyflow.files.paths import Place, absent, problem_of_file, split_extension
 from surveyflow.settings.findings import shown
 
 
@@ -109,12 +119,26 @@ def within(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _to_place(value: Any, info: ValidationInfo[FileContext | None]) -> Place:
+    """A file that can be read, or an address, of which only the form is checked: asking its server is not for settings."""
+    if isinstance(value, Address):
+        return value
+    text = _check_path(value)
+    if not isinstance(text, str) or not is_address(text):
+        return _check_file(_resolve(Path(text), info), info)
+    if problem := problem_of_address(text):
+        raise refuse(*problem)
+    return Address(text)
+
+
 StatedPath = Annotated[Path, Strict(False), BeforeValidator(_check_path)]
 """A path as it is written; nothing is looked up."""
 AnyPath = Annotated[StatedPath, AfterValidator(_resolve)]
 """The path of something that need not exist."""
 FilePath = Annotated[AnyPath, AfterValidator(_check_file)]
 """A file that can be read; ``image.fits[SCI]`` names an extension."""
+FilePlace = Annotated[Place, PlainValidator(_to_place, json_schema_input_type=Path), PlainSerializer(str, when_used="json")]
+"""A file that can be read, or the address of one; ``image.fits[SCI]`` names an extension."""
 PresentPath = Annotated[AnyPath, AfterValidator(_check_present)]
 """A file or folder that exists."""
 Pair = Annotated[tuple[float, float], BeforeValidator(_to_pair)]

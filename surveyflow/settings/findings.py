@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import tomlkit
 from pydantic_core import ErrorDetails
 
+from surveyflow.files.addresses import redacted
+
 Location = tuple[str | int, ...]
 
 _LONGEST_SHOWN = 60
@@ -86,7 +88,7 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, int) and value.bit_length() > 64:
         return "a whole number of more than 64 bits"
-    text = value.isoformat() if isinstance(value, date | time) else repr(value)
+    text = value.isoformat() if isinstance(value, date | time) else redacted(repr(value))
     kind = next((words for kind, words in _KINDS if isinstance(value, kind)), "")
     return f"{kind}{_clipped(text)}"
 

@@ -17,6 +17,7 @@ import tomlkit
 from pydantic import TypeAdapter
 
 from surveyflow.errors import Problem, WorkflowError
+from surveyflow.files.addresses import is_address, redacted
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged
 from surveyflow.settings.findings import Finding, Location, did_you_mean, listed
 from surveyflow.settings.manifests import REPEATABLE, manifest_of
@@ -35,6 +36,7 @@ from surveyflow.settings.workflow_tables import (
     Quality,
     RedshiftGrid,
     Redshifts,
+    Remote,
     Sampling,
     Science,
     SourceListSpec,
@@ -81,7 +83,7 @@ def images_named_twice(document: Mapping[str, Any]) -> Iterator[Finding]:
         twin = next((other for other in earlier if other[1] != place[1] or other[:3] == place[:3]), None)
         if twin is not None:
             table = ".".join(map(str, twin[:-1]))
-            yield Finding(place, f"{image} is named by [{table}] {twin[-1]}, too.", "Name the image that belongs here.")
+            yield Finding(place, f"{redacted(image)} is named by [{table}] {twin[-1]}, too.", "Name the image that belongs here.")
         earlier.append(place)
 
 
@@ -90,7 +92,7 @@ def _images(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
         for instrument in table_at(document, "fields", field):
             for role, path in table_at(document, "fields", field, instrument).items():
                 if role in IMAGE_ROLES and isinstance(path, str):
-                    yield ("fields", field, instrument, role), os.path.normpath(path)
+                    yield ("fields", field, instrument, role), path if is_address(path) else os.path.normpath(path)
 
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,7 @@ __all__ = [
     "Quality",
     "RedshiftGrid",
     "Redshifts",
+    "Remote",
     "Sampling",
     "Science",
     "SourceListSpec",

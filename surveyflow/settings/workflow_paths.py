@@ -8,6 +8,7 @@ The grammar:
 - ``[SCI]`` at the very end of a path names a FITS extension and is not a set.
 - A path that exists as it is written is that file: then it has no wildcards.
 - A path with wildcards must match exactly one file.
+- An address (``https://``, ``s3://``, ``gs://``) has no wildcards.
 
 Wildcards may stand in paths of mosaics and source lists; ``{release}`` may stand in every path.
 """
@@ -22,6 +23,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from surveyflow.files.addresses import is_address
 from surveyflow.files.paths import split_extension
 from surveyflow.settings.findings import Finding, Location, Refused, value_at
 
@@ -93,7 +95,9 @@ def file_named(folder: Path, text: str, release: Any) -> str:
         If wildcards match no file or several, or braces hold something other than ``release``.
     """
     text = _with_release(text, release)
-    file, extension = split_extension(text)
+    if is_address(text):
+        return text
+    file, extension = split_extension(Path(text))
     pattern = file.as_posix()
     if not _is_pattern(folder, pattern):
         return text
@@ -113,7 +117,7 @@ def releases_named(folder: Path, text: str) -> set[str]:
 
     If a name could end in several places, it is as short as possible.
     """
-    pattern = split_extension(text)[0].as_posix()
+    pattern = split_extension(Path(text))[0].as_posix()
     expression = _expression(pattern)
     matches = (expression.fullmatch(path) for path in _matching(folder, pattern.replace(RELEASE, "*")))
     return {match["release"] for match in matches if match}

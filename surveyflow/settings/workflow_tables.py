@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Private
 from pydantic import model_validator as check_model
 
 from surveyflow.files.paths import absent, nearest_folder
-from surveyflow.settings.checks import AnyPath, FileContext, FilePath, Line, Pair, SettingsTable, of_version, refuse, within
+from surveyflow.settings.checks import AnyPath, FileContext, FilePlace, Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import did_you_mean, shown
 from surveyflow.values import remedies
 from surveyflow.values.codes import Event, Flag
@@ -293,6 +293,19 @@ class Science(SettingsTable):
     prevalence: Annotated[float, within(1e-6, 1 - 1e-6)] | None = Field(default=None, examples=[0.1])
 
 
+class Remote(SettingsTable):
+    """``[remote]``: how files at addresses are read.
+
+    Parameters
+    ----------
+    digest
+        What a unit's key takes as the identity of pixels at an address: ``content``, which is read for it, or ``etag``, the size
+        and ETag of the file, so that a changed file computes all of its units again.
+    """
+
+    digest: Literal["content", "etag"] = Field(default="content", examples=["etag"])
+
+
 class Tiling(SettingsTable):
     """``[tiling]``: how mosaics are divided into work units.
 
@@ -530,12 +543,12 @@ class SourceListSpec(SettingsTable):
     Parameters
     ----------
     path
-        Path of a FITS, Parquet, CSV, ECSV, VOTable or ASCII table; ``list.fits[CAT]`` names an extension.
+        Path or address of a FITS, Parquet, CSV, ECSV, VOTable or ASCII table; ``list.fits[CAT]`` names an extension.
     columns
         Names of the needed columns.
     """
 
-    path: FilePath = Field(examples=["cosmos_sources.fits"])
+    path: FilePlace = Field(examples=["cosmos_sources.fits"])
     columns: ColumnMap
 
 
@@ -545,15 +558,15 @@ class MosaicSpec(SettingsTable):
     Parameters
     ----------
     science
-        FITS image; ``mosaic.fits[SCI]`` names an extension.
+        FITS image, or the ``https://``, ``s3://`` or ``gs://`` address of one; ``mosaic.fits[SCI]`` names an extension.
     weight
         Its weight map, 0 where there is no data; None if it has none.
     unit
         Unit of the image's pixels, for images without BUNIT: ``electron/s``.
     """
 
-    science: FilePath = Field(examples=["cosmos_f814w_sci.fits"])
-    weight: FilePath | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    science: FilePlace = Field(examples=["cosmos_f814w_sci.fits"])
+    weight: FilePlace | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
     unit: Line | None = Field(default=None, examples=["electron/s"])
 
 
@@ -592,7 +605,7 @@ class Workflow(SettingsTable):
     ----------
     version
         Version of the file format: 1.
-    survey, output, models, sampling, redshifts, quality, science, tiling, discovery, publish, notify
+    survey, output, models, sampling, redshifts, quality, science, tiling, remote, discovery, publish, notify
         The tables of these names; notify is None if it is left out.
     routing
         Half-open redshift range [low, high) of each instrument; ranges do not overlap.
@@ -610,6 +623,7 @@ class Workflow(SettingsTable):
     quality: Quality = Quality()
     science: Science = Science()
     tiling: Tiling = Tiling()
+    remote: Remote = Remote()
     discovery: Discovery = Discovery()
     publish: Publish = Publish()
     notify: Notify | None = None

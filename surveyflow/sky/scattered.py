@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from surveyflow.sky.cutouts import corner, cut
 from surveyflow.sky.tiling import owning_tiles
 from surveyflow.values.arrays import Float64Array, Int64Array
-from surveyflow.values.images import Box, CutoutStack, WindowReader
+from surveyflow.values.images import Box, CutoutStack, Window
 
 CORE_SIZE = 2048
 """Side of a square, pixels; cutouts around the positions in one square are cut from one window."""
 
 
-def cut_from_mosaic(mosaic: WindowReader, x_pix: Float64Array, y_pix: Float64Array, size: int) -> CutoutStack:
+class StampReader(Protocol):
+    """A mosaic that can be read by rectangles, of which only parts may be wanted."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def read(self, box: Box, wanted: Sequence[Box] = ()) -> Window:
+        """Read the part of ``box`` that lies on the mosaic; nothing is needed outside the wanted boxes, if there are any."""
+        ...
+
+
+def cut_from_mosaic(mosaic: StampReader, x_pix: Float64Array, y_pix: Float64Array, size: int) -> CutoutStack:
     """Cut around any positions, reading the mosaic window by window.
 
     Parameters
@@ -37,7 +49,8 @@ def cut_from_mosaic(mosaic: WindowReader, x_pix: Float64Array, y_pix: Float64Arr
         beyond_edge=np.ones(n_sources, bool),
     )
     for members in _neighbours(mosaic.shape, x_pix, y_pix):
-        window = mosaic.read(_enclosing_box(x_pix[members], y_pix[members], size))
+        stamps = _boxes(x_pix[members], y_pix[members], size)
+        window = mosaic.read(_enclosing(stamps), stamps)
         part = cut(window, x_pix[members], y_pix[members], size)
         for name in ("pixels", "valid", "weight_median", "centre_valid", "beyond_edge"):
             getattr(stack, name)[members] = getattr(part, name)
@@ -54,6 +67,12 @@ def _neighbours(shape: tuple[int, int], x_pix: Float64Array, y_pix: Float64Array
         yield np.array([number])
 
 
-def _enclosing_box(x_pix: Float64Array, y_pix: Float64Array, size: int) -> Box:
-    x0, y0 = corner(x_pix, size), corner(y_pix, size)
-    return Box(int(y0.min()), int(y0.max()) + size, int(x0.min()), int(x0.max()) + size)
+def _boxes(x_pix: Float64Array, y_pix: Float64Array, size: int) -> list[Box]:
+    corners = zip(corner(y_pix, size).tolist(), corner(x_pix, size).tolist(), strict=True)
+    return [Box(y0, y0 + size, x0, x0 + size) for y0, x0 in corners]
+
+
+def _enclosing(boxes: Sequence[Box]) -> Box:
+    return Box(
+        min(box.y0 for box in boxes), max(box.y1 for box in boxes), min(box.x0 for box in boxes), max(box.x1 for box in boxes)
+    )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Argument = str | os.PathLike[str]
-Extra = Literal["cpu", "gpu", "simulate", "train", "export", "browse"]
+Extra = Literal["cpu", "gpu", "simulate", "train", "export", "browse", "remote"]
 
 DISTRIBUTION = "surveyflow-mergers"
 """Name of this distribution on package indexes. The package that it contains, and the command, are called ``surveyflow``."""
