@@ -200,6 +200,11 @@ def _check_centring(rows: pa.Table, groups: Int64Array, used: Sequence[SelectedT
     for number, test in enumerate(used):
         found = offsets[groups == number]
         found = found[np.isfinite(found)]
+        if test.offset_arcsec and (groups == number).any() and not len(found):
+            raise InputError(
+                f"none of the selected galaxies of {test.name} has an offset_arcsec, so it cannot be compared with that of the "
+                f"test's galaxies, {test.offset_arcsec:.3f} arcsec. Run the workflow again, or leave the matrices out."
+            )
         if test.offset_arcsec and len(found) and np.median(found) > _MOST_OFF_CENTRE * test.offset_arcsec:
             raise InputError(
                 f"the light of the selected galaxies of {test.name} lies {np.median(found):.3f} arcsec from their positions in "

@@ -147,6 +147,13 @@ def test_centring_that_an_old_revision_does_not_tell_is_not_taken_for_the_same()
     assert ask(rows=old, any_magnitude=True).bins[0].corrected == ask(any_magnitude=True).bins[0].corrected
 
 
+def test_centring_that_no_row_tells_is_not_taken_for_the_same():
+    nowhere = catalog(offset_arcsec=pa.nulls(400, pa.float64()))
+    with pytest.raises(InputError, match=r"none of the selected galaxies of COSMOS/F814W 20 to 22 has an offset_arcsec"):
+        ask(rows=nowhere, magnitude="mag")
+    assert ask(rows=nowhere, any_magnitude=True).bins[0].n_galaxies == 400
+
+
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
