@@ -52,3 +52,17 @@ def masked(values, keep):
 def empty_histogram_items(n_rows):
     """A histogram column without counts."""
     return np.ma.masked_all((n_rows, HISTOGRAM_BINS), np.uint16)
+
+
+class Table:
+    """A source of rows in memory that counts how often it is read."""
+
+    def __init__(self, table):
+        self.table, self.n_reads = table, 0
+
+    def cells(self):
+        return self.table["_healpix_29"].to_numpy()
+
+    def rows(self):
+        self.n_reads += 1
+        return self.table

@@ -31,6 +31,13 @@ ROWS_PER_PARTITION = 25_000
 FINEST_PARTITION_ORDER = 14
 """The order of cells of 13 arcsec, which are not split further."""
 
+DEFAULT_COLUMNS = (
+    *("field", "source_id", "source_name", "ra", "dec", "redshift", "instrument", "status", "flags", "weights_origin"),
+    *("p_pm_mean", "p_pm_std", "p_pm_q16", "p_pm_q50", "p_pm_q84", "p_sf_mean", "f_pm"),
+    *("p_contaminated_mean", "coverage_pct_mean", "_healpix_29"),
+)
+"""Columns that LSDB reads unless others are asked for."""
+
 
 class RowSource(Protocol):
     """A source of catalog rows: a unit's file, or a table."""
@@ -60,8 +67,12 @@ class Partition:
     @property
     def path(self) -> Path:
         """Path of the file, relative to the catalog's folder."""
-        folder = self.pixel // 10_000 * 10_000
-        return Path("dataset", f"Norder={self.order}", f"Dir={folder}", f"Npix={self.pixel}.parquet")
+        return Path("dataset", f"Norder={self.order}", f"Dir={self.folder}", f"Npix={self.pixel}.parquet")
+
+    @property
+    def folder(self) -> int:
+        """Number of the folder that holds the file."""
+        return self.pixel // 10_000 * 10_000
 
     @property
     def span(self) -> tuple[int, int]:
@@ -153,14 +164,20 @@ def write_dataset(
         rows = _rows_inside(partition, sources, cells)
         own_facts = RowFacts.of(rows)
         content = parquet_bytes(rows.replace_schema_metadata(described_schema(own_facts).metadata))
-        _put(folder, partition.path, content, before)
+        put(folder, partition.path, content, before)
         digests[str(partition.path)] = hashlib.sha256(content).hexdigest()
         facts, n_bytes = facts | own_facts, n_bytes + len(content)
     return Dataset(partitions, digests, len(all_cells), n_bytes, facts, SkyMap.of(all_cells))
 
 
 def write_catalog_files(
-    folder: Path, name: str, dataset: Dataset, max_rows: int = ROWS_PER_PARTITION, before: Path | None = None
+    folder: Path,
+    name: str,
+    dataset: Dataset,
+    max_rows: int = ROWS_PER_PARTITION,
+    before: Path | None = None,
+    *,
+    created: str = "",
 ) -> None:
     """Write the files that make a folder of Parquet files a HATS catalog: properties, list of partitions, sky map, schema.
 
@@ -176,13 +193,15 @@ def write_catalog_files(
         Most rows in a partition.
     before
         As in `write_dataset`.
+    created
+        Time of creation, ISO 8601; not stated if left out.
     """
-    _put(folder, Path("partition_info.csv"), _partition_info(dataset.partitions).encode(), before)
-    _put(folder, Path("hats.properties"), _properties(name, dataset, max_rows).encode())
-    _put(folder, Path("skymap.fits"), dataset.skymap.to_fits(), before)
+    put(folder, Path("partition_info.csv"), partition_info(dataset.partitions), before)
+    put(folder, Path("hats.properties"), properties_text("HATS catalog", _properties(name, dataset, max_rows, created)))
+    put(folder, Path("skymap.fits"), dataset.skymap.to_fits(), before)
     sink = pa.BufferOutputStream()
     pq.write_metadata(described_schema(dataset.facts), sink)
-    _put(folder, Path("dataset", "_common_metadata"), bytes(sink.getvalue()), before)
+    put(folder, Path("dataset", "_common_metadata"), bytes(sink.getvalue()), before)
 
 
 def read_partitions(folder: Path) -> tuple[Partition, ...]:
@@ -198,8 +217,20 @@ def read_partitions(folder: Path) -> tuple[Partition, ...]:
     return tuple(sorted(cells, key=lambda cell: cell.span))
 
 
-def _put(folder: Path, path: Path, content: bytes, before: Path | None = None) -> None:
-    """Write a file, or share that of an earlier catalog if it is equal."""
+def put(folder: Path, path: Path, content: bytes, before: Path | None = None) -> None:
+    """Write a file of a catalog, or share that of an earlier catalog if it is equal.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    path
+        The file's path relative to it.
+    content
+        Its bytes.
+    before
+        As in `write_dataset`.
+    """
     with explained(folder / path):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if before is not None and _holds(before / path, content):
@@ -223,12 +254,18 @@ def _rows_inside(partition: Partition, sources: Iterable[RowSource], cells: Iter
     return pa.concat_tables(parts).sort_by(SORT_ORDER)
 
 
-def _partition_info(partitions: Sequence[Partition]) -> str:
-    return "\n".join(["Norder,Npix", *(f"{cell.order},{cell.pixel}" for cell in partitions)]) + "\n"
+def partition_info(partitions: Sequence[Partition]) -> bytes:
+    """The content of ``partition_info.csv``."""
+    return ("\n".join(["Norder,Npix", *(f"{cell.order},{cell.pixel}" for cell in partitions)]) + "\n").encode()
 
 
-def _properties(name: str, dataset: Dataset, max_rows: int) -> str:
-    properties = {
+def properties_text(heading: str, properties: Mapping[str, object]) -> bytes:
+    """The content of a file of properties."""
+    return (f"#{heading}\n" + "".join(f"{key}={value}\n" for key, value in properties.items())).encode()
+
+
+def _properties(name: str, dataset: Dataset, max_rows: int, created: str) -> Mapping[str, object]:
+    return {
         "obs_collection": name,
         "dataproduct_type": "object",
         "hats_nrows": dataset.n_rows,
@@ -236,12 +273,15 @@ def _properties(name: str, dataset: Dataset, max_rows: int) -> str:
         "hats_col_dec": "dec",
         "hats_col_healpix": "_healpix_29",
         "hats_col_healpix_order": FINEST_ORDER,
+        "hats_cols_default": " ".join(DEFAULT_COLUMNS),
         "hats_max_rows": max_rows,
         "hats_npix_suffix": ".parquet",
+        "hats_order": max((cell.order for cell in dataset.partitions), default=0),
         "hats_skymap_order": SKYMAP_ORDER,
+        "moc_sky_fraction": dataset.skymap.sky_fraction,
         "hats_estsize": dataset.n_bytes // 1024,
         "hats_builder": "surveyflow",
+        **({"hats_creation_date": created} if created else {}),
         "hats_version": "v1.0",
         "surveyflow_weights_origin": " ".join(dataset.facts.weights_origins),
     }
-    return "#HATS catalog\n" + "".join(f"{key}={value}\n" for key, value in properties.items())

@@ -48,6 +48,11 @@ class SkyMap:
         pixels, counts = np.unique(cells_at(SKYMAP_ORDER, cells_29), return_counts=True)
         return cls(pixels, counts.astype(np.int64))
 
+    @property
+    def sky_fraction(self) -> float:
+        """Share of the whole sky in the cells that hold rows."""
+        return float(len(self.pixels) / (12 * 4**SKYMAP_ORDER))
+
     def to_fits(self) -> bytes:
         """Write the map as a FITS file: a table of PIXEL and VALUE."""
         columns = [fits.Column("PIXEL", "K", array=self.pixels), fits.Column("VALUE", "K", array=self.counts)]

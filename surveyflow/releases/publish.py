@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from surveyflow.catalog.collection import write_collection
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, combined_digest
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
@@ -145,7 +146,9 @@ def publish(
         before = _before(root)
         title, check = f"{manifest.get('survey', 'surveyflow')}_{name}", check_of_kept(kept.names)
         dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows, kept), before=before)
-        write_catalog_files(folder, title, dataset, before=before)
+        created = str(manifest.get("created", ""))
+        write_catalog_files(folder, title, dataset, before=before, created=created)
+        write_collection(folder, title, dataset.partitions, created, before)
         check_catalog(folder, status_counts, check)
         further = write_alternatives(folder, title, alternatives.sources(root), check, before)
         link_draws(folder, root, receipts)

@@ -9,7 +9,7 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog_rows import make_rows
+from catalog_rows import Table, make_rows
 from surveyflow.catalog.hats import (
     FINEST_PARTITION_ORDER,
     Partition,
@@ -23,20 +23,6 @@ from surveyflow.catalog.healpix import cells_at
 cell_lists = st.lists(st.integers(0, 12 * 4**29 - 1) | st.integers(5 * 4**29, 5 * 4**29 + 4**18), max_size=80).map(
     lambda cells: np.array(cells, dtype=np.int64)
 )
-
-
-class Table:
-    """A source of rows in memory that counts how often it is read."""
-
-    def __init__(self, table):
-        self.table, self.n_reads = table, 0
-
-    def cells(self):
-        return self.table["_healpix_29"].to_numpy()
-
-    def rows(self):
-        self.n_reads += 1
-        return self.table
 
 
 def rows_in(partition, cells):
