@@ -69,11 +69,14 @@ class SlurmMachine:
     ----------
     folder
         Where its files lie.
+    own_host_names
+        Whether each node has its name for its host name, so that its processes are those of another machine to all others.
     daemons
         Its processes by name: ``munged``, ``slurmctld`` and the nodes.
     """
 
     folder: Path
+    own_host_names: bool = False
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -95,7 +98,11 @@ class SlurmMachine:
 
     def start_node(self, node: str) -> None:
         """Start a node's daemon."""
-        self._start(node, "slurmd", "-D", "-N", node)
+        hosts = self.folder / "hosts"  # a daemon looks up its own host name
+        hosts.write_text(f"{Path('/etc/hosts').read_text()}\n127.0.0.1 {' '.join(NODES)}\n")
+        rename = f"hostname {node} && mount --bind {hosts} /etc/hosts && exec slurmd -D -N {node}"
+        own = ["unshare", "--uts", "--mount", "sh", "-c", rename]
+        self._start(node, *(own if self.own_host_names else ["slurmd", "-D", "-N", node]))
 
     def fail_node(self, node: str) -> None:
         """Kill a node's daemon and all jobs on it, as if its power were cut."""
@@ -171,7 +178,7 @@ def missing_programs() -> list[str]:
 
 
 @contextmanager
-def running_slurm(folder: Path) -> Iterator[SlurmMachine]:
+def running_slurm(folder: Path, *, own_host_names: bool = False) -> Iterator[SlurmMachine]:
     """Start a Slurm whose files lie in a folder, and end it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("state", *(f"spool-{node}" for node in NODES)):
@@ -179,7 +186,7 @@ def running_slurm(folder: Path) -> Iterator[SlurmMachine]:
     values = {"folder": folder, "host": socket.gethostname().partition(".")[0], "ports": _free_ports(3)}
     (folder / "slurm.conf").write_text(SLURM_CONF.format(**values))
     (folder / "gres.conf").write_text(GRES_CONF)
-    machine = SlurmMachine(folder)
+    machine = SlurmMachine(folder, own_host_names)
     try:
         machine.start()
         yield machine

@@ -1,4 +1,4 @@
-"""Every unit in deploy/ is what its scheduler can read, and its command line publishes a new release."""
+"""Every unit that users are given is what its scheduler can read, and its command line publishes a new release."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 
 from stubs import TINY
+from surveyflow import api
 from surveyflow.api.runs import open_inputs
+from surveyflow.errors import InputError
 from surveyflow.releases.publish import latest
 from surveyflow.runs.run import run_survey
 from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.values.codes import ScheduleKind
 from worlds import copied, edit_workflow, write_untrained_models
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+SCHEDULES = Path(__file__).parents[1] / "surveyflow" / "sites" / "schedules"
 SURVEY, PROGRAM = "/data/candels", "/opt/surveyflow/bin/surveyflow"
 FIVE_FIELDS = r"(?:[\d*/,-]+ ){5}"
 
@@ -84,13 +88,13 @@ def words_here(line, world):
 
 
 def test_every_unit_runs_the_same_command():
-    texts = [path.read_text() for path in DEPLOY.rglob("*") if path.suffix in {".cron", ".service", ".scrontab", ".sbatch"}]
-    assert len(texts) == 4
-    assert all("--release latest --if-changed" in text for text in texts)
+    texts = {kind: api.new_schedule(kind) for kind in ScheduleKind if kind is not ScheduleKind.SYSTEMD_TIMER}
+    words = {kind: re.sub(r'[",\s]+', " ", text) for kind, text in texts.items()}
+    assert [kind for kind, text in words.items() if "--release latest --if-changed" not in text] == []
 
 
 def test_cron(world):
-    lines = [line for line in (DEPLOY / "cron" / "surveyflow.cron").read_text().splitlines() if line and line[0] != "#"]
+    lines = [line for line in (SCHEDULES / "cron").read_text().splitlines() if line and line[0] != "#"]
     settings = [re.fullmatch(r"([A-Z]+)=(\S+)", line) for line in lines[:-1]]
     assert all(settings), lines
     schedule = re.fullmatch(rf"({FIVE_FIELDS})(.+)", lines[-1])
@@ -106,12 +110,12 @@ def test_cron(world):
 def systemd_unit(name):
     unit = configparser.RawConfigParser()
     unit.optionxform = str
-    unit.read_string((DEPLOY / "systemd" / name).read_text())
+    unit.read_string((SCHEDULES / name).read_text())
     return unit
 
 
 def test_systemd_service(world):
-    service = systemd_unit("surveyflow.service")["Service"]
+    service = systemd_unit("systemd-service")["Service"]
     assert (service["Type"], service["SuccessExitStatus"]) == ("oneshot", "4")
     assert service["ReadWritePaths"] == SURVEY
     run(words_here(service["ExecStart"], world))
@@ -119,21 +123,33 @@ def test_systemd_service(world):
 
 
 def test_systemd_timer():
-    timer = systemd_unit("surveyflow.timer")
+    timer = systemd_unit("systemd-timer")
     assert timer["Timer"]["OnCalendar"] == "hourly"
     assert timer["Install"]["WantedBy"] == "timers.target"
 
 
+def write_units(folder):
+    for kind in ("service", "timer"):
+        (folder / f"surveyflow.{kind}").write_text((SCHEDULES / f"systemd-{kind}").read_text().replace(PROGRAM, "/bin/true"))
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path):
-    for path in (DEPLOY / "systemd").iterdir():
-        (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, "/bin/true"))
+    write_units(tmp_path)
     verified = run(["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))])
     assert not [line for line in verified.stderr.splitlines() if "surveyflow" in line]
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_the_service_well_protected(tmp_path):
+    write_units(tmp_path)
+    judged = run(["systemd-analyze", "security", "--offline=true", "--no-pager", str(tmp_path / "surveyflow.service")])
+    (exposure,) = re.findall(r"Overall exposure level for surveyflow.service: (\S+)", judged.stdout)
+    assert float(exposure) < 2.5
+
+
 def test_scrontab(world):
-    lines = (DEPLOY / "slurm" / "surveyflow.scrontab").read_text().splitlines()
+    lines = (SCHEDULES / "scrontab").read_text().splitlines()
     entries = [line for line in lines if line and not line.startswith("#")]
     assert len(entries) == 1
     assert lines[-1] == entries[0]
@@ -144,7 +160,7 @@ def test_scrontab(world):
     assert published_now(world) == "v2-r1"
 
 
-SBATCH = DEPLOY / "slurm" / "surveyflow.sbatch"
+SBATCH = SCHEDULES / "sbatch"
 
 
 def submit(world, fails=False):
@@ -199,7 +215,7 @@ def test_sbatch_job_runs_also_when_no_next_can_be_queued(world):
 
 
 def test_kubernetes_cronjob(world):
-    job = yaml.safe_load((DEPLOY / "kubernetes" / "cronjob.yaml").read_text())
+    job = yaml.safe_load((SCHEDULES / "kubernetes").read_text())
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
     assert re.fullmatch(FIVE_FIELDS, f"{job['spec']['schedule']} ")
     assert job["spec"]["concurrencyPolicy"] == "Forbid"
@@ -211,3 +227,82 @@ def test_kubernetes_cronjob(world):
     command = [here(word, world) for word in [*container["command"], *container["args"]]]
     run(command, env={"PATH": f"{world.parent / 'bin'}:/usr/bin:/bin"})
     assert published_now(world) == "v2-r1"
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A profile of each kind, as users are given it."""
+
+    def write(kind):
+        path = tmp_path / f"{kind}.toml"
+        path.write_text(api.new_profile(kind))
+        return path
+
+    return write
+
+
+UNITS = [kind for kind in ScheduleKind if kind is not ScheduleKind.SYSTEMD_TIMER]
+OF_PODS = {ScheduleKind.KUBERNETES, ScheduleKind.KUBERNETES_POOLS}
+
+
+def command_in(unit):
+    """The words of a unit's command, without the variables and quotes of shells and YAML."""
+    values = dict(re.findall(r'^([A-Z]+)="?(?:\$\{[A-Z]+:-)?([^"}\n]+)', unit, flags=re.MULTILINE))
+    bare = re.sub(r"\$([A-Z]+)", lambda name: values.get(name[1], name[0]), unit)
+    return re.sub(r'[",\[\]\s]+', " ", "\n".join(line for line in bare.splitlines() if not line.lstrip().startswith("#")))
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_a_unit_names_this_installation_the_workflow_and_the_profile(kind, site):
+    """The survey lies below the folder that units name: paths are replaced once."""
+    profile = site("kubernetes" if kind is ScheduleKind.KUBERNETES_POOLS else "address")
+    workflow = "/data/candels/x/survey.toml"
+    unit = command_in(api.new_schedule(kind, workflow=workflow, profile=profile))
+
+    verb = "kubernetes render" if kind is ScheduleKind.KUBERNETES_POOLS else "run"
+    assert f"{verb} {workflow} --profile {profile} --release latest --if-changed" in unit
+    assert "/data/candels/x/x" not in unit
+    assert kind in OF_PODS or str(Path(sys.executable).with_name("surveyflow")) in unit
+
+
+@pytest.mark.parametrize("kind", sorted(set(UNITS) - OF_PODS))
+def test_a_unit_with_a_profile_of_slurm_submits_jobs(kind, site):
+    unit = command_in(api.new_schedule(kind, workflow="/survey/w.toml", profile=site("slurm")))
+
+    assert f"surveyflow slurm submit /survey/w.toml --profile {site('slurm')} --release latest --if-changed" in unit
+    shared = Path("~/surveyflow-jobs").expanduser()
+    assert kind is not ScheduleKind.SYSTEMD_SERVICE or f"ReadWritePaths=/survey {shared} " in unit
+
+
+@pytest.mark.parametrize(
+    ("kind", "profile", "other"),
+    [("cron", "kubernetes", "kubernetes-pools"), ("kubernetes", "slurm", "cron"), ("kubernetes-pools", "slurm", "cron")],
+)
+def test_a_unit_that_cannot_use_a_profile_names_one_that_can(kind, profile, other, site):
+    with pytest.raises(InputError, match=f"cannot use. Print another: `surveyflow schedule new {other}`"):
+        api.new_schedule(kind, profile=site(profile))
+
+
+@pytest.mark.parametrize("path", ["/data/my survey/w.toml", "/data/100%/w.toml", "/data/$HOME/w.toml"])
+def test_a_path_that_a_scheduler_would_read_otherwise_is_refused(path):
+    with pytest.raises(InputError, match="Name it by a link without them"):
+        api.new_schedule("cron", workflow=path)
+
+
+def test_built_in_profiles_are_named_as_they_are():
+    assert "run /survey/w.toml --profile local-gpu " in command_in(
+        api.new_schedule("cron", workflow="/survey/w.toml", profile="local-gpu")
+    )
+
+
+def test_a_kind_without_a_profile_is_refused_with_those_that_have_one():
+    with pytest.raises(InputError, match=r"kind 'serial'. Choose one of local, local-gpu, address, slurm, kubernetes"):
+        api.new_profile("serial")
+
+
+@pytest.mark.parametrize("kind", sorted(OF_PODS))
+def test_kubernetes_knows_every_key_of_the_units(kind):
+    documents = list(yaml.safe_load_all(api.new_schedule(kind)))
+    assert documents[-1]["kind"] == "CronJob"
+    for document in documents:
+        kubernetes_validate.validate(document, "1.30", strict=True)

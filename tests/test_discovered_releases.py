@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from astropy.io import fits
 
 from stubs import TINY
+from surveyflow import api
 from surveyflow.api.runs import open_inputs
 from surveyflow.commands import main as cli
 from surveyflow.output.lock import RunLock
@@ -23,7 +23,6 @@ from surveyflow.sites.serial.profile import SerialProfile
 from waiting import wait_until
 from worlds import copied, edit_workflow, write_untrained_models
 
-REPOSITORY = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from surveyflow.commands.main import main; main()"]
 
 
@@ -361,9 +360,7 @@ def test_the_driver_is_given_every_option_of_a_run(submit, world):
 
 
 def test_manifests_for_a_schedule_are_empty_if_nothing_has_changed(surveyflow, world):
-    profile = (
-        (REPOSITORY / "deploy/profiles/kubernetes.toml").read_text().replace('path = "/data', f'here = "{world}"\npath = "/data')
-    )
+    profile = api.new_profile("kubernetes").replace('path = "/data', f'here = "{world}"\npath = "/data')
     (world / "site.toml").write_text(profile)
     render = ["kubernetes", "render", world / "workflow.toml", "--profile", world / "site.toml", *LATEST]
 

@@ -20,14 +20,18 @@ import typer.main
 
 from installations import REPOSITORY, Installation, build_distributions, install_from_wheel, write_namesake
 from revisions import RevisionMaker, field_rows
+from stubs import TINY
 from surveyflow.commands.main import app
 from surveyflow.values import remedies
+from worlds import copied, write_untrained_models
 
 PACKAGE = REPOSITORY / "surveyflow"
 
 RUN = {
     "inspect_machine": {},
     "list_releases": {"root": "a catalog"},
+    "new_profile": {"kind": "slurm"},
+    "new_schedule": {"kind": "cron"},
     "make_certificates": {"folder": "certificates"},
     "report": {"root": "a catalog"},
     "compare_with_latest": {"root": "a catalog", "revision": "v1.0-r1"},
@@ -153,7 +157,7 @@ def test_the_wheel_has_the_extras_that_messages_ask_for(installation, tmp_path):
     gpu = pip(installation, [remedies.install("gpu")], tmp_path)
     remote = pip(installation, [remedies.install("remote")], tmp_path)
 
-    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "simulate", "train", "export", "browse", "remote"}
+    assert set(get_args(remedies.Extra)) == {"cpu", "gpu", "jax", "simulate", "train", "export", "browse", "remote"}
     assert (there.returncode, there.stderr) == (0, "")
     assert re.search(r'tensorflow\S*; extra == "gpu"', gpu.stderr)
     assert re.search(r'gcsfs\S*; extra == "remote"', remote.stderr)
@@ -201,6 +205,36 @@ def test_another_projects_package_is_recognised_and_its_remedy_repairs_the_insta
     assert (version.returncode, version.stdout) == (0, "surveyflow 0.1.0\n")
     assert not (own.package / "pipeline.py").exists()
     assert native_core_is_built(own, tmp_path)
+
+
+SLURM = """\
+for name in sbatch squeue scontrol scancel; do printf '#!/bin/sh\\necho 1\\n' >bin/$name; chmod +x bin/$name; done
+printf '#!/bin/sh\\n' >bin/squeue
+export PATH="$PWD/bin:$PATH"
+"""
+
+
+def test_profile_submission_and_schedule_need_nothing_but_the_wheel(installation, egs_folder, tmp_path):
+    """By the commands that the files themselves name; programs that always succeed stand in for Slurm's."""
+    survey = copied(egs_folder, tmp_path / "survey")
+    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
+    (tmp_path / "bin").mkdir()
+    printed = installation.run("surveyflow profile new slurm", tmp_path).stdout
+    written, *_ = re.findall(r"`(surveyflow profile new slurm > site.toml)`", printed)
+    shown, *_ = re.findall(r"`(surveyflow slurm render WORKFLOW --profile site.toml)`", printed)
+    steps = [
+        written,
+        shown.replace("WORKFLOW", str(survey.workflow)),
+        shown.replace("WORKFLOW", str(survey.workflow)).replace("render", "submit"),
+        f"surveyflow schedule new systemd-service --workflow {survey.workflow} --profile site.toml",
+    ]
+
+    done = installation.run(SLURM + " && ".join(steps), tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "head    1  scheduler and driver" in done.stdout
+    program = installation.folder / "bin" / "surveyflow"
+    assert f"ExecStart={program} slurm submit {survey.workflow} --profile {tmp_path}/site.toml" in done.stdout
 
 
 def native_core_is_built(own: Installation, folder: Path) -> bool:

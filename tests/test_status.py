@@ -18,7 +18,7 @@ from surveyflow.output.batch_jobs import BatchJob
 from surveyflow.output.heartbeats import GpuUse, Heartbeat, write_heartbeat
 from surveyflow.output.holders import Holder
 from surveyflow.output.lock import RunLock, find_lease
-from surveyflow.output.run_folders import Progress, RunFolder
+from surveyflow.output.run_folders import Progress, RunFolder, old_runs, remove_runs
 
 DASHBOARD = "http://127.0.0.1:8787/status"
 
@@ -145,6 +145,18 @@ def test_status_as_json_says_the_same(root):
         "node2-12": True,
         "node3-13": False,
     }
+
+
+def test_old_runs_are_named_but_not_the_newest(tmp_path):
+    now = datetime.now(UTC)
+    names = [f"{now - timedelta(days=days):%Y%m%dT%H%M%S}-abcdef" for days in (400, 100, 99, 3)]
+    for name in (*names, "not-a-run"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+
+    assert old_runs(tmp_path, 99.5) == names[:2]
+    assert old_runs(tmp_path, 1) == names[:3]
+    remove_runs(tmp_path, [*names[:2], "20200101T000000-abcdef"])
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted([*names[2:], "not-a-run"])
 
 
 def test_workers_of_an_earlier_run_are_not_reported(root):

@@ -37,6 +37,7 @@ from surveyflow.api.releases import (
     verify_releases,
 )
 from surveyflow.api.runs import demo, doctor, find_release, plan, run, status, validate
+from surveyflow.api.sites import new_profile, new_schedule
 from surveyflow.api.slurm import render_slurm, submit_slurm
 from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
 from surveyflow.stats.prevalence import at_prevalence
@@ -66,6 +67,8 @@ __all__ = [
     "list_models",
     "list_releases",
     "load_model",
+    "new_profile",
+    "new_schedule",
     "open_alternatives",
     "open_catalog",
     "open_draws",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from surveyflow.api.slurm import run_options
 from surveyflow.runs.render_jobs import NothingToSubmit, render_if_changed, render_jobs
@@ -19,6 +21,7 @@ def render_kubernetes(
     engine: str = EngineName.AUTO,
     precision: str = Precision.FLOAT32,
     reread: bool = False,
+    moved: Mapping[str, str] = MappingProxyType({}),
     if_changed: bool = False,
 ) -> str:
     """Write the manifests that run a workflow in pods, for ``kubectl apply``; nothing is changed.
@@ -29,7 +32,7 @@ def render_kubernetes(
         Path of a workflow file on the profile's volume.
     profile
         Path of a profile of kind ``kubernetes``.
-    release, output, engine, precision, reread
+    release, output, engine, precision, reread, moved
         As in `surveyflow.render_slurm`.
     if_changed
         Whether to return an empty text if nothing has changed since a revision. Then everything that the workflow names is
@@ -44,7 +47,7 @@ def render_kubernetes(
     LockHeld
         With ``if_changed``, if a run works on the output folder.
     """
-    options = run_options(release, output, engine, precision, reread=reread)
+    options = run_options(release, output, engine, precision, moved, reread=reread)
     if not if_changed:
         return str(render_jobs(Path(workflow), Path(profile), "kubernetes", options))
     done = render_if_changed(Path(workflow), Path(profile), "kubernetes", options)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError
@@ -25,13 +27,13 @@ from surveyflow.runs.announcements import announcing_failure, choose_and_announc
 from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
 from surveyflow.runs.newest_release import choose_release
-from surveyflow.runs.preflight import OpenedSurvey, check_engine, open_survey
+from surveyflow.runs.preflight import OpenedSurvey, check_engine, core_caution, open_survey, precision_caution
 from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.run import RunResult, run_survey
-from surveyflow.settings.workflow import Output, is_manifest, load_workflow, read_manifest_file
+from surveyflow.settings.workflow import is_manifest, load_workflow, read_manifest_file
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
-from surveyflow.sites.profiles import load_profile
+from surveyflow.sites.profiles import BUILT_IN, load_profile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE
@@ -42,6 +44,9 @@ from surveyflow.values.jobs import EngineChoice
 if TYPE_CHECKING:
     from surveyflow.runs.doctor import WorkerReport
     from surveyflow.simulation.survey import SurveySpec
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +243,7 @@ def run(
     engine: str = EngineName.AUTO,
     precision: str = Precision.FLOAT32,
     reread: bool = False,
+    moved: Mapping[str, str] = MappingProxyType({}),
     listeners: Sequence[Listener] = (),
 ) -> RunResult:
     """Turn a survey into a published catalog; finished work is kept.
@@ -258,6 +264,8 @@ def run(
         Precision of the models' trunks: see `surveyflow.values.codes.Precision`.
     reread
         Whether to read every pixel, also of files that seem unchanged.
+    moved
+        For a manifest whose files were moved since: where the paths of folders begin now, by where they began.
     listeners
         Called with every `Progress`.
 
@@ -280,8 +288,11 @@ def run(
         chosen = load_profile(profile or "local")
         choice = EngineChoice(EngineName(engine), Precision(precision))
         found = choose_and_announce(file, folder) if release == "latest" else None
-        with open_inputs(file, found.release if found else release, folder) as (survey, original):
+        with open_inputs(file, found.release if found else release, folder, moved) as (survey, original):
             check_engine(choice, survey.cards.values())
+            if chosen.kind in BUILT_IN:
+                for caution in filter(None, (precision_caution(choice.precision), core_caution(choice, survey.cards.values()))):
+                    logger.warning("%s", caution)
             if reread:
                 forget_digests(survey.workflow.output.root)
             return run_survey(
@@ -398,13 +409,16 @@ def _executor(survey: OpenedSurvey, profile: Profile) -> Iterator[Any]:
 
 @contextmanager
 def open_inputs(
-    workflow: str | Path, release: str | None = None, output: str | Path | None = None
+    workflow: str | Path,
+    release: str | None = None,
+    output: str | Path | None = None,
+    moved: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[tuple[OpenedSurvey, dict[str, Any] | None]]:
     """Open and check the inputs of a workflow, or those of a revision that is to be made again.
 
     Parameters
     ----------
-    workflow, release, output
+    workflow, release, output, moved
         As in `run`.
 
     Yields
@@ -413,9 +427,10 @@ def open_inputs(
     """
     file = Path(workflow)
     name = choose_release(file).release if release == "latest" else release
-    loaded = load_workflow(file, name)
+    loaded = load_workflow(file, name, moved)
     if output is not None:
-        loaded = loaded.model_copy(update={"output": Output(root=Path(output).absolute())})
+        moved_output = loaded.output.model_copy(update={"root": Path(output).absolute()})
+        loaded = loaded.model_copy(update={"output": moved_output})
     original = read_manifest_file(file) if is_manifest(file) else None
     with open_survey(loaded) as survey:
         if original is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from surveyflow.runs.render_jobs import NothingToSubmit, RunOptions, render_jobs, submit_jobs
@@ -23,6 +25,7 @@ def render_slurm(
     engine: str = EngineName.AUTO,
     precision: str = Precision.FLOAT32,
     reread: bool = False,
+    moved: Mapping[str, str] = MappingProxyType({}),
 ) -> Submission:
     """Return what would be submitted to Slurm for a workflow, as text; nothing is changed.
 
@@ -32,7 +35,7 @@ def render_slurm(
         Path of a workflow file.
     profile
         Path of a profile of kind ``slurm``.
-    release, output, engine, precision, reread
+    release, output, engine, precision, reread, moved
         As in `surveyflow.run`; the driver is given them. For ``latest`` it is given the name of the release that is newest now.
 
     Raises
@@ -42,7 +45,7 @@ def render_slurm(
     ProfileError
         If the profile cannot be used, is of another kind, or offers no worker for some of the units.
     """
-    options = run_options(release, output, engine, precision, reread=reread)
+    options = run_options(release, output, engine, precision, moved, reread=reread)
     return cast("Submission", render_jobs(Path(workflow), Path(profile), "slurm", options))
 
 
@@ -55,13 +58,14 @@ def submit_slurm(
     engine: str = EngineName.AUTO,
     precision: str = Precision.FLOAT32,
     reread: bool = False,
+    moved: Mapping[str, str] = MappingProxyType({}),
     if_changed: bool = False,
 ) -> SubmittedJobs | NothingToSubmit:
     """Check a workflow and submit its jobs to Slurm's queue; jobs that are submitted again continue where they were.
 
     Parameters
     ----------
-    workflow, profile, release, output, engine, precision, reread
+    workflow, profile, release, output, engine, precision, reread, moved
         As in `render_slurm`. A newer release that is broken is announced, as by `surveyflow.run`.
     if_changed
         Whether to submit nothing if nothing has changed since a revision.
@@ -75,14 +79,22 @@ def submit_slurm(
     ClusterError
         If there is no Slurm, or if it refuses a job; no job is left behind then.
     """
-    options = run_options(release, output, engine, precision, reread=reread)
+    options = run_options(release, output, engine, precision, moved, reread=reread)
     done = submit_jobs(Path(workflow), Path(profile), "slurm", options, if_changed=if_changed)
     if isinstance(done, NothingToSubmit):
         return done
     return replace(cast("SubmittedJobs", done.jobs), release=done.release, discovery=done.discovery)
 
 
-def run_options(release: str | None, output: str | Path | None, engine: str, precision: str, *, reread: bool) -> RunOptions:
+def run_options(
+    release: str | None,
+    output: str | Path | None,
+    engine: str,
+    precision: str,
+    moved: Mapping[str, str],
+    *,
+    reread: bool,
+) -> RunOptions:
     """Check the options of a run that a driver is given.
 
     Raises
@@ -91,4 +103,4 @@ def run_options(release: str | None, output: str | Path | None, engine: str, pre
         If there is no such engine or precision.
     """
     folder = None if output is None else Path(output).absolute()
-    return RunOptions(release, folder, EngineName(engine), Precision(precision), reread)
+    return RunOptions(release, folder, EngineName(engine), Precision(precision), reread, moved)

@@ -10,10 +10,12 @@ import typer
 from surveyflow.commands.options import (
     EngineOption,
     IfChangedOption,
+    MapOption,
     OutputOption,
     PrecisionOption,
     ReleaseOption,
     RereadOption,
+    moved_folders,
 )
 from surveyflow.values.codes import EngineName, Precision
 
@@ -34,6 +36,7 @@ def render(
     engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = Precision.FLOAT32,
     reread: RereadOption = False,
+    moved: MapOption = None,
     if_changed: IfChangedOption = False,
 ) -> None:
     """Print the manifests for kubectl apply, and change nothing."""
@@ -47,6 +50,7 @@ def render(
         engine=engine,
         precision=precision,
         reread=reread,
+        moved=moved_folders(moved),
         if_changed=if_changed,
     )
     typer.echo(text, nl=False)

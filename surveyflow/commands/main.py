@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from surveyflow import __version__
-from surveyflow.commands import browsing, catalogs, fetching, kubernetes, models, releases, runs, slurm, training
+from surveyflow.commands import browsing, catalogs, fetching, kubernetes, models, releases, runs, sites, slurm, training
 from surveyflow.commands.printing import plain_streams
 from surveyflow.errors import SurveyflowError
 from surveyflow.values import remedies
@@ -46,6 +46,8 @@ for verb in (
     training.evaluate,
 ):
     app.command()(verb)
+for app_of_sites in (sites.profile_app, sites.schedule_app):
+    app.add_typer(app_of_sites)
 for group in (models, releases, slurm, kubernetes):
     app.add_typer(group.app)
 

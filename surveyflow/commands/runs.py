@@ -15,6 +15,7 @@ from surveyflow.commands.options import (
     EngineOption,
     IfChangedOption,
     JsonOption,
+    MapOption,
     OutputOption,
     OutputRoot,
     PrecisionOption,
@@ -22,6 +23,7 @@ from surveyflow.commands.options import (
     ReleaseOption,
     RereadOption,
     WorkflowFile,
+    moved_folders,
     print_json,
 )
 from surveyflow.values import remedies
@@ -105,6 +107,7 @@ def run(
     engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = Precision.FLOAT32,
     reread: RereadOption = False,
+    moved: MapOption = None,
     if_changed: IfChangedOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -121,6 +124,7 @@ def run(
             engine=engine,
             precision=precision,
             reread=reread,
+            moved=moved_folders(moved),
             listeners=[listener],
         )
     if as_json:

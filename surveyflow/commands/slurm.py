@@ -11,10 +11,12 @@ from surveyflow.commands.options import (
     EngineOption,
     IfChangedOption,
     JsonOption,
+    MapOption,
     OutputOption,
     PrecisionOption,
     ReleaseOption,
     RereadOption,
+    moved_folders,
     print_json,
 )
 from surveyflow.values.codes import EngineName, Precision
@@ -43,13 +45,21 @@ def render(
     engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = Precision.FLOAT32,
     reread: RereadOption = False,
+    moved: MapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print exactly what would be submitted, and change nothing."""
     from surveyflow import api
 
     submission = api.render_slurm(
-        workflow, profile, release=release, output=output, engine=engine, precision=precision, reread=reread
+        workflow,
+        profile,
+        release=release,
+        output=output,
+        engine=engine,
+        precision=precision,
+        reread=reread,
+        moved=moved_folders(moved),
     )
     _print(submission, as_json=as_json)
 
@@ -63,6 +73,7 @@ def submit(
     engine: EngineOption = EngineName.AUTO,
     precision: PrecisionOption = Precision.FLOAT32,
     reread: RereadOption = False,
+    moved: MapOption = None,
     if_changed: IfChangedOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,6 +89,7 @@ def submit(
         engine=engine,
         precision=precision,
         reread=reread,
+        moved=moved_folders(moved),
         if_changed=if_changed,
     )
     if as_json or done.exit_code or not isinstance(done, NothingToSubmit):

@@ -42,6 +42,20 @@ def gpu_use() -> tuple[GpuUse, ...]:
     return tuple(use for line in answer.splitlines() if (use := _use(line.split(","))) is not None)
 
 
+def compute_capabilities() -> dict[str, float]:
+    """Compute capability, such as 8.0, of the NVIDIA GPUs that this process may use, by name; empty without one."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed == "" or shutil.which("nvidia-smi") is None:
+        return {}
+    chosen = [] if allowed is None else [f"--id={allowed}"]
+    pairs = [line.rpartition(",") for line in _ask_driver("name,compute_cap", "noheader", *chosen).splitlines()]
+    found = {}
+    for name, _, number in pairs:
+        with suppress(ValueError):
+            found[name.strip()] = float(number)
+    return found
+
+
 def _use(values: list[str]) -> GpuUse | None:
     """Read one line of the driver's answer; None if it has no numbers, as for a part of a GPU."""
     with suppress(ValueError):

@@ -26,6 +26,7 @@ from surveyflow.measuring.sampling import SummarisingModel
 from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, load_model
+from surveyflow.models.engines.devices import framework_in_use
 from surveyflow.models.engines.jury import jury_of
 from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
@@ -33,6 +34,7 @@ from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, Posterio
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.codes import EngineName
 from surveyflow.values.images import Box, Window
 from surveyflow.values.jobs import EngineChoice, Job, Receipt
 from surveyflow.values.sources import UnitSources
@@ -130,6 +132,7 @@ class SurveyWorker:
             worker=f"{socket.gethostname()}:{os.getpid()}",
             draws=result.draws,
             engine=engine,
+            framework=framework_in_use() if EngineName.KERAS in engine.split("+") else "",
         )
 
     def _rows(self, order: MeasureUnit, clock: _Stopwatch) -> tuple[UnitRows, str]:

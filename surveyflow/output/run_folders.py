@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -293,6 +293,30 @@ def last_run(root: Path) -> RunStatus | None:
         if entry is not None:
             return RunStatus(folder.name, entry.time, entry.progress, _dashboard(folder))
     return None
+
+
+def old_runs(root: Path, days: float) -> list[str]:
+    """Names of the runs that began longer ago than so many days, the oldest first, without the newest run of all."""
+    before = (datetime.now(UTC) - timedelta(days=days)).timestamp()
+    names = sorted(folder.name for folder in (root / "runs").glob("*") if _is_run_id(folder.name))
+    return [name for name in names[:-1] if _start(name).timestamp() < before]
+
+
+def remove_runs(root: Path, names: Iterable[str]) -> None:
+    """Remove the folders of runs; failures are logged.
+
+    Parameters
+    ----------
+    root
+        The output folder; the caller must hold its lock.
+    names
+        The runs.
+    """
+    for name in names:
+        try:
+            remove_any(root / "runs" / name)
+        except OSError as error:
+            logging.getLogger(__name__).warning("run=%s its folder was not removed: %s", name, error)
 
 
 def _dashboard(folder: Path) -> str | None:

@@ -145,6 +145,7 @@ def write_unit(
     worker: str,
     draws: pa.Table | None = None,
     engine: str = "",
+    framework: str = "",
 ) -> Receipt:
     """Write a unit's rows, and its draws if they are kept, then its receipt, each in one durable step.
 
@@ -166,6 +167,8 @@ def write_unit(
         Its draws, as `surveyflow.catalog.draws.build_draws` makes them; None unless they are kept.
     engine
         Name of the engine that computed it; empty if no model was needed.
+    framework
+        The framework that the engine used, with version and device; empty without one.
 
     Returns
     -------
@@ -191,6 +194,7 @@ def write_unit(
         worker,
         None if draws_content is None else _digest(draws_content),
         engine,
+        framework,
     )
     return read_receipt(root, key, verify=True) or _settle(root, receipt, rows_content, draws_content)
 

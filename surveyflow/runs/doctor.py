@@ -19,7 +19,8 @@ from surveyflow.execution.routing import model_groups_in
 from surveyflow.execution.worker_logs import POOL_VARIABLE
 from surveyflow.models.engines.choice import choose_engine
 from surveyflow.models.engines.devices import find_framework
-from surveyflow.models.engines.keras_installation import keras_problem
+from surveyflow.models.engines.fft_engine import NO_CORE
+from surveyflow.models.engines.keras_installation import keras_backend, keras_problem
 from surveyflow.models.engines.native_library import usable_processors
 from surveyflow.runs.installation import namesake_problem
 from surveyflow.runs.manifest import package_versions
@@ -205,9 +206,10 @@ def _packages() -> Check:
 def _engine() -> Check:
     engine, reason = choose_engine(Architecture())
     problem = keras_problem()
+    backend = "" if problem else f"; Keras uses {keras_backend()}"
     if engine is EngineName.KERAS and problem:
         return Check("engine", f"none: {problem}; and without a framework: {reason}", good=False)
-    return Check("engine", f"{engine}, for the published network: {reason}", good=True)
+    return Check("engine", f"{engine}, for the published network: {reason}{backend}", good=NO_CORE not in reason)
 
 
 def _simulation() -> Check:

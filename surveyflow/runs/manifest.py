@@ -27,7 +27,7 @@ from surveyflow.runs.weight_checks import weights_entry
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import ModelCard
 
-REPORTED_PACKAGES = ("astropy", "dask", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu")
+REPORTED_PACKAGES = ("astropy", "dask", "jax", "jaxlib", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu", "torch")
 
 
 def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id: str, wall_seconds: float) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
         "workflow": survey.workflow.model_dump(mode="json"),
         "precision": precision_of(plan),
         "engines": Counter(receipt.engine for receipt in outcome.receipts if receipt.engine),
+        "frameworks": Counter(receipt.framework for receipt in outcome.receipts if receipt.framework),
         "expected_rows": survey.n_sources,
         "units": outcome.counts,
         "unit_keys": [{"name": item.name, "key": item.key, "rows": item.n_rows} for item in outcome.receipts],

@@ -17,13 +17,15 @@ from typing import TypeVar
 
 from surveyflow.catalog.kept import KeptColumns, combined_digest, contradictions
 from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
+from surveyflow.execution.gpus import compute_capabilities
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, file_state, split_extension
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.measuring.domain import band_differs
-from surveyflow.models.engines.choice import obstacle
+from surveyflow.models.engines.choice import choose_engine, obstacle
+from surveyflow.models.engines.fft_engine import NO_CORE
 from surveyflow.models.juries import absence
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.positions import locate_sources
@@ -36,7 +38,7 @@ from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values import remedies
-from surveyflow.values.codes import EngineName
+from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.images import ELECTRONS_A_SECOND
 from surveyflow.values.jobs import EngineChoice
 from surveyflow.values.listed import ListedSources
@@ -80,6 +82,9 @@ def _change(before: FileState) -> str | None:
 
 
 logger = logging.getLogger(__name__)
+AMPERE = 8.0
+"""Compute capability of the first NVIDIA GPUs with TF32 and bfloat16."""
+
 BYTES_PER_ROW = 2_000
 """Disk space for each source while a revision is built beside the units, bytes: 0.5 kB was measured for each, plus a margin."""
 Value = TypeVar("Value")
@@ -427,6 +432,44 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str
         yield f"{name}: its filter is {mosaic.filter}, but {card.key} was trained on {card.band}: flagged BAND_DOMAIN"
     if f"{card.key.field}/{card.key.instrument}" != name:
         yield f"{name}: the {card.key.task} model is lent by {card.key}, whose card allows it"
+
+
+def core_caution(choice: EngineChoice, cards: Iterable[ModelCard]) -> str | None:
+    """What it costs that this machine has no native core, in words; None if it costs nothing.
+
+    Parameters
+    ----------
+    choice
+        The chosen engine, or ``auto``, and the precision.
+    cards
+        Cards of the survey's models.
+    """
+    reasons = {choose_engine(one.architecture, choice.precision)[1] for card in cards for one in card.each}
+    found = next((reason for reason in reasons if NO_CORE in reason), None)
+    if choice.name != EngineName.AUTO or found is None:
+        return None
+    return f"No GPU is visible, and {found}. Keras computes the networks instead, which takes about ten times as long."
+
+
+def precision_caution(precision: Precision) -> str | None:
+    """What this machine cannot do in a precision, in words; None if it can.
+
+    Parameters
+    ----------
+    precision
+        Precision of the models' trunks.
+    """
+    if precision == Precision.FLOAT32:
+        return None
+    found = compute_capabilities()
+    unable = [f"{name} (compute capability {number:g})" for name, number in found.items() if number < AMPERE]
+    if found and not unable:
+        return None
+    effect = "has no effect" if precision == Precision.TF32 else "saves no time"
+    return (
+        f"--precision {precision} {effect} on {', '.join(unable) or 'this machine: no NVIDIA GPU is visible'}. It needs GPUs "
+        f"from Ampere on; its results are kept apart from those in float32 all the same. Leave it out, or use such GPUs."
+    )
 
 
 def check_engine(choice: EngineChoice, cards: Iterable[ModelCard]) -> None:

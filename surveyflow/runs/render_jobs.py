@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from surveyflow.runs.decide import unchanged, work_by_model_group
 from surveyflow.runs.newest_release import choose_release
 from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.findings import line, listed
-from surveyflow.settings.workflow import Output, Workflow, load_workflow
+from surveyflow.settings.workflow import Workflow, load_workflow
 from surveyflow.sites.kind import Printed, Profile, RunCommand, RunToRender
 from surveyflow.sites.profiles import load_profile, required_keys
+from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 
 
@@ -36,6 +37,8 @@ class RunOptions:
         The engine, and the precision of the models' trunks.
     reread
         Whether to read every pixel, also of files that seem unchanged.
+    moved
+        For a manifest whose files were moved since: where the paths of folders begin now, by where they began.
     """
 
     release: str | None = None
@@ -43,6 +46,7 @@ class RunOptions:
     engine: EngineName = EngineName.AUTO
     precision: Precision = Precision.FLOAT32
     reread: bool = False
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, release: str | None) -> tuple[str, ...]:
         """The options as arguments, without the output folder; what is the default is left out.
@@ -58,7 +62,8 @@ class RunOptions:
             "--precision": None if self.precision == Precision.FLOAT32 else self.precision,
         }
         pairs = [word for name, value in named.items() if value is not None for word in (name, str(value))]
-        return (*pairs, *(["--reread"] if self.reread else []))
+        maps = [word for old, new in self.moved.items() for word in ("--map", f"{old}={new}")]
+        return (*pairs, *(["--reread"] if self.reread else []), *maps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +219,17 @@ def _load(profile: Path, kind: str) -> Profile:
     site = load_profile(profile)
     if site.kind != kind:
         needed = listed(f"`{key}`" for key in required_keys(kind))
-        remedy = f"Name a file with {line('kind', kind)} and at least {needed}; docs/reference/profiles.md describes every key."
+        template = remedies.new_profile(kind)
+        remedy = f"Name a file with {line('kind', kind)} and at least {needed}; `{template}` prints one that describes every key."
         raise ProfileError(f"{profile} is of kind {site.kind!r}, expected {kind!r}. {remedy}")
     return site
 
 
 def _loaded(workflow: Path, options: RunOptions, choice: ReleaseChoice | None) -> Workflow:
-    loaded = load_workflow(workflow, choice.release if choice else options.release)
-    return loaded if options.output is None else loaded.model_copy(update={"output": Output(root=options.output)})
+    loaded = load_workflow(workflow, choice.release if choice else options.release, options.moved)
+    if options.output is None:
+        return loaded
+    return loaded.model_copy(update={"output": loaded.output.model_copy(update={"root": options.output})})
 
 
 def _run(workflow: Path, profile: Path, options: RunOptions, loaded: Workflow) -> RunToRender:

@@ -22,13 +22,14 @@ from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.heartbeats import sweep_heartbeats
 from surveyflow.output.lock import RunLock
-from surveyflow.output.run_folders import Phase, Progress, RunFolder, new_run_id
+from surveyflow.output.run_folders import Phase, Progress, RunFolder, new_run_id, old_runs, remove_runs
 from surveyflow.output.units import sweep
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import is_alternative
 from surveyflow.releases.guard import judge
 from surveyflow.releases.layout import check_layout
-from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish
+from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish, read_manifest
+from surveyflow.releases.revisions import revision_names
 from surveyflow.reports.page import write_report
 from surveyflow.runs.announcements import announce_result, announcing_missing_workers
 from surveyflow.runs.decide import make_plan, revision_with
@@ -183,6 +184,7 @@ def run_survey(
                 logger.info("notice=%r", notice)
             sweep(root)
             sweep_heartbeats(root)
+            _sweep_runs(root, survey.workflow.output.keep_runs_days)
             reporter = Reporter([*listeners, folder.record])
             settings = WorkerSettings(str(root), engine, profile.limits.models_in_memory)
             hear = stack.enter_context(announcing_missing_workers(survey.workflow.notify, root, reporter.report_workers))
@@ -203,6 +205,13 @@ def run_survey(
         if result.published:  # only after the lock is released: the command may prune, or start another run
             announce_result(survey.workflow.notify, result)
     return result
+
+
+def _sweep_runs(root: Path, days: int) -> None:
+    """Remove the folders of old runs, except those of which a revision still exists."""
+    if old := old_runs(root, days):
+        made = {read_manifest(root / "releases" / name).get("run_id") for name in revision_names(root)}
+        remove_runs(root, [name for name in old if name not in made])
 
 
 def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: Any) -> RunResult:

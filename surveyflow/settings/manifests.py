@@ -106,6 +106,31 @@ REPEATABLE = ("failed_units", "inputs", "models", "revision", "schema_version", 
 """What a manifest must have so that its revision can be made again."""
 
 
+def with_moved_paths(value: Any, old: str, new: str) -> Any:
+    """Replace a folder at the beginning of every absolute path in a manifest's workflow.
+
+    Parameters
+    ----------
+    value
+        The workflow, or a value in it.
+    old, new
+        Where the folder was, and where it is.
+
+    Examples
+    --------
+    >>> with_moved_paths({"science": "/data/egs/sci.fits[SCI]", "name": "/database"}, "/data/", "/mnt/x")
+    {'science': '/mnt/x/egs/sci.fits[SCI]', 'name': '/database'}
+    """
+    if isinstance(value, dict):
+        return {key: with_moved_paths(each, old, new) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_moved_paths(each, old, new) for each in value]
+    folder = old.rstrip("/") + "/"
+    if not (isinstance(value, str) and f"{value}/".startswith(folder)):
+        return value
+    return f"{new.rstrip('/')}/{value[len(folder) :]}".rstrip("/")
+
+
 def manifest_of(content: bytes, needed: Collection[str]) -> dict[str, Any]:
     """Read a manifest.
 

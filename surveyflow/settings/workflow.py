@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tomlkit
@@ -20,7 +21,7 @@ from surveyflow.errors import Problem, WorkflowError
 from surveyflow.files.addresses import is_address, redacted
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged
 from surveyflow.settings.findings import Finding, Location, did_you_mean, listed
-from surveyflow.settings.manifests import REPEATABLE, manifest_of
+from surveyflow.settings.manifests import REPEATABLE, manifest_of, with_moved_paths
 from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes
 from surveyflow.settings.workflow_paths import IMAGE_ROLES, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import (
@@ -130,7 +131,7 @@ _FILE = SettingsFile(
 )
 
 
-def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
+def load_workflow(path: str | Path, release: str | None = None, moved: Mapping[str, str] = MappingProxyType({})) -> Workflow:
     """Read and check a workflow file, or the workflow that a published manifest holds.
 
     Parameters
@@ -140,6 +141,8 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
         ``[notify]`` table is left out: making tables again does not run a command that came with them.
     release
         Name of the release, used instead of the one in the file; not allowed for a manifest, whose files are settled.
+    moved
+        Where the paths of a manifest's files begin now, by where they began; only for a manifest.
 
     Returns
     -------
@@ -155,7 +158,10 @@ def load_workflow(path: str | Path, release: str | None = None) -> Workflow:
     """
     file = Path(path).absolute()
     if is_manifest(file):
-        return _FILE.check(_workflow_of_manifest(file, release), file, file.name)
+        return _checked_manifest(file, _workflow_of_manifest(file, release), moved)
+    if moved:
+        what = "is not a manifest: only the paths of a manifest can be mapped."
+        raise WorkflowError([Problem(file.name, what, "Correct its paths.")])
     document, findings = resolve_paths(_with_release(read_document(file), release), file.parent)
     return _FILE.check(document, file, file.name, findings)
 
@@ -202,6 +208,35 @@ def _with_release(document: dict[str, Any], release: str | None) -> dict[str, An
     if release is None or not isinstance(document.get("survey"), dict):
         return document
     return document | {"survey": document["survey"] | {"release": release}}
+
+
+def _checked_manifest(file: Path, workflow: dict[str, Any], moved: Mapping[str, str]) -> Workflow:
+    """Check the workflow of a manifest; if its files are missing because the survey was moved, say how to map its paths."""
+    try:
+        return _FILE.check(_moved(workflow, moved, file), file, file.name)
+    except WorkflowError as error:
+        raise WorkflowError([*error.problems, *([] if moved else _hints_of_a_move(file, workflow))]) from error
+
+
+def _hints_of_a_move(file: Path, workflow: Mapping[str, Any]) -> Iterator[Problem]:
+    """The map of paths that brought a manifest from the output folder that it names to where it lies."""
+    before, now = Path(str(table_at(workflow, "output").get("root", ""))), file.parent.parent.parent
+    if file.parent.parent.name == "releases" and before.is_absolute() and before != now:
+        old, new = before, now
+        while old.name == new.name and old != old.parent and new != new.parent:
+            old, new = old.parent, new.parent
+        what = f"was made in {before}, but lies in {now}."
+        yield Problem(file.name, what, f"If its files were moved in the same way, add --map {old}={new}.")
+
+
+def _moved(workflow: dict[str, Any], moved: Mapping[str, str], file: Path) -> dict[str, Any]:
+    """The workflow of a manifest with other beginnings of paths; a beginning that no path has is probably misspelt."""
+    for old, new in moved.items():
+        before, workflow = workflow, with_moved_paths(workflow, old, new)
+        if before == workflow:
+            remedy = f"Name a folder of one of its paths, such as {Path(str(before.get('output', {}).get('root', '/'))).parent}."
+            raise WorkflowError([Problem(file.name, f"holds no path that begins with the folder {old}.", remedy)])
+    return workflow
 
 
 def _workflow_of_manifest(file: Path, release: str | None) -> dict[str, Any]:

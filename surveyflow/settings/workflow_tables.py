@@ -206,9 +206,13 @@ class Output(SettingsTable):
     ----------
     root
         Folder; the run makes it if it does not exist.
+    keep_runs_days
+        How long the folders of runs, with logs and work lists, are kept, days. Those of runs whose revisions still exist are kept
+        longer, and so is the newest.
     """
 
     root: Annotated[AnyPath, AfterValidator(_check_output)] = Field(examples=["catalog"])
+    keep_runs_days: Annotated[int, Field(ge=1)] = 365
 
 
 class Models(SettingsTable):

@@ -20,6 +20,7 @@ from surveyflow.files.paths import at_home
 from surveyflow.settings.findings import Finding, did_you_mean, unknown
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sites.kind import Profile
+from surveyflow.values import remedies
 
 KINDS = {
     "serial": "surveyflow.sites.serial.profile:SerialProfile",
@@ -55,8 +56,7 @@ def _misspelt_kind(document: Mapping[str, Any]) -> Iterator[Finding]:
             yield unknown((key,), value, ["kind"])
 
 
-_REFERENCE = "docs/reference/profiles.md"
-_ANY_FILE = SettingsFile(TypeAdapter(_AnyProfile), ProfileError, _REFERENCE, across=(_misspelt_kind,))
+_ANY_FILE = SettingsFile(TypeAdapter(_AnyProfile), ProfileError, f"`{remedies.new_profile('KIND')}`", across=(_misspelt_kind,))
 
 
 def load_profile(name_or_path: str | Path) -> Profile:
@@ -83,13 +83,17 @@ def load_profile(name_or_path: str | Path) -> Profile:
         return cast("Profile", settings_of(str(name_or_path))())
     path = at_home(name_or_path)
     if path.suffix != ".toml" and not path.exists():
-        hint = did_you_mean(str(path), BUILT_IN, f"Name one of {', '.join(BUILT_IN)}, or a TOML file.")
+        hint = did_you_mean(
+            str(path),
+            BUILT_IN,
+            f"Name one of {', '.join(BUILT_IN)}, or a TOML file: `{remedies.new_profile('slurm')}` prints one.",
+        )
         raise ProfileError(f"there is no profile {path}. {hint}")
     file, name = path.absolute(), str(path)
     document = _ANY_FILE.read(file, name)
     kind = _ANY_FILE.check(document, file, name).kind
     form = TypeAdapter(settings_of(kind))
-    return cast("Profile", SettingsFile(form, ProfileError, _REFERENCE).check(document, file, name))
+    return cast("Profile", SettingsFile(form, ProfileError, f"`{remedies.new_profile(kind)}`").check(document, file, name))
 
 
 def required_keys(kind: str) -> list[str]:

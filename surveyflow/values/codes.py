@@ -57,6 +57,18 @@ class Event(Code):
     WAITING = "waiting", "workers are missing, and the run waits for them"
 
 
+class ScheduleKind(Code):
+    """Units that look for a new release every hour, and how each is installed."""
+
+    CRON = "cron", "crontab -e, and insert these lines"
+    SCRONTAB = "scrontab", "scrontab -e, and insert these lines (Slurm)"
+    SBATCH = "sbatch", "sbatch FILE: each job queues the next (Slurm without scrontab)"
+    SYSTEMD_SERVICE = "systemd-service", "/etc/systemd/system/surveyflow.service, beside the timer"
+    SYSTEMD_TIMER = "systemd-timer", "/etc/systemd/system/surveyflow.timer, to be enabled by systemctl"
+    KUBERNETES = "kubernetes", "kubectl apply -f FILE: a CronJob that runs surveys in its own pod"
+    KUBERNETES_POOLS = "kubernetes-pools", "kubectl apply -f FILE: a CronJob that submits runs on pools of workers"
+
+
 class Status(Code):
     """What became of a source. Results are null unless it is ``ok``."""
 

@@ -83,6 +83,8 @@ class Receipt:
         SHA-256 of the Parquet file of its draws; None unless they are kept.
     engine
         Name of the engine that computed it; empty if no model was needed, or if an earlier version wrote the receipt.
+    framework
+        The framework that computed it, with its version and device, such as ``jax 0.7.2 on cpu``; empty without one.
     """
 
     key: str
@@ -95,6 +97,7 @@ class Receipt:
     worker: str
     draws_digest: str | None = None
     engine: str = ""
+    framework: str = ""
 
 
 class Order(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Argument = str | os.PathLike[str]
-Extra = Literal["cpu", "gpu", "simulate", "train", "export", "browse", "remote"]
+Extra = Literal["cpu", "gpu", "jax", "simulate", "train", "export", "browse", "remote"]
 
 DISTRIBUTION = "surveyflow-mergers"
 """Name of this distribution on package indexes. The package that it contains, and the command, are called ``surveyflow``."""
@@ -75,6 +75,16 @@ def run_again(manifest: Argument, output: Argument) -> str:
 def run_with_profile(workflow: Argument = "WORKFLOW", profile: Argument = "PROFILE") -> str:
     """Run a workflow on the workers of a profile."""
     return _surveyflow("run", workflow, "--profile", profile)
+
+
+def new_profile(kind: str) -> str:
+    """Print a commented profile."""
+    return _surveyflow("profile", "new", kind)
+
+
+def new_schedule(kind: str) -> str:
+    """Print a unit that looks for new releases."""
+    return _surveyflow("schedule", "new", kind)
 
 
 def inspect_workers(profile: Argument) -> str:

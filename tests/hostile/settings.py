@@ -57,7 +57,7 @@ def workflow_keys(world: World) -> Attempt:
 def profile_keys(world: World) -> Attempt:
     kind = world.choose(("local", "slurm", "kubernetes", "address", "local-gpu", "serial"))
     path = world / "profile.toml"
-    source = REPOSITORY / f"deploy/profiles/{kind}.toml"
+    source = REPOSITORY / f"surveyflow/sites/{kind.replace('-', '_')}/profile.toml"
     path.write_text(source.read_text() if source.exists() else 'kind = "serial"\nmodels_in_memory = 2\n')
     break_toml(world, path, UNKNOWN if kind != "serial" else "")
     verb = world.choose((("slurm", "render", "workflow.toml"), ("kubernetes", "render"), ("doctor",), RUN[:2]))

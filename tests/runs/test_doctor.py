@@ -9,13 +9,15 @@ import pytest
 from networks import card
 from surveyflow.commands import runs as commands
 from surveyflow.errors import ClusterError, ModelError
+from surveyflow.execution.gpus import compute_capabilities
 from surveyflow.models.engines import choice as sampler
-from surveyflow.models.engines import devices, fft_engine
+from surveyflow.models.engines import devices, fft_engine, native_library
 from surveyflow.models.engines.devices import Framework
 from surveyflow.output.heartbeats import GpuUse
 from surveyflow.runs import doctor, preflight
 from surveyflow.sites.kind import Answer
 from surveyflow.tasks.card import Architecture
+from surveyflow.values.codes import Precision
 from surveyflow.values.jobs import EngineChoice
 
 CARDS = [card(Architecture())]
@@ -123,8 +125,83 @@ def test_a_framework_that_breaks_when_it_is_imported_is_reported(monkeypatch, tm
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(devices, "keras_problem", lambda: None)
     assert devices.find_framework() == (
-        "TensorFlow cannot be imported: ImportError: libcudart.so.12: cannot open shared object file"
+        "tensorflow cannot be imported: ImportError: libcudart.so.12: cannot open shared object file"
     )
+
+
+JAX = """
+class Device:
+    platform, device_kind = "{platform}", "{kind}"
+def devices():
+    return [Device()]
+__version__ = "0.7.2"
+"""
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind", "found"),
+    [
+        ("cpu", "cpu", Framework("jax 0.7.2", "CPUs", ())),
+        ("gpu", "NVIDIA H100", Framework("jax 0.7.2", "gpu", ("NVIDIA H100",))),
+    ],
+)
+def test_jax_reports_its_version_and_devices(monkeypatch, tmp_path, platform, kind, found):
+    (tmp_path / "jax.py").write_text(JAX.format(platform=platform, kind=kind))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(devices, "keras_problem", lambda: None)
+
+    assert devices.find_framework() == found
+
+
+def test_the_engine_check_names_the_framework_that_keras_uses(monkeypatch):
+    monkeypatch.setattr(doctor, "keras_problem", lambda: None)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+
+    assert doctor._engine().found.endswith("; Keras uses jax")
+
+
+def test_a_machine_that_lacks_the_native_core_says_so_at_once_and_in_the_doctor(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(sampler, "keras_problem", lambda: None)
+    monkeypatch.setattr(doctor, "keras_problem", lambda: None)
+    monkeypatch.setattr(native_library, "LIBRARY", Path("/nowhere/libsurveyflow.so"))
+
+    caution = preflight.core_caution(EngineChoice(), CARDS)
+    assert caution.startswith("No GPU is visible, and the native core cannot be used: it was not built: ")
+    assert "where there is one: `python " in caution
+    assert preflight.core_caution(EngineChoice("keras"), CARDS) is None
+    assert not doctor._engine().good
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "said"),
+    [
+        ({}, "float32", None),
+        ({"NVIDIA V100": 7.0}, "float32", None),
+        ({"NVIDIA A100": 8.0}, "tf32", None),
+        ({"NVIDIA A100": 8.0}, "bf16", None),
+        ({}, "tf32", "--precision tf32 has no effect on this machine: no NVIDIA GPU is visible. It needs GPUs from Ampere on"),
+        ({"NVIDIA V100": 7.0, "NVIDIA A100": 8.0}, "tf32", "has no effect on NVIDIA V100 (compute capability 7). It needs"),
+        ({}, "bf16", "--precision bf16 saves no time on this machine"),
+    ],
+)
+def test_a_precision_that_a_device_cannot_do_is_warned_of(monkeypatch, capabilities, precision, said):
+    monkeypatch.setattr(preflight, "compute_capabilities", lambda: capabilities)
+    found = preflight.precision_caution(Precision(precision))
+
+    assert found is None if said is None else said in found
+
+
+def test_the_driver_is_asked_for_the_compute_capability(monkeypatch, tmp_path):
+    (tmp_path / "nvidia-smi").write_text(
+        '#!/bin/sh\ncase "$*" in *name,compute_cap*--id=1*) echo "NVIDIA A100-SXM4, 8.0" ;; esac\n'
+    )
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+
+    assert compute_capabilities() == {"NVIDIA A100-SXM4": 8.0}
 
 
 @pytest.mark.slow
@@ -151,4 +228,4 @@ def test_a_serial_profile_is_inspected_here(monkeypatch):
 
 def test_batch_jobs_are_inspected_while_they_run():
     with pytest.raises(ClusterError, match=r"--profile FOLDER/driver\.toml"):
-        doctor.check_workers(Path(__file__).parents[2] / "deploy" / "profiles" / "slurm.toml")
+        doctor.check_workers(Path(__file__).parents[2] / "surveyflow" / "sites" / "slurm" / "profile.toml")

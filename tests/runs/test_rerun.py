@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from types import MappingProxyType
 
 import pandas as pd
 import pytest
@@ -13,7 +14,8 @@ from astropy.io import fits
 from stubs import TINY
 from surveyflow.api.runs import open_inputs
 from surveyflow.catalog.schema import SCHEMA_VERSION
-from surveyflow.errors import WorkflowError
+from surveyflow.commands.options import moved_folders
+from surveyflow.errors import InputError, WorkflowError
 from surveyflow.files.durable import file_digest
 from surveyflow.models.store import ModelStore
 from surveyflow.releases.publish import list_revisions, read_catalog, read_manifest
@@ -25,8 +27,8 @@ from surveyflow.values.images import Box
 from worlds import copied, edit_workflow, perturb_mosaic, write_untrained_models
 
 
-def run(workflow, output=None):
-    with open_inputs(workflow, output=output) as (survey, original):
+def run(workflow, output=None, moved=MappingProxyType({})):
+    with open_inputs(workflow, output=output, moved=moved) as (survey, original):
         return run_survey(survey, SerialProfile(), factory="stubs:StubWorker", original=original)
 
 
@@ -69,6 +71,53 @@ def refusal(world):
     assert only.startswith("manifest.json: demo-r1 cannot be made again: ")
     assert only.endswith("Restore what it was made from, or run the workflow file to make a new revision.")
     return only
+
+
+def moved_to(world, folder):
+    """Move everything but the manifest, whose paths stay as they were."""
+    folder.mkdir()
+    for path in world.iterdir():
+        if path.name != "manifest.json":
+            path.rename(folder / path.name)
+    return world / "manifest.json"
+
+
+def test_a_manifest_makes_its_tables_again_where_the_survey_was_moved_to(finished, world, tmp_path_factory):
+    there = tmp_path_factory.mktemp("elsewhere") / "survey"
+    manifest = moved_to(world, there)
+    with pytest.raises(WorkflowError, match="does not exist"):
+        run(manifest)
+
+    assert run(manifest, moved={f"{world}/": str(there)}).root == there / "catalog"
+    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(there / "catalog"))
+
+
+def test_a_manifest_that_was_moved_with_its_survey_names_the_map_that_works(finished, world, tmp_path_factory):
+    there = tmp_path_factory.mktemp("elsewhere")
+    manifest = there / "catalog" / "releases" / "demo-r1" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text((world / "manifest.json").read_text())
+    for path in world.iterdir():
+        path.rename(there / path.name)
+
+    with pytest.raises(WorkflowError) as caught:
+        run(manifest)
+
+    assert str(caught.value.problems[-1]).endswith(f"add --map {world}={there}.")
+    assert run(manifest, moved={str(world): str(there)}, output=there / "again").units["failed"] == 0
+
+
+def test_a_folder_that_no_path_of_a_manifest_has_is_refused(world):
+    with pytest.raises(WorkflowError, match=r"holds no path that begins with the folder /nowhere\. Name a folder of one of its"):
+        run(world / "manifest.json", moved={"/nowhere": "/mnt"})
+    with pytest.raises(WorkflowError, match="only the paths of a manifest can be mapped"):
+        run(world / "workflow.toml", moved={"/nowhere": "/mnt"})
+
+
+@pytest.mark.parametrize("option", ["data=/mnt", "/data", "/data="])
+def test_what_is_no_pair_of_folders_is_refused(option):
+    with pytest.raises(InputError, match=f"--map: found '{option}', expected two folders"):
+        moved_folders([option])
 
 
 def test_a_manifest_makes_its_tables_again(finished, world):

@@ -19,7 +19,7 @@ RUN = RunToRender(RunCommand(Path("/survey/workflow.toml"), "candels-v1.0"), Pat
 
 
 def name_of(kind):
-    return kind if kind in BUILT_IN else str(REPOSITORY / f"deploy/profiles/{kind}.toml")
+    return kind if kind in BUILT_IN else str(REPOSITORY / f"surveyflow/sites/{kind.replace('-', '_')}/profile.toml")
 
 
 def profile_of(kind):

@@ -39,7 +39,7 @@ from worlds import copied, write_untrained_models
 
 pytestmark = pytest.mark.timeout(900)
 
-PROFILES = Path(__file__).parents[2] / "deploy" / "profiles"
+SITES = Path(__file__).parents[2] / "surveyflow" / "sites"
 FACTORY = "fakes:make_fake_worker"
 SECRET = b"PRIVATE KEY"
 N_WORKERS = 2
@@ -192,9 +192,10 @@ def test_a_serial_run_listens_nowhere():
 
 
 def test_what_is_given_to_slurm_or_kubernetes_holds_no_secret():
-    scripts = str(render(load_profile(PROFILES / "slurm.toml"), RunCommand(Path("/data/candels.toml"), "candels-v1.0")))
+    scripts = str(render(load_profile(SITES / "slurm" / "profile.toml"), RunCommand(Path("/data/candels.toml"), "candels-v1.0")))
     pods = render_manifests(
-        load_profile(PROFILES / "kubernetes.toml"), RunCommand(PurePosixPath("/data/candels/candels.toml"), "candels-v1.0")
+        load_profile(SITES / "kubernetes" / "profile.toml"),
+        RunCommand(PurePosixPath("/data/candels/candels.toml"), "candels-v1.0"),
     )
     for text in (scripts, pods):
         assert SECRET.decode() not in text

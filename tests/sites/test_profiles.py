@@ -54,9 +54,11 @@ def test_a_profile_cannot_be_changed():
         load_profile("local").workers = 3
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "deploy/profiles").glob("*.toml")), ids=lambda path: path.stem)
-def test_every_profile_of_the_repository_loads(path):
-    assert load_profile(path).kind == path.stem
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "surveyflow/sites").glob("*/profile.toml")), ids=lambda path: path.parent.name
+)
+def test_every_profile_that_users_are_given_loads(path):
+    assert load_profile(path).kind == path.parent.name.replace("_", "-")
 
 
 @pytest.mark.parametrize(

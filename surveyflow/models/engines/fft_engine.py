@@ -42,6 +42,9 @@ from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName, Precision
 
+NO_CORE = "the native core cannot be used"
+"""How the reason begins that a machine without the native core gives."""
+
 _CUTOUTS_A_CALL, _DRAWS_A_CALL = 48, 2**17
 """Work for each thread in one call of the native code, at most half a second: an interrupt waits for the end of the call."""
 _HIDDEN_BLOCK = 128
@@ -54,7 +57,7 @@ def impossible(architecture: Architecture, precision: Precision = Precision.FLOA
         return f"the FFT engine computes in float32, not in {precision}"
     missing = absence()
     if missing:
-        return f"the native core cannot be used: {missing}"
+        return f"{NO_CORE}: {missing}"
     obstacle = infeasible(architecture)
     return f"the FFT engine cannot compute the network: {obstacle}" if obstacle else None
 

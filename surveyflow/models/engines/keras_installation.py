@@ -25,7 +25,8 @@ def keras_problem() -> str | None:
     if backend == "tensorflow":
         remedy = f"`{remedies.install('cpu')}`, or `{remedies.install('gpu')}` for GPUs"
         return f"{' and '.join(missing)} not installed; {remedy}"
-    return f"{' and '.join(missing)} not installed, but Keras is set to use {backend}; install it, or set KERAS_BACKEND"
+    remedy = f"`{remedies.install('jax')}`" if backend == "jax" else "install it"
+    return f"{' and '.join(missing)} not installed, but Keras is set to use {backend}; {remedy}, or set KERAS_BACKEND"
 
 
 def keras_backend() -> str:

@@ -158,7 +158,8 @@ class _StretchTask(ctypes.Structure):
 def absence() -> str | None:
     """Why there is no usable native core here; None if there is one. A library built from other sources is not usable."""
     if not LIBRARY.is_file():
-        return "it was not built: there was no C++ compiler when surveyflow was installed"
+        build = remedies.build_native_core(_NATIVE / "build.py")
+        return f"it was not built: there was no C++ compiler when surveyflow was installed; where there is one: `{build}`"
     try:
         library = _library()
     except OSError as error:

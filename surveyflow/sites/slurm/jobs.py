@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import tomlkit
 
+from surveyflow import __version__
 from surveyflow.errors import LockHeld
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
 from surveyflow.execution.limits import CLOSED_HTTP, DASK_ENVIRONMENT, WORKER_PRELOADS
@@ -27,7 +28,7 @@ from surveyflow.output.lock import LEASE_S
 from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.slurm.pools import route_pools
-from surveyflow.sites.slurm.settings import LEAVE_S, Allocation, Pool, SlurmSettings
+from surveyflow.sites.slurm.settings import LEAVE_S, Allocation, Environment, Pool, SlurmSettings
 
 CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "logs", "result.json"
 SCHEDULER_FILE, HEAD_ID, POOL_IDS, FINISHED = "scheduler.json", "head.id", "pools.id", "finished"
@@ -68,6 +69,8 @@ class Submission:
         Text of every file, by name.
     certificates
         Folder of its certificates.
+    keep_logs_days
+        How long logs and folders of earlier submissions of the workflow are kept, days.
     routing
         The routing and the reason for it, in words; empty if the profile states it.
     """
@@ -77,6 +80,7 @@ class Submission:
     pools: Mapping[str, str]
     files: Mapping[str, str]
     certificates: Path
+    keep_logs_days: int = 90
     routing: str = ""
 
     def __str__(self) -> str:
@@ -124,7 +128,7 @@ def render(profile: SlurmSettings, command: RunCommand) -> Submission:
     files = {"head.sh": _head_script(profile, command, folder)}
     files |= {scripts[name]: _pool_script(profile, command, folder, name, pool) for name, pool in profile.pools.items()}
     files[DRIVER_PROFILE] = _driver_profile(profile, folder)
-    return Submission(folder, "head.sh", scripts, files, folder / CERTIFICATES)
+    return Submission(folder, "head.sh", scripts, files, folder / CERTIFICATES, profile.directories.keep_logs_days)
 
 
 def _folder_name(command: RunCommand) -> str:
@@ -155,12 +159,15 @@ def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
 
 
 def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> str:
-    python = profile.environment.python
+    environment = profile.environment_of(profile.head)
+    python = environment.python
+    over = (f'echo 1 >"$folder/{FINISHED}"', f'scancel --quiet $(cat "$folder/{POOL_IDS}")')
     run = shlex.join(command.arguments(folder / DRIVER_PROFILE))
     return _script(
+        environment,
         _directives(profile.head, _slug(command.name), folder / LOGS / "head-%j.log"),
         f"#SBATCH --signal=B:USR1@{_WARNING_S}",
-        *_preparations(profile, folder, _scheduler_environment(profile, folder)),
+        *_preparations(environment, folder, _scheduler_environment(profile, folder), over),
         "",
         f'again() {{ rm -f "$folder/{SCHEDULER_FILE}"; scontrol requeue "$SLURM_JOB_ID"; exit; }}',
         "trap again USR1  # walltime is near",
@@ -202,11 +209,13 @@ def _driver_loop(run: str) -> Iterator[str]:
 
 def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name: str, pool: Pool) -> str:
     return _script(
+        profile.environment_of(pool),
         _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log"),
-        f"#SBATCH --array=1-{pool.jobs}",
+        f"#SBATCH --array=1-{pool.jobs}{f'%{pool.at_once}' if pool.at_once else ''}",
         f"#SBATCH --signal=B:USR1@{LEAVE_S}",
         *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
-        *_preparations(profile, folder, _worker_environment(folder, name, pool)),
+        *([f"#SBATCH --gpus-per-node={pool.gpus_per_node}"] if pool.gpus_per_node else []),
+        *_preparations(profile.environment_of(pool), folder, _worker_environment(folder, name, pool), ()),
         "",
         "head_is() {  # is the head's job in one of these states?",
         f'    [ ! -e "$folder/{FINISHED}" ] || return 1',
@@ -216,8 +225,8 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         "}",
         "head_is_there() { head_is '.*'; }",
         'again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }',
-        'leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }',
-        "worker=",
+        'leave() { [ "${#workers[@]}" -eq 0 ] || { kill "${workers[@]}"; wait "${workers[@]}"; }; again; exit; }',
+        "workers=()",
         "trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew",
         "head_is_there || exit 0",
         "pause=2",
@@ -228,10 +237,10 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         f'scratch=$(mktemp -d "{profile.directories.node_local}/surveyflow-XXXXXXXX") || exit 1  # only you can read it',
         """trap 'rm -rf "$scratch"' EXIT""",
         *_worker_command(profile, pool),
-        "worker=$!",
+        *_start_workers(pool),
         "began=$SECONDS",
-        'wait "$worker"',
-        "code=$?",
+        "code=0",
+        'for worker in "${workers[@]}"; do wait "$worker" || code=$?; done',
         f'if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt {_AT_ONCE_S} ] '
         f'&& [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MOST_RESTARTS} ]; then',
         f'    echo "no worker lives here: this one ended at once, after {_MOST_RESTARTS} before it; see above why"',
@@ -244,19 +253,35 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
 
 def _worker_command(profile: SlurmSettings, pool: Pool) -> Iterator[str]:
     lifetime, stagger = (f"{time.total_seconds():.0f}s" for time in (pool.lifetime, pool.stagger))
-    yield f'{profile.environment.python} -m dask worker --scheduler-file "$folder/{SCHEDULER_FILE}" \\'
-    yield f"    --interface {profile.interface} --protocol tls --dashboard-address 127.0.0.1:0 \\"
-    yield '    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \\'
-    yield f"    --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
+    yield "start_worker() {"
+    yield f'    {profile.environment_of(pool).python} -m dask worker --scheduler-file "$folder/{SCHEDULER_FILE}" \\'
+    yield f"        --interface {profile.interface} --protocol tls --dashboard-address 127.0.0.1:0 \\"
+    yield '        --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}-$1" \\'
+    yield f"        --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
     if pool.models:
-        yield f"    --resources {shlex.quote(declared(pool.models))} \\"
-    yield f"    --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
+        yield f"        --resources {shlex.quote(declared(pool.models))} \\"
+    yield f"        --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
     preloads = " ".join(f"--preload {module}" for module in WORKER_PRELOADS)
-    yield f'    --local-directory "$scratch" {preloads} &'
+    yield f'        --local-directory "$scratch" {preloads} &'
+    yield '    workers+=("$!")'
+    yield "}"
+
+
+def _start_workers(pool: Pool) -> Iterator[str]:
+    """Start the workers of a job, each with one of its GPUs."""
+    numbers = " ".join(str(number) for number in range(pool.n_workers))
+    if pool.n_gpus < 2:
+        yield f"for number in {numbers}; do start_worker $number; done"
+        return
+    yield 'IFS=, read -ra gpus <<<"${CUDA_VISIBLE_DEVICES:-}"'
+    found = f"expected {pool.n_gpus} GPUs in CUDA_VISIBLE_DEVICES, found '${{CUDA_VISIBLE_DEVICES:-}}'"
+    yield f'[ "${{#gpus[@]}}" -eq {pool.n_gpus} ] || refuse "{found}: correct gres or gpus_per_node of the pool"'
+    yield f'for number in {numbers}; do CUDA_VISIBLE_DEVICES="${{gpus[number]}}" start_worker $number; done'
 
 
 def _directives(allocation: Allocation, name: str, log: Path) -> str:
     """The job's resources, as ``sbatch`` reads them."""
+    memory = {name: f"{amount // 2**20}M" if amount else amount for name, amount in allocation.memory_options.items()}
     values = {
         "job-name": f"surveyflow-{name}",
         "partition": allocation.partition,
@@ -265,13 +290,23 @@ def _directives(allocation: Allocation, name: str, log: Path) -> str:
         "nodes": 1,
         "ntasks": 1,
         "cpus-per-task": allocation.cores,
-        "mem": f"{allocation.memory // 2**20}M",
+        **memory,
         "time": _slurm_time(allocation.walltime),
         "output": log,
         "open-mode": "append",
     }
     options = [f"--{key}={value}" for key, value in values.items() if value is not None]
-    return "\n".join(f"#SBATCH {option}" for option in [*options, "--requeue", *allocation.options])
+    own = [*options, "--requeue", *(["--exclusive"] if allocation.whole_node else [])]
+    return "\n".join(f"#SBATCH {option}" for option in [*own, *map(_quoted, allocation.options)])
+
+
+def _quoted(option: str) -> str:
+    """An option as a line of ``#SBATCH`` holds it: in quotes if sbatch would split it or take a part of it for a comment."""
+    name, equals, value = option.partition("=")
+    if not re.search(r"[\s\"'\\#]", value):
+        return option
+    escaped = re.sub(r'(["\\])', r"\\\1", value)
+    return f'{name}{equals}"{escaped}"'
 
 
 def _slurm_time(time: timedelta) -> str:
@@ -279,13 +314,35 @@ def _slurm_time(time: timedelta) -> str:
     return f"{time.days}-{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def _preparations(profile: SlurmSettings, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The first lines of both kinds of job."""
+def _preparations(own: Environment, folder: Path, environment: Mapping[str, str], at_end: Iterable[str]) -> Iterator[str]:
+    """The first lines of both kinds of job: the environment, and the end of a job whose environment is not as it should be.
+
+    Parameters
+    ----------
+    own
+        How the job finds Python and surveyflow.
+    folder
+        Folder of the submission.
+    environment
+        Variables that surveyflow sets.
+    at_end
+        What to do before the job ends.
+    """
     yield ""
     yield f"folder={shlex.quote(str(folder))}"
-    yield from profile.environment.prologue
-    for name, value in environment.items():
+    yield "refuse() {"
+    yield '    echo "surveyflow: $*" >&2'
+    yield from (f"    {line}" for line in at_end)
+    yield "    exit 1"
+    yield "}"
+    if own.prologue:
+        yield """trap 'refuse "the prologue failed at: $BASH_COMMAND"' ERR"""
+        yield from own.prologue
+        yield "trap - ERR"
+    for name, value in (dict(own.variables) | dict(environment)).items():
         yield f"export {name}={shlex.quote(value)}"
+    yield f'found=$({own.python} -m surveyflow --version) || refuse "no surveyflow: see above what its interpreter says"'
+    yield f'[ "$found" = "surveyflow {__version__}" ] || refuse "found $found, expected {__version__}, which submitted the jobs"'
 
 
 def _scheduler_environment(profile: SlurmSettings, folder: Path) -> dict[str, str]:
@@ -300,7 +357,7 @@ def _scheduler_environment(profile: SlurmSettings, folder: Path) -> dict[str, st
 
 
 def _worker_environment(folder: Path, name: str, pool: Pool) -> dict[str, str]:
-    cores = str(pool.cores)
+    cores = str(pool.cores // pool.n_workers)
     return dask_environment(folder / CERTIFICATES) | {
         **DASK_ENVIRONMENT,
         FOLDER_VARIABLE: str(folder / LOGS),
@@ -315,5 +372,7 @@ def _worker_environment(folder: Path, name: str, pool: Pool) -> dict[str, str]:
     }
 
 
-def _script(*lines: str) -> str:
-    return "\n".join(["#!/bin/bash", *lines]) + "\n"
+def _script(environment: Environment, *lines: str) -> str:
+    """A script of a login shell, which has what the site provides (``module``), or one with the submitter's environment."""
+    first = ["#!/bin/bash"] if environment.inherit else ["#!/bin/bash -l", "#SBATCH --export=NONE"]
+    return "\n".join([*first, *lines]) + "\n"

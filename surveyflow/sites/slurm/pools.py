@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -47,7 +48,7 @@ def _route(profile: SlurmSettings, work: Mapping[str, int]) -> Route:
         return Route(Routing.PINNED, "pools of the profile name models")
     pools = profile.pools.values()
     return choose(
-        profile.routing, work, sum(pool.jobs for pool in pools), on_gpu=any("gpu" in (pool.gres or "") for pool in pools)
+        profile.routing, work, sum(pool.jobs * pool.n_workers for pool in pools), on_gpu=any(pool.n_gpus for pool in pools)
     )
 
 
@@ -63,7 +64,9 @@ def _parts(name: str, pool: Pool, work: Mapping[str, int]) -> dict[str, Pool]:
     parts = Counter(allot(work, pool.jobs))
     names = [groups[0] if len(groups) == 1 else str(number) for number, groups in enumerate(parts, start=1)]
     return {
-        f"{name}-{re.sub('[^A-Za-z0-9_]+', '-', part)}": pool.model_copy(update={"jobs": n_jobs, "models": groups})
+        f"{name}-{re.sub('[^A-Za-z0-9_]+', '-', part)}": pool.model_copy(
+            update={"jobs": n_jobs, "models": groups, "at_once": pool.at_once and math.ceil(pool.at_once * n_jobs / pool.jobs)}
+        )
         for part, (groups, n_jobs) in zip(names, parts.items(), strict=True)
     }
 

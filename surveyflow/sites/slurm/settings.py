@@ -6,8 +6,10 @@ Times are written as Slurm writes them, ``HH:MM:SS`` or ``D-HH:MM:SS``; amounts 
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringConstraints, model_validator
 
@@ -48,12 +50,85 @@ Word = Annotated[
 ]
 """A value of an ``#SBATCH`` line."""
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n\r]+$"), Field(description="text of one line")]
+
+_KEYS = {
+    "account": "account",
+    "array": "jobs",
+    "cpus-per-task": "cores",
+    "export": "environment.inherit",
+    "gpus": "gpus_per_node",
+    "gpus-per-node": "gpus_per_node",
+    "gres": "gres",
+    "mem": "memory",
+    "mem-per-cpu": "memory_per_core",
+    "mem-per-gpu": "memory_per_gpu",
+    "partition": "partition",
+    "qos": "qos",
+    "time": "walltime",
+}
+WRITTEN = {*_KEYS, "dependency", "gpus-per-socket", "gpus-per-task", "hold", "job-name", "no-requeue", "nodes", "ntasks"}
+WRITTEN |= {
+    "ntasks-per-gpu",
+    "ntasks-per-node",
+    "open-mode",
+    "output",
+    "parsable",
+    "requeue",
+    "signal",
+    "test-only",
+    "wait",
+    "wrap",
+}
+"""Options of ``sbatch`` that surveyflow writes, or that would contradict those that it writes."""
+
+
+def _check_option(option: str) -> str:
+    name = option.removeprefix("--").partition("=")[0]
+    found = next((written for written in sorted(WRITTEN) if written.startswith(name)), None)  # sbatch knows abbreviations
+    if found is None:
+        return option
+    remedy = f"Remove it, and set `{_KEYS[found]}` instead." if found in _KEYS else "Remove it."
+    raise refuse(f"found {option!r}, but surveyflow itself decides --{found}.", remedy)
+
+
 Option = Annotated[
-    str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\s]+)?$"), Field(description="an option such as '--constraint=a100'")
+    str,
+    StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\x00-\x1f\x7f]+)?$"),
+    Field(description="an option such as '--constraint=a100'"),
+    AfterValidator(_check_option),
+]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), Field(description="the name of a variable")]
+Gpus = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    StringConstraints(pattern=r"^([A-Za-z]\w*:)?[1-9][0-9]{0,2}$"),
+    Field(description="a number of GPUs, or a type and a number such as 'a100:4'", examples=[4]),
 ]
 PoolName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$"), Field(description="a name of letters, digits and _")
 ]
+
+
+class Environment(SettingsTable):
+    """How a job finds Python and surveyflow.
+
+    Parameters
+    ----------
+    prologue
+        Lines of shell that come first: ``module load``, ``source .../bin/activate``. If one fails, the job ends and says which.
+    python
+        The interpreter, a path or a command that the prologue provides; the one that submits if left out. The job ends if it does
+        not have the version of surveyflow that submits.
+    variables
+        Variables of the environment, by name.
+    inherit
+        Whether jobs inherit the environment of the shell that submits them, instead of the one that a login on their node has.
+    """
+
+    prologue: tuple[Line, ...] = ()
+    python: Line = Field(default_factory=lambda: shlex.quote(sys.executable))
+    variables: dict[Variable, Line] = Field(default_factory=dict)
+    inherit: bool = False
 
 
 class Allocation(SettingsTable):
@@ -65,32 +140,59 @@ class Allocation(SettingsTable):
         Queue, account and quality of service; the site's defaults where None.
     cores
         Cores of one node.
-    memory
-        Memory of one node; a job that takes more is killed by Slurm.
+    memory, memory_per_core
+        Memory of the job, or of each of its cores; a job that takes more is killed by Slurm.
+    whole_node
+        Whether the job has a node and its memory for itself; then no memory is stated.
     walltime
         Time after which Slurm ends the job.
     options
-        Further options of ``sbatch``, each as ``"--constraint=a100"``.
+        Further options of ``sbatch``, each as ``"--constraint=a100"``; not those that surveyflow writes.
+    environment
+        How this job finds Python and surveyflow, if not as the profile says.
     """
 
     partition: Word | None = None
     account: Word | None = None
     qos: Word | None = None
     cores: Count = 1
-    memory: Memory
+    memory: Memory | None = None
+    memory_per_core: Memory | None = None
+    whole_node: bool = False
     walltime: Time
     options: tuple[Option, ...] = ()
+    environment: Environment | None = None
+
+    @property
+    def memory_options(self) -> dict[str, int | None]:
+        """The memory that the job asks for by each option of ``sbatch``, bytes; None if it does not ask by it."""
+        return {"mem": 0 if self.whole_node else self.memory, "mem-per-cpu": self.memory_per_core}
+
+    @model_validator(mode="after")
+    def _states_its_memory_once(self) -> Self:
+        stated = [name for name, amount in self.memory_options.items() if amount is not None]
+        if len(stated) != 1 or (self.whole_node and self.memory is not None):
+            raise ValueError(
+                "say in one way how much memory a job has: memory, memory_per_core, memory_per_gpu (pools), or whole_node = true"
+            )
+        return self
 
 
 class Pool(Allocation):
-    """Jobs of one shape, each of which holds one worker.
+    """Jobs of one shape.
 
     Parameters
     ----------
     jobs
         Number of jobs.
-    gres
-        Generic resources of each job, such as ``"gpu:a100:1"``. A worker uses one GPU.
+    at_once
+        How many of them may run at the same time; all if left out.
+    workers
+        Workers of each job; one for each of its GPUs, or one, if left out.
+    gres, gpus_per_node
+        Generic resources of each job, such as ``"gpu:a100:1"``; or its GPUs, such as 4 or ``"a100:4"``. A worker uses one GPU.
+    memory_per_gpu
+        Memory of the job for each of its GPUs.
     lifetime
         Time after which a worker leaves by itself, so that Slurm never interrupts it; another takes its place.
     stagger
@@ -101,7 +203,11 @@ class Pool(Allocation):
     """
 
     jobs: Count = Field(examples=[4])
+    at_once: Count | None = None
+    workers: Count | None = None
     gres: Word | None = None
+    gpus_per_node: Gpus | None = None
+    memory_per_gpu: Memory | None = None
     lifetime: Time
     stagger: Time = timedelta(0)
     models: tuple[ModelGroup, ...] = ()
@@ -119,11 +225,34 @@ class Pool(Allocation):
             raise ValueError("stagger must be shorter than lifetime")
         return self
 
+    @property
+    def n_gpus(self) -> int:
+        """GPUs of each job."""
+        if self.gpus_per_node is not None:
+            return int(self.gpus_per_node.rpartition(":")[2])
+        found = re.search(r"(?:^|,)gpu(?::[A-Za-z]\w*)?(?::(\d+))?(?=,|$)", self.gres or "")
+        return int(found[1] or 1) if found else 0
+
+    @property
+    def n_workers(self) -> int:
+        """Workers of each job."""
+        return self.workers or self.n_gpus or 1
+
+    @property
+    def memory_options(self) -> dict[str, int | None]:
+        """As for every job, and by its GPUs."""
+        return super().memory_options | {"mem-per-gpu": self.memory_per_gpu}
+
     @model_validator(mode="after")
-    def _has_one_gpu_a_worker(self) -> Pool:
-        found = re.search(r"(?:^|,)gpu(?::[A-Za-z]\w*)?:(\d+)", self.gres or "")
-        if found is not None and int(found[1]) != 1:
-            raise ValueError(f"a job holds one worker, and a worker uses one GPU: ask for 1, not {found[1]}, and for more jobs")
+    def _shares_a_job_among_its_workers(self) -> Self:
+        if self.gpus_per_node is not None and "gpu" in (self.gres or ""):
+            raise ValueError("gres and gpus_per_node both ask for GPUs: remove one of the two")
+        if self.n_gpus and self.n_workers != self.n_gpus:
+            raise ValueError(f"each job has {self.n_gpus} GPUs, one a worker, but workers = {self.workers}: remove workers")
+        if self.cores < self.n_workers:
+            raise ValueError(f"a job has {self.n_workers} workers, but cores = {self.cores}: ask for one core a worker or more")
+        if self.memory_per_gpu is not None and not self.n_gpus:
+            raise ValueError("memory_per_gpu needs gres or gpus_per_node that ask for GPUs: add one, or state memory")
         return self
 
 
@@ -137,21 +266,6 @@ class Head(Allocation):
         return self
 
 
-class Environment(SettingsTable):
-    """How a job finds Python and surveyflow.
-
-    Parameters
-    ----------
-    prologue
-        Lines of shell that come first: ``module load``, ``source .../bin/activate``.
-    python
-        The interpreter, a path or a command that the prologue provides. It must be the same environment on every node.
-    """
-
-    prologue: tuple[Line, ...] = ()
-    python: Line = "python"
-
-
 class Directories(SettingsTable):
     """Where a submission keeps its files.
 
@@ -161,9 +275,12 @@ class Directories(SettingsTable):
         Folder that every node and the submitting machine see: scripts, certificates, logs, the scheduler's address.
     node_local
         Folder on each node for temporary files; variables of the job's environment, as in ``"$TMPDIR"``, are filled in there.
+    keep_logs_days
+        How long logs and folders of earlier submissions are kept, days; a submission of the same workflow removes older ones.
     """
 
     shared: Annotated[AbsolutePath, AfterValidator(_check_shared)] = Field(examples=["~/surveyflow-jobs"])
+    keep_logs_days: Count = 90
     node_local: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.$/{}+-]+$")] = "/tmp"  # noqa: S108 - the node's own
 
 
@@ -185,7 +302,7 @@ class SlurmSettings(ClusterProfile):
     directories
         Folders for files.
     environment
-        How jobs find Python and surveyflow.
+        How jobs find Python and surveyflow, unless ``head`` or a pool says otherwise.
     head
         The job of scheduler and driver. When its walltime comes near, it goes back into the queue and continues.
     pools
@@ -202,6 +319,10 @@ class SlurmSettings(ClusterProfile):
     environment: Environment = Environment()
     head: Head
     pools: Annotated[dict[PoolName, Pool], Field(min_length=1)]
+
+    def environment_of(self, allocation: Allocation) -> Environment:
+        """How a job finds Python and surveyflow."""
+        return allocation.environment or self.environment
 
     @property
     def gives_up_after_s(self) -> float:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ClusterError, LockHeld
+from surveyflow.files.durable import remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.sites.certificates import write_certificates
 from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
@@ -19,6 +22,7 @@ from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESUL
 logger = logging.getLogger(__name__)
 
 _ANSWER_S = 60
+_OF_THE_SITE = {"SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
 _DIGITS = 8
 """Of a folder's name: they are the same for all releases of a workflow."""
 
@@ -96,7 +100,7 @@ def submit(submission: Submission) -> SubmittedJobs:
 def _check_free(submission: Submission) -> None:
     """Refuse while jobs of an earlier submission of the same workflow are in the queue, whatever its release."""
     queue = set(_ask("squeue", "--me", "--noheader", "--format=%F").split())
-    for folder in sorted(submission.folder.parent.glob(f"*{submission.folder.name[-_DIGITS:]}")):
+    for folder in _folders(submission):
         left = sorted(queue.intersection(_jobs_of(folder)), key=int)
         if left:
             raise LockHeld(
@@ -122,6 +126,27 @@ def _write(submission: Submission) -> None:
     for name, text in submission.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     write_certificates(submission.certificates)
+    _sweep(submission)
+
+
+def _sweep(submission: Submission) -> None:
+    """Remove old logs, and old folders of other releases; what cannot be removed stays."""
+    before = time.time() - submission.keep_logs_days * 86_400.0
+    for folder in _folders(submission):
+        for path in [*(folder / LOGS).glob("*.log"), folder]:
+            with suppress(OSError):
+                if path != submission.folder and _changed_last(path) < before:
+                    remove_any(path)
+
+
+def _changed_last(path: Path) -> float:
+    """When a file, or anything in a folder or its logs, was changed last, seconds since 1970."""
+    return max(each.stat().st_mtime for each in [path, *path.glob("*"), *path.glob(f"{LOGS}/*")])
+
+
+def _folders(submission: Submission) -> list[Path]:
+    """Folders of the workflow's submissions, for every release."""
+    return sorted(submission.folder.parent.glob(f"*{submission.folder.name[-_DIGITS:]}"))
 
 
 @contextmanager
@@ -143,12 +168,19 @@ def _sbatch(submission: Submission, name: str, option: str) -> str:
     return job
 
 
+def _outside_of_jobs() -> dict[str, str]:
+    """The environment without what Slurm says of a job that this process is part of: the new jobs would take it for their own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in _OF_THE_SITE}
+
+
 def _ask(*command: str) -> str:
     """Run one of Slurm's commands and return what it prints."""
     if shutil.which(command[0]) is None:
         raise ClusterError(f"there is no {command[0]} on this machine. Submit from a machine that has Slurm's commands.")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=_ANSWER_S, check=False, env=_outside_of_jobs()
+        )
     except subprocess.TimeoutExpired as error:
         raise ClusterError(f"{' '.join(command)} did not answer within {_ANSWER_S} s. Try again later.") from error
     if done.returncode:

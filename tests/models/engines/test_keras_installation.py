@@ -40,7 +40,9 @@ def test_keras_on_jax_needs_no_tensorflow(installed, monkeypatch):
 def test_a_backend_that_is_chosen_must_be_there(installed, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     installed.update({"keras", "tensorflow"})
-    assert keras_problem() == "jax not installed, but Keras is set to use jax; install it, or set KERAS_BACKEND"
+    assert keras_problem() == (
+        "jax not installed, but Keras is set to use jax; `pip install 'surveyflow-mergers[jax]'`, or set KERAS_BACKEND"
+    )
 
 
 @pytest.mark.parametrize(

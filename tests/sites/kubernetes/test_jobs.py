@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import dask
 import dask.config
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -22,13 +23,13 @@ from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import load_profile
 from waiting import wait_until
 
-SITE = Path(__file__).parents[3] / "deploy" / "profiles" / "kubernetes.toml"
+SITE = Path(__file__).parents[3] / "surveyflow" / "sites" / "kubernetes" / "profile.toml"
 GOLDEN = Path(__file__).parent / "golden" / "kubernetes.yaml"
 RUN = RunCommand(PurePosixPath("/data/candels/workflow.toml"), "candels-v1.0")
 
 
 def site(tmp_path, changes=()):
-    """The profile in deploy/, with words replaced."""
+    """The profile that users are given, with words replaced."""
     text = SITE.read_text()
     for old, new in changes:
         assert old in text
@@ -75,6 +76,20 @@ def test_every_pod_runs_as_nobody_special_and_mounts_only_what_it_has():
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
         names = [entry["name"] for entry in container["env"]]
         assert len(names) == len(set(names))
+
+
+def test_kubernetes_knows_every_key_of_pods_and_services():
+    config, job, _ = manifests(load_profile(SITE), RUN)
+    service = job["spec"]["cluster"]["spec"]["scheduler"]["service"]
+    pods = [pod for pod, _ in containers(manifests(load_profile(SITE), RUN)).values()]
+    assert len(pods) == 4
+    stated = [config, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": service}]
+    stated += [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod} for pod in pods]
+    for document in stated:
+        kubernetes_validate.validate(document, "1.30", strict=True)
+    pods[0]["containres"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(stated[2], "1.30", strict=True)
 
 
 def test_a_pool_with_gpus_asks_for_one_and_the_other_for_none():
@@ -181,7 +196,7 @@ def test_a_workflow_is_named_as_the_pods_see_it(tmp_path, mini_survey):
 
 def test_a_profile_of_another_kind_is_refused(tmp_path):
     with pytest.raises(ProfileError, match="expected 'kubernetes'"):
-        render_jobs(tmp_path / "workflow.toml", SITE.with_name("local.toml"), "kubernetes")
+        render_jobs(tmp_path / "workflow.toml", SITE.parents[1] / "local" / "profile.toml", "kubernetes")
 
 
 def test_a_run_with_the_profile_itself_is_refused():

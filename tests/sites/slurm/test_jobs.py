@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.slurm.jobs import render
 from surveyflow.sites.slurm.pools import route_pools
 from surveyflow.sites.slurm.profile import SlurmProfile
+from surveyflow.sites.slurm.settings import WRITTEN
 
 GOLDEN = Path(__file__).parent / "golden"
 WORK = {"EGS/F814W": 6000, "UDS/F125W_F160W": 2000}
@@ -123,7 +127,7 @@ def test_the_driver_runs_with_a_profile_that_loads(load, tmp_path):
 def test_names_and_paths_cannot_break_out_of_a_script(load):
     nasty = RunCommand(Path("/survey/$(touch gone); 'x' \n.toml"), "; rm -rf ~\n#SBATCH --x", ("--precision", "`id`"))
     script = render(load(), nasty).files["head.sh"]
-    arguments = script.partition(" -m surveyflow ")[2].partition(' >"$folder/')[0]
+    arguments = script.rpartition(" -m surveyflow ")[2].partition(' >"$folder/')[0]
 
     spoken = subprocess.run(["bash", "-c", f"printf '%s\\0' {arguments}"], capture_output=True, text=True, check=True)
 
@@ -152,8 +156,29 @@ def test_workflows_of_one_name_have_folders_of_their_own(load):
             "[pools.gpu] walltime: found the text '4h', expected a time as Slurm writes it.",
         ),
         ('walltime = "2-00:00:00"', 'walltime = "00:05:00"', "[head]: walltime must be 0:10:00 or more"),
-        ('"gpu:a100:1"', '"gpu:a100:4"', "a worker uses one GPU: ask for 1, not 4"),
-        ('"gpu:a100:1"', '"gpu:2"', "a worker uses one GPU: ask for 1, not 2"),
+        ('"gpu:a100:1"', '"gpu:a100:4"\nworkers = 2', "each job has 4 GPUs, one a worker, but workers = 2: remove workers"),
+        ('"gpu:a100:1"', '"gpu:a100"\nworkers = 2', "each job has 1 GPUs, one a worker, but workers = 2: remove workers"),
+        ('"gpu:a100:1"', '"gpu:a100:1"\ngpus_per_node = 4', "gres and gpus_per_node both ask for GPUs"),
+        ('gres = "gpu:a100:1"', 'gpus_per_node = "a100:16"', "a job has 16 workers, but cores = 8: ask for one core a worker"),
+        ('gres = "gpu:a100:1"', "gpus_per_node = 0", "[pools.gpu] gpus_per_node: found 0, expected a number of GPUs"),
+        ('gres = "gpu:a100:1"', "gpus_per_node = true", "[pools.gpu] gpus_per_node: found true"),
+        ('memory = "64 GiB"', "", "say in one way how much memory a job has"),
+        ('memory = "64 GiB"', 'memory = "64 GiB"\nmemory_per_core = "1 GiB"', "say in one way how much memory"),
+        ('memory = "64 GiB"', 'memory = "64 GiB"\nwhole_node = true', "say in one way how much memory"),
+        (
+            'gres = "gpu:a100:1"\njobs = 4\ncores = 8\nmemory = ',
+            "jobs = 4\ncores = 8\nmemory_per_gpu = ",
+            "memory_per_gpu needs gres or gpus_per_node",
+        ),
+        (
+            '"--constraint=a100-80"',
+            '"--mem=4G"',
+            "found '--mem=4G', but surveyflow itself decides --mem. Remove it, and set `memory`",
+        ),
+        ('"--constraint=a100-80"', '"--parti=x"', "surveyflow itself decides --partition. Remove it, and set `partition`"),
+        ('"--constraint=a100-80"', '"--no-requeue"', "surveyflow itself decides --no-requeue. Remove it."),
+        ('"--constraint=a100-80"', '"--signal=TERM@9"', "surveyflow itself decides --signal"),
+        ('"--constraint=a100-80"', '"--comment=a\\nb"', "[pools.gpu] options: found the text '--comment=a\\nb'"),
         ('partition = "gpu"', 'partitoin = "gpu"', "[pools.gpu] partitoin: is not a key"),
         ('partition = "gpu"', 'partitoin = "gpu"', "Did you mean `partition`?"),
         (
@@ -191,6 +216,88 @@ def test_a_profile_that_cannot_work_is_refused(load, before, after, said):
         load(SITE.replace(before, after))
 
     assert said in str(caught.value)
+
+
+WHOLE_NODES = SITE.replace('gres = "gpu:a100:1"', "gpus_per_node = 4").replace('memory = "64 GiB"', "whole_node = true")
+
+
+def directives(script):
+    return re.findall(r"^#SBATCH (--.*)$", script, flags=re.MULTILINE)
+
+
+def test_a_job_on_a_whole_node_has_a_worker_for_each_gpu(load):
+    pool = render(load(WHOLE_NODES.replace("jobs = 4", "jobs = 8\nat_once = 3")), COMMAND).files["pool-gpu.sh"]
+
+    assert {"--gpus-per-node=4", "--mem=0", "--exclusive", "--array=1-8%3"} <= set(directives(pool))
+    assert "export OMP_NUM_THREADS=2\n" in pool
+    assert "for number in 0 1 2 3; do CUDA_VISIBLE_DEVICES=" in pool
+
+
+def test_workers_of_whole_nodes_and_not_jobs_are_counted_for_routing(load):
+    profile = load(WHOLE_NODES.replace('routing = "auto"', 'routing = "pinned"').replace("jobs = 4", "jobs = 8\nat_once = 4"))
+    parts = routed(profile).pools
+
+    assert {name: (pool.jobs, pool.at_once, pool.n_workers) for name, pool in parts.items()} == {
+        "gpu-EGS-F814W": (6, 3, 4),
+        "gpu-UDS-F125W_F160W": (2, 1, 4),
+    }
+
+
+@pytest.mark.parametrize(
+    ("stated", "option"),
+    [('memory_per_core = "4 GiB"', "--mem-per-cpu=4096M"), ('memory_per_gpu = "64 GiB"', "--mem-per-gpu=65536M")],
+)
+def test_memory_is_asked_for_as_the_site_counts_it(load, stated, option):
+    pool = render(load(SITE.replace('memory = "64 GiB"', stated)), COMMAND).files["pool-gpu.sh"]
+
+    assert [line for line in directives(pool) if line.startswith("--mem")] == [option]
+
+
+def test_jobs_get_the_environment_of_a_login_and_what_the_profile_names(load):
+    stated = '[environment]\nvariables = { KERAS_BACKEND = "jax", NOTE = "a $b" }'
+    for script in render(load(SITE.replace("[environment]", stated)), COMMAND).files.values():
+        if script.startswith("#!"):
+            assert script.startswith("#!/bin/bash -l\n#SBATCH --export=NONE\n")
+            assert "export KERAS_BACKEND=jax\nexport NOTE='a $b'\n" in script
+
+
+def test_jobs_may_inherit_the_environment_of_the_shell_that_submits(load):
+    script = render(load(SITE.replace("[environment]", "[environment]\ninherit = true")), COMMAND).files["head.sh"]
+
+    assert script.startswith("#!/bin/bash\n#SBATCH --job-name")
+
+
+def test_a_pool_has_an_environment_of_its_own(load):
+    own = '[pools.gpu.environment]\nprologue = ["module load rocm"]\npython = "python3.12"\n'
+    files = render(load(SITE + own), COMMAND).files
+
+    assert "module load rocm\n" in files["pool-gpu.sh"]
+    assert "    python3.12 -m dask worker " in files["pool-gpu.sh"]
+    assert "/project/venv" not in files["pool-gpu.sh"]
+    assert "/project/venv/bin/python -m dask scheduler" in files["head.sh"]
+
+
+def test_the_interpreter_is_the_one_that_submits_unless_the_profile_names_another(load):
+    script = render(load(SITE.replace('python = "/project/venv/bin/python"', "")), COMMAND).files["head.sh"]
+
+    assert f"{shlex.quote(sys.executable)} -m dask scheduler" in script
+
+
+def test_options_with_blanks_and_quotes_stay_whole(load):
+    options = '["--comment=for \\"EGS\\" #1", "--constraint=a100-80"'
+    lines = directives(render(load(SITE.replace('["--constraint=a100-80"', options)), COMMAND).files["pool-gpu.sh"])
+
+    assert r'--comment="for \"EGS\" #1"' in lines
+    assert "--constraint=a100-80" in lines
+
+
+def test_what_surveyflow_writes_is_refused_among_the_options(load):
+    files = render(load(WHOLE_NODES), COMMAND).files
+    written = {
+        line.removeprefix("--").partition("=")[0] for name in ("head.sh", "pool-gpu.sh") for line in directives(files[name])
+    }
+
+    assert written - {"constraint", "exclude", "exclusive"} <= WRITTEN
 
 
 def test_longest_lifetime_just_fits(load):

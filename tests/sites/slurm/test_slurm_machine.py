@@ -166,12 +166,16 @@ def test_cancelled_requeued_and_aged_workers_a_killed_driver_and_a_requeued_head
     assert running.result()["units"]["kept"] >= 5
 
 
-def test_a_failed_node_and_a_cancelled_submission_lose_nothing_and_two_never_run_side_by_side(batch, slurm, expected):
+def test_the_failed_node_of_the_head_and_a_cancelled_submission_lose_nothing_and_two_never_run_side_by_side(
+    batch, slurm, expected
+):
     running = batch(pace_s=0.8)
     running.wait_for_units(1)
-    slurm.fail_node("n2")
+    node = slurm.ask("squeue", "--noheader", f"--jobs={running.jobs.head}", "--format=%N").strip()
+    slurm.fail_node(node)
+    running.wait_for(lambda: "taken over" in running.log_of("head"), "the next start of the head has taken the lock over")
+    slurm.start_node(node)
     running.wait_for_units(3)
-    slurm.start_node("n2")
 
     with pytest.raises(LockHeld, match="has jobs in the queue"):
         running.submit()

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from surveyflow import __version__
 from surveyflow.sites.kind import RunCommand
 from surveyflow.sites.profiles import load_profile
 from surveyflow.sites.slurm.jobs import render
@@ -34,8 +35,9 @@ PYTHON = """\
 #!/bin/bash
 folder="{folder}"
 case "$*" in
+    *"surveyflow --version"*) {version} ;;
     *"dask scheduler"*) {scheduler} ;;
-    *"dask worker"*) echo x >>"$folder/workers"; {worker} ;;
+    *"dask worker"*) echo "gpu-${{CUDA_VISIBLE_DEVICES:-none}}" >>"$folder/workers"; {worker} ;;
     *"surveyflow run"*) echo x >>"$folder/tries"; try=$(wc -l <"$folder/tries"); {driver} ;;
 esac
 """
@@ -60,12 +62,14 @@ def submission(tmp_path):
     return made
 
 
-def run_script(submission, tmp_path, name, restarts=0, **deeds):
+def run_script(submission, tmp_path, name, restarts=0, gpus="", **deeds):
     """Run a script with programs that do as told, and return its exit code."""
-    deeds = {"scheduler": WAITING, "worker": "exit 0", "driver": "exit 0"} | deeds
+    usual = {"scheduler": WAITING, "worker": "exit 0", "driver": "exit 0", "version": f"echo surveyflow {__version__}"}
+    deeds = usual | deeds
     write_program(tmp_path / "python", PYTHON.format(folder=submission.folder, **deeds))
     variables = {"SLURM_JOB_NAME": "test", "SLURM_JOB_ID": "16", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "2"}
     environment = os.environ | variables | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_RESTART_COUNT": str(restarts)}
+    environment["CUDA_VISIBLE_DEVICES"] = gpus
     with subprocess.Popen(["bash", submission.folder / name], env=environment, start_new_session=True) as script:
         try:
             return script.wait()
@@ -157,6 +161,59 @@ def test_a_scheduler_that_cannot_start_ends_the_head(head):
 
 def test_walltime_sends_the_head_back_into_the_queue(head):
     assert head("kill -USR1 $PPID; exec sleep 600") == (0, "", 1, "scontrol requeue 16\n")
+
+
+def rendered(tmp_path, before, after):
+    """The submission of another profile, in the place of the first."""
+    (tmp_path / "site.toml").write_text(PROFILE.format(python=tmp_path / "python").replace(before, after))
+    made = render(load_profile(tmp_path / "site.toml"), RunCommand(tmp_path / "workflow.toml", "test"))
+    for name, text in made.files.items():
+        (made.folder / name).write_text(text)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("line", "failed"),
+    [("module load nothing", "module load nothing"), ("source {}/activate", "false"), ("true && false", "false")],
+)
+def test_a_prologue_that_fails_ends_the_jobs_and_says_where(submission, tmp_path, capfd, line, failed):
+    (tmp_path / "activate").write_text("false\n")
+    rendered(tmp_path, "python =", f'prologue = ["true", "{line.format(tmp_path)}", "true"]\npython =')
+
+    assert run_script(submission, tmp_path, "head.sh") == 1
+    assert f"surveyflow: the prologue failed at: {failed}" in capfd.readouterr().err
+    assert read(submission.folder / "finished") == "1\n"
+    assert read(submission.folder / "asked") == "scancel --quiet 17 18\n"
+    assert run_script(submission, tmp_path, "pool-cpu.sh") == 1
+    assert read(submission.folder / "workers") == ""
+
+
+def test_a_prologue_may_hold_conditions_functions_and_variables(submission, tmp_path):
+    (tmp_path / "activate").write_text("deactivate() { false; true; }\ndeactivate\n[ -z x ] || true\nif false; then :; fi\n")
+    rendered(tmp_path, "python =", f'prologue = ["source {tmp_path}/activate", "A=1"]\npython =')
+
+    assert run_script(submission, tmp_path, "head.sh") == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("echo surveyflow 0.0.9", f"found surveyflow 0.0.9, expected {__version__}"), ("exit 1", "no surveyflow: see above")],
+)
+def test_another_version_of_surveyflow_ends_the_jobs(submission, tmp_path, capfd, version, said):
+    assert run_script(submission, tmp_path, "pool-cpu.sh", version=version) == 1
+    assert f"surveyflow: {said}" in capfd.readouterr().err
+    assert read(submission.folder / "workers") == ""
+
+
+def test_each_worker_of_a_job_has_a_gpu_of_its_own(submission, tmp_path, capfd):
+    rendered(tmp_path, "jobs = 2", "jobs = 2\ngpus_per_node = 3\ncores = 3")
+    write_program(tmp_path / "squeue", "#!/bin/bash\necho 16 RUNNING\n")
+    (submission.folder / "scheduler.json").write_text("x")
+
+    assert run_script(submission, tmp_path, "pool-cpu.sh", gpus="4,5,7", worker='[ "$CUDA_VISIBLE_DEVICES" != 5 ] || exit 3') == 3
+    assert sorted(read(submission.folder / "workers").split()) == ["gpu-4", "gpu-5", "gpu-7"]
+    assert run_script(submission, tmp_path, "pool-cpu.sh", gpus="4,5") == 1
+    assert "expected 3 GPUs in CUDA_VISIBLE_DEVICES, found '4,5'" in capfd.readouterr().err
 
 
 HEAD_IS_THERE = "echo 9 RUNNING; echo 16 RUNNING; echo 17 PENDING"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import replace
 
@@ -71,6 +72,16 @@ def test_the_head_is_held_until_all_pools_are_in_the_queue(asked, submission):
     assert (folder / "pools.id").read_text() == "12\n13\n"
 
 
+def test_jobs_that_are_submitted_from_a_job_do_not_take_its_variables_for_theirs(asked, submission, monkeypatch, tmp_path):
+    for name, value in {"CONF": "/etc/slurm.conf", "JOB_ID": "7", "RESTART_COUNT": "3", "MEM_PER_CPU": "100"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    asked.write("sbatch", f"#!/bin/sh\nenv | grep ^SLURM_ >{tmp_path}/given; echo 11\n")
+
+    submit(submission)
+
+    assert (tmp_path / "given").read_text() == "SLURM_CONF=/etc/slurm.conf\n"
+
+
 def test_nobody_else_can_look_into_the_folder(asked, submission):
     submit(submission)
 
@@ -116,6 +127,29 @@ def test_a_submission_whose_jobs_are_in_the_queue_is_left_alone(asked, submissio
             submit(release)
 
     assert (asked.lines(), (submission.folder / "certificates/key.pem").read_text()) == before
+
+
+def test_old_logs_and_old_folders_of_other_releases_are_removed(asked, submission):
+    old = {
+        "candels-v0-01234567": "result.json",
+        "candels-v1-01234567": "logs/head-1.log",
+        "candels-v3-01234567": "logs/head-2.log",
+        "other-v0-89abcdef": "result.json",
+    }
+    shared = submission.folder.parent
+    for folder, name in old.items():
+        path = shared / folder / name
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+        for each in (path, path.parent, shared / folder):
+            os.utime(each, (1e9, 1e9))
+    (shared / "candels-v3-01234567" / "result.json").write_text("new")
+    (submission.folder / "logs" / "head-9.log").write_text("new")
+
+    submit(submission)
+
+    assert sorted(path.name for path in shared.iterdir()) == ["candels-v1-01234567", "candels-v3-01234567", "other-v0-89abcdef"]
+    assert [path.name for path in shared.glob("*/logs/*")] == ["head-9.log"]
 
 
 def test_jobs_of_others_do_not_matter(asked, submission):

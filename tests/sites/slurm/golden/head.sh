@@ -1,4 +1,5 @@
-#!/bin/bash
+#!/bin/bash -l
+#SBATCH --export=NONE
 #SBATCH --job-name=surveyflow-candels-v1.0
 #SBATCH --partition=long
 #SBATCH --account=astro
@@ -13,8 +14,16 @@
 #SBATCH --signal=B:USR1@120
 
 folder=/project/surveyflow/candels-v1.0-51ab6a80
+refuse() {
+    echo "surveyflow: $*" >&2
+    echo 1 >"$folder/finished"
+    scancel --quiet $(cat "$folder/pools.id")
+    exit 1
+}
+trap 'refuse "the prologue failed at: $BASH_COMMAND"' ERR
 module load cuda/12.4
 source /project/venv/bin/activate
+trap - ERR
 export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
 export DASK_DISTRIBUTED__COMM__TLS__CA_FILE=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__SCHEDULER__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
@@ -29,6 +38,8 @@ export DASK_DISTRIBUTED__DASHBOARD__LINK='https://{host}:{port}/status'
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=0
 export DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT=7200s
 export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=300s
+found=$(/project/venv/bin/python -m surveyflow --version) || refuse "no surveyflow: see above what its interpreter says"
+[ "$found" = "surveyflow 0.1.0" ] || refuse "found $found, expected 0.1.0, which submitted the jobs"
 
 again() { rm -f "$folder/scheduler.json"; scontrol requeue "$SLURM_JOB_ID"; exit; }
 trap again USR1  # walltime is near

@@ -1,4 +1,5 @@
-#!/bin/bash
+#!/bin/bash -l
+#SBATCH --export=NONE
 #SBATCH --job-name=surveyflow-candels-v1.0-gpu-EGS-F814W
 #SBATCH --partition=gpu
 #SBATCH --account=astro
@@ -18,8 +19,14 @@
 #SBATCH --gres=gpu:a100:1
 
 folder=/project/surveyflow/candels-v1.0-51ab6a80
+refuse() {
+    echo "surveyflow: $*" >&2
+    exit 1
+}
+trap 'refuse "the prologue failed at: $BASH_COMMAND"' ERR
 module load cuda/12.4
 source /project/venv/bin/activate
+trap - ERR
 export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
 export DASK_DISTRIBUTED__COMM__TLS__CA_FILE=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
 export DASK_DISTRIBUTED__COMM__TLS__SCHEDULER__CERT=/project/surveyflow/candels-v1.0-51ab6a80/certificates/certificate.pem
@@ -39,6 +46,8 @@ export TF_NUM_INTRAOP_THREADS=8
 export TF_NUM_INTEROP_THREADS=1
 export TF_CPP_MIN_LOG_LEVEL=2
 export TF_FORCE_GPU_ALLOW_GROWTH=true
+found=$(/project/venv/bin/python -m surveyflow --version) || refuse "no surveyflow: see above what its interpreter says"
+[ "$found" = "surveyflow 0.1.0" ] || refuse "found $found, expected 0.1.0, which submitted the jobs"
 
 head_is() {  # is the head's job in one of these states?
     [ ! -e "$folder/finished" ] || return 1
@@ -48,8 +57,8 @@ head_is() {  # is the head's job in one of these states?
 }
 head_is_there() { head_is '.*'; }
 again() { if head_is_there; then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi; }
-leave() { [ -z "$worker" ] || { kill "$worker"; wait "$worker"; }; again; exit; }
-worker=
+leave() { [ "${#workers[@]}" -eq 0 ] || { kill "${workers[@]}"; wait "${workers[@]}"; }; again; exit; }
+workers=()
 trap leave USR1  # walltime is near: a worker that had to start anew counts its lifetime anew
 head_is_there || exit 0
 pause=2
@@ -59,17 +68,20 @@ until [ -s "$folder/scheduler.json" ] && head_is RUNNING; do  # a head that lost
 done
 scratch=$(mktemp -d "$TMPDIR/surveyflow-XXXXXXXX") || exit 1  # only you can read it
 trap 'rm -rf "$scratch"' EXIT
-/project/venv/bin/python -m dask worker --scheduler-file "$folder/scheduler.json" \
-    --interface ib0 --protocol tls --dashboard-address 127.0.0.1:0 \
-    --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}" \
-    --nworkers 1 --nthreads 2 --memory-limit 0 \
-    --resources model:EGS/F814W=2 \
-    --lifetime 12600s --lifetime-stagger 1200s --death-timeout 60s \
-    --local-directory "$scratch" --preload surveyflow.execution.http_server --preload surveyflow.execution.worker_process &
-worker=$!
+start_worker() {
+    /project/venv/bin/python -m dask worker --scheduler-file "$folder/scheduler.json" \
+        --interface ib0 --protocol tls --dashboard-address 127.0.0.1:0 \
+        --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}-$1" \
+        --nworkers 1 --nthreads 2 --memory-limit 0 \
+        --resources model:EGS/F814W=2 \
+        --lifetime 12600s --lifetime-stagger 1200s --death-timeout 60s \
+        --local-directory "$scratch" --preload surveyflow.execution.http_server --preload surveyflow.execution.worker_process &
+    workers+=("$!")
+}
+for number in 0; do start_worker $number; done
 began=$SECONDS
-wait "$worker"
-code=$?
+code=0
+for worker in "${workers[@]}"; do wait "$worker" || code=$?; done
 if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt 60 ] && [ "${SLURM_RESTART_COUNT:-0}" -ge 20 ]; then
     echo "no worker lives here: this one ended at once, after 20 before it; see above why"
     exit "$code"
