@@ -208,5 +208,5 @@ def read_answer(path: Path) -> Answer:
         return parse_state(read_ordinary_file(path, MOST_BYTES), _ANSWER)
     except Damaged as error:
         raise InputError(
-            f"{path}: expected the JSON of an answer, but {error}. Name a file that `surveyflow fractions ... --json` printed."
+            f"{path}: expected the JSON of an answer, but {error}. Name a file with what fractions printed with --json."
         ) from error
