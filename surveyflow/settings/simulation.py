@@ -139,7 +139,7 @@ class NuisancesTable(SettingsTable):
     position_sigma_arcsec: Annotated[float, within(0, 1)] | None = Field(default=None, examples=[0.1])
     psf_fwhm: Annotated[Range, within(0.9, 2)] = Field(default=(1.0, 1.0), examples=[[0.95, 1.2]])
     psf_ellipticity: Annotated[float, within(0, 0.1)] = Field(default=0.0, examples=[0.05])
-    noise_correlation: Annotated[Range, within(0.05, 0.8)] | None = Field(default=None, examples=[[0.3, 0.6]])
+    noise_correlation: Annotated[Range, within(0.05, 0.9)] | None = Field(default=None, examples=[[0.3, 0.6]])
     sky_pedestal: Annotated[Range, within(-100, 100)] = Field(default=(0.0, 0.0), examples=[[-1.0, 5.0]])
 
 

@@ -166,7 +166,10 @@ class AugmentationTable(SettingsTable):
     quantum
         Largest step to which pixels are rounded, in units of the image's noise, as lossy compression does; 0 for none.
     hot_pixel_chance, strip_chance
-        Chance that an image has a hot pixel, or a strip of 20 rows without data.
+        Chance that an image has a hot pixel, or a strip of 5 to 48 rows without data.
+    neighbour_chance
+        Chance that half of another image's light lies on one edge. Of use for mergers only: the true contamination stays that of
+        before.
     copies
         Number of copies of each image that are changed and prepared before training; an epoch uses one of them, in turn. 0 to
         change every image anew in each epoch, which takes more time and less memory.
@@ -181,6 +184,7 @@ class AugmentationTable(SettingsTable):
     quantum: Annotated[float, within(0, 10)] = Field(default=0.0, examples=[0.5])
     hot_pixel_chance: Chance = Field(default=0.0, examples=[0.1])
     strip_chance: Chance = Field(default=0.0, examples=[0.05])
+    neighbour_chance: Chance = Field(default=0.0, examples=[0.2])
     copies: Annotated[int, within(0, 1000)] = Field(default=0, examples=[1])
 
     @property

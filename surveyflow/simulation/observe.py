@@ -146,7 +146,7 @@ def sky_noise(rng: np.random.Generator, shape: tuple[int, int], sky_rms: float, 
     sky_rms
         Standard deviation of a pixel.
     correlation
-        Correlation between neighbouring pixels, 0.05 to 0.8; that of the drizzled mosaics, 0.5, if left out.
+        Correlation between neighbouring pixels, 0.05 to 0.9; that of the drizzled mosaics, 0.5, if left out.
 
     Returns
     -------

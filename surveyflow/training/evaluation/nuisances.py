@@ -186,7 +186,7 @@ NUISANCES = (
         noise_correlation,
         "[simulation.nuisances] noise_correlation",
     ),
-    Nuisance("neighbours", "more galaxies on the edges: {}", (1, 3), neighbours, "[simulation] neighbours"),
+    Nuisance("neighbours", "more galaxies on the edges: {}", (1, 3), neighbours, "[augmentation] neighbour_chance"),
     Nuisance("missing_strip", "rows without data along an edge: {}", (10, 20, 40), missing_strip, "[augmentation] strip_chance"),
     Nuisance("hot_pixels", "hot pixels: {}", (1, 5), hot_pixels, "[augmentation] hot_pixel_chance"),
     Nuisance("bit_depth", "all pixels rounded to {} sigma", (0.25, 1), bit_depth, "[augmentation] quantum"),

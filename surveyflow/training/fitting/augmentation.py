@@ -14,7 +14,10 @@ from surveyflow.settings.training import AugmentationTable
 
 HOT_PIXEL = (1.0, 10.0)
 """Range of a hot pixel's value, e-/s."""
-STRIP_ROWS = 20
+STRIP_ROWS = (5, 48)
+"""Range of the rows without data."""
+NEIGHBOUR_SIGMA = 4.0
+"""A neighbour is the light of another image above so many times the noise."""
 
 
 def changed(images: Any, settings: AugmentationTable, seed: Any) -> Any:
@@ -33,10 +36,12 @@ def changed(images: Any, settings: AugmentationTable, seed: Any) -> Any:
     -------
     (n, size, size) float32; 0 where there is no data.
     """
-    n, seeds = tf.shape(images)[0], tf.random.split(seed, 7)
+    n, seeds = tf.shape(images)[0], tf.random.split(seed, 8)
     if settings.rotation_deg or settings.shift_pix:
         images = _displaced(images[..., None], settings.rotation_deg, settings.shift_pix, seeds[0])[..., 0]
     has_data = images != 0
+    if settings.neighbour_chance:
+        images = _with_neighbour(images, settings.neighbour_chance, seeds[7])
     if settings.depth > 1:
         images += _extra_noise(images, settings.depth, seeds[1])
     if settings.pedestal != (0.0, 0.0):
@@ -98,12 +103,33 @@ def _with_hot_pixel(images: Any, chance: float, seed: Any) -> Any:
     return images + chosen * tf.reshape(hot, tf.shape(images))
 
 
-def _with_strip(images: Any, chance: float, seed: Any) -> Any:
-    seeds = tf.random.split(seed, 2)
+def _with_neighbour(images: Any, chance: float, seed: Any) -> Any:
+    """Half of another image's light on one edge, which is the same for the batch."""
+    seeds = tf.random.split(seed, 3)
     n, size = tf.shape(images)[0], tf.shape(images)[1]
-    first = tf.random.stateless_uniform((n, 1), seeds[0], 0, size - STRIP_ROWS + 1, tf.int32)
+    half = size // 2
+    light = tf.where(images > NEIGHBOUR_SIGMA * _rms(images) + _sky(images), images - _sky(images), 0.0)
+    along = tf.random.stateless_uniform((), seeds[0], 0, size, tf.int32)
+    other = tf.roll(light, (1, along), axis=(0, 2))[:, size - half :]
+    on_edge = oriented(tf.pad(other, ((0, 0), (0, size - half), (0, 0)))[..., None], seeds[1])[..., 0]
+    chosen = tf.cast(tf.random.stateless_uniform((n, 1, 1), seeds[2]) < chance, tf.float32)
+    return images + chosen * on_edge
+
+
+def _sky(images: Any) -> Any:
+    """(n, 1, 1) median of each image, from every fourth row."""
+    ordered = tf.sort(tf.reshape(images[:, ::4], (tf.shape(images)[0], -1)), axis=1)
+    return ordered[:, tf.shape(ordered)[1] // 2, None, None]
+
+
+def _with_strip(images: Any, chance: float, seed: Any) -> Any:
+    """A strip at any place; part of it may lie beyond an edge."""
+    seeds = tf.random.split(seed, 3)
+    n, size = tf.shape(images)[0], tf.shape(images)[1]
+    height = tf.random.stateless_uniform((n, 1), seeds[2], STRIP_ROWS[0], STRIP_ROWS[1] + 1, tf.int32)
+    first = tf.random.stateless_uniform((n, 1), seeds[0], 1 - STRIP_ROWS[1], size, tf.int32)
     rows = tf.range(size)[None, :]
-    inside = (rows >= first) & (rows < first + STRIP_ROWS)
+    inside = (rows >= first) & (rows < first + height)
     chosen = tf.random.stateless_uniform((n, 1), seeds[1]) < chance
     return tf.where((inside & chosen)[:, :, None], 0.0, images)
 
