@@ -211,6 +211,8 @@ class OptimisationTable(SettingsTable):
         Largest norm of a step's gradient.
     batch_norm_momentum
         Momentum of the running statistics.
+    objective
+        The score on the validation records whose best epoch is kept: one of the task's objectives, the first if left out.
     patience
         Training ends after this number of epochs without a better validation score; 0 for never. The best epoch's weights are
         kept.
@@ -230,6 +232,7 @@ class OptimisationTable(SettingsTable):
     warmup: Annotated[float, within(0, 0.9)] = Field(default=0.1, examples=[0.1])
     clip_norm: Annotated[float, within(1e-6, 1e6)] = Field(default=1.0, examples=[1.0])
     batch_norm_momentum: Annotated[float, within(0, 0.9999)] = Field(default=0.9, examples=[0.9])
+    objective: Objective | None = Field(default=None, examples=["accuracy"])
     patience: Annotated[int, within(0, 100_000)] = Field(default=0, examples=[0])
     seed: Annotated[int, within(0, LARGEST_SEED)] = Field(examples=[20220523])
     mixed_precision: bool = Field(default=False, examples=[False])
@@ -382,11 +385,12 @@ class Training(SettingsTable):
     @model_validator(mode="after")
     def _check_objective(self) -> Self:
         known = self.model.known_task.objectives
-        if self.tuning and self.tuning.objective and self.tuning.objective not in known:
-            raise refuse(
-                f"[tuning] objective is {self.tuning.objective!r}, which no {self.model.task} model has.",
-                f"Name one of {', '.join(known)}.",
-            )
+        for name, table in (("optimisation", self.optimisation), ("tuning", self.tuning)):
+            if table and table.objective and table.objective not in known:
+                raise refuse(
+                    f"[{name}] objective is {table.objective!r}, which no {self.model.task} model has.",
+                    f"Name one of {', '.join(known)}.",
+                )
         return self
 
     @model_validator(mode="after")

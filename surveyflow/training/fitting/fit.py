@@ -416,7 +416,7 @@ class _Course:
         return self.task.scaling.calibrated(self.scale, self._draws(self.best_weights), self.validation.targets)
 
     def _score(self, entry: Mapping[str, float]) -> float:
-        value = entry[self.task.objectives[0]]
+        value = entry[self.training.optimisation.objective or self.task.objectives[0]]
         return value if np.isfinite(value) else -np.inf
 
     def _notes(self, indices: Sequence[RecordIndex]) -> str:
