@@ -72,6 +72,11 @@ def test_noise_is_not_raised_under_the_truth_of_contamination(tmp_path):
         load(tmp_path, text)
 
 
+def test_a_score_of_another_task_cannot_select_the_epoch(tmp_path):
+    with pytest.raises(WorkflowError, match=r"\[optimisation\] objective is 'r2', which no merger model has"):
+        load(tmp_path, training_text().replace("seed = 5", 'seed = 5\nobjective = "r2"'))
+
+
 TUNING = '[tuning]\nfolder = "search"\nepochs = 2\nseed = 5\n'
 EVALUATION = '[evaluation]\ntest = "test"\nreport = "report"\n'
 

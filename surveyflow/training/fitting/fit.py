@@ -416,8 +416,7 @@ class _Course:
         return self.task.scaling.calibrated(self.scale, self._draws(self.best_weights), self.validation.targets)
 
     def _score(self, entry: Mapping[str, float]) -> float:
-        value = entry[self.training.optimisation.objective or self.task.objectives[0]]
-        return value if np.isfinite(value) else -np.inf
+        return score_of(entry, self.training)
 
     def _notes(self, indices: Sequence[RecordIndex]) -> str:
         digests = ", ".join(index.digest[:12] for index in indices)
@@ -431,6 +430,12 @@ def _class_counts(targets: Float32Array) -> tuple[int, int]:
     """Number of images whose first target is 1, and 0."""
     known = targets[~np.isnan(targets[:, 0]), 0]
     return int((known > 0.5).sum()), int((known <= 0.5).sum())
+
+
+def score_of(entry: Mapping[str, float], training: Training) -> float:
+    """The score of an epoch by which the best one is found; minus infinity if it is not finite."""
+    value = entry[training.optimisation.objective or training.model.known_task.objectives[0]]
+    return value if np.isfinite(value) else -np.inf
 
 
 def is_over(history: Sequence[float], optimisation: OptimisationTable) -> bool:

@@ -19,7 +19,7 @@ from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.domain import _offset_limit
-from surveyflow.training.fitting.fit import _Course, fit, is_over, train, train_members
+from surveyflow.training.fitting.fit import _Course, fit, is_over, score_of, train, train_members
 from surveyflow.training.fitting.starting import read_start
 from surveyflow.training.records.record_index import read_index, write_index
 from surveyflow.values.codes import WeightsOrigin
@@ -307,6 +307,14 @@ def test_the_checkpoint_of_other_settings_is_refused(tmp_path):
 )
 def test_training_ends_when_patience_or_epochs_do(history, patience, over):
     assert is_over(history, OptimisationTable(epochs=5, seed=1, patience=patience)) is over
+
+
+def test_the_best_epoch_is_that_of_the_score_in_the_file(tmp_path):
+    first, second = {"upsilon": 0.6, "accuracy": 0.7}, {"upsilon": 0.5, "accuracy": float("nan")}
+    training = write_training(tmp_path)
+    assert (score_of(first, training), score_of(second, training)) == (0.6, 0.5)
+    named = training.model_copy(update={"optimisation": training.optimisation.model_copy(update={"objective": "accuracy"})})
+    assert (score_of(first, named), score_of(second, named)) == (0.7, -np.inf)
 
 
 def test_contamination_comes_with_intervals_from_held_out_images(tmp_path):
