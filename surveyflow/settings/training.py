@@ -168,8 +168,8 @@ class AugmentationTable(SettingsTable):
     hot_pixel_chance, strip_chance
         Chance that an image has a hot pixel, or a strip of 5 to 48 rows without data.
     neighbour_chance
-        Chance that half of another image's light lies on one edge. Of use for mergers only: the true contamination stays that of
-        before.
+        Chance that half of another image's light lies on an edge, and again on another or the same edge. For mergers only: the
+        true contamination stays that of before.
     copies
         Number of copies of each image that are changed and prepared before training; an epoch uses one of them, in turn. 0 to
         change every image anew in each epoch, which takes more time and less memory.

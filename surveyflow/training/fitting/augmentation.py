@@ -41,7 +41,7 @@ def changed(images: Any, settings: AugmentationTable, seed: Any) -> Any:
         images = _displaced(images[..., None], settings.rotation_deg, settings.shift_pix, seeds[0])[..., 0]
     has_data = images != 0
     if settings.neighbour_chance:
-        images = _with_neighbour(images, settings.neighbour_chance, seeds[7])
+        images = _with_neighbours(images, settings.neighbour_chance, seeds[7])
     if settings.depth > 1:
         images += _extra_noise(images, settings.depth, seeds[1])
     if settings.pedestal != (0.0, 0.0):
@@ -103,17 +103,24 @@ def _with_hot_pixel(images: Any, chance: float, seed: Any) -> Any:
     return images + chosen * tf.reshape(hot, tf.shape(images))
 
 
-def _with_neighbour(images: Any, chance: float, seed: Any) -> Any:
-    """Half of another image's light on one edge, which is the same for the batch."""
-    seeds = tf.random.split(seed, 3)
-    n, size = tf.shape(images)[0], tf.shape(images)[1]
-    half = size // 2
+def _with_neighbours(images: Any, chance: float, seed: Any) -> Any:
+    """Half of other images' light on up to two edges, which are the same for the batch."""
     light = tf.where(images > NEIGHBOUR_SIGMA * _rms(images) + _sky(images), images - _sky(images), 0.0)
+    for number, one in enumerate(tf.unstack(tf.random.split(seed, 2)), 1):
+        images += _on_an_edge(tf.roll(light, number, axis=0), chance, one)
+    return images
+
+
+def _on_an_edge(light: Any, chance: float, seed: Any) -> Any:
+    """Half of each image on one edge, at a place along it, with a chance; the rest is empty."""
+    seeds = tf.random.split(seed, 3)
+    n, size = tf.shape(light)[0], tf.shape(light)[1]
+    half = size // 2
     along = tf.random.stateless_uniform((), seeds[0], 0, size, tf.int32)
-    other = tf.roll(light, (1, along), axis=(0, 2))[:, size - half :]
-    on_edge = oriented(tf.pad(other, ((0, 0), (0, size - half), (0, 0)))[..., None], seeds[1])[..., 0]
+    lower = tf.roll(light, along, axis=2)[:, size - half :]
+    on_edge = oriented(tf.pad(lower, ((0, 0), (0, size - half), (0, 0)))[..., None], seeds[1])[..., 0]
     chosen = tf.cast(tf.random.stateless_uniform((n, 1, 1), seeds[2]) < chance, tf.float32)
-    return images + chosen * on_edge
+    return chosen * on_edge
 
 
 def _sky(images: Any) -> Any:

@@ -152,14 +152,15 @@ def with_galaxies(sky=0.0):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_neighbour_is_half_a_galaxy_on_an_edge_and_nothing_else(seed):
+def test_neighbours_are_halves_of_galaxies_on_the_edges_and_nothing_else(seed):
     before = with_galaxies().numpy()
     after = changed(tf.constant(before), AugmentationTable(neighbour_chance=1.0), tf.constant((seed, 2), tf.int32)).numpy()
     added = after - before
     assert (added >= 0).all()
     rows, columns = np.unravel_index(added[0].argmax(), (64, 64))
     assert min(rows, columns, 63 - rows, 63 - columns) <= 8
-    assert added.reshape(6, -1).max(axis=1) == pytest.approx(100 * SKY_RMS, rel=0.1)
+    peaks = added.reshape(6, -1).max(axis=1) / SKY_RMS
+    assert ((peaks > 90) & (peaks < 220)).all(), "one galaxy, or two on each other"
     in_the_middle = (added != 0)[:, 20:44, 20:44]
     assert in_the_middle.mean() < 1e-3, "a peak of the noise is light, too"
 
