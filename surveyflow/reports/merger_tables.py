@@ -180,9 +180,10 @@ def _stresses(merger: Mapping[str, Any]) -> Table:
     changed = ("flagged", "flagged before", "spoiled", "flagged of these")
     columns = ("stamps with", "accuracy", "lost", *completeness, *changed, "baseline's accuracy", "result")
     note = (
-        "Percent. What must not change an answer is done to the stamps. Flagged are those that the card's domain excludes "
-        "(OUT_OF_DOMAIN), spoiled those that the change makes wrong. A change passes if it costs 2 points or less, or if 80 % of "
-        "the spoiled stamps are flagged and at most 10 % before. The first 2,000 stamps of each set are used."
+        "Percent. What must not change an answer is done to the stamps. Flagged are those that a catalog would flag: "
+        "OUT_OF_DOMAIN, or PARTIAL_COVERAGE. Spoiled are those that the change makes wrong. A change passes if it costs 2 points "
+        "or less, or if 80 % of the spoiled stamps are flagged and at most 10 % before. The first 2,000 stamps of each set are "
+        "used."
     )
     return Table("Nuisances", note, columns, tuple(rows))
 

@@ -439,11 +439,11 @@ def _jury(model: Model, test: Sequence[LabelledStamps], called: _Called, samplin
 
 
 def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -> StressScores:
-    scores, flags = after.judged(), after.predictions.out_of_domain
+    scores, flags = after.judged(), after.predictions.flagged
     lost = before.judged().network.accuracy - scores.network.accuracy
     spoiled = (before.network == before.is_post_merger) & (after.network != after.is_post_merger)
     spoiled_flagged = float(flags[spoiled].mean()) if spoiled.any() else float("nan")
-    flagged_before = float(before.predictions.out_of_domain.mean())
+    flagged_before = float(before.predictions.flagged.mean())
     seen = spoiled_flagged >= LEAST_FLAGGED and flagged_before <= MOST_FLAGGED_BEFORE
     return StressScores(
         name=nuisance.name,

@@ -2,8 +2,8 @@
 
 A nuisance is a property of the observation, such as the position of the galaxy in the stamp, and not of the galaxy. An evaluation
 changes test stamps by each nuisance at each of its levels, and compares the answers. A model passes if accuracy falls by at most
-2 points, or if its domain flags at least 80 % of the stamps that are classified wrongly because of the change, and at most a
-tenth of the unchanged stamps.
+2 points, or if at least 80 % of the stamps that are classified wrongly because of the change are flagged as a catalog would flag
+them (OUT_OF_DOMAIN, PARTIAL_COVERAGE), and at most a tenth of the unchanged stamps.
 """
 
 from __future__ import annotations

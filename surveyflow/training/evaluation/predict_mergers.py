@@ -44,6 +44,8 @@ class MergerPredictions:
         (n,) float32: what the draws disagree about, nats.
     out_of_domain
         (n,) bool: whether the domain of the model's card excludes the stamp, as OUT_OF_DOMAIN says in a catalog.
+    partial_coverage
+        (n,) bool: whether some pixels hold no data, as PARTIAL_COVERAGE says in a catalog.
     """
 
     p_pm_mean: Float32Array
@@ -52,6 +54,12 @@ class MergerPredictions:
     f_pm: Float32Array
     mutual_information: Float32Array
     out_of_domain: BoolArray
+    partial_coverage: BoolArray
+
+    @property
+    def flagged(self) -> BoolArray:
+        """(n,) bool: whether a catalog would flag the stamp for either reason."""
+        return self.out_of_domain | self.partial_coverage
 
     @property
     def called_post_merger(self) -> BoolArray:
@@ -114,4 +122,5 @@ def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettin
         f_pm=summary.f_pm,
         mutual_information=summary.mutual_information,
         out_of_domain=excluded,
+        partial_coverage=~stamps.valid.all(axis=(1, 2)),
     )
