@@ -122,5 +122,5 @@ def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettin
         f_pm=summary.f_pm,
         mutual_information=summary.mutual_information,
         out_of_domain=excluded,
-        partial_coverage=~stamps.valid.all(axis=(1, 2)),
+        partial_coverage=np.any(~stamps.valid, axis=(1, 2)),
     )
