@@ -10,7 +10,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -264,31 +264,3 @@ def _check_streams(file: Path, content: bytes) -> None:
     parser.StartElementHandler = check
     with suppress(expat.ExpatError):  # astropy says what is wrong
         parser.Parse(content, True)
-
-
-_FORMS: Sequence[tuple[str, Callable[[bytes], bool]]] = (
-    ("ipac", lambda head: bool(re.match(rb"(\\[^\n]*\n)*\|[^\n]*\|\s*\n(\|[^\n]*\n)*[^|\n]", head)) and _is_ipac(head)),
-    ("cds", lambda head: bool(re.search(rb"(?m)^Byte-by-byte Description of", head))),
-    ("aastex", lambda head: head.startswith((b"\\", b"%")) and b"\\begin{deluxetable" in head),
-    ("latex", lambda head: head.startswith((b"\\", b"%")) and bool(re.search(rb"\\begin\{(table|tabular|longtable)", head))),
-    ("daophot", lambda head: bool(re.match(rb"#K ", head)) and b"\n#N " in head),
-    ("rst", lambda head: bool(re.match(rb"=+( +=+)+\s*\n", head))),
-    ("fixed_width_two_line", lambda head: bool(re.match(rb"(#[^\n]*\n)*[^\n,;|\t]+\n *(-+( +-+)+|=+( +=+)+) *\r?\n", head))),
-)
-
-
-def _is_ipac(head: bytes) -> bool:
-    """Whether rows below the lines between bars stand without bars: IPAC's names stand between bars, its values do not."""
-    rows = [line for line in head.split(b"\n") if line.strip() and not line.startswith((b"\\", b"|", b"+"))]
-    return bool(rows) and not rows[0].strip().startswith(b"|")
-
-
-def form_of(head: bytes) -> str | None:
-    """Astropy's name of a format of text that is recognised by its form; None for columns separated by delimiters.
-
-    Parameters
-    ----------
-    head
-        The beginning of the text.
-    """
-    return next((name for name, is_it in _FORMS if is_it(head)), None)

@@ -29,11 +29,11 @@ from surveyflow.errors import SourceListError
 from surveyflow.files.addresses import Address
 from surveyflow.files.foreign import refusing
 from surveyflow.files.paths import Place, problem_of_file, split_extension, with_extension
-from surveyflow.inputs.astropy_tables import Described, described_by_astropy, form_of, open_ascii, open_votable
+from surveyflow.inputs.astropy_tables import Described, described_by_astropy, open_ascii, open_votable
 from surveyflow.inputs.columns import Column, FoundTable
 from surveyflow.inputs.packed_fits import NotUnpacked, check_end, unpack_fits
 from surveyflow.inputs.remote_files import local_copy, reaching
-from surveyflow.inputs.text_tables import open_text
+from surveyflow.inputs.text_tables import form_of, open_text
 from surveyflow.values.arrays import BoolArray
 
 _SAYS_NOTHING = re.compile(r"\s*(label for (field|column)\s*\d*|name of (field|column)\s*\d*|field name)?\s*$", re.IGNORECASE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -289,10 +289,39 @@ def _parsed_column(name: str, column: pa.ChunkedArray, about: dict[str, str]) ->
     stripped = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(pc.utf8_lower(stripped), value_set=pa.array(sorted(NOT_A_VALUE)))
     numbers = pc.if_else(missing, "0", stripped)
+    unit, description = about.get("unit"), about.get("description", "")
     for kind in (pa.int64(), pa.float64()):
         try:
-            return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy()).described(about)
+            return Column(name, numbers.cast(kind).to_numpy(), missing.to_numpy(), unit, description)
         except pa.ArrowInvalid:
             continue
     texts = np.array(stripped.to_pylist(), dtype=object)
-    return Column(name, texts, missing.to_numpy(), untyped=True).described(about)
+    return Column(name, texts, missing.to_numpy(), unit, description, untyped=True)
+
+
+_FORMS: Sequence[tuple[str, Callable[[bytes], bool]]] = (
+    ("ipac", lambda head: bool(re.match(rb"(\\[^\n]*\n)*\|[^\n]*\|\s*\n(\|[^\n]*\n)*[^|\n]", head)) and _is_ipac(head)),
+    ("cds", lambda head: bool(re.search(rb"(?m)^Byte-by-byte Description of", head))),
+    ("aastex", lambda head: head.startswith((b"\\", b"%")) and b"\\begin{deluxetable" in head),
+    ("latex", lambda head: head.startswith((b"\\", b"%")) and bool(re.search(rb"\\begin\{(table|tabular|longtable)", head))),
+    ("daophot", lambda head: bool(re.match(rb"#K ", head)) and b"\n#N " in head),
+    ("rst", lambda head: bool(re.match(rb"=+( +=+)+\s*\n", head))),
+    ("fixed_width_two_line", lambda head: bool(re.match(rb"(#[^\n]*\n)*[^\n,;|\t]+\n *(-+( +-+)+|=+( +=+)+) *\r?\n", head))),
+)
+
+
+def _is_ipac(head: bytes) -> bool:
+    """Whether rows below the lines between bars stand without bars: IPAC's names stand between bars, its values do not."""
+    rows = [line for line in head.split(b"\n") if line.strip() and not line.startswith((b"\\", b"|", b"+"))]
+    return bool(rows) and not rows[0].strip().startswith(b"|")
+
+
+def form_of(head: bytes) -> str | None:
+    """Astropy's name of a format of text that is recognised by its form; None for columns separated by delimiters.
+
+    Parameters
+    ----------
+    head
+        The beginning of the text.
+    """
+    return next((name for name, is_it in _FORMS if is_it(head)), None)
