@@ -16,6 +16,7 @@ from surveyflow.api.catalogs import (
     read_draws,
     repeat_fractions,
     report,
+    show,
 )
 from surveyflow.api.fetching import fetch
 from surveyflow.api.kubernetes import kubernetes_certificates, render_kubernetes
@@ -83,6 +84,7 @@ __all__ = [
     "report",
     "rollback_releases",
     "run",
+    "show",
     "show_models",
     "simulate",
     "simulate_records",

@@ -14,7 +14,8 @@ from surveyflow.comparisons.question import Classes, LabelQuestion
 from surveyflow.errors import InputError
 from surveyflow.exports.export import Exported, export_selection
 from surveyflow.exports.selected import select
-from surveyflow.files.durable import explained, file_digest, named_output
+from surveyflow.exports.shown import Shown, show_galaxy
+from surveyflow.files.durable import explained, file_digest, free_name, named_output, streamed
 from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.inputs.positions import Positions, positions_in_degrees
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from surveyflow.comparisons.writing import Comparison
 
 __all__ = ["compare", "cutouts", "export", "fractions", "open_alternatives", "open_catalog", "open_draws"]
-__all__ += ["read_alternatives", "read_catalog", "read_draws", "repeat_fractions", "report"]
+__all__ += ["read_alternatives", "read_catalog", "read_draws", "repeat_fractions", "report", "show"]
 
 
 def report(root: str | Path, *, release: str = "latest", output: str | Path | None = None) -> Path:
@@ -122,6 +123,57 @@ def export(
     form, revision = ExportFormat(format), find(Path(root), release)
     selected = select(Path(root), revision, where, columns)
     return export_selection(selected, form, Path(output), selected.cutout_size if size is None else size, overwrite=overwrite)
+
+
+def show(
+    root: str | Path,
+    field: str,
+    source_id: int | str,
+    *,
+    release: str = "latest",
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Shown:
+    """Show one galaxy: its cutout in several stretches, the distribution of its draws, and its row.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    field
+        The galaxy's field.
+    source_id
+        Its number, or its name in the source list.
+    release
+        ``latest``, a release or a revision.
+    output
+        Where to write the PNG; nothing is written if left out.
+    overwrite
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    The galaxy; a notebook shows its picture and its table.
+
+    Raises
+    ------
+    CatalogNotFound, CatalogError
+        If there is no such revision or galaxy, or the catalog cannot be read.
+    OutputError
+        If the file exists already, or cannot be written.
+
+    Examples
+    --------
+    >>> show("catalogs/candels", "EGS", 12345).facts["p_pm_mean"]  # doctest: +SKIP
+    '0.871'
+    """
+    target = None if output is None else free_name(Path(output), replace=overwrite)
+    shown = show_galaxy(Path(root), find(Path(root), release), field, source_id)
+    if target is None:
+        return shown
+    with streamed(target, replace=overwrite) as stream:
+        stream.write(shown.png)
+    return replace(shown, path=Path(str(output)))
 
 
 def fractions(

@@ -191,10 +191,20 @@ def no_such_column(name: str, known: Collection[str]) -> InputError:
             f"the catalog has no column {name!r}, since this revision was published before there was one. Run its workflow "
             "again: the next revision has it."
         )
-    alias = _ALIASES.get(name)
-    close = [alias] if alias in known else get_close_matches(name, list(known), n=1)
-    hint = f"Did you mean {close[0]}?" if close else "docs/reference/catalog.md lists them."
+    close = _similar_column(name, known)
+    hint = f"Did you mean {close}?" if close else "docs/reference/catalog.md lists them."
     return InputError(f"the catalog has no column {name!r}. {hint}")
+
+
+def _similar_column(name: str, known: Collection[str]) -> str | None:
+    """The column that a name probably stands for: the mean of the quantity that it names, or else the nearest spelling."""
+    if _ALIASES.get(name) in known:
+        return _ALIASES[name]
+    by_lower = {column.lower(): column for column in known}
+    of_quantity = [column for column in by_lower if column.startswith(f"{name.lower()}_")]
+    means = [column for column in of_quantity if column.endswith("_mean")]
+    near = means or of_quantity or get_close_matches(name.lower(), list(by_lower), n=1)
+    return by_lower[near[0]] if near else None
 
 
 def checked_filter(condition: str | pc.Expression | list[Any], schema: pa.Schema) -> pc.Expression:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, RevisionOption, print_json
+from surveyflow.commands.printing import terminal, wrapped
 from surveyflow.errors import InputError
 from surveyflow.values.codes import ClassRule, ExportFormat, Match
 
 if TYPE_CHECKING:
     from surveyflow.comparisons.writing import Comparison
+    from surveyflow.exports.shown import Shown
     from surveyflow.merger_fractions.measured import FractionBin, Population
 
 
@@ -68,6 +71,50 @@ def export(
     typer.echo(f"{done.path}: {done.n_galaxies:,} galaxies of {done.revision}")
     for note in (*done.warnings, *done.notes):
         typer.echo(f"note: {note}")
+
+
+def show(
+    root: OutputRoot,
+    field: Annotated[str, typer.Argument(help="The galaxy's field.", metavar="FIELD", show_default=False)],
+    source_id: Annotated[str, typer.Argument(help="Its number, or its name in the list.", metavar="ID", show_default=False)],
+    *,
+    output: Annotated[
+        Path | None, typer.Option(help="PNG to write; without it, a picture is drawn in the terminal.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    release: RevisionOption = "latest",
+) -> None:
+    """Show one galaxy: cutout, distribution of its draws, and what the catalog says of it."""
+    from surveyflow import api
+
+    shown = api.show(root, field, source_id, release=release, output=output, overwrite=overwrite)
+    if shown.path is None:
+        _draw(shown)
+    for name, text in shown.facts.items():
+        typer.echo(wrapped(f"{name:20}", text))
+    for note in (*shown.warnings, *shown.notes):
+        typer.echo(wrapped("note: ", note))
+    if shown.path is not None:
+        typer.echo(f"{'picture':20}{shown.path}")
+
+
+_COLUMNS_OF_A_PICTURE = 64
+_HALF_BLOCK = "\u2580"
+
+
+def _draw(shown: Shown) -> None:
+    """Draw a cutout in a terminal, two rows of it in a line; a stream that is no terminal, or has no colours, gets none."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=terminal(sys.stdout))
+    greys = shown.small(min(_COLUMNS_OF_A_PICTURE, console.width)) if console.is_terminal else None
+    if greys is None or console.color_system is None:
+        return
+    rows = [[int(255 * grey) for grey in row] for row in greys[::-1]]
+    for upper, lower in zip(rows[::2], rows[1::2], strict=False):
+        cells = ((_HALF_BLOCK, f"rgb({a},{a},{a}) on rgb({b},{b},{b})") for a, b in zip(upper, lower, strict=True))
+        console.print(Text.assemble(*cells), no_wrap=True)
 
 
 def fractions(

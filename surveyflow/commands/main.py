@@ -21,7 +21,6 @@ app = typer.Typer(
     name="surveyflow",
     help="Merger probability distributions and contamination estimates for every galaxy of a survey.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -40,6 +39,7 @@ for verb in (
     catalogs.export,
     browsing.browse,
     browsing.vetted,
+    catalogs.show,
     training.simulate,
     training.train,
     training.tune,
@@ -100,7 +100,7 @@ def main() -> None:
 
 def _run_app(*, debug: bool) -> None:
     try:
-        app()
+        app(prog_name="surveyflow")
     except SurveyflowError as error:
         if debug:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surveyflow.commands.options import EngineOption, JsonOption, print_json, quiet_tensorflow
+from surveyflow.commands.printing import wrapped
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.values import remedies
@@ -111,12 +113,21 @@ def list_models(store: StoreFolder, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({str(key): _card_as_json(card) for key, card in cards.items()})
         return
+    lent: dict[str, list[str]] = {}
     for key, card in cards.items():
-        low, high = card.redshift_range
-        where = f"{card.pixel_scale_arcsec:g} arcsec/pixel  z {low:g}-{high:g}  {card.stretch} ({card.softening:g})"
-        lent = "" if key == card.key else f"  lent by {card.key}"
-        jury = f"  jury of {card.n_members}: {', '.join(one.name for one in card.members)}" if card.members else ""
-        typer.echo(f"{key!s:32} {card.origin:12} {where}  {card.weights_digest[:12]}{lent}{jury}")
+        lent.setdefault(str(card.key), []).extend([key.field] if key != card.key else [])
+    own = {str(card.key): card for card in cards.values()}
+    for name, fields in lent.items():
+        _print_model(own[name], fields)
+
+
+def _print_model(card: ModelCard, lent_to: Sequence[str]) -> None:
+    low, high = card.redshift_range
+    typer.echo(f"{card.key!s:36}  {card.origin:12}  {f'z {low:g} to {high:g}':14}  {card.weights_digest[:12]}")
+    facts = [f"{card.pixel_scale_arcsec:g} arcsec/pixel", f"stretch {card.stretch} ({card.softening:g})"]
+    facts += [f"jury of {card.n_members}: {', '.join(one.name for one in card.members)}"] if card.members else []
+    facts += [f"lent to {', '.join(lent_to)}"] if lent_to else []
+    typer.echo(wrapped("    ", "; ".join(facts)))
 
 
 @app.command()

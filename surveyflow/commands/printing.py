@@ -8,10 +8,12 @@ set the window's title, and characters that turn the direction of writing. They 
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+_WIDTH = 80
 _DIRECTIONS = (*range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0), *_DIRECTIONS} - {ord("\n"), ord("\t")}
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS}
@@ -26,6 +28,25 @@ def plain(text: str) -> str:
     'a name \\x1b[31m in red'
     """
     return text.translate(_ESCAPES)
+
+
+def wrapped(head: str, text: str, indent: int | None = None) -> str:
+    """A text in lines of at most 80 characters, unless a single word is longer.
+
+    Parameters
+    ----------
+    head
+        What the first line begins with.
+    text
+        The text, of which blanks between words may become line breaks.
+    indent
+        Blanks before further lines; as many as the head has characters if None.
+    """
+    behind = " " * (len(head) if indent is None else indent)
+    lines = textwrap.wrap(
+        text, _WIDTH, initial_indent=head, subsequent_indent=behind, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines) or head.rstrip()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, print_json
+from surveyflow.commands.printing import wrapped
 from surveyflow.values import remedies
 
 if TYPE_CHECKING:
@@ -136,8 +137,10 @@ def _print_inventory(root: Path, inventory: Inventory) -> None:
 
     for stored in inventory.revisions:
         typer.echo(_revision_line(stored))
+        counts = ", ".join(f"{count:,} {status}" for status, count in stored.revision.status_counts.items())
+        typer.echo(wrapped("    ", counts or "no rows"))
         for reason in stored.hold.reasons if stored.hold is not None else ():
-            typer.echo(f"    {'HELD' if stored.is_held else 'was held'}: {reason}")
+            typer.echo(wrapped(f"    {'HELD' if stored.is_held else 'was held'}: ", reason, indent=6))
         for step in what_to_do(root, stored.revision.name) if stored.is_held else ():
             typer.echo(f"    To {step}")
     for name, damage in inventory.damaged.items():
@@ -146,11 +149,9 @@ def _print_inventory(root: Path, inventory: Inventory) -> None:
 
 def _revision_line(stored: StoredRevision) -> str:
     revision = stored.revision
-    counts = ", ".join(f"{count} {status}" for status, count in revision.status_counts.items())
-    size = f"{stored.n_bytes / 1e6:.1f} MB, {stored.n_new_bytes / 1e6:.1f} MB of it new"
-    return (
-        f"{'*' if stored.is_latest else ' '} {revision.name:16} {revision.created:25} {revision.n_rows} rows ({counts})  {size}"
-    )
+    created = revision.created[:16].replace("T", " ") or "no date"
+    size = f"{stored.n_bytes / 1e6:.1f} MB, {stored.n_new_bytes / 1e6:.1f} MB new"
+    return f"{'*' if stored.is_latest else ' '} {revision.name:16}  {created:16}  {revision.n_rows:9,} rows  {size}"
 
 
 def _print_difference(difference: Difference) -> None:
@@ -158,23 +159,23 @@ def _print_difference(difference: Difference) -> None:
     typer.echo(
         f"{difference.before.name} ({difference.before.n_rows} rows) -> {difference.after.name} ({difference.after.n_rows} rows)"
     )
-    typer.echo(f"added      {difference.n_added:8d}  {_named(difference.added, difference.n_added)}")
-    typer.echo(f"removed    {difference.n_removed:8d}  {_named(difference.removed, difference.n_removed)}")
-    typer.echo(f"changed    {changes.n_changed:8d}  {_named(changes.first, changes.n_changed)}")
+    typer.echo(wrapped(f"added      {difference.n_added:8d}  ", _named(difference.added, difference.n_added)))
+    typer.echo(wrapped(f"removed    {difference.n_removed:8d}  ", _named(difference.removed, difference.n_removed)))
+    typer.echo(wrapped(f"changed    {changes.n_changed:8d}  ", _named(changes.first, changes.n_changed)))
     typer.echo(f"recomputed {changes.n_recomputed:8d}  with the same result")
     typer.echo(f"unchanged  {difference.n_unchanged:8d}")
     if any((further := difference.alternatives.as_json()).values()):
-        typer.echo(f"alternatives  {', '.join(f'{count} {what}' for what, count in further.items())}")
+        typer.echo(wrapped("alternatives  ", ", ".join(f"{count} {what}" for what, count in further.items())))
     found = difference.as_json()
     for change in found["status"]:
         typer.echo(f"status     {change['rows']:8d}  {change['before']} -> {change['after']}")
     for name, shift in found["shifts"].items():
         if shift["rows"]:
-            typer.echo(f"{name:10} {shift['rows']:8d}  {_shift(shift)}")
+            typer.echo(wrapped(f"{name:10} {shift['rows']:8d}  ", _shift(shift)))
     if any(found["schema"].values()):
-        typer.echo(f"schema     {_schema_changes(difference.columns)}")
+        typer.echo(wrapped("schema     ", _schema_changes(difference.columns)))
     if found["columns"]:
-        typer.echo(f"columns    {', '.join(f'{name} {count}' for name, count in found['columns'].items())}")
+        typer.echo(wrapped("columns    ", ", ".join(f"{name} {count}" for name, count in found["columns"].items())))
 
 
 def _schema_changes(columns: Columns) -> str:

@@ -145,9 +145,16 @@ def absent(path: Path) -> tuple[str, str]:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
         names = []
-    similar = get_close_matches(looked_for, names, n=3, cutoff=0.6)
+    similar = _similar_names(looked_for, names)
     remedy = f"Did you mean {', or '.join(similar)}?" if similar else "Correct the path, or put the file there."
     return f"{path} does not exist; the nearest folder that does is {folder}.", remedy
+
+
+def _similar_names(looked_for: str, names: list[str]) -> list[str]:
+    """The names that are similar to one; an ending that both have does not count, since files of one kind share it."""
+    ending = Path(looked_for).suffix
+    by_bare = {name.removesuffix(ending): name for name in names}
+    return [by_bare[bare] for bare in get_close_matches(looked_for.removesuffix(ending), list(by_bare), n=3, cutoff=0.6)]
 
 
 def nearest_folder(path: Path) -> Path:

@@ -37,9 +37,19 @@ def invoke(*arguments):
 
 def test_list_names_every_model_with_its_origin(store):
     lines = invoke("list", store.path).stdout.splitlines()
-    assert len(lines) == 4
-    assert all("untrained" in line for line in lines)
+    assert [line.split()[0] for line in lines[::2]] == list(map(str, store.cards()))
+    assert all("untrained" in line for line in lines[::2])
+    assert max(map(len, lines)) <= 80
     assert json.loads(invoke("list", store.path, "--json").stdout)[str(KEY)]["origin"] == "untrained"
+
+
+def test_list_names_a_model_once_however_many_fields_it_serves(tmp_path):
+    fields = tuple(f"FIELD_OF_MANY_{number}" for number in range(12))
+    write_untrained_models(tmp_path / "lent", ("COSMOS",), TINY, also_for=fields)
+    lines = invoke("list", tmp_path / "lent").stdout.splitlines()
+    assert sum(line.startswith("merger/COSMOS/") for line in lines) == len([line for line in lines if line[0] != " "]) == 2
+    assert all(name in " ".join(lines) for name in fields)
+    assert max(map(len, lines)) <= 80
 
 
 def test_show_prints_the_card(store):

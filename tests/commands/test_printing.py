@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from surveyflow.commands import main as command_line
-from surveyflow.commands.printing import plain, plain_streams, terminal
+from surveyflow.commands.printing import plain, plain_streams, terminal, wrapped
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202egnirts \x9b1m \r over"
 PLAIN = r"\x1b[31mred\x1b]0;title\x07 \u202egnirts \x9b1m \r over"
@@ -63,3 +63,23 @@ def test_an_error_of_the_system_names_its_file_and_shows_no_traceback(monkeypatc
         command_line.main()
     assert end.value.code == 1
     assert capsys.readouterr().err.startswith("Error: catalog/x: Permission denied. Check that")
+
+
+def test_long_lines_break_between_words_and_are_indented():
+    text = wrapped("head  ", ", ".join(f"name-of-{number}" for number in range(30)))
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(line.startswith("      name-of-") for line in text.splitlines()[1:])
+    assert wrapped("  ", "x" * 200).split() == ["x" * 200]
+    assert wrapped("head  ", "") == "head"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(shell, monkeypatch, capsys):
+    environment = {"bash": {"COMP_WORDS": "surveyflow rele", "COMP_CWORD": "1"}}
+    words = environment.get(shell, {"_TYPER_COMPLETE_ARGS": "surveyflow rele", "_TYPER_COMPLETE_FISH_ACTION": "get-args"})
+    for name, value in (words | {"_SURVEYFLOW_COMPLETE": f"complete_{shell}"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["surveyflow"])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert "releases" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The verbs for published revisions: what they print, and their exit codes."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -35,8 +36,10 @@ def call_json(*arguments, code=0):
 
 def test_list_marks_the_revision_that_readers_get(root):
     lines = call("list", root).splitlines()
-    assert [line[:7] for line in lines] == ["  v1-r1", "* v1-r2"]
+    assert [line[:7] for line in lines[::2]] == ["  v1-r1", "* v1-r2"]
     assert "59 rows" in lines[0]
+    assert all(re.fullmatch(r"    (\d+ \w+(, )?)+", line) for line in lines[1::2])
+    assert max(map(len, lines)) <= 80
     assert [(entry["revision"], entry["rows"], entry["latest"]) for entry in call_json("list", root)] == [
         ("v1-r1", 59, False),
         ("v1-r2", 58, True),
@@ -47,6 +50,7 @@ def test_diff_says_what_was_added_and_removed_in_words_and_as_json(root):
     words = call("diff", root, "v1-r1", "v1-r2")
     assert "EGS 60" in words
     assert "EGS 1, EGS 2" in words
+    assert max(map(len, words.splitlines())) <= 80
     found = call_json("diff", root, "v1-r1")
     assert found["rows"] == {"added": 1, "removed": 2, "changed": 0, "recomputed": 0, "unchanged": 57}
     assert found["sources"] == {"added": [["EGS", 60]], "removed": [["EGS", 1], ["EGS", 2]], "changed": []}
@@ -76,7 +80,7 @@ def test_a_damaged_manifest_of_an_old_revision_is_listed_and_hides_no_other(root
     folder = root / "releases" / "v1-r1"
     (folder / "manifest.json").chmod(0o644)
     (folder / "manifest.json").write_text(content)
-    sound, damaged = call("list", root).splitlines()
+    sound, _, damaged = call("list", root).splitlines()
     assert sound.startswith("* v1-r2 ")
     assert damaged.startswith("  v1-r1            DAMAGED: ")
     assert damaged.endswith(f"remove its folder, {folder}.")
@@ -98,7 +102,7 @@ def test_rollback_says_what_it_did_and_what_the_next_run_will_do(root):
     words = call("rollback", root)
     assert "latest is now v1-r1 (59 rows); it was v1-r2" in words
     assert "Runs with unchanged inputs do not publish again" in words
-    assert call(*shlex.split(words.splitlines()[-1])[2:]).splitlines()[2].startswith("    HELD: It was rolled back by ")
+    assert call(*shlex.split(words.splitlines()[-1])[2:]).splitlines()[4].startswith("    HELD: It was rolled back by ")
     assert latest(root).name == "v1-r1"
     assert call_json("rollback", root, "--to", "v1-r2") == {"before": "v1-r1", "after": "v1-r2", "rows": 58}
 

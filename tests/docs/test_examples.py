@@ -212,9 +212,18 @@ def test_page_on_export_runs(in_published, surveyflow):
     assert run_python(page)["done"].n_galaxies > 50
 
 
+def test_page_on_show_runs(in_published, surveyflow, rows):
+    page = HOW_TO / "show.md"
+    printed = surveyflow(blocks(page)[0].text.strip())
+    assert "source_id           1\n" in printed
+    assert (in_published / "egs-1.png").is_file()
+    assert run_python(page)["galaxy"].row["source_id"] == 1
+
+
 def test_every_page_is_listed_and_every_link_leads_somewhere():
     listed = set(re.findall(r"\((\w+\.md)\)", (QUERIES / "README.md").read_text()))
     assert listed == {page.name for page in QUERIES.glob("*.md")} - {"README.md"}
-    for page in [*QUERIES.glob("*.md"), HOW_TO / "merger-fractions.md", HOW_TO / "read-with-pandas.md", HOW_TO / "export.md"]:
+    pages = ("merger-fractions", "read-with-pandas", "export", "show")
+    for page in [*QUERIES.glob("*.md"), *(HOW_TO / f"{name}.md" for name in pages)]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"

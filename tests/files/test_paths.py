@@ -49,3 +49,19 @@ def test_an_address_is_not_called_a_missing_file(address, tmp_path):
 def test_a_file_with_a_scheme_is_named_as_a_path(tmp_path):
     what, remedy = problem_of_file(tmp_path / "file:///data/egs.fits")
     assert (what, remedy) == ("file://data/egs.fits is an address, expected a path.", "Name the file: /data/egs.fits.")
+
+
+@pytest.mark.parametrize(
+    ("looked_for", "there", "similar"),
+    [
+        ("workflow.toml", ["pyproject.toml", "CITATION.cff"], None),
+        ("workflow.toml", ["workflw.toml", "pyproject.toml"], "workflw.toml"),
+        ("workflow.tml", ["workflow.toml"], "workflow.toml"),
+        ("egs_f814w.fits", ["egs_f814w_drz.fits", "uds_f160w.fits"], "egs_f814w_drz.fits"),
+    ],
+)
+def test_an_ending_that_many_files_have_makes_no_two_names_similar(tmp_path, looked_for, there, similar):
+    for name in there:
+        (tmp_path / name).touch()
+    _, remedy = absent(tmp_path / looked_for)
+    assert remedy == ("Correct the path, or put the file there." if similar is None else f"Did you mean {similar}?")

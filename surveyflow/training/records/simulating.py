@@ -27,6 +27,7 @@ from typing import Any
 from surveyflow.errors import InputError, RecordError
 from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.files.durable import explained
+from surveyflow.models.quiet_tensorflow import import_tensorflow
 from surveyflow.settings.simulation import SimulationTable
 from surveyflow.simulation.examples import Example
 from surveyflow.training.records.drawing import draw_examples, prepare, simulation_settings
@@ -169,6 +170,7 @@ def _indices(simulation: SimulationTable, number: int, n_shards: int) -> range:
 
 def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
     # TensorFlow takes seconds to import, so it is imported only when there is something to write.
+    import_tensorflow()
     from surveyflow.training.records.shards import serialised, write_shard
 
     labels: list[int] = []
