@@ -35,7 +35,7 @@ def setup(app):
     app.connect("source-read", _adapt)
 
 
-def _adapt(app, name, source):
+def _adapt(_, name, source):
     page = DOCS / f"{name}.md"
     parts = _FENCE.split(source[0])
     parts[::2] = [_LINK.sub(lambda link: _within_the_site(page, link), part) for part in parts[::2]]
@@ -59,7 +59,7 @@ def _contents(name, text):
 
 def _toctree(section):
     caption, _, text = section.partition("\n")
-    pages = dict.fromkeys(
-        link[2].removesuffix(".md") for link in _LINK.finditer(text) if link[2].endswith(".md") and ".." not in link[2]
-    )
-    return "\n\n```{toctree}\n:hidden:\n" + (f":caption: {caption}\n" if caption else "") + "\n" + "\n".join(pages) + "\n```\n"
+    targets = [link[2] for link in _LINK.finditer(text) if link[2].endswith(".md") and ".." not in link[2]]
+    pages = "\n".join(dict.fromkeys(target.removesuffix(".md") for target in targets))
+    head = f":caption: {caption}\n" if caption else ""
+    return f"\n\n```{{toctree}}\n:hidden:\n{head}\n{pages}\n```\n"
