@@ -55,7 +55,7 @@ def test_what_the_command_line_itself_says_is_plain(monkeypatch, capsys):
 
 
 def test_an_error_of_the_system_names_its_file_and_shows_no_traceback(monkeypatch, capsys):
-    def fail():
+    def fail(**_):
         raise PermissionError(13, "Permission denied", "catalog/x")
 
     monkeypatch.setattr(command_line, "app", fail)
