@@ -53,6 +53,7 @@ READ = {
     "render_for_kubernetes": {},
     "run_again": {"manifest": "manifest.json", "output": "FOLDER"},
     "run_with_profile": {},
+    "show": {"root": "catalog", "field": "EGS", "source_id": 1},
     "roll_back_to": {"root": "catalog", "revision": "v1.0-r1"},
     "simulate": {"simulation": "simulation.toml"},
     "submit_to_slurm": {},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -125,6 +126,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "title": " ".join(dict.fromkeys([manifest["survey"], manifest["release"]])),
         "manifest": manifest,
         "run_again": remedies.run_again("manifest.json", "FOLDER"),
+        "look": remedies.show("ROOT", "FIELD", "ID"),
         "warnings": warnings_of(manifest["models"], sources["weights_origin"].dropna().unique()),
         "weight_cautions": [caution for entry in manifest["inputs"] if (caution := weight_caution(entry))],
         "n_ok": int(summary.is_ok(sources).sum()),
@@ -134,6 +136,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "status_meanings": {status.value: status.meaning for status in Status},
         "flags": summary.flag_counts(sources),
         "failed_units": manifest["failed_units"][:MAX_FAILED_UNITS],
+        "downloads": downloads(sources, groups, manifest["inputs"]),
         "posterior_panels": posterior_panels(dataset, sources),
         "votes_panel": votes_panel(sources),
         "contamination_panels": contamination_panels(sources),
@@ -147,6 +150,32 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
         "workflow": toml_text(manifest["workflow"]),
     }
+
+
+def downloads(sources: pd.DataFrame, groups: Sequence[summary.Group], inputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The tables of the page as CSV, each as a ``data:`` URI that a browser saves, by name of the file.
+
+    Parameters
+    ----------
+    sources
+        The revision's rows, as `surveyflow.reports.summary.read_sources` gives them.
+    groups
+        The galaxies that the page shows.
+    inputs
+        The manifest's list of input files.
+    """
+    counts = [{"field": field, "instrument": name, **by_status} for field, name, by_status in summary.status_counts(sources)]
+    flags = [asdict(one) | {"flag": one.flag.name, "bit": int(one.flag)} for one in summary.flag_counts(sources)]
+    galaxies = [{"group": group.title} | row | {"p_pm_hist": None} for group in groups for row in group.rows]
+    files = [{key: entry.get(key) for key in ("field", "instrument", "kind", "path", "size", "digest")} for entry in inputs]
+    tables = {"sources": counts, "flags": flags, "galaxies": galaxies, "inputs": files}
+    return {
+        f"{name}.csv": _csv_uri(pd.DataFrame(rows).dropna(axis="columns", how="all")) for name, rows in tables.items() if rows
+    }
+
+
+def _csv_uri(table: pd.DataFrame) -> str:
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(table.to_csv(index=False).encode()).decode("ascii")
 
 
 def weight_caution(entry: Mapping[str, Any]) -> str:

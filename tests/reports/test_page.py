@@ -1,5 +1,7 @@
 """One page that tells what a run found."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import tomllib
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -174,6 +177,19 @@ def test_flags_stand_in_the_order_of_their_bits(written):
     bits = re.findall(r"<code>[A-Z_]+</code></th><td class=\"n\">(\d+)</td>", written(field_rows()))
     assert bits == sorted(bits, key=int)
     assert len(bits) > 8
+
+
+def test_every_table_can_be_saved(written):
+    rows = field_rows("EGS", 60)
+    html = written(rows)
+    found = re.findall(r'<a download="(\w+)\.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)">', html)
+    tables = {name: pd.read_csv(io.BytesIO(base64.b64decode(content))) for name, content in found}
+    assert list(tables) == ["sources", "flags", "galaxies"]
+    assert tables["sources"].select_dtypes("number").to_numpy().sum() == 60
+    expected = [sum(bool(bits & bit) for bits in rows["flags"].to_pylist()) for bit in tables["flags"]["bit"]]
+    assert tables["flags"]["n_rows"].tolist() == expected
+    known = {(row["source_id"], row["ra"]) for row in rows.to_pylist()}
+    assert set(zip(tables["galaxies"]["source_id"], tables["galaxies"]["ra"], strict=True)) <= known
 
 
 def test_every_galaxy_has_its_position(written):
