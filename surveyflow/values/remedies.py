@@ -116,6 +116,8 @@ def vet(root: Argument, name: str = "NAME") -> str:
 def vetted(root: Argument) -> str:
     """Report what people said while vetting."""
     return _surveyflow("vetted", root)
+
+
 def show(root: Argument, field: str, source_id: int | str) -> str:
     """Show one galaxy of the latest revision."""
     return _surveyflow("show", root, field, str(source_id))
