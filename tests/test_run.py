@@ -26,6 +26,7 @@ from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import ModelKey
 from surveyflow.values.codes import Flag
@@ -344,14 +345,14 @@ def test_file_replaced_with_the_same_size_and_time_is_read_again(survey):
     ):
         mosaic = opened.fields["COSMOS"].mosaics["F814W"]
         box = Box(0, 64, 0, 64)
-        before = worker.do(Job("before", DigestWindow(PlannedMosaic.of(mosaic, None), box)))
+        before = worker.do(Job("before", DigestWindow(PlannedMosaic.of(mosaic), box)))
         copy = path.with_suffix(".copy")
         shutil.copy2(path, copy)
         perturb_mosaic(copy, Box(0, 1, 0, 1), 0.5)
         os.utime(copy, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
         copy.replace(path)
         with open_mosaic(path, survey.weight("COSMOS", "F814W")) as replaced:
-            after = worker.do(Job("after", DigestWindow(PlannedMosaic.of(replaced, None), box)))
+            after = worker.do(Job("after", DigestWindow(PlannedMosaic.of(replaced), box)))
     assert before["science"] != after["science"]
 
 
@@ -397,6 +398,54 @@ def test_mosaic_without_unit_is_flagged_unless_the_workflow_states_it(survey, st
 def test_stated_unit_that_contradicts_the_header_is_refused(survey):
     edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"unit": "adu"}}}})
     with pytest.raises(WorkflowError, match="but the workflow states 'adu'"):
+        run(survey)
+
+
+def test_a_survey_laid_out_as_by_the_pipeline_of_jwst_is_converted_and_says_so(survey):
+    science, weight = survey.science("COSMOS", "F814W"), survey.weight("COSMOS", "F814W")
+    megajanskys = 1e-6 * 3631 * 10 ** (-0.4 * 25.947) * (180 * 3600 / np.pi / 0.03) ** 2  # of 1 e-/s in a pixel of 30 mas
+    with fits.open(science) as image, fits.open(weight) as map_, np.errstate(divide="ignore"):
+        flux = fits.ImageHDU(image[0].data * np.float32(megajanskys), image[0].header.copy(strip=True), name="SCI")
+        flux.header["BUNIT"] = "MJy/sr"
+        error = np.where(map_[0].data > 0, megajanskys / np.sqrt(map_[0].data), 0)
+        layout = fits.HDUList([fits.PrimaryHDU(), flux, fits.ImageHDU(error.astype("f4"), name="ERR")])
+        layout.writeto(survey.folder / "cosmos_i2d.fits")
+    table_ = {"science": "cosmos_i2d.fits[SCI]", "weight": "cosmos_i2d.fits[ERR]", "weight_kind": "rms"}
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": table_}}})
+    result = run(survey)
+    rows = table(survey)
+    measured = rows[(rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")]
+    assert (measured["flags"] & int(Flag.CONVERTED_UNIT)).all()
+    assert not (measured["flags"] & int(Flag.UNIT_DOMAIN)).any()
+    assert not (rows["flags"].drop(measured.index) & int(Flag.CONVERTED_UNIT)).any()
+    with open_mosaic(science, weight) as before:
+        expected = cut_from_mosaic(before, measured.x_pix.to_numpy(), measured.y_pix.to_numpy(), 128)
+    np.testing.assert_allclose(measured.weight_median, expected.weight_median, rtol=1e-4)
+    entries = {(entry["field"], entry["instrument"], entry["kind"]): entry for entry in read_manifest(result.path)["inputs"]}
+    assert entries["COSMOS", "F814W", "science"]["conversion"] == {
+        "factor": pytest.approx(1 / megajanskys, rel=1e-4),
+        "unit": "MJy/sr",
+        "zero_point_ab": pytest.approx(25.947 + 2.5 * np.log10(megajanskys), abs=1e-3),
+        "source": "its unit, MJy/sr",
+    }
+    assert "conversion" not in entries["COSMOS", "F125W_F160W", "science"]
+    assert entries["COSMOS", "F814W", "weight"]["noise"]["stated"] == "rms"
+    assert entries["COSMOS", "F814W", "weight"]["noise"]["kind"] == "rms"
+
+
+def test_a_weight_map_that_is_not_what_the_workflow_states_is_warned_of(survey):
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"weight_kind": "variance"}}}})
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        told = [warning for warning in opened.warnings if "Correct weight_kind" in warning]
+    assert len(told) == 1
+    assert "is stated to be variance (the variance of a pixel), but looks like inverse variance" in told[0]
+
+
+def test_a_zero_point_that_the_header_contradicts_is_refused(survey):
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"zero_point": 23.9}}}})
+    with pytest.raises(
+        WorkflowError, match=r"1 electron/s is 23\.900 mag \(AB\) by the workflow's zero_point, but 25\.947 by PHOTFLAM"
+    ):
         run(survey)
 
 

@@ -141,7 +141,7 @@ _CUTOUT = (
         "weight_median",
         FLOAT,
         "stat.weight;stat.median",
-        "Median weight over the cutout's valid pixels, in the weight map's unit (CANDELS: inverse variance, s2/electron2).",
+        "Median weight over the cutout's valid pixels: inverse variance (s2/electron2), or as the map has it (exposure).",
         Null.NO_WEIGHT,
         "",
     ),

@@ -17,7 +17,7 @@ from surveyflow.simulation.observe import Band, Depth
 from surveyflow.simulation.scenes import Patch, oriented
 from surveyflow.sky.noise import sky_rms
 from surveyflow.values.arrays import Float32Array
-from surveyflow.values.images import Box
+from surveyflow.values.images import Box, Stated
 
 _TRIES = 2000
 _UNIT = "electron/s"
@@ -31,7 +31,7 @@ def open_background(table: BackgroundTable, band: Band) -> Mosaic:
     MosaicError
         If it cannot be used, its pixel scale is not that of the band, or its unit is not electrons per second.
     """
-    mosaic = open_mosaic(table.science, table.weight, table.unit)
+    mosaic = open_mosaic(table.science, table.weight, Stated(table.unit))
     if problem := _problem(mosaic, band):
         mosaic.close()
         raise MosaicError(problem)

@@ -156,8 +156,8 @@ def open_image(location: str | Place, preferred: str, kept: Path | None = None) 
         raise
 
 
-def card_value(header: fits.Header, key: str) -> str | float | bool | None:
-    """Value of a header card; None if the card is missing, has no value, or breaks the rules of FITS."""
+def card_value(header: fits.Header, key: str | tuple[str, int]) -> str | float | bool | None:
+    """Value of a header card, of several of a name that of this number; None if it is missing, empty or breaks a rule of FITS."""
     try:
         value = header.get(key)
     except (fits.VerifyError, ValueError):  # the second is Python's, of a whole number of thousands of digits

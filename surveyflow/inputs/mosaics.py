@@ -19,9 +19,12 @@ from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, Place, split_extension
 from surveyflow.inputs.astrometry import Astrometry, Compass, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
+from surveyflow.inputs.pixel_units import Conversion, conversion_of, unit_of
+from surveyflow.sky.weight_kind import inverse_variance
 from surveyflow.tasks.card import ModelCard
-from surveyflow.values.arrays import Float64Array
-from surveyflow.values.images import ELECTRONS_A_SECOND, Box, Window
+from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.codes import Flag, WeightKind
+from surveyflow.values.images import ELECTRONS_A_SECOND, Box, Stated, Window
 
 __all__ = ["SCALE_TOLERANCE", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
@@ -31,10 +34,8 @@ SCALE_TOLERANCE = 0.01
 """Relative difference up to which two pixel scales count as equal."""
 
 _ALIGNMENT_PIXELS = 0.1
+_NOTHING_STATED = Stated()
 _DIGEST_ROWS = 512
-_ELECTRON_SPELLINGS = ("electron", "electrons", "elec", "e-", "e")
-_PER_SECOND_SPELLINGS = ("/s", "/sec", "/second", "s-1", ".s-1")
-_SPELLINGS = {electron + per_second for electron in _ELECTRON_SPELLINGS for per_second in _PER_SECOND_SPELLINGS}
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
@@ -56,14 +57,21 @@ class Mosaic:
         The open images; they share shape and projection.
     astrometry
         The science image's projection.
-    stated_unit
-        The unit according to the user, if the header does not state it.
+    stated
+        What the user states beside the headers.
+
+    Raises
+    ------
+    MosaicError
+        If headers and user contradict each other about the pixels' unit.
     """
 
     def __init__(
-        self, science: FitsImage, weight: FitsImage | None, astrometry: Astrometry, stated_unit: str | None = None
+        self, science: FitsImage, weight: FitsImage | None, astrometry: Astrometry, stated: Stated = _NOTHING_STATED
     ) -> None:
-        self._stated_unit = stated_unit
+        self.stated = stated
+        self._unit = unit_of(science, stated.unit)
+        self._conversion = conversion_of(science, self._unit, stated, astrometry.pixel_scale_arcsec)
         self._science = science
         self._weight = weight
         self._astrometry = astrometry
@@ -100,8 +108,24 @@ class Mosaic:
 
     @property
     def unit(self) -> str | None:
-        """BUNIT, with all spellings of electrons per second as ``electron/s``, or else the stated unit; None without either."""
-        return _unit_in(self._science) or _normalised_unit(self._stated_unit or "")
+        """Unit of the pixels as they are read, ``electron/s`` in whatever spelling; None if neither header nor user states it."""
+        return self._unit if self._conversion is None else ELECTRONS_A_SECOND
+
+    @property
+    def conversion(self) -> Conversion | None:
+        """The conversion of the pixels to the unit of the training images; None if they are read as they are."""
+        return self._conversion
+
+    @property
+    def flags(self) -> Flag:
+        """What every row from this mosaic must say of its pixels."""
+        return Flag(0) if self._conversion is None else Flag.CONVERTED_UNIT
+
+    @property
+    def treatment(self) -> str:
+        """Everything that is done to the numbers of the files, as a text; empty if nothing is done."""
+        done = {"factor": self._conversion and repr(self._conversion.factor), "weight": self.stated.weight_kind}
+        return " ".join(f"{name}={value}" for name, value in done.items() if value)
 
     @property
     def filter(self) -> str | None:
@@ -123,7 +147,8 @@ class Mosaic:
     @property
     def notices(self) -> tuple[str, ...]:
         """Notices of what was ignored in the headers, and of what costs memory."""
-        return _notices(self._science, self._weight, self._astrometry)
+        converted = () if self._conversion is None else (f"{self.science}: {self._conversion.words}.",)
+        return (*_notices(self._science, self._weight, self._astrometry), *converted)
 
     @property
     def files(self) -> tuple[FileState, ...]:
@@ -180,17 +205,27 @@ class Mosaic:
             If a file is damaged or was cut short since it was opened.
         """
         clipped = box.clipped(self.shape)
-        pixels = self._science.read(clipped, wanted)
-        weight = None if self._weight is None else self._weight.read(clipped, wanted)
+        pixels = self._in_unit(self._science.read(clipped, wanted))
+        weight = None if self._weight is None else self._inverse_variance(self._weight.read(clipped, wanted))
         valid = np.isfinite(pixels)
         valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
         return Window(pixels, valid, weight, (clipped.y0, clipped.x0), self.shape)
+
+    def _in_unit(self, pixels: Float32Array) -> Float32Array:
+        return pixels if self._conversion is None else pixels * np.float32(self._conversion.factor)
+
+    def _inverse_variance(self, numbers: Float32Array) -> Float32Array:
+        """The weights of the pixels as they are read; numbers of which nothing is stated are left as they are."""
+        if self._conversion is None and self.stated.weight_kind is None:
+            return numbers
+        factor = 1.0 if self._conversion is None else self._conversion.factor
+        return inverse_variance(numbers, self.stated.weight_kind or WeightKind.INVERSE_VARIANCE, factor)
 
     def digests(self, box: Box) -> dict[str, str]:
         """SHA-256, hexadecimal, of the pixels of ``science`` and ``weight`` in a box; ``none`` without a weight map.
 
         The digest covers the part of the box on the mosaic, row by row, as little-endian float32. Only some rows are in memory at
-        a time.
+        a time. Conversions come later, and are not in it.
         """
         clipped = box.clipped(self.shape)
         return {
@@ -230,7 +265,7 @@ class Mosaic:
 
 
 def open_mosaic(
-    science: str | Place, weight: str | Place | None = None, stated_unit: str | None = None, kept: Path | None = None
+    science: str | Place, weight: str | Place | None = None, stated: Stated = _NOTHING_STATED, kept: Path | None = None
 ) -> Mosaic:
     """Open a mosaic without reading its pixels, except that a ``.gz`` is unpacked into memory.
 
@@ -241,9 +276,10 @@ def open_mosaic(
         on this machine or at an address (``https://``, ``s3://``, ``gs://``);
         ``mosaic.fits[SCI]`` or ``mosaic.fits[1]`` names an extension. Of several 2-D images, ``SCI`` is taken.
     weight
-        Inverse-variance map on the same pixels. Of several 2-D images, ``WHT`` is taken.
-    stated_unit
-        The science image's unit, for images without BUNIT: ``electron/s``.
+        Weight map on the same pixels. Of several 2-D images, ``WHT`` is taken. A map in the same file as the image needs no
+        projection of its own, as in the pipeline of JWST, which writes one only beside the image.
+    stated
+        What the headers do not state: the unit, the kind of the weights, the zero point.
     kept
         A folder in which pixels that were read from addresses are kept for other processes; None to keep none.
 
@@ -254,14 +290,13 @@ def open_mosaic(
     """
     with ExitStack() as opened:
         image = opened.enter_context(open_image(science, preferred="SCI", kept=kept))
-        _check_unit(image, stated_unit)
         astrometry = read_astrometry(image.header, image.shape, image.location)
         weight_map = None
         if weight is not None:
             weight_map = opened.enter_context(open_image(weight, preferred="WHT", kept=kept))
             _check_weight(weight_map, image, astrometry)
+        mosaic = Mosaic(image, weight_map, astrometry, stated)
         opened.pop_all()
-    mosaic = Mosaic(image, weight_map, astrometry, stated_unit)
     for notice in mosaic.notices:
         logger.info("mosaic=%s notice=%r", mosaic.science, notice)
     return mosaic
@@ -295,6 +330,8 @@ def _check_weight(weight: FitsImage, science: FitsImage, astrometry: Astrometry)
             f"{weight.location}: the weight map has {weight.shape[1]} x {weight.shape[0]} pixels, but {science.location} has "
             f"{science.shape[1]} x {science.shape[0]}. Name the weight map that belongs to the image."
         )
+    if weight.file == science.file and not any(key in weight.header for key in ("CTYPE1", "CTYPE2")):
+        return
     offset = astrometry.offset_pixels(read_astrometry(weight.header, weight.shape, weight.location))
     if offset > _ALIGNMENT_PIXELS:
         raise MosaicError(
@@ -305,25 +342,6 @@ def _check_weight(weight: FitsImage, science: FitsImage, astrometry: Astrometry)
 
 def _notices(science: FitsImage, weight: FitsImage | None, astrometry: Astrometry) -> tuple[str, ...]:
     return (*science.notices, *(weight.notices if weight is not None else ()), *astrometry.notices)
-
-
-def _unit_in(image: FitsImage) -> str | None:
-    return _normalised_unit(str(card_value(image.header, "BUNIT") or ""))
-
-
-def _check_unit(image: FitsImage, stated_unit: str | None) -> None:
-    found = _unit_in(image)
-    if None not in (found, stated_unit) and found != _normalised_unit(str(stated_unit)):
-        raise MosaicError(
-            f"{image.location} has BUNIT {found!r}, but the workflow states {stated_unit!r}. Correct `unit`, or leave it out: "
-            f"it is for images without BUNIT."
-        )
-
-
-def _normalised_unit(unit: str) -> str | None:
-    stripped = unit.strip()
-    compact = stripped.lower().replace(" ", "").replace("**", "").replace("^", "")
-    return ELECTRONS_A_SECOND if compact in _SPELLINGS else stripped or None
 
 
 def _digest_by_tag(image: FitsImage, box: Box) -> str:

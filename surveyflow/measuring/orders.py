@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from surveyflow.errors import UnitError
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, file_state
-from surveyflow.values.images import Box, Tile
+from surveyflow.values.images import Box, Stated, Tile
 from surveyflow.values.jobs import EngineChoice, SamplingSettings
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ class PlannedMosaic:
     ----------
     science, weight
         The images as they were named, with the extension if one was; ``weight`` is None if there is no weight map.
-    stated_unit
-        The unit that the workflow states for the mosaic; None if it states none.
+    stated
+        What the workflow states about it beside its headers.
     files
         The state of its files, science first; one entry where both images are in one file.
     """
 
     science: str | Address
     weight: str | Address | None
-    stated_unit: str | None
+    stated: Stated
     files: tuple[FileState, ...]
 
     def __post_init__(self) -> None:
@@ -69,14 +69,14 @@ class PlannedMosaic:
             raise ValueError(f"{self.science}: the state of at least one file must be known")
 
     @classmethod
-    def of(cls, mosaic: Mosaic, stated_unit: str | None) -> Self:
+    def of(cls, mosaic: Mosaic) -> Self:
         """Describe an open mosaic, so that a worker can open it and notice a change."""
-        return cls(*mosaic.places, stated_unit, mosaic.files)
+        return cls(*mosaic.places, mosaic.stated, mosaic.files)
 
     @property
-    def name(self) -> tuple[str | Address, str | Address | None, str | None]:
+    def name(self) -> tuple[str | Address, str | Address | None, Stated]:
         """Everything that distinguishes the mosaic from others, whatever the state of its files."""
-        return self.science, self.weight, self.stated_unit
+        return self.science, self.weight, self.stated
 
     def check_unchanged(self) -> None:
         """Refuse what was read if a file is no longer in the state for which the work was planned.

@@ -50,6 +50,8 @@ class UnitTask:
         Its tile.
     mosaic_unit, mosaic_filter
         Unit and filter of the mosaic; None if unknown.
+    mosaic_flags
+        Flags of all sources that are measured on it.
     sampling
         Number of draws, and seed.
     min_valid_fraction
@@ -66,6 +68,7 @@ class UnitTask:
     sampling: SamplingSettings
     min_valid_fraction: float
     prevalence: float | None = None
+    mosaic_flags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, 
     status = np.where((status == Status.OK) & ~leading.measured, Status.BAD_PIXELS.value, status)
     ok = status == Status.OK
     found = {name: leading if name == LEADING.name else _find(task, model, batch, ok) for name, model in models.items()}
-    flags = sources.flags | _flags(stack, leading.blank)
+    flags = sources.flags | _flags(stack, leading.blank) | np.where(ok, np.int32(task.mosaic_flags), np.int32(0))
     for each in found.values():
         flags |= _domain_flags(task, each, batch, ok)
     return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, batch.facts, found)

@@ -35,7 +35,7 @@ from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName
-from surveyflow.values.images import Box, Window
+from surveyflow.values.images import Box, Stated, Window
 from surveyflow.values.jobs import EngineChoice, Job, Receipt
 from surveyflow.values.sources import UnitSources
 
@@ -74,7 +74,7 @@ class SurveyWorker:
 
     def __init__(self, settings: WorkerSettings, load: Callable[[Path, EngineChoice], Model] = load_chosen) -> None:
         self._root = Path(settings.root)
-        self._mosaics: dict[tuple[str | Address, str | Address | None, str | None], Mosaic] = {}
+        self._mosaics: dict[tuple[str | Address, str | Address | None, Stated], Mosaic] = {}
         self._models = ModelCache(lambda folder: load(folder, settings.engine), settings.models_in_memory)
         self._reading, self._computing = threading.Lock(), threading.Lock()
         self._heartbeat = HeartbeatWriter(self._root)
@@ -168,6 +168,7 @@ class SurveyWorker:
             tile=measurement.tile,
             mosaic_unit=mosaic.unit,
             mosaic_filter=mosaic.filter,
+            mosaic_flags=mosaic.flags,
             sampling=measurement.sampling,
             min_valid_fraction=measurement.min_valid_fraction,
             prevalence=measurement.prevalence,

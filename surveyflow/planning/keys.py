@@ -23,6 +23,7 @@ WHAT_CHANGED = {
     "science_pixels": "science pixels changed",
     "weight_pixels": "weight pixels changed",
     "image": "mosaic unit or filter changed",
+    "treatment": "conversion of the mosaic's pixels or weights changed",
     "algorithm": "surveyflow's measuring algorithm changed",
     "sources": "sources changed",
     "positions": "source positions on the mosaic changed",
@@ -44,6 +45,7 @@ def key_parts(
     pixel_digests: Mapping[str, str] | None = None,
     mosaic_unit: str | None = None,
     mosaic_filter: str | None = None,
+    treatment: str = "",
     algorithm_version: str = "",
     card: ModelCard | None = None,
     beside: Mapping[str, ModelCard] | None = None,
@@ -66,6 +68,8 @@ def key_parts(
         Digests of the tile's window: ``science`` and ``weight``.
     mosaic_unit, mosaic_filter
         Unit and filter of the mosaic.
+    treatment
+        What is done to the numbers of its files before they are measured; empty if nothing is done.
     algorithm_version
         Version of the steps from pixels to rows.
     card
@@ -90,6 +94,7 @@ def key_parts(
         "weight_pixels": pixel_digests["weight"],
         "algorithm": algorithm_version,
         "image": f"unit={mosaic_unit} filter={mosaic_filter}",
+        **({"treatment": treatment} if treatment else {}),
         "model": card.weights_digest,
         "preparation": replace(card, weights_digest="").digest,
         **{task.name: beside[task.name].digest if beside and task.name in beside else "none" for task in BESIDE},

@@ -183,8 +183,8 @@ def weight_caution(entry: Mapping[str, Any]) -> str:
     noise = entry.get("noise")
     if not noise:
         return ""
-    kind = WeightKind(noise["kind"]) if noise["kind"] in set(WeightKind) else None
-    caution = WeightCheck(kind, noise["times_pixel_variance"], noise["times_variance"], noise["n_boxes"]).caution
+    kind, stated = (WeightKind(word) if word in set(WeightKind) else None for word in (noise["kind"], noise.get("stated")))
+    caution = WeightCheck(kind, noise["times_pixel_variance"], noise["times_variance"], noise["n_boxes"], stated).caution
     return caution and f"{entry['field']} {entry['instrument']}: {Path(entry['path']).name} {caution}."
 
 

@@ -44,7 +44,6 @@ class _Window:
     name: str
     box: Box
     mosaic: Mosaic
-    stated_unit: str | None
     cache: DigestCache
     by_tag: Mapping[str, str] | None
 
@@ -55,7 +54,7 @@ class _Window:
 
     @property
     def job(self) -> Job:
-        return Job(self.name, DigestWindow(PlannedMosaic.of(self.mosaic, self.stated_unit), self.box))
+        return Job(self.name, DigestWindow(PlannedMosaic.of(self.mosaic), self.box))
 
 
 def window_digests(
@@ -133,8 +132,7 @@ def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
         if mosaic_name not in caches:
             caches[mosaic_name] = DigestCache(survey.workflow.output.root, _identity(mosaic))
         by_tag = mosaic.digests_by_tag(unit.tile.window) if survey.workflow.remote.digest == "etag" else None
-        stated_unit = opened.stated_units[unit.instrument]
-        windows.append(_Window(unit.name, unit.tile.window, mosaic, stated_unit, caches[mosaic_name], by_tag))
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, caches[mosaic_name], by_tag))
     return windows
 
 
@@ -312,6 +310,7 @@ def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | No
         pixel_digests=digests,
         mosaic_unit=opened.mosaics[unit.instrument].unit,
         mosaic_filter=opened.mosaics[unit.instrument].filter,
+        treatment=opened.mosaics[unit.instrument].treatment,
         algorithm_version=ALGORITHM_VERSION,
         card=opened.cards[unit.instrument],
         beside=opened.beside(unit.instrument),

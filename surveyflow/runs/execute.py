@@ -257,7 +257,7 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
     models = survey.workflow.models
     store, card = ModelStore(models.store, models.named_members), opened.cards[unit.instrument]
     return TileMeasurement(
-        PlannedMosaic.of(opened.mosaics[unit.instrument], opened.stated_units[unit.instrument]),
+        PlannedMosaic.of(opened.mosaics[unit.instrument]),
         unit.tile,
         tuple(_planned(store, one) for one in (card, *opened.beside(unit.instrument).values())),
         survey.workflow.sampling.settings(),

@@ -169,6 +169,8 @@ def _describe_mosaics(
                 "cards": release_cards(image),
             }
             noise = weights_entry(weights.get((name, instrument))) if kind == "weight" else {}
+            if kind == "science" and mosaic.conversion is not None:
+                entry["conversion"] = asdict(mosaic.conversion)
             yield entry | noise | (_pixel_digest(plan, name, instrument, kind) if plan is not None else {})
 
 

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from surveyflow.catalog.kept import KeptColumns, combined_digest, contradictions
-from surveyflow.errors import CatalogError, InputError, InputsChanged, ModelError, OutputError, Problem, WorkflowError
+from surveyflow.errors import (
+    CatalogError,
+    InputError,
+    InputsChanged,
+    ModelError,
+    MosaicError,
+    OutputError,
+    Problem,
+    WorkflowError,
+)
 from surveyflow.execution.gpus import compute_capabilities
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, file_state, split_extension
@@ -32,14 +41,15 @@ from surveyflow.planning.positions import locate_sources
 from surveyflow.planning.units import units_of_field
 from surveyflow.releases.layout import check_layout
 from surveyflow.runs.weight_checks import check_weights_of
-from surveyflow.settings.workflow import FieldInputs, Workflow
+from surveyflow.settings.workflow import FieldInputs, MosaicSpec, Workflow
+from surveyflow.simulation.headers import INSTRUMENTS, zero_point_of
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
-from surveyflow.values.images import ELECTRONS_A_SECOND
+from surveyflow.values.images import ELECTRONS_A_SECOND, Stated
 from surveyflow.values.jobs import EngineChoice
 from surveyflow.values.listed import ListedSources
 from surveyflow.values.sources import SourceList, UnitSources
@@ -106,15 +116,12 @@ class OpenedField:
         Cards of its merger models by instrument.
     cards_beside
         Cards of the other tasks' models beside them, by task and instrument.
-    stated_units
-        Units that the workflow states for the mosaics, by instrument; None if it does not state one.
     """
 
     listed: ListedSources
     mosaics: Mapping[str, Mosaic]
     cards: Mapping[str, ModelCard]
     cards_beside: Mapping[str, Mapping[str, ModelCard]]
-    stated_units: Mapping[str, str | None]
 
     @property
     def sources(self) -> SourceList:
@@ -322,16 +329,30 @@ def _open_field(
     mosaics, kept = {}, problems.workflow.output.root / KEPT_PIXELS
     for instrument, spec in inputs.mosaics.items():
         table = f"[fields.{name}.{instrument}]"
-        mosaic = problems.catch(table, lambda spec=spec: open_mosaic(spec.science, spec.weight, spec.unit, kept))  # type: ignore[misc]
+        stated = problems.catch(table, partial(_stated, spec, of_tasks[LEADING.name].get(instrument)))
+        if stated is None:
+            continue
+        mosaic = problems.catch(table, partial(open_mosaic, spec.science, spec.weight, stated, kept))
         if mosaic is None:
             continue
         mosaics[instrument] = stack.enter_context(mosaic)
         for of_task in of_tasks.values():
             if instrument in of_task:
                 problems.catch(table, partial(check_pixel_scale, mosaic, of_task[instrument]))
-    stated_units = {instrument: spec.unit for instrument, spec in inputs.mosaics.items()}
     own_cards = of_tasks.pop(LEADING.name)
-    return OpenedField(listed, mosaics, own_cards, of_tasks, stated_units) if listed is not None else None
+    return OpenedField(listed, mosaics, own_cards, of_tasks) if listed is not None else None
+
+
+def _stated(spec: MosaicSpec, card: ModelCard | None) -> Stated:
+    """What the workflow states of a mosaic, and the zero point of the images that its model was trained on."""
+    wanted = None if card is None or card.domain.unit != ELECTRONS_A_SECOND else zero_point_of(card.band)
+    if spec.zero_point is not None and card is not None and wanted is None:
+        raise MosaicError(
+            f"zero_point is stated, but {card.key} was trained on {card.domain.unit} in {card.band}, and not on "
+            f"{ELECTRONS_A_SECOND} of a band whose zero point is known ({', '.join(INSTRUMENTS)}), so nothing can be converted. "
+            f"Leave it out, and convert the image to the unit of the training images."
+        )
+    return Stated(spec.unit, spec.weight_kind, spec.zero_point, wanted)
 
 
 def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:

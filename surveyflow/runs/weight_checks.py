@@ -10,7 +10,7 @@ import numpy as np
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.sky.scattered import cut_from_mosaic
-from surveyflow.sky.weight_kind import WeightCheck, check_weights
+from surveyflow.sky.weight_kind import WeightCheck, check_weights, stated_numbers
 from surveyflow.values.images import CutoutStack
 from surveyflow.values.sources import UnitSources
 
@@ -45,7 +45,8 @@ def check_weights_of(mosaic: Mosaic, located: UnitSources, instrument: str) -> W
     pixels, valid, weight = (
         np.concatenate([getattr(stack, name) for stack in stacks]) for name in ("pixels", "valid", "weight_median")
     )
-    return check_weights(pixels, valid, weight)
+    stated = mosaic.stated.weight_kind
+    return check_weights(pixels, valid, weight if stated is None else stated_numbers(weight, stated), stated)
 
 
 def _box(mosaic: Mosaic, located: UnitSources, row: np.int64) -> CutoutStack:

@@ -21,7 +21,7 @@ from surveyflow.files.paths import absent, nearest_folder
 from surveyflow.settings.checks import AnyPath, FileContext, FilePlace, Line, Pair, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import did_you_mean, shown
 from surveyflow.values import remedies
-from surveyflow.values.codes import Event, Flag
+from surveyflow.values.codes import Event, Flag, WeightKind
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS
 
@@ -146,6 +146,13 @@ def _not_nothing(patterns: tuple[str, ...]) -> tuple[str, ...]:
     if not patterns:
         raise refuse("the list is empty, so no release would be taken.", 'Leave the key out, or write ["*"].')
     return patterns
+
+
+def _to_weight_kind(value: Any) -> Any:
+    if value in list(WeightKind):
+        return WeightKind(value)
+    remedy = did_you_mean(str(value), WeightKind, 'Write such as "rms".')
+    raise refuse(f"found {shown(value)}, expected one of {', '.join(WeightKind)}.", remedy)
 
 
 def _to_tuple(value: Any) -> Any:
@@ -567,11 +574,17 @@ class MosaicSpec(SettingsTable):
         Its weight map, 0 where there is no data; None if it has none.
     unit
         Unit of the image's pixels, for images without BUNIT: ``electron/s``.
+    weight_kind
+        What the numbers of the weight map are; None for an inverse variance that is not stated to be one.
+    zero_point
+        AB magnitude of a source of 1 in all, in the image's unit, for images whose header states none; None without it.
     """
 
     science: FilePlace = Field(examples=["cosmos_f814w_sci.fits"])
     weight: FilePlace | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
     unit: Line | None = Field(default=None, examples=["electron/s"])
+    weight_kind: Annotated[WeightKind, BeforeValidator(_to_weight_kind)] | None = Field(default=None, examples=["rms"])
+    zero_point: Annotated[float, within(-10.0, 60.0)] | None = Field(default=None, examples=[28.9])
 
 
 class FieldInputs(SettingsTable):

@@ -18,6 +18,13 @@ from surveyflow.simulation.observe import F160W, F814W, Band, Depth
 
 INSTRUMENTS: Mapping[str, Band] = MappingProxyType({"F814W": F814W, "F125W_F160W": F160W})
 
+
+def zero_point_of(band: str) -> float | None:
+    """The AB magnitude of 1 e-/s in a band of CANDELS, named as a filter or as an instrument of a workflow; None if not known."""
+    known = dict(INSTRUMENTS) | {one.name: one for one in INSTRUMENTS.values()}
+    return known[band].zero_point_ab if band in known else None
+
+
 _CAMERAS = MappingProxyType({"F814W": ("ACS", "WFC"), "F160W": ("WFC3", "IR")})
 # Quadratic terms as large as those of ACS/WFC, left over from single exposures: they do not hold for a drizzled mosaic.
 _STALE_SIP = MappingProxyType(

@@ -32,6 +32,38 @@ _SLOPES = {WeightKind.INVERSE_VARIANCE: -1.0, WeightKind.VARIANCE: 1.0, WeightKi
 """The power of the weight that the variance is."""
 
 
+def inverse_variance(numbers: Float32Array, kind: WeightKind, factor: float = 1.0) -> Float32Array:
+    """Convert the numbers of a weight map to inverse variances of an image that is multiplied by a factor.
+
+    Parameters
+    ----------
+    numbers
+        Numbers of the map, float32 of any shape, in the image's unit.
+    kind
+        What they are. Exposure times are returned as they are, since they are only proportional to an inverse variance.
+    factor
+        The number by which the image's pixels are multiplied, above 0.
+
+    Returns
+    -------
+    float32 of that shape; 0, not finite, or negative as it was, where there is no data.
+    """
+    if kind is WeightKind.EXPOSURE:
+        return numbers
+    powers = {WeightKind.INVERSE_VARIANCE: 1, WeightKind.VARIANCE: -1, WeightKind.RMS: -2}
+    known = np.where(numbers > 0, numbers, 0 if kind is WeightKind.INVERSE_VARIANCE else np.inf).astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        weights = known ** powers[kind] / factor**2
+    return np.where(numbers < 0, numbers, weights).astype(np.float32)
+
+
+def stated_numbers(weights: Float32Array, kind: WeightKind) -> Float32Array:
+    """Convert inverse variances back to numbers of a kind; the inverse of `inverse_variance` with a factor of 1."""
+    powers = {WeightKind.VARIANCE: -1.0, WeightKind.RMS: -0.5}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(weights.astype(np.float64) ** powers.get(kind, 1.0), np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class WeightCheck:
     """The comparison of a weight map with the noise of its image.
@@ -45,19 +77,34 @@ class WeightCheck:
         the same depth. An inverse variance has 1 in one of them, or between them.
     n_boxes
         Number of boxes in which both were measured.
+    stated
+        What the workflow says that they are; None if it does not.
     """
 
     kind: WeightKind | None
     times_pixel_variance: float
     times_variance: float
     n_boxes: int
+    stated: WeightKind | None = None
 
     @property
     def caution(self) -> str:
-        """What a reader of ``weight_median`` must know, as a phrase about the map; empty for an inverse variance."""
-        if self.kind is WeightKind.INVERSE_VARIANCE:
+        """What a reader of ``weight_median`` must know, as a phrase about the map; empty if the weights are what they should be.
+
+        Weights of which nothing is stated should be inverse variances. An inverse variance is an exposure time as well: what is
+        stated as one is only proportional to an inverse variance.
+        """
+        if self.kind is (self.stated or WeightKind.INVERSE_VARIANCE):
+            return ""
+        if self.stated is WeightKind.EXPOSURE and self.kind is WeightKind.INVERSE_VARIANCE:
             return ""
         looks = "is unlike any weight that is known" if self.kind is None else f"looks like {self.kind} ({self.kind.meaning})"
+        if self.stated is not None:
+            return (
+                f"is stated to be {self.stated} ({self.stated.meaning}), but {looks}: the noise of the image was measured in "
+                f"{self.n_boxes} boxes. Correct weight_kind, or name another map; weight_median is wrong until then, and no "
+                f"other column"
+            )
         return (
             f"{looks}, and not like an inverse variance: weight times variance of the sky is {self.times_pixel_variance:.2g} "
             f"for its pixels and {self.times_variance:.2g} for independent ones (medians of {self.n_boxes} boxes), not about 1. "
@@ -65,7 +112,9 @@ class WeightCheck:
         )
 
 
-def check_weights(pixels: Float32Array, valid: BoolArray, weight_median: Float32Array) -> WeightCheck | None:
+def check_weights(
+    pixels: Float32Array, valid: BoolArray, weight_median: Float32Array, stated: WeightKind | None = None
+) -> WeightCheck | None:
     """Compare the weights in some boxes of a mosaic with the measured noise of the image.
 
     Parameters
@@ -76,6 +125,8 @@ def check_weights(pixels: Float32Array, valid: BoolArray, weight_median: Float32
         (n, size, size) bool; where it is True, pixels must be finite.
     weight_median
         (n,) float32: the median of each box's weights; NaN if it has none.
+    stated
+        What the workflow says that the weights are; None if it does not.
 
     Returns
     -------
@@ -88,7 +139,7 @@ def check_weights(pixels: Float32Array, valid: BoolArray, weight_median: Float32
         return None
     log_variances, log_weight = np.log10(variances[:, known]), np.log10(weights[known])
     times = 10 ** np.median(log_variances + log_weight, axis=1)
-    return WeightCheck(_kind(log_variances, log_weight), float(times[0]), float(times[1]), int(known.sum()))
+    return WeightCheck(_kind(log_variances, log_weight), float(times[0]), float(times[1]), int(known.sum()), stated)
 
 
 def independent_variance(pixels: Float32Array, valid: BoolArray) -> Float64Array:

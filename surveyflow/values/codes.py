@@ -127,6 +127,10 @@ class Flag(IntFlag):
         2048,
         "The image, as the merger network sees it, lies further from the training images than the model card allows.",
     )
+    CONVERTED_UNIT = (
+        8192,
+        "The mosaic's pixels were converted to the unit of the training images; the manifest says from which unit and how.",
+    )
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 
 

@@ -12,9 +12,32 @@ from typing import Protocol
 import numpy as np
 
 from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
+from surveyflow.values.codes import WeightKind
 
 ELECTRONS_A_SECOND = "electron/s"
 """The name that mosaics, cards and workflows have for the unit of the training images, whatever a header's spelling of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What the user states about a mosaic beside its headers, and the unit to which its pixels are brought.
+
+    Parameters
+    ----------
+    unit
+        Unit of the pixels, for images without BUNIT; None if it is not stated.
+    weight_kind
+        What the numbers of the weight map are; None if it is not stated, and then they are inverse variances.
+    zero_point_ab
+        AB magnitude of a source of 1 in all, in the image's unit, for images whose header states none.
+    wanted_zero_point_ab
+        AB magnitude of a source of 1 e-/s in the training images; None if pixels are not to be converted.
+    """
+
+    unit: str | None = None
+    weight_kind: WeightKind | None = None
+    zero_point_ab: float | None = None
+    wanted_zero_point_ab: float | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

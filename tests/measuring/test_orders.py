@@ -13,11 +13,11 @@ import pytest
 from surveyflow.errors import UnitError
 from surveyflow.files.paths import FileState, file_state
 from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
-from surveyflow.values.images import Box, Tile
+from surveyflow.values.images import Box, Stated, Tile
 from surveyflow.values.jobs import EngineChoice, Job, SamplingSettings
 
 DIGEST = "ab" * 32
-MOSAIC = PlannedMosaic("egs.fits[SCI]", "egs.fits[WHT]", None, (FileState(Path("/data/egs.fits"), 1, 2, 3),))
+MOSAIC = PlannedMosaic("egs.fits[SCI]", "egs.fits[WHT]", Stated(), (FileState(Path("/data/egs.fits"), 1, 2, 3),))
 MEASUREMENT = TileMeasurement(
     MOSAIC,
     Tile(0, 1, Box(0, 512, 512, 1024), Box(0, 576, 448, 1088)),
@@ -62,7 +62,7 @@ def test_impossible_orders_cannot_be_made(order, change, told):
 def test_a_file_that_was_written_since_it_was_planned_is_named(tmp_path):
     path = tmp_path / "egs.fits"
     path.write_bytes(b"1234")
-    planned = PlannedMosaic(str(path), None, None, (file_state(path),))
+    planned = PlannedMosaic(str(path), None, Stated(), (file_state(path),))
     planned.check_unchanged()
     path.write_bytes(b"12345")
     with pytest.raises(UnitError, match=r"egs\.fits changed while this run was reading it \(size 4 then, 5 now\)"):
