@@ -24,6 +24,7 @@ def catalog_with(columns: Sequence[CatalogColumn]) -> Iterator[str]:
         "COLUMNS": (COLUMNS, tuple(columns)),
         "CATALOG_SCHEMA": (schema.CATALOG_SCHEMA, pa.schema([column.field for column in columns])),
         "SCHEMA_VERSION": (schema.SCHEMA_VERSION, version),
+        "UNIT_SCHEMA_VERSION": (schema.UNIT_SCHEMA_VERSION, version),
     }
     modules = [module for name, module in sys.modules.items() if name.startswith("surveyflow.")]
     with pytest.MonkeyPatch.context() as patch:

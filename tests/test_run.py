@@ -343,7 +343,7 @@ def test_file_replaced_with_the_same_size_and_time_is_read_again(survey):
         open_survey(load_workflow(survey.workflow)) as opened,
         closing(StubWorker(WorkerSettings(str(root(survey)), EngineChoice(), models_in_memory=2))) as worker,
     ):
-        mosaic = opened.fields["COSMOS"].mosaics["F814W"]
+        (mosaic,) = opened.fields["COSMOS"].mosaics["F814W"].mosaics
         box = Box(0, 64, 0, 64)
         before = worker.do(Job("before", DigestWindow(PlannedMosaic.of(mosaic), box)))
         copy = path.with_suffix(".copy")

@@ -267,4 +267,5 @@ def check_models(
     read = load_workflow(Path(workflow))
     models = read.models.model_copy(update={"store": Path(store).absolute()})
     with open_survey(read.model_copy(update={"models": models})) as survey:
+        survey.log_warnings()
         return list(check_stretches(survey, n_cutouts, softenings))

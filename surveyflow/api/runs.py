@@ -20,11 +20,12 @@ from surveyflow.output.heartbeats import SILENT_AFTER_S, Heartbeat, read_heartbe
 from surveyflow.output.lock import Lease, find_lease
 from surveyflow.output.run_folders import RunStatus, last_run
 from surveyflow.output.run_states import RunCondition, RunState, condition_of
+from surveyflow.planning.expectations import Expectation
 from surveyflow.planning.plan import Plan
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.announcements import announcing_failure, choose_and_announce
-from surveyflow.runs.decide import make_plan
+from surveyflow.runs.decide import expected_of, make_plan
 from surveyflow.runs.execute import LateExecutor, Listener, Reporter
 from surveyflow.runs.newest_release import choose_release
 from surveyflow.runs.preflight import OpenedSurvey, check_engine, core_caution, open_survey, precision_caution
@@ -60,13 +61,15 @@ class ValidSurvey:
     sources
         Number of sources by field.
     mosaics
-        Rows and columns of the mosaics by ``FIELD/INSTRUMENT``.
+        Rows and columns of the mosaics by ``FIELD/INSTRUMENT``, or ``FIELD/INSTRUMENT/MOSAIC`` if there are several.
     models
         Ids of the merger models by ``FIELD/INSTRUMENT``.
     models_beside
         Ids of the models of every other task, such as ``contamination``, by the task's name and ``FIELD/INSTRUMENT``.
     warnings
         What the user should know, although it does not prevent a run.
+    expected
+        Sources on mosaics, rows by status and hours of work, of each field and instrument.
     """
 
     name: str
@@ -76,6 +79,7 @@ class ValidSurvey:
     models: dict[str, str]
     models_beside: dict[str, dict[str, str]]
     warnings: tuple[str, ...]
+    expected: tuple[Expectation, ...] = ()
 
     @property
     def contamination_models(self) -> dict[str, str]:
@@ -178,18 +182,19 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
     WorkflowError
         If anything cannot be used; the error holds every problem found.
     """
-    with open_inputs(workflow, release) as (survey, _):
+    with open_inputs(workflow, release, log_warnings=False) as (survey, _):
         fields = survey.fields
         return ValidSurvey(
             name=survey.workflow.survey.name,
             release=survey.workflow.survey.release,
             sources={name: len(field.sources) for name, field in fields.items()},
-            mosaics={f"{name}/{key}": item.shape for name, field in fields.items() for key, item in field.mosaics.items()},
+            mosaics=_shapes(survey),
             models=_model_ids({name: field.cards for name, field in fields.items()}),
             models_beside={
                 task.name: _model_ids({name: field.cards_beside[task.name] for name, field in fields.items()}) for task in BESIDE
             },
             warnings=survey.warnings + survey.notices,
+            expected=expected_of(survey),
         )
 
 
@@ -230,7 +235,7 @@ def plan(
         planned = make_plan(survey, executor, Reporter(listeners), Precision(precision))
         if original is not None:
             check_plan(original, survey, planned)
-        return planned
+        return replace(planned, expected=expected_of(survey, planned))
 
 
 def run(
@@ -395,6 +400,16 @@ def status(root: str | Path) -> SurveyStatus:
     )
 
 
+def _shapes(survey: OpenedSurvey) -> dict[str, tuple[int, int]]:
+    """Rows and columns of every mosaic."""
+    return {
+        "/".join(filter(None, (name, instrument, label))): mosaic.shape
+        for name, field in survey.fields.items()
+        for instrument, mosaics in field.mosaics.items()
+        for label, mosaic in zip(mosaics.labels, mosaics.mosaics, strict=True)
+    }
+
+
 def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
     """Model ids by ``FIELD/INSTRUMENT``, of cards by field and instrument."""
     return {f"{name}/{instrument}": card.model_id for name, own in cards.items() for instrument, card in own.items()}
@@ -413,6 +428,8 @@ def open_inputs(
     release: str | None = None,
     output: str | Path | None = None,
     moved: Mapping[str, str] = MappingProxyType({}),
+    *,
+    log_warnings: bool = True,
 ) -> Iterator[tuple[OpenedSurvey, dict[str, Any] | None]]:
     """Open and check the inputs of a workflow, or those of a revision that is to be made again.
 
@@ -420,6 +437,8 @@ def open_inputs(
     ----------
     workflow, release, output, moved
         As in `run`.
+    log_warnings
+        Whether the survey's warnings are logged, because the caller returns them to nobody.
 
     Yields
     ------
@@ -435,4 +454,6 @@ def open_inputs(
     with open_survey(loaded) as survey:
         if original is not None:
             check_inputs(original, survey)
+        if log_warnings:
+            survey.log_warnings()
         yield survey, original

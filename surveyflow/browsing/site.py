@@ -141,7 +141,8 @@ class Site:
     def cutout(self, request: Request) -> Response:
         """A picture of a place on a mosaic."""
         asked = request.query_params
-        spot = Spot(asked.get("field", ""), asked.get("instrument", ""), _place(asked, "x"), _place(asked, "y"))
+        place = asked.get("field", ""), asked.get("instrument", ""), _place(asked, "x"), _place(asked, "y")
+        spot = Spot(*place, asked.get("mosaic", ""))
         size = whole_number(asked, "size", 128)
         if not SIZES_PIX[0] <= size <= SIZES_PIX[1]:
             raise InputError(f"size is {size}, expected {SIZES_PIX[0]} to {SIZES_PIX[1]} pixels. Follow a link of the gallery.")
@@ -233,6 +234,7 @@ class Site:
             return None
         side = min(times * self._survey.side_pix(row.get("model_id")), SIZES_PIX[1])
         place = {"field": spot.field, "instrument": spot.instrument, "x": repr(spot.x_pix), "y": repr(spot.y_pix)}
+        place |= {"mosaic": spot.mosaic} if spot.mosaic else {}
         model = {"model": row["model_id"]} if row.get("model_id") else {}
         return "/cutout.png?" + urlencode(place | {"size": side, "view": view.value} | model)
 
@@ -245,7 +247,7 @@ class Site:
             "flags": [(name, Flag[name].meaning) for name in flag_names(row["flags"])],
             "class": _TEXT_CLASSES.get(class_of(row) or ""),
             "views": self._views(row),
-            "no_picture": survey.why_no_picture(row["field"], row.get("instrument")),
+            "no_picture": survey.why_no_picture(row["field"], row.get("instrument"), row.get("mosaic")),
             "histograms": galaxy.histograms(survey.root, survey.revision, row, model),
             "meanings": galaxy.meanings(),
             "model": model,

@@ -29,6 +29,7 @@ SHOWN = (
         "instrument",
         "status",
         "flags",
+        "mosaic",
         "x_pix",
         "y_pix",
         "model_id",
@@ -49,15 +50,18 @@ class Spot:
     Parameters
     ----------
     field, instrument
-        Field and instrument of the mosaic; its file's name, where the instrument has several in the field.
+        Field and instrument of the mosaic.
     x_pix, y_pix
         The place, 0-based.
+    mosaic
+        The mosaic's name in the catalog; empty in revisions that do not name mosaics.
     """
 
     field: str
     instrument: str
     x_pix: float
     y_pix: float
+    mosaic: str = ""
 
 
 class BrowsedSurvey:
@@ -116,20 +120,22 @@ class BrowsedSurvey:
 
     def inputs_of(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The input files of a galaxy's field and instrument."""
-        places = ((row["field"], row["instrument"]), (row["field"], None))
-        return [item for item in self.manifest.get("inputs", []) if (item["field"], item["instrument"]) in places]
+        places, mosaic = ((row["field"], row["instrument"]), (row["field"], None)), row.get("mosaic")
+        items = [item for item in self.manifest.get("inputs", []) if (item["field"], item["instrument"]) in places]
+        return [item for item in items if mosaic is None or item.get("mosaic", mosaic) == mosaic]
 
     def cutout(self, spot: Spot, size_pix: int) -> SkyCutout | None:
         """Cut around a place; None if its mosaic is gone, was changed, or cannot be read, as `why_no_picture` then says."""
-        row = {"field": spot.field, "instrument": spot.instrument, "x_pix": spot.x_pix, "y_pix": spot.y_pix}
+        place = {"field": spot.field, "instrument": spot.instrument, "mosaic": spot.mosaic}
+        row = place | {"x_pix": spot.x_pix, "y_pix": spot.y_pix}
         with self._cutting:
             return self._mosaics.cutout(row, size_pix)
 
-    def why_no_picture(self, field: str, instrument: str | None) -> str:
-        """Why there is no picture of a field and instrument."""
+    def why_no_picture(self, field: str, instrument: str | None, mosaic: str | None = None) -> str:
+        """Why there is no picture of a galaxy of this field, instrument and mosaic."""
         if instrument is None:
             return "no instrument was chosen for this galaxy, so it is on no mosaic."
-        note = self._mosaics.notes.get((field, instrument))
+        note = self._mosaics.notes.get((field, instrument, mosaic or ""))
         return note or "the galaxy was not looked for on a mosaic."
 
     def picture(self, spot: Spot, size_pix: int, view: View, model_id: str | None) -> bytes | None:
@@ -172,4 +178,4 @@ def spot_of(row: Mapping[str, Any]) -> Spot | None:
     """Where a galaxy lies on its mosaic; None if it lies on none."""
     if None in (row.get("instrument"), row.get("x_pix"), row.get("y_pix")):
         return None
-    return Spot(row["field"], row["instrument"], float(row["x_pix"]), float(row["y_pix"]))
+    return Spot(row["field"], row["instrument"], float(row["x_pix"]), float(row["y_pix"]), row.get("mosaic") or "")

@@ -31,9 +31,10 @@ class Null(Enum):
     NO_PREVALENCE = "if p_pm_calibrated is null, or the workflow states no [science] prevalence"
     NOT_LISTED = "if the source list does not give it"
     NO_P_Z = "if the source list gives no p(z), or most of it is in no range of [routing]"
+    NO_DUPLICATE = "unless an earlier source list has the same galaxy"
     NUMBERED = "if the ids of the source list are numbers"
     NO_INSTRUMENT = "if no range of [routing] holds the source"
-    NO_MOSAIC = "if the source was not looked for on a mosaic"
+    NO_MOSAIC = "if the source was not looked for on a mosaic, or lies on none of several"
     NO_CUTOUT = "if no cutout was made"
     NO_LIGHT = "if no cutout was made, or its sky noise or the light at the position cannot be measured"
     NO_NOISE = "if no cutout was made, or its sky noise cannot be measured"
@@ -63,6 +64,8 @@ class CatalogColumn:
         The task that fills it; None for other columns.
     mosaic_unit
         The unit of mosaics without which it is null; None if it does not depend on the mosaic's unit.
+    joined
+        Whether it joins the rows only when a revision is built, so that no unit's key depends on it; in units it is null.
     """
 
     name: str
@@ -73,6 +76,7 @@ class CatalogColumn:
     unit: str | None = None
     task: Task | None = None
     mosaic_unit: str | None = None
+    joined: bool = False
 
     @property
     def when_null(self) -> str:
@@ -120,11 +124,27 @@ _SOURCE = (
         Null.NO_P_Z,
         "",
     ),
+    CatalogColumn(
+        "duplicate_of",
+        STRING,
+        "meta.id.cross",
+        "FIELD/ID of the row for the same galaxy in an earlier source list.",
+        Null.NO_DUPLICATE,
+        joined=True,
+    ),
     CatalogColumn("status", STRING, "meta.code.status", "What became of the source: ok, or why there is no result."),
     CatalogColumn("flags", INT, "meta.code.qual", "Bit mask of what to know before the row is used."),
 )
 
 _CUTOUT = (
+    CatalogColumn(
+        "mosaic",
+        STRING,
+        "meta.id;meta.file",
+        "File name of the mosaic on which the source was looked for, the best of those that hold its centre.",
+        Null.NO_MOSAIC,
+        joined=True,
+    ),
     CatalogColumn(
         "x_pix",
         DOUBLE,

@@ -37,8 +37,8 @@ class KeptColumns:
     columns
         Their meaning, in the order of the workflow's fields and lists.
     filled
-        Columns of the catalog's own that the lists fill: ``source_name``, if the ids of a list are text, and ``p_range``, if it
-        gives p(z).
+        Columns of the catalog's own that the lists fill: ``source_name``, if the ids of a list are text, ``p_range``, if it gives
+        p(z), ``mosaic``, ``duplicate_of``, and the bits that these set in ``flags``.
     tables
         The values of each group of rows: ``source_id``, sorted, and every column, null where the field's list has no such column.
     groups
@@ -246,7 +246,8 @@ def _by_instrument(listed: ListedSources) -> Iterator[tuple[str, ListedSources]]
     if listed.shares is not None:
         for place, instrument in enumerate(listed.shares.instruments):
             p_range = pa.array(listed.shares.shares[:, place].astype(np.float32), from_pandas=True)
-            yield instrument, replace(listed, own={**listed.own, "p_range": p_range})
+            other = listed.own_beside.get(instrument, {})
+            yield instrument, replace(listed, own={**listed.own, **other, "p_range": p_range})
 
 
 def _grouped(rows: pa.Table, groups: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
@@ -264,7 +265,8 @@ def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:
     chosen = kept.take(found)
     for name in kept.column_names[1:]:
         place = rows.schema.get_field_index(name)
-        rows = rows.append_column(name, chosen[name]) if place < 0 else rows.set_column(place, name, chosen[name])
+        values = pc.bit_wise_or(rows[name], chosen[name]) if name == "flags" else chosen[name]
+        rows = rows.append_column(name, values) if place < 0 else rows.set_column(place, name, values)
     return rows
 
 

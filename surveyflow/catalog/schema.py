@@ -18,8 +18,8 @@ from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.values.arrays import BoolArray
 from surveyflow.values.codes import Status
 
-__all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER"]
-__all__ += ["build_rows", "check_declared", "check_rows", "schema_version"]
+__all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "UNIT_SCHEMA_VERSION"]
+__all__ += ["build_rows", "check_declared", "check_rows", "completed", "schema_version"]
 
 
 def schema_version(columns: Sequence[CatalogColumn]) -> str:
@@ -39,7 +39,10 @@ def schema_version(columns: Sequence[CatalogColumn]) -> str:
 
 
 SCHEMA_VERSION = schema_version(COLUMNS)
-"""Version of the catalog's schema: part of every unit's key, so that rows of another schema are never reused."""
+"""Version of the catalog's schema."""
+
+UNIT_SCHEMA_VERSION = schema_version([column for column in COLUMNS if not column.joined])
+"""Version of the columns that units fill: part of every unit's key, so that rows of another schema are never reused."""
 
 CATALOG_SCHEMA: pa.Schema = pa.schema([column.field for column in COLUMNS])
 
@@ -78,6 +81,14 @@ def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
     table = pa.Table.from_arrays(arrays, schema=CATALOG_SCHEMA)
     check_rows(table)
     return table.sort_by(SORT_ORDER)
+
+
+def completed(rows: pa.Table) -> pa.Table:
+    """Rows of a unit with nulls in the columns that units do not fill, if it was written before the catalog had them."""
+    for place, column in enumerate(COLUMNS):
+        if column.joined and column.name not in rows.column_names:
+            rows = rows.add_column(min(place, rows.num_columns), column.field, pa.nulls(len(rows), column.type))
+    return rows
 
 
 def check_rows(table: pa.Table) -> None:

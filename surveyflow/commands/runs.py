@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from surveyflow.runs.doctor import Check, WorkerReport
     from surveyflow.runs.run import RunResult
 
+MOST_MOSAICS_SHOWN = 20
+
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="New folder for the demo.", metavar="DIR")] = Path("surveyflow-demo"),
@@ -70,9 +72,15 @@ def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: Jso
     typer.echo(f"{workflow} is valid: survey {valid.name}, release {valid.release}")
     for name, count in valid.sources.items():
         typer.echo(f"  {name}: {count} sources")
-    for name, (rows, columns) in valid.mosaics.items():
+    for name, (rows, columns) in list(valid.mosaics.items())[:MOST_MOSAICS_SHOWN]:
+        typer.echo(f"  {name}: {columns} x {rows} pixels")
+    if len(valid.mosaics) > MOST_MOSAICS_SHOWN:
+        typer.echo(f"  and {len(valid.mosaics) - MOST_MOSAICS_SHOWN} more mosaics; --json lists them all")
+    for name in dict.fromkeys("/".join(mosaic.split("/")[:2]) for mosaic in valid.mosaics):
         beside = [ids.get(name, f"no {task} model") for task, ids in valid.models_beside.items()]
-        typer.echo(f"  {name}: {columns} x {rows} pixels, model {', '.join([valid.models.get(name, 'none'), *beside])}")
+        typer.echo(f"  {name}: model {', '.join([valid.models.get(name, 'none'), *beside])}")
+    for expected in valid.expected:
+        typer.echo(f"  {expected}")
     for warning in valid.warnings:
         typer.echo(f"  note: {warning}")
 
@@ -93,7 +101,9 @@ def plan(
     with progress_listener() as listener:
         planned = api.plan(workflow, release=chosen, profile=profile, precision=precision, reread=reread, listeners=[listener])
     if as_json:
+        expected = [each.as_json() for each in planned.expected]
         facts = {"counts": planned.counts, "units": planned.as_json(), "kept_columns_changed": planned.kept_changed}
+        facts |= {"expected": expected}
         print_json(facts | told)
     else:
         _print_plan(planned)
@@ -212,6 +222,8 @@ def _print_hold(root: Path, revision: str, reasons: Sequence[str]) -> None:
 def _print_plan(planned: Plan) -> None:
     for unit in planned.units:
         typer.echo(f"{unit.decision.value:5} {unit.name:40} {unit.n_sources:7d} sources  {unit.reason}")
+    for expected in planned.expected:
+        typer.echo(str(expected))
     typer.echo(", ".join(f"{count} to {name}" for name, count in planned.counts.items()))
     if planned.kept_changed:
         typer.echo("Kept columns of the source lists changed: a run publishes a revision with them.")

@@ -115,7 +115,7 @@ def _sources(catalog: ds.Dataset, question: LabelQuestion) -> pd.DataFrame:
     """The selected rows of the catalog, with the columns that are used."""
     schema = catalog.schema
     wanted = [*_COLUMNS, *_RESULTS, question.score, *([] if question.magnitude is None else [question.magnitude])]
-    wanted += ["source_name"] if "source_name" in schema.names else []
+    wanted += [name for name in ("source_name", "mosaic") if name in schema.names]
     names = list(dict.fromkeys(wanted))
     if missing := [name for name in names if name not in schema.names]:
         raise no_such_column(missing[0], schema.names)
@@ -279,6 +279,7 @@ def _listed(sample: _Sample, row: int) -> dict[str, Any]:
     values = sample.rows.iloc[row]
     return {
         **{name: values[name] for name in _SHOWN},
+        "mosaic": str(values["mosaic"]) if "mosaic" in values and pd.notna(values["mosaic"]) else None,
         "label": str(sample.label[row]),
         "score": sample.score[row],
         "separation_arcsec": sample.separation_arcsec[row],

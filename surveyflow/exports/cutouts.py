@@ -158,7 +158,7 @@ def _write_images(selected: Selected, folder: Path, size_pix: int) -> tuple[str,
 
 
 def _cutouts(selected: Selected, mosaics: PublishedMosaics, size_pix: int) -> Iterator[tuple[dict[str, Any], SkyCutout]]:
-    for batch in selected.batches(_known(_COLUMNS, selected)):
+    for batch in selected.batches(_known((*_COLUMNS, "mosaic"), selected)):
         for row in batch.to_pylist():
             cutout = mosaics.cutout(row, size_pix)
             if cutout is not None:

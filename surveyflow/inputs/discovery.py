@@ -21,15 +21,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from surveyflow.errors import Problem, WorkflowError
+from surveyflow.errors import MosaicError, Problem, WorkflowError
 from surveyflow.files.addresses import is_address, redacted
 from surveyflow.files.paths import problem_of_file, split_extension
 from surveyflow.inputs.fits_checksums import damage_of_fits
+from surveyflow.inputs.mosaic_lists import listed_mosaics
 from surveyflow.settings.findings import Location
-from surveyflow.settings.workflow import Discovery, is_manifest, read_document
-from surveyflow.settings.workflow_paths import RELEASE, Unresolved, file_named, input_paths, releases_named
+from surveyflow.settings.workflow import Discovery, MosaicSpec, is_manifest, read_document
+from surveyflow.settings.workflow_paths import MOSAIC_TABLE, RELEASE, input_paths, releases_named, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import problem_of_release
 
+_DEPTH = 4
+"""Keys from the top of a workflow to a path; the entry of a list of paths lies deeper."""
 _BEFORE_THE_RELEASE = {"alpha", "beta", "dev", "pre", "rc"}
 
 
@@ -196,25 +199,34 @@ def _releases(document: Mapping[str, Any], file: Path, settings: Discovery) -> l
 class _FilesOfRelease:
     """The files of one release by their role (``EGS F814W weight``), and why others were not found."""
 
-    paths: Mapping[str, Path]
-    missing: Sequence[str]
+    paths: dict[str, Path]
+    missing: list[str]
 
     @classmethod
     def of(cls, document: Mapping[str, Any], folder: Path, release: str) -> _FilesOfRelease:
-        paths, missing = {}, []
-        for location, text in input_paths(document):
-            if is_address(text):
-                continue
+        resolved, findings = resolve_paths(_of_release(document, release), folder)
+        files = cls({}, [f"{_role(each.location)}: {each.what.rstrip('.')}" for each in findings if each.location[0] == "fields"])
+        unresolved = {finding.location[:4] for finding in findings}
+        for location, text in input_paths(resolved):
+            if location[:4] not in unresolved and not is_address(text):
+                files.add(location, folder / split_extension(Path(text))[0])
+        return files
+
+    def add(self, location: Location, path: Path) -> None:
+        """Add a file, or why it cannot be read; for a table of mosaics, also their files."""
+        role = _role(location) + (f" {path.name}" if len(location) > _DEPTH else "")
+        if problem := problem_of_file(path):
+            self.missing.append(f"{role}: {problem[0].rstrip('.')}")
+            return
+        self.paths[role] = path
+        if location[3] == MOSAIC_TABLE:
             try:
-                path = folder / split_extension(Path(file_named(folder, text, release)))[0]
-            except Unresolved as problem:
-                missing.append(f"{_role(location)}: {problem.what.rstrip('.')}")
-                continue
-            if found := problem_of_file(path):
-                missing.append(f"{_role(location)}: {found[0].rstrip('.')}")
+                listed = listed_mosaics(MosaicSpec(mosaics=path), str(location[1]), str(location[2]))
+            except MosaicError as error:
+                self.missing.append(f"{role}: {error}")
             else:
-                paths[_role(location)] = path
-        return cls(paths, missing)
+                images = (image for each in listed for image in (each.science, each.weight) if isinstance(image, Path))
+                self.paths.update({f"{role} {image.name}": split_extension(image)[0] for image in images})
 
     def check(self, name: str, looks: Mapping[Path, _Look | None], settings: Discovery, watch: Watch) -> SkippedRelease | None:
         """Why this release cannot be used; None if it can. Content is read only if nothing else is wrong."""
@@ -243,8 +255,12 @@ class _FilesOfRelease:
         return max(0.0, watch.now() - newest) < seconds
 
 
+def _of_release(document: Mapping[str, Any], release: str) -> dict[str, Any]:
+    return {**document, "survey": {**table_at(document, "survey"), "release": release}}
+
+
 def _role(location: Location) -> str:
-    _, field, table, role = map(str, location)
+    _, field, table, role = map(str, location[:_DEPTH])
     return f"{field} source list" if table == "sources" else f"{field} {table} {role}"
 
 

@@ -189,6 +189,13 @@ class Mosaic:
         header.update({key: value for key, value in described.items() if value is not None and key not in _NOT_OF_A_PART})
         return header
 
+    @property
+    def corners_deg(self) -> tuple[Float64Array, Float64Array]:
+        """Right ascension and declination of the image's four corners, degrees."""
+        height, width = self.shape
+        x, y = np.array([0, width, width, 0]) - 0.5, np.array([0, 0, height, height]) - 0.5
+        return self._astrometry.to_sky(x, y)
+
     def read(self, box: Box, wanted: Sequence[Box] = ()) -> Window:
         """Read the part of a box that lies on the mosaic.
 

@@ -24,8 +24,8 @@ from surveyflow.values.images import Box
 MOSAICS_KEPT_OPEN = 4
 """Rows come in the order of the sky, so that few mosaics are in use at a time; a packed one takes its size in memory."""
 
-MosaicKey = tuple[str, str]
-"""Field and instrument."""
+MosaicKey = tuple[str, str, str]
+"""Field, instrument and the mosaic's name in the catalog; empty in revisions that do not name mosaics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class PublishedMosaics:
     Attributes
     ----------
     notes
-        One sentence for each field and instrument of which no cutout could be made, by them.
+        One sentence for each mosaic of which no cutout could be made.
     """
 
     def __init__(self, inputs: Sequence[Mapping[str, Any]], kept: Path | None = None) -> None:
@@ -84,11 +84,12 @@ class PublishedMosaics:
         Parameters
         ----------
         row
-            A row of the catalog: field, instrument, x_pix, y_pix; a row without an instrument or a position has no cutout.
+            A row of the catalog: field, instrument, mosaic, x_pix, y_pix; the first revisions have no mosaic. A row without an
+            instrument or a position has no cutout.
         size_pix
             Side of the cutout.
         """
-        key = (row["field"], row["instrument"])
+        key = (row["field"], row["instrument"], row.get("mosaic") or "")
         if None in (*key, row["x_pix"], row["y_pix"]) or key in self.notes:
             return None
         with self._noting(key):
@@ -100,7 +101,7 @@ class PublishedMosaics:
         try:
             yield
         except (MosaicError, OSError) as error:
-            self.notes[key] = f"{' '.join(key)}: {error}"
+            self.notes[key] = f"{' '.join(key[:2])}: {error}"
 
     def _mosaic(self, key: MosaicKey) -> Mosaic:
         if key not in self._open:
@@ -133,9 +134,10 @@ def _cutout(mosaic: Mosaic, x_pix: float, y_pix: float, size_pix: int) -> SkyCut
     )
 
 
-def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instrument: str) -> dict[str, str]:
-    """Paths by kind of the mosaic of one field and instrument, after checking that all of them are unchanged."""
-    chosen = [item for item in inputs if (item["field"], item["instrument"]) == (field_name, instrument)]
+def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instrument: str, mosaic: str) -> dict[str, str]:
+    """Paths by kind of one mosaic of a field and instrument, after checking that all of them are unchanged."""
+    images = [item for item in inputs if (item["field"], item["instrument"]) == (field_name, instrument)]
+    chosen = [item for item in images if item["kind"] != "mosaics" and item.get("mosaic", mosaic) == mosaic]
     files = {str(item["kind"]): str(item["path"]) for item in chosen}
     if "science" not in files:
         raise MosaicError("the manifest does not name a mosaic.")

@@ -42,6 +42,9 @@ from surveyflow.values.sources import UnitSources
 FACTORY = "surveyflow.measuring.worker:SurveyWorker"
 """The name by which an executor finds this class on the machine where a job runs."""
 
+MOST_OPEN_MOSAICS = 16
+"""Number of mosaics that a worker holds open, those used last; the units of a mosaic follow each other."""
+
 
 def load_chosen(folder: Path, engine: EngineChoice) -> Model:
     """Load a model with the chosen engine.
@@ -183,10 +186,13 @@ class SurveyWorker:
     def _mosaic(self, planned: PlannedMosaic) -> Mosaic:
         """Return the open mosaic, opened again if its files are not in the state for which the job was planned."""
         name = planned.name
-        if name in self._mosaics and self._mosaics[name].files != planned.files:
-            self._mosaics.pop(name).close()
-        if name not in self._mosaics:
-            self._mosaics[name] = open_mosaic(*name, kept=self._root / KEPT_PIXELS)
+        mosaic = self._mosaics.pop(name, None)
+        if mosaic is not None and mosaic.files != planned.files:
+            mosaic.close()
+            mosaic = None
+        self._mosaics[name] = mosaic or open_mosaic(*name, kept=self._root / KEPT_PIXELS)
+        while len(self._mosaics) > MOST_OPEN_MOSAICS:
+            self._mosaics.pop(next(iter(self._mosaics))).close()
         return self._mosaics[name]
 
 

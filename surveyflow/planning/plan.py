@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from surveyflow.planning.expectations import Expectation
 from surveyflow.planning.keys import changed_parts, unit_key, what_changed
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import WorkUnit
@@ -70,10 +72,13 @@ class Plan:
     kept_changed
         Whether columns that the catalog keeps from the source lists differ from those of the last published revision. A run then
         publishes a revision even if no unit must be done.
+    expected
+        What is expected of each field and instrument; empty if that was not asked for.
     """
 
     units: tuple[PlannedUnit, ...]
     kept_changed: bool = False
+    expected: tuple[Expectation, ...] = ()
 
     def having(self, decision: Decision) -> tuple[PlannedUnit, ...]:
         """The units with this decision."""
@@ -83,6 +88,14 @@ class Plan:
     def counts(self) -> dict[str, int]:
         """Number of units by decision."""
         return {decision.value: len(self.having(decision)) for decision in Decision}
+
+    def sources_to_measure(self, field: str) -> dict[str, int]:
+        """Number of a field's sources in units with pixels that must be done, by instrument."""
+        counts: Counter[str] = Counter()
+        for planned in self.having(Decision.DO):
+            if planned.unit is not None and planned.unit.instrument is not None and planned.unit.field == field:
+                counts[planned.unit.instrument] += planned.n_sources
+        return dict(counts)
 
     def doing_again(self, damaged: Mapping[str, str]) -> Plan:
         """A plan to do these units again, and no others.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from surveyflow.planning.positions import PixelMap
+from surveyflow.planning.positions import LocatedSources, Mosaics
 from surveyflow.sky.tiling import owning_tiles, tile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.images import Tile
@@ -28,19 +28,23 @@ class WorkUnit:
     Parameters
     ----------
     name
-        ``EGS/F814W/y000x001``, or ``EGS/settled/000``; ``EGS/alternatives/F814W/y000x001`` for a less probable instrument.
+        ``EGS/F814W/y000x001``, ``EGS/F814W/MOSAIC/y000x001`` if there are several mosaics, or ``EGS/settled/000``;
+        ``EGS/alternatives/F814W/y000x001`` for a less probable instrument.
     sources
         Its sources, sorted by id.
     instrument
         Instrument of its mosaic; None for a batch without pixels.
     tile
         Its tile; None for a batch without pixels.
+    mosaic
+        Number of its mosaic among those of the field and instrument; 0 for a batch without pixels.
     """
 
     name: str
     sources: UnitSources
     instrument: str | None = None
     tile: Tile | None = None
+    mosaic: int = 0
 
     @property
     def field(self) -> str:
@@ -55,11 +59,11 @@ class WorkUnit:
 
 def is_alternative(name: str) -> bool:
     """Whether a unit of this name holds rows of instruments that are less probable than another."""
-    return name.count("/") > 2
+    return name.split("/")[1:2] == ["alternatives"]
 
 
 def units_of_alternatives(
-    located: UnitSources, instrument: str, mosaics: Mapping[str, PixelMap], cards: Mapping[str, ModelCard], core_size: int
+    located: LocatedSources, instrument: str, mosaics: Mapping[str, Mosaics], cards: Mapping[str, ModelCard], core_size: int
 ) -> list[WorkUnit]:
     """Divide the sources that are measured with an instrument, although another is more probable, into work units.
 
@@ -80,7 +84,7 @@ def units_of_alternatives(
 
 
 def units_of_field(
-    located: UnitSources, mosaics: Mapping[str, PixelMap], cards: Mapping[str, ModelCard], core_size: int
+    located: LocatedSources, mosaics: Mapping[str, Mosaics], cards: Mapping[str, ModelCard], core_size: int
 ) -> list[WorkUnit]:
     """Divide a field's located sources into work units; every source is in exactly one.
 
@@ -98,11 +102,13 @@ def units_of_field(
     for name in np.unique(located.instrument[located.status == ""]):
         sources = located.take((located.status == "") & (located.instrument == name))
         cutout_size = cards[name].architecture.input_size
-        units += _tile_units(sources, str(name), mosaics[name].shape, core_size, cutout_size)
+        for number in np.unique(sources.mosaic):
+            own = sources.take(sources.mosaic == number)
+            units += _tile_units(own, str(name), mosaics[name], core_size, cutout_size)
     return units
 
 
-def _settled_units(sources: UnitSources) -> list[WorkUnit]:
+def _settled_units(sources: LocatedSources) -> list[WorkUnit]:
     starts = range(0, len(sources), SETTLED_ROWS_PER_UNIT)
     return [
         WorkUnit(
@@ -113,13 +119,14 @@ def _settled_units(sources: UnitSources) -> list[WorkUnit]:
     ]
 
 
-def _tile_units(
-    sources: UnitSources, instrument: str, shape: tuple[int, int], core_size: int, cutout_size: int
-) -> list[WorkUnit]:
+def _tile_units(sources: LocatedSources, instrument: str, mosaics: Mosaics, core_size: int, cutout_size: int) -> list[WorkUnit]:
+    """The units of sources that are all on one mosaic."""
+    number = int(sources.mosaic[0])
+    place, shape = "/".join(filter(None, (sources.field, instrument, mosaics.labels[number]))), mosaics.mosaics[number].shape
     rows, columns = owning_tiles(sources.x_pix, sources.y_pix, shape, core_size)
     units = []
     for row, column in np.unique(np.stack([rows, columns], axis=1), axis=0):
         owner = tile(shape, core_size, cutout_size, int(row), int(column))
         members = sources.take((rows == row) & (columns == column))
-        units.append(WorkUnit(f"{sources.field}/{instrument}/{owner.name}", members, instrument, owner))
+        units.append(WorkUnit(f"{place}/{owner.name}", members, instrument, owner, number))
     return units

@@ -22,7 +22,7 @@ import pyarrow as pa
 from surveyflow.catalog.collection import write_collection
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, combined_digest
-from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, completed
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
 from surveyflow.output.prepared import BUILDING, WITHDRAWN
@@ -185,7 +185,7 @@ class _Unit:
         return cells
 
     def rows(self) -> pa.Table:
-        rows = read_intact_unit(self.root, self.receipt)
+        rows = completed(read_intact_unit(self.root, self.receipt))
         if not rows.schema.equals(CATALOG_SCHEMA):
             path = unit_path(self.root, self.receipt.key)
             raise damaged_unit(path, self.receipt, "has a different schema from this version of surveyflow")

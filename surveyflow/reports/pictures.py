@@ -59,7 +59,7 @@ def cut_pictures(
     Parameters
     ----------
     gallery
-        One row per source: field, source_id, instrument, x_pix, y_pix.
+        One row per source: field, source_id, instrument, mosaic, x_pix, y_pix.
     inputs
         The manifest's list of input files.
     size_pix

@@ -28,7 +28,8 @@ from surveyflow.values.codes import Flag, Status
 GALLERY_SIZE = 8
 """Galaxies in each group of the gallery."""
 GALLERY_COLUMNS = [
-    *("field", "source_id", "ra", "dec", "redshift", "instrument", "status", "flags", "x_pix", "y_pix"),
+    *("field", "source_id", "ra", "dec", "redshift", "instrument", "status", "flags"),
+    *("mosaic", "x_pix", "y_pix"),
     *("p_pm_mean", "p_pm_q16", "p_pm_q84", "p_pm_hist", "p_contaminated_mean", "coverage_pct_mean"),
 ]
 """The columns that an entry of a gallery is made of."""
@@ -215,5 +216,6 @@ def _read_gallery(dataset: ds.Dataset, keys: Sequence[SourceKey]) -> dict[Source
     fields = pa.array({field for field, _ in keys}, pa.string())
     source_ids = pa.array({source_id for _, source_id in keys}, pa.int64())
     wanted = pc.field("source_id").isin(source_ids) & pc.field("field").isin(fields)
-    rows = dataset.to_table(columns=GALLERY_COLUMNS, filter=wanted, **_ONE_AFTER_ANOTHER).to_pylist()
+    columns = [name for name in GALLERY_COLUMNS if name in dataset.schema.names]  # the first revisions have no column mosaic
+    rows = dataset.to_table(columns=columns, filter=wanted, **_ONE_AFTER_ANOTHER).to_pylist()
     return {(row["field"], row["source_id"]): row for row in rows}

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from surveyflow.catalog.schema import SCHEMA_VERSION
+from surveyflow.catalog.schema import UNIT_SCHEMA_VERSION
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
@@ -20,15 +20,15 @@ from surveyflow.measuring.unit import ALGORITHM_VERSION
 from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
 from surveyflow.output.units import find_unit, read_receipt, read_unit
+from surveyflow.planning.expectations import Expectation, expectations, seconds_each
 from surveyflow.planning.keys import key_parts, unit_key
 from surveyflow.planning.plan import Decision, Plan, decide
-from surveyflow.planning.positions import alternative_sources, locate_sources
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.planning.units import WorkUnit, units_of_alternatives, units_of_field
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import latest, read_manifest
 from surveyflow.runs.execute import LateExecutor, Reporter
-from surveyflow.runs.preflight import OpenedField, OpenedSurvey
+from surveyflow.runs.preflight import OpenedSurvey
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job, Receipt
@@ -121,18 +121,17 @@ def _save(windows: Iterable[_Window]) -> None:
 
 
 def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
-    caches: dict[tuple[str, str], DigestCache] = {}
+    caches: dict[tuple[str, str, int], DigestCache] = {}
     windows = []
     for unit in units:
         if unit.instrument is None or unit.tile is None:
             continue
-        opened = survey.fields[unit.field]
-        mosaic = opened.mosaics[unit.instrument]
-        mosaic_name = (unit.field, unit.instrument)
-        if mosaic_name not in caches:
-            caches[mosaic_name] = DigestCache(survey.workflow.output.root, _identity(mosaic))
+        mosaics = survey.fields[unit.field].mosaics[unit.instrument]
+        mosaic, place = mosaics.mosaics[unit.mosaic], (unit.field, unit.instrument, unit.mosaic)
+        if place not in caches:
+            caches[place] = DigestCache(survey.workflow.output.root, _identity(mosaic))
         by_tag = mosaic.digests_by_tag(unit.tile.window) if survey.workflow.remote.digest == "etag" else None
-        windows.append(_Window(unit.name, unit.tile.window, mosaic, caches[mosaic_name], by_tag))
+        windows.append(_Window(unit.name, unit.tile.window, mosaic, caches[place], by_tag))
     return windows
 
 
@@ -255,13 +254,34 @@ def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.F
     return dict(work)
 
 
+def expected_of(survey: OpenedSurvey, plan: Plan | None = None) -> tuple[Expectation, ...]:
+    """Count what is expected of each field and instrument.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    plan
+        A plan, so that hours are those of the units to be done; without it, they are those of all sources to measure.
+    """
+    receipts = published_receipts(survey.workflow.output.root)
+    found: list[Expectation] = []
+    for name, opened in survey.fields.items():
+        own = [receipt for unit, receipt in receipts.items() if unit.split("/")[0] == name and receipt.engine]
+        models = {key: [card, *opened.beside(key).values()] for key, card in opened.cards.items()}
+        counts = {key: len(mosaics.mosaics) for key, mosaics in opened.mosaics.items()}
+        to_do = None if plan is None else plan.sources_to_measure(name)
+        found += expectations(survey.located[name].sources, counts, seconds_each(own, models), to_do)
+    return tuple(found)
+
+
 def published_receipts(root: Path) -> dict[str, Receipt]:
     """Read the receipts of the last published revision's units, by unit name; empty without a revision."""
     revision = latest(root)
     if revision is None:
         return {}
-    receipts = (read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"])
-    return {receipt.name: receipt for receipt in receipts if receipt is not None}
+    receipts = {unit["name"]: read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"]}
+    return {name: receipt for name, receipt in receipts.items() if receipt is not None}
 
 
 def _kept_digest(root: Path) -> str | None:
@@ -284,33 +304,26 @@ def _source_changes(
 
 
 def _units(survey: OpenedSurvey) -> Iterator[WorkUnit]:
-    for opened in survey.fields.values():
-        located = locate_sources(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
-        yield from units_of_field(located, opened.mosaics, opened.cards, survey.workflow.tiling.core_size)
-        yield from _alternatives(survey, opened)
-
-
-def _alternatives(survey: OpenedSurvey, opened: OpenedField) -> Iterator[WorkUnit]:
-    """The units of instruments that are less probable than another, by the sources' p(z)."""
-    workflow = survey.workflow
-    for instrument, within in workflow.routing.items():
-        sources = alternative_sources(opened.listed, instrument, workflow.redshifts.least_share)
-        if sources is not None and len(sources):
-            located = locate_sources(sources, {instrument: within}, opened.mosaics, opened.cards)
-            yield from units_of_alternatives(located, instrument, opened.mosaics, opened.cards, workflow.tiling.core_size)
+    core_size = survey.workflow.tiling.core_size
+    for name, opened in survey.fields.items():
+        located = survey.located[name]
+        yield from units_of_field(located.sources, opened.mosaics, opened.cards, core_size)
+        for instrument, sources in located.beside.items():
+            yield from units_of_alternatives(sources, instrument, opened.mosaics, opened.cards, core_size)
 
 
 def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:
     if unit.instrument is None:
-        return key_parts(unit, schema_version=SCHEMA_VERSION)
+        return key_parts(unit, schema_version=UNIT_SCHEMA_VERSION)
     opened = survey.fields[unit.field]
+    mosaic = opened.mosaics[unit.instrument].mosaics[unit.mosaic]
     return key_parts(
         unit,
-        schema_version=SCHEMA_VERSION,
+        schema_version=UNIT_SCHEMA_VERSION,
         pixel_digests=digests,
-        mosaic_unit=opened.mosaics[unit.instrument].unit,
-        mosaic_filter=opened.mosaics[unit.instrument].filter,
-        treatment=opened.mosaics[unit.instrument].treatment,
+        mosaic_unit=mosaic.unit,
+        mosaic_filter=mosaic.filter,
+        treatment=mosaic.treatment,
         algorithm_version=ALGORITHM_VERSION,
         card=opened.cards[unit.instrument],
         beside=opened.beside(unit.instrument),

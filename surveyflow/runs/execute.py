@@ -256,8 +256,9 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
     opened = survey.fields[unit.field]
     models = survey.workflow.models
     store, card = ModelStore(models.store, models.named_members), opened.cards[unit.instrument]
+    mosaics = opened.mosaics[unit.instrument]
     return TileMeasurement(
-        PlannedMosaic.of(opened.mosaics[unit.instrument]),
+        PlannedMosaic.of(mosaics.mosaics[unit.mosaic]),
         unit.tile,
         tuple(_planned(store, one) for one in (card, *opened.beside(unit.instrument).values())),
         survey.workflow.sampling.settings(),

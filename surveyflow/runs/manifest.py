@@ -47,6 +47,7 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
         Seconds since the run began.
     """
     keys = {planned.name: planned.key for planned in plan.units}
+    names = {planned.key: planned.name for planned in plan.units if planned.unit}  # a kept receipt may bear an earlier name
     return {
         "survey": survey.workflow.survey.name,
         "release": survey.workflow.survey.release,
@@ -61,7 +62,7 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
         "frameworks": Counter(receipt.framework for receipt in outcome.receipts if receipt.framework),
         "expected_rows": survey.n_sources,
         "units": outcome.counts,
-        "unit_keys": [{"name": item.name, "key": item.key, "rows": item.n_rows} for item in outcome.receipts],
+        "unit_keys": [{"name": names[item.key], "key": item.key, "rows": item.n_rows} for item in outcome.receipts],
         "failed_units": [{"name": name, "key": keys[name], "error": error} for name, error in outcome.failures.items()],
         "timings": {"wall_seconds": wall_seconds, "worker_seconds": sum(receipt.seconds for receipt in outcome.done)},
         "versions": package_versions(),
@@ -87,7 +88,13 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
     """
     entries = []
     for name, opened in survey.fields.items():
-        entries.append(_describe_list(survey, name))
+        spec = survey.workflow.fields[name].sources
+        entries.append(_describe_table(name, None, "sources", spec.path) | {"rows": len(opened.sources)})
+        entries += [
+            _describe_table(name, instrument, "mosaics", mosaics.mosaics)
+            for instrument, mosaics in survey.workflow.fields[name].mosaics.items()
+            if mosaics.mosaics is not None
+        ]
         entries += _describe_mosaics(name, opened, plan, survey.weights)
     return entries
 
@@ -127,16 +134,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _describe_list(survey: OpenedSurvey, name: str) -> dict[str, Any]:
-    spec = survey.workflow.fields[name].sources.path
-    file, state = _local(split_extension(spec)[0])
+def _describe_table(field: str, instrument: str | None, kind: str, path: Place) -> dict[str, Any]:
+    file, state = _local(split_extension(path)[0])
     return {
-        "field": name,
-        "instrument": None,
-        "kind": "sources",
-        "path": str(spec),
+        "field": field,
+        "instrument": instrument,
+        "kind": kind,
+        "path": str(path),
         **_state_entry(state),
-        "rows": len(survey.fields[name].sources),
         "digest": file_digest(file),
         "digest_of": "file",
     }
@@ -158,29 +163,33 @@ def _state_entry(state: FileState) -> dict[str, Any]:
 def _describe_mosaics(
     name: str, opened: OpenedField, plan: Plan | None, weights: Mapping[MosaicName, WeightCheck]
 ) -> Iterator[dict[str, Any]]:
-    for instrument, mosaic in opened.mosaics.items():
-        for kind, image in mosaic.images.items():
+    numbered = ((key, number) for key, mosaics in opened.mosaics.items() for number in range(len(mosaics.mosaics)))
+    for instrument, number in numbered:
+        mosaics = opened.mosaics[instrument]
+        for kind, image in mosaics.mosaics[number].images.items():
             entry = {
                 "field": name,
                 "instrument": instrument,
+                "mosaic": mosaics.names[number],
                 "kind": kind,
                 "path": image.location,
                 **_state_entry(image.file),
                 "cards": release_cards(image),
             }
             noise = weights_entry(weights.get((name, instrument))) if kind == "weight" else {}
-            if kind == "science" and mosaic.conversion is not None:
-                entry["conversion"] = asdict(mosaic.conversion)
-            yield entry | noise | (_pixel_digest(plan, name, instrument, kind) if plan is not None else {})
+            conversion = mosaics.mosaics[number].conversion
+            if kind == "science" and conversion is not None:
+                entry["conversion"] = asdict(conversion)
+            yield entry | noise | (_pixel_digest(plan, (name, instrument, number), kind) if plan is not None else {})
 
 
-def _pixel_digest(plan: Plan, field: str, instrument: str, kind: str) -> dict[str, str]:
+def _pixel_digest(plan: Plan, mosaic: tuple[str, str, int], kind: str) -> dict[str, str]:
     """One digest of the digests of a mosaic's windows; empty if no source needs a window."""
     units = [planned for planned in plan.units if planned.unit and planned.unit.tile]
     windows = sorted(
         f"{planned.name} {planned.parts[f'{kind}_pixels']}\n"
         for planned in units
-        if planned.unit and (planned.unit.field, planned.unit.instrument) == (field, instrument)
+        if planned.unit and (planned.unit.field, planned.unit.instrument, planned.unit.mosaic) == mosaic
     )
     if not windows:
         return {}

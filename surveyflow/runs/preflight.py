@@ -12,8 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
 
 from surveyflow.catalog.kept import KeptColumns, combined_digest, contradictions
 from surveyflow.errors import (
@@ -28,7 +32,9 @@ from surveyflow.errors import (
 )
 from surveyflow.execution.gpus import compute_capabilities
 from surveyflow.files.addresses import Address
-from surveyflow.files.paths import FileState, file_state, split_extension
+from surveyflow.files.open_files import allow_open_files
+from surveyflow.files.paths import FileState, Place, file_state, split_extension
+from surveyflow.inputs.mosaic_lists import MosaicSet, listed_mosaics
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.inputs.source_lists import read_source_list
@@ -37,31 +43,47 @@ from surveyflow.models.engines.choice import choose_engine, obstacle
 from surveyflow.models.engines.fft_engine import NO_CORE
 from surveyflow.models.juries import absence
 from surveyflow.models.store import ModelStore, read_weights
-from surveyflow.planning.positions import locate_sources
+from surveyflow.planning.duplicates import mark_duplicates
+from surveyflow.planning.expectations import expectations
+from surveyflow.planning.positions import LocatedSources, alternative_sources, locate_sources
 from surveyflow.planning.units import units_of_field
 from surveyflow.releases.layout import check_layout
-from surveyflow.runs.weight_checks import check_weights_of
-from surveyflow.settings.workflow import FieldInputs, MosaicSpec, Workflow
+from surveyflow.runs.placement_checks import misplaced_lists, repeated_mosaics, sparse_lists
+from surveyflow.runs.weight_checks import check_weights_of, exchanged_images
+from surveyflow.settings.workflow import FieldInputs, MosaicFiles, Workflow
 from surveyflow.simulation.headers import INSTRUMENTS, zero_point_of
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values import remedies
+from surveyflow.values.arrays import Int64Array
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.images import ELECTRONS_A_SECOND, Stated
 from surveyflow.values.jobs import EngineChoice
 from surveyflow.values.listed import ListedSources
-from surveyflow.values.sources import SourceList, UnitSources
+from surveyflow.values.sources import SourceList
+
+MosaicName = tuple[str, str]
+"""Field and instrument."""
 
 
-def input_states(workflow: Workflow) -> tuple[FileState, ...]:
-    """Return the state of every source list, mosaic and weight map that exists, each file once."""
-    specs = [inputs.sources.path for inputs in workflow.fields.values()]
-    for inputs in workflow.fields.values():
-        specs += [spec for mosaic in inputs.mosaics.values() for spec in (mosaic.science, mosaic.weight) if spec is not None]
+def input_states(specs: Iterable[Place]) -> tuple[FileState, ...]:
+    """Return the states of the files that exist, each once; a path may name an extension."""
     paths = dict.fromkeys(split_extension(spec)[0] for spec in specs)
     return tuple(state for state in map(file_state, paths) if state is not None)
+
+
+def _named_files(workflow: Workflow) -> Iterator[Place]:
+    """The files that a workflow names: source lists, tables of mosaics, mosaics and weight maps."""
+    for inputs in workflow.fields.values():
+        yield inputs.sources.path
+        for spec in inputs.mosaics.values():
+            yield from _images(spec.files) if spec.mosaics is None else [spec.mosaics]
+
+
+def _images(files: Iterable[MosaicFiles]) -> Iterator[Place]:
+    yield from (path for each in files for path in (each.science, each.weight) if path is not None)
 
 
 def check_constant(states: Sequence[FileState]) -> None:
@@ -91,6 +113,8 @@ def _change(before: FileState) -> str | None:
     return f"{before.path} was {'replaced' if (now.inode, now.tag) != (before.inode, before.tag) else 'written to'}"
 
 
+_MOSAIC = "{mosaic}"
+"""Stands for a mosaic's name in a warning that is true of several."""
 logger = logging.getLogger(__name__)
 AMPERE = 8.0
 """Compute capability of the first NVIDIA GPUs with TF32 and bfloat16."""
@@ -98,8 +122,6 @@ AMPERE = 8.0
 BYTES_PER_ROW = 2_000
 """Disk space for each source while a revision is built beside the units, bytes: 0.5 kB was measured for each, plus a margin."""
 Value = TypeVar("Value")
-MosaicName = tuple[str, str]
-"""Field and instrument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +141,7 @@ class OpenedField:
     """
 
     listed: ListedSources
-    mosaics: Mapping[str, Mosaic]
+    mosaics: Mapping[str, MosaicSet]
     cards: Mapping[str, ModelCard]
     cards_beside: Mapping[str, Mapping[str, ModelCard]]
 
@@ -139,6 +161,22 @@ class OpenedField:
 
 
 @dataclass(frozen=True, slots=True)
+class LocatedField:
+    """The places of a field's sources.
+
+    Parameters
+    ----------
+    sources
+        All sources, in the order of the list.
+    beside
+        Those that are measured with further instruments, because their p(z) reaches into these instruments' ranges.
+    """
+
+    sources: LocatedSources
+    beside: Mapping[str, LocatedSources]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenedSurvey:
     """A workflow whose inputs have all been opened and checked.
 
@@ -148,6 +186,8 @@ class OpenedSurvey:
         The workflow.
     fields
         Its fields by name.
+    located
+        The places of the fields' sources.
     kept
         The columns of their source lists that the catalog keeps.
     kept_beside
@@ -162,11 +202,17 @@ class OpenedSurvey:
 
     workflow: Workflow
     fields: Mapping[str, OpenedField]
+    located: Mapping[str, LocatedField]
     kept: KeptColumns
     kept_beside: KeptColumns
     warnings: tuple[str, ...]
     files: tuple[FileState, ...]
     weights: Mapping[MosaicName, WeightCheck]
+
+    def log_warnings(self) -> None:
+        """Log the warnings, for callers that hand them to nobody."""
+        for warning in self.warnings:
+            logger.warning(warning)
 
     @property
     def kept_digest(self) -> str:
@@ -181,14 +227,15 @@ class OpenedSurvey:
     @property
     def notices(self) -> tuple[str, ...]:
         """What was ignored in the mosaics' headers."""
-        mosaics = (mosaic for field in self.fields.values() for mosaic in field.mosaics.values())
-        return tuple(notice for mosaic in mosaics for notice in mosaic.notices)
+        sets = (mosaics for field in self.fields.values() for mosaics in field.mosaics.values())
+        return tuple(notice for one in sets for mosaic in one.mosaics for notice in mosaic.notices)
 
     def keep_pixels(self) -> None:
         """Write the pixels that were fetched from addresses so far to the output folder, for the workers."""
         for field in self.fields.values():
-            for mosaic in field.mosaics.values():
-                mosaic.keep()
+            for mosaics in field.mosaics.values():
+                for one in mosaics.mosaics:
+                    one.keep()
 
     @property
     def cards(self) -> dict[ModelKey, ModelCard]:
@@ -232,11 +279,15 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         If anything cannot be used; it holds every problem found.
     """
     problems = _Problems(workflow)
-    files = input_states(workflow)
+    files = input_states(_named_files(workflow))
+    mosaics = _listed_mosaics(workflow, problems)
+    known = {state.path for state in files}
+    files += tuple(state for state in input_states(_images(chain(*mosaics.values()))) if state.path not in known)
     with ExitStack() as stack:
         store = problems.catch("[models] store", lambda: ModelStore(workflow.models.store, workflow.models.named_members))
         cards = _model_cards(workflow, store, problems) if store is not None else {}
-        fields = {name: _open_field(name, inputs, cards, stack, problems) for name, inputs in workflow.fields.items()}
+        open_field = partial(_open_field, cards=cards, listed_files=mosaics, stack=stack, problems=problems)
+        fields = {name: open_field(name, inputs) for name, inputs in workflow.fields.items()}
         opened = {name: field for name, field in fields.items() if field is not None}
         lists = {name: field.listed for name, field in opened.items()}
         for name, what, remedy in contradictions(lists):
@@ -245,35 +296,64 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         problems.catch("[output] root", lambda: check_layout(workflow.output.root))
         if problems.found:
             raise WorkflowError(problems.found)
-        located = {name: _located(workflow, field) for name, field in opened.items()}
+        found = {name: problems.catch(f"[fields.{name}]", partial(_located, workflow, field)) for name, field in opened.items()}
+        located = {name: places for name, places in found.items() if places is not None}
+        _check_places(opened, located, problems)
+        if problems.found:
+            raise WorkflowError(problems.found)
         weights = _check_weights(opened, located)
         warnings = tuple(_warnings(workflow, opened, located, weights))
+        duplicates = mark_duplicates(lists, workflow.duplicates.radius_arcsec, same_id=workflow.duplicates.same_id)
+        lists = {name: _with_places(field, located[name], duplicates.get(name, {})) for name, field in opened.items()}
         kept = KeptColumns.of(lists), KeptColumns.of_alternatives(lists)
-        survey = OpenedSurvey(workflow, opened, *kept, warnings, files, weights)
-        for warning in survey.warnings:
-            logger.warning(warning)
-        yield survey
+        yield OpenedSurvey(workflow, opened, located, *kept, warnings, files, weights)
 
 
 def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
     """Cards of the models that the workflow's fields and routing need: mergers, and those of other tasks beside them."""
-    wanted = [ModelKey(LEADING.name, name, instrument) for name in workflow.fields for instrument in workflow.routing]
-    present = problems.catch("[models] store", store.cards) or {}
-    mergers = {key: present[key] for key in wanted if key in present}
-    if not mergers:
-        problems.add(
-            "[models] store",
-            f"{store.path} holds no model for any field and instrument of this workflow; expected, for example, "
-            f"{store.home(wanted[0])}.",
-            "Import or train models first, or correct the path.",
-        )
+    wanted = {
+        ModelKey(LEADING.name, name, instrument): ModelKey(LEADING.name, inputs.models or name, instrument)
+        for name, inputs in workflow.fields.items()
+        for instrument in workflow.routing
+    }
+    present = problems.catch("[models] store", store.cards)
+    if present is None:
+        return {}
+    mergers = {key: present[serving] for key, serving in wanted.items() if serving in present}
+    _check_served(workflow, store, present, problems)
     beside = {replace(key, task=task.name): card for task in BESIDE for key, card in mergers.items()}
-    others = {key: present[key] for key in beside if key in present}
+    serving = {key: replace(wanted[replace(key, task=LEADING.name)], task=key.task) for key in beside}
+    others = {key: present[serving[key]] for key in beside if serving[key] in present}
     for key, card in (mergers | others).items():
-        problems.catch("[models] store", partial(_check_card, store, key, card, beside.get(key, card)))
+        problems.catch("[models] store", partial(_check_card, store, card, beside.get(key, card)))
     problems.catch("[sampling] draws", partial(_check_shares, workflow.sampling.draws, list((mergers | others).values())))
     problems.catch("[models] members", partial(_check_members, workflow.models.named_members, list((mergers | others).values())))
     return mergers | others
+
+
+def _check_served(workflow: Workflow, store: ModelStore, present: Mapping[ModelKey, ModelCard], problems: _Problems) -> None:
+    """Refuse a survey without any model, and a field whose `models` names one that has none."""
+    serving = {name: inputs.models or name for name, inputs in workflow.fields.items()}
+    able = {key.field for key in present if key.task == LEADING.name and key.instrument in workflow.routing}
+    lacking = [name for name, field in serving.items() if field not in able]
+    for name in lacking:
+        if workflow.fields[name].models is not None:
+            what = f"{store.path} holds no merger model of {serving[name]} for an instrument of [routing]."
+            problems.add(f"[fields.{name}] models", what, _how_to_serve(name, able, store))
+    if len(lacking) == len(serving):
+        key = ModelKey(LEADING.name, next(iter(serving.values())), next(iter(workflow.routing)))
+        expected = f"expected, for example, {store.home(key)}."
+        what = f"{store.path} holds no model for any field and instrument of this workflow; {expected}"
+        problems.add("[models] store", what, _how_to_serve(lacking[0], able, store))
+
+
+def _how_to_serve(name: str, able: Iterable[str], store: ModelStore) -> str:
+    """What to do for a field without models, if the store has those of the fields `able`."""
+    fields = sorted(able)
+    if not fields:
+        command = remedies.import_models("FOLDER", store.path, "STRETCH")
+        return f"Train models, import the authors' (`{command}`), or correct the path."
+    return f'It has models of {", ".join(fields)}: to use those of one, write models = "{fields[0]}" in [fields.{name}].'
 
 
 def _check_shares(n_draws: int, cards: Sequence[ModelCard]) -> None:
@@ -292,8 +372,9 @@ def _check_members(named: tuple[str, ...] | None, cards: Sequence[ModelCard]) ->
         raise ModelError(f'members names {", ".join(named)}, but none of the models is a jury. Remove `members`, or write "all".')
 
 
-def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: ModelCard) -> None:
+def _check_card(store: ModelStore, card: ModelCard, merger: ModelCard) -> None:
     """Check that a model has its task's outputs, and takes the same cutouts as the merger model."""
+    key = card.key
     folder, task = store.folder(key), TASKS[key.task]
     where = folder if card.members else folder / "card.toml"
     missing = [name for name in task.outputs if name not in card.class_names]
@@ -318,41 +399,72 @@ def _check_card(store: ModelStore, key: ModelKey, card: ModelCard, merger: Model
     calibration_of(card.each)
 
 
+def _listed_mosaics(workflow: Workflow, problems: _Problems) -> dict[MosaicName, tuple[MosaicFiles, ...]]:
+    """The files of all mosaics, with the permission to hold all of them open."""
+    found = {
+        (name, key): problems.catch(f"[fields.{name}.{key}] mosaics", partial(listed_mosaics, spec, name, key))
+        for name, inputs in workflow.fields.items()
+        for key, spec in inputs.mosaics.items()
+    }
+    files = {name: each for name, each in found.items() if each is not None}
+    n_files = len(list(_images(chain(*files.values()))))
+    limit = allow_open_files(n_files)
+    if limit is not None:
+        what = f"the workflow names {n_files} images, but this machine lets a process open {limit} files."
+        problems.add("[fields]", what, "Raise the hard limit (ulimit -Hn), or divide the fields among several workflows.")
+    return files
+
+
 def _open_field(
-    name: str, inputs: FieldInputs, cards: Mapping[ModelKey, ModelCard], stack: ExitStack, problems: _Problems
+    name: str,
+    inputs: FieldInputs,
+    *,
+    cards: Mapping[ModelKey, ModelCard],
+    listed_files: Mapping[MosaicName, Sequence[MosaicFiles]],
+    stack: ExitStack,
+    problems: _Problems,
 ) -> OpenedField | None:
     ranges = problems.workflow.routing
     listed = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name, ranges))
     of_tasks = {
         task: {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)} for task in TASKS
     }
-    mosaics, kept = {}, problems.workflow.output.root / KEPT_PIXELS
-    for instrument, spec in inputs.mosaics.items():
-        table = f"[fields.{name}.{instrument}]"
-        stated = problems.catch(table, partial(_stated, spec, of_tasks[LEADING.name].get(instrument)))
-        if stated is None:
-            continue
-        mosaic = problems.catch(table, partial(open_mosaic, spec.science, spec.weight, stated, kept))
-        if mosaic is None:
-            continue
-        mosaics[instrument] = stack.enter_context(mosaic)
-        for of_task in of_tasks.values():
-            if instrument in of_task:
-                problems.catch(table, partial(check_pixel_scale, mosaic, of_task[instrument]))
+    mosaics = {}
+    for instrument in inputs.mosaics:
+        table, models = f"[fields.{name}.{instrument}]", [each[instrument] for each in of_tasks.values() if instrument in each]
+        files = listed_files.get((name, instrument), ())
+        opened = [(each, _open_mosaic(each, models, table, stack, problems)) for each in files]
+        usable = {each: mosaic for each, mosaic in opened if mosaic is not None}
+        if usable:
+            mosaics[instrument] = MosaicSet.of(list(usable.values()), list(usable), problems.workflow.survey.release)
     own_cards = of_tasks.pop(LEADING.name)
     return OpenedField(listed, mosaics, own_cards, of_tasks) if listed is not None else None
 
 
-def _stated(spec: MosaicSpec, card: ModelCard | None) -> Stated:
+def _open_mosaic(
+    files: MosaicFiles, models: Sequence[ModelCard], table: str, stack: ExitStack, problems: _Problems
+) -> Mosaic | None:
+    """Open a mosaic, and compare its pixels with those of the models; None if it cannot be used."""
+    kept = problems.workflow.output.root / KEPT_PIXELS
+    leading = next((card for card in models if card.key.task == LEADING.name), None)
+    mosaic = problems.catch(table, lambda: open_mosaic(files.science, files.weight, _stated(files, leading), kept))
+    if mosaic is not None:
+        stack.enter_context(mosaic)
+        for card in models:
+            problems.catch(table, partial(check_pixel_scale, mosaic, card))
+    return mosaic
+
+
+def _stated(files: MosaicFiles, card: ModelCard | None) -> Stated:
     """What the workflow states of a mosaic, and the zero point of the images that its model was trained on."""
     wanted = None if card is None or card.domain.unit != ELECTRONS_A_SECOND else zero_point_of(card.band)
-    if spec.zero_point is not None and card is not None and wanted is None:
+    if files.zero_point is not None and card is not None and wanted is None:
         raise MosaicError(
             f"zero_point is stated, but {card.key} was trained on {card.domain.unit} in {card.band}, and not on "
             f"{ELECTRONS_A_SECOND} of a band whose zero point is known ({', '.join(INSTRUMENTS)}), so nothing can be converted. "
             f"Leave it out, and convert the image to the unit of the training images."
         )
-    return Stated(spec.unit, spec.weight_kind, spec.zero_point, wanted)
+    return Stated(files.unit, files.weight_kind, files.zero_point, wanted)
 
 
 def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
@@ -368,15 +480,59 @@ def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
         )
 
 
-def _located(workflow: Workflow, field: OpenedField) -> UnitSources:
-    return locate_sources(field.sources, workflow.routing, field.mosaics, field.cards)
+def _located(workflow: Workflow, field: OpenedField) -> LocatedField:
+    beside = {}
+    for instrument, within in workflow.routing.items():
+        sources = alternative_sources(field.listed, instrument, workflow.redshifts.least_share)
+        if sources is not None and len(sources):
+            beside[instrument] = locate_sources(sources, {instrument: within}, field.mosaics, field.cards)
+    return LocatedField(locate_sources(field.sources, workflow.routing, field.mosaics, field.cards), beside)
 
 
-def _check_weights(fields: Mapping[str, OpenedField], located: Mapping[str, UnitSources]) -> dict[MosaicName, WeightCheck]:
+def _check_places(fields: Mapping[str, OpenedField], located: Mapping[str, LocatedField], problems: _Problems) -> None:
+    """Refuse lists of which no source lies on the mosaics, and weight maps that look like science images."""
+    for name, places in located.items():
+        for instrument, what, remedy in misplaced_lists(name, fields[name].sources, _sets(fields)):
+            problems.add(f"[fields.{name}.{instrument}]", what, remedy)
+        for instrument, mosaics in fields[name].mosaics.items():
+            for what, remedy in exchanged_images(mosaics, places.sources, instrument):
+                problems.add(f"[fields.{name}.{instrument}] weight", what, remedy)
+
+
+def _sets(fields: Mapping[str, OpenedField]) -> dict[MosaicName, MosaicSet]:
+    return {(name, key): mosaics for name, field in fields.items() for key, mosaics in field.mosaics.items()}
+
+
+def _with_places(field: OpenedField, located: LocatedField, duplicates: Mapping[str, pa.Array]) -> ListedSources:
+    """The source list with the names of the mosaics on which its sources are measured, and those of duplicates."""
+    listed, n_rows = field.listed, len(field.sources)
+    names = _mosaic_names(field, located.sources, np.arange(n_rows), n_rows)
+    beside = {
+        instrument: {"mosaic": _mosaic_names(field, sources, _rows_of(sources, field.sources), n_rows)}
+        for instrument, sources in located.beside.items()
+    }
+    return replace(listed, own={**listed.own, **duplicates, "mosaic": names}, own_beside=beside)
+
+
+def _rows_of(some: SourceList, complete: SourceList) -> Int64Array:
+    order = np.argsort(complete.source_id)
+    return np.asarray(order[np.searchsorted(complete.source_id, some.source_id, sorter=order)])
+
+
+def _mosaic_names(field: OpenedField, located: LocatedSources, rows: Int64Array, n_rows: int) -> pa.Array:
+    """(n,) text: the name of each source's mosaic, in the rows of the list; null where there is none."""
+    names = np.full(n_rows, None, dtype=object)
+    for instrument, mosaics in field.mosaics.items():
+        there = (located.instrument == instrument) & (located.mosaic >= 0)
+        names[rows[there]] = np.array(mosaics.names, dtype=object)[located.mosaic[there]]
+    return pa.array(names, pa.string())
+
+
+def _check_weights(fields: Mapping[str, OpenedField], located: Mapping[str, LocatedField]) -> dict[MosaicName, WeightCheck]:
     checks = {
-        (name, instrument): check_weights_of(mosaic, located[name], instrument)
+        (name, instrument): check_weights_of(mosaics, located[name].sources, instrument)
         for name, field in fields.items()
-        for instrument, mosaic in field.mosaics.items()
+        for instrument, mosaics in field.mosaics.items()
     }
     return {name: check for name, check in checks.items() if check is not None}
 
@@ -384,33 +540,39 @@ def _check_weights(fields: Mapping[str, OpenedField], located: Mapping[str, Unit
 def _warnings(
     workflow: Workflow,
     fields: Mapping[str, OpenedField],
-    located: Mapping[str, UnitSources],
+    located: Mapping[str, LocatedField],
     weights: Mapping[MosaicName, WeightCheck],
 ) -> Iterator[str]:
     yield from _absence_warnings(workflow, fields)
     yield from _prevalence_warnings(workflow, fields)
     for name, field in fields.items():
+        places = located[name].sources
         for instrument in workflow.routing:
-            n_sources = int((located[name].instrument == instrument).sum())
+            n_sources = int((places.instrument == instrument).sum())
             if n_sources and instrument not in field.cards:
+                key = ModelKey(LEADING.name, workflow.fields[name].models or name, instrument)
                 yield (
                     f"{name}: {n_sources} sources are routed to {instrument}, but {workflow.models.store} holds no model "
-                    f"{ModelKey(LEADING.name, name, instrument)}; they will have status no_model"
+                    f"{key}; they will have status no_model"
                 )
             elif n_sources and instrument not in field.mosaics:
                 yield (
                     f"{name}: {n_sources} sources are routed to {instrument}, but the workflow names no such mosaic; they "
                     f"will have status off_mosaic"
                 )
-        for instrument, mosaic in field.mosaics.items():
+        for expected in expectations(places, {key: len(mosaics.mosaics) for key, mosaics in field.mosaics.items()}, {}):
+            yield from sparse_lists(field.sources, _sets(fields), expected)
+        for instrument, mosaics in field.mosaics.items():
+            yield from repeated_mosaics(f"{name}/{instrument}", mosaics)
             cards = [card for used_for, card in field.all_cards if used_for == instrument]
-            yield from dict.fromkeys(text for card in cards for text in _mosaic_warnings(f"{name}/{instrument}", mosaic, card))
+            yield from _warnings_of_set(f"{name}/{instrument}", mosaics, cards)
             check = weights.get((name, instrument))
             if check is not None and check.caution:
-                yield f"{name}/{instrument}: {mosaic.weight} {check.caution}"
+                weighted = [mosaic.weight for mosaic in mosaics.mosaics if mosaic.weight is not None]
+                yield f"{name}/{instrument}: {weighted[0]}{_and_more(len(weighted))} {check.caution}"
         if "source_name" in field.listed.own:
             yield f"{name}: the ids are text: source_name holds them, and source_id the numbers that stand for them"
-        if not units_of_field(located[name], field.mosaics, field.cards, workflow.tiling.core_size):
+        if not units_of_field(places, field.mosaics, field.cards, workflow.tiling.core_size):
             yield f"{name}: no source needs any pixels"
 
 
@@ -437,6 +599,21 @@ def _prevalence_warnings(workflow: Workflow, fields: Mapping[str, OpenedField]) 
             )
 
 
+def _warnings_of_set(name: str, mosaics: MosaicSet, cards: Sequence[ModelCard]) -> Iterator[str]:
+    """Warnings about mosaics, each once, with the number of further mosaics that it is true of."""
+    found: dict[str, list[str]] = {}
+    for mosaic in mosaics.mosaics:
+        for text in dict.fromkeys(text for card in cards for text in _mosaic_warnings(name, mosaic, card)):
+            found.setdefault(text.replace(mosaic.science, _MOSAIC), []).append(mosaic.science)
+    for text, images in found.items():
+        more = _and_more(len(images))
+        yield text.replace(_MOSAIC, f"{images[0]}{more}") if _MOSAIC in text else text + more
+
+
+def _and_more(number: int) -> str:
+    return "" if number == 1 else f" (and {number - 1} more)"
+
+
 def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str]:
     if card.domain.unit is not None and mosaic.unit is None:
         yield (
@@ -452,7 +629,7 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str
     if band_differs(mosaic.filter, card):
         yield f"{name}: its filter is {mosaic.filter}, but {card.key} was trained on {card.band}: flagged BAND_DOMAIN"
     if f"{card.key.field}/{card.key.instrument}" != name:
-        yield f"{name}: the {card.key.task} model is lent by {card.key}, whose card allows it"
+        yield f"{name}: the {card.key.task} model is lent by {card.key}, as its card or the workflow's `models` says"
 
 
 def core_caution(choice: EngineChoice, cards: Iterable[ModelCard]) -> str | None:

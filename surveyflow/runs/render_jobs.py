@@ -209,6 +209,7 @@ def _if_free(
         loaded = _loaded(workflow, options, choice)
         refuse_if_held(loaded.output.root)
         with open_survey(loaded) as survey:
+            survey.log_warnings()
             found = unchanged(survey, options.precision) if if_changed and not options.reread else None
             if found:
                 return NothingToSubmit(found.revision.name, found.reasons, choice), loaded.survey.release, choice

@@ -86,14 +86,14 @@ def _schema_problems(manifest: Manifest) -> Iterator[str]:
 
 def _kept_problems(manifest: Manifest, survey: OpenedSurvey) -> Iterator[str]:
     if manifest.get("kept_digest", "") != survey.kept_digest:
-        yield "columns that it keeps from the source lists have other values, units or descriptions"
+        yield "columns that it keeps from the source lists have other values, units or descriptions, or mosaics other names"
 
 
 def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterator[str]:
     before = {_input(entry): entry for entry in manifest["inputs"]}
     for entry in present:
         then = before.get(_input(entry), {})
-        what = f"{entry['field']} {entry['instrument'] or ''} {entry['kind']}".replace("  ", " ")
+        what = " ".join(filter(None, (entry["field"], entry["instrument"], entry["kind"])))
         if entry["size"] != then.get("size", entry["size"]):
             yield f"{what}: {entry['path']} has {entry['size']:,} bytes, but had {then['size']:,}"
         elif entry.get("digest", then.get("digest")) != then.get("digest", entry.get("digest")):
@@ -103,7 +103,7 @@ def _file_problems(manifest: Manifest, present: list[dict[str, Any]]) -> Iterato
 
 
 def _input(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return entry["field"], entry["instrument"], entry["kind"]
+    return entry["field"], entry["instrument"], entry.get("mosaic"), entry["kind"]
 
 
 def _datasum(entry: Mapping[str, Any]) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 from surveyflow.errors import InputError
 from surveyflow.models.normalisation import StretchVerdict, stretch_evidence
 from surveyflow.models.store import ModelStore, read_weights
-from surveyflow.planning.positions import locate_sources
+from surveyflow.planning.positions import LocatedSources
 from surveyflow.runs.preflight import OpenedField, OpenedSurvey
-from surveyflow.sky.scattered import cut_from_mosaic
+from surveyflow.sky.scattered import cut_from_all
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.images import CutoutStack
 
@@ -67,7 +67,8 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
     store = ModelStore(survey.workflow.models.store, survey.workflow.models.named_members)
     for name, opened in survey.fields.items():
         for instrument, card in opened.all_cards:
-            stack = _real_cutouts(survey, opened, instrument, n_cutouts, np.random.default_rng(seed))
+            located = survey.located[name].sources
+            stack = _real_cutouts(located, opened, instrument, n_cutouts, np.random.default_rng(seed))
             if len(stack) < FEWEST_CUTOUTS:
                 raise InputError(
                     f"{name}/{instrument}: only {len(stack)} of its sources have fully covered cutouts, but the statistics need "
@@ -80,12 +81,11 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
 
 
 def _real_cutouts(
-    survey: OpenedSurvey, opened: OpenedField, instrument: str, n_cutouts: int, rng: np.random.Generator
+    located: LocatedSources, opened: OpenedField, instrument: str, n_cutouts: int, rng: np.random.Generator
 ) -> CutoutStack:
-    located = locate_sources(opened.sources, survey.workflow.routing, opened.mosaics, opened.cards)
     members = located.take((located.instrument == instrument) & (located.status == ""))
     # Some of the chosen sources will not be fully covered.
     chosen = members.take(rng.permutation(len(members))[: 2 * n_cutouts])
     size = opened.cards[instrument].architecture.input_size
-    stack = cut_from_mosaic(opened.mosaics[instrument], chosen.x_pix, chosen.y_pix, size)
+    stack = cut_from_all(opened.mosaics[instrument].mosaics, chosen.mosaic, chosen.x_pix, chosen.y_pix, size)
     return stack.take(np.flatnonzero(stack.valid_fraction == 1)[:n_cutouts])

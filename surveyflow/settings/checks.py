@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from surveyflow.files.addresses import Address, is_address, problem_of_address
-from surveyflow.files.paths import Place, absent, problem_of_file, split_extension
+from surveyflow.files.paths import Place, absent, at_home, problem_of_file, split_extension
 from surveyflow.settings.findings import shown
 
 
@@ -60,7 +60,7 @@ def _check_path(value: Any) -> Any:
 
 
 def _resolve(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
-    return info.context.file.parent / path if info.context else path
+    return info.context.file.parent / at_home(path) if info.context else path
 
 
 def _check_file(path: Path, info: ValidationInfo[FileContext | None]) -> Path:

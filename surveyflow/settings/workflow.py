@@ -23,13 +23,14 @@ from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged
 from surveyflow.settings.findings import Finding, Location, did_you_mean, listed
 from surveyflow.settings.manifests import REPEATABLE, manifest_of, with_moved_paths
 from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes
-from surveyflow.settings.workflow_paths import IMAGE_ROLES, resolve_paths, table_at
+from surveyflow.settings.workflow_paths import IMAGE_ROLES, NO_INSTRUMENTS, input_paths, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import (
     ColumnMap,
     Discovery,
     FieldInputs,
     Guard,
     Models,
+    MosaicFiles,
     MosaicSpec,
     Notify,
     Output,
@@ -70,30 +71,29 @@ def unknown_instruments(document: Mapping[str, Any]) -> Iterator[Finding]:
     routing = table_at(document, "routing")
     for field in table_at(document, "fields") if routing else ():
         for instrument in table_at(document, "fields", field):
-            if instrument not in routing and instrument != "sources":
+            if instrument not in routing and instrument not in NO_INSTRUMENTS:
                 otherwise = "Give it a redshift range in [routing], or remove the table."
+                remedy = did_you_mean(instrument, [*routing, *NO_INSTRUMENTS], otherwise)
                 what = f"{instrument} is not an instrument of [routing], which has {listed(routing)}."
-                yield Finding(("fields", field, instrument), what, did_you_mean(instrument, [*routing, "sources"], otherwise))
+                yield Finding(("fields", field, instrument), what, remedy)
 
 
 def images_named_twice(document: Mapping[str, Any]) -> Iterator[Finding]:
-    """Images that are named for two fields, or as science and weight; instruments of one field may share a file."""
+    """Images that are named for two fields, or twice for an instrument; instruments of one field may share a file."""
     seen: dict[str, list[Location]] = {}
     for place, image in _images(document):
         earlier = seen.setdefault(image, [])
         twin = next((other for other in earlier if other[1] != place[1] or other[:3] == place[:3]), None)
         if twin is not None:
-            table = ".".join(map(str, twin[:-1]))
-            yield Finding(place, f"{redacted(image)} is named by [{table}] {twin[-1]}, too.", "Name the image that belongs here.")
+            table, key = ".".join(map(str, twin[:3])), twin[3]
+            yield Finding(place, f"{redacted(image)} is named by [{table}] {key}, too.", "Name the image that belongs here.")
         earlier.append(place)
 
 
 def _images(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    for field in table_at(document, "fields"):
-        for instrument in table_at(document, "fields", field):
-            for role, path in table_at(document, "fields", field, instrument).items():
-                if role in IMAGE_ROLES and isinstance(path, str):
-                    yield ("fields", field, instrument, role), path if is_address(path) else os.path.normpath(path)
+    for place, path in input_paths(document):
+        if place[3] in IMAGE_ROLES:
+            yield place, path if is_address(path) else os.path.normpath(path)
 
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ __all__ = [
     "FieldInputs",
     "Guard",
     "Models",
+    "MosaicFiles",
     "MosaicSpec",
     "Notify",
     "Output",

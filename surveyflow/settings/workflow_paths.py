@@ -7,7 +7,10 @@ The grammar:
   matches ``/``, or the dot at the beginning of a hidden file's name.
 - ``[SCI]`` at the very end of a path names a FITS extension and is not a set.
 - A path that exists as it is written is that file: then it has no wildcards.
-- A path with wildcards must match exactly one file.
+- A path of a mosaic or weight map with wildcards may match any number of files, in the order of their names; the path of a source
+  list or of a table of mosaics must match exactly one.
+- A mosaic and a weight map belong together if the wildcards of their paths stand for the same texts.
+- ``~`` at the beginning is the user's home.
 - An address (``https://``, ``s3://``, ``gs://``) has no wildcards.
 
 Wildcards may stand in paths of mosaics and source lists; ``{release}`` may stand in every path.
@@ -20,16 +23,20 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surveyflow.files.addresses import is_address
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import at_home, split_extension
 from surveyflow.settings.findings import Finding, Location, Refused, value_at
 
 IMAGE_ROLES = ("science", "weight")
-"""Keys of a mosaic's table whose values are paths of images."""
-
+"""Keys of an instrument's table whose values are paths of images, or lists of them."""
+MOSAIC_TABLE = "mosaics"
+"""Key of an instrument's table whose value is the path of a table with a row for each mosaic."""
+NO_INSTRUMENTS = ("sources", "models")
+"""Keys of a field that are not instruments."""
 
 RELEASE = "{release}"
 
@@ -40,7 +47,23 @@ _RELEASE_NAME = r"(?P<release>[A-Za-z0-9][A-Za-z0-9._+-]{0,99}?)"
 
 
 class Unresolved(Refused):
-    """A path names no file, or more than one."""
+    """A path names no file, or more files than one where only one can be meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file that a path with wildcards names.
+
+    Parameters
+    ----------
+    path
+        The file's path, with its extension.
+    stood_for
+        What each wildcard stands for; empty for a path without wildcards.
+    """
+
+    path: str
+    stood_for: tuple[str, ...] = ()
 
 
 def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], list[Finding]]:
@@ -61,16 +84,64 @@ def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, 
         The reasons why paths could not be resolved.
     """
     resolved = deepcopy(dict(document))
-    findings = []
+    findings: list[Finding] = []
     release = table_at(resolved, "survey").get("release")
-    for location, text in _path_places(resolved):
+    for location, text in _single_paths(resolved):
         try:
             named = file_named(folder, text, release) if location[0] == "fields" else _with_release(text, release)
         except Unresolved as problem:
             findings.append(Finding(location, problem.what, problem.remedy))
         else:
             _put(resolved, location, named)
+    for location in _instruments(resolved):
+        findings += _resolve_images(resolved, location, folder, release)
     return resolved, findings
+
+
+def _resolve_images(document: dict[str, Any], location: Location, folder: Path, release: Any) -> Iterator[Finding]:
+    """Put names of files into an instrument's table; yield why that could not be done."""
+    found: dict[str, list[list[NamedFile]]] = {}
+    for role in IMAGE_ROLES:
+        try:
+            found[role] = [files_named(folder, text, release) for _, text in _texts(document, (*location, role))]
+        except Unresolved as problem:
+            yield Finding((*location, role), problem.what, problem.remedy)
+    if len(found) == len(IMAGE_ROLES) and all(found.values()):
+        try:
+            found["weight"] = _partners(found["science"], found["weight"])
+        except Unresolved as problem:
+            del found["weight"]
+            yield Finding((*location, "weight"), problem.what, problem.remedy)
+    for role, groups in found.items():
+        paths = [named.path for group in groups for named in group]
+        if paths:
+            is_text = isinstance(value_at(document, (*location, role)), str)
+            _put(document, (*location, role), paths[0] if is_text and len(paths) == 1 else paths)
+
+
+def _partners(science: list[list[NamedFile]], weight: list[list[NamedFile]]) -> list[list[NamedFile]]:
+    """The weight maps in the order of their mosaics."""
+    if len(science) == len(weight):
+        return [_partners_of(images, weights) for images, weights in zip(science, weight, strict=True)]
+    if all(len(group) == 1 for group in (*science, *weight)):
+        return weight  # two lists of different lengths, which their own check reports
+    what = f"{len(weight)} entries with wildcards for the weight maps of {len(science)} entries."
+    raise Unresolved(what, "Write one path of weight maps for each path of mosaics, in the same order.")
+
+
+def _partners_of(images: list[NamedFile], weights: list[NamedFile]) -> list[NamedFile]:
+    if len(images) == len(weights) == 1:
+        return weights
+    by_texts = {named.stood_for: named for named in weights}
+    alone = [named.path for named in images if named.stood_for not in by_texts]
+    spare = [named.path for named in weights if named.stood_for not in {image.stood_for for image in images}]
+    if alone or spare:
+        lacking = f"weight map for {_shown(alone)}" if alone else f"mosaic for {_shown(spare)}"
+        raise Unresolved(
+            f"the wildcards find no {lacking}: in the names of a mosaic and its weight map, they must stand for the same texts.",
+            "Correct the patterns, put the files there, or write lists of paths in the same order.",
+        )
+    return [by_texts[named.stood_for] for named in images]
 
 
 def file_named(folder: Path, text: str, release: Any) -> str:
@@ -94,22 +165,58 @@ def file_named(folder: Path, text: str, release: Any) -> str:
     Unresolved
         If wildcards match no file or several, or braces hold something other than ``release``.
     """
+    found = files_named(folder, text, release)
+    if len(found) == 1:
+        return found[0].path
+    raise Unresolved(
+        f"{len(found)} files match {split_extension(text)[0]}, expected one: {_shown([each.path for each in found])}.",
+        "Make the pattern say which of them is meant.",
+    )
+
+
+def files_named(folder: Path, text: str, release: Any) -> list[NamedFile]:
+    """The files that a text names, in the order of their paths.
+
+    Parameters
+    ----------
+    folder, text, release
+        As for `file_named`.
+
+    Returns
+    -------
+    One or more. It is not checked whether the file of a path without wildcards exists.
+
+    Raises
+    ------
+    Unresolved
+        If wildcards match no file, or braces hold something other than ``release``.
+    """
     text = _with_release(text, release)
     if is_address(text):
-        return text
+        return [NamedFile(text)]
+    text = str(at_home(text)) if text.startswith("~") else text
     file, extension = split_extension(Path(text))
     pattern = file.as_posix()
     if not _is_pattern(folder, pattern):
-        return text
+        return [NamedFile(text)]
     found = _matching(folder, pattern)
-    if len(found) == 1:
-        return found[0] if extension is None else f"{found[0]}[{extension}]"
     if not found:
         raise Unresolved(f"no file matches {pattern}.", "Correct the pattern, or put the file there.")
-    shown = ", ".join(found[:_MOST_SHOWN]) + (", ..." if len(found) > _MOST_SHOWN else "")
-    raise Unresolved(
-        f"{len(found)} files match {pattern}, expected one: {shown}.", "Make the pattern say which of them is meant."
-    )
+    ending = "" if extension is None else f"[{extension}]"
+    return [NamedFile(f"{path}{ending}", _stood_for(pattern, path)) for path in found]
+
+
+def _shown(paths: list[str]) -> str:
+    return ", ".join(paths[:_MOST_SHOWN]) + (", ..." if len(paths) > _MOST_SHOWN else "")
+
+
+def _stood_for(pattern: str, path: str) -> tuple[str, ...]:
+    """What the wildcards of a pattern stand for in a path that matches it."""
+    texts, wildcards = _TOKENS.split(pattern)[::2], _TOKENS.findall(pattern)
+    between = [f"({_translated(wildcard)})" for wildcard in wildcards]
+    expression = "".join(re.escape(text) + group for text, group in zip(texts, [*between, ""], strict=True))
+    match = re.fullmatch(expression, path, re.DOTALL)
+    return match.groups() if match else ()
 
 
 def releases_named(folder: Path, text: str) -> set[str]:
@@ -124,21 +231,38 @@ def releases_named(folder: Path, text: str) -> set[str]:
 
 
 def input_paths(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    """Places and texts of the paths of source lists and mosaics, in the document's order."""
+    """Places and texts of the paths of source lists and mosaics, in the document's order; each entry of a list has its own."""
     for field in table_at(document, "fields"):
         for table in table_at(document, "fields", field):
-            roles = ("path",) if table == "sources" else IMAGE_ROLES
-            for role, text in table_at(document, "fields", field, table).items():
-                if role in roles and isinstance(text, str):
-                    yield ("fields", field, table, role), text
+            roles = ("path",) if table == "sources" else (*IMAGE_ROLES, MOSAIC_TABLE)
+            for role in table_at(document, "fields", field, table):
+                if role in roles:
+                    yield from _texts(document, ("fields", field, table, role))
 
 
-def _path_places(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
+def _texts(document: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:
+    """The text at a place, or those of the list there."""
+    value = value_at(document, location)
+    if isinstance(value, str):
+        yield location, value
+    elif isinstance(value, list):
+        yield from (((*location, number), entry) for number, entry in enumerate(value) if isinstance(entry, str))
+
+
+def _single_paths(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
+    """Places and texts of the paths that name one file or folder each."""
     folders = [(place, table_at(document, place[0]).get(place[1])) for place in (("output", "root"), ("models", "store"))]
-    return [*((place, text) for place, text in folders if isinstance(text, str)), *input_paths(document)]
+    files = [(place, text) for place, text in input_paths(document) if place[3] not in IMAGE_ROLES]
+    return [*((place, text) for place, text in folders if isinstance(text, str)), *files]
 
 
-def _put(document: dict[str, Any], location: Location, text: str) -> None:
+def _instruments(document: Mapping[str, Any]) -> list[Location]:
+    """Places of the tables of instruments."""
+    fields = table_at(document, "fields")
+    return [("fields", field, name) for field in fields for name in table_at(fields, field) if name not in NO_INSTRUMENTS]
+
+
+def _put(document: dict[str, Any], location: Location, text: str | list[str]) -> None:
     table: Any = document
     for key in location[:-1]:
         table = table[key]

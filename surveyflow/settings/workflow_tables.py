@@ -10,15 +10,38 @@ import math
 import os
 import re
 import shlex
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, create_model
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    SerializationInfo,
+    ValidationInfo,
+    create_model,
+)
 from pydantic import model_validator as check_model
 
-from surveyflow.files.paths import absent, nearest_folder
-from surveyflow.settings.checks import AnyPath, FileContext, FilePlace, Line, Pair, SettingsTable, of_version, refuse, within
+from surveyflow.files.addresses import Address
+from surveyflow.files.paths import Place, absent, nearest_folder
+from surveyflow.settings.checks import (
+    AnyPath,
+    FileContext,
+    FilePath,
+    FilePlace,
+    Line,
+    Pair,
+    SettingsTable,
+    of_version,
+    refuse,
+    within,
+)
 from surveyflow.settings.findings import did_you_mean, shown
 from surveyflow.values import remedies
 from surveyflow.values.codes import Event, Flag, WeightKind
@@ -33,6 +56,7 @@ SET_ASIDE = (".bad", ".gone", ".old", ".tmp", "~")
 """Endings of names by which people set files aside; such a name is never taken for a release, in whatever case it is written."""
 DEFAULT_MIN_VALID_FRACTION = 0.5
 DEFAULT_LEAST_SHARE = 0.05
+DEFAULT_DUPLICATE_ARCSEC = 0.3
 DEFAULT_QUIET_S = 60.0
 DEFAULT_WATCH_S = 1.0
 DEFAULT_NOTIFY_TIMEOUT_S = 60.0
@@ -46,6 +70,8 @@ DEFAULT_MAX_MOVED_FRACTION = 0.2
 DEFAULT_MAX_DISTANCE = 0.1
 DEFAULT_SIGNIFICANCE = 0.001
 MOST_KEPT_COLUMNS = 200
+TAKEN_NAMES = ("sources", "models", "settled", "alternatives")
+"""Names that a field or instrument cannot have: those of other keys of a field, and of parts of a catalog."""
 
 
 def _check_store(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
@@ -103,10 +129,10 @@ def problem_of_release(name: str) -> tuple[str, str] | None:
 
 
 def _check_part_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}", name) or name == "sources":
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}", name) or name in TAKEN_NAMES:
         raise refuse(
             f"the name {shown(name)} cannot be part of a path: expected up to 64 letters, digits, '_', '+' and '-', "
-            "beginning with a letter or digit, and not 'sources'.",
+            f"beginning with a letter or digit, and not {', '.join(map(repr, TAKEN_NAMES))}.",
             "Rename it, such as GOODS_S.",
         )
     return name
@@ -182,6 +208,20 @@ def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
+def _to_paths(value: Any) -> Any:
+    if isinstance(value, (str, Path, Address)):
+        return (value,)
+    if isinstance(value, (list, tuple)) and value:
+        return tuple(value)
+    raise refuse(f"found {shown(value)}, expected a path, or a list of paths.", "Write paths as text in quotes.")
+
+
+def _one_or_all(places: tuple[Place, ...], info: SerializationInfo) -> Any:
+    written = [str(place) if info.mode == "json" else place for place in places]
+    return written[0] if len(written) == 1 else written
+
+
+_FilePaths = Annotated[tuple[FilePlace, ...], BeforeValidator(_to_paths), PlainSerializer(_one_or_all)]
 _KeptName = Annotated[Line, AfterValidator(_check_kept)]
 _PartName = Annotated[str, AfterValidator(_check_part_name)]
 _Redshifts = Annotated[Pair, AfterValidator(_check_range)]
@@ -277,6 +317,21 @@ class Redshifts(SettingsTable):
     """
 
     least_share: Annotated[float, within(1e-6, 1.0)] = Field(default=DEFAULT_LEAST_SHARE, examples=[DEFAULT_LEAST_SHARE])
+
+
+class Duplicates(SettingsTable):
+    """``[duplicates]``: which rows of different source lists are one galaxy.
+
+    Parameters
+    ----------
+    radius_arcsec
+        Largest distance of two rows of one galaxy, arcsec, 0 to 10; 0 for no search. 0.3 by default.
+    same_id
+        Whether the ids of the rows must be the same, too. False by default.
+    """
+
+    radius_arcsec: Annotated[float, within(0.0, 10.0)] = Field(default=DEFAULT_DUPLICATE_ARCSEC, examples=[0.5])
+    same_id: bool = Field(default=False, examples=[True])
 
 
 class Quality(SettingsTable):
@@ -563,37 +618,88 @@ class SourceListSpec(SettingsTable):
     columns: ColumnMap
 
 
-class MosaicSpec(SettingsTable):
-    """``[fields.<FIELD>.<INSTRUMENT>]``: the mosaic of a field in one instrument.
+@dataclass(frozen=True, slots=True)
+class MosaicFiles:
+    """The files of one mosaic.
 
     Parameters
     ----------
     science
         FITS image, or the ``https://``, ``s3://`` or ``gs://`` address of one; ``mosaic.fits[SCI]`` names an extension.
     weight
-        Its weight map, 0 where there is no data; None if it has none.
+        Its weight map; None if it has none.
     unit
-        Unit of the image's pixels, for images without BUNIT: ``electron/s``.
+        Unit of its pixels, if BUNIT is missing; None if it is not stated.
     weight_kind
         What the numbers of the weight map are; None for an inverse variance that is not stated to be one.
     zero_point
         AB magnitude of a source of 1 in all, in the image's unit, for images whose header states none; None without it.
     """
 
-    science: FilePlace = Field(examples=["cosmos_f814w_sci.fits"])
-    weight: FilePlace | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
+    science: Place
+    weight: Place | None = None
+    unit: str | None = None
+    weight_kind: WeightKind | None = None
+    zero_point: float | None = None
+
+
+class MosaicSpec(SettingsTable):
+    """``[fields.<FIELD>.<INSTRUMENT>]``: the mosaics of a field in one instrument, each with its own projection and size.
+
+    Parameters
+    ----------
+    science
+        FITS images, or their ``https://``, ``s3://`` or ``gs://`` addresses; ``mosaic.fits[SCI]`` names an extension. None if a
+        table lists the mosaics.
+    weight
+        Their weight maps in the same order, 0 where there is no data; None if they have none.
+    unit
+        Unit of the images' pixels, for images without BUNIT: ``electron/s``.
+    weight_kind
+        What the numbers of the weight maps are; None for inverse variances that are not stated to be any.
+    zero_point
+        AB magnitude of a source of 1 in all, in the images' unit, for images whose header states none; None without it.
+    mosaics
+        Table with a row for each mosaic, in the place of ``science`` and ``weight``; None if there is none.
+    """
+
+    science: _FilePaths | None = Field(default=None, examples=["cosmos_f814w_sci.fits"])
+    weight: _FilePaths | None = Field(default=None, examples=["cosmos_f814w_wht.fits"])
     unit: Line | None = Field(default=None, examples=["electron/s"])
     weight_kind: Annotated[WeightKind, BeforeValidator(_to_weight_kind)] | None = Field(default=None, examples=["rms"])
     zero_point: Annotated[float, within(-10.0, 60.0)] | None = Field(default=None, examples=[28.9])
+    mosaics: FilePath | None = Field(default=None, examples=["cosmos_tiles.csv"])
+
+    @property
+    def files(self) -> tuple[MosaicFiles, ...]:
+        """The files of each mosaic that the workflow names itself; none if a table lists them."""
+        images = self.science or ()
+        weights = self.weight or (None,) * len(images)
+        pairs = zip(images, weights, strict=True)
+        return tuple(MosaicFiles(*both, self.unit, self.weight_kind, self.zero_point) for both in pairs)
+
+    @check_model(mode="after")
+    def _check_mosaics_are_named_once(self) -> Self:
+        if self.science is None and self.mosaics is None:
+            raise refuse("it names no mosaic.", 'Add `science = "mosaic.fits"`, or name a table: `mosaics = "mosaics.csv"`.')
+        if self.mosaics is not None and (self.science is not None or self.weight is not None):
+            remedy = "Write the files into the table, or leave it out."
+            raise refuse("a table of mosaics is named beside `science` or `weight`.", remedy)
+        if self.science is not None and self.weight is not None and len(self.weight) != len(self.science):
+            found = f"{len(self.weight)} weight maps for {len(self.science)} mosaics."
+            raise refuse(found, "Name one for each mosaic, in the same order; a table can leave some out.")
+        return self
 
 
 class FieldInputs(SettingsTable):
-    """``[fields.<FIELD>]``: a source list, and a mosaic for each instrument that observed the field.
+    """``[fields.<FIELD>]``: a source list, and mosaics for each instrument that observed the field.
 
     Parameters
     ----------
     sources
         The source list.
+    models
+        Name of the field whose models measure this one; None for its own name.
     **mosaics
         The mosaics, by instrument.
     """
@@ -602,6 +708,7 @@ class FieldInputs(SettingsTable):
     __pydantic_extra__: dict[str, MosaicSpec]
 
     sources: SourceListSpec
+    models: _PartName | None = Field(default=None, examples=["COSMOS"])
 
     @property
     def mosaics(self) -> dict[str, MosaicSpec]:
@@ -622,7 +729,7 @@ class Workflow(SettingsTable):
     ----------
     version
         Version of the file format: 1.
-    survey, output, models, sampling, redshifts, quality, science, tiling, remote, discovery, publish, notify
+    survey, output, models, sampling, redshifts, duplicates, quality, science, tiling, remote, discovery, publish, notify
         The tables of these names; notify is None if it is left out.
     routing
         Half-open redshift range [low, high) of each instrument; ranges do not overlap.
@@ -637,6 +744,7 @@ class Workflow(SettingsTable):
     sampling: Sampling
     routing: Annotated[dict[_PartName, _Redshifts], AfterValidator(_not_empty)]
     redshifts: Redshifts = Redshifts()
+    duplicates: Duplicates = Duplicates()
     quality: Quality = Quality()
     science: Science = Science()
     tiling: Tiling = Tiling()

@@ -40,6 +40,23 @@ def cut_from_mosaic(mosaic: StampReader, x_pix: Float64Array, y_pix: Float64Arra
     size
         Side of the cutouts, pixels.
     """
+    return cut_from_all([mosaic], np.zeros(len(x_pix), np.int64), x_pix, y_pix, size)
+
+
+def cut_from_all(
+    mosaics: Sequence[StampReader], numbers: Int64Array, x_pix: Float64Array, y_pix: Float64Array, size: int
+) -> CutoutStack:
+    """Cut around any positions on several mosaics.
+
+    Parameters
+    ----------
+    mosaics
+        The mosaics.
+    numbers
+        (n,) int64: number of the mosaic of each position.
+    x_pix, y_pix, size
+        As for `cut_from_mosaic`.
+    """
     n_sources = len(x_pix)
     stack = CutoutStack(
         pixels=np.zeros((n_sources, size, size), np.float32),
@@ -48,12 +65,15 @@ def cut_from_mosaic(mosaic: StampReader, x_pix: Float64Array, y_pix: Float64Arra
         centre_valid=np.zeros(n_sources, bool),
         beyond_edge=np.ones(n_sources, bool),
     )
-    for members in _neighbours(mosaic.shape, x_pix, y_pix):
-        stamps = _boxes(x_pix[members], y_pix[members], size)
-        window = mosaic.read(_enclosing(stamps), stamps)
-        part = cut(window, x_pix[members], y_pix[members], size)
-        for name in ("pixels", "valid", "weight_median", "centre_valid", "beyond_edge"):
-            getattr(stack, name)[members] = getattr(part, name)
+    for number in np.unique(numbers):
+        own = np.flatnonzero(numbers == number)
+        for neighbours in _neighbours(mosaics[number].shape, x_pix[own], y_pix[own]):
+            members = own[neighbours]
+            stamps = _boxes(x_pix[members], y_pix[members], size)
+            window = mosaics[number].read(_enclosing(stamps), stamps)
+            part = cut(window, x_pix[members], y_pix[members], size)
+            for name in ("pixels", "valid", "weight_median", "centre_valid", "beyond_edge"):
+                getattr(stack, name)[members] = getattr(part, name)
     return stack
 
 

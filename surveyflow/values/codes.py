@@ -131,6 +131,7 @@ class Flag(IntFlag):
         8192,
         "The mosaic's pixels were converted to the unit of the training images; the manifest says from which unit and how.",
     )
+    DUPLICATE = 32768, "An earlier source list of the survey has the same galaxy: duplicate_of names it."
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 
 

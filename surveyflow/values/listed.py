@@ -79,15 +79,19 @@ class ListedSources:
         The columns that the catalog keeps, by their names in the catalog, in the order of the workflow; as long as ``sources``.
     own
         Values of the catalog's own columns on which no measurement depends, by name: ``source_name``, if the list's ids are text,
-        and ``p_range``, if it gives p(z).
+        ``p_range``, if it gives p(z), and, when the sources have been located, ``mosaic``, ``duplicate_of`` and the
+        bits that are added to ``flags``.
     shares
         How probable the range of each instrument is; None if the list gives redshifts, or none.
+    own_beside
+        Other values of ``own`` for the rows of further instruments, by instrument.
     """
 
     sources: SourceList
     kept: Mapping[str, KeptColumn] = field(default_factory=dict)
     own: Mapping[str, pa.Array] = field(default_factory=dict)
     shares: RangeShares | None = None
+    own_beside: Mapping[str, Mapping[str, pa.Array]] = field(default_factory=dict)
 
 
 def key_of_name(name: str) -> int:

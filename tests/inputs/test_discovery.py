@@ -90,9 +90,33 @@ def test_a_release_that_lacks_a_file_is_skipped(world, which, words):
     assert words in reason(choice)[1]
 
 
-def test_a_release_with_two_files_for_one_path_is_skipped(world):
+def test_a_release_with_a_mosaic_whose_weight_map_is_missing_is_skipped(world):
     (world / "v1.10" / "egs_f606w_sci.fits").touch()
-    assert "2 files match" in reason(find(world))[1]
+    assert "no weight map for v1.10/egs_f606w_sci.fits" in reason(find(world))[1]
+
+
+def test_every_mosaic_of_a_release_must_be_at_rest(world):
+    for kind in ("sci", "wht"):
+        path = world / "v1.10" / f"egs_f606w_{kind}.fits"
+        path.touch()
+        age(path, NOW_S)
+    (skipped,) = find(world).skipped
+    assert [why.partition(" was written")[0] for why in skipped.reasons] == [
+        "EGS F814W science egs_f606w_sci.fits: egs_f606w_sci.fits",
+        "EGS F814W weight egs_f606w_wht.fits: egs_f606w_wht.fits",
+    ]
+
+
+def test_the_mosaics_of_a_table_are_looked_up(world):
+    text = WORKFLOW.replace('science = "{release}/egs_*_sci.fits"', 'mosaics = "{release}/tiles.csv"')
+    (world / "workflow.toml").write_text(text.replace('weight = "{release}/egs_*_wht.fits[WHT]"', ""))
+    for release, names in (("v1.9", "egs_f814w_sci.fits"), ("v1.10", "egs_f814w_sci.fits\ngone.fits")):
+        table = world / release / "tiles.csv"
+        table.write_text(f"science\n{names}\n")
+        age(table)
+    choice = find(world)
+    assert choice.release == "v1.9"
+    assert "gone.fits does not exist" in reason(choice)[1]
 
 
 def test_a_file_that_grows_while_it_is_watched_is_not_complete(world):

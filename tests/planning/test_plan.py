@@ -39,6 +39,15 @@ class FlatMap:
         return 100 * ra_deg, 100 * dec_deg
 
 
+@dataclass(frozen=True)
+class Alone:
+    """The only mosaic of a field and instrument."""
+
+    mosaics: tuple[FlatMap, ...] = (FlatMap(),)
+    names: tuple[str, ...] = ("flat.fits",)
+    labels: tuple[str, ...] = ("",)
+
+
 def source_list(n_sources: int = 60, seed: int = 0, field: str = "EGS") -> SourceList:
     rng = np.random.default_rng(seed)
     return SourceList(
@@ -68,7 +77,7 @@ def card(instrument: str = "F814W", **changes) -> ModelCard:
 
 
 def units(sources: SourceList, core_size: int = 256):
-    mosaics = {name: FlatMap() for name in ROUTING}
+    mosaics = {name: Alone() for name in ROUTING}
     cards = {name: card(name) for name in ROUTING}
     return units_of_field(locate_sources(sources, ROUTING, mosaics, cards), mosaics, cards, core_size)
 
@@ -99,20 +108,20 @@ def test_redshift_ranges_are_half_open(redshift, instrument):
 
 def test_unknown_redshift_is_distinguished_from_a_redshift_in_no_range():
     sources = replace(source_list(3), redshift=np.array([np.nan, 3.5, 1.0]))
-    located = locate_sources(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"})
+    located = locate_sources(sources, ROUTING, {"F814W": Alone()}, {"F814W": card()})
     assert located.status.tolist() == [Status.NO_REDSHIFT, Status.NO_MODEL, ""]
 
 
 def test_source_of_an_instrument_without_model_has_no_model():
     sources = replace(source_list(2), redshift=np.array([1.0, 2.0]))
-    located = locate_sources(sources, ROUTING, {name: FlatMap() for name in ROUTING}, {"F814W"})
+    located = locate_sources(sources, ROUTING, {name: Alone() for name in ROUTING}, {"F814W": card()})
     assert located.status.tolist() == ["", Status.NO_MODEL]
     assert located.instrument.tolist() == ["F814W", "F125W_F160W"]
 
 
 def test_source_of_an_instrument_without_mosaic_is_off_mosaic_and_flagged():
     sources = replace(source_list(1), redshift=np.array([2.0]))
-    located = locate_sources(sources, ROUTING, {"F814W": FlatMap()}, set(ROUTING))
+    located = locate_sources(sources, ROUTING, {"F814W": Alone()}, {name: card(name) for name in ROUTING})
     assert located.status.tolist() == [Status.OFF_MOSAIC]
     assert located.flags[0] == Flag.NO_MOSAIC
     assert np.isnan(located.x_pix[0])
@@ -121,7 +130,7 @@ def test_source_of_an_instrument_without_mosaic_is_off_mosaic_and_flagged():
 @pytest.mark.parametrize(("x_deg", "status"), [(-0.00501, "off_mosaic"), (-0.00499, ""), (7.99499, ""), (7.99501, "off_mosaic")])
 def test_source_is_off_mosaic_when_its_centre_pixel_is(x_deg, status):
     sources = replace(source_list(1), redshift=np.array([1.0]), ra_deg=np.array([x_deg]), dec_deg=np.array([5.0]))
-    assert locate_sources(sources, ROUTING, {"F814W": FlatMap()}, {"F814W"}).status[0] == status
+    assert locate_sources(sources, ROUTING, {"F814W": Alone()}, {"F814W": card()}).status[0] == status
 
 
 @given(seed=st.integers(0, 1000), core_size=st.sampled_from([128, 256, 1024]))

@@ -261,13 +261,55 @@ def test_a_value_where_a_table_belongs_is_reported(world):
     assert "[fields.EGS]: found 5, expected a table" in "\n".join(problems(world, head + "[fields]\nEGS = 5\n"))
 
 
+MOSAICS = [
+    (
+        '["egs_sci.fits", "egs_sci.fits"]',
+        ["[fields.EGS.F814W] science:", "is named by [fields.EGS.F814W] science, too"],
+    ),
+    ('["egs_sci.fits", "gone.fits"]', ["[fields.EGS.F814W] science:", "gone.fits does not exist"]),
+    ("[]", ["[fields.EGS.F814W] science:", "found the list [], expected a path, or a list of paths"]),
+    ('"egs_sci.fits"\nweight = ["a.fits", "egs.cat"]', ["[fields.EGS.F814W]"]),
+    ('"egs_sci.fits"\nmosaics = "egs.cat"', ["[fields.EGS.F814W]:", "a table of mosaics is named beside `science`"]),
+]
+
+
+@pytest.mark.parametrize(("science", "words"), MOSAICS, ids=[science for science, _ in MOSAICS])
+def test_mosaics_that_cannot_be_meant_are_refused(world, science, words):
+    messages = problems(world, HEALTHY.replace('science = "egs_sci.fits"', f"science = {science}"))
+    for word in words:
+        assert word in "\n".join(messages)
+
+
+def test_a_list_of_mosaics_needs_a_weight_map_for_each(world):
+    text = HEALTHY.replace('science = "egs_sci.fits"', 'science = ["egs_sci.fits", "egs.cat"]\nweight = ["cosmos.fits"]')
+    assert any("1 weight maps for 2 mosaics. Name one for each mosaic" in message for message in problems(world, text))
+
+
+def test_an_instrument_without_mosaic_is_refused(world):
+    text = HEALTHY.replace('science = "egs_sci.fits"', 'unit = "electron/s"')
+    assert any("[fields.EGS.F814W]: it names no mosaic. Add `science" in message for message in problems(world, text))
+
+
+def test_a_field_may_be_measured_with_the_models_of_another(world):
+    assert load(world, HEALTHY + '[fields.EGS]\nmodels = "COSMOS"\n').fields["EGS"].models == "COSMOS"
+
+
+def test_a_tilde_in_a_path_is_the_users_home(world, monkeypatch):
+    monkeypatch.setenv("HOME", str(world))
+    text = HEALTHY.replace('store = "models"', 'store = "~/models"').replace('"egs.cat"', '"~/egs.cat"')
+    workflow = load(world, text.replace('root = "catalogs/candels"', 'root = "~/out"'))
+    assert workflow.models.store == world / "models"
+    assert workflow.output.root == world / "out"
+    assert workflow.fields["EGS"].sources.path == world / "egs.cat"
+
+
 def test_ranges_that_touch_do_not_overlap(world):
     assert load(world, HEALTHY).routing["F814W"][1] == 1.5
 
 
 def test_extensions_of_one_file_may_be_science_and_weight(world):
     text = HEALTHY.replace('"cosmos_wht.fits"', '"cosmos_sci.fits[WHT]"')
-    assert load(world, text).fields["COSMOS"].mosaics["F814W"].weight == world / "cosmos_sci.fits[WHT]"
+    assert load(world, text).fields["COSMOS"].mosaics["F814W"].weight == (world / "cosmos_sci.fits[WHT]",)
 
 
 @pytest.mark.parametrize(

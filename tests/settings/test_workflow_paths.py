@@ -117,3 +117,52 @@ def test_all_paths_of_a_document_are_resolved_and_the_others_reported_at_their_p
     assert resolved["fields"]["EGS"]["F814W"] == {"science": "egs_v1.1_sci.fits", "weight": 3, "unit": "e*"}
     assert [finding.location for finding in findings] == [("fields", "EGS", "sources", "path")]
     assert document["output"]["root"] == "catalogs/{release}"
+
+
+def images(folder, science, weight):
+    document = {"fields": {"EGS": {"models": "COSMOS", "F814W": {"science": science, "weight": weight}}}}
+    resolved, findings = resolve_paths(document, folder)
+    assert {finding.location[:3] for finding in findings} <= {("fields", "EGS", "F814W")}
+    return resolved["fields"]["EGS"]["F814W"], [finding.what for finding in findings]
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    for name in ("b1_sci.fits", "a2_sci.fits", "wht/a2.fits", "wht/b1.fits"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_wildcards_pair_mosaics_with_weight_maps_by_what_they_stand_for(tiles):
+    named, problems = images(tiles, "*_sci.fits[SCI]", "wht/*.fits")
+    assert not problems
+    assert named["science"] == ["a2_sci.fits[SCI]", "b1_sci.fits[SCI]"]
+    assert named["weight"] == ["wht/a2.fits", "wht/b1.fits"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"), [("wht/a2.fits", "no weight map for a2_sci.fits"), ("a2_sci.fits", "no mosaic for wht/a2.fits")]
+)
+def test_a_mosaic_or_weight_map_without_partner_is_named(tiles, gone, words):
+    (tiles / gone).unlink()
+    (problem,) = images(tiles, "*_sci.fits", "wht/*.fits")[1]
+    assert words in problem
+
+
+def test_lists_are_taken_in_their_order(tiles):
+    named, problems = images(tiles, ["b1_sci.fits", "a*_sci.fits"], ["wht/b1.fits", "wht/a*.fits"])
+    assert not problems
+    assert named == {"science": ["b1_sci.fits", "a2_sci.fits"], "weight": ["wht/b1.fits", "wht/a2.fits"]}
+
+
+def test_wildcards_beside_a_list_are_refused(tiles):
+    (problem,) = images(tiles, "*_sci.fits", ["wht/a2.fits", "wht/b1.fits"])[1]
+    assert "2 entries with wildcards for the weight maps of 1 entries" in problem
+
+
+def test_a_tilde_is_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "egs_1.fits").touch()
+    assert file_named(tmp_path / "elsewhere", "~/egs_*.fits", None) == f"{tmp_path}/egs_1.fits"
+    assert file_named(tmp_path / "elsewhere", "~/egs.fits[SCI]", None) == f"{tmp_path}/egs.fits[SCI]"

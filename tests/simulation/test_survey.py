@@ -18,7 +18,7 @@ def test_the_workflow_is_one_that_surveyflow_accepts(mini_survey):
     workflow = load_workflow(mini_survey.workflow)
     assert set(workflow.fields) == {"COSMOS", "EGS"}
     assert workflow.tiling.core_size == 512
-    assert workflow.fields["EGS"].mosaics["F125W_F160W"].science == mini_survey.science("EGS", "F125W_F160W").resolve()
+    assert workflow.fields["EGS"].mosaics["F125W_F160W"].science == (mini_survey.science("EGS", "F125W_F160W").resolve(),)
 
 
 def test_the_workflow_carries_release_and_draws(tmp_path):
