@@ -48,6 +48,7 @@ READ = {
     "demo": {"folder": "a folder"},
     "evaluate": {"training": "training.toml"},
     "export": {"root": "catalog", "where": "field == 'EGS' and z < 1"},
+    "init": {"folder": "a folder", "output": "workflow.toml"},
     "inspect_workers": {"profile": "driver.toml"},
     "import_models": {"folder": "drawer", "store": "models", "stretch": "linear"},
     "render_for_kubernetes": {},
@@ -59,6 +60,7 @@ READ = {
     "submit_to_slurm": {},
     "vet": {"root": "catalog"},
     "vetted": {"root": "catalog"},
+    "validate": {"workflow": "workflow.toml"},
 }
 """Arguments of the remedies that take minutes or need a cluster: the command line reads them to the end, and does nothing."""
 

@@ -37,7 +37,7 @@ from surveyflow.api.releases import (
     rollback_releases,
     verify_releases,
 )
-from surveyflow.api.runs import demo, doctor, find_release, plan, run, status, validate
+from surveyflow.api.runs import demo, doctor, find_release, init, plan, run, status, validate
 from surveyflow.api.sites import new_profile, new_schedule
 from surveyflow.api.slurm import render_slurm, submit_slurm
 from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
@@ -64,6 +64,7 @@ __all__ = [
     "fractions",
     "import_legacy",
     "import_models",
+    "init",
     "kubernetes_certificates",
     "list_models",
     "list_releases",

@@ -345,6 +345,42 @@ def demo(
     return run(workflow, profile=profile, engine=engine, listeners=listeners)
 
 
+def init(
+    folder: str | Path, *, output: str | Path | None = None, models: str | Path | None = None, seed: int | None = None
+) -> Path:
+    """Write a commented workflow for the mosaics and catalogs of a folder; nothing is asked, and nothing is overwritten.
+
+    Parameters
+    ----------
+    folder
+        The folder; folders in it are searched, too.
+    output
+        The new workflow file; ``workflow.toml`` in the folder if it is left out.
+    models
+        A model store to use instead of the package's own.
+    seed
+        The seed of the draws, 0 to 4294967295. Without it, the workflow lacks one, and is refused until the user sets it.
+
+    Returns
+    -------
+    The workflow file.
+
+    Raises
+    ------
+    InputError
+        If the file exists, or the folder holds no mosaic with a source list that a model can measure.
+    """
+    from surveyflow.runs.demo import PACKAGED_MODELS
+    from surveyflow.runs.draft import draft
+
+    if seed is not None and not 0 <= seed < 2**32:
+        raise InputError(f"the seed is {seed}, expected a whole number from 0 to {2**32 - 1}. Choose another.")
+    folder = Path(folder)
+    file = folder / "workflow.toml" if output is None else Path(output)
+    draft(folder, file, Path(models or PACKAGED_MODELS).absolute(), seed)
+    return file
+
+
 def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
     """Find what this machine or a profile's workers offer, and what is missing.
 

@@ -27,6 +27,7 @@ app = typer.Typer(
 
 for verb in (
     runs.demo,
+    runs.init,
     runs.validate,
     runs.plan,
     runs.run,

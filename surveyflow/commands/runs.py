@@ -60,6 +60,19 @@ def demo(
     raise typer.Exit(result.exit_code)
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of mosaics and catalogs.", metavar="DIR")],
+    output: Annotated[Path | None, typer.Option(help="New workflow file; DIR/workflow.toml if it is left out.")] = None,
+    models: Annotated[Path | None, typer.Option(help="Model store; that of the package if it is left out.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws; without it, the workflow asks you to set one.")] = None,
+) -> None:
+    """Look at a folder of mosaics and catalogs, and write a first workflow with what was guessed, and why."""
+    from surveyflow import api
+
+    file = api.init(folder, output=output, models=models, seed=seed)
+    typer.echo(f"wrote {file}: read its comments{'' if seed is not None else ', set the seed'}, then: {remedies.validate(file)}")
+
+
 def validate(workflow: WorkflowFile, release: ReleaseOption = None, as_json: JsonOption = False) -> None:
     """Check a workflow and everything that it names, without changing anything."""
     from surveyflow import api

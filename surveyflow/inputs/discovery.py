@@ -21,10 +21,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from surveyflow.errors import MosaicError, Problem, WorkflowError
+from surveyflow.errors import MosaicError, Problem, SourceListError, WorkflowError
 from surveyflow.files.addresses import is_address, redacted
 from surveyflow.files.paths import problem_of_file, split_extension
 from surveyflow.inputs.fits_checksums import damage_of_fits
+from surveyflow.inputs.list_files import files_of
 from surveyflow.inputs.mosaic_lists import listed_mosaics
 from surveyflow.settings.findings import Location
 from surveyflow.settings.workflow import Discovery, MosaicSpec, is_manifest, read_document
@@ -215,6 +216,9 @@ class _FilesOfRelease:
     def add(self, location: Location, path: Path) -> None:
         """Add a file, or why it cannot be read; for a table of mosaics, also their files."""
         role = _role(location) + (f" {path.name}" if len(location) > _DEPTH else "")
+        if location[2] == "sources" and path.is_dir():
+            self._add_folder(role, path)
+            return
         if problem := problem_of_file(path):
             self.missing.append(f"{role}: {problem[0].rstrip('.')}")
             return
@@ -227,6 +231,13 @@ class _FilesOfRelease:
             else:
                 images = (image for each in listed for image in (each.science, each.weight) if isinstance(image, Path))
                 self.paths.update({f"{role} {image.name}": split_extension(image)[0] for image in images})
+
+    def _add_folder(self, role: str, folder: Path) -> None:
+        try:
+            files = [file for file in files_of([folder]) if isinstance(file, Path)]
+            self.paths.update({f"{role} {file.name}": file for file in files})
+        except SourceListError as error:
+            self.missing.append(f"{role}: {error}")
 
     def check(self, name: str, looks: Mapping[Path, _Look | None], settings: Discovery, watch: Watch) -> SkippedRelease | None:
         """Why this release cannot be used; None if it can. Content is read only if nothing else is wrong."""
@@ -261,7 +272,9 @@ def _of_release(document: Mapping[str, Any], release: str) -> dict[str, Any]:
 
 def _role(location: Location) -> str:
     _, field, table, role = map(str, location[:_DEPTH])
-    return f"{field} source list" if table == "sources" else f"{field} {table} {role}"
+    if table == "sources":
+        return f"{field} source list" if role == "path" else f"{field} {' '.join(map(str, location[3:-1]))}"
+    return f"{field} {table} {role}"
 
 
 @dataclass(frozen=True, slots=True)

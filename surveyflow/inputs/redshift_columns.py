@@ -11,7 +11,7 @@ from surveyflow.errors import SourceListError
 from surveyflow.files.paths import Place, split_extension, with_extension
 from surveyflow.inputs.columns import Column
 from surveyflow.inputs.tables import read_columns
-from surveyflow.settings.workflow import RedshiftGrid, SourceListSpec
+from surveyflow.settings.workflow import RedshiftGrid
 from surveyflow.stats.redshift_distributions import Distributions, GriddedRedshifts, SampledRedshifts
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.sources import SOURCE_COLUMNS
@@ -20,13 +20,15 @@ _REDSHIFT = SOURCE_COLUMNS["redshift"]
 _N_SHOWN = 5
 
 
-def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Distributions:
+def read_distributions(file: Place, samples: str | None, grid: RedshiftGrid | None, columns: dict[str, Column]) -> Distributions:
     """The redshift distributions of a source list.
 
     Parameters
     ----------
-    spec
-        The file, and the names of its columns, among which are those of distributions.
+    file
+        The file that holds them.
+    samples, grid
+        The names of its columns of distributions; one of them is None.
     columns
         These columns.
 
@@ -35,21 +37,20 @@ def read_distributions(spec: SourceListSpec, columns: dict[str, Column]) -> Dist
     SourceListError
         If a column does not hold distributions, with every problem found.
     """
-    if spec.columns.redshift_samples is not None:
-        return _sampled(columns[spec.columns.redshift_samples])
-    named = spec.columns.redshift_grid
-    if named is None:
+    if samples is not None:
+        return _sampled(columns[samples])
+    if grid is None:
         raise ValueError("the workflow names no column of distributions")
-    density = columns[named.density]
+    density = columns[grid.density]
     values = _matrix(density)
-    grid = _grid(spec.path, named, columns, values.shape[1])
-    if len(grid) != values.shape[1]:
+    redshifts = _grid(file, grid, columns, values.shape[1])
+    if len(redshifts) != values.shape[1]:
         raise SourceListError(
-            f"column {density.name}: each row holds {values.shape[1]} densities, but the grid has {len(grid)} redshifts. Name "
-            "the grid of these densities."
+            f"column {density.name}: each row holds {values.shape[1]} densities, but the grid has {len(redshifts)} redshifts. "
+            "Name the grid of these densities."
         )
     _refuse(_problems_of_density(density, values))
-    return GriddedRedshifts(grid, np.nan_to_num(values, nan=0.0))
+    return GriddedRedshifts(redshifts, np.nan_to_num(values, nan=0.0))
 
 
 def _sampled(column: Column) -> SampledRedshifts:

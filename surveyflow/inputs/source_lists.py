@@ -15,7 +15,7 @@ Requirements on a list:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,19 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import Place, split_extension
 from surveyflow.inputs.columns import SAME_AS_ICRS, Column
+from surveyflow.inputs.joined_tables import join
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
+from surveyflow.inputs.list_files import combined, files_of
 from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
 from surveyflow.inputs.tables import read_columns
-from surveyflow.settings.workflow import ColumnMap, SourceListSpec
+from surveyflow.settings.workflow import ColumnMap, JoinedTable, RedshiftTable, SourceListSpec
 from surveyflow.stats.redshift_distributions import Distributions, range_shares
 from surveyflow.values.arrays import BoolArray
-from surveyflow.values.listed import ListedSources, RangeShares
-from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList
+from surveyflow.values.listed import Join, ListedSources, RangeShares
+from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList, whole_numbers
 
 _N_SHOWN = 10
 
@@ -47,7 +49,7 @@ def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tupl
     Parameters
     ----------
     spec
-        The file, and the names of its columns.
+        The files, the names of their columns, and the tables that join them.
     field
         Name of the field.
     ranges
@@ -56,27 +58,74 @@ def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tupl
     Returns
     -------
     ListedSources
-        Every row of the file, in its order.
+        Every row of the files, in their order.
 
     Raises
     ------
     SourceListError
         If the file cannot be read, lacks a column or has no rows; if ids are not unique integers or names, positions are missing
-        or out of range, a column of numbers holds text, or a column cannot be kept. The error lists every problem of the file.
+        or out of range, a column of numbers holds text, a column cannot be kept, or a table does not join the list. The error
+        lists every problem of the files.
     """
-    columns = read_columns(spec.path, _wanted(spec.columns))
-    listed = {name: columns[of_list] for name, of_list in spec.columns.named().items()}
-    if not len(listed["source_id"].values):
-        raise SourceListError(f"{spec.path} has no rows. Write a list with at least one source.")
-    problems = list(_problems(listed, spec.columns, columns))
-    distributions = _distributions(spec, columns, problems)
+    columns, problems = _read(spec)
+    distributions = _distributions_of_list(spec, columns, problems)
     if problems:
-        file = split_extension(spec.path)[0]
-        raise SourceListError("\n".join(f"{file.name}, {problem}" for problem in problems))
+        raise SourceListError("\n".join(problems))
+    listed = {name: columns[of_list] for name, of_list in spec.columns.named().items()}
+    joined, joins = _join(spec, listed["source_id"])
+    if spec.redshifts is not None:
+        listed |= {"redshift": joined["redshifts"][spec.redshifts.column]} if spec.redshifts.column is not None else {}
+        distributions = _distributions_of_table(spec.redshifts, joined["redshifts"])
     _warn(listed, spec, field)
     shares = None if distributions is None else range_shares(distributions, ranges)
     kept = {name: kept_column(name, columns[of_list]) for name, of_list in spec.columns.kept().items()}
-    return ListedSources(_sources(field, listed, shares), kept, _own(listed, shares), shares)
+    for role, table in spec.tables.items():
+        kept |= {name: kept_column(name, joined[role][of_table]) for name, of_table in table.kept().items()}
+    return ListedSources(_sources(field, listed, shares), kept, _own(listed, shares), shares, joins=joins)
+
+
+def _read(spec: SourceListSpec) -> tuple[dict[str, Column], list[str]]:
+    """The columns of all files of a list, and what is wrong with them; no columns if that keeps files from being one list."""
+    files = [spec.path[0]] if spec.is_one_file else files_of(spec.path)
+    parts = {file: read_columns(file, _wanted(spec.columns)) for file in files}
+    id_name = spec.columns.named()["source_id"]
+    with_rows = {file: columns for file, columns in parts.items() if len(columns[id_name].values)}
+    if not with_rows:
+        raise SourceListError(f"{', '.join(map(str, spec.path))} has no rows. Write a list with at least one source.")
+    problems = [problem for file, columns in with_rows.items() for problem in _problems_of_file(file, spec.columns, columns)]
+    columns = parts[files[0]] if len(parts) == 1 else combined(parts) if not problems else {}
+    if columns and len(parts) > 1:
+        problems += (f"{len(parts)} files, {problem}" for problem in _problems_of_ids_or_names(columns[id_name]))
+    return columns, problems
+
+
+def _problems_of_file(file: Place, names: ColumnMap, columns: Mapping[str, Column]) -> Iterator[str]:
+    listed = {name: columns[of_list] for name, of_list in names.named().items()}
+    yield from _labelled(file, _problems(listed, names, columns))
+
+
+def _labelled(file: Place, problems: Iterable[str]) -> Iterator[str]:
+    yield from (f"{split_extension(file)[0].name}, {problem}" for problem in problems)
+
+
+def _join(spec: SourceListSpec, ids: Column) -> tuple[dict[str, dict[str, Column]], tuple[Join, ...]]:
+    """The columns of the tables that join the list, row by row of it, and how each joined it."""
+    joined, joins = {}, []
+    for role, table in spec.tables.items():
+        columns = read_columns(table.path, {table.id, *table.wanted()})
+        if problems := list(_labelled(table.path, _problems_of_joined(table, columns))):
+            raise SourceListError("\n".join(problems))
+        joined[role], summary = join(table, columns, ids, role)
+        joins.append(summary)
+    return joined, tuple(joins)
+
+
+def _problems_of_joined(table: JoinedTable, columns: Mapping[str, Column]) -> Iterator[str]:
+    if isinstance(table, RedshiftTable) and table.column is not None:
+        yield from problems_of_column(columns[table.column], SOURCE_COLUMNS["redshift"])
+    for of_table in dict.fromkeys(table.kept().values()):
+        if problem := problem_of_kept(columns[of_table]):
+            yield problem
 
 
 def _wanted(columns: ColumnMap) -> set[str]:
@@ -86,22 +135,35 @@ def _wanted(columns: ColumnMap) -> set[str]:
 
 def _problems(listed: Mapping[str, Column], names: ColumnMap, columns: Mapping[str, Column]) -> Iterator[str]:
     for name, column in listed.items():
-        is_names = name == "source_id" and _is_text(column)
-        yield from problems_of_names(column) if is_names else problems_of_column(column, SOURCE_COLUMNS[name])
+        yield from _problems_of_ids_or_names(column) if name == "source_id" else problems_of_column(column, SOURCE_COLUMNS[name])
     for of_list in dict.fromkeys(names.kept().values()):
         if problem := problem_of_kept(columns[of_list]):
             yield problem
 
 
-def _distributions(spec: SourceListSpec, columns: dict[str, Column], problems: list[str]) -> Distributions | None:
-    """The redshift distributions, if the workflow names columns of them; what is wrong with them joins the problems."""
-    if not spec.columns.of_distributions():
+def _problems_of_ids_or_names(column: Column) -> Iterator[str]:
+    yield from problems_of_names(column) if _is_text(column) else problems_of_column(column, SOURCE_COLUMNS["source_id"])
+
+
+def _distributions_of_list(spec: SourceListSpec, columns: dict[str, Column], problems: list[str]) -> Distributions | None:
+    """The redshift distributions, if the list has columns of them; what is wrong with them joins the problems."""
+    if not columns or not spec.columns.of_distributions():
         return None
     try:
-        return read_distributions(spec, columns)
+        return read_distributions(spec.path[0], spec.columns.redshift_samples, spec.columns.redshift_grid, columns)
     except SourceListError as error:
-        problems += str(error).splitlines()
+        problems += _labelled(spec.path[0], str(error).splitlines())
         return None
+
+
+def _distributions_of_table(table: RedshiftTable, columns: dict[str, Column]) -> Distributions | None:
+    """The redshift distributions of a table that joined the list, if it has columns of them."""
+    if not table.of_distributions():
+        return None
+    try:
+        return read_distributions(table.path, table.samples, table.grid, columns)
+    except SourceListError as error:
+        raise SourceListError("\n".join(_labelled(table.path, str(error).splitlines()))) from error
 
 
 def _sources(field: str, listed: Mapping[str, Column], shares: RangeShares | None) -> SourceList:
@@ -125,12 +187,13 @@ def _is_text(column: Column) -> bool:
 
 
 def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
-    if "redshift" not in listed and not spec.columns.of_distributions():
-        _log.warning("no redshift column field=%s file=%s: it is unknown for all sources", field, spec.path)
+    file = ", ".join(map(str, spec.path))
+    if "redshift" not in listed and not spec.columns.of_distributions() and spec.redshifts is None:
+        _log.warning("no redshift column field=%s file=%s: it is unknown for all sources", field, file)
     for name, column in listed.items():
         if SOURCE_COLUMNS[name].unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":
             what = "positions of 32 bits field=%s file=%s column=%s: they are wrong by up to 0.05 arcsec"
-            _log.warning(what, field, spec.path, column.name)
+            _log.warning(what, field, file, column.name)
 
 
 def column_values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:
@@ -159,7 +222,7 @@ def problems_of_column(column: Column, declared: SourceColumn) -> Iterator[str]:
 
 
 def _problems_of_ids(column: Column) -> Iterator[str]:
-    whole, exact = _whole_numbers(column.values)
+    whole, exact = whole_numbers(column.values)
     absent = column.missing | ~whole
     if absent.any():
         yield rows_of_column(column, absent, "is missing or not an integer", "Give each source an id.")
@@ -168,14 +231,6 @@ def _problems_of_ids(column: Column) -> Iterator[str]:
         yield rows_of_column(column, ~exact, "is too large to be exact", remedy)
     elif repeated := _repeated(column):
         yield repeated
-
-
-def _whole_numbers(ids: NDArray[Any]) -> tuple[BoolArray, BoolArray]:
-    """Whether each id is an integer, and whether its type and int64 distinguish it from neighbouring integers."""
-    if ids.dtype.kind in "iu":
-        return np.ones(len(ids), bool), ids <= np.iinfo(np.int64).max
-    whole = np.isfinite(ids) & (np.floor(ids) == ids)
-    return whole, np.abs(ids) < 2.0 ** (np.finfo(ids.dtype).nmant + 1)
 
 
 def _repeated(column: Column) -> str | None:

@@ -29,7 +29,7 @@ def problems_of_names(column: Column) -> Iterator[str]:
     if (problem := problem_of_texts(column, "Write names of one line.")) or (problem := _numbers_among(column)):
         yield problem
     else:
-        names = _names(column)
+        names = names_in(column)
         absent = [row for row, name in enumerate(names) if name is None]
         if absent:
             rows = ", ".join(f"row {row + 1}" for row in absent[:_N_SHOWN])
@@ -39,7 +39,7 @@ def problems_of_names(column: Column) -> Iterator[str]:
 
 def _numbers_among(column: Column) -> str | None:
     """What is wrong with a column of which the file does not say that it is text, if some of its ids are whole numbers."""
-    names = _names(column) if column.untyped else []
+    names = names_in(column) if column.untyped else []
     numbers = [name for name in names if name is not None and _WHOLE.fullmatch(name)]
     if not numbers:
         return None
@@ -52,16 +52,17 @@ def _numbers_among(column: Column) -> str | None:
 
 def with_keys(column: Column) -> Column:
     """A column of names without problems, as a column of the numbers that stand for them."""
-    keys = np.array([key_of_name(str(name)) for name in _names(column)], np.int64)
+    keys = np.array([key_of_name(str(name)) for name in names_in(column)], np.int64)
     return replace(column, values=keys, missing=np.zeros(len(keys), bool))
 
 
 def names_of(column: Column) -> pa.Array:
     """The names in a column without problems: (n,) string."""
-    return pa.array(_names(column), pa.string())
+    return pa.array(names_in(column), pa.string())
 
 
-def _names(column: Column) -> list[str | None]:
+def names_in(column: Column) -> list[str | None]:
+    """The names in a column of text; None where there is none."""
     return [None if absent else _name(value) for value, absent in zip(column.values.tolist(), column.missing, strict=True)]
 
 

@@ -87,6 +87,19 @@ def _columns_at(address: Address, wanted: Collection[str]) -> dict[str, Column]:
         raise SourceListError(str(error).replace(str(copy), str(file))) from None
 
 
+@contextmanager
+def tables_in(path: Path) -> Iterator[list[FoundTable]]:
+    """The tables of a file, of which only the headers have been read; columns can be read while the block lasts.
+
+    Raises
+    ------
+    SourceListError
+        As `read_columns`.
+    """
+    with _opened(path, frozenset()) as (_, _, tables):
+        yield tables
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     """The request for some columns of a file.

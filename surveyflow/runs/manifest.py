@@ -6,7 +6,7 @@ import hashlib
 import platform
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,14 +18,17 @@ from surveyflow.errors import SourceListError
 from surveyflow.files.addresses import Address
 from surveyflow.files.durable import file_digest
 from surveyflow.files.paths import FileState, Place, split_extension
+from surveyflow.inputs.list_files import files_of
 from surveyflow.inputs.mosaics import release_cards
 from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.planning.plan import Plan
 from surveyflow.runs.execute import PlanOutcome
 from surveyflow.runs.preflight import MosaicName, OpenedField, OpenedSurvey
 from surveyflow.runs.weight_checks import weights_entry
+from surveyflow.settings.workflow import SourceListSpec
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import ModelCard
+from surveyflow.values.listed import ListedSources
 
 REPORTED_PACKAGES = ("astropy", "dask", "jax", "jaxlib", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu", "torch")
 
@@ -86,10 +89,10 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
         ``digest`` of a source list is the SHA-256 of its file. Mosaics are not read again: their digest is the SHA-256 of the
         digests of the windows that have sources, which are in the plan, and ``digest_of`` says so.
     """
-    entries = []
+    entries: list[dict[str, Any]] = []
     for name, opened in survey.fields.items():
         spec = survey.workflow.fields[name].sources
-        entries.append(_describe_table(name, None, "sources", spec.path) | {"rows": len(opened.sources)})
+        entries += _describe_list(name, spec, opened.listed)
         entries += [
             _describe_table(name, instrument, "mosaics", mosaics.mosaics)
             for instrument, mosaics in survey.workflow.fields[name].mosaics.items()
@@ -132,6 +135,37 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _describe_list(field: str, spec: SourceListSpec, listed: ListedSources) -> Iterator[dict[str, Any]]:
+    """Entries of a source list's files, and of the tables that join it."""
+    files = files_of(spec.path)
+    if len(files) == len(spec.path) == 1:
+        yield _describe_table(field, None, "sources", spec.path[0]) | {"rows": len(listed.sources)}
+    elif len(files) == len(spec.path):
+        numbered = enumerate(spec.path, 1)
+        yield from (_describe_table(field, None, f"sources {number}", path) for number, path in numbered)
+    else:
+        yield _describe_folders(field, spec.path, files) | {"rows": len(listed.sources)}
+    for join, table in zip(listed.joins, spec.tables.values(), strict=True):
+        counts = {"found": join.n_found, "unused": join.n_unused, "repeated": join.n_repeated}
+        yield _describe_table(field, None, join.role, table.path) | {"joined": counts}
+
+
+def _describe_folders(field: str, paths: Sequence[Place], files: Sequence[Place]) -> dict[str, Any]:
+    """One entry for all files of a list that is in folders; its digest is that of their digests."""
+    local = [_local(split_extension(file)[0]) for file in files]
+    digests = hashlib.sha256("".join(f"{file_digest(file)}\n" for file, _ in local).encode())
+    return {
+        "field": field,
+        "instrument": None,
+        "kind": "sources",
+        "path": ", ".join(map(str, paths)),
+        "size": sum(state.size for _, state in local),
+        "modified": _time(max(state.mtime_ns for _, state in local)),
+        "digest": digests.hexdigest(),
+        "digest_of": "file",
+    }
 
 
 def _describe_table(field: str, instrument: str | None, kind: str, path: Place) -> dict[str, Any]:

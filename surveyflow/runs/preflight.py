@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -28,12 +28,14 @@ from surveyflow.errors import (
     MosaicError,
     OutputError,
     Problem,
+    SourceListError,
     WorkflowError,
 )
 from surveyflow.execution.gpus import compute_capabilities
 from surveyflow.files.addresses import Address
 from surveyflow.files.open_files import allow_open_files
 from surveyflow.files.paths import FileState, Place, file_state, split_extension
+from surveyflow.inputs.list_files import files_of
 from surveyflow.inputs.mosaic_lists import MosaicSet, listed_mosaics
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
@@ -77,9 +79,16 @@ def input_states(specs: Iterable[Place]) -> tuple[FileState, ...]:
 def _named_files(workflow: Workflow) -> Iterator[Place]:
     """The files that a workflow names: source lists, tables of mosaics, mosaics and weight maps."""
     for inputs in workflow.fields.values():
-        yield inputs.sources.path
+        yield from _files_of_list(inputs)
         for spec in inputs.mosaics.values():
             yield from _images(spec.files) if spec.mosaics is None else [spec.mosaics]
+
+
+def _files_of_list(inputs: FieldInputs) -> Iterator[Place]:
+    """The files of a source list, and of the tables that join it; none of a folder that cannot be read, which is reported."""
+    with suppress(SourceListError):
+        yield from files_of(inputs.sources.path)
+    yield from (table.path for table in inputs.sources.tables.values())
 
 
 def _images(files: Iterable[MosaicFiles]) -> Iterator[Place]:
@@ -570,6 +579,7 @@ def _warnings(
             if check is not None and check.caution:
                 weighted = [mosaic.weight for mosaic in mosaics.mosaics if mosaic.weight is not None]
                 yield f"{name}/{instrument}: {weighted[0]}{_and_more(len(weighted))} {check.caution}"
+        yield from (f"{name}: {join}" for join in field.listed.joins if not join.is_complete)
         if "source_name" in field.listed.own:
             yield f"{name}: the ids are text: source_name holds them, and source_id the numbers that stand for them"
         if not units_of_field(places, field.mosaics, field.cards, workflow.tiling.core_size):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,6 +70,10 @@ def _check_file(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     return path
 
 
+def _check_file_or_folder(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
+    return path if os.path.isdir(path) else _check_file(path, info)  # noqa: PTH112 - Path.is_dir refuses names that are too long
+
+
 def _check_present(path: Path, info: ValidationInfo[FileContext | None]) -> Path:
     if info.context and not path.exists():
         raise refuse(*absent(path))
@@ -131,6 +136,13 @@ def _to_place(value: Any, info: ValidationInfo[FileContext | None]) -> Place:
     return Address(text)
 
 
+def _to_place_of_table(value: Any, info: ValidationInfo[FileContext | None]) -> Place:
+    """A file that can be read, a folder, or an address."""
+    if isinstance(value, (str, Path)) and not is_address(str(value)):
+        return _check_file_or_folder(_resolve(Path(_check_path(value)), info), info)
+    return _to_place(value, info)
+
+
 StatedPath = Annotated[Path, Strict(False), BeforeValidator(_check_path)]
 """A path as it is written; nothing is looked up."""
 AnyPath = Annotated[StatedPath, AfterValidator(_resolve)]
@@ -139,6 +151,10 @@ FilePath = Annotated[AnyPath, AfterValidator(_check_file)]
 """A file that can be read; ``image.fits[SCI]`` names an extension."""
 FilePlace = Annotated[Place, PlainValidator(_to_place, json_schema_input_type=Path), PlainSerializer(str, when_used="json")]
 """A file that can be read, or the address of one; ``image.fits[SCI]`` names an extension."""
+TablePlace = Annotated[
+    Place, PlainValidator(_to_place_of_table, json_schema_input_type=Path), PlainSerializer(str, when_used="json")
+]
+"""As `FilePlace`, or a folder of files."""
 PresentPath = Annotated[AnyPath, AfterValidator(_check_present)]
 """A file or folder that exists."""
 Pair = Annotated[tuple[float, float], BeforeValidator(_to_pair)]

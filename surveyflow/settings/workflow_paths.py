@@ -7,8 +7,8 @@ The grammar:
   matches ``/``, or the dot at the beginning of a hidden file's name.
 - ``[SCI]`` at the very end of a path names a FITS extension and is not a set.
 - A path that exists as it is written is that file: then it has no wildcards.
-- A path of a mosaic or weight map with wildcards may match any number of files, in the order of their names; the path of a source
-  list or of a table of mosaics must match exactly one.
+- A path of a source list, mosaic or weight map with wildcards may match any number of files, in the order of their names; the
+  path of a table that joins a list, or of a table of mosaics, must match exactly one.
 - A mosaic and a weight map belong together if the wildcards of their paths stand for the same texts.
 - ``~`` at the beginning is the user's home.
 - An address (``https://``, ``s3://``, ``gs://``) has no wildcards.
@@ -93,9 +93,25 @@ def resolve_paths(document: Mapping[str, Any], folder: Path) -> tuple[dict[str, 
             findings.append(Finding(location, problem.what, problem.remedy))
         else:
             _put(resolved, location, named)
+    for location in _lists(resolved):
+        findings += _resolve_list(resolved, location, folder, release)
     for location in _instruments(resolved):
         findings += _resolve_images(resolved, location, folder, release)
     return resolved, findings
+
+
+def _resolve_list(document: dict[str, Any], location: Location, folder: Path, release: Any) -> Iterator[Finding]:
+    """Put the names of a source list's files into its table; yield why that could not be done."""
+    paths: list[str] = []
+    for place, text in _texts(document, location):
+        try:
+            paths += [named.path for named in files_named(folder, text, release)]
+        except Unresolved as problem:
+            yield Finding(place, problem.what, problem.remedy)
+            return
+    if paths:
+        is_text = isinstance(value_at(document, location), str)
+        _put(document, location, paths[0] if is_text and len(paths) == 1 else paths)
 
 
 def _resolve_images(document: dict[str, Any], location: Location, folder: Path, release: Any) -> Iterator[Finding]:
@@ -234,10 +250,21 @@ def input_paths(document: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     """Places and texts of the paths of source lists and mosaics, in the document's order; each entry of a list has its own."""
     for field in table_at(document, "fields"):
         for table in table_at(document, "fields", field):
-            roles = ("path",) if table == "sources" else (*IMAGE_ROLES, MOSAIC_TABLE)
+            if table == "sources":
+                yield from _list_texts(document, ("fields", field, table))
+                continue
             for role in table_at(document, "fields", field, table):
-                if role in roles:
+                if role in (*IMAGE_ROLES, MOSAIC_TABLE):
                     yield from _texts(document, ("fields", field, table, role))
+
+
+def _list_texts(document: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:
+    """Places and texts of the paths of a source list, and of the tables that join it."""
+    yield from _texts(document, (*location, "path"))
+    yield from _texts(document, (*location, "redshifts", "path"))
+    joined = value_at(document, (*location, "joined"))
+    for number in range(len(joined) if isinstance(joined, list) else 0):
+        yield from _texts(document, (*location, "joined", number, "path"))
 
 
 def _texts(document: Mapping[str, Any], location: Location) -> Iterator[tuple[Location, str]]:
@@ -252,8 +279,13 @@ def _texts(document: Mapping[str, Any], location: Location) -> Iterator[tuple[Lo
 def _single_paths(document: Mapping[str, Any]) -> list[tuple[Location, str]]:
     """Places and texts of the paths that name one file or folder each."""
     folders = [(place, table_at(document, place[0]).get(place[1])) for place in (("output", "root"), ("models", "store"))]
-    files = [(place, text) for place, text in input_paths(document) if place[3] not in IMAGE_ROLES]
+    files = [(place, text) for place, text in input_paths(document) if place[3] not in (*IMAGE_ROLES, "path")]
     return [*((place, text) for place, text in folders if isinstance(text, str)), *files]
+
+
+def _lists(document: Mapping[str, Any]) -> list[Location]:
+    """Places of the paths of source lists."""
+    return [("fields", field, "sources", "path") for field in table_at(document, "fields")]
 
 
 def _instruments(document: Mapping[str, Any]) -> list[Location]:

@@ -38,6 +38,7 @@ from surveyflow.settings.checks import (
     Line,
     Pair,
     SettingsTable,
+    TablePlace,
     of_version,
     refuse,
     within,
@@ -70,6 +71,7 @@ DEFAULT_MAX_MOVED_FRACTION = 0.2
 DEFAULT_MAX_DISTANCE = 0.1
 DEFAULT_SIGNIFICANCE = 0.001
 MOST_KEPT_COLUMNS = 200
+MOST_JOINED_TABLES = 20
 TAKEN_NAMES = ("sources", "models", "settled", "alternatives")
 """Names that a field or instrument cannot have: those of other keys of a field, and of parts of a catalog."""
 
@@ -191,6 +193,11 @@ def _split_kept(entry: str) -> tuple[str, str]:
     return (of_list.strip(), name.strip()) if separator else (entry, entry)
 
 
+def _by_kept_name(entries: tuple[str, ...]) -> dict[str, str]:
+    """The list's names of kept columns, by their names in the catalog."""
+    return {name: of_list for of_list, name in map(_split_kept, entries)}
+
+
 def _check_kept(entry: str) -> str:
     name = _split_kept(entry)[1]
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name) or keyword.iskeyword(name) or name in {*Flag.__members__, "z"}:
@@ -200,6 +207,15 @@ def _check_kept(entry: str) -> str:
             f"Give the catalog another name: {shown(f'{entry} as my_column')}.",
         )
     return entry
+
+
+def _check_kept_names(entries: tuple[str, ...]) -> None:
+    """Refuse names of kept columns that are the same, or differ only in upper and lower case."""
+    names = [_split_kept(entry)[1] for entry in entries]
+    lower = [name.lower() for name in names]
+    if repeated := sorted({name for name in names if lower.count(name.lower()) > 1}):
+        what = f"the names {', '.join(repeated)} of kept columns are the same, or differ only in upper and lower case."
+        raise refuse(what, 'Rename all but one: "NAME as OTHER_NAME".')
 
 
 def _not_empty(table: dict[str, Any]) -> dict[str, Any]:
@@ -222,7 +238,10 @@ def _one_or_all(places: tuple[Place, ...], info: SerializationInfo) -> Any:
 
 
 _FilePaths = Annotated[tuple[FilePlace, ...], BeforeValidator(_to_paths), PlainSerializer(_one_or_all)]
+_TablePaths = Annotated[tuple[TablePlace, ...], BeforeValidator(_to_paths), PlainSerializer(_one_or_all)]
 _KeptName = Annotated[Line, AfterValidator(_check_kept)]
+_Kept = Annotated[tuple[_KeptName, ...], BeforeValidator(_to_tuple)]
+_KEPT = Field(default=(), max_length=MOST_KEPT_COLUMNS, examples=[["mag_f160w", "flags as list_flags"]])
 _PartName = Annotated[str, AfterValidator(_check_part_name)]
 _Redshifts = Annotated[Pair, AfterValidator(_check_range)]
 _Patterns = Annotated[tuple[str, ...], BeforeValidator(_to_patterns)]
@@ -540,6 +559,12 @@ class RedshiftGrid(SettingsTable):
         return self
 
 
+def _of_distributions(samples: str | None, grid: RedshiftGrid | None) -> set[str]:
+    if grid is None:
+        return set() if samples is None else {samples}
+    return {grid.density} | ({grid.grid} if grid.grid is not None and grid.table is None else set())
+
+
 @_with_source_columns
 class ColumnMap(SettingsTable):
     """``columns``: the names of the needed columns in the source list; names are case-sensitive.
@@ -558,9 +583,7 @@ class ColumnMap(SettingsTable):
 
     redshift_samples: Line | None = Field(default=None, examples=["z_samples"])
     redshift_grid: RedshiftGrid | None = None
-    keep: Annotated[tuple[_KeptName, ...], BeforeValidator(_to_tuple)] = Field(
-        default=(), max_length=MOST_KEPT_COLUMNS, examples=[["mag_f160w", "flags as list_flags"]]
-    )
+    keep: _Kept = _KEPT
 
     def named(self) -> dict[str, str]:
         """The list's names of the columns that it has, by their names in `SourceList`."""
@@ -569,14 +592,11 @@ class ColumnMap(SettingsTable):
 
     def of_distributions(self) -> set[str]:
         """The list's names of the columns with redshift distributions, and with their grid if that is in the same table."""
-        grid = self.redshift_grid
-        if grid is None:
-            return set() if self.redshift_samples is None else {self.redshift_samples}
-        return {grid.density} | ({grid.grid} if grid.grid is not None and grid.table is None else set())
+        return _of_distributions(self.redshift_samples, self.redshift_grid)
 
     def kept(self) -> dict[str, str]:
         """The list's names of the columns that are kept, by their names in the catalog."""
-        return {name: of_list for of_list, name in map(_split_kept, self.keep)}
+        return _by_kept_name(self.keep)
 
     @check_model(mode="after")
     def _check_redshifts_are_stated_once(self) -> Self:
@@ -588,11 +608,7 @@ class ColumnMap(SettingsTable):
 
     @check_model(mode="after")
     def _check_each_kept_name_is_used_once(self) -> Self:
-        names = [_split_kept(entry)[1] for entry in self.keep]
-        lower = [name.lower() for name in names]
-        if repeated := sorted({name for name in names if lower.count(name.lower()) > 1}):
-            what = f"the names {', '.join(repeated)} of kept columns are the same, or differ only in upper and lower case."
-            raise refuse(what, 'Rename all but one: "NAME as OTHER_NAME".')
+        _check_kept_names(self.keep)
         return self
 
     @check_model(mode="after")
@@ -603,19 +619,109 @@ class ColumnMap(SettingsTable):
         return self
 
 
+class JoinedTable(SettingsTable):
+    """``joined``: a table whose columns join those of the source list, by the id of the source.
+
+    Parameters
+    ----------
+    path
+        Path of a table, in any format of a source list.
+    id
+        Its column with the ids of the source list.
+    keep
+        Columns that are copied into the catalog, as for ``columns.keep``.
+    """
+
+    path: FilePlace = Field(examples=["cosmos_masses.fits"])
+    id: Line = Field(examples=["ID"])
+    keep: _Kept = _KEPT
+
+    def kept(self) -> dict[str, str]:
+        """The table's names of the columns that are kept, by their names in the catalog."""
+        return _by_kept_name(self.keep)
+
+    def wanted(self) -> set[str]:
+        """The table's names of all columns that are read, without that of ids."""
+        return set(self.kept().values())
+
+
+class RedshiftTable(JoinedTable):
+    """``redshifts``: a table of redshifts, or of p(z), that joins the source list by the id of the source.
+
+    Parameters
+    ----------
+    column
+        Column of redshifts; None if the table gives p(z).
+    samples
+        Column with an array of samples of p(z) in each row; None if there is none.
+    grid
+        Columns with p(z) on a grid; None if there are none.
+    """
+
+    column: Line | None = Field(default=None, examples=["zbest"])
+    samples: Line | None = Field(default=None, examples=["z_samples"])
+    grid: RedshiftGrid | None = None
+
+    def of_distributions(self) -> set[str]:
+        """The table's names of the columns with redshift distributions, and with their grid if that is in the same table."""
+        return _of_distributions(self.samples, self.grid)
+
+    def wanted(self) -> set[str]:
+        """The table's names of all columns that are read, without that of ids."""
+        return {*self.kept().values(), *self.of_distributions()} | ({self.column} if self.column else set())
+
+    @check_model(mode="after")
+    def _check_redshifts_are_stated_once(self) -> Self:
+        if sum(value is not None for value in (self.column, self.samples, self.grid)) != 1:
+            raise refuse("it must name one of `column`, `samples` and `grid`.", 'Write such as column = "zbest".')
+        return self
+
+
 class SourceListSpec(SettingsTable):
     """``[fields.<FIELD>.sources]``: the source list of a field.
 
     Parameters
     ----------
     path
-        Path or address of a FITS, Parquet, CSV, ECSV, VOTable or ASCII table; ``list.fits[CAT]`` names an extension.
+        Paths or addresses of tables in FITS, Parquet, CSV, ECSV, VOTable, ASCII and other formats, which together are the list;
+        ``list.fits[CAT]`` names an extension. A folder stands for the Parquet files in it, or for the HATS catalog that it holds.
     columns
         Names of the needed columns.
+    redshifts
+        Table of redshifts that joins the list; None if there is none.
+    joined
+        Further tables that join the list. None by default.
     """
 
-    path: FilePlace = Field(examples=["cosmos_sources.fits"])
+    path: _TablePaths = Field(examples=["cosmos_sources.fits"])
     columns: ColumnMap
+    redshifts: RedshiftTable | None = None
+    joined: Annotated[tuple[JoinedTable, ...], BeforeValidator(_to_tuple)] = Field(
+        default=(), max_length=MOST_JOINED_TABLES, examples=[[{"path": "cosmos_masses.fits", "id": "ID", "keep": ["log_mass"]}]]
+    )
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether the list is a single file, and not a folder."""
+        return len(self.path) == 1 and not (isinstance(self.path[0], Path) and self.path[0].is_dir())
+
+    @property
+    def tables(self) -> dict[str, JoinedTable]:
+        """The tables that join the list, by what they are for."""
+        further = {f"joined {number}": table for number, table in enumerate(self.joined, 1)}
+        return ({} if self.redshifts is None else {"redshifts": self.redshifts}) | further
+
+    @check_model(mode="after")
+    def _check_redshifts_are_stated_once(self) -> Self:
+        of_list = "redshift" in self.columns.named() or bool(self.columns.of_distributions())
+        if self.redshifts is not None and of_list:
+            raise refuse("both `columns` and `redshifts` state redshifts.", "Name one; `keep` can copy the column of the other.")
+        return self
+
+    @check_model(mode="after")
+    def _check_each_kept_name_is_used_once(self) -> Self:
+        _check_kept_names((*self.columns.keep, *(entry for table in self.tables.values() for entry in table.keep)))
+        return self
 
 
 @dataclass(frozen=True, slots=True)

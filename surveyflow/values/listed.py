@@ -68,6 +68,44 @@ class RangeShares:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """How a table joined a source list.
+
+    Parameters
+    ----------
+    role
+        What the table is for: ``redshifts``, or ``joined`` and its number.
+    file
+        The file's name.
+    n_sources
+        Number of sources in the list.
+    n_found
+        Number of sources that have a row in the table.
+    n_unused
+        Number of the table's rows that are of no source.
+    n_repeated
+        Number of sources with several rows, all the same.
+    """
+
+    role: str
+    file: str
+    n_sources: int
+    n_found: int
+    n_unused: int
+    n_repeated: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether each source has exactly one row."""
+        return self.n_found == self.n_sources and not self.n_repeated
+
+    def __str__(self) -> str:
+        without = f"{self.n_sources - self.n_found:,} of {self.n_sources:,} sources have no row in {self.file}"
+        repeated = f"; {self.n_repeated:,} have several rows, which are the same" if self.n_repeated else ""
+        return f"{self.role}: {without}; {self.n_unused:,} of its rows are of no source{repeated}"
+
+
+@dataclass(frozen=True, slots=True)
 class ListedSources:
     """The content of one field's source list.
 
@@ -85,6 +123,8 @@ class ListedSources:
         How probable the range of each instrument is; None if the list gives redshifts, or none.
     own_beside
         Other values of ``own`` for the rows of further instruments, by instrument.
+    joins
+        How further tables joined the list.
     """
 
     sources: SourceList
@@ -92,6 +132,7 @@ class ListedSources:
     own: Mapping[str, pa.Array] = field(default_factory=dict)
     shares: RangeShares | None = None
     own_beside: Mapping[str, Mapping[str, pa.Array]] = field(default_factory=dict)
+    joins: tuple[Join, ...] = ()
 
 
 def key_of_name(name: str) -> int:

@@ -67,6 +67,16 @@ def demo(folder: Argument) -> str:
     return _surveyflow("demo", folder)
 
 
+def init(folder: Argument, output: Argument) -> str:
+    """Write a first workflow for a folder of mosaics and catalogs."""
+    return _surveyflow("init", folder, "--output", output)
+
+
+def validate(workflow: Argument) -> str:
+    """Check a workflow and everything that it names."""
+    return _surveyflow("validate", workflow)
+
+
 def run_again(manifest: Argument, output: Argument) -> str:
     """Make a revision's tables again."""
     return _surveyflow("run", manifest, "--output", output)

@@ -216,3 +216,11 @@ class UnitSources(SourceList):
 
     def _arrays(self) -> dict[str, Any]:
         return {column.name: getattr(self, column.name) for column in fields(self) if column.name != "field"}
+
+
+def whole_numbers(ids: NDArray[Any]) -> tuple[BoolArray, BoolArray]:
+    """Whether each id is an integer, and whether its type and int64 distinguish it from neighbouring integers."""
+    if ids.dtype.kind in "iu":
+        return np.ones(len(ids), bool), ids <= np.iinfo(np.int64).max
+    whole = np.isfinite(ids) & (np.floor(ids) == ids)
+    return whole, np.abs(ids) < 2.0 ** (np.finfo(ids.dtype).nmant + 1)

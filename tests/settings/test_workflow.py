@@ -91,7 +91,7 @@ def test_a_healthy_workflow_has_absolute_paths_and_its_values(world):
     assert workflow.output.root == world / "catalogs/candels"
     assert workflow.models.store == world / "models"
     assert workflow.routing == {"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)}
-    assert cosmos.sources.path == world / "cosmos.fits"
+    assert cosmos.sources.path == (world / "cosmos.fits",)
     assert cosmos.sources.columns == ColumnMap(id="ID", ra="RA", dec="DEC", redshift="zbest")
     assert cosmos.mosaics == {"F814W": MosaicSpec(science=world / "cosmos_sci.fits[SCI]", weight=world / "cosmos_wht.fits")}
     assert workflow.fields["EGS"].mosaics["F814W"].weight is None
@@ -193,7 +193,7 @@ BROKEN = [
     ('ra = "ALPHA_J2000"', 'ra = "DELTA_J2000"', ["[fields.EGS.sources.columns]:", "DELTA_J2000 is named more than once"]),
     ('path = "egs.cat"', 'path = "egs.cta"', ["[fields.EGS.sources] path:", "egs.cta does not exist", "Did you mean egs.cat"]),
     ('path = "egs.cat"', 'path = "no/such/egs.cat"', ["[fields.EGS.sources] path:", "the nearest folder that does is"]),
-    ('path = "egs.cat"', 'path = "models"', ["[fields.EGS.sources] path:", "models is a folder, not a file"]),
+    ('path = "egs.cat"', 'path = ["egs.cat", "gone.cat"]', ["[fields.EGS.sources] path", "gone.cat does not exist"]),
     ('path = "egs.cat"', 'path = ""', ["[fields.EGS.sources] path:", "expected a path"]),
     ('path = "egs.cat"', 'path = "egs\\u0000.cat"', ["[fields.EGS.sources] path:", "expected a path"]),
     ('path = "egs.cat"', f'path = "{"x" * 5000}"', ["[fields.EGS.sources] path:", "does not exist"]),
@@ -300,7 +300,7 @@ def test_a_tilde_in_a_path_is_the_users_home(world, monkeypatch):
     workflow = load(world, text.replace('root = "catalogs/candels"', 'root = "~/out"'))
     assert workflow.models.store == world / "models"
     assert workflow.output.root == world / "out"
-    assert workflow.fields["EGS"].sources.path == world / "egs.cat"
+    assert workflow.fields["EGS"].sources.path == (world / "egs.cat",)
 
 
 def test_ranges_that_touch_do_not_overlap(world):

@@ -108,14 +108,18 @@ def test_all_paths_of_a_document_are_resolved_and_the_others_reported_at_their_p
         "output": {"root": "catalogs/{release}"},
         "models": {"store": "models*"},
         "fields": {
-            "EGS": {"sources": {"path": "egs_*"}, "F814W": {"science": "egs_{release}_s*.fits", "weight": 3, "unit": "e*"}}
+            "EGS": {
+                "sources": {"path": "egs_*", "redshifts": {"path": "egs_*"}},
+                "F814W": {"science": "egs_{release}_s*.fits", "weight": 3, "unit": "e*"},
+            }
         },
     }
     resolved, findings = resolve_paths(document, folder)
     assert resolved["output"]["root"] == "catalogs/v1.1"
     assert resolved["models"]["store"] == "models*"
     assert resolved["fields"]["EGS"]["F814W"] == {"science": "egs_v1.1_sci.fits", "weight": 3, "unit": "e*"}
-    assert [finding.location for finding in findings] == [("fields", "EGS", "sources", "path")]
+    assert resolved["fields"]["EGS"]["sources"]["path"] == sorted(path.name for path in folder.glob("egs_*"))
+    assert [finding.location for finding in findings] == [("fields", "EGS", "sources", "redshifts", "path")]
     assert document["output"]["root"] == "catalogs/{release}"
 
 

@@ -1,0 +1,199 @@
+"""Tables join a source list by the id, and several files are one list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import MaskedColumn, Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from surveyflow.errors import SourceListError
+from surveyflow.inputs.source_lists import read_source_list
+from surveyflow.settings.workflow import SourceListSpec
+from surveyflow.values.listed import ListedSources
+
+RANGES = {"F814W": (0.5, 1.5), "F125W_F160W": (1.5, 3.0)}
+
+
+def write(path: Path, **columns: Any) -> Path:
+    Table(columns).write(path, overwrite=True)
+    return path
+
+
+@pytest.fixture
+def photometry(tmp_path) -> Path:
+    return write(tmp_path / "phot.fits", ID=[3, 1, 2], RA=[150.1, 150.2, 150.3], DEC=[2.1, 2.2, 2.3], mag=[21.0, 22.0, 23.0])
+
+
+def read(path: Path | list[Path], keep: tuple[str, ...] = (), **tables: Any) -> ListedSources:
+    spec = {"path": path, "columns": {"id": "ID", "ra": "RA", "dec": "DEC", "keep": keep}} | tables
+    return read_source_list(SourceListSpec.model_validate(spec), "COSMOS", RANGES)
+
+
+def refusal(path: Path | list[Path], **tables: Any) -> str:
+    with pytest.raises(SourceListError) as caught:
+        read(path, **tables)
+    return str(caught.value)
+
+
+def redshifts(path: Path, **more: Any) -> dict[str, Any]:
+    return {"path": path, "id": "ID", "column": "zbest"} | more
+
+
+def test_redshifts_join_by_the_id_and_what_has_no_partner_is_counted(tmp_path, photometry):
+    table = write(tmp_path / "z.csv", ID=[2, 9, 3, 8], zbest=[0.7, 5.0, -99.0, 1.0], quality=[4, 1, 2, 3])
+    listed = read(photometry, redshifts=redshifts(table, keep=("quality as z_quality",)))
+    np.testing.assert_array_equal(listed.sources.source_id, [3, 1, 2])
+    np.testing.assert_array_equal(listed.sources.redshift, [np.nan, np.nan, 0.7])
+    assert listed.kept["z_quality"].values.to_pylist() == [2, None, 4]
+    assert str(listed.joins[0]) == "redshifts: 1 of 3 sources have no row in z.csv; 2 of its rows are of no source"
+    assert not listed.joins[0].is_complete
+
+
+def test_any_number_of_tables_join(tmp_path, photometry):
+    masses = write(tmp_path / "masses.fits", id=[1, 2, 3], log_mass=[9.0, 10.0, 11.0])
+    names = write(tmp_path / "names.parquet", number=[1.0, 2.0, 3.0], name=["a", "b", "c"])
+    joined = ({"path": masses, "id": "id", "keep": ("log_mass",)}, {"path": names, "id": "number", "keep": ("name as nick",)})
+    listed = read(photometry, keep=("mag",), joined=joined)
+    assert {name: column.values.to_pylist() for name, column in listed.kept.items()} == {
+        "mag": [21.0, 22.0, 23.0],
+        "log_mass": [11.0, 9.0, 10.0],
+        "nick": ["c", "a", "b"],
+    }
+    assert [join.role for join in listed.joins] == ["joined 1", "joined 2"]
+    assert all(join.is_complete for join in listed.joins)
+
+
+@pytest.mark.parametrize("way", ["samples", "grid"])
+def test_distributions_join(tmp_path, photometry, way):
+    grid = {"density": "pz", "start": 0.0, "step": 1.0}
+    values = [[0.0, 1, 0, 0], [0.0, 0, 1, 0]] if way == "grid" else [[1.0, 1, 1, 2], [2.0, 2, 2, 2]]
+    table = write(tmp_path / "pz.fits", ID=[1, 3], pz=values)
+    listed = read(photometry, redshifts={"path": table, "id": "ID", way: grid if way == "grid" else "pz"})
+    assert np.isnan(listed.sources.redshift).tolist() == [False, False, True]
+    assert listed.shares is not None
+    assert listed.shares.chosen.tolist() == [1, 0, -1]
+
+
+@given(
+    ids=st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=12, unique=True),
+    of_table=st.lists(st.integers(-(2**62), 2**62), max_size=12, unique=True),
+    names=st.booleans(),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_join_is_that_of_pandas(tmp_path, ids, of_table, names):
+    of_table = [ids[0], *[each for each in of_table if each != ids[0]]]
+    shown = [f"n{each}" for each in ids] if names else ids
+    rows = [f"n{each}" for each in of_table] if names else of_table
+    phot = write(tmp_path / "p.fits", ID=shown, RA=np.full(len(ids), 150.0), DEC=np.full(len(ids), 2.0))
+    table = write(tmp_path / "z.fits", ID=rows, zbest=np.linspace(0, 3, len(rows)))
+    listed = read(phot, redshifts=redshifts(table))
+    expected = Table.read(phot).to_pandas().merge(Table.read(table).to_pandas(), on="ID", how="left")["zbest"]
+    np.testing.assert_array_equal(listed.sources.redshift, expected.to_numpy())
+    assert listed.joins[0].n_found == expected.notna().sum()
+
+
+def test_an_id_with_rows_that_differ_is_refused_and_with_equal_ones_is_counted(tmp_path, photometry):
+    write(tmp_path / "z.fits", ID=[1, 1, 2, 3], zbest=[0.7, 0.8, np.nan, 1.0])
+    assert "z.fits: 1 ids of the source list have several rows that differ: 1. Keep the row" in refusal(
+        photometry, redshifts=redshifts(tmp_path / "z.fits")
+    )
+    write(tmp_path / "z.fits", ID=[1, 1, 2, 2, 3, 7, 7], zbest=[0.7, 0.7, np.nan, np.nan, 1.0, 1.0, 2.0])
+    listed = read(photometry, redshifts=redshifts(tmp_path / "z.fits"))
+    assert "2 have several rows, which are the same" in str(listed.joins[0])
+    np.testing.assert_array_equal(listed.sources.redshift, [1.0, 0.7, np.nan])
+
+
+def test_tables_that_do_not_belong_to_the_list_are_refused(tmp_path, photometry):
+    write(tmp_path / "other.fits", ID=[101, 102], zbest=[1.0, 1.0])
+    assert "none of its 2 rows has an id of the source list" in refusal(photometry, redshifts=redshifts(tmp_path / "other.fits"))
+    write(tmp_path / "names.fits", ID=["1", "2"], zbest=[1.0, 1.0])
+    assert "its ids are text, but those of the source list are numbers" in refusal(
+        photometry, redshifts=redshifts(tmp_path / "names.fits")
+    )
+    write(tmp_path / "odd.fits", ID=[1.0, 2.5], zbest=[1.0, 1.0])
+    assert "row 2 (2.5) is not an integer" in refusal(photometry, redshifts=redshifts(tmp_path / "odd.fits"))
+    write(tmp_path / "bad.fits", ID=[1, 2], zbest=[1.0, -1.0])
+    assert "bad.fits, column zbest: row 2 (-1.0): is not a redshift" in refusal(
+        photometry, redshifts=redshifts(tmp_path / "bad.fits")
+    )
+
+
+def test_rows_without_an_id_have_no_partner(tmp_path, photometry):
+    write(tmp_path / "z.ecsv", ID=MaskedColumn([0, 1, 2], mask=[True, False, False]), zbest=[0.1, 0.2, 0.3])
+    listed = read(photometry, redshifts=redshifts(tmp_path / "z.ecsv"))
+    assert (listed.joins[0].n_found, listed.joins[0].n_unused) == (2, 1)
+
+
+def tile(path: Path, ids: Any, **changes: Any) -> Path:
+    n_rows = len(ids)
+    return write(path, **({"ID": ids, "RA": np.full(n_rows, 150.0), "DEC": np.full(n_rows, 2.0)} | changes))
+
+
+def test_several_files_are_one_list(tmp_path):
+    files = [tile(tmp_path / "a.fits", [5, 6]), tile(tmp_path / "b.csv", [7]), tile(tmp_path / "c.parquet", [1, 2])]
+    assert read(files).sources.source_id.tolist() == [5, 6, 7, 1, 2]
+
+
+def test_files_that_contradict_each_other_are_refused(tmp_path):
+    one = tile(tmp_path / "a.fits", [5, 6])
+    assert "2 files, column ID: 1 id occurs more than once: 6 (rows 2, 3)" in refusal([one, tile(tmp_path / "b.fits", [6])])
+    assert "column ID: its kind of values is 'text' in c.fits, but 'numbers' in a.fits" in refusal(
+        [one, tile(tmp_path / "c.fits", ["x"])]
+    )
+    wrong = tile(tmp_path / "d.fits", [7, 8], RA=[400.0, 1.0])
+    assert "d.fits, column RA: row 1 (400.0)" in refusal([one, wrong])
+    lacking = write(tmp_path / "e.fits", ID=[9], RA=[1.0])
+    assert "e.fits has no column DEC" in refusal([one, lacking])
+
+
+def test_integers_and_whole_numbers_of_two_files_stay_exact_astronomy_commons_hats_import_487(tmp_path):
+    large = 2741725300002303
+    files = [tile(tmp_path / "a.fits", [2**60 + 1]), tile(tmp_path / "b.fits", [float(large)])]
+    assert read(files).sources.source_id.tolist() == [2**60 + 1, large]
+
+
+def hats_catalog(folder: Path, n_rows: int = 4) -> Path:
+    """A catalog of two partitions inside a collection whose margin repeats rows."""
+    for place, ids in (("main/dataset/Norder=0/Dir=0/Npix=1", [1, 2]), ("main/dataset/Norder=0/Dir=0/Npix=4", [3, 4])):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"ID": ids, "RA": [1.0, 2.0], "DEC": [1.0, 2.0]}), folder / f"{place}.parquet")
+    margin = folder / "main_margin/dataset/Norder=0/Dir=0/Npix=1.parquet"
+    margin.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"ID": [1], "RA": [1.0], "DEC": [1.0]}), margin)
+    (folder / "main/dataset/_metadata").write_bytes(b"not a table")
+    (folder / "main/hats.properties").write_text(f"#HATS catalog\ndataproduct_type=object\nhats_nrows={n_rows}\n")
+    (folder / "collection.properties").write_text("obs_collection=test\nhats_primary_table_url=main\n")
+    return folder
+
+
+def test_a_hats_collection_is_a_list_of_its_primary_rows(tmp_path):
+    folder = hats_catalog(tmp_path / "survey")
+    assert read(folder).sources.source_id.tolist() == [1, 2, 3, 4]
+    assert read(folder / "main").sources.source_id.tolist() == [1, 2, 3, 4]
+    assert read(folder / "main/dataset/Norder=0").sources.source_id.tolist() == [1, 2, 3, 4]
+
+
+def test_a_folder_that_is_not_a_complete_catalog_is_refused(tmp_path):
+    assert "its files have 4 rows, but it states 5. Fetch the catalog again" in refusal(hats_catalog(tmp_path / "cut", 5))
+    (tmp_path / "empty").mkdir()
+    assert "is a folder without Parquet files" in refusal(tmp_path / "empty")
+    (tmp_path / "cut/collection.properties").write_text("hats_primary_table_url=../../etc\n")
+    assert "whose primary table '../../etc' is not in it" in refusal(tmp_path / "cut")
+
+
+def test_redshifts_are_stated_once(tmp_path, photometry):
+    with pytest.raises(ValueError, match="both `columns` and `redshifts` state redshifts"):
+        SourceListSpec(
+            path=photometry, columns={"id": "ID", "ra": "RA", "dec": "DEC", "redshift": "z"}, redshifts=redshifts(photometry)
+        )
+    with pytest.raises(ValueError, match="it must name one of `column`, `samples` and `grid`"):
+        SourceListSpec(
+            path=photometry, columns={"id": "ID", "ra": "RA", "dec": "DEC"}, redshifts={"path": photometry, "id": "ID"}
+        )

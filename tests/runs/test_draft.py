@@ -1,0 +1,164 @@
+"""A workflow that `init` writes runs unedited but for the seed, and says what was guessed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, Table
+
+import surveyflow
+from surveyflow.errors import InputError, WorkflowError
+from surveyflow.runs.preflight import open_survey
+from surveyflow.settings.workflow import load_workflow
+from surveyflow.tasks.card import Architecture
+from worlds import write_untrained_models
+
+CANDELS = {
+    ("COSMOS", "F814W"): "hlsp_candels_hst_acs_cos-tot_f814w_v1.0",
+    ("COSMOS", "F125W_F160W"): "hlsp_candels_hst_wfc3_cos-tot_f160w_v1.0",
+    ("EGS", "F814W"): "hlsp_candels_hst_acs_egs-tot-30mas_f814w_v1.0",
+    ("EGS", "F125W_F160W"): "hlsp_candels_hst_wfc3_egs-tot-60mas_f160w_v1.0",
+}
+SEED = "\n# seed = \n"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """Models of COSMOS that are not trained, and are lent to EGS."""
+    folder = tmp_path_factory.mktemp("models") / "store"
+    small = Architecture(filters=(1,), kernel_sizes=(3,), dense=(2,))
+    write_untrained_models(folder, ("COSMOS",), small, also_for=("EGS",))
+    return folder
+
+
+@pytest.fixture
+def candels(survey_folder, tmp_path) -> Path:
+    """The small survey under the names of the archive, with redshifts of COSMOS in a file of their own."""
+    folder = tmp_path / "candels"
+    (folder / "mosaics").mkdir(parents=True)
+    for (field, instrument), name in CANDELS.items():
+        shutil.copy(survey_folder.science(field, instrument), folder / "mosaics" / f"{name}_drz.fits")
+        shutil.copy(survey_folder.weight(field, instrument), folder / "mosaics" / f"{name}_wht.fits")
+    shutil.copy(survey_folder.source_list("EGS"), folder / "hlsp_candels_hst_wfc3_egs-tot-multiband_f160w_v1_cat.txt")
+    photometry = Table.read(survey_folder.source_list("COSMOS"))
+    photometry["ID", "zbest"].write(folder / "hlsp_candels_hst_wfc3_cos_v1_mass_cat.fits")
+    photometry.remove_column("zbest")
+    photometry.write(folder / "hlsp_candels_hst_wfc3_cos-tot-multiband_f160w_v1_cat.fits")
+    (folder / "README.txt").write_text("Files of a release.\n")
+    return folder
+
+
+@pytest.fixture
+def jwst(survey_folder, tmp_path) -> Path:
+    """A mosaic in the layout of i2d files, with a catalog as the pipeline writes it, and redshifts beside it."""
+    folder = tmp_path / "jwst"
+    folder.mkdir()
+    with fits.open(survey_folder.science("COSMOS", "F814W")) as hdus, fits.open(survey_folder.weight("COSMOS", "F814W")) as maps:
+        science, header = next((hdu.data, hdu.header) for hdu in hdus if hdu.data is not None)
+        weight = next(hdu.data for hdu in maps if hdu.data is not None)
+    primary = fits.PrimaryHDU()
+    primary.header.update({"TELESCOP": "JWST", "INSTRUME": "NIRCAM", "FILTER": "F115W", "TARGNAME": "CEERS-NIRCAM1"})
+    header["BUNIT"] = "MJy/sr"
+    for key in ("FILTER", "TELESCOP", "PHOTFLAM", "PHOTPLAM"):
+        header.remove(key, ignore_missing=True)
+    images = [fits.ImageHDU(science, header, name="SCI"), fits.ImageHDU(np.ones_like(weight), name="ERR")]
+    images.append(fits.ImageHDU(weight, name="WHT"))  # as in i2d files, only the science image has a projection
+    fits.HDUList([primary, *images]).writeto(folder / "jw01345-o001_t021_nircam_clear-f115w_i2d.fits")
+    listed = Table.read(survey_folder.source_list("COSMOS"))
+    place = SkyCoord(listed["RA"] * u.one, listed["DEC"] * u.one, unit="deg")
+    QTable({"label": listed["ID"], "sky_centroid": place}).write(folder / "jw01345-o001_t021_nircam_clear-f115w_cat.ecsv")
+    Table({"label": listed["ID"], "z_phot": listed["zbest"]}).write(folder / "ceers_redshifts.csv")
+    return folder
+
+
+def with_seed(workflow: Path) -> Path:
+    text = workflow.read_text()
+    assert text.count(SEED) == 1
+    workflow.write_text(text.replace(SEED, "\nseed = 7\n"))
+    return workflow
+
+
+def test_a_candels_release_runs_from_init_to_catalog(candels, store):
+    workflow = surveyflow.init(candels, models=store)
+    result = surveyflow.run(with_seed(workflow), profile="serial", engine="fft")
+    catalog = surveyflow.read_catalog(candels / "catalogs" / "candels", columns=["field", "source_id", "status"])
+    assert result.exit_code == 0
+    assert set(catalog["field"]) == {"COSMOS", "EGS"}
+    assert (catalog["status"] == "ok").groupby(catalog["field"].astype(str)).sum().min() > 5
+
+
+def test_the_workflow_says_what_was_guessed_and_why(candels, store):
+    text = surveyflow.init(candels, models=store).read_text()
+    for line in (
+        'science = "mosaics/hlsp_candels_hst_acs_egs-tot-30mas_f814w_v1.0_drz.fits"',
+        'weight = "mosaics/hlsp_candels_hst_wfc3_cos-tot_f160w_v1.0_wht.fits"  # by "wht" in the name, and its shape',
+        'columns = { id = "NUMBER", ra = "ALPHA_J2000", dec = "DELTA_J2000", redshift = "z_best" }',
+        'redshifts = { path = "hlsp_candels_hst_wfc3_cos_v1_mass_cat.fits", id = "ID", column = "zbest" }',
+        "F814W = [0.5, 1.5]",
+        "# COSMOS: a field of 2 mosaics; its name is from the names of its files or targets.",
+        "# seed = ",
+    ):
+        assert line in text
+    assert "models = " not in text  # the models are lent to EGS
+
+
+def test_a_jwst_mosaic_is_checked_as_it_was_written(jwst, store):
+    workflow = surveyflow.init(jwst, models=store, seed=3)
+    text = workflow.read_text()
+    assert 'columns = { id = "label", ra = "sky_centroid.ra", dec = "sky_centroid.dec" }' in text
+    assert re.search(r"\[fields\.(CEERS)\]\n# The models were not trained for CEERS; those of COSMOS measure it\.", text)
+    assert 'science = "jw01345-o001_t021_nircam_clear-f115w_i2d.fits[SCI]"' in text
+    assert 'weight = "jw01345-o001_t021_nircam_clear-f115w_i2d.fits[WHT]"  # by the extension WHT, and its shape' in text
+    assert "The model was trained on F814W: rows will be flagged." in text
+    with open_survey(load_workflow(workflow)) as survey:
+        assert survey.n_sources > 20
+        assert np.isfinite(survey.fields["CEERS"].sources.redshift).sum() > 10
+
+
+def test_without_a_seed_the_workflow_is_refused_and_names_it(candels, store):
+    workflow = surveyflow.init(candels, models=store)
+    with pytest.raises(WorkflowError, match="seed"):
+        load_workflow(workflow)
+    assert "seed = 12\n" in surveyflow.init(candels, output=candels / "other.toml", models=store, seed=12).read_text()
+    with pytest.raises(InputError, match="the seed is -1, expected a whole number from 0"):
+        surveyflow.init(candels, output=candels / "third.toml", models=store, seed=-1)
+
+
+def test_nothing_is_overwritten(candels, store):
+    workflow = surveyflow.init(candels, models=store)
+    before = workflow.read_bytes()
+    with pytest.raises(InputError, match=r"workflow\.toml exists. Remove it first, or name another file"):
+        surveyflow.init(candels, models=store)
+    assert workflow.read_bytes() == before
+
+
+def test_a_workflow_elsewhere_names_the_files_from_there(candels, store, tmp_path):
+    workflow = surveyflow.init(candels, output=tmp_path / "elsewhere" / "w.toml", models=store, seed=1)
+    with open_survey(load_workflow(workflow)) as survey:
+        assert set(survey.fields) == {"COSMOS", "EGS"}
+
+
+def test_folders_that_cannot_be_used_are_refused_with_the_reason(candels, store, tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        surveyflow.init(tmp_path / "gone", models=store)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no mosaic"):
+        surveyflow.init(tmp_path / "empty", models=store)
+    with pytest.raises(InputError, match="holds 0 tables with ids, but none with positions on its mosaics"):
+        surveyflow.init(candels / "mosaics", models=store)
+
+
+def test_files_that_are_not_what_their_names_say_are_left_out_and_listed(candels, store):
+    (candels / "broken.fits").write_bytes(b"SIMPLE  = but nothing else")
+    (candels / "page.csv").write_bytes(b"<html>login</html>")
+    text = surveyflow.init(candels, models=store, seed=1).read_text()
+    assert re.search(r"#   broken\.fits is left out, because it ", text)
+    assert "#   page.csv is left out, because it is a web page (HTML)" in text
+    load_workflow(candels / "workflow.toml")
