@@ -449,6 +449,25 @@ def test_a_zero_point_that_the_header_contradicts_is_refused(survey):
         run(survey)
 
 
+def test_a_mosaic_of_another_pixel_scale_is_refused_or_resampled_as_the_workflow_says(survey):
+    for path in (survey.science("COSMOS", "F814W"), survey.weight("COSMOS", "F814W")):
+        with fits.open(path, mode="update") as hdus:
+            for key in ("PC1_1", "PC1_2", "PC2_1", "PC2_2"):
+                hdus[0].header[key] *= 1.2
+    with pytest.raises(WorkflowError, match=r"has 0\.0360 arcsec/pixel, .* or write `resample = true`"):
+        run(survey)
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"resample": True}}}})
+    result = run(survey)
+    rows = table(survey)
+    measured = rows[(rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")]
+    assert len(measured)
+    assert (measured["flags"] & int(Flag.RESAMPLED)).all()
+    assert not (rows["flags"].drop(measured.index) & int(Flag.RESAMPLED)).any()
+    entries = {(entry["field"], entry["instrument"], entry["kind"]): entry for entry in read_manifest(result.path)["inputs"]}
+    assert entries["COSMOS", "F814W", "science"]["resampled_arcsec"] == pytest.approx([0.036, 0.03])
+    assert not run(survey).published
+
+
 def test_mosaic_of_another_filter_is_flagged(survey):
     fits.setval(survey.science("COSMOS", "F814W"), "FILTER", value="F606W")
     run(survey)

@@ -20,6 +20,7 @@ from surveyflow.files.paths import FileState, Place, split_extension
 from surveyflow.inputs.astrometry import Astrometry, Compass, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.inputs.pixel_units import Conversion, conversion_of, unit_of
+from surveyflow.sky.resampling import NewGrid
 from surveyflow.sky.weight_kind import inverse_variance
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import Float32Array, Float64Array
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 SCALE_TOLERANCE = 0.01
 """Relative difference up to which two pixel scales count as equal."""
+
+MOST_RESAMPLED = 4.0
+"""Largest ratio of two pixel scales between which a mosaic is resampled."""
 
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
@@ -72,6 +76,7 @@ class Mosaic:
         self.stated = stated
         self._unit = unit_of(science, stated.unit)
         self._conversion = conversion_of(science, self._unit, stated, astrometry.pixel_scale_arcsec)
+        self._grid = _new_grid(science, astrometry, stated)
         self._science = science
         self._weight = weight
         self._astrometry = astrometry
@@ -94,12 +99,17 @@ class Mosaic:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self._science.shape
+        return self._science.shape if self._grid is None else self._grid.shape
 
     @property
     def pixel_scale_arcsec(self) -> float:
-        """Side of a pixel, arcsec."""
-        return self._astrometry.pixel_scale_arcsec
+        """Side of a pixel as it is read, arcsec."""
+        return self._astrometry.pixel_scale_arcsec / (1.0 if self._grid is None else self._grid.step)
+
+    @property
+    def resampled_from_arcsec(self) -> float | None:
+        """Side of a pixel in the file, arcsec, if the image is resampled; None if it is read as it is."""
+        return None if self._grid is None else self._astrometry.pixel_scale_arcsec
 
     @property
     def frame(self) -> str:
@@ -119,12 +129,14 @@ class Mosaic:
     @property
     def flags(self) -> Flag:
         """What every row from this mosaic must say of its pixels."""
-        return Flag(0) if self._conversion is None else Flag.CONVERTED_UNIT
+        converted = Flag(0) if self._conversion is None else Flag.CONVERTED_UNIT
+        return converted if self._grid is None else converted | Flag.RESAMPLED
 
     @property
     def treatment(self) -> str:
         """Everything that is done to the numbers of the files, as a text; empty if nothing is done."""
         done = {"factor": self._conversion and repr(self._conversion.factor), "weight": self.stated.weight_kind}
+        done |= {"step": self._grid and repr(self._grid.step)}
         return " ".join(f"{name}={value}" for name, value in done.items() if value)
 
     @property
@@ -148,7 +160,13 @@ class Mosaic:
     def notices(self) -> tuple[str, ...]:
         """Notices of what was ignored in the headers, and of what costs memory."""
         converted = () if self._conversion is None else (f"{self.science}: {self._conversion.words}.",)
-        return (*_notices(self._science, self._weight, self._astrometry), *converted)
+        return (*_notices(self._science, self._weight, self._astrometry), *converted, *self._resampling())
+
+    def _resampling(self) -> tuple[str, ...]:
+        if self._grid is None:
+            return ()
+        scales = f"{self.resampled_from_arcsec:.4f} to {self.pixel_scale_arcsec:.4f} arcsec/pixel"
+        return (f"{self.science}: resampled from {scales}; its flux is conserved, and its PSF stays its own.",)
 
     @property
     def files(self) -> tuple[FileState, ...]:
@@ -169,7 +187,8 @@ class Mosaic:
         x_pix, y_pix
             (n,) float64, 0-based, integers at pixel centres; NaN for positions on the far side of the sky.
         """
-        return self._astrometry.to_pixels(ra_deg, dec_deg)
+        x_pix, y_pix = self._astrometry.to_pixels(ra_deg, dec_deg)
+        return (x_pix, y_pix) if self._grid is None else (self._grid.new_pixels(x_pix), self._grid.new_pixels(y_pix))
 
     def compass(self, x_pix: float, y_pix: float) -> Compass:
         """The directions of north and east at a position, 0-based pixels."""
@@ -192,7 +211,7 @@ class Mosaic:
     @property
     def corners_deg(self) -> tuple[Float64Array, Float64Array]:
         """Right ascension and declination of the image's four corners, degrees."""
-        height, width = self.shape
+        height, width = self._science.shape
         x, y = np.array([0, width, width, 0]) - 0.5, np.array([0, 0, height, height]) - 0.5
         return self._astrometry.to_sky(x, y)
 
@@ -212,11 +231,18 @@ class Mosaic:
             If a file is damaged or was cut short since it was opened.
         """
         clipped = box.clipped(self.shape)
-        pixels = self._in_unit(self._science.read(clipped, wanted))
-        weight = None if self._weight is None else self._inverse_variance(self._weight.read(clipped, wanted))
+        if self._grid is None:
+            return self._read(clipped, wanted)
+        old = [self._grid.old_box(one.clipped(self.shape)) for one in wanted]
+        return self._grid.resampled(self._read(self._grid.old_box(clipped), old), clipped)
+
+    def _read(self, box: Box, wanted: Sequence[Box]) -> Window:
+        """Read a box of the files' own pixels."""
+        pixels = self._in_unit(self._science.read(box, wanted))
+        weight = None if self._weight is None else self._inverse_variance(self._weight.read(box, wanted))
         valid = np.isfinite(pixels)
         valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
-        return Window(pixels, valid, weight, (clipped.y0, clipped.x0), self.shape)
+        return Window(pixels, valid, weight, (box.y0, box.x0), self._science.shape)
 
     def _in_unit(self, pixels: Float32Array) -> Float32Array:
         return pixels if self._conversion is None else pixels * np.float32(self._conversion.factor)
@@ -235,9 +261,10 @@ class Mosaic:
         a time. Conversions come later, and are not in it.
         """
         clipped = box.clipped(self.shape)
+        in_files = clipped if self._grid is None else self._grid.old_box(clipped)
         return {
-            "science": _digest(self._science, clipped),
-            "weight": "none" if self._weight is None else _digest(self._weight, clipped),
+            "science": _digest(self._science, in_files),
+            "weight": "none" if self._weight is None else _digest(self._weight, in_files),
         }
 
     def digests_by_tag(self, box: Box) -> dict[str, str] | None:
@@ -250,7 +277,9 @@ class Mosaic:
         """
         if not all(isinstance(image.place, Address) for image in self.images.values()):
             return None
-        of_images = {name: _digest_by_tag(image, box.clipped(self.shape)) for name, image in self.images.items()}
+        clipped = box.clipped(self.shape)
+        in_files = clipped if self._grid is None else self._grid.old_box(clipped)
+        of_images = {name: _digest_by_tag(image, in_files) for name, image in self.images.items()}
         return {"weight": "none"} | of_images
 
     def keep(self) -> None:
@@ -327,7 +356,7 @@ def check_pixel_scale(mosaic: Mosaic, card: ModelCard) -> None:
         raise PixelScaleMismatch(
             f"{mosaic.science} has {mosaic.pixel_scale_arcsec:.4f} arcsec/pixel, but model {card.key} was trained at "
             f"{card.pixel_scale_arcsec:.4f} (tolerance {SCALE_TOLERANCE:.0%}). "
-            f"Use the {1000 * card.pixel_scale_arcsec:.0f} mas mosaic."
+            f"Use the {1000 * card.pixel_scale_arcsec:.0f} mas mosaic, or write `resample = true`, which flags all rows."
         )
 
 
@@ -345,6 +374,21 @@ def _check_weight(weight: FitsImage, science: FitsImage, astrometry: Astrometry)
             f"{weight.location}: the weight map lies {offset:.3g} pixels off {science.location} at a corner "
             f"(tolerance {_ALIGNMENT_PIXELS}). Name the weight map that belongs to the image."
         )
+
+
+def _new_grid(science: FitsImage, astrometry: Astrometry, stated: Stated) -> NewGrid | None:
+    """The pixels to which an image is resampled; None if that is not asked for, or its scale is right as it is."""
+    if stated.wanted_scale_arcsec is None:
+        return None
+    step = astrometry.pixel_scale_arcsec / stated.wanted_scale_arcsec
+    if abs(step - 1) <= SCALE_TOLERANCE:
+        return None
+    if not 1 / MOST_RESAMPLED <= step <= MOST_RESAMPLED:
+        raise PixelScaleMismatch(
+            f"{science.location} has {astrometry.pixel_scale_arcsec:.4f} arcsec/pixel, and is not resampled to "
+            f"{stated.wanted_scale_arcsec:.4f}: pixels may differ by a factor of up to {MOST_RESAMPLED:g}. Use another mosaic."
+        )
+    return NewGrid(science.shape, step)
 
 
 def _notices(science: FitsImage, weight: FitsImage | None, astrometry: Astrometry) -> tuple[str, ...]:

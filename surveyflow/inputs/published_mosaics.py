@@ -143,6 +143,8 @@ def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instr
         raise MosaicError("the manifest does not name a mosaic.")
     for item in chosen:
         _check_unchanged(str(item["path"]), int(item["size"]))
+        if "resampled_arcsec" in item:
+            raise MosaicError(f"{item['path']} was resampled in the run, and its own pixels are not those that were measured.")
     return files
 
 

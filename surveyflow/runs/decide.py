@@ -138,7 +138,8 @@ def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
 def _identity(mosaic: Mosaic) -> list[list[Any]]:
     """What a mosaic's cached digests are valid for: its files, the image in each, and their state."""
     images = mosaic.images.values()
-    return [[image.location, image.file.size, image.file.mtime_ns, image.file.inode or image.file.tag] for image in images]
+    files = [[image.location, image.file.size, image.file.mtime_ns, image.file.inode or image.file.tag] for image in images]
+    return [*files, [mosaic.treatment]] if mosaic.treatment else files  # a window of other pixels has other digests
 
 
 def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:

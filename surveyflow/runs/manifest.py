@@ -19,7 +19,7 @@ from surveyflow.files.addresses import Address
 from surveyflow.files.durable import file_digest
 from surveyflow.files.paths import FileState, Place, split_extension
 from surveyflow.inputs.list_files import files_of
-from surveyflow.inputs.mosaics import release_cards
+from surveyflow.inputs.mosaics import Mosaic, release_cards
 from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.planning.plan import Plan
 from surveyflow.runs.execute import PlanOutcome
@@ -211,10 +211,20 @@ def _describe_mosaics(
                 "cards": release_cards(image),
             }
             noise = weights_entry(weights.get((name, instrument))) if kind == "weight" else {}
-            conversion = mosaics.mosaics[number].conversion
-            if kind == "science" and conversion is not None:
-                entry["conversion"] = asdict(conversion)
-            yield entry | noise | (_pixel_digest(plan, (name, instrument, number), kind) if plan is not None else {})
+            yield (
+                entry
+                | (_treated(mosaics.mosaics[number]) if kind == "science" else {})
+                | noise
+                | (_pixel_digest(plan, (name, instrument, number), kind) if plan is not None else {})
+            )
+
+
+def _treated(mosaic: Mosaic) -> dict[str, Any]:
+    """What was done to a science image's pixels; empty if nothing was."""
+    converted = {} if mosaic.conversion is None else {"conversion": asdict(mosaic.conversion)}
+    if mosaic.resampled_from_arcsec is None:
+        return converted
+    return converted | {"resampled_arcsec": [mosaic.resampled_from_arcsec, mosaic.pixel_scale_arcsec]}
 
 
 def _pixel_digest(plan: Plan, mosaic: tuple[str, str, int], kind: str) -> dict[str, str]:

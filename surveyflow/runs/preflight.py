@@ -465,7 +465,7 @@ def _open_mosaic(
 
 
 def _stated(files: MosaicFiles, card: ModelCard | None) -> Stated:
-    """What the workflow states of a mosaic, and the zero point of the images that its model was trained on."""
+    """What the workflow states of a mosaic, and the zero point and scale of the images that its model was trained on."""
     wanted = None if card is None or card.domain.unit != ELECTRONS_A_SECOND else zero_point_of(card.band)
     if files.zero_point is not None and card is not None and wanted is None:
         raise MosaicError(
@@ -473,7 +473,8 @@ def _stated(files: MosaicFiles, card: ModelCard | None) -> Stated:
             f"{ELECTRONS_A_SECOND} of a band whose zero point is known ({', '.join(INSTRUMENTS)}), so nothing can be converted. "
             f"Leave it out, and convert the image to the unit of the training images."
         )
-    return Stated(files.unit, files.weight_kind, files.zero_point, wanted)
+    scale = card.pixel_scale_arcsec if files.resample and card is not None else None
+    return Stated(files.unit, files.weight_kind, files.zero_point, wanted, scale)
 
 
 def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:

@@ -740,6 +740,8 @@ class MosaicFiles:
         What the numbers of the weight map are; None for an inverse variance that is not stated to be one.
     zero_point
         AB magnitude of a source of 1 in all, in the image's unit, for images whose header states none; None without it.
+    resample
+        Whether it is resampled to the pixel scale of the training images.
     """
 
     science: Place
@@ -747,6 +749,7 @@ class MosaicFiles:
     unit: str | None = None
     weight_kind: WeightKind | None = None
     zero_point: float | None = None
+    resample: bool = False
 
 
 class MosaicSpec(SettingsTable):
@@ -765,6 +768,8 @@ class MosaicSpec(SettingsTable):
         What the numbers of the weight maps are; None for inverse variances that are not stated to be any.
     zero_point
         AB magnitude of a source of 1 in all, in the images' unit, for images whose header states none; None without it.
+    resample
+        Whether images are resampled to the pixel scale of the training images. False by default.
     mosaics
         Table with a row for each mosaic, in the place of ``science`` and ``weight``; None if there is none.
     """
@@ -774,6 +779,7 @@ class MosaicSpec(SettingsTable):
     unit: Line | None = Field(default=None, examples=["electron/s"])
     weight_kind: Annotated[WeightKind, BeforeValidator(_to_weight_kind)] | None = Field(default=None, examples=["rms"])
     zero_point: Annotated[float, within(-10.0, 60.0)] | None = Field(default=None, examples=[28.9])
+    resample: bool = Field(default=False, examples=[True])
     mosaics: FilePath | None = Field(default=None, examples=["cosmos_tiles.csv"])
 
     @property
@@ -781,8 +787,10 @@ class MosaicSpec(SettingsTable):
         """The files of each mosaic that the workflow names itself; none if a table lists them."""
         images = self.science or ()
         weights = self.weight or (None,) * len(images)
-        pairs = zip(images, weights, strict=True)
-        return tuple(MosaicFiles(*both, self.unit, self.weight_kind, self.zero_point) for both in pairs)
+        return tuple(
+            MosaicFiles(*both, self.unit, self.weight_kind, self.zero_point, self.resample)
+            for both in zip(images, weights, strict=True)
+        )
 
     @check_model(mode="after")
     def _check_mosaics_are_named_once(self) -> Self:

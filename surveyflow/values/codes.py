@@ -131,6 +131,10 @@ class Flag(IntFlag):
         8192,
         "The mosaic's pixels were converted to the unit of the training images; the manifest says from which unit and how.",
     )
+    RESAMPLED = (
+        16384,
+        "The mosaic was resampled to the pixel scale of the training images: its noise is correlated, and its PSF is its own.",
+    )
     DUPLICATE = 32768, "An earlier source list of the survey has the same galaxy: duplicate_of names it."
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 

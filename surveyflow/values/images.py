@@ -32,12 +32,15 @@ class Stated:
         AB magnitude of a source of 1 in all, in the image's unit, for images whose header states none.
     wanted_zero_point_ab
         AB magnitude of a source of 1 e-/s in the training images; None if pixels are not to be converted.
+    wanted_scale_arcsec
+        Side of a pixel of the training images, arcsec, if the image is to be resampled to it; None to leave its pixels.
     """
 
     unit: str | None = None
     weight_kind: WeightKind | None = None
     zero_point_ab: float | None = None
     wanted_zero_point_ab: float | None = None
+    wanted_scale_arcsec: float | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,8 +13,8 @@ from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.inputs.mosaics import check_pixel_scale, open_mosaic
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
-from surveyflow.values.codes import WeightsOrigin
-from surveyflow.values.images import Box
+from surveyflow.values.codes import Flag, WeightsOrigin
+from surveyflow.values.images import Box, Stated
 
 IMAGES = Path(__file__).parents[3] / "shared" / "data" / "images"
 WHOLE = Box(0, 30, 0, 40)
@@ -206,3 +206,54 @@ def test_real_images_are_read(name, scale_arcsec, shape):
         np.testing.assert_array_equal(mosaic.read(Box(0, *shape[:1], 0, shape[1])).pixels, image.data)
         ra, dec = mosaic.to_pixels([image.header["CRVAL1"]], [image.header["CRVAL2"]])
         assert (ra[0] + 1, dec[0] + 1) == pytest.approx((image.header["CRPIX1"], image.header["CRPIX2"]))
+
+
+def star(scale_arcsec, x_pix, y_pix, shape=(90, 110)):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    sigma = 0.1 / scale_arcsec
+    flux = np.exp(-((x - x_pix) ** 2 + (y - y_pix) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+    return (flux + 1e-6).astype(np.float32)
+
+
+def centroid(window):
+    rows, columns = np.indices(window.pixels.shape)
+    flux = window.pixels.astype(float)
+    return (flux * columns).sum() / flux.sum(), (flux * rows).sum() / flux.sum()
+
+
+@pytest.mark.parametrize(("scale", "shape"), [(0.02, (60, 74)), (0.045, (135, 165)), (0.0311, (94, 115))])
+def test_a_resampled_mosaic_has_the_wanted_pixels_and_the_same_sky(tmp_path, scale, shape):
+    header = tan_header(scale, angle_deg=30, crpix=(50.0, 40.0))
+    science = write_image(tmp_path / "science.fits", star(scale, 49.0, 39.0), header)
+    weight = write_image(tmp_path / "weight.fits", np.full((90, 110), 2.0, np.float32), header)
+    with open_mosaic(science, weight) as before, open_mosaic(science, weight, Stated(wanted_scale_arcsec=0.03)) as mosaic:
+        assert mosaic.pixel_scale_arcsec == pytest.approx(0.03)
+        assert mosaic.resampled_from_arcsec == pytest.approx(scale)
+        assert mosaic.shape == shape
+        assert mosaic.flags == Flag.RESAMPLED
+        assert "resampled from" in mosaic.notices[-1]
+        assert mosaic.treatment != before.treatment == ""
+        np.testing.assert_allclose(mosaic.corners_deg, before.corners_deg)
+        window = mosaic.read(Box(0, *mosaic.shape[:1], 0, mosaic.shape[1]))
+        x_pix, y_pix = mosaic.to_pixels([150.1], [2.2])
+        np.testing.assert_allclose(centroid(window), (x_pix[0], y_pix[0]), atol=0.3)
+        assert window.pixels.sum(dtype=float) == pytest.approx(1.0, abs=0.02)
+        part = mosaic.read(Box(5, 40, 7, 50))
+        np.testing.assert_array_equal(part.pixels, window.pixels[5:40, 7:50])
+        np.testing.assert_array_equal(part.weight, window.weight[5:40, 7:50])
+        assert (part.origin_yx, part.mosaic_shape) == ((5, 7), mosaic.shape)
+        assert mosaic.read(Box(500, 510, 0, 5)).pixels.shape == (0, 5)
+        assert mosaic.digests(Box(5, 40, 7, 50)) != before.digests(Box(5, 40, 7, 50))
+
+
+def test_a_mosaic_of_the_right_scale_is_not_resampled(science):
+    with open_mosaic(science, stated=Stated(wanted_scale_arcsec=0.0301)) as mosaic:
+        assert (mosaic.resampled_from_arcsec, mosaic.flags, mosaic.treatment) == (None, Flag(0), "")
+        np.testing.assert_array_equal(mosaic.read(WHOLE).pixels, sky_image())
+
+
+def test_a_mosaic_of_quite_another_scale_is_not_resampled_but_refused(science):
+    with pytest.raises(
+        PixelScaleMismatch, match=r"0\.0300 arcsec/pixel, and is not resampled to 0\.2000: .* up to 4\. Use another"
+    ):
+        open_mosaic(science, stated=Stated(wanted_scale_arcsec=0.2))
