@@ -135,8 +135,9 @@ class Mosaic:
     @property
     def treatment(self) -> str:
         """Everything that is done to the numbers of the files, as a text; empty if nothing is done."""
-        done = {"factor": self._conversion and repr(self._conversion.factor), "weight": self.stated.weight_kind}
-        done |= {"step": self._grid and repr(self._grid.step)}
+        factor = "" if self._conversion is None else repr(self._conversion.factor)
+        step = "" if self._grid is None else repr(self._grid.step)
+        done = {"factor": factor, "weight": self.stated.weight_kind, "step": step}
         return " ".join(f"{name}={value}" for name, value in done.items() if value)
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.images import Box, Window
 
 _WHOLE = 1 - 1e-6
@@ -76,7 +76,7 @@ class NewGrid:
         weight = None if window.weight is None else self._weight(window, rows, columns, valid)
         return Window(pixels.astype(np.float32), valid, weight, (box.y0, box.x0), self.shape)
 
-    def _weight(self, window: Window, rows: csr_array, columns: csr_array, valid: Float64Array) -> Float32Array:
+    def _weight(self, window: Window, rows: csr_array, columns: csr_array, valid: BoolArray) -> Float32Array:
         assert window.weight is not None
         variance = np.where(window.valid, 1 / np.where(window.valid, window.weight, 1).astype(np.float64), 0)
         summed = _spread(rows.power(2), variance, columns.power(2))

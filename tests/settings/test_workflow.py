@@ -285,6 +285,19 @@ def test_a_list_of_mosaics_needs_a_weight_map_for_each(world):
     assert any("1 weight maps for 2 mosaics. Name one for each mosaic" in message for message in problems(world, text))
 
 
+def test_what_a_weight_map_holds_is_one_of_four_kinds(world):
+    stated = HEALTHY.replace('weight = "cosmos_wht.fits"', 'weight = "cosmos_wht.fits"\nweight_kind = KIND\nzero_point = 25.9')
+    spec = load(world, stated.replace("KIND", '"inverse variance"')).fields["COSMOS"].mosaics["F814W"]
+    assert (spec.weight_kind, spec.zero_point) == (WeightKind.INVERSE_VARIANCE, 25.9)
+    assert [(each.weight_kind, each.zero_point) for each in spec.files] == [(WeightKind.INVERSE_VARIANCE, 25.9)]
+    for word, told in (('"ivm"', "'ivm'"), ('"variances"', "Did you mean `variance`?"), ("3", "3")):
+        messages = problems(world, stated.replace("KIND", word))
+        assert len(messages) == 1
+        assert "[fields.COSMOS.F814W] weight_kind:" in messages[0]
+        assert "expected one of inverse variance, variance, rms, exposure" in messages[0]
+        assert told in messages[0]
+
+
 def test_an_instrument_without_mosaic_is_refused(world):
     text = HEALTHY.replace('science = "egs_sci.fits"', 'unit = "electron/s"')
     assert any("[fields.EGS.F814W]: it names no mosaic. Add `science" in message for message in problems(world, text))
