@@ -29,7 +29,7 @@ from surveyflow.settings.workflow import (
     load_workflow,
     to_toml,
 )
-from surveyflow.values.codes import Event
+from surveyflow.values.codes import Event, WeightKind
 from surveyflow.values.jobs import SamplingSettings
 
 HEALTHY = """\
