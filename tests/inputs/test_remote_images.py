@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import surveyflow
 from mosaic_files import sky_image, tan_header, write_image
-from servers import Answering, cut_short, overloaded, serving
+from servers import Answering, cut_short, overloaded, serving, throttled
 from surveyflow.errors import MosaicError, SourceListError
 from surveyflow.files import remote, transfers
 from surveyflow.files.addresses import Address
@@ -120,7 +120,7 @@ def test_pixels_are_kept_in_memory_before_there_is_an_output_folder(server, tmp_
     assert len(list(kept.rglob("*.npy"))) == 1
 
 
-@pytest.mark.parametrize("fault", [overloaded(2), cut_short(2)], ids=["503", "cut short"])
+@pytest.mark.parametrize("fault", [overloaded(2), cut_short(2), throttled(0.02)], ids=["503", "cut short", "slow"])
 @pytest.mark.parametrize("name", FILES)
 def test_faults_that_pass_change_no_pixel(server, folder, name, fault):
     server.fault = fault
