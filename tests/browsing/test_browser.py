@@ -92,6 +92,7 @@ def test_a_person_filters_sorts_searches_opens_and_walks_with_the_keyboard(catal
         name = person.inner_text("h1")
         person.keyboard.press("j")
         playwright.expect(person.locator("h1")).not_to_have_text(name)
+        person.wait_for_load_state()
         person.keyboard.press("u")
         person.wait_for_url(f"{base}/?**")
         person.keyboard.press("/")
