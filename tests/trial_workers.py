@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from surveyflow.training.fitting.trial_orders import TryTrial
+from surveyflow.training.trial_orders import TryTrial
 from surveyflow.values.jobs import Job, Worker
 
 FACTORY = "trial_workers:HillWorker"

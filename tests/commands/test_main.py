@@ -50,7 +50,9 @@ def test_validate_lists_what_was_found(surveyflow, world):
     code, out, _ = surveyflow("validate", world.workflow)
     assert code == 0
     assert "is valid" in out
-    assert "COSMOS/F814W: 800 x 900 pixels, model merger/COSMOS/F814W@" in out
+    assert "COSMOS/F814W: 800 x 900 pixels\n" in out
+    assert "COSMOS/F814W: model merger/COSMOS/F814W@" in out
+    assert " to_measure)" in out
 
 
 def test_plan_run_and_status_as_json(surveyflow, world):

@@ -48,7 +48,7 @@ def test_a_silent_job_ends_its_process_which_says_where_it_hangs():
 def test_a_job_that_hangs_while_its_worker_is_made_ends_its_process():
     ended = in_a_process(
         "from surveyflow.execution.jobs import WorkerSpec, do_job\n"
-        "from surveyflow.training.fitting.trial_orders import TrainingFile, TrialSettings, TryTrial\n"
+        "from surveyflow.training.trial_orders import TrainingFile, TrialSettings, TryTrial\n"
         "from surveyflow.values.jobs import Job\n"
         "def hang(settings):\n"
         "    time.sleep(600)\n"

@@ -75,7 +75,7 @@ def test_a_file_that_was_written_since_it_was_planned_is_named(tmp_path):
 def test_orders_need_neither_astropy_nor_a_network():
     """Dask's scheduler unpickles every job that passes."""
     code = (
-        "import sys, surveyflow.measuring.orders, surveyflow.training.fitting.trial_orders; "
+        "import sys, surveyflow.measuring.orders, surveyflow.training.trial_orders; "
         "print({'astropy', 'pyarrow', 'keras', 'tensorflow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from surveyflow.settings.training import load_training
 from surveyflow.training.fitting.fit import fit
-from surveyflow.training.fitting.trial_orders import TrainingFile, TryTrial
 from surveyflow.training.fitting.tuning import objective_of, with_settings
+from surveyflow.training.trial_orders import TrainingFile, TryTrial
 from surveyflow.values.jobs import Job
 
 
@@ -27,7 +27,7 @@ class TrialWorker:
         Parameters
         ----------
         job
-            Its order is a `surveyflow.training.fitting.trial_orders.TryTrial`.
+            Its order is a `surveyflow.training.trial_orders.TryTrial`.
 
         Returns
         -------

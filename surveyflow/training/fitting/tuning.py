@@ -23,8 +23,8 @@ from surveyflow.files.durable import write_over
 from surveyflow.settings.training import SpaceTable, Training
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
-from surveyflow.training.fitting.trial_orders import TrainingFile, TrialSettings, TryTrial
 from surveyflow.training.records.record_index import read_index
+from surveyflow.training.trial_orders import TrainingFile, TrialSettings, TryTrial
 from surveyflow.values import remedies
 from surveyflow.values.jobs import Executor, Job
 
@@ -148,7 +148,7 @@ def search(wanted: Search, folder: Path, executor: Executor, listener: Callable[
     folder
         Folder of its journal; it is made if it does not exist.
     executor
-        Carries `surveyflow.training.fitting.trial_orders.TryTrial` to workers, which return the objective.
+        Carries `surveyflow.training.trial_orders.TryTrial` to workers, which return the objective.
     listener
         Called with each trial as it ends.
 

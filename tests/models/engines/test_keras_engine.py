@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(keras, folder):
-    return load_model(folder, batch_size=4)
+    return load_model(folder, "keras", batch_size=4)
 
 
 def source_keys(n):
@@ -50,7 +50,7 @@ def test_what_a_user_has_set_for_keras_changes_nothing_and_stays(model, folder):
     cutouts = images(5)
     features, draws = model.features(cutouts), model.draw(model.features(cutouts), source_keys(5), 6, seed=0)
     with odd_settings():
-        other = load_model(folder, batch_size=4)
+        other = load_model(folder, "keras", batch_size=4)
         np.testing.assert_array_equal(other.features(cutouts), features)
         np.testing.assert_array_equal(other.draw(features, source_keys(5), 6, seed=0), draws)
         np.testing.assert_array_equal(model.features(cutouts), features)
@@ -60,14 +60,14 @@ def test_batch_order_and_padding_change_nothing(model, folder):
     cutouts, order = images(11), np.random.default_rng(0).permutation(11)
     features = model.features(cutouts)
     scale = np.abs(features).max()
-    for other in (load_model(folder, batch_size=1), load_model(folder, batch_size=16)):
+    for other in (load_model(folder, "keras", batch_size=1), load_model(folder, batch_size=16)):
         np.testing.assert_allclose(other.features(cutouts[order]), features[order], atol=1e-6 * scale)
         draws = other.draw(other.features(cutouts[order]), source_keys(11)[order], 20, seed=1)
         np.testing.assert_allclose(draws, model.draw(features, source_keys(11), 20, seed=1)[order], atol=1e-6)
 
 
 def test_the_trunk_is_compiled_once(folder):
-    model = load_model(folder, batch_size=4)
+    model = load_model(folder, "keras", batch_size=4)
     for n in (1, 4, 9, 3):
         model.features(images(n))
     assert model._trunk.predict_function.experimental_get_tracing_count() == 1
@@ -108,7 +108,7 @@ class SmallDevice:
 
 
 def test_the_batch_is_halved_until_it_fits(folder, model, caplog):
-    small = load_model(folder, batch_size=16)
+    small = load_model(folder, "keras", batch_size=16)
     small._trunk = device = SmallDevice(small._trunk, room=5)
     with caplog.at_level(logging.WARNING, logger="surveyflow"):
         found = small.features(images(9))
@@ -120,14 +120,14 @@ def test_the_batch_is_halved_until_it_fits(folder, model, caplog):
 
 
 def test_a_device_without_room_for_one_cutout_is_an_error(folder):
-    model = load_model(folder, batch_size=2)
+    model = load_model(folder, "keras", batch_size=2)
     model._trunk = SmallDevice(model._trunk, room=0)
     with pytest.raises(ResourceExhaustedError):
         model.features(images(1))
 
 
 def test_another_error_is_not_taken_for_a_full_device(folder):
-    model = load_model(folder, batch_size=2)
+    model = load_model(folder, "keras", batch_size=2)
     model._trunk = None
     with pytest.raises(AttributeError):
         model.features(images(1))
@@ -169,7 +169,7 @@ def test_a_gpu_makes_its_own_draws(keras, folder, monkeypatch):
     from surveyflow.models.engines.device_head import DeviceHead
 
     pretend_a_gpu(keras, monkeypatch)
-    assert isinstance(load_model(folder, batch_size=4)._head, DeviceHead)
+    assert isinstance(load_model(folder, "keras", batch_size=4)._head, DeviceHead)
 
 
 def test_a_gpu_is_probed_at_start_and_a_cpu_is_not(keras, folder, model, monkeypatch):
@@ -182,10 +182,10 @@ def test_a_gpu_is_probed_at_start_and_a_cpu_is_not(keras, folder, model, monkeyp
         return 3
 
     monkeypatch.setattr(keras_engine, "probe_batch_size", probe)
-    assert load_model(folder).batch_size == 8
+    assert load_model(folder, "keras").batch_size == 8
     assert asked == []
     pretend_a_gpu(keras, monkeypatch)
-    probed = load_model(folder)
+    probed = load_model(folder, "keras")
     assert probed.batch_size == 3
     assert len(asked) == 2
     assert min(asked) > 0
@@ -194,7 +194,7 @@ def test_a_gpu_is_probed_at_start_and_a_cpu_is_not(keras, folder, model, monkeyp
 
 
 def test_bf16_is_close_to_float32_and_not_equal(model, folder):
-    exact, rounded = model.features(images(4)), load_model(folder, precision="bf16", batch_size=4).features(images(4))
+    exact, rounded = model.features(images(4)), load_model(folder, "keras", precision="bf16", batch_size=4).features(images(4))
     assert rounded.dtype == np.float32
     assert 1e-5 < np.abs(rounded - exact).max() / np.abs(exact).max() < 0.1
 
@@ -225,7 +225,8 @@ def test_models_of_different_precision_keep_theirs_in_one_process(keras, folder,
 
     switch = tf.config.experimental
     default = switch.tensor_float_32_execution_enabled()
-    models = {precision: load_model(folder, precision=precision, batch_size=2) for precision in ("float32", "tf32", "bf16")}
+    wanted = ("float32", "tf32", "bf16")
+    models = {precision: load_model(folder, "keras", precision=precision, batch_size=2) for precision in wanted}
     switch.enable_tensor_float_32_execution(before)
     try:
         for model in models.values():
@@ -245,7 +246,7 @@ def test_models_of_different_precision_keep_theirs_in_one_process(keras, folder,
 def test_the_switch_is_set_back_after_an_error(keras, folder):
     import tensorflow as tf
 
-    model = load_model(folder, precision="tf32", batch_size=1)
+    model = load_model(folder, "keras", precision="tf32", batch_size=1)
     model._trunk = SmallDevice(None, room=0)
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     for wanted in (True, False):
@@ -260,7 +261,7 @@ def test_the_switch_is_set_back_after_an_error(keras, folder):
 
 def test_the_head_on_a_gpu_is_float32_whatever_the_trunk_is(keras, folder, monkeypatch):
     pretend_a_gpu(keras, monkeypatch)
-    model = load_model(folder, precision="tf32", batch_size=2)
+    model = load_model(folder, "keras", precision="tf32", batch_size=2)
     model._head._outputs = spy = SwitchSpy(model._head._outputs)
     model.draw(model.features(images(2)), source_keys(2), 3, seed=0)
     assert spy.seen == [False]
@@ -271,7 +272,7 @@ def test_threads_are_left_as_they_are(keras, folder):
 
     threads = tf.config.threading
     before = threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()
-    load_model(folder)
+    load_model(folder, "keras")
     assert (threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads()) == before
 
 
@@ -283,4 +284,4 @@ def test_an_unknown_engine_is_refused(folder):
 def test_a_missing_framework_is_named_with_the_remedy(folder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "surveyflow.models.engines.keras_engine", None)
     with pytest.raises(ModelError, match=r"engine 'keras' cannot be used: .* `pip install 'surveyflow-mergers\[cpu\]'"):
-        load_model(folder)
+        load_model(folder, "keras")
