@@ -37,7 +37,6 @@ def table(folder) -> pd.DataFrame:
 
 @pytest.mark.timeout(900)
 def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path, models):
-    pytest.importorskip("tensorflow", reason="needs an extra: pip install 'surveyflow-mergers[cpu]'")
     result = api.demo(tmp_path / "demo", spec=SMALL, models=models)
     truth = pd.read_parquet(tmp_path / "demo" / "truth.parquet").sort_values(["field", "source_id"])
     found = table(tmp_path / "demo" / "catalog")
@@ -49,7 +48,7 @@ def test_demo_runs_on_a_local_cluster_and_gives_what_one_process_gives(tmp_path,
     assert not api.demo(tmp_path / "demo").published
 
     edit_workflow(tmp_path / "demo" / "workflow.toml", {"output": {"root": "serial"}})
-    surveyflow.run(tmp_path / "demo" / "workflow.toml", profile="serial", engine="keras")
+    surveyflow.run(tmp_path / "demo" / "workflow.toml", profile="serial", engine="fft")
     serial = table(tmp_path / "demo" / "serial")
     exact = ["field", "source_id", "status", "flags", "unit_key", "x_pix", "y_pix", "valid_fraction", "n_draws"]
     pd.testing.assert_frame_equal(found[exact], serial[exact])
