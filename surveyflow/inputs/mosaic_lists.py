@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from surveyflow.errors import MosaicError, SourceListError
-from surveyflow.files.addresses import is_address
+from surveyflow.files.addresses import Address, is_address
 from surveyflow.files.paths import Place, at_home, place_of, problem_of_file, split_extension
 from surveyflow.inputs.columns import Column
 from surveyflow.inputs.mosaics import Mosaic
@@ -102,6 +102,9 @@ def listed_mosaics(spec: MosaicSpec, field: str, instrument: str) -> tuple[Mosai
     return tuple(files)
 
 
+_QUERY = re.compile(r"\?[^\[]*")
+
+
 def distinct_names(places: Sequence[Place]) -> list[str]:
     """The shortest ends of different paths that differ from each other: file names, with folders where names are the same.
 
@@ -111,8 +114,11 @@ def distinct_names(places: Sequence[Place]) -> list[str]:
     ['egs.fits', 'egs.fits[SCI]', 'uds.fits']
     >>> distinct_names([Path("/data/a/egs.fits"), Path("/data/b/egs.fits")])
     ['a/egs.fits', 'b/egs.fits']
+    >>> distinct_names([Address("https://archive.org/egs.fits?version=2")])
+    ['egs.fits']
     """
-    parts = [str(place).split("/") for place in places]  # an address shows no secrets
+    shown = [_QUERY.sub("", str(place)) if isinstance(place, Address) else str(place) for place in places]
+    parts = [one.split("/") for one in shown]
     for depth in range(1, max(map(len, parts), default=1)):
         names = ["/".join(part[-depth:]) for part in parts]
         if len(set(names)) == len(places):
