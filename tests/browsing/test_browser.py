@@ -135,6 +135,8 @@ def test_twenty_galaxies_are_vetted_though_the_server_is_killed_in_between(own, 
         assert faults(person, axe) == []
         for number in range(8):
             answer(person, "msdau"[number % 5], number)
+        person.wait_for_selector("[data-at='8']")
+        person.wait_for_load_state()
         server.kill()
         server.wait()
         person.keyboard.press("n")

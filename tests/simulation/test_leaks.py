@@ -30,13 +30,13 @@ def shortcuts():
 def test_a_tree_on_magnitude_and_size_is_at_chance():
     ensemble = pytest.importorskip("sklearn.ensemble", reason="needs scikit-learn, of the extra train")
     selection = pytest.importorskip("sklearn.model_selection", reason="needs scikit-learn, of the extra train")
-    kinds = [(STAR_FORMING, POST_MERGER)[index % 2] for index in range(3000)]
+    kinds = [(STAR_FORMING, POST_MERGER)[index % 2] for index in range(1500)]
     targets = [draw_target(np.random.default_rng([9, index]), kind, (2.0, 2.0), F814W) for index, kind in enumerate(kinds)]
     features = [[target.magnitudes["F814W"], target.galaxy.radius_arcsec] for target in targets]
     tree = ensemble.HistGradientBoostingClassifier(max_iter=50, random_state=1)
     accuracy = selection.cross_val_score(tree, np.array(features), np.array(kinds), cv=4).mean()
-    # The error of 3000 guesses is 0.9 %.
-    assert accuracy == pytest.approx(0.5, abs=0.03)
+    # The error of 1,500 guesses is 1.3 %.
+    assert accuracy == pytest.approx(0.5, abs=0.04)
 
 
 @pytest.mark.timeout(300)

@@ -34,7 +34,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler fo
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("sanitizers", "n_networks"), [("address,undefined", 12), ("thread", 5)])
+@pytest.mark.parametrize(("sanitizers", "n_networks"), [("address,undefined", 8), ("thread", 4)])
 def test_random_networks_are_clean_under_the_sanitizers(tmp_path, sanitizers, n_networks):
     program = tmp_path / "native_fuzz"
     # Unoptimised, it compiles in seconds; the C++ library is the test program's, not the core's.
