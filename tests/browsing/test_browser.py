@@ -82,6 +82,7 @@ def test_a_person_filters_sorts_searches_opens_and_walks_with_the_keyboard(catal
         person.select_option("[name=sort]", "p_pm_mean")
         person.keyboard.press("Escape")
         person.click("text=Show")
+        person.wait_for_url("**sort=p_pm_mean**")
         values = [float(text) for text in person.locator(".card .mark.pm .figure, .card .mark.sf .figure").all_inner_texts()]
         assert len(values) == 24
         assert values == sorted(values, reverse=True)
