@@ -280,7 +280,9 @@ def _head(folder: Path, base: Path, store: Path, seed: int | None, fields: Seque
         "",
     )
     yield from ("[output]", f'root = "catalogs/{name}"', "", "[models]")
-    yield f"store = {json.dumps(_relative(store, base) if store.is_relative_to(base) else str(store))}"
+    near = store.is_relative_to(base)
+    told = "" if near else "  # to keep these models whatever is upgraded or moved, copy the folder beside this file"
+    yield f"store = {json.dumps(_relative(store, base) if near else str(store))}{told}"
     yield from sorted({f"# {_origin(one.card)}" for each in fields for one in each.instruments.values()})
     yield from ("", "[sampling]", "draws = 1000")
     if seed is None:

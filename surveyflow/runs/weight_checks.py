@@ -21,7 +21,6 @@ from surveyflow.values.images import Box, CutoutStack
 _N_BOXES = 24
 _BOX_PIXELS = 128
 _N_SIGN_BOXES = 3
-_SIGN_BOX_PIXELS = 32
 _MOST_NEGATIVE = 0.01
 """Share of a weight map's numbers that may be negative, as kernels with negative lobes leave them at edges."""
 
@@ -82,7 +81,7 @@ def exchanged_images(mosaics: MosaicSet, located: LocatedSources, instrument: st
 
 def _share_negative(mosaic: Mosaic, sources: LocatedSources) -> float:
     """The share of negative numbers among the weights around sources that are not 0."""
-    half = _SIGN_BOX_PIXELS // 2
+    half = _BOX_PIXELS // 2
     columns, rows = centre_pixels(sources.x_pix, sources.y_pix)
     weights = []
     for x, y in zip(columns.tolist(), rows.tolist(), strict=True):
