@@ -199,7 +199,9 @@ def test_fractions_over_redshifts_count_every_row_with_its_share_of_p_z(world):
             api.read_alternatives(root(world), filter="status == 'ok'"),
         ]
     )
-    (item,) = api.fractions(root(world), edges=[0, 20], over_redshifts=True).bins
+    found = api.fractions(root(world), edges=[0, 20], over_redshifts=True)
+    (item,) = found.bins
+    assert found.n_selected == found.n_measured == len(rows) < found.n_rows
     called = rows["p_pm_mean"] > rows["p_sf_mean"]
     assert item.n_galaxies == len(rows) > api.fractions(root(world), edges=[0, 20]).bins[0].n_galaxies
     assert item.fraction == pytest.approx((called * rows["p_range"]).sum() / rows["p_range"].sum(), rel=1e-6)

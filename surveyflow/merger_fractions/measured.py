@@ -133,7 +133,8 @@ class Population:
     corrected_with
         Source of the confusion matrices; None if there was no correction.
     n_rows, n_measured, n_selected
-        Number of rows in the catalog, of those with a result, and of the selected ones among these, in a bin or not.
+        Number of rows in the catalog (and the alternatives, if they count), of those with a result, and of the selected ones
+        among these, in a bin or not.
     bins
         The bins, in order; ``pandas.DataFrame(population.bins)`` makes a table of them.
     notes
@@ -206,7 +207,8 @@ def measure_population(
     groups, named = _group_by_matrix(rows, question, origins, tests)
     matrices = list(named.values())
     bins = _measure_bins(rows, column, question, groups, matrices)
-    n_measured = catalog.count_rows(filter=pc.field("status") == Status.OK)
+    counted = _datasets(catalog, alternatives, question)
+    n_measured = sum(part.count_rows(filter=pc.field("status") == Status.OK) for part in counted)
     return Population(
         revision=revision,
         column=column,
@@ -214,7 +216,7 @@ def measure_population(
         confidence=question.confidence,
         weights_origin=origins,
         corrected_with=tests.source if tests else None,
-        n_rows=catalog.count_rows(),
+        n_rows=sum(part.count_rows() for part in counted),
         n_measured=n_measured,
         n_selected=len(rows),
         bins=bins,
@@ -226,18 +228,23 @@ def _rows(
     catalog: ds.Dataset, alternatives: ds.Dataset | None, column: str, question: Question, tests: ClassifierTests | None
 ) -> pa.Table:
     """The rows to count, each with its weight."""
-    datasets = [catalog]
-    if question.over_redshifts:
-        if "p_range" not in catalog.schema.names or not catalog.count_rows(filter=pc.field("p_range").is_valid()):
-            raise InputError(
-                "no row has a p_range, so the fraction cannot be integrated over redshifts (over_redshifts, --over-redshifts): "
-                "the source lists gave no p(z). Leave it out, or give p(z) as in docs/how-to/photometric-redshifts.md."
-            )
-        datasets += [] if alternatives is None or not alternatives.count_rows() else [alternatives]
+    has_shares = "p_range" in catalog.schema.names and catalog.count_rows(filter=pc.field("p_range").is_valid()) > 0
+    if question.over_redshifts and not has_shares:
+        raise InputError(
+            "no row has a p_range, so the fraction cannot be integrated over redshifts (over_redshifts, --over-redshifts): "
+            "the source lists gave no p(z). Leave it out, or give p(z) as in docs/how-to/photometric-redshifts.md."
+        )
     columns = _columns(column, question, catalog.schema)
+    datasets = _datasets(catalog, alternatives, question)
     parts = [part.to_table(filter=_selection(part, question, tests), columns=columns) for part in datasets]
     rows = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     return rows.append_column(_WEIGHT, pa.array(_weights(rows, question)))
+
+
+def _datasets(catalog: ds.Dataset, alternatives: ds.Dataset | None, question: Question) -> list[ds.Dataset]:
+    """The catalog, and its alternatives if they count and there are any."""
+    further = question.over_redshifts and alternatives is not None and alternatives.count_rows() > 0
+    return [catalog, alternatives] if further and alternatives is not None else [catalog]
 
 
 def _weights(rows: pa.Table, question: Question) -> Float64Array:
