@@ -116,7 +116,7 @@ def train(
     return fit.train_members(loaded, names, overwrite=overwrite, listener=listener, on_step=on_step)
 
 
-def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluated:
+def evaluate(training: str | Path, *, engine: str = EngineName.AUTO, update_cards: bool = False) -> Evaluated:
     """Evaluate a trained model on records that it was not trained on, beside a gradient-boosted tree.
 
     Parameters
@@ -125,6 +125,8 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
         A training file (TOML) with ``[evaluation]``.
     engine
         As in `run`.
+    update_cards
+        Whether to state scores and limits of nuisances in the model's cards. Neither model nor results change.
 
     Returns
     -------
@@ -146,7 +148,9 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO) -> Evaluate
     from surveyflow.settings.training import load_training
     from surveyflow.training.evaluation.evaluate import evaluate as evaluate_training
 
-    return evaluate_training(load_training(training), engine=engine, command=remedies.evaluate(training))
+    return evaluate_training(
+        load_training(training), engine=engine, update_cards=update_cards, command=remedies.evaluate(training)
+    )
 
 
 def tune(training: str | Path, *, profile: str | Path = "serial", listener: Callable[[Trial], None] = lambda _: None) -> Tuned:

@@ -103,6 +103,9 @@ def _epoch_line(entry: Mapping[str, float]) -> str:
 def evaluate(
     file: Annotated[Path, typer.Argument(help="Training file (TOML) with [evaluation].", metavar="C", show_default=False)],
     engine: EngineOption = EngineName.AUTO,
+    update_cards: Annotated[
+        bool, typer.Option("--update-cards", help="State scores and limits of nuisances in the model's cards.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a trained model on records that it was not trained on, beside a baseline: numbers, tables and a page."""
@@ -111,7 +114,7 @@ def evaluate(
     from surveyflow.reports.tables import as_text
 
     quiet_tensorflow()
-    evaluated = api.evaluate(file, engine=engine)
+    evaluated = api.evaluate(file, engine=engine, update_cards=update_cards)
     if as_json:
         print_json(evaluated.document)
         return

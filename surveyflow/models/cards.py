@@ -11,11 +11,13 @@
     [contamination]   scales of the outputs; contamination models only
     [training]        records, number of images and score; models that surveyflow trained
     [[calibration]]   a map from the mean output to a probability, for each set of models that was calibrated together
+    [evaluation]      the score in an evaluation, also on images of another simulation
+    [[nuisance]]      how far each nuisance may go before it changes the model's answers
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -29,7 +31,16 @@ from surveyflow.settings.findings import Finding, line
 from surveyflow.settings.reader import SettingsFile
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import Calibration
-from surveyflow.tasks.card import Architecture, ContaminationScale, Domain, ModelCard, ModelKey, TrainingFacts
+from surveyflow.tasks.card import (
+    Architecture,
+    ContaminationScale,
+    Domain,
+    EvaluationFacts,
+    ModelCard,
+    ModelKey,
+    NuisanceLimits,
+    TrainingFacts,
+)
 from surveyflow.values.codes import WeightsOrigin
 
 FolderName = Annotated[
@@ -97,6 +108,24 @@ class _CalibrationTable(SettingsTable):
     records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
 
 
+class _EvaluationTable(SettingsTable):
+    records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
+    n_images: Count = Field(examples=[4000])
+    score: Line = Field(examples=["accuracy"])
+    reached: Share = Field(examples=[0.759])
+    error: Share | None = Field(None, examples=[0.0068])
+    other_reached: Share | None = Field(None, examples=[0.669])
+    other_error: Share | None = Field(None, examples=[0.011])
+
+
+class _NuisanceTable(SettingsTable):
+    name: Line = Field(examples=["position"])
+    levels: tuple[float, ...] = Field(examples=[[1.0, 2.0, 3.0]])
+    lost: tuple[Annotated[float, within(-1, 1)], ...] = Field(examples=[[0.001, 0.004, 0.026]])
+    flagged: tuple[Share, ...] = Field(examples=[[0.04, 0.05, 0.09]])
+    held: tuple[bool, ...] = Field(examples=[[True, True, False]])
+
+
 class _CardFile(SettingsTable):
     version: Annotated[int, of_version(CARD_VERSION)] = Field(examples=[CARD_VERSION])
     model: _ModelTable
@@ -106,6 +135,8 @@ class _CardFile(SettingsTable):
     contamination: ContaminationScale | None = None
     training: _TrainingTable | None = None
     calibration: tuple[_CalibrationTable, ...] = ()
+    evaluation: _EvaluationTable | None = None
+    nuisance: tuple[_NuisanceTable, ...] = ()
 
     @model_validator(mode="after")
     def _check_that_tables_agree(self) -> Self:
@@ -128,6 +159,8 @@ class _CardFile(SettingsTable):
             contamination=self.contamination,
             training=None if self.training is None else TrainingFacts(**dict(self.training)),
             calibrations=tuple(Calibration(**dict(table)) for table in self.calibration),
+            evaluation=None if self.evaluation is None else EvaluationFacts(**dict(self.evaluation)),
+            nuisances=tuple(NuisanceLimits(**dict(table)) for table in self.nuisance),
             **model,
             **dict(self.images),
         )
@@ -197,12 +230,15 @@ def card_to_toml(card: ModelCard) -> str:
     }
     images = {name: getattr(card, name) for name in _ImagesTable.model_fields}
     tables = {"model": model, "images": images, "domain": asdict(card.domain), "architecture": asdict(card.architecture)}
-    for name, table in {"contamination": card.contamination, "training": card.training}.items():
+    for name, table in {"contamination": card.contamination, "training": card.training, "evaluation": card.evaluation}.items():
         if table is not None:
             tables[name] = asdict(table)
     stated: dict[str, Any] = {
         name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()
     }
-    if card.calibrations:
-        stated["calibration"] = [asdict(one) for one in card.calibrations]
+    several: Mapping[str, Sequence[Calibration | NuisanceLimits]] = {
+        "calibration": card.calibrations,
+        "nuisance": card.nuisances,
+    }
+    stated |= {name: [asdict(one) for one in rows] for name, rows in several.items() if rows}
     return tomlkit.dumps({"version": CARD_VERSION, **stated})

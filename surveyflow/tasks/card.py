@@ -284,6 +284,63 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationFacts:
+    """How a model did in its evaluation, on simulated images that it was not trained on.
+
+    Parameters
+    ----------
+    records
+        Digests of the sets of records, hexadecimal.
+    n_images
+        Number of images in them.
+    score
+        Name of the score, as in `TrainingFacts`.
+    reached, error
+        The score, and its standard error; the error is None where it is unknown.
+    other_reached, other_error
+        The same on images of another simulation; None if there were none.
+    """
+
+    records: tuple[str, ...]
+    n_images: int
+    score: str
+    reached: float
+    error: float | None = None
+    other_reached: float | None = None
+    other_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NuisanceLimits:
+    """How far a nuisance may go before it changes a model's answers.
+
+    Parameters
+    ----------
+    name
+        One of `surveyflow.training.evaluation.nuisances.NUISANCES`.
+    levels
+        The levels that were tested.
+    lost
+        Loss of the score at each of them.
+    flagged
+        Share of the stamps spoilt by each that a catalog would flag; 1 where none is spoilt.
+    held
+        Whether each costs at most 2 points, or what it spoils is flagged.
+    """
+
+    name: str
+    levels: tuple[float, ...]
+    lost: tuple[float, ...]
+    flagged: tuple[float, ...]
+    held: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(each) for each in (self.levels, self.lost, self.flagged, self.held)}
+        if len(sizes) > 1 or not self.levels:
+            raise ValueError(f"levels, lost, flagged and held of nuisance {self.name} must have one entry for each level")
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Everything that must be known about a model before its numbers may be used.
 
@@ -321,6 +378,10 @@ class ModelCard:
         What the model was trained on; None if that is not known.
     calibrations
         Maps from the mean output to a probability: for this model alone, and for juries of which it is a member.
+    evaluation
+        How the model did in its evaluation, or the jury of which it is a member; None if that is not known.
+    nuisances
+        What must not change an answer, and how far that was found to be true.
     members
         The members of a jury, in order of name; empty for a model that is alone. See `surveyflow.models.juries`.
     """
@@ -342,6 +403,8 @@ class ModelCard:
     contamination: ContaminationScale | None = None
     training: TrainingFacts | None = None
     calibrations: tuple[Calibration, ...] = ()
+    evaluation: EvaluationFacts | None = None
+    nuisances: tuple[NuisanceLimits, ...] = ()
     members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
@@ -354,11 +417,12 @@ class ModelCard:
 
     @property
     def digest(self) -> str:
-        """SHA-256, hexadecimal, over all that can change a result: not citation, notes, `also_for` and `training`.
+        """SHA-256, hexadecimal, over all that can change a result.
 
+        Citation, notes, `also_for`, `training`, `evaluation` and `nuisances` cannot.
         That of a jury is also over its members' digests, in order of name. The digest of a jury of one is that of its member.
         """
-        left_out = ("citation", "notes", "also_for", "training", "members")
+        left_out = ("citation", "notes", "also_for", "training", "evaluation", "nuisances", "members")
         told = {name: value for name, value in asdict(self).items() if name not in left_out}
         if self.n_members > 1:
             told["members"] = [card.digest for card in self.each]

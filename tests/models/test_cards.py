@@ -16,7 +16,7 @@ from surveyflow.errors import ModelError
 from surveyflow.models.cards import card_from_toml, card_to_toml
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import Calibration
-from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ContaminationScale, Domain
+from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ContaminationScale, Domain, EvaluationFacts, NuisanceLimits
 from surveyflow.values.codes import WeightsOrigin
 
 text = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -44,6 +44,11 @@ cards = st.builds(
     ),
     also_for=st.sampled_from([(), ("COSMOS", "UDS")]),
     contamination=st.none() | scales,
+    evaluation=st.none()
+    | st.builds(
+        EvaluationFacts, st.just(("ab" * 32,)), st.integers(1, 9), st.just("auc"), st.floats(0, 1), st.none() | st.floats(0, 1)
+    ),
+    nuisances=st.sampled_from([(), (NuisanceLimits("sky", (-1.0, 5.0), (0.001, -0.02), (0.0, 1.0), (True, False)),)]),
     calibrations=st.just(()) | st.builds(lambda *numbers: (calibration(*numbers),), st.floats(0.1, 9), st.floats(-9, 9)),
 )
 

@@ -28,6 +28,7 @@ from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
 from surveyflow.training.evaluation.matching import check_kind, check_stamps
 from surveyflow.training.evaluation.matrices import selected_tests
+from surveyflow.training.evaluation.stating import state_in_cards
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import check_apart, read_index
@@ -98,7 +99,7 @@ class Evaluated:
     matrices: tuple[Path, ...] = ()
 
 
-def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str = "") -> Evaluated:
+def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards: bool = False, command: str = "") -> Evaluated:
     """Evaluate the model that a training file made, and write numbers and page into its report's folder.
 
     Parameters
@@ -107,6 +108,8 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
         The training file; its ``[evaluation]`` names the records.
     engine
         Name of an engine: see `surveyflow.values.codes.EngineName`.
+    update_cards
+        Whether to state scores and limits of nuisances in the model's cards.
     command
         What the user typed, for the record.
 
@@ -128,7 +131,8 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
         {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
         {folder: read_index(folder) for folder in unseen},
     )
-    model = load_model(ModelStore(training.output.store).home(training.model.key), engine)
+    home = ModelStore(training.output.store).home(training.model.key)
+    model = load_model(home, engine)
     _check_members(model.card, training)
     _check_learned(model.card, training.data.train, training.data.validation)
     for folder in unseen:
@@ -145,6 +149,8 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, command: str 
         contamination_model=beside,
         command=command,
     )
+    if update_cards:
+        state_in_cards(home, document)
     return _written(document, settings.report, _matrices(model, settings.test, sampling, beside))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,12 +13,16 @@ import pytest
 
 from fake_models import CornerModel, NucleusModel
 from labelled_stamps import contamination_card, labelled, merger_card
+from networks import random_weights
 from surveyflow.errors import InputError, ModelError
+from surveyflow.models.store import read_card, write_model
 from surveyflow.reports.evaluation_page import PANELS, write_evaluation_page
 from surveyflow.reports.evaluation_tables import TABLES_OF_TASKS, evaluation_facts, evaluation_tables
 from surveyflow.reports.tables import as_text
+from surveyflow.tasks.card import NuisanceLimits
 from surveyflow.tasks.registry import TASKS, entry_of
 from surveyflow.training.evaluation.evaluate import JUDGES, EvaluationRecords, evaluate_model, plain
+from surveyflow.training.evaluation.stating import state_in_cards
 from surveyflow.values.jobs import SamplingSettings
 
 SAMPLING = SamplingSettings(n_draws=20, seed=7)
@@ -58,6 +63,31 @@ def test_the_loss_on_another_simulation_is_stated():
     assert any(f"{lost:.1f} points less than on its own." in line for line in merger["verdict"])
     [table] = [table for table in evaluation_tables(document("merger")) if table.title == "Accuracy"]
     assert "another simulation" in {row[0] for row in table.rows}
+
+
+@pytest.mark.parametrize("task", ["merger", "contamination"])
+def test_cards_state_the_score_and_how_far_each_nuisance_may_go(task, tmp_path):
+    model = {"merger": MERGERS, "contamination": CONTAMINATION}[task]
+    original = write_model(tmp_path, replace(model.card, notes="A note."), random_weights(model.card.architecture, seed=1))
+    for _ in range(2):
+        [stated] = state_in_cards(tmp_path, json.loads(json.dumps(document(task))))
+    assert stated == read_card(tmp_path)
+    assert stated.digest == original.digest
+    assert stated.notes.count("On another simulation") == (task == "merger")
+    stresses = document(task)[task]["stresses"]
+    assert [(one.name, level) for one in stated.nuisances for level in one.levels] == [
+        (stress["name"], stress["level"]) for stress in stresses
+    ]
+    assert stated.evaluation.records == ("000000000003",)
+    if task == "merger":
+        assert stated.evaluation.n_images == 200
+        assert [held for one in stated.nuisances for held in one.held] == [stress["passed"] for stress in stresses]
+        assert stated.evaluation.other_reached == document(task)[task]["other"]["network"]["accuracy"]
+
+
+def test_a_nuisance_of_a_card_has_one_number_for_each_level():
+    with pytest.raises(ValueError, match="one entry for each level"):
+        NuisanceLimits("position", levels=(1.0, 2.0), lost=(0.0,), flagged=(1.0,), held=(True,))
 
 
 def test_cutting_on_predicted_contamination_keeps_the_same_shares_as_on_the_true_one():

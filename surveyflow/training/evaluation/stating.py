@@ -1,0 +1,108 @@
+"""What an evaluation found, as the cards of the model state it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from surveyflow.models.store import placed, read_card, read_domain, read_weights, write_model
+from surveyflow.tasks.card import EvaluationFacts, ModelCard, NuisanceLimits
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
+from surveyflow.tasks.registry import entry_of
+from surveyflow.training.evaluation.nuisances import LEAST_FLAGGED, MOST_LOST
+
+_LOSS = " On another simulation"
+_DIGITS = 4
+
+_Row = tuple[float, float, float, bool]
+_Tested = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], EvaluationFacts]
+_AtLevel = Callable[[Mapping[str, Any], Mapping[str, Any]], _Row]
+"""Reads a stress: level, loss of the score, share of the spoilt stamps that is flagged, and whether the model held."""
+
+
+def state_in_cards(folder: Path, document: Mapping[str, Any]) -> list[ModelCard]:
+    """Write into the cards of a model, or of a jury's members, how the evaluation found it.
+
+    Parameters
+    ----------
+    folder
+        The model's folder, or the jury's.
+    document
+        The evaluation, as JSON's plain values.
+
+    Returns
+    -------
+    The cards as written. Weights, domains and all that can change a result stay as they are.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be read or written.
+    """
+    task = document[document["task"]]
+    tested_facts, at_level = entry_of(document["task"], _FACTS, "evaluated")
+    tested, nuisances = tested_facts(document["records"]["test"], task), _limits(task, at_level)
+    loss = next((f" {sentence}" for sentence in task.get("verdict", ()) if f" {sentence}".startswith(_LOSS)), "")
+    return [
+        write_model(
+            home,
+            replace(card, notes=card.notes.split(_LOSS, maxsplit=1)[0] + loss, evaluation=tested, nuisances=nuisances),
+            read_weights(home, card),
+            overwrite=True,
+            domain=read_domain(home, card),
+        )
+        for home, card in placed(folder, read_card(folder))
+    ]
+
+
+def _merger(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
+    own, other = found["pooled"]["network"], (found["other"] or {}).get("network", {})
+    return EvaluationFacts(
+        tuple(one["digest"] for one in records),
+        own["n"],
+        "accuracy",
+        own["accuracy"],
+        round(own["accuracy_error"], _DIGITS),
+        other.get("accuracy"),
+        round(other["accuracy_error"], _DIGITS) if other else None,
+    )
+
+
+def _contamination(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
+    return EvaluationFacts(tuple(one["digest"] for one in records), found["scores"]["n"], "auc", round(_area(found), _DIGITS))
+
+
+def _limits(found: Mapping[str, Any], at_level: _AtLevel) -> tuple[NuisanceLimits, ...]:
+    by_name = groupby(found["stresses"], key=lambda stress: str(stress["name"]))
+    return tuple(_of_nuisance(name, [at_level(stress, found) for stress in stresses]) for name, stresses in by_name)
+
+
+def _of_nuisance(name: str, rows: list[_Row]) -> NuisanceLimits:
+    levels, lost, flagged, held = zip(*rows, strict=True)
+    return NuisanceLimits(name, levels, lost, flagged, held)
+
+
+def _merger_at(stress: Mapping[str, Any], found: Mapping[str, Any]) -> _Row:  # noqa: ARG001 - one signature
+    flagged = 1.0 if stress["spoiled_flagged"] is None else stress["spoiled_flagged"]
+    return float(stress["level"]), round(stress["accuracy_lost"], _DIGITS), round(flagged, _DIGITS), stress["passed"]
+
+
+def _contamination_at(stress: Mapping[str, Any], found: Mapping[str, Any]) -> _Row:
+    """The evaluation does not count the stamps that a nuisance spoils, so the flagged share is that of all changed ones."""
+    lost = _area(found) - _area(stress)
+    held = lost <= MOST_LOST or stress["flagged"] >= LEAST_FLAGGED
+    return float(stress["level"]), round(lost, _DIGITS), round(stress["flagged"], _DIGITS), held
+
+
+def _area(found: Mapping[str, Any]) -> float:
+    return float(found["scores"]["areas"][CONTAMINATION.outputs[0]])
+
+
+_FACTS: Mapping[str, tuple[_Tested, _AtLevel]] = {
+    MERGER.name: (_merger, _merger_at),
+    CONTAMINATION.name: (_contamination, _contamination_at),
+}
