@@ -33,9 +33,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from cdshealpix.nested import healpix_to_lonlat
 
-from surveyflow.catalog.healpix import span_29
 from surveyflow.catalog.parquet import parquet_bytes
-from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.catalog.schema import CATALOG_SCHEMA, span_29
 
 ROWS_A_FILE = 25_000
 ORDER, FIRST_CELL, N_FIELDS = 6, 20_000, 40

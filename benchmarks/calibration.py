@@ -23,7 +23,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from surveyflow.models.engines.choice import load_model
 from surveyflow.stats.calibration import weighted_error
-from surveyflow.stats.prevalence import at_prevalence, calibrated, fitted_calibration
+from surveyflow.tasks.calibration import at_prevalence, calibrated, fitted_calibration
 from surveyflow.training.evaluation.calibrate import pooled_mean
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.values.arrays import BoolArray, Float64Array

@@ -18,10 +18,9 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D
 
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.sky.cutouts import cut, cut_pixels
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import Stretch, prepare
-from surveyflow.sky.tiling import tile
+from surveyflow.sky.tiling import cut, cut_pixels, tile
 from surveyflow.values.images import Box
 
 Tasks = dict[str, Callable[[], object]]

@@ -23,14 +23,14 @@ import numpy as np
 from astropy.io import fits
 from scipy.ndimage import gaussian_filter, maximum_filter, zoom
 
-from surveyflow.measuring.domain import distance_outside, facts_outside, measured_facts
-from surveyflow.models.domains import feature_distances
 from surveyflow.models.engines.choice import load_model
+from surveyflow.models.framing import feature_distances
 from surveyflow.simulation.observe import F160W, F814W, Band, psf, shot_noise, sky_noise
-from surveyflow.sky.cutouts import corner
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import prepare
+from surveyflow.sky.tiling import corner
 from surveyflow.tasks.card import Model
+from surveyflow.tasks.domains import distance_outside, facts_outside, measured_facts
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array

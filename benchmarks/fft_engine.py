@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from surveyflow.measuring.sampling import sample
+from surveyflow.measuring.unit import sample
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.network import build_network, set_weights
 from surveyflow.models.store import ModelStore, read_card, read_weights, write_untrained

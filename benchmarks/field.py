@@ -38,16 +38,16 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from surveyflow.inputs.mosaics import open_mosaic
-from surveyflow.measuring.domain import measured_facts
-from surveyflow.measuring.sampling import sample
+from surveyflow.measuring.unit import sample
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.engines.native_library import arcsinh_kernel
 from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.demo import PACKAGED_MODELS
-from surveyflow.sky.cutouts import cut
 from surveyflow.sky.stretch import Stretch, prepare
+from surveyflow.sky.tiling import cut
 from surveyflow.tasks.card import Architecture, Domain, Model, ModelKey
+from surveyflow.tasks.domains import measured_facts
 from surveyflow.tasks.registry import task_of
 from surveyflow.values.images import Box, CutoutStack
 from surveyflow.values.jobs import SamplingSettings

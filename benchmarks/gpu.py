@@ -37,12 +37,12 @@ import keras
 import numpy as np
 
 from networks import reference_features
-from surveyflow.measuring.sampling import sample
+from surveyflow.measuring.unit import sample
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.keras_engine import KerasModel
 from surveyflow.models.store import ModelStore, read_card, read_weights, write_untrained
 from surveyflow.runs.demo import PACKAGED_MODELS
-from surveyflow.sky.noise import measured_sky
+from surveyflow.sky.measurements import measured_sky
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.tasks.card import Architecture, Domain, Model, ModelKey
 from surveyflow.tasks.registry import task_of

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import HISTOGRAM_BINS, build_rows
+from surveyflow.catalog.schema import HISTOGRAM_BINS, build_rows, healpix_29
 from surveyflow.output.units import write_unit
 from surveyflow.releases.publish import publish, read_catalog
 from surveyflow.stats.posterior import QUANTILES

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import build_rows
+from surveyflow.catalog.schema import build_rows, healpix_29
 from surveyflow.stats.posterior import HISTOGRAM_BINS, summarise
 from surveyflow.values.codes import Status
 

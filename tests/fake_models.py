@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import expit
 
-from surveyflow.measuring.sampling import SummarisingModel
+from surveyflow.measuring.unit import SummarisingModel
 from surveyflow.stats.posterior import PosteriorSummary, summarise
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS

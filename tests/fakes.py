@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import DeviceMemoryError, ModelError, OutputError
-from surveyflow.execution.watchdog import report_progress
+from surveyflow.execution.heartbeat import report_progress
 from surveyflow.values.jobs import Job, Worker
 from waiting import wait_until
 
@@ -71,7 +71,7 @@ class FakeWorker:
         self.most_at_work = max(self.most_at_work, self.n_at_work)
         try:
             self._note(job)
-            deed: Callable[[Job, FakeOrder], Any] = getattr(self, f"_{job.verb}")
+            deed: Callable[[Job, FakeOrder], Any] = getattr(self, f"_{job.order.verb}")
             return deed(job, job.order)
         finally:
             self.n_at_work -= 1

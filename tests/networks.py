@@ -11,7 +11,7 @@ from scipy.signal import correlate
 
 from surveyflow.models.store import ModelStore, write_model
 from surveyflow.models.weights import weight_shapes
-from surveyflow.sky.image_statistics import N_STATISTICS
+from surveyflow.sky.measurements import N_STATISTICS
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
 from surveyflow.tasks.domains import FeatureDomain

@@ -9,9 +9,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from catalog_rows import masked
-from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns
-from surveyflow.catalog.schema import CATALOG_SCHEMA, build_rows
+from surveyflow.catalog.schema import CATALOG_SCHEMA, build_rows, healpix_29
 from surveyflow.releases.publish import publish
 from surveyflow.stats.posterior import summarise
 from surveyflow.values.codes import Flag

@@ -41,7 +41,7 @@ from surveyflow.api.runs import demo, doctor, find_release, init, plan, run, sta
 from surveyflow.api.sites import new_profile, new_schedule
 from surveyflow.api.slurm import render_slurm, submit_slurm
 from surveyflow.api.training import evaluate, simulate, simulate_records, train, tune
-from surveyflow.stats.prevalence import at_prevalence
+from surveyflow.tasks.calibration import at_prevalence
 from surveyflow.values.codes import Flag, flags_text
 
 __all__ = [

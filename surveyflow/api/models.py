@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surveyflow.errors import InputError, ModelError
+from surveyflow.models.cards import absence
 from surveyflow.models.engines.keras_installation import check_keras
-from surveyflow.models.juries import absence
 from surveyflow.models.store import ModelStore, placed, read_card, read_weights
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.stretch_check import FEWEST_CUTOUTS, StretchCheck, check_stretches

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from surveyflow.errors import InputError
 from surveyflow.inputs.published_mosaics import SkyCutout
 from surveyflow.models.framing import framed
-from surveyflow.sky.noise import measured_sky
+from surveyflow.sky.measurements import measured_sky
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.tasks.card import Architecture
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array

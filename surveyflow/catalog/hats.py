@@ -8,6 +8,7 @@ children. A partition's bytes depend only on its rows, so an unchanged partition
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from astropy.io import fits
 
-from surveyflow.catalog.healpix import FINEST_ORDER, SKYMAP_ORDER, SkyMap, cells_at, span_29
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
-from surveyflow.catalog.schema import SORT_ORDER
+from surveyflow.catalog.schema import FINEST_ORDER, SORT_ORDER, cells_at, span_29
 from surveyflow.files.durable import explained, link_or_copy
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, read_ordinary_file
 from surveyflow.values.arrays import Int64Array
+
+SKYMAP_ORDER = 10
+"""The order of cells of 3.4 arcmin."""
 
 ROWS_PER_PARTITION = 25_000
 """About 3 MB a file: a change in one part of the sky rewrites little, and a reader's worker takes one file at a time."""
@@ -285,3 +289,52 @@ def _properties(name: str, dataset: Dataset, max_rows: int, created: str) -> Map
         "hats_version": "v1.0",
         "surveyflow_weights_origin": " ".join(dataset.facts.weights_origins),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class SkyMap:
+    """The number of rows in each cell.
+
+    Parameters
+    ----------
+    pixels
+        (n,) int64: numbers of the cells of `SKYMAP_ORDER` that hold rows, increasing.
+    counts
+        (n,) int64: rows in each.
+    """
+
+    pixels: Int64Array
+    counts: Int64Array
+
+    @classmethod
+    def of(cls, cells_29: Int64Array) -> SkyMap:
+        """Count the rows in each cell.
+
+        Parameters
+        ----------
+        cells_29
+            (n,) int64: ``_healpix_29`` of every row, in any order.
+        """
+        pixels, counts = np.unique(cells_at(SKYMAP_ORDER, cells_29), return_counts=True)
+        return cls(pixels, counts.astype(np.int64))
+
+    @property
+    def sky_fraction(self) -> float:
+        """Share of the whole sky in the cells that hold rows."""
+        return float(len(self.pixels) / (12 * 4**SKYMAP_ORDER))
+
+    def to_fits(self) -> bytes:
+        """Write the map as a FITS file: a table of PIXEL and VALUE."""
+        columns = [fits.Column("PIXEL", "K", array=self.pixels), fits.Column("VALUE", "K", array=self.counts)]
+        table = fits.BinTableHDU.from_columns(columns)
+        table.header.update(
+            PIXTYPE="HEALPIX",
+            INDXSCHM="EXPLICIT",
+            ORDERING="NESTED",
+            COORDSYS="C",
+            NSIDE=2**SKYMAP_ORDER,
+            OBS_NPIX=len(self.pixels),
+        )
+        content = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(content)
+        return content.getvalue()

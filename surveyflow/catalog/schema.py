@@ -1,4 +1,4 @@
-"""The schema of the catalog, and the rules that every row obeys."""
+"""The schema of the catalog, the rules that every row obeys, and the HEALPix cells that are its spatial index."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from astropy import units as u
+from astropy.coordinates import Latitude, Longitude
+from cdshealpix.nested import lonlat_to_healpix
 from numpy.typing import NDArray
 
 from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, CatalogColumn, Null
 from surveyflow.stats.posterior import HISTOGRAM_BINS
-from surveyflow.values.arrays import BoolArray
+from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 from surveyflow.values.codes import Status
 
-__all__ = ["CATALOG_SCHEMA", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "UNIT_SCHEMA_VERSION"]
-__all__ += ["build_rows", "check_declared", "check_rows", "completed", "schema_version"]
+__all__ = ["CATALOG_SCHEMA", "FINEST_ORDER", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "UNIT_SCHEMA_VERSION"]
+__all__ += ["build_rows", "cells_at", "check_declared", "check_rows", "completed", "healpix_29", "schema_version", "span_29"]
+
+FINEST_ORDER = 29
+"""The order of the cells of the index ``_healpix_29``, nested scheme."""
 
 
 def schema_version(columns: Sequence[CatalogColumn]) -> str:
@@ -182,3 +188,43 @@ def _converted(name: str, array: NDArray[Any], kind: pa.DataType) -> pa.Array:
         return pa.array(values, kind, mask=np.ma.getmaskarray(array) | pd.isna(values))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"{name} must hold {kind}: {error}") from error
+
+
+def healpix_29(ra_deg: Float64Array, dec_deg: Float64Array) -> Int64Array:
+    """Find the cells of order 29 that hold positions, nested scheme; each cell is 0.4 mas wide.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg
+        (n,) float64, ICRS degrees, finite; -90 <= dec <= 90.
+
+    Returns
+    -------
+    (n,) int64
+
+    Examples
+    --------
+    >>> healpix_29(np.array([150.1]), np.array([2.2]))
+    array([1918129809776324852])
+    """
+    lon, lat = Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg)
+    return np.asarray(lonlat_to_healpix(lon, lat, FINEST_ORDER, num_threads=1)).astype(np.int64)
+
+
+def cells_at(order: int, cells_29: Int64Array) -> Int64Array:
+    """Find the cells of a coarser order that contain cells of order 29.
+
+    Parameters
+    ----------
+    order
+        0 to 29.
+    cells_29
+        (n,) int64.
+    """
+    return cells_29 >> 2 * (FINEST_ORDER - order)
+
+
+def span_29(order: int, cell: int) -> tuple[int, int]:
+    """The half-open range of cells of order 29 inside a coarser cell."""
+    shift = 2 * (FINEST_ORDER - order)
+    return cell << shift, (cell + 1) << shift

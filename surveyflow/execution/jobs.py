@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from surveyflow.errors import ClusterError, DeviceMemoryError, OutputError, SurveyflowError
-from surveyflow.execution.watchdog import watched
+from surveyflow.execution.heartbeat import watched
 from surveyflow.values.jobs import Job, JobResult, Worker
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def do_job(spec: WorkerSpec, job: Job, pinned_to: Collection[str] | None = None)
             with watched(job.name, spec.silence_s), _worker_in_use(spec) as worker:
                 return JobOutcome(value=pickle.dumps(worker.do(job)))
         except Exception as error:
-            logger.info("job=%s verb=%s failed", job.name, job.verb, exc_info=True)
+            logger.info("job=%s verb=%s failed", job.name, job.order.verb, exc_info=True)
             return JobOutcome(
                 error=describe(error),
                 fatal=isinstance(error, (OutputError, ClusterError)),

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from surveyflow.execution.routing import Routing
 from surveyflow.files.paths import at_home
-from surveyflow.settings.checks import FileContext, SettingsTable, StatedPath, refuse
+from surveyflow.settings.reader import FileContext, SettingsTable, StatedPath, refuse
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

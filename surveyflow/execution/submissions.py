@@ -11,10 +11,10 @@ from uuid import uuid4
 from distributed import Client, Future, get_worker
 from distributed.scheduler import KilledWorker
 
+from surveyflow.execution.heartbeat import end_process
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec, describe, do_job
 from surveyflow.execution.retries import Attempt
 from surveyflow.execution.routing import model_groups_in, resource
-from surveyflow.execution.watchdog import end_process
 from surveyflow.values.jobs import Job
 
 
@@ -79,7 +79,7 @@ class Submissions:
 
     def submit(self, attempt: Attempt) -> None:
         """Submit an attempt; Dask chooses among the workers that may do it."""
-        job, key = attempt.job, f"{attempt.job.verb}-{uuid4().hex}"
+        job, key = attempt.job, f"{attempt.job.order.verb}-{uuid4().hex}"
         needs = {resource(job.model_group): 1} if self._pinned and job.model_group else None
         future = self._client.submit(_do_here, self._spec, job, self._pinned, key=key, pure=False, resources=needs)
         self._pending[key] = future, attempt

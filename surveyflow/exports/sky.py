@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from surveyflow.catalog.frames import CLASS
-from surveyflow.catalog.healpix import cells_at
+from surveyflow.catalog.schema import cells_at
 from surveyflow.errors import InputError
 from surveyflow.exports.selected import Selected
 from surveyflow.values import remedies

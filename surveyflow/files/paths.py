@@ -1,15 +1,21 @@
-"""The file and extension that a path or address names, the file's state, and what to say when there is no such file."""
+"""The file and extension that a path or address names, the file's state, and the words for a file that cannot be used.
+
+A file may be absent. One that others wrote may make a library raise anything, which becomes one error that names the file.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Self, overload
 
-from surveyflow.files.addresses import Address, is_address
+from surveyflow.errors import SurveyflowError
+from surveyflow.files.addresses import Address, is_address, redacted
 from surveyflow.files.remote import state_at
 from surveyflow.files.transfers import RemoteState
 
@@ -160,3 +166,39 @@ def _similar_names(looked_for: str, names: list[str]) -> list[str]:
 def nearest_folder(path: Path) -> Path:
     """The nearest existing parent of an absolute path; a folder, unless a file is in the place of one."""
     return next(parent for parent in path.parents if os.path.lexists(parent))
+
+
+_LONGEST = 300
+
+
+@contextmanager
+def refusing(refusal: Callable[[str], SurveyflowError]) -> Iterator[None]:
+    """Replace any error by a refusal of the file that is being read.
+
+    Libraries raise on content that they do not expect whatever their code happens to raise: an AttributeError for a missing
+    column, a MemoryError for a table that claims 10^12 rows. So the body should hold little more than the call of a library.
+
+    Parameters
+    ----------
+    refusal
+        Makes the error from the reason.
+
+    Raises
+    ------
+    SurveyflowError
+        What ``refusal`` returns, in place of any error that is not surveyflow's own.
+    """
+    try:
+        yield
+    except SurveyflowError:
+        raise
+    except Exception as error:
+        raise refusal(reason(error)) from error
+
+
+def reason(error: BaseException) -> str:
+    """An error's text in one line of limited length, without a full stop; its class if it has no text."""
+    if isinstance(error, MemoryError):
+        return "it claims more than fits into memory"
+    text = redacted(" ".join(str(error).split()).rstrip("."))
+    return f"{text[:_LONGEST]}..." if len(text) > _LONGEST else text or type(error).__name__

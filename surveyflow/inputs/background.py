@@ -15,7 +15,7 @@ from surveyflow.inputs.mosaics import SCALE_TOLERANCE, Mosaic, open_mosaic
 from surveyflow.settings.simulation import BackgroundTable
 from surveyflow.simulation.observe import Band, Depth
 from surveyflow.simulation.scenes import Patch, oriented
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.images import Box, Stated
 

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import MosaicError
 from surveyflow.files.addresses import Address
-from surveyflow.files.foreign import refusing
-from surveyflow.files.paths import FileState, Place, place_of, problem_of_file, split_extension
+from surveyflow.files.paths import FileState, Place, place_of, problem_of_file, refusing, split_extension
 from surveyflow.files.remote import RemoteFile, open_at
 from surveyflow.inputs.packed_fits import NotUnpacked, Stream, check_end, data_bytes, unpack_fits
 from surveyflow.inputs.remote_files import local_copy, reaching

@@ -12,8 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from surveyflow.errors import MosaicError
-from surveyflow.files.foreign import refusing
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import refusing, split_extension
 from surveyflow.inputs.astrometry import read_astrometry
 
 FITS_NAMES = (".fits", ".fits.gz", ".fits.fz", ".fit")

@@ -17,7 +17,7 @@ from surveyflow.errors import MosaicError
 from surveyflow.files.paths import file_state, split_extension
 from surveyflow.inputs.astrometry import Compass
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
-from surveyflow.sky.cutouts import corner, cut
+from surveyflow.sky.tiling import corner, cut
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.images import Box
 

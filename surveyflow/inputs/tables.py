@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.addresses import Address
-from surveyflow.files.foreign import refusing
-from surveyflow.files.paths import Place, problem_of_file, split_extension, with_extension
+from surveyflow.files.paths import Place, problem_of_file, refusing, split_extension, with_extension
 from surveyflow.inputs.astropy_tables import Described, described_by_astropy, open_ascii, open_votable
 from surveyflow.inputs.columns import Column, FoundTable
 from surveyflow.inputs.packed_fits import NotUnpacked, check_end, unpack_fits

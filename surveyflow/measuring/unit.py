@@ -1,30 +1,30 @@
-"""The measurement of one unit: the steps from a mosaic's window to catalog rows."""
+"""The measurement of one unit: the steps from a mosaic's window to catalog rows, with the sampling of each model's head."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from surveyflow.catalog.draws import build_draws
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import SORT_ORDER, build_rows
-from surveyflow.measuring.domain import Facts, band_differs, distance_outside, facts_outside, measured_facts
-from surveyflow.measuring.sampling import Sample, have_draws, sample
-from surveyflow.models.domains import feature_distances
+from surveyflow.catalog.schema import SORT_ORDER, build_rows, healpix_29
 from surveyflow.models.engines.native_library import arcsinh_kernel
-from surveyflow.sky.cutouts import corner, cut
+from surveyflow.models.framing import feature_distances
 from surveyflow.sky.stretch import prepare
+from surveyflow.sky.tiling import corner, cut
 from surveyflow.stats.philox import source_keys
-from surveyflow.stats.prevalence import at_prevalence
+from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
+from surveyflow.tasks.calibration import at_prevalence
 from surveyflow.tasks.card import Model, ModelCard
-from surveyflow.tasks.registry import LEADING, task_of
-from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array
+from surveyflow.tasks.domains import Facts, band_differs, distance_outside, facts_outside, measured_facts
+from surveyflow.tasks.registry import LEADING, TASKS
+from surveyflow.tasks.task import Columns, Draws, Task
+from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array, UInt64Array
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.jobs import SamplingSettings
@@ -199,7 +199,7 @@ def _facts(sources: UnitSources, stack: CutoutStack, card: ModelCard) -> Facts:
 
 def _find(task: UnitTask, model: Model, batch: _Batch, ok: BoolArray) -> _Found:
     """Sample one model on the ``ok`` cutouts that its task can measure and whose draws are numbers."""
-    measurable = task_of(model.card.key.task).measurable
+    measurable = TASKS[model.card.key.task].measurable
     rms = None if measurable is None else batch.facts.sky.rms
     tried = ok if measurable is None or rms is None else ok & measurable(rms)
     prepared = _prepared(batch, tried, model.card)
@@ -245,7 +245,7 @@ def _domain_flags(task: UnitTask, found: _Found, batch: _Batch, ok: BoolArray) -
     """Flag the sources that differ from what the model was trained on, among those that it measures."""
     card = found.card
     low, high = card.redshift_range
-    withheld = task_of(card.key.task).columns_withheld(task.mosaic_unit)
+    withheld = TASKS[card.key.task].columns_withheld(task.mosaic_unit)
     unit_differs = card.domain.unit not in (None, task.mosaic_unit) or bool(withheld)
     outside = {
         Flag.UNIT_DOMAIN: ok & unit_differs,
@@ -281,7 +281,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         columns |= {
             column: [value if row else None for row in found.measured] for column, value in _model(task, name, found.card)
         }
-        withheld = task_of(name).columns_withheld(task.mosaic_unit)
+        withheld = TASKS[name].columns_withheld(task.mosaic_unit)
         columns |= {
             column: _spread(found.measured, values) for column, values in found.sample.columns.items() if column not in withheld
         }
@@ -342,3 +342,135 @@ def _draws_table(task: UnitTask, card: ModelCard, measured: list[_Measured]) -> 
     kept = [batch.found[LEADING.name].sample.kept_draws for batch in measured]
     draws = np.concatenate([drawn for drawn in kept if drawn is not None])
     return build_draws(task.sources.field, source_id, draws, card.origin)
+
+
+DRAWS_AT_ONCE = 2**18
+"""Number of draws, of all sources in a block, for tasks that turn draws into other quantities: 50 MB in float64."""
+
+
+_SAFE_FEATURE = 1e12
+"""The dense layers do not overflow for features below this number, unless weights are absurdly large, too."""
+
+
+@runtime_checkable
+class SummarisingModel(Protocol):
+    """A model that summarises its draws as it makes them, and keeps none of them."""
+
+    def summarise(
+        self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
+    ) -> PosteriorSummary:
+        """The summary of the draws of two outputs, in this order.
+
+        It equals that of `surveyflow.stats.posterior.summarise`. Only the last bit of means, standard deviations and entropies of
+        shares may differ, since they are sums in another order.
+        """
+        ...
+
+    def summarise_amounts(
+        self,
+        features: Float32Array,
+        source_keys: UInt64Array,
+        n_draws: int,
+        seed: int,
+        amounts: Sequence[Sequence[AmountOutputs]],
+    ) -> AmountStatistics | None:
+        """The statistics of the amounts that the draws of each member stand for; None if the model cannot make them.
+
+        They equal, within the rounding of float32, those of the physical draws that a task makes of all draws.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The results of sampling a batch of sources.
+
+    Parameters
+    ----------
+    columns
+        The summary of the draws, by name of the catalog's column; each (n, ...).
+    kept_draws
+        (n, n_draws) float32: the draws of the task's first output; None unless they are kept.
+    """
+
+    columns: Columns
+    kept_draws: Float32Array | None = None
+
+
+def have_draws(model: Model, features: Float32Array, source_keys: UInt64Array, settings: SamplingSettings) -> BoolArray:
+    """Whether every draw of each source is a number.
+
+    It is not if pixels are so large that the network's arithmetic overflows, which only the ``linear`` stretch allows. Such a
+    source must not spoil the others of its batch. Only sources with huge features are drawn here.
+
+    Parameters
+    ----------
+    model, features, source_keys, settings
+        As for `sample`.
+    """
+    defined: BoolArray = np.all(features < _SAFE_FEATURE, axis=1)
+    for row in np.flatnonzero(~defined):
+        one = slice(row, row + 1)
+        draws = model.draw(features[one], source_keys[one], settings.n_draws, settings.seed)
+        defined[row] = np.isfinite(draws).all()
+    return defined
+
+
+def sample(
+    model: Model,
+    features: Float32Array,
+    source_keys: UInt64Array,
+    settings: SamplingSettings,
+    sky_rms: Float32Array | None = None,
+) -> Sample:
+    """Sample a model's sources, and summarise their draws as its task says.
+
+    Parameters
+    ----------
+    model
+        The model. If it is a `SummarisingModel`, its task can use the summary, and the draws are not kept, they are never all in
+        memory.
+    features
+        (n, width) float32: the model's features of the sources.
+    source_keys
+        (n,) uint64.
+    settings
+        Number of draws, seed, and whether the draws are kept.
+    sky_rms
+        (n,) float32: sky rms of the cutouts, for tasks that need it.
+    """
+    task = TASKS[model.card.key.task]
+    order = [model.card.class_names.index(name) for name in task.outputs]
+    keep_draws = settings.keep_draws and task.leads
+    if task.from_pair is not None and isinstance(model, SummarisingModel) and not keep_draws:
+        first, second = order
+        pair = model.summarise(features, source_keys, settings.n_draws, settings.seed, (first, second))
+        return Sample(task.from_pair(pair))
+    if task.amounts is not None and sky_rms is not None and isinstance(model, SummarisingModel):
+        amounts = [task.amounts.outputs(card) for card in model.card.each]
+        statistics = model.summarise_amounts(features, source_keys, settings.n_draws, settings.seed, amounts)
+        if statistics is not None:
+            return Sample(task.amounts.columns(statistics, sky_rms))
+    parts = []
+    for rows in _blocks(task, len(source_keys), settings.n_draws):
+        drawn = model.draw(features[rows], source_keys[rows], settings.n_draws, settings.seed)[..., order]
+        noise = None if sky_rms is None else sky_rms[rows]
+        parts.append(_summarised(task, Draws(drawn, source_keys[rows], settings.seed, model.card, noise), keep_draws))
+    return _joined(parts)
+
+
+def _blocks(task: Task, n_sources: int, n_draws: int) -> list[slice]:
+    """Blocks of sources that are summarised together; there is at least one block."""
+    step = max(1, DRAWS_AT_ONCE // n_draws) if task.in_blocks else max(n_sources, 1)
+    return [slice(row, row + step) for row in range(0, max(n_sources, 1), step)]
+
+
+def _summarised(task: Task, draws: Draws, keep_draws: bool) -> Sample:
+    return Sample(task.summarise(draws), draws.outputs[..., 0].copy() if keep_draws else None)
+
+
+def _joined(parts: list[Sample]) -> Sample:
+    """Join the samples of several blocks of sources, in order."""
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    kept = [part.kept_draws for part in parts if part.kept_draws is not None]
+    return Sample(columns, np.concatenate(kept) if kept else None)

@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import cast
 
 from surveyflow.errors import DeviceMemoryError
-from surveyflow.execution.heartbeat import HeartbeatWriter
-from surveyflow.execution.watchdog import locked, report_progress
+from surveyflow.execution.heartbeat import HeartbeatWriter, locked, report_progress
 from surveyflow.files.addresses import Address
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
-from surveyflow.measuring.sampling import SummarisingModel
-from surveyflow.measuring.unit import UnitRows, UnitTask, process_unit, settled_rows
+from surveyflow.measuring.unit import SummarisingModel, UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
-from surveyflow.models.engines.choice import ModelCache, load_model
+from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
-from surveyflow.models.engines.jury import jury_of
 from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary

@@ -1,5 +1,7 @@
 """The input of the first convolution: the part of a cutout that a network sees, its binning and its asymmetry channel.
 
+The distances of cutouts from the training images are those of what the network sees, and are measured here, too.
+
 The published network sees every pixel. A narrow network that sees the middle, or averages of pixels, costs a fraction of it. A
 network that receives the difference between a galaxy and its image rotated by 180 degrees need not learn this rotation. Both can
 be taken about the galaxy as it lies in the image, so that the answer does not depend on the position that a catalog gives.
@@ -7,13 +9,17 @@ be taken about the galaxy as it lies in the image, so that the answer does not d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from surveyflow.tasks.card import Architecture
-from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
+from surveyflow.sky.measurements import image_statistics
+from surveyflow.tasks.card import Architecture, Model
+from surveyflow.tasks.domains import JuryDomain
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 
 _SMOOTHING = 1 / 48
 _APERTURE = 1 / 8
@@ -176,3 +182,48 @@ def _binned(images: Float32Array, bins: int) -> Float32Array:
     averages: Float32Array = rows[:, :, ::2] + rows[:, :, 1::2]
     averages *= np.float32(0.25)
     return averages
+
+
+def feature_distances(model: Model, prepared: Float32Array, features: Float32Array) -> Float32Array | None:
+    """How far cutouts lie from the images that a model was trained on; None if the model does not know.
+
+    Parameters
+    ----------
+    model
+        The model.
+    prepared
+        (n, size, size) float32: prepared cutouts.
+    features
+        (n, width) float32: the model's features of them.
+
+    Returns
+    -------
+    (n,) float32, percent of held-out images that lie nearer; see `surveyflow.tasks.domains.FeatureDomain.percentiles`. For a jury
+    it is the mean of its members' percentages.
+    """
+    if model.domain is None:
+        return None
+    domains = model.domain.members if isinstance(model.domain, JuryDomain) else (model.domain,)
+    architectures = [card.architecture for card in model.card.each]
+    statistics = {seen: statistics_of(prepared, seen) for seen in dict.fromkeys(architectures)}
+    parts = features_of_each(features, architectures)
+    found = [domain.percentiles(statistics[seen], part) for domain, seen, part in zip(domains, architectures, parts, strict=True)]
+    return np.asarray(np.mean(found, axis=0, dtype=np.float64), np.float32)
+
+
+def features_of_each(features: Float32Array, architectures: Sequence[Architecture]) -> list[Float32Array]:
+    """Split a jury's features into those of its members.
+
+    Parameters
+    ----------
+    features
+        (n, sum of the widths) float32.
+    architectures
+        The members' networks, in order of name.
+    """
+    return np.split(features, np.cumsum([seen.dense[0] for seen in architectures])[:-1], axis=1)
+
+
+def statistics_of(prepared: Float32Array, architecture: Architecture) -> Float64Array:
+    """(n, s) statistics of the part of prepared cutouts that a network sees, without its asymmetry channel."""
+    return image_statistics(framed(np.nan_to_num(prepared), replace(architecture, asymmetry=False))[..., 0])

@@ -19,11 +19,20 @@ from uuid import uuid4
 
 from surveyflow.errors import ModelError, OutputError
 from surveyflow.files.json_state import Damaged, TooLarge, read_ordinary_file
-from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml
-from surveyflow.models.domains import MOST_BYTES, decode_domain, encode_domain
-from surveyflow.models.juries import jury_card
+from surveyflow.models.cards import card_from_file, card_from_toml, card_to_toml, jury_card
 from surveyflow.models.untrained import untrained_weights
-from surveyflow.models.weights import Weights, check_weights, decode_weights, digest_of, encode_weights, most_bytes, weight_shapes
+from surveyflow.models.weights import (
+    MOST_BYTES_OF_DOMAIN,
+    Weights,
+    check_weights,
+    decode_domain,
+    decode_weights,
+    digest_of,
+    encode_domain,
+    encode_weights,
+    most_bytes,
+    weight_shapes,
+)
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, Member, ModelCard, ModelKey
 from surveyflow.tasks.domains import FEATURE_PERCENTILE, FeatureDomain
@@ -274,7 +283,7 @@ def read_domain(folder: Path, card: ModelCard) -> FeatureDomain | None:
     if card.domain.features_digest is None:
         return None
     file = folder / DOMAIN_FILE
-    return decode_domain(_verified(file, MOST_BYTES, card.domain.features_digest), card.architecture, str(file))
+    return decode_domain(_verified(file, MOST_BYTES_OF_DOMAIN, card.domain.features_digest), card.architecture, str(file))
 
 
 def trained_before(folder: Path, card: ModelCard, weights: Weights) -> ModelCard | None:

@@ -1,4 +1,4 @@
-"""The weights of a network by role: their shapes, checks, encoding and digest.
+"""The files of a network's arrays: its weights by role, and its feature domain; their shapes, checks, encoding and digest.
 
 Weights are a dict of float32 arrays by role: ``conv.{i}.kernel`` (height, width, in, out), ``conv.{i}.bias``,
 ``bn.{i}.gamma``, ``bn.{i}.beta``, ``bn.{i}.mean``, ``bn.{i}.variance`` for each convolution ``i``, and ``dense.{j}.kernel``
@@ -10,15 +10,24 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
 from safetensors.numpy import load, save
 
 from surveyflow.errors import ModelError
-from surveyflow.files.foreign import refusing
+from surveyflow.files.paths import refusing
+from surveyflow.sky.measurements import N_STATISTICS
 from surveyflow.tasks.card import Architecture
+from surveyflow.tasks.domains import FeatureDomain
 from surveyflow.values.arrays import Float32Array
+
+MOST_BYTES_OF_DOMAIN = 2**20
+"""The size that a file with a feature domain does not exceed."""
+
+_DOMAIN_ARRAYS = tuple(one.name for one in fields(FeatureDomain))
+_DOMAIN_REMEDY = "Train the model again, or take `features_digest` and `feature_percentile` out of its card."
 
 Weights = Mapping[str, Float32Array]
 _MOST_HEADER_BYTES = 2**20
@@ -120,3 +129,45 @@ def _array_problems(role: str, values: Float32Array, shape: tuple[int, ...]) -> 
         yield f"{role} holds {np.count_nonzero(~np.isfinite(values))} values that are not finite"
     elif role.endswith(".variance") and values.min() < 0:
         yield f"{role} holds {np.count_nonzero(values < 0)} negative values"
+
+
+def encode_domain(domain: FeatureDomain) -> bytes:
+    """The content of a ``domain.safetensors`` file; the same bytes for the same domain."""
+    content: bytes = save({name: np.ascontiguousarray(getattr(domain, name)) for name in _DOMAIN_ARRAYS})
+    return content
+
+
+def decode_domain(content: bytes, architecture: Architecture, where: str) -> FeatureDomain:
+    """The feature domain, from the content of a ``domain.safetensors`` file.
+
+    Parameters
+    ----------
+    content
+        The file's bytes.
+    architecture
+        The network that it belongs to.
+    where
+        The file's name, for messages.
+
+    Raises
+    ------
+    ModelError
+        If the content is not a safetensors file, or its arrays are not those of a feature domain of this network.
+    """
+    with refusing(lambda reason: ModelError(f"{where}: not a safetensors file ({reason}). {_DOMAIN_REMEDY}")):
+        arrays = load(content)
+    if set(arrays) != set(_DOMAIN_ARRAYS):
+        raise ModelError(
+            f"{where}: it holds the arrays {sorted(arrays)[:8]}, expected {sorted(_DOMAIN_ARRAYS)}. {_DOMAIN_REMEDY}"
+        )
+    try:
+        domain = FeatureDomain(**arrays)
+    except ValueError as error:
+        raise ModelError(f"{where}: {error}. {_DOMAIN_REMEDY}") from error
+    expected = architecture.dense[0], N_STATISTICS + domain.axes.shape[1]
+    if (domain.axes.shape[0], len(domain.centre)) != expected:
+        found = domain.axes.shape[0], len(domain.centre)
+        raise ModelError(
+            f"{where}: it is made for features and numbers {found}, the card's network has {expected}. {_DOMAIN_REMEDY}"
+        )
+    return domain

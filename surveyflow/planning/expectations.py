@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from surveyflow.planning.positions import LocatedSources
+from surveyflow.planning.units import LocatedSources
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.codes import Status
 from surveyflow.values.jobs import Receipt

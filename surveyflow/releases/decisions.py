@@ -15,8 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import write_over
-from surveyflow.settings.checks import Line, SettingsTable
-from surveyflow.settings.reader import MOST_BYTES, Unreadable, read_bytes
+from surveyflow.settings.reader import MOST_BYTES, Line, SettingsTable, Unreadable, read_bytes
 
 DECISIONS = "decisions.json"
 ACCEPTED: Literal["accepted"] = "accepted"

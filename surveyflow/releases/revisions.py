@@ -28,8 +28,8 @@ from surveyflow.catalog.hats import read_partitions
 from surveyflow.catalog.selection import checked_filter
 from surveyflow.errors import CatalogError, CatalogNotFound
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
-from surveyflow.files.foreign import reason, refusing
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
+from surveyflow.files.paths import reason, refusing
 from surveyflow.output import prepared
 from surveyflow.releases.decisions import ROLLED_BACK, Decisions, read_decisions
 from surveyflow.settings.manifests import READABLE, manifest_of

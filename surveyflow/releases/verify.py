@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition, read_partitions
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows
+from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows, healpix_29
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
 from surveyflow.releases.revisions import ALTERNATIVES, MANIFEST, declared_schema, read_manifest

@@ -21,8 +21,7 @@ from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
 from surveyflow.output.units import find_unit, read_receipt, read_unit
 from surveyflow.planning.expectations import Expectation, expectations, seconds_each
-from surveyflow.planning.keys import key_parts, unit_key
-from surveyflow.planning.plan import Decision, Plan, decide
+from surveyflow.planning.plan import Decision, Plan, decide, key_parts, unit_key
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.planning.units import WorkUnit, units_of_alternatives, units_of_field
 from surveyflow.releases.holds import Hold, waiting

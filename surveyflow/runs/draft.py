@@ -16,8 +16,7 @@ import numpy as np
 
 from surveyflow.errors import InputError, SurveyflowError
 from surveyflow.files.durable import write_new
-from surveyflow.files.foreign import reason
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import reason, split_extension
 from surveyflow.inputs.found_images import FITS_NAMES, FoundImage, groups, images_in, wavelength_um, weight_of
 from surveyflow.inputs.found_tables import FoundList, lists_in
 from surveyflow.models.store import ModelStore

@@ -40,15 +40,13 @@ from surveyflow.inputs.mosaic_lists import MosaicSet, listed_mosaics
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.inputs.source_lists import read_source_list
-from surveyflow.measuring.domain import band_differs
+from surveyflow.models.cards import absence
 from surveyflow.models.engines.choice import choose_engine, obstacle
 from surveyflow.models.engines.fft_engine import NO_CORE
-from surveyflow.models.juries import absence
 from surveyflow.models.store import ModelStore, read_weights
 from surveyflow.planning.duplicates import mark_duplicates
 from surveyflow.planning.expectations import expectations
-from surveyflow.planning.positions import LocatedSources, alternative_sources, locate_sources
-from surveyflow.planning.units import units_of_field
+from surveyflow.planning.units import LocatedSources, alternative_sources, locate_sources, units_of_field
 from surveyflow.releases.layout import check_layout
 from surveyflow.runs.placement_checks import misplaced_lists, repeated_mosaics, sparse_lists
 from surveyflow.runs.weight_checks import check_weights_of, exchanged_images
@@ -57,6 +55,7 @@ from surveyflow.simulation.headers import INSTRUMENTS, zero_point_of
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelCard, ModelKey
+from surveyflow.tasks.domains import band_differs
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values import remedies
 from surveyflow.values.arrays import Int64Array

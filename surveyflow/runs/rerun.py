@@ -10,8 +10,7 @@ from typing import Any
 from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.errors import Problem, WorkflowError
 from surveyflow.output.units import read_receipt
-from surveyflow.planning.keys import what_changed
-from surveyflow.planning.plan import Plan, PlannedUnit
+from surveyflow.planning.plan import Plan, PlannedUnit, what_changed
 from surveyflow.runs.manifest import describe_inputs, describe_model, package_versions, precision_of
 from surveyflow.runs.preflight import OpenedSurvey
 

@@ -10,7 +10,7 @@ import numpy as np
 from surveyflow.errors import InputError
 from surveyflow.models.normalisation import StretchVerdict, stretch_evidence
 from surveyflow.models.store import ModelStore, read_weights
-from surveyflow.planning.positions import LocatedSources
+from surveyflow.planning.units import LocatedSources
 from surveyflow.runs.preflight import OpenedField, OpenedSurvey
 from surveyflow.sky.scattered import cut_from_all
 from surveyflow.tasks.card import ModelCard

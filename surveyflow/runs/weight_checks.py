@@ -12,7 +12,7 @@ import numpy as np
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaic_lists import MosaicSet
 from surveyflow.inputs.mosaics import Mosaic
-from surveyflow.planning.positions import LocatedSources
+from surveyflow.planning.units import LocatedSources
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.sky.tiling import centre_pixels
 from surveyflow.sky.weight_kind import WeightCheck, check_weights, stated_numbers

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 from surveyflow.errors import InputError
 from surveyflow.files.addresses import Address, problem_of_address
-from surveyflow.settings.checks import Line, SettingsTable, of_version, refuse
-from surveyflow.settings.reader import SettingsFile
+from surveyflow.settings.reader import Line, SettingsFile, SettingsTable, of_version, refuse
 
 VERSION = 1
 FOLDER = Path(__file__).parents[1] / "known_releases"

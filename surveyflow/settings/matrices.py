@@ -41,8 +41,7 @@ import tomlkit
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema, with_config
 
 from surveyflow.errors import InputError
-from surveyflow.settings.checks import Pair
-from surveyflow.settings.reader import SettingsFile
+from surveyflow.settings.reader import Pair, SettingsFile
 from surveyflow.stats.fractions import ConfusionMatrix
 from surveyflow.values.arrays import Float64Array
 from surveyflow.values.codes import ClassRule, Flag, WeightsOrigin

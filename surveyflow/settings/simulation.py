@@ -13,8 +13,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from surveyflow.errors import WorkflowError
-from surveyflow.settings.checks import AnyPath, FilePath, PresentPath, Range, SettingsTable, of_version, refuse, within
-from surveyflow.settings.reader import SettingsFile
+from surveyflow.settings.reader import (
+    AnyPath,
+    FilePath,
+    PresentPath,
+    Range,
+    SettingsFile,
+    SettingsTable,
+    of_version,
+    refuse,
+    within,
+)
 from surveyflow.simulation.galaxies import ContrastedRecipe
 from surveyflow.simulation.headers import DEPTHS, INSTRUMENTS
 from surveyflow.simulation.nuisances import Nuisances

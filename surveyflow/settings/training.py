@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from surveyflow.errors import InputError, WorkflowError
-from surveyflow.settings.checks import AnyPath, Range, SettingsTable, of_version, refuse, within
 from surveyflow.settings.findings import Finding, shown
-from surveyflow.settings.reader import SettingsFile
+from surveyflow.settings.reader import AnyPath, Range, SettingsFile, SettingsTable, of_version, refuse, within
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ModelKey
 from surveyflow.tasks.registry import TASKS

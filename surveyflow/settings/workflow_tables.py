@@ -30,7 +30,8 @@ from pydantic import model_validator as check_model
 
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import Place, absent, nearest_folder
-from surveyflow.settings.checks import (
+from surveyflow.settings.findings import did_you_mean, shown
+from surveyflow.settings.reader import (
     AnyPath,
     FileContext,
     FilePath,
@@ -43,7 +44,6 @@ from surveyflow.settings.checks import (
     refuse,
     within,
 )
-from surveyflow.settings.findings import did_you_mean, shown
 from surveyflow.values import remedies
 from surveyflow.values.codes import Event, Flag, WeightKind
 from surveyflow.values.jobs import SamplingSettings

@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from surveyflow.sky.cutouts import corner, cut
-from surveyflow.sky.tiling import owning_tiles
+from surveyflow.sky.tiling import corner, cut, owning_tiles
 from surveyflow.values.arrays import Float64Array, Int64Array
 from surveyflow.values.images import Box, CutoutStack, Window
 

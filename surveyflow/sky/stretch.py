@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from surveyflow.sky.noise import Sky, measured_sky
+from surveyflow.sky.measurements import Sky, measured_sky
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import Code
 
@@ -54,7 +54,7 @@ class Stretch(Code):
     """A formula that brings a cutout's pixels to the range that a network was trained on.
 
     One line below defines a stretch completely. In the meanings, ``x`` are the valid pixels of a cutout, ``s`` is the softening,
-    ``sky`` and ``rms`` are the level and the rms that `surveyflow.sky.noise.measured_sky` finds in the cutout, and
+    ``sky`` and ``rms`` are the level and the rms that `surveyflow.sky.measurements.measured_sky` finds in the cutout, and
     ``minmax(y) = (y - min(y)) / (max(y) - min(y))``.
 
     Attributes

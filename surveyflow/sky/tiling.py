@@ -1,17 +1,21 @@
-"""The tiles of a mosaic, and the tile that owns each source.
+"""The tiles of a mosaic, the tile that owns each source, and square cutouts around sources.
 
 A grid of square cores covers a mosaic; cores at the top and right edges are cut short. So every pixel lies in exactly one core,
 and every source on the mosaic belongs to exactly one tile. A tile's window is its core and half a cutout more on each side: the
-cutouts of its sources touch no other pixels.
+cutouts of its sources touch no other pixels. Cutouts keep the true offsets of their sources, and are bit for bit those of
+``astropy.nddata.Cutout2D``.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike
+from dataclasses import dataclass
+from typing import TypeVar
 
-from surveyflow.values.arrays import Float64Array, Int64Array
-from surveyflow.values.images import Box, Tile
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from surveyflow.values.images import Box, CutoutStack, Tile, Window
 
 _FAR = 2.0**62
 
@@ -102,3 +106,212 @@ def owning_tiles(
 def whole_numbers(values: Float64Array) -> Int64Array:
     """Convert integral floats to integers, NaN to -2**62, and clip at +-2**62, because a plain cast of those is undefined."""
     return np.clip(np.nan_to_num(values, nan=-_FAR), -_FAR, _FAR).astype(np.int64)
+
+
+_BLOCK = 16  # weight cutouts at a time, so that their copies stay in the cache
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def corner(position: ArrayLike, size: int) -> Int64Array:
+    """First row or column of a cutout of ``size`` pixels around a position.
+
+    Parameters
+    ----------
+    position
+        Position along one axis in mosaic pixels, 0-based, integers at pixel centres. The corner of a position that is not
+        finite lies far outside any image.
+    size
+        Side of the cutout, pixels.
+
+    Returns
+    -------
+    corner
+        ``ceil(position - size / 2)``: if ``size`` is even and the position is at the centre of a pixel, the extra pixel lies to
+        its left.
+    """
+    return whole_numbers(np.ceil(np.asarray(position, dtype=np.float64) - size / 2))
+
+
+def cut(window: Window, x_pix: ArrayLike, y_pix: ArrayLike, size: int) -> CutoutStack:
+    """Cut a square around each position, with the validity and weight of its pixels.
+
+    Parameters
+    ----------
+    window
+        Must hold every pixel of the mosaic that the cutouts touch.
+    x_pix, y_pix
+        (n,) positions in mosaic pixels, 0-based. A position that is not finite gives a cutout without data.
+    size
+        Side of the cutouts, pixels.
+
+    Raises
+    ------
+    ValueError
+        If the positions differ in length, ``size`` is not positive, or the window lacks a pixel that a cutout needs.
+
+    Examples
+    --------
+    >>> image = np.arange(25, dtype=np.float32).reshape(5, 5)
+    >>> window = Window(image, image > 0, weight=None, origin_yx=(0, 0), mosaic_shape=(5, 5))
+    >>> cut(window, [4.0], [2.0], size=3).pixels[0]
+    array([[ 8.,  9.,  0.],
+           [13., 14.,  0.],
+           [18., 19.,  0.]], dtype=float32)
+    """
+    frames = _frames(window, x_pix, y_pix, size)
+    pixels, valid = _gather(window.pixels, window.box, frames), _gather(window.valid, window.box, frames)
+    incomplete = np.logical_not(valid.reshape(len(valid), size * size).all(axis=1))
+    _clear_invalid(pixels, valid, incomplete)
+    return CutoutStack(
+        pixels=pixels,
+        valid=valid,
+        weight_median=_weight_medians(window, frames, valid, incomplete),
+        centre_valid=_centre_valid(window, x_pix, y_pix),
+        beyond_edge=frames.beyond(Box(0, window.mosaic_shape[0], 0, window.mosaic_shape[1])),
+    )
+
+
+def cut_pixels(window: Window, x_pix: ArrayLike, y_pix: ArrayLike, size: int, out: Float32Array | None = None) -> Float32Array:
+    """Cut the raw pixels around each position: NaN is kept, and pixels beyond the mosaic are 0.
+
+    The result equals, bit for bit, ``Cutout2D(mosaic, (x, y), size, mode="partial", fill_value=0).data`` of the complete mosaic.
+
+    Parameters
+    ----------
+    window
+        Must hold every pixel of the mosaic that the cutouts touch.
+    x_pix, y_pix
+        (n,) positions in mosaic pixels, 0-based. A position that is not finite gives a cutout of zeros.
+    size
+        Side of the cutouts, pixels.
+    out
+        (n, size, size) float32 array to write into and return, so that a loop over batches need not allocate memory.
+
+    Raises
+    ------
+    ValueError
+        If the positions differ in length, ``size`` is not positive, ``out`` does not fit, or the window lacks a pixel that a
+        cutout needs.
+    """
+    frames = _frames(window, x_pix, y_pix, size)
+    shape = (len(frames), size, size)
+    if out is not None and (out.shape != shape or out.dtype != np.float32):
+        raise ValueError(f"out must be float32 of shape {shape}, not {out.dtype} of shape {out.shape}")
+    return _gather(window.pixels, window.box, frames, out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """The first rows and columns, in the mosaic, of cutouts of one size."""
+
+    top: Int64Array
+    left: Int64Array
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.top)
+
+    def part(self, block: slice) -> _Frames:
+        """Some of the cutouts."""
+        return _Frames(self.top[block], self.left[block], self.size)
+
+    def beyond(self, box: Box) -> BoolArray:
+        """Whether each cutout extends beyond a box of the mosaic."""
+        rows_beyond = (self.top < box.y0) | (self.top + self.size > box.y1)
+        columns_beyond = (self.left < box.x0) | (self.left + self.size > box.x1)
+        return rows_beyond | columns_beyond
+
+    def within(self, box: Box) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
+        """Rows y0 to y1 and columns x0 to x1 of each cutout's part inside a box of the mosaic."""
+        y0, y1 = np.clip(self.top, box.y0, box.y1), np.clip(self.top + self.size, box.y0, box.y1)
+        x0, x1 = np.clip(self.left, box.x0, box.x1), np.clip(self.left + self.size, box.x0, box.x1)
+        return y0, y1, x0, x1
+
+
+def _frames(window: Window, x_pix: ArrayLike, y_pix: ArrayLike, size: int) -> _Frames:
+    """Place the cutouts, and check that the window holds every pixel of the mosaic that they touch."""
+    if size < 1:
+        raise ValueError(f"cutouts must have at least 1 pixel on a side, not {size}")
+    frames = _Frames(corner(y_pix, size), corner(x_pix, size), size)
+    if frames.top.ndim != 1 or frames.top.shape != frames.left.shape:
+        raise ValueError(f"x_pix and y_pix must be 1-D and equally long, not {frames.left.shape} and {frames.top.shape}")
+    y0, y1, x0, x1 = frames.within(Box(0, window.mosaic_shape[0], 0, window.mosaic_shape[1]))
+    box = window.box
+    lacking = (y0 < y1) & (x0 < x1) & ((y0 < box.y0) | (y1 > box.y1) | (x0 < box.x0) | (x1 > box.x1))
+    if lacking.any():
+        first = int(np.argmax(lacking))
+        needed = Box(int(y0[first]), int(y1[first]), int(x0[first]), int(x1[first]))
+        raise ValueError(f"the window {box} lacks pixels of cutout {first}, which needs {needed}: read a larger window")
+    return frames
+
+
+def _gather(image: NDArray[_Scalar], box: Box, frames: _Frames, out: NDArray[_Scalar] | None = None) -> NDArray[_Scalar]:
+    """Copy every cutout out of the image of a box of the mosaic; 0 where there is no image."""
+    size = frames.size
+    copies = np.empty((len(frames), size, size), dtype=image.dtype) if out is None else out
+    partial = frames.beyond(box)
+    _fill_partial(copies, image, box, frames, np.flatnonzero(partial))
+    complete = np.flatnonzero(~partial)
+    # With Python integers and one slice a cutout, only the copy itself takes time: 6 us for 128 x 128 float32.
+    tops, lefts = (frames.top[complete] - box.y0).tolist(), (frames.left[complete] - box.x0).tolist()
+    for index, top, left in zip(complete.tolist(), tops, lefts, strict=True):
+        copies[index] = image[top : top + size, left : left + size]
+    return copies
+
+
+def _fill_partial(copies: NDArray[_Scalar], image: NDArray[_Scalar], box: Box, frames: _Frames, indices: Int64Array) -> None:
+    """Copy the cutouts that lie only partly, or not at all, in the image."""
+    copies[indices] = 0
+    for index in indices.tolist():
+        top, left = int(frames.top[index]) - box.y0, int(frames.left[index]) - box.x0
+        part = Box(top, top + frames.size, left, left + frames.size).clipped(image.shape)
+        inside = (slice(part.y0 - top, part.y1 - top), slice(part.x0 - left, part.x1 - left))
+        copies[index][inside] = image[part.y0 : part.y1, part.x0 : part.x1]
+
+
+def _clear_invalid(pixels: Float32Array, valid: BoolArray, incomplete: BoolArray) -> None:
+    """Set the invalid pixels of some cutouts to 0."""
+    bits = pixels.view(np.int32)
+    for index in np.flatnonzero(incomplete):
+        # The bits are multiplied, because NaN * 0 is NaN. This is seven times faster than assigning through a mask.
+        bits[index] *= valid[index]
+
+
+def _weight_medians(window: Window, frames: _Frames, valid: BoolArray, incomplete: BoolArray) -> Float32Array:
+    """Median weight of each cutout's valid pixels."""
+    medians = np.full(len(frames), np.nan, dtype=np.float32)
+    if window.weight is None:
+        return medians
+    scratch = np.empty((_BLOCK, frames.size, frames.size), dtype=np.float32)
+    for start in range(0, len(frames), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        weights = _gather(window.weight, window.box, frames.part(block), scratch[: len(medians[block])])
+        _clear_invalid(weights, valid[block], incomplete[block])
+        medians[block] = [_median_of_positive(cutout.reshape(-1)) for cutout in weights]
+    return medians
+
+
+def _median_of_positive(values: Float32Array) -> float:
+    """Exact median of the values above 0; NaN if there are none. Overwrites ``values``, which must not be negative or NaN.
+
+    The values are ordered as integers: positive floats have the same order, and the zeros come first. This takes a tenth of the
+    time of ``np.median``.
+    """
+    bits = values.view(np.int32)
+    count = np.count_nonzero(bits)
+    if count == 0:
+        return float("nan")
+    middle = len(bits) - count + count // 2
+    bits.partition(middle)
+    upper = float(values[middle])
+    return upper if count % 2 else (float(bits[:middle].max().view(np.float32)) + upper) / 2
+
+
+def _centre_valid(window: Window, x_pix: ArrayLike, y_pix: ArrayLike) -> BoolArray:
+    """Whether the pixel at each position is on the mosaic and has data."""
+    column, row = centre_pixels(x_pix, y_pix)
+    box = window.box
+    inside = (row >= box.y0) & (row < box.y1) & (column >= box.x0) & (column < box.x1)
+    valid = np.zeros(len(row), dtype=np.bool_)
+    valid[inside] = window.valid[row[inside] - box.y0, column[inside] - box.x0]
+    return valid

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from surveyflow.sky.noise import measured_sky
+from surveyflow.sky.measurements import measured_sky
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import WeightKind
 

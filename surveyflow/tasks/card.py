@@ -383,7 +383,7 @@ class ModelCard:
     nuisances
         What must not change an answer, and how far that was found to be true.
     members
-        The members of a jury, in order of name; empty for a model that is alone. See `surveyflow.models.juries`.
+        The members of a jury, in order of name; empty for a model that is alone. See `surveyflow.models.cards`.
     """
 
     key: ModelKey

@@ -140,11 +140,6 @@ class Job:
         if self.n_sources < 0:
             raise ValueError(f"the job {self.name} cannot have {self.n_sources} sources")
 
-    @property
-    def verb(self) -> str:
-        """The order's verb."""
-        return self.order.verb
-
 
 @dataclass(frozen=True, slots=True)
 class JobResult:

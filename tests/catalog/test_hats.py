@@ -18,7 +18,7 @@ from surveyflow.catalog.hats import (
     write_catalog_files,
     write_dataset,
 )
-from surveyflow.catalog.healpix import cells_at
+from surveyflow.catalog.schema import cells_at
 
 cell_lists = st.lists(st.integers(0, 12 * 4**29 - 1) | st.integers(5 * 4**29, 5 * 4**29 + 4**18), max_size=80).map(
     lambda cells: np.array(cells, dtype=np.int64)

@@ -5,7 +5,7 @@ from cdshealpix.nested import healpix_to_skycoord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveyflow.catalog.healpix import cells_at, healpix_29, span_29
+from surveyflow.catalog.schema import cells_at, healpix_29, span_29
 
 skies = st.lists(st.tuples(st.floats(0, 359.999), st.floats(-90, 90)), min_size=1, max_size=20).map(np.array)
 

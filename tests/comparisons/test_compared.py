@@ -15,8 +15,7 @@ import pytest
 import surveyflow
 from catalog_rows import make_rows
 from revisions import RevisionMaker, field_rows
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import SORT_ORDER
+from surveyflow.catalog.schema import SORT_ORDER, healpix_29
 from surveyflow.commands import main as cli
 from surveyflow.errors import InputError, SourceListError
 from surveyflow.releases.publish import publish

@@ -6,14 +6,14 @@ import subprocess
 import sys
 import threading
 
-from surveyflow.execution.watchdog import EXIT_CODE, locked, report_progress, watched
+from surveyflow.execution.heartbeat import EXIT_CODE, locked, report_progress, watched
 from surveyflow.execution.worker_logs import REASON_PREFIX
 
-PROLOGUE = "import threading, time\nfrom surveyflow.execution.watchdog import locked, report_progress, watched\n"
+PROLOGUE = "import threading, time\nfrom surveyflow.execution.heartbeat import locked, report_progress, watched\n"
 
 CLOCK = """
 from types import SimpleNamespace
-from surveyflow.execution import watchdog
+from surveyflow.execution import heartbeat
 
 now, looks = [0.0], threading.Semaphore(0)
 
@@ -26,7 +26,7 @@ def pass_time(seconds):
     for _ in range(looks._value + 2):  # the last of them began after the clock was moved
         looks.acquire()
 
-watchdog.time = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+heartbeat.time = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
 """
 """A clock that the job itself moves: the machine may be as slow as it likes, and the watchdog has looked after each move."""
 
@@ -89,7 +89,7 @@ def test_waiting_for_a_turn_is_no_silence_and_neither_is_what_comes_after_the_jo
         "lock = threading.Lock()\n"
         "lock.acquire()\n"
         "def release():\n"
-        "    while not any(job.progress_at is None for job in list(watchdog._WATCHED.values())):\n"
+        "    while not any(job.progress_at is None for job in list(heartbeat._WATCHED.values())):\n"
         "        time.sleep(0.001)\n"
         "    pass_time(3)\n"
         "    lock.release()\n"

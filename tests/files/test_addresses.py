@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surveyflow.files.addresses import Address, problem_of_address, redacted
-from surveyflow.files.foreign import reason
-from surveyflow.files.paths import place_of, split_extension, with_extension
+from surveyflow.files.paths import place_of, reason, split_extension, with_extension
 
 SIGNED = "https://me:secret@archive.org/a/egs.fits?X-Amz-Signature=secret&uri=mast:egs.fits&secret[SCI]"
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from mosaic_files import tan_header
 from surveyflow.errors import MosaicError
-from surveyflow.inputs.astrometry import read_astrometry
-from surveyflow.inputs.wcs_cards import DISTORTION
+from surveyflow.inputs.astrometry import DISTORTION, read_astrometry
 
 SHAPE = (300, 400)
 STEP = 0.03 / 3600

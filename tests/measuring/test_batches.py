@@ -16,21 +16,17 @@ from fake_mosaics import ArrayMosaic
 from networks import card, feature_domain, random_weights
 from small_units import CARD, CONTAMINATION_CARD, SIZE, sky, sources, task
 from stubs import StubModel
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.measuring.sampling import have_draws, sample
-from surveyflow.measuring.unit import process_unit, settled_rows
+from surveyflow.catalog.schema import healpix_29
+from surveyflow.measuring.unit import have_draws, process_unit, sample, settled_rows
 from surveyflow.models.engines.fft_engine import FftModel
 from surveyflow.models.engines.head import Head, MaskLayout, keep_masks
 from surveyflow.models.engines.native_library import absence
 from surveyflow.models.framing import framed, not_finite
 from surveyflow.models.normalisation import stretch_evidence
-from surveyflow.sky.centroids import centroid_offsets
-from surveyflow.sky.cutouts import corner, cut, cut_pixels
-from surveyflow.sky.image_statistics import image_statistics
-from surveyflow.sky.noise import Sky, measured_sky
+from surveyflow.sky.measurements import Sky, centroid_offsets, image_statistics, measured_sky
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.sky.stretch import Stretch, prepare
-from surveyflow.sky.tiling import centre_pixels, owning_tiles
+from surveyflow.sky.tiling import centre_pixels, corner, cut, cut_pixels, owning_tiles
 from surveyflow.stats.philox import predictive_noise, source_keys
 from surveyflow.stats.posterior import DrawStatistics, distribution, sorted_output, summarise
 from surveyflow.tasks.card import Architecture

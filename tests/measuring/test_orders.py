@@ -35,7 +35,7 @@ def test_orders_survive_the_way_to_a_worker(order):
 
 
 def test_the_kind_of_work_is_a_word():
-    assert [Job("one", order).verb for order in (UNIT, DigestWindow(MOSAIC, Box(0, 1, 0, 1)))] == ["unit", "digest"]
+    assert [Job("one", order).order.verb for order in (UNIT, DigestWindow(MOSAIC, Box(0, 1, 0, 1)))] == ["unit", "digest"]
 
 
 @pytest.mark.parametrize(

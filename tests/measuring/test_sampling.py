@@ -7,7 +7,7 @@ import pytest
 
 from fake_models import DrawingModel, InPlaceModel
 from networks import card
-from surveyflow.measuring.sampling import sample
+from surveyflow.measuring.unit import sample
 from surveyflow.values.jobs import SamplingSettings
 
 N_DRAWS = 20

@@ -11,14 +11,13 @@ import pytest
 from fake_mosaics import ArrayMosaic
 from small_units import CARD, CONTAMINATION_CARD, SIZE, sky, sources, task
 from stubs import StubModel
-from surveyflow.measuring import sampling
+from surveyflow.measuring import unit
 from surveyflow.measuring.unit import process_unit, settled_rows
-from surveyflow.models.domains import statistics_of
-from surveyflow.sky.noise import sky_rms
+from surveyflow.models.framing import statistics_of
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import predictive_noise, source_keys
-from surveyflow.stats.prevalence import at_prevalence
-from surveyflow.tasks.calibration import Calibration
+from surveyflow.tasks.calibration import Calibration, at_prevalence
 from surveyflow.tasks.card import Domain
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.tasks.contamination.parts import physical_draws
@@ -236,7 +235,7 @@ def test_contamination_does_not_depend_on_the_batch_nor_on_how_many_draws_are_tu
     rng = np.random.default_rng(3)
     of, mosaic = task(sources(rng.uniform(0, 119, 9), rng.uniform(0, 99, 9))), ArrayMosaic(sky())
     expected = process_unit(of, mosaic, BOTH).rows
-    monkeypatch.setattr(sampling, "DRAWS_AT_ONCE", draws_at_once)
+    monkeypatch.setattr(unit, "DRAWS_AT_ONCE", draws_at_once)
     assert process_unit(of, mosaic, BOTH, batch_size=4).rows == expected
 
 

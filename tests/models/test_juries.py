@@ -8,8 +8,7 @@ import pytest
 
 from stubs import TINY
 from surveyflow.errors import ModelError
-from surveyflow.models.cards import card_to_toml
-from surveyflow.models.juries import jury_card
+from surveyflow.models.cards import card_to_toml, jury_card
 from surveyflow.models.store import ModelStore, read_card, write_model
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Domain, Member, ModelKey

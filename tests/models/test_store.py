@@ -14,11 +14,10 @@ import pytest
 
 from networks import KEY, SMALL, card, feature_domain, random_weights, write_small_model
 from surveyflow.errors import ModelError, OutputError
-from surveyflow.models.domains import decode_domain, encode_domain
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.engines.native_library import absence
 from surveyflow.models.store import ModelStore, read_card, read_domain, read_weights, write_model, write_models, write_untrained
-from surveyflow.models.weights import encode_weights
+from surveyflow.models.weights import decode_domain, encode_domain, encode_weights
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surveyflow.planning.keys import key_parts, unit_key
-from surveyflow.planning.plan import Decision, Plan, decide
-from surveyflow.planning.positions import choose_instruments, locate_sources
+from surveyflow.planning.plan import Decision, Plan, decide, key_parts, unit_key
 from surveyflow.planning.source_changes import SourceChanges
-from surveyflow.planning.units import units_of_field
+from surveyflow.planning.units import choose_instruments, locate_sources, units_of_field
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey

@@ -13,8 +13,7 @@ from catalog_rows import make_rows
 from other_schemas import DUMMY, catalog_with
 from surveyflow.catalog import hats
 from surveyflow.catalog.columns import COLUMNS
-from surveyflow.catalog.healpix import healpix_29
-from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.catalog.schema import CATALOG_SCHEMA, healpix_29
 from surveyflow.releases import publish as releases
 from surveyflow.releases.comparison import SOURCES_NAMED, compare
 from surveyflow.releases.publish import publish, read_catalog

@@ -20,9 +20,8 @@ from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.models import cards
 from surveyflow.models.cards import card_from_file, card_to_toml
 from surveyflow.settings import simulation, training, workflow
-from surveyflow.settings.checks import SettingsTable
 from surveyflow.settings.findings import Schema, shown
-from surveyflow.settings.reader import MOST_BYTES, MOST_LEVELS, MOST_REPORTED, SettingsFile
+from surveyflow.settings.reader import MOST_BYTES, MOST_LEVELS, MOST_REPORTED, SettingsFile, SettingsTable
 from surveyflow.settings.simulation import load_simulation
 from surveyflow.settings.training import load_training
 from surveyflow.settings.workflow import load_workflow

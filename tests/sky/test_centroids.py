@@ -9,8 +9,7 @@ import pytest
 from photutils.centroids import centroid_2dg
 from photutils.detection import find_peaks
 
-from surveyflow.sky.centroids import centroid_offsets
-from surveyflow.sky.noise import measured_sky
+from surveyflow.sky.measurements import centroid_offsets, measured_sky
 
 SCALE = 0.03
 IMAGES = Path(__file__).parents[3] / "shared" / "data" / "images"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from oracles import cutout2d
 from strategies import images, positions, window_of
-from surveyflow.sky.cutouts import corner, cut, cut_pixels
+from surveyflow.sky.tiling import corner, cut, cut_pixels
 from surveyflow.values.images import Box, Window
 
 SIZES = st.integers(1, 40)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from surveyflow.sky.image_statistics import N_STATISTICS, RING_EDGES, image_statistics
+from surveyflow.sky.measurements import N_STATISTICS, RING_EDGES, image_statistics
 
 RINGS = len(RING_EDGES) - 1
 

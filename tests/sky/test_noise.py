@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from surveyflow.sky.noise import measured_sky, sky_rms
+from surveyflow.sky.measurements import measured_sky, sky_rms
 
 
 def sky(n, size=128, rms=1.0, seed=0):

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import coordinates, images, positions, window_of
-from surveyflow.sky.cutouts import corner, cut, cut_pixels
-from surveyflow.sky.tiling import centre_pixels, grid_shape, owning_tiles, tile
+from surveyflow.sky.tiling import centre_pixels, corner, cut, cut_pixels, grid_shape, owning_tiles, tile
 
 SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 CORE_SIZES = st.integers(1, 50)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve
 
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.weight_kind import check_weights, independent_variance
 from surveyflow.values.codes import WeightKind
 

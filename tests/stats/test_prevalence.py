@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from surveyflow.errors import InputError
 from surveyflow.stats.calibration import calibration_error
-from surveyflow.stats.prevalence import STEEPEST, at_prevalence, calibrated, fitted_calibration
+from surveyflow.tasks.calibration import STEEPEST, at_prevalence, calibrated, fitted_calibration
 
 shares = st.floats(0.001, 0.999)
 probabilities = st.floats(0, 1)

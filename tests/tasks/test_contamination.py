@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from networks import card, reference_philox
-from surveyflow.models.juries import jury_card
+from surveyflow.models.cards import jury_card
 from surveyflow.stats.philox import predictive_noise
 from surveyflow.tasks.card import Architecture, ContaminationScale, Member, ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS, can_be_measured, physical_draws, summarise_contamination

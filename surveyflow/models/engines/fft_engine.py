@@ -182,7 +182,7 @@ class FftModel:
     def summarise(
         self, features: Float32Array, source_keys: UInt64Array, n_draws: int, seed: int, outputs: tuple[int, int]
     ) -> PosteriorSummary:
-        """Summarise the draws of two outputs without keeping them; see `surveyflow.measuring.sampling.SummarisingModel`.
+        """Summarise the draws of two outputs without keeping them; see `surveyflow.measuring.unit.SummarisingModel`.
 
         Raises
         ------
@@ -245,7 +245,7 @@ class FftModel:
         seed: int,
         amounts: Sequence[Sequence[AmountOutputs]],
     ) -> AmountStatistics:
-        """Compute the statistics of amounts without keeping draws; see `surveyflow.measuring.sampling.SummarisingModel`.
+        """Compute the statistics of amounts without keeping draws; see `surveyflow.measuring.unit.SummarisingModel`.
 
         Raises
         ------

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from surveyflow.errors import ModelError
-from surveyflow.files.foreign import refusing
+from surveyflow.files.paths import refusing
 from surveyflow.models.legacy.layers import block_paths, dense_paths
 from surveyflow.models.legacy.objects import VARIABLES_PREFIX, ObjectTree, checkpoint_objects, tensorflow
 from surveyflow.values.arrays import Float32Array

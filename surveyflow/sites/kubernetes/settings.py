@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ByteSize, Field, StringConstraints, model_v
 
 from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds, Tls
 from surveyflow.execution.routing import Routing
-from surveyflow.settings.checks import SettingsTable, refuse
+from surveyflow.settings.reader import SettingsTable, refuse
 
 
 def _check_absolute(path: PurePosixPath) -> PurePosixPath:

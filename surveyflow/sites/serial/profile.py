@@ -8,7 +8,7 @@ from typing import Literal, NoReturn
 
 from surveyflow.execution.jobs import WorkerSpec, close_workers, do_job
 from surveyflow.execution.limits import ClusterProfile
-from surveyflow.settings.checks import SettingsTable
+from surveyflow.settings.reader import SettingsTable
 from surveyflow.sites.kind import THIS_PROCESS, Answer, Question, RunToRender, refuse_jobs
 from surveyflow.values.jobs import Executor, Job, JobResult
 

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, StringCon
 
 from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Count, ModelGroup, Seconds, Tls
 from surveyflow.execution.routing import Routing
-from surveyflow.settings.checks import SettingsTable, refuse
 from surveyflow.settings.findings import shown
+from surveyflow.settings.reader import SettingsTable, refuse
 
 LEAVE_S = 60
 """Seconds that a worker needs to leave between the end of its lifetime and its job's walltime."""

@@ -46,7 +46,7 @@ def physical_draws(
     outputs
         (n, T, n_outputs) float32 in [0, 1], in the order of `surveyflow.tasks.contamination.parts.OUTPUTS`.
     rms
-        (n,) sky rms of each cutout, as `surveyflow.sky.noise.sky_rms` measures it; where it is NaN,
+        (n,) sky rms of each cutout, as `surveyflow.sky.measurements.sky_rms` measures it; where it is NaN,
         fluxes other than 0 are NaN, too.
     scale
         What the outputs stand for.

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from surveyflow.errors import InputError
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.values import remedies
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 

@@ -11,8 +11,7 @@ import numpy as np
 from surveyflow.errors import InputError
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import placed, read_card, read_domain, read_weights, write_model
-from surveyflow.stats.prevalence import fitted_calibration
-from surveyflow.tasks.calibration import Calibration
+from surveyflow.tasks.calibration import Calibration, fitted_calibration
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.registry import LEADING
 from surveyflow.training.evaluation.matching import check_kind, check_stamps

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.stats.ranking import Cut, area_under_roc, best_cut, cut_at
 from surveyflow.stats.regression import RegressionScores, interval_coverage, regression_scores
 from surveyflow.tasks.card import Model

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surveyflow.measuring.domain import measured_facts
 from surveyflow.settings.matrices import ClassifierTests, SelectedTest
 from surveyflow.stats.fractions import ConfusionMatrix, called_post_merger
 from surveyflow.stats.metrics import confusion_matrix
 from surveyflow.tasks.card import Model, ModelCard
+from surveyflow.tasks.domains import measured_facts
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
 from surveyflow.training.evaluation.predict_mergers import MergerPredictions, predict_mergers
 from surveyflow.training.records.labelled import LabelledStamps

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from surveyflow.stats.calibration import Reliability, perfect_error, reliability, weighted_error
 from surveyflow.stats.metrics import accuracy, confusion_matrix, precision, recall, upsilon
-from surveyflow.stats.prevalence import at_prevalence
 from surveyflow.stats.ranking import area_under_roc
+from surveyflow.tasks.calibration import at_prevalence
 from surveyflow.values.arrays import BoolArray, Float64Array
 
 PREVALENCES = (0.5, 0.3, 0.1, 0.05)

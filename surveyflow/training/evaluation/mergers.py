@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surveyflow.models.engines.jury import Jury
+from surveyflow.models.engines.choice import Jury
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.baseline import TreeClassifier, annulus_features
 from surveyflow.training.evaluation.juries import Area, JuryScores, areas_of_change, found_changes, jury_scores

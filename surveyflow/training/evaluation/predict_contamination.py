@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.stats.philox import source_keys
 from surveyflow.tasks.card import ContaminationScale, Model
 from surveyflow.tasks.contamination.parts import AMOUNTS, OUTPUTS, PARTS, ContaminationAmount, physical_of, scale_of

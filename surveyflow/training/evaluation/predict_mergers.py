@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from surveyflow.measuring.domain import distance_outside, facts_outside, measured_facts
-from surveyflow.models.domains import feature_distances
+from surveyflow.models.framing import feature_distances
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import summarise
 from surveyflow.tasks.card import Model
+from surveyflow.tasks.domains import distance_outside, facts_outside, measured_facts
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from surveyflow.measuring.domain import Facts, measured_facts
-from surveyflow.models.domains import statistics_of
 from surveyflow.models.engines.keras_engine import KerasModel
+from surveyflow.models.framing import statistics_of
 from surveyflow.models.weights import Weights
 from surveyflow.settings.training import Training
-from surveyflow.sky.noise import Sky
+from surveyflow.sky.measurements import Sky
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.card import Domain, ModelCard
-from surveyflow.tasks.domains import FEATURE_PERCENTILE, FeatureDomain
+from surveyflow.tasks.domains import FEATURE_PERCENTILE, Facts, FeatureDomain, measured_facts
 from surveyflow.training.fitting.augmentation import changed
 from surveyflow.training.records.record_index import read_index
 from surveyflow.training.records.shards import damage_told, record_dataset

@@ -18,7 +18,7 @@ from surveyflow.errors import InputError
 from surveyflow.models.framing import framed
 from surveyflow.settings.training import Training
 from surveyflow.simulation.recipes import Galaxies
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.training.fitting.augmentation import changed, oriented
 from surveyflow.training.records.record_index import RecordIndex, read_index

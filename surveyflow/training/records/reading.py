@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from surveyflow.sky.noise import sky_rms
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.shards import damage_told, read_index, record_dataset
 from surveyflow.values.arrays import Float64Array

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 
 from networks import KEY, card, images, random_weights, reference_features, write_small_model
 from surveyflow.errors import ModelError
-from surveyflow.measuring.sampling import SummarisingModel, sample
+from surveyflow.measuring.unit import SummarisingModel, sample
 from surveyflow.models.engines import native_library
-from surveyflow.models.engines.choice import load_model
+from surveyflow.models.engines.choice import jury_of, load_model
 from surveyflow.models.engines.fft_engine import FftModel
 from surveyflow.models.engines.head import Head
-from surveyflow.models.engines.jury import jury_of
 from surveyflow.models.engines.native_library import InstructionSet, absence, usable_instruction_sets
 from surveyflow.models.store import ModelStore
 from surveyflow.sky.stretch import Stretch, prepare

@@ -5,11 +5,10 @@ import pytest
 
 from networks import random_weights
 from stubs import StubModel
-from surveyflow.models.domains import feature_distances
-from surveyflow.models.engines.choice import load_model
+from surveyflow.models.engines.choice import Jury, jury_of, load_model
 from surveyflow.models.engines.fft_engine import FftModel
-from surveyflow.models.engines.jury import Jury, jury_of
 from surveyflow.models.engines.native_library import absence, usable_instruction_sets
+from surveyflow.models.framing import feature_distances
 from surveyflow.models.store import ModelStore, read_card
 from surveyflow.stats.posterior import shares_of, summarise
 from surveyflow.tasks.card import Architecture, ModelKey

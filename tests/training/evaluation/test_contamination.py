@@ -11,8 +11,8 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from fake_models import CornerModel
 from labelled_stamps import SKY, contamination_card, labelled
-from surveyflow.models.engines.jury import jury_of
-from surveyflow.sky.noise import sky_rms
+from surveyflow.models.engines.choice import jury_of
+from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import ContaminationScale
 from surveyflow.training.evaluation.contamination import evaluate_contamination, fit_contamination_baseline

@@ -11,13 +11,13 @@ from sklearn.metrics import roc_auc_score
 
 from fake_models import NucleusModel
 from labelled_stamps import SIZE, SKY, labelled, merger_card
-from surveyflow.models.engines.jury import jury_of
+from surveyflow.models.engines.choice import jury_of
 from surveyflow.reports.evaluation_figures import roc_figure
 from surveyflow.settings.simulation import NuisancesTable, SimulationTable
 from surveyflow.settings.training import AugmentationTable
 from surveyflow.simulation.observe import sky_noise
 from surveyflow.stats.calibration import calibration_error
-from surveyflow.stats.prevalence import at_prevalence
+from surveyflow.tasks.calibration import at_prevalence
 from surveyflow.training.evaluation.calibrate import fit_calibration, pooled_mean
 from surveyflow.training.evaluation.merger_scores import (
     PREVALENCES,

@@ -15,7 +15,7 @@ from surveyflow.models.engines.choice import load_model
 from surveyflow.models.network import get_weights
 from surveyflow.models.store import ModelStore
 from surveyflow.settings.training import OptimisationTable, load_training
-from surveyflow.sky.centroids import LARGEST_OFFSET_ARCSEC
+from surveyflow.sky.measurements import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.domain import _offset_limit
