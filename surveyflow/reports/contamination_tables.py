@@ -49,6 +49,21 @@ def _intervals(contamination: Mapping[str, Any]) -> Table:
     return Table("Do the intervals hold?", note, ("interval of", "truths inside"), tuple(rows))
 
 
+def _statements(contamination: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            f"{one['low']:g} to {one['high']:g} %",
+            f"{one['n']:,}",
+            number(one["stated"], 1),
+            number(one["true"], 1),
+            percent(one["inside"]),
+        )
+        for one in contamination["statements"]
+    ]
+    note = "Galaxies by the coverage_pct_mean that is stated for them: its mean, the mean of the truth, and truths in q16 to q84."
+    return Table("Is what is stated true?", note, ("stated", "stamps", "mean stated", "mean true", "truths inside"), tuple(rows))
+
+
 def _changes(contamination: Mapping[str, Any]) -> Table:
     of = {amount.name: contamination[f"change_of_{amount.name}"] for _, amount in AMOUNTS}
     rows = [(name, percent(one["median"], 3), percent(one["largest"], 3)) for name, one in of.items()]
@@ -73,6 +88,7 @@ def _stresses(contamination: Mapping[str, Any]) -> Table:
         (
             one["words"],
             number(one["scores"]["areas"]["contaminated"]),
+            number(one["area_lost"]),
             number(one["scores"]["areas"]["heavy"]),
             *(number(one["scores"]["regressions"][amount.name]["r2"]) for _, amount in AMOUNTS),
             percent(one["flagged"]),
@@ -81,7 +97,7 @@ def _stresses(contamination: Mapping[str, Any]) -> Table:
         for one in contamination["stresses"]
     ]
     explained = (f"R\u00b2 {amount.name}" for _, amount in AMOUNTS)
-    columns = ("stamps with", "AUC any", "AUC over 20 %", *explained, "flagged", "flagged before")
+    columns = ("stamps with", "AUC any", "lost", "AUC over 20 %", *explained, "flagged", "flagged before")
     return Table("Stress", "Flagged, in percent, are the stamps that the card's domain excludes.", columns, tuple(rows))
 
 
@@ -96,5 +112,5 @@ def facts(contamination: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-TABLES = (_areas, _area_bins, _regressions, _intervals, _changes, _cut, _stresses)
+TABLES = (_areas, _area_bins, _regressions, _intervals, _statements, _changes, _cut, _stresses)
 """What makes each table, in order."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ GAIN = np.float32(3.0)
 """Factor on all pixels in the test of equivariance."""
 MOST_POINTS = 1_500
 """Number of pairs of truth and estimate that are kept for a figure."""
+STATED_EDGES_PCT = (0.0, 5.0, 10.0, 20.0, 40.0, 100.0)
+"""Edges of the ranges of ``coverage_pct_mean`` in which statements are compared with the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +106,53 @@ class TunedCut:
 
 @dataclass(frozen=True, slots=True)
 class ContaminationStress:
-    """The change of the scores when stamps are changed by a nuisance at one of its levels."""
+    """The change of the scores when stamps are changed by a nuisance at one of its levels.
+
+    Parameters
+    ----------
+    name, level
+        One of `surveyflow.training.evaluation.nuisances.NUISANCES`, and its level.
+    words
+        The change in words.
+    scores
+        Scores on the changed stamps, flagged or not.
+    area_lost
+        Loss of the area for a neighbour on the galaxy, compared with the same stamps unchanged.
+    flagged, flagged_before
+        Share of the changed stamps, and of the same stamps unchanged, that domain checks flag.
+    """
 
     name: str
     level: float
     words: str
     scores: ContaminationScores
+    area_lost: float
     flagged: float
     flagged_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatedCoverage:
+    """Galaxies whose ``coverage_pct_mean`` lies in one range, and their truth.
+
+    Parameters
+    ----------
+    low, high
+        The range (low, high], percent; the first one holds its low end, too.
+    n
+        Number of galaxies.
+    stated, true
+        Mean of ``coverage_pct_mean``, and of the true coverage, percent; NaN without galaxies.
+    inside
+        Share of true coverages between q16 and q84, as in the catalog; NaN without galaxies.
+    """
+
+    low: float
+    high: float
+    n: int
+    stated: float
+    true: float
+    inside: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +173,8 @@ class ContaminationEvaluation:
         Scores on all test stamps whose galaxy has a mask.
     bins
         Areas by magnitude and by true coverage.
+    statements
+        The truth of galaxies by the coverage that is stated for them.
     n_without_truth
         Number of test stamps whose galaxy has no mask; they are left out.
     changes
@@ -145,6 +189,7 @@ class ContaminationEvaluation:
 
     scores: ContaminationScores
     bins: Sequence[AreaBin]
+    statements: Sequence[StatedCoverage]
     n_without_truth: int
     changes: Mapping[str, Change]
     cut: TunedCut | None
@@ -156,7 +201,7 @@ class ContaminationEvaluation:
         told = asdict(self)
         changes = {f"change_of_{name}": change for name, change in told["changes"].items()}
         points = {f"{amount.figure}_points": told["points"][amount.name] for _, amount in AMOUNTS}
-        scores = {name: told[name] for name in ("scores", "bins", "n_without_truth")}
+        scores = {name: told[name] for name in ("scores", "bins", "statements", "n_without_truth")}
         return scores | changes | {"cut": told["cut"]} | points | {"stresses": told["stresses"]}
 
 
@@ -266,6 +311,7 @@ def evaluate_contamination(
     return ContaminationEvaluation(
         scores=scores,
         bins=list(_bins(pooled(known)["magnitude_ab"], said, truth, by_baseline)),
+        statements=_statements(truth.columns["coverage_pct"], said),
         n_without_truth=sum(map(len, test)) - scores.n,
         changes=_changes(model, known, said, sampling),
         cut=_tuned_cut(model, tuning, said, truth, sampling),
@@ -273,11 +319,7 @@ def evaluate_contamination(
             amount.name: _points(truth.transformed[amount.name], said[f"{amount.name}_given"], truth.presence[part.presence])
             for part, amount in AMOUNTS
         },
-        stresses=[
-            _stress(nuisance, level, model, known, baseline, sampling=sampling, before=said)
-            for nuisance, level in changes()
-            if nuisance.change is not neighbours
-        ],
+        stresses=_stresses(model, known, baseline, sampling),
     )
 
 
@@ -318,6 +360,20 @@ def _bins(magnitude_ab: Float64Array, said: Columns, truth: _Truth, baseline: Fl
     for label, rows in coverage_bins(truth.columns["coverage_pct"]):
         if (rows & truth.contaminated).any():
             yield area_bin("coverage_pct", label, int(rows.sum()), rows | ~truth.contaminated)
+
+
+def _statements(coverage_pct: Float64Array, said: Columns) -> list[StatedCoverage]:
+    stated = said["coverage_pct_mean"]
+    ranges = np.digitize(stated, STATED_EDGES_PCT[1:-1], right=True)
+    return [_statement(*edges, coverage_pct, said, ranges == number) for number, edges in enumerate(pairwise(STATED_EDGES_PCT))]
+
+
+def _statement(low: float, high: float, coverage_pct: Float64Array, said: Columns, rows: BoolArray) -> StatedCoverage:
+    mean, q16, q84 = (said[f"coverage_pct_{name}"][rows] for name in ("mean", "q16", "q84"))
+    true = coverage_pct[rows]
+    if not len(true):
+        return StatedCoverage(low, high, 0, np.nan, np.nan, np.nan)
+    return StatedCoverage(low, high, len(true), float(mean.mean()), float(true.mean()), interval_coverage(true, q16, q84))
 
 
 def _regressions(truth: _Truth, estimate: Mapping[str, Float64Array]) -> dict[str, RegressionScores]:
@@ -373,24 +429,26 @@ def _points(truth: Float64Array, estimate: Float64Array, rows: BoolArray) -> Poi
     return Points(tuple(truth[some].round(3).tolist()), tuple(estimate[some].round(3).tolist()))
 
 
-def _stress(
-    nuisance: Nuisance,
-    level: float,
-    model: Model,
-    sets: Sequence[LabelledStamps],
-    baseline: ContaminationBaseline,
-    *,
-    sampling: SamplingSettings,
-    before: Columns,
-) -> ContaminationStress:
+def _stresses(
+    model: Model, sets: Sequence[LabelledStamps], baseline: ContaminationBaseline, sampling: SamplingSettings
+) -> list[ContaminationStress]:
     some = [stamps.take(slice(MOST_STRESSED)) for stamps in sets]
-    changed = [nuisance.applied(stamps, level, sampling.seed) for stamps in some]
-    said, truth = _said_and_true(model, changed, sampling)
-    return ContaminationStress(
-        name=nuisance.name,
-        level=level,
-        words=nuisance.told(level),
-        scores=_scores(_features(changed), said, truth, baseline),
-        flagged=float(said["out_of_domain"].mean()),
-        flagged_before=float(before["out_of_domain"].mean()),
-    )
+    before, truth = _said_and_true(model, some, sampling)
+    area = area_under_roc(before["p_contaminated_mean"], truth.contaminated)
+    flagged = float(before["out_of_domain"].mean())
+    found = []
+    for nuisance, level in changes():
+        if nuisance.change is not neighbours:
+            changed = [nuisance.applied(stamps, level, sampling.seed) for stamps in some]
+            said, truth = _said_and_true(model, changed, sampling)
+            scores = _scores(_features(changed), said, truth, baseline)
+            found.append(_stress(nuisance, level, scores, float(said["out_of_domain"].mean()), before=(area, flagged)))
+    return found
+
+
+def _stress(
+    nuisance: Nuisance, level: float, scores: ContaminationScores, flagged: float, *, before: tuple[float, float]
+) -> ContaminationStress:
+    area, flagged_before = before
+    lost = area - scores.areas["contaminated"]
+    return ContaminationStress(nuisance.name, level, nuisance.told(level), scores, lost, flagged, flagged_before)

@@ -20,7 +20,7 @@ _DIGITS = 4
 
 _Row = tuple[float, float, float, bool]
 _Tested = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], EvaluationFacts]
-_AtLevel = Callable[[Mapping[str, Any], Mapping[str, Any]], _Row]
+_AtLevel = Callable[[Mapping[str, Any]], _Row]
 """Reads a stress: level, loss of the score, share of the spoilt stamps that is flagged, and whether the model held."""
 
 
@@ -73,12 +73,13 @@ def _merger(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> E
 
 
 def _contamination(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
-    return EvaluationFacts(tuple(one["digest"] for one in records), found["scores"]["n"], "auc", round(_area(found), _DIGITS))
+    area = found["scores"]["areas"][CONTAMINATION.outputs[0]]
+    return EvaluationFacts(tuple(one["digest"] for one in records), found["scores"]["n"], "auc", round(area, _DIGITS))
 
 
 def _limits(found: Mapping[str, Any], at_level: _AtLevel) -> tuple[NuisanceLimits, ...]:
     by_name = groupby(found["stresses"], key=lambda stress: str(stress["name"]))
-    return tuple(_of_nuisance(name, [at_level(stress, found) for stress in stresses]) for name, stresses in by_name)
+    return tuple(_of_nuisance(name, [at_level(stress) for stress in stresses]) for name, stresses in by_name)
 
 
 def _of_nuisance(name: str, rows: list[_Row]) -> NuisanceLimits:
@@ -86,20 +87,16 @@ def _of_nuisance(name: str, rows: list[_Row]) -> NuisanceLimits:
     return NuisanceLimits(name, levels, lost, flagged, held)
 
 
-def _merger_at(stress: Mapping[str, Any], found: Mapping[str, Any]) -> _Row:  # noqa: ARG001 - one signature
+def _merger_at(stress: Mapping[str, Any]) -> _Row:
     flagged = 1.0 if stress["spoiled_flagged"] is None else stress["spoiled_flagged"]
     return float(stress["level"]), round(stress["accuracy_lost"], _DIGITS), round(flagged, _DIGITS), stress["passed"]
 
 
-def _contamination_at(stress: Mapping[str, Any], found: Mapping[str, Any]) -> _Row:
+def _contamination_at(stress: Mapping[str, Any]) -> _Row:
     """The evaluation does not count the stamps that a nuisance spoils, so the flagged share is that of all changed ones."""
-    lost = _area(found) - _area(stress)
-    held = lost <= MOST_LOST or stress["flagged"] >= LEAST_FLAGGED
-    return float(stress["level"]), round(lost, _DIGITS), round(stress["flagged"], _DIGITS), held
-
-
-def _area(found: Mapping[str, Any]) -> float:
-    return float(found["scores"]["areas"][CONTAMINATION.outputs[0]])
+    lost, flagged = stress["area_lost"], stress["flagged"]
+    held = lost <= MOST_LOST or flagged >= LEAST_FLAGGED
+    return float(stress["level"]), round(lost, _DIGITS), round(flagged, _DIGITS), held
 
 
 _FACTS: Mapping[str, tuple[_Tested, _AtLevel]] = {

@@ -104,6 +104,26 @@ def test_other_units_and_depths_are_flagged():
     assert evaluation().stresses[0].flagged_before < 0.1
 
 
+def test_what_changes_no_pixel_that_the_model_sees_loses_nothing():
+    area = evaluation().scores.areas["contaminated"]
+    lost = {(one.name, one.level): one.area_lost for one in evaluation().stresses}
+    assert lost["gain", 2] == pytest.approx(0, abs=1e-3)
+    for one in evaluation().stresses:
+        assert one.area_lost == pytest.approx(area - one.scores.areas["contaminated"])
+    assert max(lost.values()) > 0.01
+
+
+def test_what_is_stated_is_compared_with_the_truth():
+    mean = said()["coverage_pct_mean"]
+    found = evaluation().statements
+    assert sum(one.n for one in found) == len(TEST)
+    second = found[1]
+    rows = (mean > second.low) & (mean <= second.high)
+    assert (second.n, second.true) == (rows.sum(), pytest.approx(TEST.coverage_pct[rows].mean()))
+    inside = (said()["coverage_pct_q16"] <= TEST.coverage_pct) & (TEST.coverage_pct <= said()["coverage_pct_q84"])
+    assert second.inside == pytest.approx(inside[rows].mean())
+
+
 def test_a_wrong_unit_changes_nothing_for_a_model_that_counts_in_sky():
     wrong_unit = next(one for one in evaluation().stresses if (one.name, one.level) == ("gain", 1000))
     assert wrong_unit.scores.regressions["flux_pp"].r2 == pytest.approx(evaluation().scores.regressions["flux_pp"].r2, abs=1e-3)
