@@ -1,7 +1,7 @@
-"""A HATS collection beside a catalog: an index that says in which partitions a source lies.
+"""A HATS collection beside a catalog: an index that says in which partitions a source lies, and the place of the margin.
 
-``<catalog>/collection`` is a collection whose primary table is the catalog around it (HATS 1.0, IVOA Note). It has no margin: a
-margin's files have the names of partitions, and strict validation would count them as the catalog's own.
+``<catalog>/collection`` is a collection whose primary table is the catalog around it (HATS 1.0, IVOA Note). Its margin lies
+elsewhere: a margin's files have the names of partitions, and strict validation would count them as the catalog's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ INDEX = "index_source_id"
 _ID = "source_id"
 
 
-def write_collection(folder: Path, name: str, partitions: Sequence[Partition], created: str, before: Path | None = None) -> None:
+def write_collection(
+    folder: Path,
+    name: str,
+    partitions: Sequence[Partition],
+    created: str,
+    before: Path | None = None,
+    *,
+    margin: str | None = None,
+) -> None:
     """Write the collection of a catalog whose Parquet files are complete, with one partition's ids in memory at a time.
 
     Parameters
@@ -36,6 +44,8 @@ def write_collection(folder: Path, name: str, partitions: Sequence[Partition], c
         Time of creation, ISO 8601.
     before
         Folder of an earlier catalog, whose equal files are shared; None if there is none.
+    margin
+        Path of the catalog's margin, relative to the collection; None to name none.
     """
     if not partitions:
         return
@@ -53,6 +63,7 @@ def write_collection(folder: Path, name: str, partitions: Sequence[Partition], c
     collection = {
         "obs_collection": f"{name}_collection",
         "hats_primary_table_url": "..",
+        **({"all_margins": margin, "default_margin": margin} if margin else {}),
         "all_indexes": f"{_ID} {INDEX}",
         "default_index": _ID,
         "hats_builder": "surveyflow",

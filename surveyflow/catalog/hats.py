@@ -200,7 +200,7 @@ def write_catalog_files(
     created
         Time of creation, ISO 8601; not stated if left out.
     """
-    put(folder, Path("partition_info.csv"), _partition_info(dataset.partitions), before)
+    put(folder, Path("partition_info.csv"), partition_info(dataset.partitions), before)
     put(folder, Path("hats.properties"), properties_text("HATS catalog", _properties(name, dataset, max_rows, created)))
     put(folder, Path("skymap.fits"), dataset.skymap.to_fits(), before)
     sink = pa.BufferOutputStream()
@@ -258,7 +258,7 @@ def _rows_inside(partition: Partition, sources: Iterable[RowSource], cells: Iter
     return pa.concat_tables(parts).sort_by(SORT_ORDER)
 
 
-def _partition_info(partitions: Sequence[Partition]) -> bytes:
+def partition_info(partitions: Sequence[Partition]) -> bytes:
     """The content of ``partition_info.csv``."""
     return ("\n".join(["Norder,Npix", *(f"{cell.order},{cell.pixel}" for cell in partitions)]) + "\n").encode()
 

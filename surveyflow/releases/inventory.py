@@ -10,6 +10,7 @@ from typing import Any
 from surveyflow.errors import CatalogNotFound
 from surveyflow.releases.decisions import Decision, read_decisions
 from surveyflow.releases.holds import Hold, holds
+from surveyflow.releases.margins import margin_folder
 from surveyflow.releases.revisions import Revision, latest, readable_revisions
 
 
@@ -24,7 +25,7 @@ class StoredRevision:
     is_latest
         Whether ``latest`` points to it.
     n_bytes
-        Size of its files, bytes.
+        Size of its files and those of its margin, bytes.
     n_new_bytes
         Size of the files that it does not share with earlier revisions, bytes.
     hold
@@ -105,7 +106,8 @@ def take_inventory(root: Path) -> Inventory:
     stored = []
     revisions, damaged = readable_revisions(root)
     for revision in revisions:
-        states = [path.stat() for path in revision.path.rglob("*") if path.is_file()]
+        folders = revision.path, margin_folder(revision.path)
+        states = [path.stat() for folder in folders for path in folder.rglob("*") if path.is_file()]
         new = [state for state in states if (state.st_dev, state.st_ino) not in seen]
         seen.update((state.st_dev, state.st_ino) for state in states)
         sizes = sum(state.st_size for state in states), sum(state.st_size for state in new)

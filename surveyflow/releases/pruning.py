@@ -19,6 +19,7 @@ from surveyflow.files.durable import explained, remove_any, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
 from surveyflow.releases.holds import waiting
+from surveyflow.releases.margins import margin_folder, sweep_margins
 from surveyflow.releases.revisions import (
     LATEST,
     MANIFEST,
@@ -124,6 +125,7 @@ def prune(root: Path, keep: int) -> Pruning:
                 remember_numbers(root)
             for revision in pruning.revisions:
                 _remove_revision(revision, lock.check)
+            sweep_margins(root)
             for key, paths in pruning.units.items():
                 lock.check()
                 _remove_unit(key, paths)
@@ -144,7 +146,8 @@ def _unwanted_units(root: Path, kept: Iterable[Revision], since: float) -> dict[
 
 
 def _files(revisions: Iterable[Revision]) -> list[Path]:
-    return [path for revision in revisions for path in revision.path.rglob("*") if path.is_file()]
+    folders = [folder for revision in revisions for folder in (revision.path, margin_folder(revision.path))]
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def _freed(paths: Iterable[Path]) -> int:

@@ -22,6 +22,7 @@ import pyarrow as pa
 from surveyflow.catalog.collection import write_collection
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, combined_digest
+from surveyflow.catalog.margin import MARGIN_ARCSEC, write_margin
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, completed
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
@@ -29,6 +30,7 @@ from surveyflow.output.prepared import BUILDING, WITHDRAWN
 from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
 from surveyflow.releases.alternatives import write_alternatives
 from surveyflow.releases.draws import link_draws
+from surveyflow.releases.margins import building_margin, margin_folder, margin_name, move_margin_into_place, sweep_margins
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
     ALTERNATIVES,
@@ -114,8 +116,8 @@ def publish(
     manifest
         How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
         ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
-        ``status``, ``weights_origin``, ``kept_columns``, ``kept_digest``, ``alternatives``, ``held`` (what ``judge`` returned)
-        and ``files`` (size and SHA-256 of every other file).
+        ``status``, ``weights_origin``, ``kept_columns``, ``kept_digest``, ``alternatives``, ``held`` (what ``judge`` returned),
+        ``margin`` and ``files`` (size and SHA-256 of every other file).
     kept
         The columns of the source lists that join the rows.
     alternatives
@@ -142,13 +144,14 @@ def publish(
     name = _next_name(root, release)
     _sweep(root)
     status_counts = _expected(root, receipts, extra_rows, manifest)
-    with _building(root, name) as folder:
+    with building_margin(root) as margin, _building(root, name) as folder:
         before = _before(root)
         title, check = f"{manifest.get('survey', 'surveyflow')}_{name}", check_of_kept(kept.names)
         dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows, kept), before=before)
         created = str(manifest.get("created", ""))
         write_catalog_files(folder, title, dataset, before=before, created=created)
-        write_collection(folder, title, dataset.partitions, created, before)
+        margin_rows = write_margin(folder, margin, title, dataset.partitions, None if before is None else margin_folder(before))
+        write_collection(folder, title, dataset.partitions, created, before, margin=margin_name(name))
         check_catalog(folder, status_counts, check)
         further = write_alternatives(folder, title, alternatives.sources(root), check, before)
         link_draws(folder, root, receipts)
@@ -160,12 +163,15 @@ def publish(
             "kept_digest": combined_digest(kept, alternatives.kept),
             "alternatives": further,
             "held": list(held),
+            "margin": {"rows": margin_rows, "threshold_arcsec": MARGIN_ARCSEC, "files": _entries(margin)},
         }
         _decorate(folder, about, decorate)
         check_digests(folder, dataset.digests)
+        _make_durable(margin)
         _seal(folder, about)
         if guard is not None:
             guard()
+        move_margin_into_place(margin, root / "releases" / name)
         final = _move_into_place(folder, root, name)
     if not held:
         point_latest_at(root, name, guard)
@@ -274,8 +280,14 @@ def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path],
 
 def _seal(folder: Path, about: Mapping[str, Any]) -> None:
     """Write the manifest, and make everything durable and read-only."""
-    files = {str(path.relative_to(folder)): _file_entry(path) for path in _files(folder)}
-    write_new(folder / MANIFEST, json.dumps({**about, "files": files}, indent=1).encode())
+    write_new(folder / MANIFEST, json.dumps({**about, "files": _entries(folder)}, indent=1).encode())
+    _make_durable(folder)
+
+
+def _make_durable(folder: Path) -> None:
+    """Make a folder's files read-only, and everything in it durable; nothing if there is no folder."""
+    if not folder.is_dir():
+        return
     with explained(folder):
         for path in _files(folder):
             _make_read_only(path)
@@ -288,6 +300,11 @@ def _make_read_only(path: Path) -> None:
     mode = path.stat().st_mode
     if mode & 0o222:  # a file shared with an earlier revision is read-only already and must not be touched
         path.chmod(mode & ~0o222)
+
+
+def _entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and digest of every file in a folder, by its path there."""
+    return {str(path.relative_to(folder)): _file_entry(path) for path in _files(folder)}
 
 
 def _file_entry(path: Path) -> dict[str, Any]:
@@ -333,6 +350,7 @@ def _sweep(root: Path) -> None:
                 shutil.rmtree(folder)
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
             link.unlink()
+    sweep_margins(root)
 
 
 def _next_name(root: Path, release: str) -> str:

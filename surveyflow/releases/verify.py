@@ -18,6 +18,7 @@ from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows, healpix_29
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
+from surveyflow.releases.margins import margin_folder
 from surveyflow.releases.revisions import ALTERNATIVES, MANIFEST, declared_schema, read_manifest
 from surveyflow.values.arrays import Int64Array
 from surveyflow.values.listed import key_of_name
@@ -88,7 +89,7 @@ def check_digests(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, 
 
 
 def check_revision(folder: Path) -> int:
-    """Check that a revision has not changed since it was published: its files, their content, and no additional file.
+    """Check that a revision and its margin have not changed since publication: files, content, and no additional file.
 
     If a revision has another schema than today's, its rows are checked against the schema that it declares itself.
 
@@ -108,19 +109,24 @@ def check_revision(folder: Path) -> int:
         `check_catalog`.
     """
     manifest = read_manifest(folder)
-    digests = {path: entry["sha256"] for path, entry in manifest["files"].items()}
-    check_digests(
-        folder, digests, {path: entry["size_bytes"] for path, entry in manifest["files"].items() if "size_bytes" in entry}
-    )
-    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    strangers = sorted(present - set(digests) - {MANIFEST})
-    if strangers:
-        raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
+    beside = (manifest.get("margin") or {}).get("files", {})
+    _check_files(folder, manifest["files"])
+    _check_files(margin_folder(folder.resolve()), beside)
     check = _check_for(folder, manifest)
     check_catalog(folder, manifest["status"], check)
     if alternatives := manifest.get("alternatives"):
         check_alternatives(folder, alternatives["status"], check)
-    return len(digests)
+    return len(manifest["files"]) + len(beside)
+
+
+def _check_files(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that a folder holds the files that the manifest lists, beside the manifest itself, and no others."""
+    digests = {path: entry["sha256"] for path, entry in entries.items()}
+    check_digests(folder, digests, {path: entry["size_bytes"] for path, entry in entries.items() if "size_bytes" in entry})
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    strangers = sorted(present - set(digests) - {MANIFEST})
+    if strangers:
+        raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
 
 
 def check_alternatives(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None]) -> None:

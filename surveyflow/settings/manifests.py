@@ -75,6 +75,11 @@ class _Alternatives(_Table):
     status: dict[str, int]
 
 
+class _Margin(_Table):
+    rows: int
+    files: dict[str, _File] = {}
+
+
 class _Manifest(_Table):
     """The types of what a manifest may have."""
 
@@ -97,6 +102,7 @@ class _Manifest(_Table):
     kept_columns: list[_Kept] = []
     kept_digest: str = ""
     alternatives: _Alternatives | None = None
+    margin: _Margin | None = None
 
 
 _FORM = TypeAdapter(_Manifest)

@@ -63,7 +63,7 @@ def units(root):
 
 
 def size(root):
-    found = [*root.glob("releases/**/*"), *root.glob("units/**/*")]
+    found = [*root.glob("releases/**/*"), *root.glob("units/**/*"), *root.glob("margins/**/*")]
     files = {path.stat().st_ino: path.stat().st_size for path in found if path.is_file() and not path.is_symlink()}
     return sum(files.values())
 

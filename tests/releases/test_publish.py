@@ -229,7 +229,7 @@ def test_what_a_dead_publisher_left_is_removed_by_the_next(tmp_path, units):
     (ruin / "half.parquet").write_bytes(b"PAR1")
     (tmp_path / ".latest.host.1.aa.tmp").symlink_to("releases/v0")
     publish(tmp_path, "v1.0", units, None, {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "releases", "units"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "margins", "releases", "units"]
     assert [path.name for path in (tmp_path / "releases").iterdir()] == ["v1.0-r1"]
 
 
