@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 from cdshealpix.nested import neighbours
 
 from surveyflow.catalog.hats import DEFAULT_COLUMNS, Partition, partition_info, properties_text, put
-from surveyflow.catalog.healpix import FINEST_ORDER, cells_at
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
-from surveyflow.catalog.schema import SORT_ORDER
+from surveyflow.catalog.schema import FINEST_ORDER, SORT_ORDER, cells_at
 from surveyflow.values.arrays import BoolArray, Int64Array
 
 MARGIN_ARCSEC = 5.0

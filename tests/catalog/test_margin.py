@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from catalog_rows import Table, make_rows
 from surveyflow.catalog.hats import partition_sky, write_catalog_files, write_dataset
-from surveyflow.catalog.healpix import healpix_29
 from surveyflow.catalog.margin import MARGIN_ARCSEC, Cover, write_margin
+from surveyflow.catalog.schema import healpix_29
 
 
 @pytest.fixture(scope="module")
