@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from surveyflow.sky.measurements import image_statistics
 from surveyflow.tasks.card import Architecture, Model
@@ -115,6 +114,8 @@ def galaxy_centres(cutouts: Float32Array, architecture: Architecture) -> Int64Ar
 
 def _peaks(cutouts: Float32Array, radius: int, sigma: float) -> Int64Array:
     """(n, 2) row and column of the brightest pixel of each smoothed image, at most ``radius`` from the middle."""
+    from scipy.ndimage import gaussian_filter
+
     margin = cutouts.shape[1] // 2 - radius
     reach = min(round(4 * sigma), margin)  # the filter looks no further
     part = slice(margin - reach, margin + 2 * radius + reach)

@@ -30,7 +30,6 @@ from surveyflow.releases.guard import judge
 from surveyflow.releases.layout import check_layout
 from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.releases.revisions import revision_names
-from surveyflow.reports.page import write_report
 from surveyflow.runs.announcements import announce_result, announcing_missing_workers
 from surveyflow.runs.decide import make_plan, revision_with
 from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out, damaged_units, repair
@@ -317,6 +316,8 @@ def _finish(run: _Run, outcome: PlanOutcome) -> RunResult:
 
 
 def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
+    from surveyflow.reports.page import write_report
+
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
     check_constant(run.survey.files)  # the manifest has digests of the source lists, read again just now
     current = latest(run.root)

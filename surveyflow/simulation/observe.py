@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter
-from scipy.optimize import brentq
 
 from surveyflow.errors import InputError
 from surveyflow.values import remedies
@@ -190,6 +189,8 @@ def _widening_arcsec(galsim: Any, optics: Any, band: Band) -> float:
     def excess(sigma_pix: float) -> float:
         return _fwhm_pix(gaussian_filter(image, sigma_pix)) * step - band.psf_fwhm_arcsec
 
+    from scipy.optimize import brentq
+
     return float(brentq(excess, 0.1, len(image) / 4, xtol=1e-3)) * step
 
 
@@ -257,6 +258,8 @@ def _widenings(band: Band) -> tuple[Float64Array, Float64Array]:
 @lru_cache(maxsize=1024)
 def _sigma_of_correlation(correlation: float) -> float:
     """Sigma of the Gaussian filter that correlates neighbouring pixels so, pixels."""
+    from scipy.optimize import brentq
+
     return float(brentq(lambda sigma: _correlation(sigma) - correlation, 0.3, 2.5, xtol=1e-4))
 
 

@@ -7,12 +7,15 @@ depend on no window, so that tiles agree where they overlap.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.images import Box, Window
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _WHOLE = 1 - 1e-6
 """Share of a new pixel that old pixels with data must cover."""
@@ -90,6 +93,8 @@ def _spread(rows: csr_array, values: Float64Array, columns: csr_array) -> Float6
 
 def _shares(old0: int, old1: int, new0: int, new1: int, step: float) -> csr_array:
     """(new, old): the share of each old pixel along an axis that lies in each new one."""
+    from scipy.sparse import csr_array
+
     new = np.arange(new0, new1)[:, None]
     first = np.floor(new / step).astype(np.int64)
     old = first + np.arange(int(np.ceil(1 / step)) + 2)

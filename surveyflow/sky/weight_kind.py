@@ -17,7 +17,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import theilslopes
 
 from surveyflow.sky.measurements import measured_sky
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
@@ -190,5 +189,7 @@ def _slope(log_variance: Float64Array, log_weight: Float64Array) -> tuple[float,
     spread = np.subtract(*np.percentile(log_weight, [90, 10]))
     if spread < _LEVER:
         return -np.inf, np.inf
+    from scipy.stats import theilslopes
+
     found = theilslopes(log_variance, log_weight, alpha=0.99)
     return float(found.low_slope), float(found.high_slope)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.stats import binom_conf_interval
 from numpy.typing import ArrayLike
 
 from surveyflow.stats.metrics import recall
@@ -171,6 +170,8 @@ def proportion(n_called: ArrayLike, n_galaxies: ArrayLike, confidence: float) ->
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    from astropy.stats import binom_conf_interval
+
     called, total = np.asarray(n_called, np.float64), np.asarray(n_galaxies, np.float64)
     counted = total > 0
     value, low, high = np.full((3, *total.shape), np.nan)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 
 from surveyflow.values.arrays import Float64Array
 
@@ -38,4 +37,6 @@ def interval_scale(location: Float64Array, sigma: Float64Array, truth: Float64Ar
 
     if excess(1 / _WIDEST) >= 0 or excess(_WIDEST) <= 0:
         return 1 / _WIDEST if excess(1 / _WIDEST) >= 0 else _WIDEST
+    from scipy.optimize import brentq
+
     return round(float(brentq(excess, 1 / _WIDEST, _WIDEST, xtol=1e-4)), 4)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from surveyflow.values.arrays import BoolArray, Float64Array
 
@@ -61,6 +60,8 @@ def area_under_roc(score: ArrayLike, member: ArrayLike) -> float:
     n_members, n_others = int(members.sum()), int((~members).sum())
     if not n_members or not n_others:
         return float("nan")
+    from scipy.stats import rankdata
+
     rank_sum = float(rankdata(scores)[members].sum())
     return (rank_sum - n_members * (n_members + 1) / 2) / (n_members * n_others)
 

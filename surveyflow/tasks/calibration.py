@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from surveyflow.errors import InputError, ModelError
@@ -179,6 +178,8 @@ def fitted_calibration(output: ArrayLike, is_post_merger: ArrayLike) -> tuple[fl
 
     one = np.ones_like(falling)
     bounds = [(0, STEEPEST), (0, STEEPEST), (-LARGEST_OFFSET, LARGEST_OFFSET)]
+    from scipy.optimize import minimize
+
     found = minimize(loss, np.array([1.0, 1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000})
     a, b, c = (float(f"{number:.5g}") for number in found.x)
     return a, b, c

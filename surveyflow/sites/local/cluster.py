@@ -17,7 +17,7 @@ from surveyflow.errors import ClusterError
 from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
-from surveyflow.execution.limits import CLOSED_HTTP, WORKER_PRELOADS
+from surveyflow.execution.limits import CLOSED_HTTP, KEPT_MEMORY, TICK, WORKER_PRELOADS
 from surveyflow.execution.pinned_models import PINNED_MODELS_VARIABLE, LocalWorkers
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE
 from surveyflow.sites.certificates import security, write_certificates
@@ -34,8 +34,8 @@ _WORKER_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
-    "MALLOC_TRIM_THRESHOLD_": "65536",
     "DASK_LOGGING__DISTRIBUTED": "critical",
+    **KEPT_MEMORY,
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
 
@@ -144,6 +144,7 @@ def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
     memory-mapped mosaics count as theirs. The profiler is switched off as elsewhere (`surveyflow.execution.limits`).
     """
     return {
+        "distributed.admin.tick.interval": TICK,
         "distributed.comm.timeouts.connect": "10s",
         "distributed.dashboard.link": "https://{host}:{port}/status",
         "distributed.deploy.lost-worker-timeout": "10000 days",
