@@ -2,6 +2,10 @@
 
 Columns have names of their own in every statement, so that no name in a file can be taken for SQL, and every value is a
 parameter. DuckDB may read the revision's folder and nothing else.
+
+A statement that filters or sorts reads the columns that it names, and gives places: the number of a file and of a row in it.
+Files and their rows are in the order of the sky, so places are, too. Only then are other columns read, of the files with a row
+that is shown. The first places of an order are remembered.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from math import atan2, degrees, hypot
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from surveyflow.catalog.selection import column_named, numeric_column_named
@@ -22,10 +28,13 @@ from surveyflow.catalog.selection_sql import Sql, selection_sql
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.releases.revisions import legible, open_catalog
 from surveyflow.values import remedies
+from surveyflow.values.arrays import Int64Array
 
 DEEPEST_ROW = 200_000
 """How far into a sorted selection one can page; beyond it, a narrower selection is quicker."""
-_KEY = ("_healpix_29", "field", "source_id")
+_FIRST_PLACES = 5_000
+"""How many places of an order are found at once; finding 24 takes as long."""
+_PLACE = "file_index, file_row_number"
 _EVERYTHING = Sql("true")
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
@@ -105,6 +114,7 @@ class BrowsedRows:
         self._source = f"read_parquet(?, hive_partitioning = false) AS rows({columns})"
         self._connection = _connected(root / "releases" / revision)
         self.count = lru_cache(maxsize=256)(self._count)
+        self._first_places = lru_cache(maxsize=32)(self._ordered)
         self.span = lru_cache(maxsize=64)(self._span)
         self.spreads = lru_cache(maxsize=8)(self._spreads)
 
@@ -139,30 +149,26 @@ class BrowsedRows:
         """
         if offset + limit > DEEPEST_ROW:
             raise InputError(f"row {offset + limit:,} of a selection; expected at most {DEEPEST_ROW:,}. Select fewer galaxies.")
-        condition = self._condition(where)
-        statement = (
-            f"SELECT {self._key} FROM {self._source} WHERE {condition.text} ORDER BY {self._sorted(order)} LIMIT ? OFFSET ?"
-        )
-        keys = self._ask(statement, [self._files, *condition.values, limit, offset])
-        return self._rows_of(keys, columns)
+        known = _FIRST_PLACES if offset + limit <= _FIRST_PLACES else DEEPEST_ROW
+        return self._rows_at(self._first_places(where, order, known)[offset : offset + limit], columns)
 
     def row(self, field: str, source_id: int) -> dict[str, Any] | None:
         """Every column of one galaxy; None if there is none."""
         condition = Sql(f"({self._names['source_id']} = ? AND {self._names['field']} = ?)", (source_id, field))
-        return next(iter(self._matching(condition, self.schema.names, self._key, (), 1)), None)
+        return next(iter(self._matching(condition, self.schema.names, limit=1)), None)
 
     def with_id(self, source_id: int, field: str | None, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """The galaxies of an id, in one field or in all."""
         condition = Sql(f"{self._names['source_id']} = ?", (source_id,))
         if field is not None:
             condition &= Sql(f"{self._names['field']} = ?", (field,))
-        return self._matching(condition, columns, self._key, (), limit)
+        return self._matching(condition, columns, limit=limit)
 
     def named(self, name: str, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """The galaxies of a name."""
         if "source_name" not in self._names:
             return []
-        return self._matching(Sql(f"{self._names['source_name']} = ?", (name,)), columns, self._key, (), limit)
+        return self._matching(Sql(f"{self._names['source_name']} = ?", (name,)), columns, limit=limit)
 
     def near(
         self, ra_deg: float, dec_deg: float, radius_arcsec: float, columns: Sequence[str], limit: int
@@ -185,11 +191,11 @@ class BrowsedRows:
         values = (dec_deg, dec_deg, ra_deg)
         condition = Sql(f"({dec} BETWEEN ? AND ? AND {separation} <= ?)", (dec_deg - radius, dec_deg + radius, *values, radius))
         statement = (
-            f"SELECT {self._key}, 3600 * {separation} AS apart FROM {self._source} WHERE {condition.text} ORDER BY apart LIMIT ?"
+            f"SELECT {_PLACE}, 3600 * {separation} AS apart FROM {self._source} WHERE {condition.text} ORDER BY apart LIMIT ?"
         )
         found = self._ask(statement, [*values, self._files, *condition.values, limit])
-        rows = self._rows_of([key[:-1] for key in found], columns)
-        return [row | {"separation_arcsec": key[-1]} for row, key in zip(rows, found, strict=True)]
+        rows = self._rows_at([place[:2] for place in found], columns)
+        return [row | {"separation_arcsec": place[2]} for row, place in zip(rows, found, strict=True)]
 
     def alike(self, row: Mapping[str, Any], measured: Sequence[str], columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """The galaxies of the same instrument whose columns are most like those of one galaxy.
@@ -214,7 +220,7 @@ class BrowsedRows:
             f"({self._names['instrument']} = ? AND NOT ({self._names['source_id']} = ? AND {self._names['field']} = ?))",
             (row["instrument"], row["source_id"], row["field"]),
         )
-        return self._matching(other, columns, f"({terms}) NULLS LAST, {self._key}", values, limit)
+        return self._matching(other, columns, f"({terms}) NULLS LAST, {_PLACE}", values, limit=limit)
 
     def binned(self, x: Axis, y: Axis, where: str, cells: int) -> list[tuple[int, int, int]]:
         """Count the rows of a selection in cells of the plane of two columns.
@@ -280,13 +286,14 @@ class BrowsedRows:
 
     def _sorted(self, order: Order) -> str:
         if order.column is None:
-            return self._key
+            return _PLACE
         name = column_named(order.column, self.schema)
         if name not in self.sortable:
             raise InputError(f"{name} holds lists. Sort by another column.")
         column, direction = self._names[name], "DESC" if order.descending else "ASC"
-        last = f"isnan({column}), " if pa.types.is_floating(self.schema.field(name).type) else ""
-        return f"{column} IS NULL, {last}{column} {direction}, {self._key}"
+        is_floating = pa.types.is_floating(self.schema.field(name).type)
+        value = f"CASE WHEN isnan({column}) THEN NULL ELSE {column} END" if is_floating else column
+        return f"{value} {direction} NULLS LAST, {_PLACE}"
 
     def _drawn(self, axis: Axis) -> tuple[str, list[float]]:
         """An axis as SQL, and the values of its parameters."""
@@ -295,27 +302,34 @@ class BrowsedRows:
             return column, []
         return f"((({column} - ?) % 360 + 540) % 360 - 180)", [axis.centre_deg]
 
-    @property
-    def _key(self) -> str:
-        return ", ".join(self._names[name] for name in _KEY)
+    def _ordered(self, where: str, order: Order, limit: int) -> Int64Array:
+        """(n, 2) the first places of a sorted selection."""
+        condition = self._condition(where)
+        statement = f"SELECT {_PLACE} FROM {self._source} WHERE {condition.text} ORDER BY {self._sorted(order)} LIMIT ?"
+        return np.array(self._ask(statement, [self._files, *condition.values, limit]), np.int64).reshape(-1, 2)
 
     def _matching(
-        self, condition: Sql, columns: Sequence[str], order: str, order_values: Sequence[Any], limit: int
+        self, condition: Sql, columns: Sequence[str], order: str = _PLACE, order_values: Sequence[Any] = (), *, limit: int
     ) -> list[dict[str, Any]]:
-        statement = f"SELECT {self._key} FROM {self._source} WHERE {condition.text} ORDER BY {order} LIMIT ?"
-        keys = self._ask(statement, [self._files, *condition.values, *order_values, limit])
-        return self._rows_of(keys, columns)
+        statement = f"SELECT {_PLACE} FROM {self._source} WHERE {condition.text} ORDER BY {order} LIMIT ?"
+        places = self._ask(statement, [self._files, *condition.values, *order_values, limit])
+        return self._rows_at(places, columns)
 
-    def _rows_of(self, keys: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """The rows of some keys, in their order; the position's cell lets DuckDB skip most of the files."""
-        if not keys:
+    def _rows_at(self, places: Sequence[Sequence[int]] | Int64Array, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows at some places, in their order; other files are not touched."""
+        if not len(places):
             return []
-        stored = [name for name in dict.fromkeys([*_KEY, *columns]) if name in self._names]
-        chosen, cells = ", ".join(self._names[name] for name in stored), sorted({key[0] for key in keys})
-        marks = ", ".join("?" * len(cells))
-        found = self._ask(f"SELECT {chosen} FROM {self._source} WHERE {self._names[_KEY[0]]} IN ({marks})", [self._files, *cells])
-        by_key = {row[:3]: dict(zip(stored, row, strict=True)) for row in found}
-        return [dict.fromkeys(columns) | by_key[key] for key in keys]
+        numbers = {number: at for at, number in enumerate(sorted({int(file) for file, _ in places}))}
+        asked = [(numbers[int(file)], int(row)) for file, row in places]
+        stored = [name for name in dict.fromkeys(columns) if name in self._names]
+        chosen = "".join(f", {self._names[name]}" for name in stored)
+        statement = (
+            f"SELECT {_PLACE}{chosen} FROM {self._source} JOIN (VALUES {', '.join(['(?, ?)'] * len(asked))}) AS places(f, r) "
+            "ON file_index = f AND file_row_number = r"
+        )
+        found = self._ask(statement, [[self._files[number] for number in numbers], *chain(*asked)])
+        by_place = {row[:2]: dict(zip(stored, row[2:], strict=True)) for row in found}
+        return [dict.fromkeys(columns) | by_place[place] for place in asked]
 
     def _ask(self, statement: str, values: Sequence[Any]) -> list[Any]:
         with self._explained():
