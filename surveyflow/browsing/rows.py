@@ -34,6 +34,7 @@ DEEPEST_ROW = 200_000
 """How far into a sorted selection one can page; beyond it, a narrower selection is quicker."""
 _FIRST_PLACES = 5_000
 """How many places of an order are found at once; finding 24 takes as long."""
+_MOST_FILES_FOR_SPREADS = 40
 _PLACE = "file_index, file_row_number"
 _EVERYTHING = Sql("true")
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -197,8 +198,10 @@ class BrowsedRows:
         rows = self._rows_at([place[:2] for place in found], columns)
         return [row | {"separation_arcsec": place[2]} for row, place in zip(rows, found, strict=True)]
 
-    def alike(self, row: Mapping[str, Any], measured: Sequence[str], columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
-        """The galaxies of the same instrument whose columns are most like those of one galaxy.
+    def alike(
+        self, row: Mapping[str, Any], measured: Sequence[str], columns: Sequence[str], limit: int, same: str = "instrument"
+    ) -> list[dict[str, Any]]:
+        """The galaxies of the same instrument, or model, whose columns are most like those of one galaxy.
 
         Parameters
         ----------
@@ -209,16 +212,19 @@ class BrowsedRows:
             column's standard deviation; a galaxy in which one of them is null is left out.
         columns, limit
             As for `page`.
+        same
+            A column of texts that is the same in all of them, and not null in the row.
         """
         spreads = self.spreads(tuple(measured))
         used = [name for name in measured if spreads[name] > 0]
         if not used:
             return []
-        terms = " + ".join(f"pow(({self._names[name]} - ?) / ?, 2)" for name in used)
-        values = [value for name in used for value in (float(row[name]), spreads[name])]
+        apart = "(({0} - ?) * ?)".format  # a product takes half as long as pow
+        terms = " + ".join(f"{apart(self._names[name])} * {apart(self._names[name])}" for name in used)
+        values = [value for name in used for value in (float(row[name]), 1 / spreads[name]) * 2]
         other = Sql(
-            f"({self._names['instrument']} = ? AND NOT ({self._names['source_id']} = ? AND {self._names['field']} = ?))",
-            (row["instrument"], row["source_id"], row["field"]),
+            f"({self._names[same]} = ? AND NOT ({self._names['source_id']} = ? AND {self._names['field']} = ?))",
+            (row[same], row["source_id"], row["field"]),
         )
         return self._matching(other, columns, f"({terms}) NULLS LAST, {_PLACE}", values, limit=limit)
 
@@ -275,10 +281,11 @@ class BrowsedRows:
         return int(number)
 
     def _spreads(self, names: tuple[str, ...]) -> dict[str, float]:
-        """The standard deviation of each column's finite values; 0 where there are too few."""
+        """The standard deviation of each column's finite values, in some of many files; 0 where there are too few."""
         column = "stddev_samp({0}) FILTER (isfinite(CAST({0} AS DOUBLE)))".format
         parts = ", ".join(column(self._names[name]) for name in names)
-        (found,) = self._ask(f"SELECT {parts} FROM {self._source}", [self._files])
+        few = self._files[:: -(-len(self._files) // _MOST_FILES_FOR_SPREADS)]
+        (found,) = self._ask(f"SELECT {parts} FROM {self._source}", [few])
         return {name: float(value or 0) for name, value in zip(names, found, strict=True)}
 
     def _condition(self, where: str) -> Sql:

@@ -34,14 +34,14 @@ from surveyflow.browsing.survey import (
 from surveyflow.errors import InputError, SurveyflowError
 from surveyflow.reports.pictures import marks
 from surveyflow.values import remedies
-from surveyflow.values.codes import Flag, Status
+from surveyflow.values.codes import Flag
 
 CELLS = 128
 """Cells along each axis of a map or plot."""
 MOST_FOUND = 200
 N_ALIKE = 12
 MOST_ROWS_COMPARED_AT_ONCE = 1_000_000
-"""With more rows, galaxies that are alike have a page of their own, so that the page of a galaxy does not wait for them."""
+"""With more rows, galaxies that are alike are only looked for when a reader asks for them."""
 _TEXT_CLASSES = {"post_merger": "post-merger", "star_forming": "star-forming"}
 
 
@@ -87,12 +87,14 @@ class Site:
         n = rows.count(asked.where)
         found = rows.page(asked.where, asked.order, asked.offset, asked.n, [*SHOWN, *([asked.sort] if asked.sort else [])])
         cards = [self._card(row, f"{asked.query()}&at={asked.offset + place}") for place, row in enumerate(found)]
+        problems = sorted({problem for row in found if (problem := self._picture_problem(row))})
         last = max(1, math.ceil(min(n, DEEPEST_ROW) / asked.n))
         return self.page(
             "gallery.html.j2",
             request,
             asked=asked,
             cards=cards,
+            problems=problems,
             n_found=n,
             last_page=last,
             sheets=SHEETS,
@@ -127,7 +129,9 @@ class Site:
         row = self._survey.rows.row(request.query_params.get("field", ""), whole_number(request.query_params, "id"))
         if row is None:
             raise InputError("there is no such galaxy. Follow a link of the gallery.")
-        return self.page("alike.html.j2", request, row=row, **self._alike(row))
+        found = self._survey.alike(row, N_ALIKE)
+        cards = [self._card(other, "") for other in found.rows]
+        return self.page("alike.html.j2", request, row=row, found=found, cards=cards, part="part" in request.query_params)
 
     def search(self, request: Request) -> Response:
         """The galaxies that a text may mean; the only one is shown at once."""
@@ -160,9 +164,13 @@ class Site:
         centre = fields[field][0]
         within = f"field == {_quoted(field)}"
         spans = self._spans(request, ("ra", within, centre), ("dec", within, None))
-        data = {"x": "ra", "y": "dec", "centre": repr(centre), "base": within, "where": asked.where}
+        outlined, notes = self._survey.outlines(field)
+        if "x0" not in request.query_params:
+            spans = _around(spans, self._outlined(field, centre))
+        data = {"x": "ra", "y": "dec", "centre": repr(centre), "base": within, "where": asked.where, "outlines": field}
         names = (f"RA \u2212 {centre:.4f}\u00b0", "declination")
-        return self._chart("sky.html.j2", request, asked, data, spans, names=names, field=field, fields=list(fields))
+        about = {"field": field, "fields": list(fields), "outlined": outlined, "outline_notes": notes}
+        return self._chart("sky.html.j2", request, asked, data, spans, names=names, **about)
 
     def plot(self, request: Request) -> Response:
         """The plane of two columns."""
@@ -184,7 +192,15 @@ class Site:
         where, base = asked.get("where", "").strip(), asked.get("base", "").strip()
         chosen = " and ".join(f"({part})" for part in (base, where) if part)
         found = {"cells": rows.binned(x, y, chosen, CELLS), "n_cells": CELLS}
-        return JSONResponse(found | {"base": rows.binned(x, y, base, CELLS) if base else []})
+        outlined = self._outlined(asked["outlines"], x.centre_deg or 0.0) if "outlines" in asked else []
+        return JSONResponse(found | {"base": rows.binned(x, y, base, CELLS) if base else [], "outlines": outlined})
+
+    def _outlined(self, field: str, centre_deg: float) -> list[dict[str, Any]]:
+        """The borders of a field's mosaics, with right ascensions counted from a centre as on the map's axis."""
+        return [
+            {"instrument": one.instrument, "x": ((one.ra_deg - centre_deg + 180) % 360 - 180).tolist(), "y": one.dec_deg.tolist()}
+            for one in self._survey.outlines(field)[0]
+        ]
 
     def refused(self, request: Request, error: Exception) -> Response:
         """The answer to what cannot be done."""
@@ -230,7 +246,7 @@ class Site:
     def _image(self, row: Mapping[str, Any], view: View, times: int = 1) -> str | None:
         """Address of a picture; None if there can be none."""
         spot = spot_of(row)
-        if spot is None:
+        if spot is None or self._survey.picture_problem(spot):
             return None
         side = min(times * self._survey.side_pix(row.get("model_id")), SIZES_PIX[1])
         place = {"field": spot.field, "instrument": spot.instrument, "x": repr(spot.x_pix), "y": repr(spot.y_pix)}
@@ -238,10 +254,13 @@ class Site:
         model = {"model": row["model_id"]} if row.get("model_id") else {}
         return "/cutout.png?" + urlencode(place | {"size": side, "view": view.value} | model)
 
+    def _picture_problem(self, row: Mapping[str, Any]) -> str:
+        spot = spot_of(row)
+        return self._survey.picture_problem(spot) if spot else ""
+
     def _about(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """What the page of a galaxy shows."""
         survey, model = self._survey, self._survey.model(row.get("model_id"))
-        at_once = survey.rows.n_rows <= MOST_ROWS_COMPARED_AT_ONCE
         return {
             "row": row,
             "flags": [(name, Flag[name].meaning) for name in flag_names(row["flags"])],
@@ -254,16 +273,9 @@ class Site:
             "unit": survey.unit_name(row.get("unit_key")),
             "inputs": survey.inputs_of(row),
             "changes": survey.before.changes(row, survey.rows.schema),
-            **(self._alike(row) if at_once else {"alike": None}),
+            "finds_alike_at_once": survey.rows.n_rows <= MOST_ROWS_COMPARED_AT_ONCE,
             "links": galaxy.links(row["ra"], row["dec"]),
         }
-
-    def _alike(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The most similar galaxies, and the columns by which they are; none if the galaxy has a value in too few columns."""
-        measured = galaxy.compared_columns(row, self._survey.rows.schema) if row["status"] == Status.OK else []
-        enough = len(measured) >= galaxy.FEWEST_COMPARED
-        found = self._survey.rows.alike(row, measured, SHOWN, N_ALIKE) if enough else []
-        return {"alike": [self._card(other, "") for other in found], "measured": measured}
 
     def _views(self, row: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The pictures of a galaxy, with their marks; empty if there are none."""
@@ -342,6 +354,15 @@ def readable(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _around(spans: list[tuple[float, float]], outlined: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """The ends of both axes, so that borders of mosaics lie within, too."""
+    found = []
+    for name, span in zip("xy", spans, strict=True):
+        values = [*span, *(value for one in outlined for value in one[name])]
+        found.append((min(values), max(values)))
+    return found
 
 
 def _walk(asked: Mapping[str, str]) -> dict[str, Any] | None:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
-from surveyflow.browsing.galaxy import Before
+import numpy as np
+
+from surveyflow.browsing.features import PublishedModels, distances
+from surveyflow.browsing.galaxy import FEWEST_COMPARED, Before, compared_columns
 from surveyflow.browsing.pictures import View, input_size, picture
 from surveyflow.browsing.rows import BrowsedRows
-from surveyflow.inputs.published_mosaics import PublishedMosaics, SkyCutout
+from surveyflow.errors import ModelError, SurveyflowError
+from surveyflow.inputs.published_mosaics import Outline, PublishedMosaics, SkyCutout, outlines
 from surveyflow.releases.revisions import find, read_manifest
 from surveyflow.tasks.registry import warnings_of
-from surveyflow.values.codes import POST_MERGER, STAR_FORMING, Flag
+from surveyflow.values.codes import POST_MERGER, STAR_FORMING, Flag, Status
 
 SHOWN = (
     *(
         "field",
         "source_id",
         "source_name",
-        "ra",
-        "dec",
-        "redshift",
         "instrument",
         "status",
         "flags",
@@ -34,7 +35,7 @@ SHOWN = (
         "y_pix",
         "model_id",
     ),
-    *("p_pm_mean", "p_pm_std", "p_sf_mean", "p_contaminated_mean", "coverage_pct_mean"),
+    *("p_pm_mean", "p_sf_mean", "p_contaminated_mean"),
 )
 """Columns of a card in the gallery."""
 SIZES_PIX = (16, 1024)
@@ -64,6 +65,28 @@ class Spot:
     mosaic: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """The galaxies that are most like one galaxy.
+
+    Parameters
+    ----------
+    rows
+        Their rows, the most similar first.
+    measured
+        The columns by which they were found.
+    n_compared
+        Number of galaxies, similar in these columns, whose features in the network were compared; 0 if none were.
+    why_not
+        Why features were not compared; ``""`` if they were.
+    """
+
+    rows: list[dict[str, Any]]
+    measured: list[str]
+    n_compared: int = 0
+    why_not: str = ""
+
+
 class BrowsedSurvey:
     """A revision of a catalog, which stays the same whatever is published later; a context manager that closes its mosaics.
 
@@ -88,6 +111,8 @@ class BrowsedSurvey:
         self.before = Before(root, found.name)
         self._mosaics = PublishedMosaics(self.manifest.get("inputs", []))
         self._cutting = Lock()
+        self._networks = PublishedModels(self.manifest)
+        self.outlines = lru_cache(maxsize=32)(self._outlines)
 
     def __enter__(self) -> Self:
         return self
@@ -126,10 +151,13 @@ class BrowsedSurvey:
 
     def cutout(self, spot: Spot, size_pix: int) -> SkyCutout | None:
         """Cut around a place; None if its mosaic is gone, was changed, or cannot be read, as `why_no_picture` then says."""
-        place = {"field": spot.field, "instrument": spot.instrument, "mosaic": spot.mosaic}
-        row = place | {"x_pix": spot.x_pix, "y_pix": spot.y_pix}
         with self._cutting:
-            return self._mosaics.cutout(row, size_pix)
+            return self._mosaics.cutout(asdict(spot), size_pix)
+
+    def picture_problem(self, spot: Spot) -> str:
+        """Why there is no picture of a place, as far as that is known without reading pixels; ``""`` if there may be one."""
+        with self._cutting:
+            return self._mosaics.problem(asdict(spot))
 
     def why_no_picture(self, field: str, instrument: str | None, mosaic: str | None = None) -> str:
         """Why there is no picture of a galaxy of this field, instrument and mosaic."""
@@ -143,9 +171,50 @@ class BrowsedSurvey:
         cutout = self.cutout(spot, size_pix)
         return None if cutout is None else picture(cutout, view, self.model(model_id))
 
+    def alike(self, row: Mapping[str, Any], limit: int) -> Alike:
+        """The galaxies that are most like one galaxy: in the features of its network, otherwise in its columns.
+
+        Features are compared with those of a limited number of galaxies of the same model, the most similar in the columns.
+
+        Parameters
+        ----------
+        row
+            The galaxy, with every column.
+        limit
+            How many to return at most.
+        """
+        measured = compared_columns(row, self.rows.schema) if row["status"] == Status.OK else []
+        if len(measured) < FEWEST_COMPARED:
+            return Alike([], measured)
+        try:
+            return self._alike_in_features(row, measured, limit)
+        except SurveyflowError as error:
+            return Alike(self.rows.alike(row, measured, SHOWN, limit), measured, why_not=str(error))
+
+    def _alike_in_features(self, row: Mapping[str, Any], measured: list[str], limit: int) -> Alike:
+        model_id, n_compared = row["model_id"], self._networks.n_compared(row["model_id"])
+        self._networks.check(model_id)
+        own = self._as_the_network_saw(row)
+        if own is None:
+            raise ModelError("the pixels that the network received cannot be cut again.")
+        others = self.rows.alike(row, measured, SHOWN, n_compared, same="model_id")
+        found = [(other, cutout) for other in others if (cutout := self._as_the_network_saw(other)) is not None]
+        features = self._networks.features(model_id, [own, *(cutout for _, cutout in found)])
+        apart = distances(features)[1:]
+        order = [place for place in np.argsort(apart, kind="stable") if np.isfinite(apart[place])]
+        return Alike([found[place][0] for place in order[:limit]], measured, len(found))
+
+    def _as_the_network_saw(self, row: Mapping[str, Any]) -> SkyCutout | None:
+        spot = spot_of(row)
+        return self.cutout(spot, self.side_pix(row["model_id"])) if spot and is_as_the_network_saw_it(row) else None
+
     def side_pix(self, model_id: str | None) -> int:
         """Side of the cutouts that a model receives, pixels."""
         return min(max(input_size(self.model(model_id)), SIZES_PIX[0]), SIZES_PIX[1])
+
+    def _outlines(self, field: str) -> tuple[list[Outline], list[str]]:
+        """The borders of a field's mosaics, and a sentence for each that cannot be read."""
+        return outlines(self.manifest.get("inputs", []), field)
 
     @cached_property
     def _units(self) -> dict[str, str]:

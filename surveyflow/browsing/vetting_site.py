@@ -92,6 +92,7 @@ class VettingSite(Site):
         shown: dict[str, Any] = {
             "pictures": [picture for picture in images if picture[1]],
             "row": {"field": drawn.field, "source_id": drawn.source_id},
+            "no_picture": self._survey.why_no_picture(row["field"], row.get("instrument"), row.get("mosaic")),
             "result": None if self._blind else self._result(row),
             "answer": answer,
             "at": at,

@@ -15,10 +15,11 @@ from astropy.io import fits
 
 from surveyflow.errors import MosaicError
 from surveyflow.files.paths import file_state, split_extension
-from surveyflow.inputs.astrometry import Compass
+from surveyflow.inputs.astrometry import Compass, read_astrometry
+from surveyflow.inputs.fits_images import open_image
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.sky.tiling import corner, cut
-from surveyflow.values.arrays import BoolArray, Float32Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.images import Box
 
 MOSAICS_KEPT_OPEN = 4
@@ -54,6 +55,24 @@ class SkyCutout:
     pixel_scale_arcsec: float
     compass: Compass
     mosaic: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """The border of a mosaic's image on the sky, whatever its pixels hold.
+
+    Parameters
+    ----------
+    instrument, name
+        The mosaic's instrument and file.
+    ra_deg, dec_deg
+        (n,) float64: positions along the border, in the mosaic's own frame, degrees. The last is not the first again.
+    """
+
+    instrument: str
+    name: str
+    ra_deg: Float64Array
+    dec_deg: Float64Array
 
 
 class PublishedMosaics:
@@ -96,6 +115,20 @@ class PublishedMosaics:
             return _cutout(self._mosaic(key), float(row["x_pix"]), float(row["y_pix"]), size_pix)
         return None
 
+    def problem(self, row: Mapping[str, Any]) -> str:
+        """Why there is no picture of a galaxy, as far as manifest, sizes and earlier attempts tell; ``""`` if there may be one.
+
+        Parameters
+        ----------
+        row
+            As for `cutout`; its instrument is not null.
+        """
+        key = (row["field"], row["instrument"], row.get("mosaic") or "")
+        with self._noting(key):
+            if key not in self.notes and key not in self._open:
+                _unchanged_files(self._inputs, *key)
+        return self.notes.get(key, "")
+
     @contextmanager
     def _noting(self, key: MosaicKey) -> Iterator[None]:
         try:
@@ -132,6 +165,49 @@ def _cutout(mosaic: Mosaic, x_pix: float, y_pix: float, size_pix: int) -> SkyCut
         compass=mosaic.compass(x_pix, y_pix),
         mosaic=mosaic.science,
     )
+
+
+POINTS_A_SIDE = 8
+"""Points of an outline along each side of an image: sides of large mosaics are curved lines of the sky."""
+
+
+def outlines(inputs: Sequence[Mapping[str, Any]], field_name: str) -> tuple[list[Outline], list[str]]:
+    """The borders of the mosaics of a field, from their headers, and a sentence for each mosaic whose header cannot be read now.
+
+    Parameters
+    ----------
+    inputs
+        The manifest's list of input files.
+    field_name
+        The field.
+    """
+    found, notes = [], []
+    for item in inputs:
+        if (item["field"], item["kind"]) == (field_name, "science"):
+            try:
+                found.append(_outline(item))
+            except (MosaicError, OSError) as error:
+                notes.append(f"{item['instrument']}: {error}")
+    return found, notes
+
+
+def _outline(item: Mapping[str, Any]) -> Outline:
+    path, size = str(item["path"]), int(item["size"])
+    _check_unchanged(path, size)
+    if (file := str(split_extension(path)[0])).endswith(".gz"):
+        raise MosaicError(f"{path} would have to be unpacked for its outline.")
+    with open_image(path, preferred="SCI") as image:
+        sky = read_astrometry(image.header, image.shape, image.location).to_sky(*_border(image.shape))
+    return Outline(str(item["instrument"]), Path(file).name, *sky)
+
+
+def _border(shape: tuple[int, int]) -> tuple[Float64Array, Float64Array]:
+    """Points around an image: x and y, 0-based."""
+    height, width = shape
+    along, ends = np.arange(POINTS_A_SIDE) / POINTS_A_SIDE, np.ones(POINTS_A_SIDE)
+    x = np.concatenate([along, ends, 1 - along, 0 * ends]) * width - 0.5
+    y = np.concatenate([0 * ends, along, ends, 1 - along]) * height - 0.5
+    return x, y
 
 
 def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instrument: str, mosaic: str) -> dict[str, str]:

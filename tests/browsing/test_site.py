@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from contextlib import ExitStack
 from html.parser import HTMLParser
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from PIL import Image
 
 from asgi_client import ask
@@ -112,16 +114,72 @@ def test_a_galaxy_has_pictures_numbers_and_its_history(app, table):
     assert f"{row['p_pm_mean']:.6g}" in text
     assert "aladin.cds.unistra.fr" in text
     assert "More like this" in text
-    assert len(cards(text)) == 12
+    part = ask(app, html.unescape(re.search(r'data-part="([^"]+)"', text)[1])).text
+    assert len(cards(part)) == 12
+    assert "The features of the network were not compared: the manifest does not say where the model" in part
+    assert "<html" not in part
 
 
-def test_in_a_large_catalog_similar_galaxies_have_a_page_of_their_own(app, table, monkeypatch):
+def test_in_a_large_catalog_similar_galaxies_are_found_when_they_are_asked_for(app, table, monkeypatch):
     row = on_mosaic(table)
-    inline = cards(page(app, "/galaxy", field="EGS", id=row["source_id"]).text)
     monkeypatch.setattr(site, "MOST_ROWS_COMPARED_AT_ONCE", 100)
     text = page(app, "/galaxy", field="EGS", id=row["source_id"]).text
-    assert cards(text) == []
-    assert cards(ask(app, html.unescape(re.search(r'href="(/alike[^"]+)"', text)[1])).text) == inline
+    assert "data-part" not in text
+    alone = ask(app, html.unescape(re.search(r'href="(/alike[^"]+)"', text)[1])).text
+    assert len(cards(alone)) == 12
+    assert "<html" in alone
+
+
+def changed(root, tmp_path, change):
+    """The pages about a catalog whose manifest is changed."""
+    copy = tmp_path / "changed"
+    shutil.copytree(root, copy, symlinks=True)
+    manifest = copy / "latest" / "manifest.json"
+    manifest.write_text(json.dumps(change(json.loads(manifest.read_text()))))
+    return BrowsedSurvey(copy, "latest")
+
+
+def test_pages_say_why_a_resampled_mosaic_has_no_pictures(catalog, table, tmp_path):
+    def resampled(manifest):
+        return manifest | {"inputs": [one | {"resampled_arcsec": 0.03} for one in manifest["inputs"]]}
+
+    row = on_mosaic(table)
+    with changed(catalog, tmp_path, resampled) as survey:
+        pages = Site(survey)
+        app = application(pages.routes(), pages.refused)
+        sheet = page(app, "/", where=f"field == 'EGS' and instrument == 'F814W' and source_id == {row['source_id']}").text
+        assert "egs_f814w_drz.fits was resampled in the run" in sheet
+        assert "<img" not in sheet
+        assert "was resampled in the run" in page(app, "/galaxy", field="EGS", id=row["source_id"]).text
+        sample = draw(open_catalog(catalog), Design("field == 'EGS' and instrument == 'F814W'", 1))
+        vetting = VettingSite(survey, sample, "Ana", blind=True)
+        text = ask(application(vetting.routes(), vetting.refused), "/vet").text
+        assert "was resampled in the run" in text
+        assert "<img" not in text
+
+
+def test_borders_of_mosaics_are_on_the_map_and_missing_ones_are_named(app, catalog, tmp_path):
+    text = page(app, "/sky", field="EGS").text
+    assert "F814W egs_f814w_drz.fits" in text
+    assert "No outline" not in text
+    cells = json.loads(ask(app, html.unescape(re.search(r'data-cells="([^"]+)"', text)[1])).text)
+    centre = float(re.search(r'data-centre="([^"]+)"', text)[1])
+    assert [one["instrument"] for one in cells["outlines"]] == ["F814W", "F125W_F160W"]
+    for one in cells["outlines"]:
+        header = fits.getheader(catalog.parent / f"egs_{one['instrument'].lower()}_drz.fits")
+        x, y = WCS(header).wcs_world2pix(np.array(one["x"]) + centre, one["y"], 0)
+        assert np.abs(np.minimum.reduce([x + 0.5, y + 0.5, header["NAXIS1"] - 0.5 - x, header["NAXIS2"] - 0.5 - y])).max() < 1e-3
+        ends = dict(re.findall(r'name="([xy][01])" value="([^"]+)"', text))
+        assert float(ends["x0"]) <= min(one["x"]) < max(one["x"]) <= float(ends["x1"])
+
+    def lost(manifest):
+        return manifest | {"inputs": [one | {"path": one["path"] + ".lost"} for one in manifest["inputs"]]}
+
+    with changed(catalog, tmp_path, lost) as survey:
+        pages = Site(survey)
+        text = page(application(pages.routes(), pages.refused), "/sky", field="EGS").text
+        assert "No outline: F814W: " in text
+        assert "egs_f814w_drz.fits.lost was not found" in text
 
 
 def test_a_new_galaxy_and_one_without_a_mosaic_say_so(app, table):

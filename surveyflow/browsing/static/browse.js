@@ -42,7 +42,20 @@ addEventListener("keydown", (event) => {
   }
 });
 
-for (const image of document.querySelectorAll(".card img")) {
-  image.addEventListener("error", () => image.remove());
-  if (image.complete && !image.naturalWidth && image.currentSrc) image.remove();
+function watch(part) {
+  for (const image of part.querySelectorAll(".card img")) {
+    image.addEventListener("error", () => image.remove());
+    if (image.complete && !image.naturalWidth && image.currentSrc) image.remove();
+  }
+}
+watch(document);
+
+// Parts of a page that take longer come after it; without them, their link stays.
+for (const place of document.querySelectorAll("[data-part]")) {
+  fetch(place.dataset.part).then(async (answer) => {
+    if (!answer.ok) return;
+    place.innerHTML = await answer.text();
+    watch(place);
+    place.dataset.loaded = "yes";
+  }).catch(() => {});
 }

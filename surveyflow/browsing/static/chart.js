@@ -62,6 +62,25 @@ function axes() {
   pen.restore();
 }
 
+// The borders of mosaics, each instrument with dashes of its own.
+function outlines() {
+  const kinds = [...new Set(found.outlines.map((one) => one.instrument))], dashes = [[], [9, 5], [3, 3], [12, 4, 3, 4]];
+  pen.save();
+  pen.beginPath();
+  pen.rect(margin.left, margin.top, width, height);
+  pen.clip();
+  pen.strokeStyle = colour("--mean");
+  pen.lineWidth = 1.5;
+  for (const one of found.outlines) {
+    pen.setLineDash(dashes[kinds.indexOf(one.instrument) % dashes.length]);
+    pen.beginPath();
+    one.x.forEach((x, at) => pen.lineTo(across((x - ends.x0) / (ends.x1 - ends.x0)), up((one.y[at] - ends.y0) / (ends.y1 - ends.y0))));
+    pen.closePath();
+    pen.stroke();
+  }
+  pen.restore();
+}
+
 function draw() {
   fit();
   pen.fillStyle = colour("--page");
@@ -74,6 +93,7 @@ function draw() {
   };
   for (const one of found.base) cell(one, colour("--base"));
   for (const one of found.cells) cell(one, ramp(most > 1 ? Math.log(one[2]) / Math.log(most) : 1));
+  outlines();
   axes();
   if (brush) {
     pen.strokeStyle = colour("--mean");
