@@ -99,7 +99,7 @@ class BackgroundTable(SettingsTable):
 
 SIMULATION_VERSION = 1
 DEFAULT_SHARD_MB = 150.0
-_OF_DRAWN_GALAXIES = {"galaxies", "magnitudes", "recipe"}
+_OF_DRAWN_GALAXIES = {"galaxies", "magnitudes", "post_merger_share", "recipe"}
 _OF_THE_MOSAIC = {"noise_correlation", "sky_pedestal"}
 POSITION_SIGMA_ARCSEC = 0.1
 """Scatter of positions between catalogs, along each axis."""
@@ -169,6 +169,8 @@ class SimulationTable(SettingsTable):
         Side of a stamp, pixels.
     neighbours
         Whether neighbours are simulated; galaxies and sky noise are the same without them.
+    post_merger_share
+        Probability that a galaxy is a post-merger; a half if left out.
     magnitudes, redshifts
         Ranges to draw from; the range of redshifts is the instrument's if left out. For galaxies of the user's own whose
         redshifts are in no column, ``redshifts`` is required: the range for which they stand.
@@ -198,6 +200,7 @@ class SimulationTable(SettingsTable):
     seed: Annotated[int, within(0, 2**63 - 1)] = Field(examples=[20220523])
     size: Annotated[int, within(SMALLEST_SIZE, 1024)] = Field(default=128, examples=[128])
     neighbours: bool = Field(default=True, examples=[True])
+    post_merger_share: Annotated[float, within(0, 1)] | None = Field(default=None, examples=[0.1])
     magnitudes: Annotated[Range, within(15, 30)] = Field(default=TARGET_MAGNITUDES, examples=[[20.0, 24.0]])
     redshifts: Annotated[Range, within(0.05, 10)] | None = Field(default=None, examples=[[0.5, 1.5]])
     depth_range: Annotated[Range, within(0.01, 100)] = Field(default=(1.0, 1.0), examples=[[0.8, 1.5]])

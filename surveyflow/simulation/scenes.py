@@ -117,6 +117,7 @@ def stamp(
     size: int = 128,
     recipe: Recipe | None = None,
     neighbours: bool = True,
+    post_merger_share: float | None = None,
     magnitudes: tuple[float, float] = TARGET_MAGNITUDES,
     redshifts: tuple[float, float] = (0.5, 1.5),
     depth_range: tuple[float, float] = (1.0, 1.0),
@@ -138,6 +139,8 @@ def stamp(
         Recipe of the galaxies; that of the simulated survey if left out.
     neighbours
         Whether to add neighbours; everything else is the same without them.
+    post_merger_share
+        Probability that the galaxy is a post-merger; a half if left out.
     magnitudes, redshifts
         Ranges to draw from. Redshifts have the same distribution for both kinds. Apparent sizes follow the angular diameter
         distance.
@@ -150,7 +153,7 @@ def stamp(
     """
     nuisance = (nuisances or Nuisances()).drawn(seed, index)
     rng = np.random.default_rng([seed, index])
-    kind = (STAR_FORMING, POST_MERGER)[rng.integers(2)]
+    kind = _draw_kind(rng, post_merger_share)
     redshift, depth = _draw_redshift(rng, redshifts), _draw_depth(rng, depth, depth_range)
     x, y = (size // 2 + STAMP_MARGIN_PIX + 0.5 - rng.random(2)) * band.pixel_scale_arcsec + np.array(nuisance.shift_xy_arcsec)
     shrinking = angular_size(redshift) / angular_size(sum(redshifts) / 2)
@@ -260,6 +263,12 @@ def angular_size(redshift: float) -> float:
 def _draw_sky(rng: np.random.Generator, size: int, band: Band) -> list[SkyObject]:
     width = (size + 2 * STAMP_MARGIN_PIX) * band.pixel_scale_arcsec
     return draw_background(rng, width, width)
+
+
+def _draw_kind(rng: np.random.Generator, share: float | None) -> str:
+    # Without a share, the random numbers of earlier sets are used, so that these can be made again.
+    is_post_merger = rng.integers(2) if share is None else rng.random() < share
+    return POST_MERGER if is_post_merger else STAR_FORMING
 
 
 def _draw_redshift(rng: np.random.Generator, limits: tuple[float, float]) -> float:

@@ -79,6 +79,16 @@ def test_training_validation_and_test_sets_share_no_galaxy():
         assert clean.model_copy(update={"neighbours": True, "output": sets[2].output}) == sets[2]
 
 
+def test_sets_with_few_post_mergers_are_fresh_and_otherwise_like_the_test_set():
+    for instrument in ("f814w", "f160w"):
+        test = load_simulation(WORKFLOWS / "packaged" / f"simulate-{instrument}-test.toml")
+        sets = [load_simulation(path) for path in sorted((WORKFLOWS / "packaged").glob(f"simulate-{instrument}-share-*.toml"))]
+        assert [each.post_merger_share for each in sets] == [0.05, 0.1, 0.3]
+        assert len({each.seed for each in (*sets, test)}) == 4
+        for each in sets:
+            assert each.model_copy(update={"seed": test.seed, "post_merger_share": None, "output": test.output}) == test
+
+
 SETS = ("train", "validation", "test")
 
 
@@ -95,6 +105,7 @@ SETS = ("train", "validation", "test")
         (("n = 10", "n = 10\nmagnitudes = [24, 20]"), ["magnitudes: found [24.0, 20.0], expected finite low <= high"]),
         (("n = 10", "n = 10\nmagnitudes = 20"), ["magnitudes: found 20, expected two numbers"]),
         (("n = 10", "n = 10\ndepth_range = [0, 1]"), ["depth_range: found [0.0, 1.0]"]),
+        (("n = 10", "n = 10\npost_merger_share = 1.5"), ["post_merger_share: found 1.5, expected a number from 0 to 1"]),
         (("version = 1", "version = 2"), ["version: found 2"]),
         (("version = 1\n", ""), ["version: is missing. Add `version = 1`"]),
         (("seed = 1", 'seed = 1\ngalaxies = "ellipticals"'), ["galaxies: ", "contrasted, matched, orbits"]),

@@ -10,6 +10,7 @@ from surveyflow.simulation.observe import F160W, F814W, Depth
 from surveyflow.simulation.scenes import (
     NEIGHBOUR_CHANCE,
     SkyObject,
+    _draw_kind,
     angular_size,
     draw_background,
     draw_magnitude,
@@ -58,6 +59,17 @@ def test_without_neighbours_all_else_is_the_same():
     assert (crowded.kind, crowded.magnitude_ab, crowded.redshift) == (clean.kind, clean.magnitude_ab, clean.redshift)
     empty = crowded.neighbours < DEPTH.sky_rms / 1000
     np.testing.assert_allclose(crowded.pixels[empty], clean.pixels[empty], atol=0.2 * DEPTH.sky_rms)
+
+
+def test_a_stated_share_of_the_galaxies_are_post_mergers_and_without_one_the_random_numbers_stay():
+    def kinds(share):
+        return [_draw_kind(np.random.default_rng([9, index]), share) for index in range(2000)]
+
+    assert np.mean([kind == POST_MERGER for kind in kinds(0.1)]) == pytest.approx(0.1, abs=0.03)
+    assert (set(kinds(0.0)), set(kinds(1.0))) == ({STAR_FORMING}, {POST_MERGER})
+    earlier = [(STAR_FORMING, POST_MERGER)[np.random.default_rng([9, index]).integers(2)] for index in range(2000)]
+    assert kinds(None) == earlier
+    assert stamp(1, 4, F160W, DEPTH, post_merger_share=1.0).kind == POST_MERGER
 
 
 def test_magnitudes_redshifts_and_depths_are_drawn_from_their_ranges():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from surveyflow.stats.ranking import area_under_roc
 from surveyflow.training.evaluation.merger_scores import Lead, calibration, class_scores
@@ -106,17 +107,24 @@ def areas_of_change(before: MergerPredictions, after: Sequence[MergerPredictions
 def found_changes(before: MergerPredictions, after: Sequence[MergerPredictions]) -> dict[str, Area]:
     """The same with standard errors; those of several changes are too small, since the stamps are the same each time."""
     changed = merged(after)
-    return {name: _area(getattr(before, name), getattr(changed, name)) for name in UNCERTAINTIES}
+    return {name: area_between(getattr(before, name), getattr(changed, name)) for name in UNCERTAINTIES}
+
+
+def area_between(unchanged: ArrayLike, changed: ArrayLike) -> Area:
+    """The area under the ROC curve with which a number tells changed stamps from unchanged ones.
+
+    Parameters
+    ----------
+    unchanged, changed
+        (n,) and (m,) numbers that should be larger for changed stamps.
+    """
+    before, after = np.asarray(unchanged, np.float64), np.asarray(changed, np.float64)
+    area = area_under_roc(np.concatenate([before, after]), np.repeat([False, True], [len(before), len(after)]))
+    one, other = area / (2 - area), 2 * area**2 / (1 + area)
+    within = (len(after) - 1) * (one - area**2) + (len(before) - 1) * (other - area**2)
+    return Area(area, float(np.sqrt((area * (1 - area) + within) / (len(after) * len(before)))))
 
 
 def _scores(predictions: MergerPredictions, truth: BoolArray, seed: int) -> MemberScores:
     scores = class_scores(truth, predictions.called_post_merger)
     return MemberScores(scores.accuracy, scores.upsilon, calibration(predictions.p_pm_mean, truth, seed).error)
-
-
-def _area(unchanged: np.ndarray, changed: np.ndarray) -> Area:
-    is_changed = np.repeat([False, True], [len(unchanged), len(changed)])
-    area = area_under_roc(np.concatenate([unchanged, changed]).astype(np.float64), is_changed)
-    one, other = area / (2 - area), 2 * area**2 / (1 + area)
-    within = (len(changed) - 1) * (one - area**2) + (len(unchanged) - 1) * (other - area**2)
-    return Area(area, float(np.sqrt((area * (1 - area) + within) / (len(changed) * len(unchanged)))))

@@ -82,6 +82,7 @@ def _stamp(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Stamp
         size=simulation.size,
         recipe=simulation.galaxy_recipe,
         neighbours=simulation.neighbours,
+        post_merger_share=simulation.post_merger_share,
         magnitudes=simulation.magnitudes,
         redshifts=simulation.redshift_range,
         depth_range=simulation.depth_range,
