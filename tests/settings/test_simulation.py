@@ -86,7 +86,9 @@ def test_sets_with_few_post_mergers_are_fresh_and_otherwise_like_the_test_set():
         assert [each.post_merger_share for each in sets] == [0.05, 0.1, 0.3]
         assert len({each.seed for each in (*sets, test)}) == 4
         for each in sets:
-            assert each.model_copy(update={"seed": test.seed, "post_merger_share": None, "output": test.output}) == test
+            assert (
+                each.model_copy(update={"seed": test.seed, "post_merger_share": None, "output": test.output, "n": test.n}) == test
+            )
 
 
 SETS = ("train", "validation", "test")

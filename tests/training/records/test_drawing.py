@@ -83,7 +83,9 @@ def test_on_real_sky_neighbours_and_noise_are_the_mosaics(background, tmp_path):
     assert len({each.truths["sky_sigma"].flux_pp for each in real}) > 3
 
 
-@pytest.mark.parametrize("change", [{"seed": 2}, {"n": 5}, {"first": 1}, {"neighbours": False}, {"redshifts": (0.6, 1.0)}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"n": 5}, {"first": 1}, {"post_merger_share": 0.1}, {"neighbours": False}, {"redshifts": (0.6, 1.0)}]
+)
 def test_every_setting_changes_what_the_records_are_said_to_be(tmp_path, change):
     assert simulation_settings(simulation(tmp_path, **change)) != simulation_settings(simulation(tmp_path))
 
