@@ -1,8 +1,14 @@
-"""The documentation site: Sphinx on the pages as they stand, which are also read as they are on the forge."""
+"""The documentation site: Sphinx on the pages as they stand, which are also read as they are on the forge.
+
+The notebooks are pages, too: text in which outputs have no place, so that changes can be read and no output is ever stale. myst-nb
+runs them in every build, and a cell that fails, or writes to stderr unasked, is an error.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import surveyflow
@@ -13,8 +19,12 @@ project = "surveyflow"
 author = "The surveyflow developers"
 project_copyright = f"{author}, BSD-3-Clause"
 version = release = surveyflow.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "myst-nb"}
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900
+nb_output_stderr = "warn"
 exclude_patterns = ["_build"]
 highlight_language = "none"
 myst_heading_anchors = 4
@@ -32,7 +42,16 @@ _FENCE = re.compile(r"^(```.*?^```\s*?$)", re.DOTALL | re.MULTILINE)
 
 def setup(app):
     """Adapt pages while they are read."""
+    app.connect("builder-inited", _name_the_folder_of_the_notebooks)
     app.connect("source-read", _adapt)
+
+
+def _name_the_folder_of_the_notebooks(app):
+    """The notebooks share the survey that the first one makes."""
+    folder = Path(app.doctreedir) / "notebooks"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ["SURVEYFLOW_NOTEBOOKS"] = str(folder)
 
 
 def _adapt(_, name, source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,6 +15,14 @@ import surveyflow
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
+
+
+NOTEBOOKS = {
+    "first-catalog": (3, "p_pm_calibrated"),
+    "merger-fractions": (1, "corrected_high"),
+    "vetting-and-purity": (1, "completeness"),
+}
+"""The number of pictures that each notebook draws, and a column of one of its tables."""
 
 
 class Links(HTMLParser):
@@ -34,7 +43,7 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     pytest.importorskip("furo", reason="needs the extra docs")
-    pytest.importorskip("myst_parser", reason="needs the extra docs")
+    pytest.importorskip("myst_nb", reason="needs the extra docs")
     folder = tmp_path_factory.mktemp("site")
     command = [
         sys.executable,
@@ -79,3 +88,28 @@ def test_every_function_is_in_the_reference(site):
     page = (site / "reference" / "api.html").read_text(encoding="utf-8")
     names = set(surveyflow.__all__) - {"__version__"}
     assert {name for name in names if f'id="surveyflow.api.{name}"' not in page} == set()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_are_run_and_show_their_pictures_and_tables(site, name):
+    page = (site / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+    n_pictures, column = NOTEBOOKS[name]
+    pictures = [
+        link for link in Links(site / "notebooks" / f"{name}.html").loaded if re.match(r"\.\./_images|data:image/png", link)
+    ]
+    assert len(pictures) == n_pictures
+    files = [site / "notebooks" / link for link in pictures if not link.startswith("data:")]
+    assert all(file.stat().st_size > 5_000 for file in files)
+    assert all(len(link) > 5_000 for link in pictures if link.startswith("data:"))
+    assert re.search(rf"<th>{column}</th>", page)
+    assert "SURVEYFLOW_NOTEBOOKS" not in page
+
+
+def test_notebooks_hold_no_outputs_and_are_all_listed():
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in (DOCS / "notebooks").iterdir()}
+    assert set(pages) == set(NOTEBOOKS)
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    for name, text in pages.items():
+        assert f"(notebooks/{name}.md)" in index
+        assert "```{code-cell} python" in text
+        assert "{output}" not in text
