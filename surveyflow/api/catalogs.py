@@ -16,9 +16,11 @@ from surveyflow.exports.export import Exported, export_selection
 from surveyflow.exports.selected import select
 from surveyflow.exports.shown import Shown, show_galaxy
 from surveyflow.files.durable import explained, file_digest, free_name, named_output, streamed
+from surveyflow.files.paths import at_home
 from surveyflow.inputs.labels import LabelColumns
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.inputs.positions import Positions, positions_in_degrees
+from surveyflow.merger_fractions.cosmic_variance import read_cosmic_variance
 from surveyflow.merger_fractions.matrices import matrices_file, read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
 from surveyflow.merger_fractions.questions import Completeness, Question, read_answer
@@ -194,6 +196,7 @@ def fractions(
     over_redshifts: bool = False,
     complete: str | None = None,
     time_scale_gyr: float | None = None,
+    cosmic_variance: str | Path | None = None,
     confidence: float = 0.6827,
     release: str = "latest",
 ) -> Population:
@@ -239,6 +242,9 @@ def fractions(
         The limit to which each bin is complete, one number for each bin: ``"log_mass >= 9.2,9.5"`` or ``"mag <= 24.5,24"``.
     time_scale_gyr
         The time during which a post-merger is recognised, Gyr: rates are corrected fractions divided by it. They need a matrix.
+    cosmic_variance
+        A TOML file as in `surveyflow.settings.cosmic_variance`: a formula for the cosmic variance of merger fractions, the areas
+        of the fields, and the cosmology; no such error if left out.
     confidence
         Probability that an interval holds the truth, in (0, 1); the default is one standard deviation of a normal.
     release
@@ -249,7 +255,7 @@ def fractions(
     CatalogNotFound
         If there is no such revision.
     InputError
-        If bins, selection, cuts or matrix cannot be used with this catalog; matrices of other weights are refused.
+        If bins, selection, cuts, matrix or formula cannot be used with this catalog; matrices of other weights are refused.
 
     Examples
     --------
@@ -272,6 +278,7 @@ def fractions(
         over_redshifts,
         None if complete is None else Completeness.parsed(complete),
         time_scale_gyr,
+        None if cosmic_variance is None else read_cosmic_variance(cosmic_variance),
     )
     tests = read_matrices(matrix) if matrix is not None else None
     revision = find(Path(root), release)
@@ -294,10 +301,16 @@ def fractions(
         "over_redshifts": over_redshifts,
         "complete": complete,
         "time_scale_gyr": time_scale_gyr,
+        "cosmic_variance": None if cosmic_variance is None else str(cosmic_variance),
         "confidence": confidence,
         "release": revision.name,
     }
-    return replace(found, question=asked, matrices_sha256=None if matrix is None else file_digest(matrices_file(matrix)))
+    return replace(
+        found,
+        question=asked,
+        matrices_sha256=None if matrix is None else file_digest(matrices_file(matrix)),
+        cosmic_variance_sha256=None if cosmic_variance is None else file_digest(at_home(cosmic_variance).absolute()),
+    )
 
 
 def repeat_fractions(root: str | Path, answer: str | Path) -> Population:
@@ -315,20 +328,25 @@ def repeat_fractions(root: str | Path, answer: str | Path) -> Population:
     CatalogNotFound
         If there is no such revision any more.
     InputError
-        If the file holds no such question, or the file of matrices is another one now.
+        If the file holds no such question, or the file of matrices, or that on cosmic variance, is another one now.
 
     Examples
     --------
     >>> repeat_fractions("catalogs/candels", "fractions.json").bins  # doctest: +SKIP
     """
     before = read_answer(Path(answer))
-    found = fractions(root, **before.question.model_dump())
-    if found.matrices_sha256 != before.matrices_sha256:
-        raise InputError(
-            f"{before.question.matrix}: its SHA-256 is {found.matrices_sha256}, but {answer} was made with "
-            f"{before.matrices_sha256}: the matrices are others now. Restore that file, or ask anew."
-        )
+    found, asked = fractions(root, **before.question.model_dump()), before.question
+    _check_unchanged("matrices", asked.matrix, before.matrices_sha256, found.matrices_sha256, answer)
+    _check_unchanged("numbers", asked.cosmic_variance, before.cosmic_variance_sha256, found.cosmic_variance_sha256, answer)
     return found
+
+
+def _check_unchanged(what: str, file: str | None, before: str | None, now: str | None, answer: str | Path) -> None:
+    if now != before:
+        raise InputError(
+            f"{file}: its SHA-256 is {now}, but {answer} was made with {before}: the {what} are others now. Restore that file, "
+            "or ask anew."
+        )
 
 
 def compare(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, RevisionOption, print_json
-from surveyflow.commands.printing import terminal, wrapped
+from surveyflow.commands.printing import narrow_table, terminal, wrapped
 from surveyflow.errors import InputError
 from surveyflow.values.codes import ClassRule, ExportFormat, Match
 
@@ -166,6 +166,10 @@ def fractions(
         float | None,
         typer.Option(help="Time during which a post-merger is recognised, Gyr, for rates.", show_default=False),
     ] = None,
+    cosmic_variance: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with a formula for cosmic variance, areas and cosmology.", show_default=False),
+    ] = None,
     confidence: Annotated[float, typer.Option(help="Probability that an interval holds the truth.")] = 0.6827,
     release: RevisionOption = "latest",
     again: Annotated[
@@ -201,6 +205,7 @@ def fractions(
             over_redshifts=over_redshifts,
             complete=complete,
             time_scale_gyr=time_scale_gyr,
+            cosmic_variance=cosmic_variance,
             confidence=confidence,
             release=release,
         )
@@ -319,35 +324,40 @@ def _print_fractions(found: Population) -> None:
     )
     typer.echo(f"weights    {', '.join(found.weights_origin) or 'none'}")
     typer.echo(f"rule       {found.rule}; intervals hold {100 * found.confidence:g} %")
-    header = (found.column, "galaxies", "called", "fraction", "monte carlo", "corrected", "purity", "field to field")
-    lines = [header, *(_fraction_cells(item) for item in found.bins)]
-    if any(item.n_effective < item.n_galaxies for item in found.bins):
-        lines = _with_cells(lines, "effective", [f"{item.n_effective:.1f}" for item in found.bins])
-    if any(not isnan(item.rate_per_gyr) for item in found.bins):
-        rates = [_interval(item.rate_per_gyr, item.rate_low, item.rate_high) for item in found.bins]
-        lines = _with_cells(lines, "rate per Gyr", rates)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    header = (found.column, *_HEADINGS)
+    for line in narrow_table([header, *(_fraction_cells(item) for item in found.bins)]):
+        typer.echo(line)
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(wrapped("note: ", note))
 
 
-def _with_cells(lines: list[tuple[str, ...]], heading: str, cells: list[str]) -> list[tuple[str, ...]]:
-    return [(*line, cell) for line, cell in zip(lines, [heading, *cells], strict=True)]
+_HEADINGS = (
+    *("galaxies", "effective", "called", "fraction", "monte carlo"),
+    *("corrected", "purity", "rate per Gyr", "field to field", "cosmic"),
+)
 
 
 def _fraction_cells(item: FractionBin) -> tuple[str, ...]:
     return (
         f"[{item.low:g}, {item.high:g})",
         str(item.n_galaxies),
+        f"{item.n_effective:.1f}" if item.n_effective < item.n_galaxies else "-",
         str(item.n_called),
         _interval(item.fraction, item.fraction_low, item.fraction_high),
         "-" if isnan(item.monte_carlo_mean) else f"{item.monte_carlo_mean:.3f} ± {item.monte_carlo_std:.3f}",
         _interval(item.corrected, item.corrected_low, item.corrected_high),
         "-" if isnan(item.purity) else f"{item.purity:.2f}",
+        _interval(item.rate_per_gyr, item.rate_low, item.rate_high),
         "-" if isnan(item.field_to_field) else f"± {item.field_to_field:.3f}",
+        _cosmic(item),
     )
+
+
+def _cosmic(item: FractionBin) -> str:
+    if isnan(item.cosmic_variance):
+        return "-"
+    error = "-" if isnan(item.cosmic_error) else f"± {item.cosmic_error:.3f}"
+    return f"{error} ({100 * item.cosmic_variance:.0f} %)"
 
 
 def _interval(value: float, low: float, high: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
@@ -47,6 +47,45 @@ def wrapped(head: str, text: str, indent: int | None = None) -> str:
         text, _WIDTH, initial_indent=head, subsequent_indent=behind, break_long_words=False, break_on_hyphens=False
     )
     return "\n".join(lines) or head.rstrip()
+
+
+def narrow_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    r"""The lines of a table of at most 80 characters a line: columns that do not fit stand in further tables below.
+
+    Parameters
+    ----------
+    rows
+        The heading and the rows; the first column is repeated in each of the tables. Columns that hold only ``-`` are left out.
+
+    Examples
+    --------
+    >>> print(*narrow_table([("bin", "n", "called"), ("[0, 1)", "12", "-"), ("[1, 2)", "9", "-")]), sep="\n")
+    bin     n
+    [0, 1)  12
+    [1, 2)  9
+    """
+    first, *others = zip(*rows, strict=True)
+    others = [column for column in others if set(column[1:]) != {"-"}]
+    width = max(map(len, first))
+    for number, block in enumerate(_blocks([first, *others], _WIDTH - width)):
+        if number:
+            yield ""
+        widths = [max(map(len, column)) for column in block]
+        for cells in zip(*block, strict=True):
+            yield "  ".join(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=True)).rstrip()
+
+
+def _blocks(columns: Sequence[Sequence[str]], room: int) -> Iterator[list[Sequence[str]]]:
+    """The first column with as many of the others as have room beside it, and again with the next ones."""
+    first, *others = columns
+    block, used = [first], 0
+    for column in others:
+        width = 2 + max(map(len, column))
+        if len(block) > 1 and used + width > room:
+            yield block
+            block, used = [first], 0
+        block, used = [*block, column], used + width
+    yield block
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pyarrow.dataset as ds
 
 from surveyflow.catalog.selection import column_named, parse_selection
 from surveyflow.errors import InputError
+from surveyflow.merger_fractions.cosmic_variance import check_applies, relative_errors
 from surveyflow.merger_fractions.matching import check_bins, check_selection, is_of_a_test, matched
 from surveyflow.merger_fractions.questions import Question
 from surveyflow.settings.matrices import ClassifierTests
@@ -95,6 +96,9 @@ class FractionBin:
         Number of galaxies of equal weight whose fraction has the same noise (Kish 1965): ``n_galaxies`` without weights.
     rate_per_gyr, rate_low, rate_high
         The corrected fraction and its limits divided by the time scale, per galaxy and Gyr; NaN if none was given.
+    cosmic_variance, cosmic_error
+        Standard error by cosmic variance, by the formula that the user states: relative to the fraction, and times the corrected
+        fraction, or the fraction if no matrix was given; NaN if no formula was given, and the latter if that is not above 0.
     """
 
     low: float
@@ -116,6 +120,8 @@ class FractionBin:
     rate_per_gyr: float
     rate_low: float
     rate_high: float
+    cosmic_variance: float
+    cosmic_error: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ class Population:
         The whole question: the arguments of `surveyflow.fractions`, which asks it again.
     matrices_sha256
         SHA-256 of the file of confusion matrices, hexadecimal; None if there was no correction.
+    cosmic_variance_sha256
+        That of the file with the formula for cosmic variance; None if there was none.
     """
 
     revision: str
@@ -158,6 +166,7 @@ class Population:
     notes: tuple[str, ...]
     question: Mapping[str, Any] = field(default_factory=dict)
     matrices_sha256: str | None = None
+    cosmic_variance_sha256: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The same as values for JSON, in which NaN is None."""
@@ -203,6 +212,7 @@ def measure_population(
             "out."
         )
     rows = _complete(_rows(catalog, alternatives, column, question, tests), column, question)
+    _check_cosmic(rows, column, question)
     origins = tuple(sorted(pc.unique(rows["weights_origin"]).to_pylist()))
     groups, named = _group_by_matrix(rows, question, origins, tests)
     matrices = list(named.values())
@@ -277,7 +287,14 @@ def _columns(column: str, question: Question, schema: pa.Schema) -> list[str]:
     named = [question.magnitude, question.weight, limited]
     further = [_numeric_column(name, schema) for name in named if name is not None]
     shares = ["p_range"] if question.over_redshifts else []
-    return [name for name in dict.fromkeys([column, *further, *shares, *needed]) if name in schema.names]
+    redshift = ["redshift"] if question.cosmic is not None else []
+    return [name for name in dict.fromkeys([column, *further, *shares, *redshift, *needed]) if name in schema.names]
+
+
+def _check_cosmic(rows: pa.Table, column: str, question: Question) -> None:
+    if question.cosmic is not None:
+        fields, redshift = pc.unique(rows["field"]).to_pylist(), _numbers(rows["redshift"])
+        check_applies(question.cosmic, column, question.edges, fields, redshift, weighted=question.weight is not None)
 
 
 def _numeric_column(name: str, schema: pa.Schema) -> str:
@@ -368,7 +385,8 @@ def _measure_bins(
     error = _field_to_field(rows, column, question, groups, matrices)
     estimates = (array[:, 0] for array in (raw.value, raw.low, raw.high, *drawn))
     rates = (limit / (question.time_scale_gyr or np.nan) for limit in corrected[:3])
-    numbers = (edges[:-1], edges[1:], *totals, *estimates, *corrected, error, total.effective[:, 0], *rates)
+    cosmic = _cosmic(rows, column, question, corrected[0] if matrices else raw.value[:, 0])
+    numbers = (edges[:-1], edges[1:], *totals, *estimates, *corrected, error, total.effective[:, 0], *rates, *cosmic)
     return tuple(FractionBin(*row) for row in zip(*(array.tolist() for array in numbers), strict=True))
 
 
@@ -388,6 +406,20 @@ def _field_to_field(
         value = _value(counts, matrices)
         left_out.append(np.where(counts.n_galaxies.sum(axis=1) < every, value, np.nan))
     return jackknife_error(np.array(left_out))
+
+
+def _cosmic(rows: pa.Table, column: str, question: Question, fraction: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """(n_bins,) cosmic variance of the fraction, relative and absolute; NaN without a formula."""
+    fields = np.asarray(rows["field"].to_pylist(), str)
+    if question.cosmic is None or not len(fields):
+        return (np.full(len(fraction), np.nan),) * 2
+    sizes = {}
+    for name in np.unique(fields):
+        here = fields == name
+        counts = _count(rows.filter(pa.array(here)), column, question, np.zeros(here.sum(), np.int64), 1)
+        sizes[str(name)] = counts.size[:, 0]
+    relative = relative_errors(question.cosmic, question.edges, sizes)
+    return relative, np.where(fraction > 0, relative * fraction, np.nan)
 
 
 def _value(counts: _Counts, matrices: list[ConfusionMatrix]) -> Float64Array:
@@ -490,6 +522,12 @@ def _notes(
 
 
 def _notes_on_weights(question: Question) -> Iterable[str]:
+    if question.cosmic is not None:
+        yield (
+            f"Cosmic: standard error by cosmic variance, by the formula of {question.cosmic.source} with the numbers that you "
+            "state. Such formulas were made for fractions of close pairs; that they hold for post-mergers is not shown. The "
+            "error between fields contains cosmic variance, too: do not add the two. The intervals do not contain it."
+        )
     if question.weight is not None:
         yield (
             f"Each galaxy counts with its {question.weight}. The intervals are those of n_effective galaxies (Kish 1965); they "

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from surveyflow.errors import InputError
 from surveyflow.files.json_state import MOST_BYTES, Damaged, parse_state, read_ordinary_file
 from surveyflow.files.paths import problem_of_file
+from surveyflow.settings.cosmic_variance import CosmicVariance
 from surveyflow.stats.fractions import find_bins, proportion
 from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 from surveyflow.values.codes import ClassRule, Flag
@@ -113,6 +114,8 @@ class Question:
         The limit to which each bin is complete; None for all galaxies.
     time_scale_gyr
         Time during which a post-merger is recognised, Gyr, which turns fractions into rates; None for no rates.
+    cosmic
+        A formula for cosmic variance, and what it is applied to; None for no such error.
 
     Raises
     ------
@@ -133,6 +136,7 @@ class Question:
     over_redshifts: bool = False
     complete: Completeness | None = None
     time_scale_gyr: float | None = None
+    cosmic: CosmicVariance | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -178,6 +182,7 @@ class Asked(BaseModel):
     over_redshifts: bool = False
     complete: str | None = None
     time_scale_gyr: float | None = None
+    cosmic_variance: str | None = None
     confidence: float = 0.6827
     release: str = "latest"
 
@@ -189,6 +194,7 @@ class Answer(BaseModel):
 
     question: Asked
     matrices_sha256: str | None = None
+    cosmic_variance_sha256: str | None = None
 
 
 _ANSWER = TypeAdapter(Answer)

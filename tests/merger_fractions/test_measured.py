@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from astropy.cosmology import FlatLambdaCDM
 from astropy.stats import binom_conf_interval
 
 import surveyflow
@@ -298,6 +299,106 @@ def test_rates_that_cannot_hold_for_these_galaxies_are_reported(root, tmp_path):
     assert any("do not hold for these galaxies" in note for note in found.notes)
 
 
+VARIANCE = """version = 1
+source = "a formula of this test"
+[formula]
+at_reference = 0.5
+density_mpc3 = 1e-3
+density_exponent = -0.5
+volume_mpc3 = 1e5
+volume_exponent = -0.5
+ratio_exponent = -0.4
+[sample]
+ratio = 1.0
+area_deg2 = { EGS = 0.05, COSMOS = 0.07 }
+[cosmology]
+h0 = 70.0
+omega_m = 0.3
+"""
+
+
+@pytest.fixture
+def variance(tmp_path):
+    """Write the file on cosmic variance, with some words of it replaced."""
+
+    def written(*replaced):
+        text = VARIANCE
+        for before, after in replaced:
+            assert before in text
+            text = text.replace(before, after)
+        (tmp_path / "variance.toml").write_text(text)
+        return tmp_path / "variance.toml"
+
+    return written
+
+
+def test_cosmic_variance_follows_from_counts_volumes_and_the_stated_formula(root, frame, matrix, variance):
+    raw = surveyflow.fractions(root, edges=EDGES, cosmic_variance=variance())
+    corrected = surveyflow.fractions(root, edges=EDGES, cosmic_variance=variance(), matrix=matrix)
+    for item, other in zip(raw.bins, corrected.bins, strict=True):
+        inside = frame[(frame["redshift"] >= item.low) & (frame["redshift"] < item.high)]
+        shell = np.diff(FlatLambdaCDM(70, 0.3).comoving_volume([item.low, item.high]).value)[0] / (4 * np.pi)
+        volumes = {"EGS": 0.05 * shell * np.radians(1) ** 2, "COSMOS": 0.07 * shell * np.radians(1) ** 2}
+        density = len(inside) / sum(volumes.values())
+        each = [
+            (inside["field"] == name).mean() * 0.5 * (density / 1e-3) ** -0.5 * (volume / 1e5) ** -0.5
+            for name, volume in volumes.items()
+        ]
+        assert item.cosmic_variance == pytest.approx(np.hypot(*each))
+        assert item.cosmic_error == pytest.approx(item.cosmic_variance * item.fraction)
+        assert other.cosmic_variance == item.cosmic_variance
+        expected = item.cosmic_variance * other.corrected if other.corrected > 0 else np.nan
+        assert other.cosmic_error == pytest.approx(expected, nan_ok=True)
+    assert 0 < np.isnan([item.cosmic_error for item in corrected.bins]).sum() < len(raw.bins)
+    assert any("cosmic variance, by the formula of a formula of this test" in note for note in raw.notes)
+
+
+def test_without_a_formula_there_is_no_cosmic_variance(root):
+    (item,) = surveyflow.fractions(root, edges=[0, 9]).bins
+    assert np.isnan([item.cosmic_variance, item.cosmic_error]).all()
+
+
+def test_bins_of_another_column_take_density_and_redshifts_as_stated(root, variance):
+    edges, where = [0, 45, 60], "z >= 0.5 and z < 1.5"
+    stated = variance(("ratio = 1.0", "ratio = 1.0\nredshifts = [0.5, 1.5]\ndensities_mpc3 = [0.002, 0.008]"))
+    low, high = surveyflow.fractions(root, bins="dec", edges=edges, where=where, cosmic_variance=stated).bins
+    assert low.n_galaxies > 0
+    assert high.n_galaxies > 0  # COSMOS lies in the first bin, EGS in the second
+    volume = {0.07: low, 0.05: high}
+    shell = np.diff(FlatLambdaCDM(70, 0.3).comoving_volume([0.5, 1.5]).value)[0] / (4 * np.pi) * np.radians(1) ** 2
+    for (area, item), density in zip(volume.items(), (0.002, 0.008), strict=True):
+        assert item.cosmic_variance == pytest.approx(0.5 * (density / 1e-3) ** -0.5 * (area * shell / 1e5) ** -0.5)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "options", "words"),
+    [
+        ((", COSMOS = 0.07", ""), {}, r"no area of COSMOS\. Add it to \[sample\.area_deg2\]"),
+        (("ratio = 1.0", "ratio = 1.0\nredshifts = [0, 9]"), {}, "redshifts is stated for bins of redshift. Remove it"),
+        (("ratio = 1.0", "ratio = 1.0"), {"bins": "dec"}, "redshifts is missing for bins of dec. Add it"),
+        (("ratio = 1.0", "ratio = 1.0\nredshifts = [0.5, 1]"), {"bins": "dec"}, r"no redshift in .*\[0\.5, 1\)\. Select"),
+        (("ratio = 1.0", "ratio = 1.0"), {"weight": "n_draws"}, "weighted, .* State .sample. densities_mpc3"),
+        (("ratio = 1.0", "ratio = 1.0\ndensities_mpc3 = [1]"), {}, "1 values for 2 bins"),
+        (("ratio = 1.0", "ratio = 1.0"), {"edges": [-1, 1, 3]}, "begins at redshift -1"),
+        (("omega_m = 0.3", "omega_m = 3"), {}, "omega_m: found 3"),
+        (("at_reference = 0.5\n", ""), {}, "at_reference: is missing"),
+    ],
+)
+def test_a_formula_that_does_not_fit_the_galaxies_is_refused(root, variance, replaced, options, words):
+    with pytest.raises(InputError, match=words):
+        surveyflow.fractions(root, **{"edges": [0, 1, 3], "cosmic_variance": variance(replaced), **options})
+
+
+def test_the_formula_is_part_of_the_question(root, command, variance, tmp_path):
+    code, first, _ = command(root, "--edges", "0.5,1,5", "--cosmic-variance", variance(), "--json")
+    assert code == 0
+    (tmp_path / "answer.json").write_text(first)
+    assert command(root, "--again", tmp_path / "answer.json", "--json") == (0, first, "")
+    variance(("at_reference = 0.5", "at_reference = 0.6"))
+    code, _, err = command(root, "--again", tmp_path / "answer.json")
+    assert (code, "variance.toml" in err, "the numbers are others now" in err) == (2, True, True)
+
+
 def test_bins_make_a_table(root):
     table = pd.DataFrame(surveyflow.fractions(root, edges=EDGES).bins)
     assert table["low"].tolist() == EDGES[:-1]
@@ -325,10 +426,23 @@ def test_command_prints_a_table_and_what_it_is_not(root, command, matrix):
     lines = out.splitlines()
     assert code == 0
     assert lines[1].split() == ["weights", "user"]
-    for line, item in zip(lines[4:8], found.bins, strict=True):
-        assert line.startswith(f"[{item.low:g}, {item.high:g})")
-        assert item.n_galaxies == 0 or f" {item.corrected:.3f} ({item.corrected_low:.3f} to {item.corrected_high:.3f})" in line
+    for counts, corrected, item in zip(lines[4:8], lines[10:14], found.bins, strict=True):
+        span = f"[{item.low:g}, {item.high:g})"
+        assert counts.split("  ")[0] == corrected.split("  ")[0] == span
+        interval = f" {item.corrected:.3f} ({item.corrected_low:.3f} to {item.corrected_high:.3f})"
+        assert item.n_galaxies == 0 or interval in corrected
     assert "note: This is not a merger fraction" in out
+
+
+def test_every_column_of_the_table_fits_80_characters(root, command, matrix, variance):
+    stated = variance(("ratio = 1.0", "ratio = 1.0\ndensities_mpc3 = [0.01, 0.01, 0.01]"))
+    options = ("--matrix", matrix, "--cosmic-variance", stated, "--time-scale-gyr", "0.5", "--weight", "p_pm_mean")
+    _, out, _ = command(root, "--edges", "0.5,1.123456,1.5,2.5", *options)
+    assert max(map(len, out.splitlines())) <= 80
+    headings = [line for line in out.splitlines() if line.startswith("redshift")]
+    shown = [word for line in headings for word in re.split("  +", line)[1:]]
+    expected = ["galaxies", "effective", "called", "fraction", "monte carlo", "corrected", "purity", "rate per Gyr", "cosmic"]
+    assert shown == expected
 
 
 def test_command_answers_in_json_without_nan(root, command):

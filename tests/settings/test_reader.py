@@ -19,7 +19,7 @@ from surveyflow.merger_fractions import matrices
 from surveyflow.merger_fractions.matrices import read_matrices
 from surveyflow.models import cards
 from surveyflow.models.cards import card_from_file, card_to_toml
-from surveyflow.settings import simulation, training, workflow
+from surveyflow.settings import cosmic_variance, simulation, training, workflow
 from surveyflow.settings.findings import Schema, shown
 from surveyflow.settings.reader import MOST_BYTES, MOST_LEVELS, MOST_REPORTED, SettingsFile, SettingsTable
 from surveyflow.settings.simulation import load_simulation
@@ -254,7 +254,7 @@ def required(node, definitions, place=()):
 
 FORMS = {
     name: value.form.json_schema()
-    for module in (workflow, simulation, training, cards, matrices, profiles)
+    for module in (workflow, simulation, training, cards, matrices, cosmic_variance, profiles)
     for value in vars(module).values()
     if isinstance(value, SettingsFile)
     for name in [module.__name__]
