@@ -5,6 +5,7 @@ The lists have names as ids, kept columns and p(z); the survey has two instrumen
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -190,6 +191,23 @@ def test_a_report_and_fractions_are_those_of_the_catalog_alone(world):
     rows = catalog(world)
     counted = (rows.status == "ok") & (rows.p_range > 0.5) & (rows.redshift < 1.5)
     assert sum(item.n_galaxies for item in found.bins) == counted.sum()
+
+
+def test_a_report_says_what_further_instruments_add(world):
+    page = api.report(root(world), output=world.folder / "further.html").read_text(encoding="utf-8")
+    (table,) = (part.split("</table>")[0] for part in page.split("<h3>Further instruments</h3>")[1:])
+    cells = [re.sub(r"<[^>]+>", " ", row).split() for row in table.split("<tbody>")[1].split("</tr>")[:-1]]
+    rows, further = catalog(world), alternatives(world).reset_index()
+    expected = []
+    for (field, instrument), group in further.groupby(["field", "instrument"], observed=True):
+        own = rows.loc[list(zip(group["field"], group["source_name"], strict=True))]
+        both = ((group["status"] == "ok").to_numpy()) & ((own["status"] == "ok").to_numpy())
+        differ = both & (group["class"].to_numpy() != own["class"].to_numpy())
+        share = f"{group['p_range'].mean():.2f}"
+        n_ok = (group["status"] == "ok").sum()
+        expected.append([field, instrument, str(len(group)), str(n_ok), share, str(differ.sum()), "of", str(both.sum())])
+    assert cells == expected
+    assert sum(int(row[-1]) for row in cells) > 5
 
 
 def test_fractions_over_redshifts_count_every_row_with_its_share_of_p_z(world):

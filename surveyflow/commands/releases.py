@@ -159,9 +159,9 @@ def _print_difference(difference: Difference) -> None:
     typer.echo(
         f"{difference.before.name} ({difference.before.n_rows} rows) -> {difference.after.name} ({difference.after.n_rows} rows)"
     )
-    typer.echo(wrapped(f"added      {difference.n_added:8d}  ", _named(difference.added, difference.n_added)))
-    typer.echo(wrapped(f"removed    {difference.n_removed:8d}  ", _named(difference.removed, difference.n_removed)))
-    typer.echo(wrapped(f"changed    {changes.n_changed:8d}  ", _named(changes.first, changes.n_changed)))
+    typer.echo(wrapped(f"added      {difference.n_added:8d}  ", _named(difference, difference.added, difference.n_added)))
+    typer.echo(wrapped(f"removed    {difference.n_removed:8d}  ", _named(difference, difference.removed, difference.n_removed)))
+    typer.echo(wrapped(f"changed    {changes.n_changed:8d}  ", _named(difference, changes.first, changes.n_changed)))
     typer.echo(f"recomputed {changes.n_recomputed:8d}  with the same result")
     typer.echo(f"unchanged  {difference.n_unchanged:8d}")
     if any((further := difference.alternatives.as_json()).values()):
@@ -183,8 +183,8 @@ def _schema_changes(columns: Columns) -> str:
     return "not compared: " + "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items() if names)
 
 
-def _named(sources: tuple[SourceName, ...], n_sources: int) -> str:
-    names = [f"{field} {source_id}" for field, source_id in sources[:8]]
+def _named(difference: Difference, sources: tuple[SourceName, ...], n_sources: int) -> str:
+    names = [f"{source[0]} {difference.names.get(source, source[1])}" for source in sources[:8]]
     return ", ".join(names) + (", ..." if n_sources > len(names) else "")
 
 

@@ -172,6 +172,9 @@ class Difference:
         Field and id of the first of these sources.
     alternatives
         The differences between the rows of further instruments.
+    names
+        The names in their source lists of those of the sources above whose ids are text, from which ``source_id`` is made: equal
+        names are the same source.
     """
 
     before: Revision
@@ -183,6 +186,7 @@ class Difference:
     added: tuple[SourceName, ...]
     removed: tuple[SourceName, ...]
     alternatives: AlternativeChanges
+    names: Mapping[SourceName, str] = field(default_factory=dict)
 
     @property
     def n_unchanged(self) -> int:
@@ -203,6 +207,7 @@ class Difference:
                 "unchanged": self.n_unchanged,
             },
             "sources": {"added": self.added, "removed": self.removed, "changed": changes.first},
+            "source_names": [{"field": key[0], "source_id": key[1], "source_name": name} for key, name in self.names.items()],
             "alternatives": self.alternatives.as_json(),
             "schema": self.columns.as_json(),
             "columns": {name: changes.columns[name] for name in self.columns.shared if changes.columns[name]},
@@ -241,8 +246,20 @@ def compare(root: Path | str, before: str, after: str) -> Difference:
     old_rows, new_rows = _matches(old_keys, new_keys)
     changes |= _changes_of_moved(root, revisions, columns.shared, old_keys.take(old_rows))
     removed, added = _keys_without(old_keys, old_rows), _keys_without(new_keys, new_rows)
-    further = _compare_alternatives(root, *revisions)
-    return Difference(*revisions, columns, changes, len(added), len(removed), _first(added), _first(removed), further)
+    further, first = _compare_alternatives(root, *revisions), (_first(added), _first(removed))
+    names = _names(root, revisions[0].name, first[1]) | _names(root, revisions[1].name, (*first[0], *changes.first))
+    return Difference(*revisions, columns, changes, len(added), len(removed), *first, further, names)
+
+
+def _names(root: Path, revision: str, sources: Sequence[SourceName]) -> dict[SourceName, str]:
+    """The names of sources that have one, in the order of field and id."""
+    catalog = open_catalog(root, revision)
+    if "source_name" not in catalog.schema.names or not sources:
+        return {}
+    wanted = pc.field("source_id").isin([source_id for _, source_id in sources]) & pc.field("source_name").is_valid()
+    rows = catalog.to_table(columns=[*_KEY, "source_name"], filter=wanted).to_pylist()
+    found = {(row["field"], row["source_id"]): row["source_name"] for row in rows}
+    return {source: found[source] for source in sorted(set(sources)) if source in found}
 
 
 def _compare_alternatives(root: Path, before: Revision, after: Revision) -> AlternativeChanges:

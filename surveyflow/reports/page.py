@@ -20,6 +20,7 @@ from markupsafe import Markup
 from surveyflow.files.durable import write_over
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.releases.publish import read_manifest
+from surveyflow.releases.revisions import ALTERNATIVES
 from surveyflow.reports import figures, summary
 from surveyflow.reports.gallery import MORE_PROBABLE_THAN_NOT, gallery_entry
 from surveyflow.reports.pictures import cut_pictures
@@ -88,8 +89,17 @@ def write_report(revision_folder: Path, output: Path) -> None:
     manifest = read_manifest(revision_folder)
     with figures.house_style():
         kept = revision_folder.absolute().parent.parent / KEPT_PIXELS
-        page = page_template("page.html.j2").render(_contents(manifest, summary.open_dataset(revision_folder), kept))
+        contents = _contents(manifest, summary.open_dataset(revision_folder), kept)
+        further = _further_rows(manifest, revision_folder)
+        page = page_template("page.html.j2").render(contents | {"further_rows": further})
     write_over(output, page.encode())
+
+
+def _further_rows(manifest: Mapping[str, Any], folder: Path) -> list[summary.FurtherRows]:
+    """What further instruments say of sources whose p(z) reaches into several ranges; empty if there are none."""
+    if not manifest.get("alternatives"):
+        return []
+    return summary.further_rows(summary.open_dataset(folder), summary.open_dataset(folder / ALTERNATIVES))
 
 
 def page_template(name: str) -> jinja2.Template:

@@ -41,6 +41,7 @@ _SOURCE_COLUMNS = [
     *("field", "source_id", "ra", "dec", "instrument", "status", "flags", "weights_origin", "p_pm_mean", "f_pm"),
     *("p_contaminated_mean", "coverage_pct_mean", "flux_pp_mean"),
 ]
+_CLASSED = ["field", "source_id", "instrument", "status", "p_range", "p_pm_mean", "p_sf_mean"]
 _ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1}
 """Options that keep pyarrow from reading many histograms ahead of the sums."""
 
@@ -62,6 +63,31 @@ class FlagCount:
     flag: Flag
     n_rows: int
     n_ok: int
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherRows:
+    """The rows of one field's further instrument: of sources whose p(z) also reaches into its range of redshifts.
+
+    Parameters
+    ----------
+    field, instrument
+        Of which field and instrument.
+    n_rows, n_ok
+        Number of rows, and of those with a result.
+    share_mean
+        Mean share of p(z) in the instrument's range.
+    n_compared, n_other_class
+        Number of rows with a result whose source has one in the catalog, too, and of those that are of another class there.
+    """
+
+    field: str
+    instrument: str
+    n_rows: int
+    n_ok: int
+    share_mean: float
+    n_compared: int
+    n_other_class: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +182,42 @@ def _batch_posteriors(batch: pa.RecordBatch) -> list[tuple[tuple[str, str], Int6
     histograms = batch.column("p_pm_hist").flatten().to_numpy().reshape(-1, HISTOGRAM_BINS)
     groups = batch.select(["field", "instrument"]).to_pandas().groupby(["field", "instrument"]).indices
     return [(cast(tuple[str, str], key), histograms[rows].sum(axis=0, dtype=np.int64)) for key, rows in groups.items()]
+
+
+def further_rows(dataset: ds.Dataset, further: ds.Dataset) -> list[FurtherRows]:
+    """Summarise the alternatives, and compare their classes with those of the catalog's rows.
+
+    Parameters
+    ----------
+    dataset
+        The catalog, with a column ``p_range``.
+    further
+        The alternatives.
+
+    Returns
+    -------
+    One entry for each field and instrument, sorted.
+    """
+    wanted = pc.field("p_range").is_valid()
+    own, others = (
+        table.to_table(columns=_CLASSED, filter=wanted, **_ONE_AFTER_ANOTHER).to_pandas() for table in (dataset, further)
+    )
+    for rows in (own, others):
+        rows["is_ok"] = rows["status"] == Status.OK.value
+        rows["is_called"] = rows["p_pm_mean"] > rows["p_sf_mean"]
+    pairs = others.merge(own, on=["field", "source_id"], how="left", suffixes=("", "_of_catalog"), validate="many_to_one")
+    pairs["is_compared"] = pairs["is_ok"] & (pairs["status_of_catalog"] == Status.OK.value)
+    pairs["differs"] = pairs["is_compared"] & (pairs["is_called"] != pairs["is_called_of_catalog"])
+    return [
+        _further(cast(tuple[str, str], key), rows)
+        for key, rows in pairs.groupby(["field", "instrument"], sort=True, observed=True)
+    ]
+
+
+def _further(key: tuple[str, str], rows: pd.DataFrame) -> FurtherRows:
+    sums = (int(rows[name].sum()) for name in ("is_ok", "is_compared", "differs"))
+    n_ok, n_compared, n_other = sums
+    return FurtherRows(*key, len(rows), n_ok, float(rows["p_range"].mean()), n_compared, n_other)
 
 
 def n_calibrated(dataset: ds.Dataset) -> int:

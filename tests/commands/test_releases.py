@@ -3,12 +3,14 @@
 import json
 import re
 import shlex
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from catalog_rows import make_rows
 from surveyflow.commands.main import app
+from surveyflow.commands.releases import _named
 from surveyflow.errors import CatalogError
 from surveyflow.releases.publish import latest, list_revisions, publish
 
@@ -54,6 +56,11 @@ def test_diff_says_what_was_added_and_removed_in_words_and_as_json(root):
     found = call_json("diff", root, "v1-r1")
     assert found["rows"] == {"added": 1, "removed": 2, "changed": 0, "recomputed": 0, "unchanged": 57}
     assert found["sources"] == {"added": [["EGS", 60]], "removed": [["EGS", 1], ["EGS", 2]], "changed": []}
+
+
+def test_diff_names_sources_as_their_lists_do():
+    difference = SimpleNamespace(names={("EGS", 7): "gal-7"})
+    assert _named(difference, (("EGS", 7), ("EGS", 8)), 3) == "EGS gal-7, EGS 8, ..."
 
 
 def test_verify_reads_every_revision_and_ends_with_1_if_one_is_damaged(root):

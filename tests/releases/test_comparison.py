@@ -86,6 +86,18 @@ def test_a_source_of_the_same_number_in_another_field_is_another_source(tmp_path
     assert len(found.added) == SOURCES_NAMED
 
 
+def test_sources_whose_ids_are_text_are_named_by_it(tmp_path):
+    named = put(ROWS, "source_name", ROWS["source_id"].to_pylist()[:-1], [f"gal-{number}" for number in range(len(ROWS) - 1)])
+    first, last = named["source_id"][0].as_py(), named["source_id"][-1].as_py()
+    found = difference(tmp_path, named, put(named.slice(1), "flags", [last, *ok_ids(named)[-2:-1]], 8))
+    assert found.names[("EGS", first)] == "gal-0"
+    assert ("EGS", last) in found.changes.first
+    assert ("EGS", last) not in found.names
+    told = found.as_json()
+    assert told["sources"]["removed"] == (("EGS", first),)
+    assert {"field": "EGS", "source_id": first, "source_name": "gal-0"} in told["source_names"]
+
+
 def test_changed_values_are_counted_by_column_and_null_equals_null(tmp_path):
     ids = ok_ids(ROWS)
     found = difference(tmp_path, ROWS, put(put(ROWS, "f_pm", ids[:5], 0.333), "seed", ids[3:9], 8))
