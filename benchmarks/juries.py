@@ -24,14 +24,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from domain import Case, cases
 
-from surveyflow.models.domains import feature_distances
-from surveyflow.models.engines.choice import load_model
-from surveyflow.models.engines.jury import Jury
+from surveyflow.models.engines.choice import Jury, load_model
+from surveyflow.models.framing import feature_distances
 from surveyflow.sky.stretch import prepare
 from surveyflow.stats.calibration import calibration_error, perfect_error
 from surveyflow.stats.posterior import summarise
-from surveyflow.stats.prevalence import at_prevalence
-from surveyflow.tasks.calibration import calibration_of
+from surveyflow.tasks.calibration import at_prevalence, calibration_of
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.juries import area_between
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
