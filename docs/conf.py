@@ -1,7 +1,7 @@
 """The documentation site: Sphinx on the pages as they stand, which are also read as they are on the forge.
 
-The notebooks are pages, too: text in which outputs have no place, so that changes can be read and no output is ever stale. myst-nb
-runs them in every build, and a cell that fails, or writes to stderr unasked, is an error.
+The notebooks are pages, too: text in which outputs have no place, so that changes can be read and no output is ever stale.
+myst-nb runs them in every build, and a cell that fails, or writes to stderr unasked, is an error.
 """
 
 from __future__ import annotations

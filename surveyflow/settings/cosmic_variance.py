@@ -74,7 +74,7 @@ class SampleTable(SettingsTable):
     Parameters
     ----------
     ratio
-        n2 / n1: the number density of companions in units of that of the galaxies; 1 if both are the same galaxies.
+        Number density of companions in units of that of the galaxies, n2 / n1; 1 if both are the same galaxies.
     area_deg2
         Area of each field's footprint, deg^2.
     densities_mpc3

@@ -24,11 +24,11 @@ class PowerLaw:
     Parameters
     ----------
     at_reference
-        sigma_v at the reference density and volume, and equal densities.
+        Value at the reference density and volume, and equal densities.
     density_mpc3, volume_mpc3
         The reference: a comoving number density, Mpc^-3, and a comoving volume, Mpc^3.
     density_exponent, volume_exponent, ratio_exponent
-        a, b and c.
+        The exponents a, b and c.
     """
 
     at_reference: float
@@ -48,7 +48,7 @@ class PowerLaw:
         volume_mpc3
             Comoving volume of one contiguous field, Mpc^3; above 0. Both broadcast.
         ratio
-            n2 / n1, the density of companions in units of that of the galaxies.
+            Density of companions in units of that of the galaxies, n2 / n1.
 
         Examples
         --------
@@ -83,7 +83,7 @@ def comoving_volume(area_deg2: ArrayLike, low: ArrayLike, high: ArrayLike, h0: f
     Examples
     --------
     >>> float(comoving_volume(0.05, 0.5, 1.0, h0=70, omega_m=0.3).round(-3))
-    132000.0
+    149000.0
     """
     from astropy.cosmology import FlatLambdaCDM
 
