@@ -1,4 +1,8 @@
-"""The report of a run: one HTML page, made from a published revision alone, that needs no other file and no network."""
+"""The report of a run: one HTML page, made from a published revision alone, that needs no other file and no network.
+
+Its figures and pictures take megabytes. A revision whose figures, pictures and models are those of the revision before shares
+that revision's page: it has a second name in the folder of the new one, whose own page shows the rest.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ import pyarrow.dataset as ds
 import tomlkit
 from markupsafe import Markup
 
-from surveyflow.files.durable import write_over
+from surveyflow.files.durable import link_or_copy, write_over
+from surveyflow.files.json_state import read_ordinary_file
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.releases.publish import read_manifest
 from surveyflow.releases.revisions import ALTERNATIVES
@@ -29,6 +34,14 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import cutout_size, origins_of, warnings_of
 from surveyflow.values import remedies
 from surveyflow.values.codes import Status, WeightKind, WeightsOrigin
+
+REPORT = "report.html"
+"""Name of a revision's page in its folder."""
+SHARED = "report-of-{}.html"
+"""Name of the page that a revision shares with an earlier one."""
+_FIGURES = ('<section id="flags">', '<section id="inputs">')
+"""Where the part of a page that may be shared begins, and what follows it."""
+_MOST_BYTES = 2**26
 
 MAX_FAILED_UNITS = 100
 """The greatest number of failed units that are listed; the manifest lists all of them."""
@@ -66,7 +79,7 @@ class StatusRow:
     shares: Sequence[Share]
 
 
-def write_report(revision_folder: Path, output: Path) -> None:
+def write_report(revision_folder: Path, output: Path, before: Path | None = None) -> None:
     """Write a revision's report as one self-contained HTML file; the same revision gives the same bytes.
 
     Parameters
@@ -76,6 +89,9 @@ def write_report(revision_folder: Path, output: Path) -> None:
         available; the page names those that are not.
     output
         The file to write, replaced atomically if it exists.
+    before
+        Folder of the revision whose page may be shared: if flags, figures, pictures and models of both are the same, that page
+        gets a second name beside the output, and the output has a link to it in their place.
 
     Raises
     ------
@@ -90,9 +106,39 @@ def write_report(revision_folder: Path, output: Path) -> None:
     with figures.house_style():
         kept = revision_folder.absolute().parent.parent / KEPT_PIXELS
         contents = _contents(manifest, summary.open_dataset(revision_folder), kept)
-        further = _further_rows(manifest, revision_folder)
-        page = page_template("page.html.j2").render(contents | {"further_rows": further})
+        contents["further_rows"] = _further_rows(manifest, revision_folder)
+    page = page_template("page.html.j2").render(contents)
+    earlier = None if before is None else _whole_page(before)
+    if earlier is not None and earlier.figures == _figures_of(page):
+        link_or_copy(earlier.path, output.with_name(SHARED.format(earlier.revision)))
+        page = page_template("page.html.j2").render(contents | {"shared": earlier.revision})
     write_over(output, page.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _WholePage:
+    """A page with all its figures, and the revision that it was written for."""
+
+    path: Path
+    revision: str
+    figures: str
+
+
+def _whole_page(folder: Path) -> _WholePage | None:
+    """The page of a revision, or the one that it shares with an earlier one; None if it has none that can be read."""
+    prefix, suffix = SHARED.split("{}")
+    path = next(iter(sorted(folder.glob(SHARED.format("*")))), folder / REPORT)
+    revision = folder.name if path.name == REPORT else path.name.removeprefix(prefix).removesuffix(suffix)
+    try:
+        figures = _figures_of(read_ordinary_file(path, _MOST_BYTES).decode())
+    except (OSError, ValueError):
+        return None
+    return _WholePage(path, revision, figures)
+
+
+def _figures_of(page: str) -> str:
+    begin, end = _FIGURES
+    return page.partition(begin)[2].partition(end)[0]
 
 
 def _further_rows(manifest: Mapping[str, Any], folder: Path) -> list[summary.FurtherRows]:
@@ -157,6 +203,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "groups": [(group.title, group.note, [gallery_entry(row, pictures) for row in group.rows]) for group in groups],
         "picture_notes": pictures.notes,
         "cutout_pix": size_pix,
+        "shared": None,
         "models": [dict(model, origin_words=origin_words(model["origin"])) for model in manifest["models"]],
         "workflow": toml_text(manifest["workflow"]),
     }

@@ -316,7 +316,7 @@ def _finish(run: _Run, outcome: PlanOutcome) -> RunResult:
 
 
 def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
-    from surveyflow.reports.page import write_report
+    from surveyflow.reports.page import REPORT, write_report
 
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
     check_constant(run.survey.files)  # the manifest has digests of the source lists, read again just now
@@ -332,7 +332,7 @@ def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
         manifest,
         kept=run.survey.kept,
         alternatives=Alternatives(further, _failed_rows(run.plan, outcome, alternative=True), run.survey.kept_beside),
-        decorate=lambda building: write_report(building, building / "report.html"),
+        decorate=lambda building: write_report(building, building / REPORT, before),
         judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,
     )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from revisions import field_rows, model_entry
 from surveyflow.errors import CatalogNotFound
 from surveyflow.files import durable
-from surveyflow.releases.publish import publish
+from surveyflow.releases.pruning import prune
+from surveyflow.releases.publish import latest, publish, read_manifest
 from surveyflow.reports import page
 from surveyflow.reports.page import write_report
 
@@ -306,3 +308,56 @@ def test_a_revision_gets_its_page_while_it_is_published(tmp_path, make_revision)
     manifest = make_revision.manifest(rows := field_rows())
     revision = publish(tmp_path, "v2", [], rows, manifest, decorate=lambda folder: write_report(folder, folder / "report.html"))
     assert "Revision v2-r1" in str(Text((revision.path / "report.html").read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def publish_release(tmp_path, make_revision):
+    """Publish rows as a release, with its page, as a run does."""
+
+    def publish_release(release, rows, **changes):
+        def decorate(folder):
+            write_report(folder, folder / page.REPORT, earlier.path if (earlier := latest(tmp_path)) else None)
+
+        return publish(tmp_path, release, [], rows, make_revision.manifest(rows) | changes, decorate=decorate).path
+
+    return publish_release
+
+
+def test_revisions_of_the_same_results_share_one_page_with_figures(publish_release):
+    rows = field_rows()
+    first, *others = [publish_release(release, rows, run_id=release) for release in ("v1", "v2", "v3")]
+    changed = publish_release("v4", field_rows(seed=1))
+
+    for each in others:
+        assert os.path.samefile(each / "report-of-v1-r1.html", first / "report.html")
+        text = (each / "report.html").read_text(encoding="utf-8")
+        assert f"Revision {each.name}" in str(Text(text))
+        assert f"{each.name.removesuffix('-r1')} on node017" in str(Text(text))
+        assert 'href="report-of-v1-r1.html"' in text
+        assert "<svg" not in text
+        assert {"report.html", "report-of-v1-r1.html"} <= read_manifest(each)["files"].keys()
+    assert [path.name for path in changed.glob("report*")] == ["report.html"]
+    assert "<svg" in (changed / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_shared_page_outlives_the_revision_that_it_was_made_for(publish_release, tmp_path):
+    rows = field_rows()
+    first, second = (publish_release(release, rows) for release in ("v1", "v2"))
+    content = (first / "report.html").read_bytes()
+
+    assert prune(tmp_path, 1).as_json()["revisions"] == ["v1-r1"]
+
+    assert (second / "report-of-v1-r1.html").read_bytes() == content
+    third = publish_release("v3", rows)
+    assert os.path.samefile(third / "report-of-v1-r1.html", second / "report-of-v1-r1.html")
+
+
+@pytest.mark.parametrize("damage", [None, b"\xff\xfe", b"short"])
+def test_a_page_that_is_lost_or_damaged_is_not_shared(publish_release, damage):
+    rows = field_rows()
+    earlier = publish_release("v1", rows) / "report.html"
+    earlier.unlink()
+    if damage is not None:
+        earlier.write_bytes(damage)
+
+    assert "<svg" in (publish_release("v2", rows) / "report.html").read_text(encoding="utf-8")
