@@ -66,7 +66,7 @@ independent outputs whose sum is not 1. Results with `weights_origin` other than
 | `alternatives/` | rows of [further instruments](../how-to/photometric-redshifts.md#the-alternatives), as a HATS catalog |
 | [`manifest.json`](manifest.md) | inputs, models, workflow, versions, counts, failed units, size and SHA-256 of all other files |
 | `report.html` | the report, made from the revision alone; missing where it could not be made |
-| `report-of-REVISION.html` | the report of an earlier revision with the same figures, pictures and models, to which `report.html` then has a link: one file with several names |
+| `report-of-REVISION.html` | the report of an earlier revision with the same results, to which `report.html` then has a link |
 
 Each Parquet file carries, as key-value metadata:
 

@@ -25,6 +25,7 @@ from surveyflow.planning.plan import Plan
 from surveyflow.runs.execute import PlanOutcome
 from surveyflow.runs.preflight import MosaicName, OpenedField, OpenedSurvey
 from surveyflow.runs.weight_checks import weights_entry
+from surveyflow.settings.manifests import path_from
 from surveyflow.settings.workflow import SourceListSpec
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import ModelCard
@@ -76,6 +77,8 @@ def describe_run(survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, run_id:
 def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict[str, Any]]:
     """Describe every input file: field, instrument, kind, path, size, time of change, digest and release cards.
 
+    The path is absolute. That from the output folder is there, too, unless they have nothing in common.
+
     Parameters
     ----------
     survey
@@ -99,7 +102,12 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
             if mosaics.mosaics is not None
         ]
         entries += _describe_mosaics(name, opened, plan, survey.weights)
-    return entries
+    return [entry | _from_root(survey.workflow.output.root, entry["path"]) for entry in entries]
+
+
+def _from_root(root: Path, paths: str) -> dict[str, str]:
+    relative = path_from(root, paths) if ", /" not in paths else None
+    return {} if relative is None else {"path_from_root": relative}
 
 
 def describe_model(card: ModelCard) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from surveyflow.files.json_state import Damaged, parse_state
+from surveyflow.files.paths import split_extension
 
 
 class _Table(BaseModel):
@@ -135,6 +138,43 @@ def with_moved_paths(value: Any, old: str, new: str) -> Any:
     if not (isinstance(value, str) and f"{value}/".startswith(folder)):
         return value
     return f"{new.rstrip('/')}/{value[len(folder) :]}".rstrip("/")
+
+
+def path_from(root: Path, path: str) -> str | None:
+    """The path of a file relative to the output folder; None if they have no folder in common, or if it is an address.
+
+    Examples
+    --------
+    >>> path_from(Path("/data/egs/catalog"), "/data/egs/mosaics/sci.fits[SCI]")
+    '../mosaics/sci.fits[SCI]'
+    """
+    if not path.startswith("/") or os.path.commonpath([root, path]) == "/":
+        return None
+    return os.path.relpath(path, root)
+
+
+def with_paths_beside(value: Any, before: Path, now: Path) -> Any:
+    """Replace the paths in a manifest's workflow that are gone, where the same path from the output folder leads to something.
+
+    Parameters
+    ----------
+    value
+        The workflow, or a value in it.
+    before, now
+        Where the output folder was, and where it is.
+    """
+    if isinstance(value, dict):
+        return {key: with_paths_beside(each, before, now) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_paths_beside(each, before, now) for each in value]
+    if not (isinstance(value, str) and value.isprintable() and (relative := path_from(before, value))):
+        return value
+    here = os.path.normpath(now / relative)
+    return here if _is_there(here) and not _is_there(value) else value
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(split_extension(path)[0])  # noqa: PTH110 - Path.exists refuses names that are too long
 
 
 def manifest_of(content: bytes, needed: Collection[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from surveyflow.errors import Problem, WorkflowError
 from surveyflow.files.addresses import is_address, redacted
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged
 from surveyflow.settings.findings import Finding, Location, did_you_mean, listed
-from surveyflow.settings.manifests import REPEATABLE, manifest_of, with_moved_paths
+from surveyflow.settings.manifests import REPEATABLE, manifest_of, with_moved_paths, with_paths_beside
 from surveyflow.settings.reader import SettingsFile, Unreadable, read_bytes
 from surveyflow.settings.workflow_paths import IMAGE_ROLES, NO_INSTRUMENTS, input_paths, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import (
@@ -216,22 +216,40 @@ def _with_release(document: dict[str, Any], release: str | None) -> dict[str, An
 
 
 def _checked_manifest(file: Path, workflow: dict[str, Any], moved: Mapping[str, str]) -> Workflow:
-    """Check the workflow of a manifest; if its files are missing because the survey was moved, say how to map its paths."""
+    """Check the workflow of a manifest; if its files are missing because the survey was moved, say how to map its paths.
+
+    Files that were moved with the output folder are found without a map.
+    """
+    before, now = _output_folders(file, workflow)
+    beside = workflow
+    if not moved and now is not None and not before.exists():
+        logger.warning("%s was made in %s, which is gone: files are looked for at the same place beside %s.", file, before, now)
+        beside = with_paths_beside(workflow, before, now)
     try:
-        return _FILE.check(_moved(workflow, moved, file), file, file.name)
+        return _FILE.check(_moved(beside, moved, file), file, file.name)
     except WorkflowError as error:
         raise WorkflowError([*error.problems, *([] if moved else _hints_of_a_move(file, workflow))]) from error
 
 
 def _hints_of_a_move(file: Path, workflow: Mapping[str, Any]) -> Iterator[Problem]:
     """The map of paths that brought a manifest from the output folder that it names to where it lies."""
-    before, now = Path(str(table_at(workflow, "output").get("root", ""))), file.parent.parent.parent
-    if file.parent.parent.name == "releases" and before.is_absolute() and before != now:
+    before, now = _output_folders(file, workflow)
+    if now is not None:
         old, new = before, now
         while old.name == new.name and old != old.parent and new != new.parent:
             old, new = old.parent, new.parent
         what = f"was made in {before}, but lies in {now}."
-        yield Problem(file.name, what, f"If its files were moved in the same way, add --map {old}={new}.")
+        if before.exists():
+            yield Problem(file.name, what, f"If its files were moved in the same way, add --map {old}={new}.")
+        else:  # the same way was tried
+            yield Problem(file.name, what, f"Say where its other files are: add --map {old}=FOLDER, or name a folder in it.")
+
+
+def _output_folders(file: Path, workflow: Mapping[str, Any]) -> tuple[Path, Path | None]:
+    """The output folder that a manifest names, and the other one in which it lies; None if it does not lie in another one."""
+    before, now = Path(str(table_at(workflow, "output").get("root", ""))), file.parent.parent.parent
+    elsewhere = file.parent.parent.name == "releases" and before.is_absolute() and before != now
+    return before, now if elsewhere else None
 
 
 def _moved(workflow: dict[str, Any], moved: Mapping[str, str], file: Path) -> dict[str, Any]:

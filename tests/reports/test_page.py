@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 import subprocess
 import sys
@@ -329,7 +328,7 @@ def test_revisions_of_the_same_results_share_one_page_with_figures(publish_relea
     changed = publish_release("v4", field_rows(seed=1))
 
     for each in others:
-        assert os.path.samefile(each / "report-of-v1-r1.html", first / "report.html")
+        assert (each / "report-of-v1-r1.html").samefile(first / "report.html")
         text = (each / "report.html").read_text(encoding="utf-8")
         assert f"Revision {each.name}" in str(Text(text))
         assert f"{each.name.removesuffix('-r1')} on node017" in str(Text(text))
@@ -349,7 +348,7 @@ def test_a_shared_page_outlives_the_revision_that_it_was_made_for(publish_releas
 
     assert (second / "report-of-v1-r1.html").read_bytes() == content
     third = publish_release("v3", rows)
-    assert os.path.samefile(third / "report-of-v1-r1.html", second / "report-of-v1-r1.html")
+    assert (third / "report-of-v1-r1.html").samefile(second / "report-of-v1-r1.html")
 
 
 @pytest.mark.parametrize("damage", [None, b"\xff\xfe", b"short"])

@@ -30,6 +30,7 @@ def test_science_and_weight_in_one_file_are_two_inputs_with_their_own_cards_and_
         f"{tmp_path}/both.fits[SCI]",
         f"{tmp_path}/both.fits[WHT]",
     ]
+    assert [entries[kind]["path_from_root"] for kind in ("science", "weight")] == ["../both.fits[SCI]", "../both.fits[WHT]"]
     assert entries["science"]["size"] == entries["weight"]["size"] == (tmp_path / "both.fits").stat().st_size
     assert entries["science"]["digest"] != entries["weight"]["digest"]
     with fits.open(tmp_path / "both.fits") as hdus:

@@ -92,19 +92,51 @@ def test_a_manifest_makes_its_tables_again_where_the_survey_was_moved_to(finishe
     pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(there / "catalog"))
 
 
-def test_a_manifest_that_was_moved_with_its_survey_names_the_map_that_works(finished, world, tmp_path_factory):
+@pytest.fixture
+def moved_world(world, tmp_path_factory):
+    """The folder to which a survey was moved with its catalog, and the manifest in it."""
     there = tmp_path_factory.mktemp("elsewhere")
     manifest = there / "catalog" / "releases" / "demo-r1" / "manifest.json"
     manifest.parent.mkdir(parents=True)
     manifest.write_text((world / "manifest.json").read_text())
     for path in world.iterdir():
         path.rename(there / path.name)
+    return there, manifest
+
+
+def test_a_manifest_finds_the_files_that_were_moved_with_its_catalog(finished, moved_world, caplog):
+    there, manifest = moved_world
+    renamed = (there / "catalog").rename(there / "catalog of 2026")
+
+    again = run(renamed / manifest.relative_to(there / "catalog"))
+
+    assert (again.root, again.units["failed"]) == (renamed, 0)
+    assert "which is gone: files are looked for at the same place beside" in caplog.text
+    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(renamed))
+
+
+def test_a_manifest_whose_inputs_went_elsewhere_says_how_to_map_them(world, moved_world, tmp_path_factory):
+    there, manifest = moved_world
+    inputs = tmp_path_factory.mktemp("inputs")
+    for path in there.iterdir():
+        if path.name != "catalog":
+            path.rename(inputs / path.name)
+
+    with pytest.raises(WorkflowError) as caught:
+        run(manifest)
+
+    assert str(caught.value.problems[-1]).endswith(f"add --map {world}=FOLDER, or name a folder in it.")
+    assert run(manifest, moved={str(world): str(inputs)}, output=there / "again").units["failed"] == 0
+
+
+def test_the_copy_of_a_manifest_names_the_map_that_works_while_the_first_place_is_there(world, moved_world):
+    there, manifest = moved_world
+    (world / "catalog").mkdir()
 
     with pytest.raises(WorkflowError) as caught:
         run(manifest)
 
     assert str(caught.value.problems[-1]).endswith(f"add --map {world}={there}.")
-    assert run(manifest, moved={str(world): str(there)}, output=there / "again").units["failed"] == 0
 
 
 def test_a_folder_that_no_path_of_a_manifest_has_is_refused(world):
