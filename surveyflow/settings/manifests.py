@@ -174,7 +174,7 @@ def with_paths_beside(value: Any, before: Path, now: Path) -> Any:
 
 
 def _is_there(path: str) -> bool:
-    return os.path.exists(split_extension(path)[0])  # noqa: PTH110 - Path.exists refuses names that are too long
+    return os.path.exists(str(split_extension(path)[0]))  # noqa: PTH110 - Path.exists refuses names that are too long
 
 
 def manifest_of(content: bytes, needed: Collection[str]) -> dict[str, Any]:
