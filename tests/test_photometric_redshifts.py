@@ -5,6 +5,7 @@ The lists have names as ids, kept columns and p(z); the survey has two instrumen
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pytest
 from astropy.table import Column, Table
 
+from pages import QUERIES, TOOLS, counted, run_python
 from stubs import TINY
 from surveyflow import api
 from surveyflow.api.runs import open_inputs
@@ -223,6 +225,27 @@ def test_fractions_over_redshifts_count_every_row_with_its_share_of_p_z(world):
     called = rows["p_pm_mean"] > rows["p_sf_mean"]
     assert item.n_galaxies == len(rows) > api.fractions(root(world), edges=[0, 20]).bins[0].n_galaxies
     assert item.fraction == pytest.approx((called * rows["p_range"]).sum() / rows["p_range"].sum(), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def published(world, tmp_path_factory):
+    """The survey's catalog where the pages on queries look for it, and somebody's list of spectra."""
+    folder = tmp_path_factory.mktemp("read")
+    (folder / "catalogs").mkdir()
+    (folder / "catalogs" / "candels").symlink_to(root(world), target_is_directory=True)
+    spectra = api.read_catalog(root(world), ["field", "source_id", "ra", "dec", "redshift"]).head(30)
+    spectra.rename(columns={"redshift": "z_spec"}).to_csv(folder / "spectra.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_tool_of_the_pages_reads_names_kept_columns_and_shares(world, published, monkeypatch, tool):
+    if importlib.util.find_spec(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    monkeypatch.chdir(published)
+    answers = run_python(QUERIES / f"{tool}.md")
+    assert counted(answers["counts"]) == api.read_catalog(root(world)).groupby(["field", "status"]).size().to_dict()
+    assert all(len(answers[name]) == 30 for name in {"joined", "matched"} & set(answers))
 
 
 @pytest.fixture

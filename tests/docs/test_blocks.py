@@ -12,7 +12,6 @@ import json
 import re
 import shlex
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ import typer
 import yaml
 
 import surveyflow
+from pages import Block, blocks
 from surveyflow.commands.main import app
 
 REPOSITORY = Path(__file__).parents[2]
@@ -33,24 +33,6 @@ RUN = {
 
 
 COMMAND = typer.main.get_command(app)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    language: str
-    text: str
-    line: int
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    found = re.finditer(r"^( *)```([\w{}-]*)[^\n]*\n(.*?)^\1```$", text, flags=re.MULTILINE | re.DOTALL)
-    return [
-        Block(match[2], re.sub(f"^{match[1]}", "", match[3], flags=re.MULTILINE), text.count("\n", 0, match.start()))
-        for match in found
-    ]
 
 
 def commands(block: Block) -> list[list[str]]:

@@ -8,11 +8,8 @@ import re
 import shlex
 import shutil
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,43 +18,13 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from pages import HOW_TO, QUERIES, TOOLS, blocks, counted, run_python
 from revisions import RevisionMaker, field_rows
 from surveyflow.catalog.kept import KeptColumns
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.commands import main as cli
 from surveyflow.values.listed import KeptColumn, ListedSources
 from surveyflow.values.sources import SourceList
-
-HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
-QUERIES = HOW_TO / "queries"
-TOOLS = ["pandas", "pyarrow", "duckdb", "polars", "dask", "lsdb", "astropy"]
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page."""
-
-    language: str
-    text: str
-    line: int
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text()
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    return [Block(match[1], match[2], text.count("\n", 0, match.start(2))) for match in found]
-
-
-def run_python(page: Path) -> dict:
-    """Run a page's Python blocks, one after the other, in one namespace; its own lines must not raise warnings."""
-    namespace = {"__name__": "example"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", module="example")
-        for block in blocks(page):
-            if block.language == "python":
-                exec(compile("\n" * block.line + block.text, page, "exec"), namespace)
-    return namespace
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +78,6 @@ def keys(table) -> set[tuple[str, int]]:
         return set(zip(map(str, table["field"]), map(int, table["source_id"]), strict=True))
     arrow = pa.table(table)
     return set(zip(arrow["field"].to_pylist(), arrow["source_id"].to_pylist(), strict=True))
-
-
-def counted(counts) -> dict[tuple[str, str], int]:
-    """Any tool's counts by field and status."""
-    if isinstance(counts, dict):
-        return {(str(field), str(status)): n for (field, status), n in counts.items()}
-    frame = counts.reset_index(name="n") if hasattr(counts, "reset_index") else pa.table(counts).to_pandas()
-    return {(field, status): n for field, status, n in frame.itertuples(index=False)}
 
 
 @pytest.mark.parametrize("tool", TOOLS)
