@@ -13,6 +13,7 @@ from surveyflow.files.durable import named_output, write_over
 from surveyflow.releases.revisions import find, legible, open_catalog
 from surveyflow.settings.matrices import matrices_to_toml
 from surveyflow.values import remedies
+from surveyflow.values.notebooks import notebook_table
 from surveyflow.vetting.labels import Label, checked_name
 from surveyflow.vetting.records import read_records
 from surveyflow.vetting.results import Bootstrap, agreement, labelled, labels_table, of_sample, rates
@@ -25,6 +26,7 @@ __all__ = ["browse", "vetted"]
 def browse(
     root: str | Path,
     *,
+    find: str | None = None,
     vet: str | None = None,
     person: str | None = None,
     blind: bool = False,
@@ -46,6 +48,8 @@ def browse(
     ----------
     root
         The output folder.
+    find
+        What to show first: a field and an id, an id, a name or a position, as in the browser's search; the gallery if left out.
     vet
         Galaxies to vet, one after another: an expression as in `fractions`, ``""`` for all; None for no vetting. The answers are
         written to ``ROOT/vetting``.
@@ -82,6 +86,8 @@ def browse(
     """
     details = {"n": sample, "column": strata, "edges": tuple(float(edge) for edge in edges)}
     design = _design(vet, person, {**details, "seed": seed}, blind=blind)
+    if find is not None and design is not None:
+        raise InputError("find and vet both say what is shown first. Leave one of them out.")
     try:
         from surveyflow.browsing.server import listen, opened_in_browser, serve
         from surveyflow.browsing.site import Site, application
@@ -98,7 +104,7 @@ def browse(
             site = VettingSite(survey, drawn, str(person), blind=blind)
         listening = listen(port)
         stack.callback(listening.socket.close)
-        address = listening.address("/" if design is None else "/vet")
+        address = listening.address("/vet") if design else listening.address(*([] if find is None else ["/search", find]))
         announce(address)
         if open_browser:
             stack.enter_context(opened_in_browser(address))
@@ -132,6 +138,9 @@ class VettingResult:
     document: dict[str, Any]
     labels: Path | None = None
     matrices: Path | None = None
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.document)
 
 
 def vetted(

@@ -18,6 +18,7 @@ from surveyflow.settings.workflow import load_workflow
 from surveyflow.tasks.card import Domain, Model, ModelCard, ModelKey
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
+from surveyflow.values.notebooks import TableDict, TableList
 
 if TYPE_CHECKING:
     from surveyflow.models.legacy.parity import ParityReport
@@ -131,10 +132,11 @@ def import_models(
     found = legacy.find_saved_models(folder)
     cards = legacy.import_all(found, store, stretch=stretch, softening=softening, overwrite=overwrite, **card)
     models = ModelStore(Path(store))
-    return [
+    imported = [
         Imported(new, check_parity(original, models.folder(new.key)) if run_original else None)
         for original, new in zip(found, cards, strict=True)
     ]
+    return TableList(imported, lambda one: _of_card(one.card) | {"parity": one.parity})
 
 
 def _domain(unit: str | None, sky_rms: tuple[float, float] | None) -> Domain:
@@ -161,7 +163,7 @@ def list_models(store: str | Path) -> dict[ModelKey, ModelCard]:
     cards = found.cards()
     for card in {card.key: card for card in cards.values()}.values():
         _warn_of_absence(card, found.home(card.key))
-    return cards
+    return TableDict(cards, _of_card)
 
 
 def show_models(folder: str | Path) -> ModelCard:
@@ -232,7 +234,7 @@ def calibrate_models(
         sampling = SamplingSettings(draws, seed)
     except ValueError as error:
         raise InputError(f"{error}. The defaults are 100 and 20220523.") from error
-    return calibrate(_paths(folders), _paths(records), sampling, engine=engine)
+    return TableList(calibrate(_paths(folders), _paths(records), sampling, engine=engine), _of_card)
 
 
 def _paths(named: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -268,4 +270,15 @@ def check_models(
     models = read.models.model_copy(update={"store": Path(store).absolute()})
     with open_survey(read.model_copy(update={"models": models})) as survey:
         survey.log_warnings()
-        return list(check_stretches(survey, n_cutouts, softenings))
+        return TableList(check_stretches(survey, n_cutouts, softenings), _of_check)
+
+
+def _of_card(card: ModelCard) -> dict[str, Any]:
+    shown = ("model_id", "origin", "band", "pixel_scale_arcsec", "redshift_range", "stretch", "n_members", "also_for")
+    return {name: getattr(card, name) for name in shown}
+
+
+def _of_check(check: StretchCheck) -> dict[str, Any]:
+    best = check.verdict.best
+    found = {"best": best.stretch, "softening": best.softening, "clear": check.verdict.clear}
+    return {"model_id": check.card.model_id, "cutouts": check.n_cutouts, "agrees": check.agrees, **found}

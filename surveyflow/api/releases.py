@@ -11,6 +11,7 @@ from surveyflow.releases.pruning import Pruning, plan_pruning, prune
 from surveyflow.releases.revisions import LATEST, find, legible, revision_names
 from surveyflow.releases.rollback import Rollback, roll_back
 from surveyflow.releases.verify import Verdict, judge
+from surveyflow.values.notebooks import TableList
 
 
 def list_releases(root: str | Path) -> Inventory:
@@ -74,7 +75,7 @@ def verify_releases(root: str | Path, release: str | None = None) -> list[Verdic
     """
     root = Path(root)
     names = [find(root, release).name] if release is not None else revision_names(root) or [find(root).name]
-    return [judge(root / "releases" / name) for name in names]
+    return TableList(judge(root / "releases" / name) for name in names)
 
 
 def accept_releases(root: str | Path, release: str | None = None) -> Acceptance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +42,7 @@ from surveyflow.tasks.registry import BESIDE
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.jobs import EngineChoice
+from surveyflow.values.notebooks import TableList, notebook_table
 
 if TYPE_CHECKING:
     from surveyflow.runs.doctor import WorkerReport
@@ -92,6 +94,9 @@ class ValidSurvey:
         beside = {f"{task}_models": ids for task, ids in stated.pop("models_beside").items()}
         warnings = stated.pop("warnings")
         return stated | beside | {"warnings": warnings}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,9 @@ class SurveyStatus:
         held = [hold.as_json() for hold in self.held]
         lock = self.lock.as_json() if self.lock else None
         return stated | state | {"rates": rates, "workers": workers, "lock": lock, "held": held}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json(time.time()))
 
 
 def find_release(workflow: str | Path) -> ReleaseChoice:
@@ -403,7 +411,7 @@ def doctor(profile: str | Path | None = None) -> list[WorkerReport]:
     refuse_to_start_again()
     from surveyflow.runs.doctor import check_this_machine, check_workers
 
-    return [check_this_machine()] if profile is None else check_workers(profile)
+    return TableList([check_this_machine()] if profile is None else check_workers(profile), _checked)
 
 
 def status(root: str | Path) -> SurveyStatus:
@@ -493,3 +501,8 @@ def open_inputs(
         if log_warnings:
             survey.log_warnings()
         yield survey, original
+
+
+def _checked(report: WorkerReport) -> dict[str, object]:
+    checks = [{"check": check.name, "good": check.good, "found": check.found} for check in report.checks]
+    return {"worker": report.worker, "host": report.host, "pool": report.pool, "checks": checks}

@@ -44,9 +44,10 @@ class Listening:
         """The port."""
         return int(self.socket.getsockname()[1])
 
-    def address(self, path: str = "/") -> str:
-        """The address of a page, with the token."""
-        return f"http://{HOST}:{self.port}{path}?{urlencode({TOKEN: self.token})}"
+    def address(self, path: str = "/", search: str | None = None) -> str:
+        """The address of a page, with the token, and with what is searched for."""
+        query = {TOKEN: self.token} | ({} if search is None else {"q": search})
+        return f"http://{HOST}:{self.port}{path}?{urlencode(query)}"
 
 
 def listen(port: int) -> Listening:

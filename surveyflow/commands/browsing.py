@@ -14,6 +14,9 @@ from surveyflow.errors import InputError
 def browse(
     root: OutputRoot,
     *,
+    find: Annotated[
+        str | None, typer.Option(help='Show this first: "EGS 123", an id, a name or a position.', show_default=False)
+    ] = None,
     vet: Annotated[
         str | None,
         typer.Option(
@@ -37,6 +40,7 @@ def browse(
 
     api.browse(
         root,
+        find=find,
         vet=vet,
         person=person,
         blind=blind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from math import isnan
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from surveyflow.commands.options import JsonOption, OutputRoot, RevisionOption, print_json
 from surveyflow.commands.printing import narrow_table, terminal, wrapped
+from surveyflow.commands.terminal_pictures import picture_message
 from surveyflow.errors import InputError
 from surveyflow.values.codes import ClassRule, ExportFormat, Match
 
@@ -103,11 +105,18 @@ _HALF_BLOCK = "\u2580"
 
 
 def _draw(shown: Shown) -> None:
-    """Draw a cutout in a terminal, two rows of it in a line; a stream that is no terminal, or has no colours, gets none."""
+    """Draw a galaxy in a terminal: as a picture, or its cutout, two rows of it in a line.
+
+    A stream that is no terminal, or has no colours, gets none.
+    """
     from rich.console import Console
     from rich.text import Text
 
     console = Console(file=terminal(sys.stdout))
+    message = picture_message(shown.png, os.environ) if console.is_terminal else None
+    if message is not None:
+        console.file.write(message + "\n")
+        return
     greys = shown.small(min(_COLUMNS_OF_A_PICTURE, console.width)) if console.is_terminal else None
     if greys is None or console.color_system is None:
         return

@@ -12,7 +12,8 @@ from typing import Any
 from surveyflow import __version__
 from surveyflow.files.durable import explained, write_over
 from surveyflow.releases.revisions import read_manifest
-from surveyflow.reports.comparison_page import write_comparison_page
+from surveyflow.reports.comparison_page import comparison_tables, write_comparison_page
+from surveyflow.reports.tables import as_html
 from surveyflow.tasks.registry import cutout_size
 
 
@@ -31,6 +32,9 @@ class Comparison:
     document: Mapping[str, Any]
     json: Path
     page: Path
+
+    def _repr_html_(self) -> str:
+        return "".join(map(as_html, comparison_tables(self.document)))
 
 
 def write_comparison(document: Mapping[str, Any], revision_folder: Path, folder: Path) -> Comparison:

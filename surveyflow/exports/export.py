@@ -15,6 +15,7 @@ from surveyflow.exports.sky import write_ds9, write_moc
 from surveyflow.exports.votable import write_votable
 from surveyflow.files.durable import streamed
 from surveyflow.values.codes import ExportFormat
+from surveyflow.values.notebooks import notebook_table
 
 _LARGEST_CUTOUT_PIX = 4096
 _WRITERS: Mapping[ExportFormat, Callable[[Selected, BinaryIO], None]] = {
@@ -57,6 +58,9 @@ class Exported:
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON's plain values."""
         return asdict(self) | {"path": str(self.path), "format": self.format.value}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 def export_selection(selected: Selected, form: ExportFormat, output: Path, size_pix: int, *, overwrite: bool) -> Exported:

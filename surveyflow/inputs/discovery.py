@@ -31,6 +31,7 @@ from surveyflow.settings.findings import Location
 from surveyflow.settings.workflow import Discovery, MosaicSpec, is_manifest, read_document
 from surveyflow.settings.workflow_paths import MOSAIC_TABLE, RELEASE, input_paths, releases_named, resolve_paths, table_at
 from surveyflow.settings.workflow_tables import problem_of_release
+from surveyflow.values.notebooks import notebook_table
 
 _DEPTH = 4
 """Keys from the top of a workflow to a path; the entry of a list of paths lies deeper."""
@@ -82,6 +83,9 @@ class ReleaseChoice:
     def as_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from surveyflow.stats.fractions import (
 )
 from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 from surveyflow.values.codes import ClassRule, Flag, Status, warnings_about
+from surveyflow.values.notebooks import notebook_table
 
 _WHAT_IT_IS_NOT = (
     "This is not a merger fraction: the networks know only post-mergers and star-forming galaxies, so ellipticals, stars and "
@@ -172,6 +173,11 @@ class Population:
         """The same as values for JSON, in which NaN is None."""
         bins = [{key: value if isfinite(value) else None for key, value in asdict(item).items()} for item in self.bins]
         return asdict(self) | {"bins": bins}
+
+    def _repr_html_(self) -> str:
+        shown = (*("revision", "column", "rule", "weights_origin", "corrected_with", "n_measured", "n_selected"), "bins", "notes")
+        stated = self.as_json()
+        return notebook_table({name: stated[name] for name in shown})
 
 
 def measure_population(

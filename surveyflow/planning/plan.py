@@ -23,6 +23,7 @@ from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.registry import BESIDE
 from surveyflow.values.codes import Precision
 from surveyflow.values.jobs import Receipt, SamplingSettings
+from surveyflow.values.notebooks import MOST_ROWS, notebook_rows, notebook_table
 
 
 class Decision(StrEnum):
@@ -69,6 +70,9 @@ class PlannedUnit:
     changed: tuple[str, ...] = ()
     source_changes: SourceChanges | None = None
     damage: str = ""
+
+
+_SHOWN = {"unit", "decision", "reason", "sources"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,10 @@ class Plan:
             }
             for planned in self.units
         ]
+
+    def _repr_html_(self) -> str:
+        rows = [{key: value for key, value in unit.items() if key in _SHOWN} for unit in self.as_json()[: MOST_ROWS + 1]]
+        return notebook_table(self.counts) + notebook_rows(rows)
 
 
 def decide(

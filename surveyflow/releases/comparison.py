@@ -25,6 +25,7 @@ from surveyflow.releases.revisions import Revision, declared_schema, find, open_
 from surveyflow.stats.shifts import Shifts
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.codes import Status
+from surveyflow.values.notebooks import notebook_table
 
 SOURCES_NAMED = 20
 """Sources of each kind that a difference names; the others are counted."""
@@ -214,6 +215,9 @@ class Difference:
             "status": [{"before": one, "after": two, "rows": n} for (one, two), n in sorted(changes.transitions.items())],
             "shifts": {name: shifts.summary() for name, shifts in changes.shifts.items()},
         }
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 def compare(root: Path | str, before: str, after: str) -> Difference:

@@ -22,6 +22,7 @@ from surveyflow.releases.revisions import LATEST, find, legible, read_catalog, r
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import Status
 from surveyflow.values.jobs import Receipt
+from surveyflow.values.notebooks import MOST_ROWS
 
 FOLDER = "draws"
 _KEY = ("field", "source_id")
@@ -42,6 +43,10 @@ class SourceDraws:
 
     rows: pd.DataFrame
     p_pm: Float32Array
+
+    def _repr_html_(self) -> str:
+        table: str = self.rows.to_html(max_rows=MOST_ROWS)
+        return f"<p>{self.p_pm.shape[1]:,} draws of p_pm for each of {len(self.rows):,} rows</p>{table}"
 
 
 def link_draws(folder: Path, root: Path, receipts: Iterable[Receipt]) -> None:

@@ -27,6 +27,7 @@ from surveyflow.releases.revisions import (
 )
 from surveyflow.releases.verify import check_revision
 from surveyflow.values import remedies
+from surveyflow.values.notebooks import notebook_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,9 @@ class Acceptance:
     before: str | None
     after: Revision
     decision: Decision
+
+    def _repr_html_(self) -> str:
+        return notebook_table({"before": self.before, "after": self.after.name, "decision": str(self.decision)})
 
 
 def holds(root: Path) -> list[Hold]:

@@ -12,6 +12,7 @@ from surveyflow.releases.decisions import Decision, read_decisions
 from surveyflow.releases.holds import Hold, holds
 from surveyflow.releases.margins import margin_folder
 from surveyflow.releases.revisions import Revision, latest, readable_revisions
+from surveyflow.values.notebooks import notebook_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,9 @@ class StoredRevision:
         }
 
 
+_SHOWN = ("revision", "latest", "created", "rows", "status", "bytes", "new_bytes", "held", "damage")
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """The published revisions of an output folder.
@@ -82,6 +86,9 @@ class Inventory:
         """One entry for each revision, the damaged ones last."""
         about_damaged = [{"revision": name, "latest": False, "damage": damage} for name, damage in self.damaged.items()]
         return [stored.as_json() for stored in self.revisions] + about_damaged
+
+    def _repr_html_(self) -> str:
+        return notebook_rows([{name: one[name] for name in _SHOWN if name in one} for one in self.as_json()])
 
 
 def take_inventory(root: Path) -> Inventory:

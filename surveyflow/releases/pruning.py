@@ -29,6 +29,7 @@ from surveyflow.releases.revisions import (
     read_manifest,
     remember_numbers,
 )
+from surveyflow.values.notebooks import notebook_table
 
 PRUNED = ".pruned-"
 """Prefix of the name of a revision that is being removed."""
@@ -59,6 +60,9 @@ class Pruning:
         """The pruning as JSON values."""
         names = [revision.name for revision in self.revisions]
         return {"revisions": names, "kept": list(self.kept), "units": len(self.units), "bytes": self.n_bytes}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 def plan_pruning(root: Path, keep: int) -> Pruning:

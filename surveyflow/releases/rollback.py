@@ -24,6 +24,7 @@ from surveyflow.releases.revisions import (
 )
 from surveyflow.releases.verify import check_revision
 from surveyflow.values import remedies
+from surveyflow.values.notebooks import notebook_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Rollback:
 
     before: str | None
     after: Revision
+
+    def _repr_html_(self) -> str:
+        return notebook_table({"before": self.before, "after": self.after.name})
 
 
 def roll_back(root: Path, to: str | None = None) -> Rollback:

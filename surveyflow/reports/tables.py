@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+
+from surveyflow.values.notebooks import notebook_rows
 
 QUANTITY_WORDS = {"magnitude_ab": "magnitude", "redshift": "redshift", "coverage_pct": "true coverage"}
 NOTHING = "\u2013"
@@ -41,6 +44,12 @@ def as_text(table: Table) -> str:
     """Write a table for a terminal, its columns aligned."""
     columns = [_aligned(column) for column in zip(table.columns, *table.rows, strict=True)]
     return "\n".join([table.title, *("  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True))])
+
+
+def as_html(table: Table) -> str:
+    """Write a table for a notebook, with every text escaped."""
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return f"<h4>{escape(table.title)}</h4><p>{escape(table.note)}</p>{notebook_rows(rows)}"
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -31,6 +31,7 @@ from surveyflow.files.remote import copy_from, state_at
 from surveyflow.files.transfers import RemoteState, Unreachable
 from surveyflow.inputs.remote_files import reaching
 from surveyflow.settings.known_releases import KnownRelease, ReleaseFile, address_of
+from surveyflow.values.notebooks import notebook_table
 
 MANIFEST = "fetched.json"
 FILES_AT_ONCE = 4
@@ -105,6 +106,9 @@ class FetchResult:
     def as_json(self) -> dict[str, Any]:
         """The object that ``fetch --json`` prints."""
         return asdict(self) | {"folder": str(self.folder), "counts": self.counts}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 @dataclass(frozen=True, slots=True)

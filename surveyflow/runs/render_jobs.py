@@ -21,6 +21,7 @@ from surveyflow.sites.kind import Printed, Profile, RunCommand, RunToRender
 from surveyflow.sites.profiles import load_profile, required_keys
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
+from surveyflow.values.notebooks import notebook_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,9 @@ class NothingToSubmit:
         """Its values; ``head`` is null, since no job was submitted."""
         discovery = self.discovery.as_json() if self.discovery else None
         return {"head": None, "revision": self.revision, "held_reasons": list(self.held), "discovery": discovery}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.jobs import EngineChoice, Executor
+from surveyflow.values.notebooks import notebook_table
 
 MOST_REPAIRS = 3
 """How often a run does units again whose files turn out to be damaged when they are published."""
@@ -120,6 +121,9 @@ class RunResult:
             "weights_origin": list(self.weights_origin),
             "repaired_units": dict(self.repaired_units),
         } | ({"discovery": self.discovery.as_json()} if self.discovery else {})
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 def run_survey(

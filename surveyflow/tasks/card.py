@@ -18,6 +18,7 @@ from surveyflow.tasks.calibration import Calibration, calibration_of
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import WeightsOrigin
+from surveyflow.values.notebooks import notebook_table
 
 CONTAMINATION_TRUTHS = ("sky_sigma", "self_sigma")
 """How the true contamination was measured: with masks at 2 sigma of the sky, or at 2 sigma of each image itself."""
@@ -452,6 +453,11 @@ class ModelCard:
     def model_word(self) -> int:
         """The model's part of the key of its random numbers: the first 32 bits of its weights' digest."""
         return int(self.weights_digest[:8], 16)
+
+    def _repr_html_(self) -> str:
+        left_out = {"members", "calibrations"}
+        stated = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
+        return notebook_table({"model_id": self.model_id, **stated, "members": [member.name for member in self.members]})
 
 
 @dataclass(frozen=True, slots=True)

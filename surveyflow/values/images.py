@@ -13,6 +13,7 @@ import numpy as np
 
 from surveyflow.values.arrays import BoolArray, Float32Array, Int64Array
 from surveyflow.values.codes import WeightKind
+from surveyflow.values.notebooks import notebook_cutouts
 
 ELECTRONS_A_SECOND = "electron/s"
 """The name that mosaics, cards and workflows have for the unit of the training images, whatever a header's spelling of it."""
@@ -187,6 +188,9 @@ class CutoutStack:
         """(n,) float32 in [0, 1]."""
         fraction: Float32Array = np.mean(self.valid, axis=(1, 2), dtype=np.float32)
         return fraction
+
+    def _repr_html_(self) -> str:
+        return notebook_cutouts(self.pixels, self.valid)
 
 
 class WindowReader(Protocol):

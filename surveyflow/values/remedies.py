@@ -118,6 +118,11 @@ def export(root: Argument, where: str = "") -> str:
     return _surveyflow("export", root, *selected, "--format", "fits", "--output", "galaxies.fits")
 
 
+def browse(root: Argument, find: str) -> str:
+    """Look at one galaxy in a web browser."""
+    return _surveyflow("browse", root, "--find", find)
+
+
 def vet(root: Argument, name: str = "NAME") -> str:
     """Vet every galaxy with a result, blind to the model's answer."""
     return _surveyflow("browse", root, "--vet", "status == 'ok'", "--as", name, "--blind")

@@ -1,5 +1,8 @@
 """Nobody gets in without the token, from another site, or under another name of this machine."""
 
+from contextlib import closing
+from socket import socket
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -7,7 +10,7 @@ from starlette.routing import Route
 
 from asgi_client import ask
 from surveyflow.browsing.entrance import Entrance
-from surveyflow.browsing.server import listen
+from surveyflow.browsing.server import Listening, listen
 from surveyflow.errors import InputError
 
 TOKEN = "k" * 43
@@ -84,6 +87,14 @@ def test_a_page_may_load_from_the_server_alone(app):
         assert found["x-content-type-options"] == "nosniff"
         assert found["x-dns-prefetch-control"] == "off"
         assert found["cache-control"] == "no-store"
+
+
+def test_an_address_may_lead_to_what_is_searched_for(app):
+    with closing(socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = Listening(listener, TOKEN).address("/search", 'EGS 12 & "x"')
+    path = "/search?" + address.split("?")[1]
+    assert ask(app, path).headers["location"] == "/search?q=EGS+12+%26+%22x%22"
 
 
 def test_an_address_of_another_site_is_no_place_to_go(app):

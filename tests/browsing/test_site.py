@@ -363,6 +363,7 @@ def test_answers_that_are_none_are_refused_and_not_written(own, vetting, changes
         ({"vet": ""}, "Add --as"),
         ({"vet": "", "person": "../x"}, "cannot be that of a file"),
         ({"person": "Ana"}, "belong to vetting"),
+        ({"vet": "", "person": "Ana", "find": "EGS 1"}, "find and vet"),
         ({"sample": 5}, "belong to vetting"),
         ({"vet": "nothing > 1", "person": "Ana"}, "no column"),
         ({"vet": "", "person": "Ana", "sample": 0}, "1 to"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import re
 import sys
 
 import numpy as np
@@ -14,6 +16,7 @@ import surveyflow
 from revisions import RevisionMaker, field_rows
 from surveyflow.commands import catalogs
 from surveyflow.commands.main import app
+from surveyflow.commands.terminal_pictures import picture_message
 from surveyflow.errors import CatalogNotFound, OutputError
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
@@ -85,12 +88,49 @@ class Terminal(io.StringIO):
 def test_terminals_with_colours_get_a_picture(root, measured, monkeypatch, kind, n_lines):
     monkeypatch.setenv("TERM", kind)
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "TERM_PROGRAM", "LC_TERMINAL"):
+        monkeypatch.delenv(name, raising=False)
     stream = Terminal()
     monkeypatch.setattr(sys, "stdout", stream)
     catalogs._draw(surveyflow.show(root, "EGS", measured))
     assert stream.getvalue().count("\n") == n_lines
     assert stream.getvalue().count("\u2580") == 64 * n_lines
+
+
+PNG = bytes(range(256)) * 40
+
+
+def test_kitty_gets_the_picture_in_parts():
+    parts = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", message := picture_message(PNG, {"TERM": "xterm-kitty"}))
+    assert "".join(f"\x1b_G{head};{part}\x1b\\" for head, part in parts) == message
+    assert base64.b64decode("".join(part for _, part in parts)) == PNG
+    assert [head for head, _ in parts] == ["a=T,f=100,q=2,m=1", "m=1", "m=1", "m=0"]
+    assert max(len(part) for _, part in parts) == 4096
+    assert picture_message(b"x", {"TERM_PROGRAM": "ghostty"}) == "\x1b_Ga=T,f=100,q=2,m=0;eA==\x1b\\"
+
+
+@pytest.mark.parametrize("environment", [{"TERM_PROGRAM": "iTerm.app"}, {"LC_TERMINAL": "iTerm2"}, {"TERM_PROGRAM": "WezTerm"}])
+def test_iterm_gets_the_picture_in_one_part(environment):
+    head, _, text = picture_message(PNG, environment).partition(":")
+    assert head == "\x1b]1337;File=inline=1;size=10240"
+    assert (base64.b64decode(text[:-1]), text[-1]) == (PNG, "\x07")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"TERM": "xterm-256color"}, {"TERM": "xterm-kitty", "TMUX": "/tmp/x"}, {"TERM": "screen", "TERM_PROGRAM": "iTerm.app"}],
+)
+def test_other_terminals_get_no_message(environment):
+    assert picture_message(PNG, environment) is None
+
+
+def test_a_picture_is_all_that_such_a_terminal_gets(root, measured, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    monkeypatch.delenv("TMUX", raising=False)
+    monkeypatch.setattr(sys, "stdout", stream := Terminal())
+    shown = surveyflow.show(root, "EGS", measured)
+    catalogs._draw(shown)
+    assert stream.getvalue() == picture_message(shown.png, {"TERM": "xterm-kitty"}) + "\n"
 
 
 def test_a_stream_that_is_no_terminal_gets_words_only(root, measured):

@@ -67,15 +67,15 @@ def test_rates_are_those_of_the_selection_and_their_intervals_hold_the_truth(des
     expected = {"completeness": called[truth].mean(), "purity": truth[called].mean()}
     held = {name: [] for name in expected}
     errors = {name: [] for name in expected}
-    for seed in range(24):
+    for seed in range(80):
         (found,) = rates(answers_about(draw(rows, replace(design, seed=seed)), truth), rows, Bootstrap(100, seed))
         for name, value in expected.items():
             number = getattr(found, name)
             held[name].append(number["low"] <= value <= number["high"])
             errors[name].append(number["value"] - value)
     for name in expected:
-        assert 0.4 < np.mean(held[name]) < 0.92  # 68 %, 24 samples
-        assert abs(np.mean(errors[name])) < 3.5 * np.std(errors[name]) / np.sqrt(24)
+        assert 0.53 < np.mean(held[name]) < 0.84  # 68 %, 80 samples: three standard errors
+        assert abs(np.mean(errors[name])) < 3 * np.std(errors[name]) / np.sqrt(80)
 
 
 def test_who_stops_early_has_measured_the_same():
@@ -90,7 +90,7 @@ def test_who_stops_early_has_measured_the_same():
 def test_fractions_corrected_with_vetted_matrices_hold_the_truth(design, tmp_path):
     rows, truth, _ = catalog()
     held, values = [], []
-    for seed in range(8):
+    for seed in range(20):
         answers = answers_about(draw(rows, replace(design, seed=seed)), truth)
         tests, notes = matrices(answers, rates(answers, rows, Bootstrap(200, seed)), "v1.0-r1")
         (tmp_path / "matrices.toml").write_text(matrices_to_toml(tests))
@@ -99,8 +99,8 @@ def test_fractions_corrected_with_vetted_matrices_hold_the_truth(design, tmp_pat
         held.append(found.corrected_low <= truth.mean() <= found.corrected_high)
         values.append(found.corrected)
     assert notes == []
-    assert np.mean(held) > 0.45
-    assert np.mean(values) == pytest.approx(truth.mean(), abs=0.015)
+    assert np.mean(held) > 0.5
+    assert np.mean(values) == pytest.approx(truth.mean(), abs=0.01)
 
 
 def test_matrices_hold_for_their_selection_alone(tmp_path):

@@ -29,6 +29,7 @@ from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.slurm.pools import route_pools
 from surveyflow.sites.slurm.settings import LEAVE_S, Allocation, Environment, Pool, SlurmSettings
+from surveyflow.values.notebooks import notebook_table
 
 CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "logs", "result.json"
 SCHEDULER_FILE, HEAD_ID, POOL_IDS, FINISHED = "scheduler.json", "head.id", "pools.id", "finished"
@@ -90,6 +91,9 @@ class Submission:
     def as_json(self) -> dict[str, Any]:
         """The folder, and the text of every file by name."""
         return {"folder": str(self.folder), "files": dict(self.files)}
+
+    def _repr_html_(self) -> str:
+        return notebook_table(self.as_json())
 
 
 def render_run(profile: SlurmSettings, run: RunToRender) -> Submission:

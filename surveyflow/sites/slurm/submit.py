@@ -18,6 +18,7 @@ from surveyflow.files.durable import remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.sites.certificates import write_certificates
 from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
+from surveyflow.values.notebooks import notebook_table
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,10 @@ class SubmittedJobs:
         """Its values, with the folder as text."""
         stated = asdict(replace(self, discovery=None)) | {"folder": str(self.folder)}
         return stated | {"discovery": self.discovery.as_json() if self.discovery else None}
+
+    def _repr_html_(self) -> str:
+        shown = ("head", "pools", "folder", "routing", "release")
+        return notebook_table({name: getattr(self, name) for name in shown})
 
 
 def submit(submission: Submission) -> SubmittedJobs:

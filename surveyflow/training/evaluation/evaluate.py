@@ -19,6 +19,8 @@ from surveyflow.files.durable import make_folder, write_over
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
+from surveyflow.reports.evaluation_tables import evaluation_tables
+from surveyflow.reports.tables import as_html
 from surveyflow.settings.matrices import ClassifierTests, matrices_to_toml
 from surveyflow.settings.training import Training
 from surveyflow.tasks.card import Model, ModelCard
@@ -97,6 +99,9 @@ class Evaluated:
     numbers: Path
     page: Path
     matrices: tuple[Path, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return "".join(map(as_html, evaluation_tables(self.document)))
 
 
 def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards: bool = False, command: str = "") -> Evaluated:

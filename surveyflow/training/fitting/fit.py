@@ -46,6 +46,7 @@ from surveyflow.training.records.record_index import RecordIndex, check_apart, r
 from surveyflow.training.records.shards import damage_told
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.jobs import SamplingSettings
+from surveyflow.values.notebooks import notebook_table
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,9 @@ class Trained:
     history: tuple[Mapping[str, float], ...]
     best: Mapping[str, float]
     store: Path | None = None
+
+    def _repr_html_(self) -> str:
+        return notebook_table({"model": self.card.model_id, "store": self.store, "best": self.best, "history": self.history})
 
 
 Listener = Callable[[Mapping[str, float]], None]

@@ -27,6 +27,7 @@ from surveyflow.training.records.record_index import read_index
 from surveyflow.training.trial_orders import TrainingFile, TrialSettings, TryTrial
 from surveyflow.values import remedies
 from surveyflow.values.jobs import Executor, Job
+from surveyflow.values.notebooks import notebook_table
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -189,6 +190,10 @@ class Tuned:
     trials: tuple[Trial, ...]
     best: Trial
     file: Path
+
+    def _repr_html_(self) -> str:
+        trials = [{"number": one.number, "objective": one.objective, "error": one.error} for one in self.trials]
+        return notebook_table({"file": self.file, "best": self.best.number, "trials": trials})
 
 
 def search_of(training: Training) -> Search:

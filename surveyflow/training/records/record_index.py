@@ -17,6 +17,7 @@ from surveyflow.errors import InputError, Problem, RecordError
 from surveyflow.files.durable import write_over
 from surveyflow.values import remedies
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
+from surveyflow.values.notebooks import notebook_table
 
 INDEX_NAME = "index.json"
 FORMAT_VERSION = 1
@@ -120,6 +121,10 @@ class RecordFolder(RecordIndex):
     def of(cls, index: RecordIndex, folder: Path) -> RecordFolder:
         """Add the folder to an index."""
         return cls(**{field.name: getattr(index, field.name) for field in fields(index)}, folder=folder)
+
+    def _repr_html_(self) -> str:
+        shown = ("folder", "field", "instrument", "band", "pixel_scale_arcsec", "size", "unit", "n", "complete", "classes")
+        return notebook_table({name: getattr(self, name) for name in shown})
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
