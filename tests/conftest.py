@@ -43,6 +43,15 @@ def egs_folder(shared_worlds: SharedWorlds) -> SimulatedSurvey:
     return shared_worlds.get("egs", lambda folder: MiniSurvey(folder, fields=["EGS"]))
 
 
+@pytest.fixture(scope="session")
+def finished_survey(shared_worlds: SharedWorlds, egs_folder: SimulatedSurvey) -> SimulatedSurvey:
+    """The survey of one field with models that compute nothing, and the catalog of a run: only to be read."""
+
+    from finished_surveys import finish  # takes seconds to import, and few tests need it
+
+    return shared_worlds.get("finished", lambda folder: finish(copied(egs_folder, folder)))
+
+
 @pytest.fixture
 def mini_survey(survey_folder: SimulatedSurvey, tmp_path: Path) -> SimulatedSurvey:
     """A copy of the small survey, to be changed at will."""

@@ -20,10 +20,9 @@ import typer.main
 
 from installations import REPOSITORY, Installation, build_distributions, install_from_wheel, write_namesake
 from revisions import RevisionMaker, field_rows
-from stubs import TINY
 from surveyflow.commands.main import app
 from surveyflow.values import remedies
-from worlds import copied, write_untrained_models
+from worlds import copied
 
 PACKAGE = REPOSITORY / "surveyflow"
 
@@ -45,6 +44,8 @@ READ = {
     "calibrate_models": {},
     "check_models": {"store": "models", "workflow": "WORKFLOW"},
     "accept": {"root": "catalog", "revision": "v1.0-r3"},
+    "browse": {"root": "catalog"},
+    "status": {"root": "catalog"},
     "demo": {"folder": "a folder"},
     "evaluate": {"training": "training.toml"},
     "export": {"root": "catalog", "where": "field == 'EGS' and z < 1"},
@@ -93,6 +94,17 @@ idle(command)
 for line in json.load(sys.stdin):
     command.main(shlex.split(line)[1:], standalone_mode=False)
 """
+LOOKER = """
+import subprocess, sys
+from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
+
+with subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True) as server:
+    try:
+        print(build_opener(ProxyHandler({}), HTTPCookieProcessor()).open(server.stdout.readline().strip()).read().decode())
+    finally:
+        server.terminate()
+"""
+"""Starts a server by its command, and prints the page whose address it prints."""
 
 
 @pytest.fixture(scope="session")
@@ -217,10 +229,9 @@ export PATH="$PWD/bin:$PATH"
 """
 
 
-def test_profile_submission_and_schedule_need_nothing_but_the_wheel(installation, egs_folder, tmp_path):
-    """By the commands that the files themselves name; programs that always succeed stand in for Slurm's."""
-    survey = copied(egs_folder, tmp_path / "survey")
-    write_untrained_models(survey.folder / "models", survey.spec.fields, TINY)
+def test_from_a_profile_to_a_look_at_the_report_nothing_is_needed_but_the_wheel(installation, finished_survey, tmp_path):
+    """By the commands that files and commands print; a finished run stands in for jobs, and programs that succeed for Slurm's."""
+    survey = copied(finished_survey, tmp_path / "survey")
     (tmp_path / "bin").mkdir()
     printed = installation.run("surveyflow profile new slurm", tmp_path).stdout
     written, *_ = re.findall(r"`(surveyflow profile new slurm > site.toml)`", printed)
@@ -238,6 +249,12 @@ def test_profile_submission_and_schedule_need_nothing_but_the_wheel(installation
     assert "head    1  scheduler and driver" in done.stdout
     program = installation.folder / "bin" / "surveyflow"
     assert f"ExecStart={program} slurm submit {survey.workflow} --profile {tmp_path}/site.toml" in done.stdout
+    (status,) = re.findall(r"`(surveyflow status .*)`", done.stdout)
+    told = installation.run(status, tmp_path).stdout
+    page, look = re.search(r"^report    (.*)\nlook      `(surveyflow browse .*)`$", told, flags=re.MULTILINE).groups()
+    assert "<h2>Galaxies</h2>" in Path(page).read_text()
+    browsed = installation.run(f"python -c {shlex.quote(LOOKER)} {look} --no-open", tmp_path)
+    assert "50 rows" in browsed.stdout, browsed.stderr
 
 
 def native_core_is_built(own: Installation, folder: Path) -> bool:

@@ -39,7 +39,7 @@ def MiniSurvey(folder: Path, **overrides: Any) -> SimulatedSurvey:
 
 def copied(survey: SimulatedSurvey, folder: Path) -> SimulatedSurvey:
     """A copy of a survey that a test may change."""
-    shutil.copytree(survey.folder, folder, dirs_exist_ok=True)
+    shutil.copytree(survey.folder, folder, dirs_exist_ok=True, symlinks=True)
     return replace(survey, folder=folder, truth=survey.truth.copy())
 
 

@@ -83,7 +83,7 @@ def submit_slurm(
     done = submit_jobs(Path(workflow), Path(profile), "slurm", options, if_changed=if_changed)
     if isinstance(done, NothingToSubmit):
         return done
-    return replace(cast("SubmittedJobs", done.jobs), release=done.release, discovery=done.discovery)
+    return replace(cast("SubmittedJobs", done.jobs), release=done.release, root=done.root, discovery=done.discovery)
 
 
 def run_options(

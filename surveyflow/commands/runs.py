@@ -247,6 +247,9 @@ def _print_status(found: SurveyStatus, now: float) -> None:
         typer.echo("published nothing yet")
     else:
         typer.echo(f"published {found.published.name}: {found.published.n_rows} rows in {found.published.path}")
+        if (page := found.published.path / "report.html").is_file():
+            typer.echo(f"report    {page}")
+        typer.echo(f"look      `{remedies.browse(found.root)}`")
     for hold in found.held:
         _print_hold(found.root, hold.revision.name, hold.reasons)
     typer.echo(f"last run  {found.last_run.run_id}: {found.last_run.progress.describe()}")

@@ -113,12 +113,15 @@ class Submitted:
         The jobs, as their kind of cluster describes them.
     release
         Name of the release.
+    root
+        The output folder.
     discovery
         How the release was chosen; None if it was named.
     """
 
     jobs: Printed
     release: str
+    root: Path
     discovery: ReleaseChoice | None = None
 
 
@@ -193,8 +196,8 @@ def submit_jobs(
     ClusterError
         If the jobs cannot be submitted; no job is left behind then.
     """
-    done, release, choice = _if_free(workflow, profile, kind, options, lambda site, run: site.submit(run), if_changed=if_changed)
-    return done if isinstance(done, NothingToSubmit) else Submitted(done, release, choice)
+    done, loaded, choice = _if_free(workflow, profile, kind, options, lambda site, run: site.submit(run), if_changed=if_changed)
+    return done if isinstance(done, NothingToSubmit) else Submitted(done, loaded.survey.release, loaded.output.root, choice)
 
 
 def _if_free(
@@ -205,7 +208,7 @@ def _if_free(
     act: Callable[[Profile, RunToRender], Printed],
     *,
     if_changed: bool,
-) -> tuple[Printed | NothingToSubmit, str, ReleaseChoice | None]:
+) -> tuple[Printed | NothingToSubmit, Workflow, ReleaseChoice | None]:
     """Render or submit a run if nobody works on its output and, if asked, something has changed."""
     with announcing_failure(workflow, options.output):
         site = _load(profile, kind)
@@ -216,8 +219,8 @@ def _if_free(
             survey.log_warnings()
             found = unchanged(survey, options.precision) if if_changed and not options.reread else None
             if found:
-                return NothingToSubmit(found.revision.name, found.reasons, choice), loaded.survey.release, choice
-            return act(site, _run(workflow, profile, options, loaded)), loaded.survey.release, choice
+                return NothingToSubmit(found.revision.name, found.reasons, choice), loaded, choice
+            return act(site, _run(workflow, profile, options, loaded)), loaded, choice
 
 
 def _load(profile: Path, kind: str) -> Profile:

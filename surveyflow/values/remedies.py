@@ -107,6 +107,16 @@ def inspect_machine() -> str:
     return _surveyflow("doctor")
 
 
+def status(root: Argument) -> str:
+    """Report how far the newest run has come."""
+    return _surveyflow("status", root)
+
+
+def browse(root: Argument) -> str:
+    """Look at the galaxies of the latest revision in a web browser."""
+    return _surveyflow("browse", root)
+
+
 def report(root: Argument) -> str:
     """Write the report page of the latest revision."""
     return _surveyflow("report", root)

@@ -24,7 +24,7 @@ from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import ModelKey
 from surveyflow.tasks.merger import MERGER
 from surveyflow.values.images import Box
-from worlds import copied, edit_workflow, perturb_mosaic, write_untrained_models
+from worlds import perturb_mosaic, write_untrained_models
 
 
 def run(workflow, output=None, moved=MappingProxyType({})):
@@ -32,26 +32,12 @@ def run(workflow, output=None, moved=MappingProxyType({})):
         return run_survey(survey, SerialProfile(), factory="stubs:StubWorker", original=original)
 
 
-@pytest.fixture(scope="module")
-def finished(shared_worlds, egs_folder):
-    """A survey that was run once: only to be read."""
-
-    def make(folder):
-        survey = copied(egs_folder, folder)
-        write_untrained_models(folder / "models", survey.spec.fields, TINY)
-        edit_workflow(survey.workflow, {"notify": {"command": "true"}})
-        run(survey.workflow)
-        return survey
-
-    return shared_worlds.get("finished", make)
-
-
 @pytest.fixture
-def world(finished, tmp_path):
+def world(finished_survey, tmp_path):
     """A copy of its files with its manifest, but without its catalog."""
-    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("catalog"))
-    manifest = json.dumps(read_manifest(finished.folder / "catalog" / "latest"))
-    (tmp_path / "manifest.json").write_text(manifest.replace(str(finished.folder), str(tmp_path)))
+    shutil.copytree(finished_survey.folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("catalog"))
+    manifest = json.dumps(read_manifest(finished_survey.folder / "catalog" / "latest"))
+    (tmp_path / "manifest.json").write_text(manifest.replace(str(finished_survey.folder), str(tmp_path)))
     return tmp_path
 
 
@@ -82,14 +68,14 @@ def moved_to(world, folder):
     return world / "manifest.json"
 
 
-def test_a_manifest_makes_its_tables_again_where_the_survey_was_moved_to(finished, world, tmp_path_factory):
+def test_a_manifest_makes_its_tables_again_where_the_survey_was_moved_to(finished_survey, world, tmp_path_factory):
     there = tmp_path_factory.mktemp("elsewhere") / "survey"
     manifest = moved_to(world, there)
     with pytest.raises(WorkflowError, match="does not exist"):
         run(manifest)
 
     assert run(manifest, moved={f"{world}/": str(there)}).root == there / "catalog"
-    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(there / "catalog"))
+    pd.testing.assert_frame_equal(rows(finished_survey.folder / "catalog"), rows(there / "catalog"))
 
 
 @pytest.fixture
@@ -104,7 +90,7 @@ def moved_world(world, tmp_path_factory):
     return there, manifest
 
 
-def test_a_manifest_finds_the_files_that_were_moved_with_its_catalog(finished, moved_world, caplog):
+def test_a_manifest_finds_the_files_that_were_moved_with_its_catalog(finished_survey, moved_world, caplog):
     there, manifest = moved_world
     renamed = (there / "catalog").rename(there / "catalog of 2026")
 
@@ -112,7 +98,7 @@ def test_a_manifest_finds_the_files_that_were_moved_with_its_catalog(finished, m
 
     assert (again.root, again.units["failed"]) == (renamed, 0)
     assert "which is gone: files are looked for at the same place beside" in caplog.text
-    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(renamed))
+    pd.testing.assert_frame_equal(rows(finished_survey.folder / "catalog"), rows(renamed))
 
 
 def test_a_manifest_whose_inputs_went_elsewhere_says_how_to_map_them(world, moved_world, tmp_path_factory):
@@ -152,10 +138,10 @@ def test_what_is_no_pair_of_folders_is_refused(option):
         moved_folders([option])
 
 
-def test_a_manifest_makes_its_tables_again(finished, world):
+def test_a_manifest_makes_its_tables_again(finished_survey, world):
     result = run(world / "manifest.json")
     assert (result.root, result.revision, result.units["kept"]) == (world / "catalog", "demo-r1", 0)
-    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "catalog"))
+    pd.testing.assert_frame_equal(rows(finished_survey.folder / "catalog"), rows(world / "catalog"))
 
 
 @pytest.mark.parametrize(
@@ -171,25 +157,25 @@ def test_a_manifest_starts_no_command_in_either_place_that_manifests_have_had_fo
     assert "manifest.json names a command to tell people by, which is left out" in caplog.text
 
 
-def test_the_tables_can_be_made_in_another_folder_beside_the_published_ones(finished, world):
+def test_the_tables_can_be_made_in_another_folder_beside_the_published_ones(finished_survey, world):
     run(world / "manifest.json", output=world / "again")
-    pd.testing.assert_frame_equal(rows(finished.folder / "catalog"), rows(world / "again"))
+    pd.testing.assert_frame_equal(rows(finished_survey.folder / "catalog"), rows(world / "again"))
     assert not (world / "catalog").exists()
 
 
-def test_the_published_manifest_itself_finds_everything_done(finished):
-    result = run(finished.folder / "catalog" / "latest" / "manifest.json")
+def test_the_published_manifest_itself_finds_everything_done(finished_survey):
+    result = run(finished_survey.folder / "catalog" / "latest" / "manifest.json")
     assert (result.published, result.revision) == (False, "demo-r1")
 
 
-def test_the_manifest_holds_what_making_again_needs(finished):
-    manifest = read_manifest(finished.folder / "catalog" / "latest")
+def test_the_manifest_holds_what_making_again_needs(finished_survey):
+    manifest = read_manifest(finished_survey.folder / "catalog" / "latest")
     entries = {(entry["instrument"], entry["kind"]): entry for entry in manifest["inputs"]}
     listed = entries[None, "sources"]
-    assert (listed["digest"], listed["digest_of"]) == (file_digest(finished.source_list("EGS")), "file")
-    assert listed["size"] == finished.source_list("EGS").stat().st_size
+    assert (listed["digest"], listed["digest_of"]) == (file_digest(finished_survey.source_list("EGS")), "file")
+    assert listed["size"] == finished_survey.source_list("EGS").stat().st_size
     science = entries["F814W", "science"]
-    assert science["size"] == finished.science("EGS", "F814W").stat().st_size
+    assert science["size"] == finished_survey.science("EGS", "F814W").stat().st_size
     assert science["digest_of"] == "pixels of 4 windows"
     assert science["digest"] != entries["F814W", "weight"]["digest"]
     assert science["cards"]["TELESCOP"] == "HST"

@@ -28,14 +28,11 @@ from surveyflow.output.lock import LEASE_S
 from surveyflow.sites.certificates import dask_environment
 from surveyflow.sites.kind import RunCommand, RunToRender
 from surveyflow.sites.slurm.pools import route_pools
-from surveyflow.sites.slurm.settings import LEAVE_S, Allocation, Environment, Pool, SlurmSettings
+from surveyflow.sites.slurm.settings import Allocation, Environment, Pool, SlurmSettings
 from surveyflow.values.notebooks import notebook_table
 
 CERTIFICATES, DRIVER_PROFILE, LOGS, RESULT = "certificates", "driver.toml", "logs", "result.json"
 SCHEDULER_FILE, HEAD_ID, POOL_IDS, FINISHED = "scheduler.json", "head.id", "pools.id", "finished"
-
-_WARNING_S = 120
-"""Seconds before the end of its walltime at which Slurm signals the head."""
 
 _SIGNALLED = 128
 """Exit codes from here on mean that a signal ended the driver."""
@@ -170,7 +167,7 @@ def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> s
     return _script(
         environment,
         _directives(profile.head, _slug(command.name), folder / LOGS / "head-%j.log"),
-        f"#SBATCH --signal=B:USR1@{_WARNING_S}",
+        _signal(profile.head),
         *_preparations(environment, folder, _scheduler_environment(profile, folder), over),
         "",
         f'again() {{ rm -f "$folder/{SCHEDULER_FILE}"; scontrol requeue "$SLURM_JOB_ID"; exit; }}',
@@ -216,7 +213,7 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         profile.environment_of(pool),
         _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log"),
         f"#SBATCH --array=1-{pool.jobs}{f'%{pool.at_once}' if pool.at_once else ''}",
-        f"#SBATCH --signal=B:USR1@{LEAVE_S}",
+        _signal(pool),
         *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
         *([f"#SBATCH --gpus-per-node={pool.gpus_per_node}"] if pool.gpus_per_node else []),
         *_preparations(profile.environment_of(pool), folder, _worker_environment(folder, name, pool), ()),
@@ -302,6 +299,10 @@ def _directives(allocation: Allocation, name: str, log: Path) -> str:
     options = [f"--{key}={value}" for key, value in values.items() if value is not None]
     own = [*options, "--requeue", *(["--exclusive"] if allocation.whole_node else [])]
     return "\n".join(f"#SBATCH {option}" for option in [*own, *map(_quoted, allocation.options)])
+
+
+def _signal(allocation: Allocation) -> str:
+    return f"#SBATCH --signal=B:USR1@{allocation.signal_before.total_seconds():.0f}"
 
 
 def _quoted(option: str) -> str:

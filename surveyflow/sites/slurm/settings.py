@@ -18,13 +18,14 @@ from surveyflow.execution.routing import Routing
 from surveyflow.settings.findings import shown
 from surveyflow.settings.reader import SettingsTable, refuse
 
-LEAVE_S = 60
-"""Seconds that a worker needs to leave between the end of its lifetime and its job's walltime."""
+_START_S = 180
+"""Seconds that a head needs to start, and to end what it gives up."""
 
-GIVE_UP_S = 300
-"""Seconds that a head needs to start, and to end what it gives up, before its walltime comes near."""
+_LEAST_HEAD_TIME = timedelta(minutes=8)
+"""Of a head, until it is signalled."""
 
-_LEAST_HEAD_TIME = timedelta(minutes=10)
+_LEAST_WARNING, _LONGEST_WARNING = timedelta(seconds=30), timedelta(seconds=65_535)
+"""A job needs seconds to leave, on a busy node more; sbatch takes no longer time."""
 
 
 def _read_time(value: Any) -> timedelta:
@@ -35,6 +36,13 @@ def _read_time(value: Any) -> timedelta:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
+def _check_warning(time: timedelta) -> timedelta:
+    if not _LEAST_WARNING <= time <= _LONGEST_WARNING:
+        what = f"found {time}, expected a time from {_LEAST_WARNING} to {_LONGEST_WARNING}."
+        raise refuse(what, 'Write such as "00:02:00".')
+    return time
+
+
 def _check_shared(path: AbsolutePath) -> AbsolutePath:
     if re.search(r"[\s%\"'\\]", str(path)):
         raise ValueError("Slurm's log paths bear no spaces, quotes, backslashes or percent signs: choose another folder")
@@ -42,6 +50,7 @@ def _check_shared(path: AbsolutePath) -> AbsolutePath:
 
 
 Time = Annotated[timedelta, BeforeValidator(_read_time), Field(examples=["04:00:00"])]
+SignalTime = Annotated[Time, AfterValidator(_check_warning)]
 Memory = Annotated[ByteSize, Field(ge=2**20, examples=["64 GiB"])]
 Word = Annotated[
     str,
@@ -64,6 +73,7 @@ _KEYS = {
     "mem-per-gpu": "memory_per_gpu",
     "partition": "partition",
     "qos": "qos",
+    "signal": "signal_before",
     "time": "walltime",
 }
 WRITTEN = {*_KEYS, "dependency", "gpus-per-socket", "gpus-per-task", "hold", "job-name", "no-requeue", "nodes", "ntasks"}
@@ -74,7 +84,6 @@ WRITTEN |= {
     "output",
     "parsable",
     "requeue",
-    "signal",
     "test-only",
     "wait",
     "wrap",
@@ -146,6 +155,9 @@ class Allocation(SettingsTable):
         Whether the job has a node and its memory for itself; then no memory is stated.
     walltime
         Time after which Slurm ends the job.
+    signal_before
+        How long before that Slurm signals the job, which then leaves and goes back into the queue. Slurm may do so a minute
+        earlier.
     options
         Further options of ``sbatch``, each as ``"--constraint=a100"``; not those that surveyflow writes.
     environment
@@ -160,6 +172,7 @@ class Allocation(SettingsTable):
     memory_per_core: Memory | None = None
     whole_node: bool = False
     walltime: Time
+    signal_before: SignalTime = timedelta(minutes=1)
     options: tuple[Option, ...] = ()
     environment: Environment | None = None
 
@@ -214,12 +227,12 @@ class Pool(Allocation):
 
     @model_validator(mode="after")
     def _leaves_in_time(self) -> Pool:
-        latest_s = (self.lifetime + self.stagger).total_seconds() + LEAVE_S
-        walltime_s = self.walltime.total_seconds()
+        leave_s, walltime_s = self.signal_before.total_seconds(), self.walltime.total_seconds()
+        latest_s = (self.lifetime + self.stagger).total_seconds() + leave_s
         if latest_s > walltime_s:
             raise ValueError(
-                f"lifetime + stagger + {LEAVE_S} s to leave make {latest_s:g} s, more than the walltime's {walltime_s:g} s: "
-                "shorten lifetime or stagger, or raise walltime"
+                f"lifetime + stagger + the {leave_s:g} s of signal_before make {latest_s:g} s, more than the walltime's "
+                f"{walltime_s:g} s: shorten lifetime, stagger or signal_before, or raise walltime"
             )
         if self.stagger >= self.lifetime:
             raise ValueError("stagger must be shorter than lifetime")
@@ -259,11 +272,21 @@ class Pool(Allocation):
 class Head(Allocation):
     """The job of scheduler and driver."""
 
+    signal_before: SignalTime = timedelta(minutes=2)
+
     @model_validator(mode="after")
     def _hears_its_warning(self) -> Head:
-        if self.walltime < _LEAST_HEAD_TIME:
-            raise ValueError(f"walltime must be {_LEAST_HEAD_TIME} or more: Slurm's warning before its end comes minutes early")
+        if self.walltime < (least := self.signal_before + _LEAST_HEAD_TIME):
+            raise ValueError(
+                f"walltime must be {least} or more: the head is signalled {self.signal_before} before its end, and works "
+                "until then"
+            )
         return self
+
+    @property
+    def useful_s(self) -> float:
+        """Seconds from its start to its signal, without those that it needs to start and to give up."""
+        return (self.walltime - self.signal_before).total_seconds() - _START_S
 
 
 class Directories(SettingsTable):
@@ -327,14 +350,15 @@ class SlurmSettings(ClusterProfile):
     @property
     def gives_up_after_s(self) -> float:
         """How long the driver waits for workers, seconds; less than the head's walltime, as each new head begins again."""
-        return min(self.worker_wait_s, self.head.walltime.total_seconds() - GIVE_UP_S)
+        return min(self.worker_wait_s, self.head.useful_s)
 
     @model_validator(mode="after")
     def _gives_up_in_time(self) -> SlurmSettings:
         if "worker_wait_s" in self.model_fields_set and self.worker_wait_s > self.gives_up_after_s:
             raise ValueError(
-                f"worker_wait_s = {self.worker_wait_s:g} must be {self.gives_up_after_s:g} or less, {GIVE_UP_S} s under the "
-                "head's walltime: the wait begins again whenever the head does, so that it would never end"
+                f"worker_wait_s = {self.worker_wait_s:g} must be {self.gives_up_after_s:g} or less, "
+                f"{self.head.walltime.total_seconds() - self.head.useful_s:g} s under the head's walltime: the wait begins again "
+                "whenever the head does, so that it would never end"
             )
         return self
 

@@ -18,6 +18,7 @@ from surveyflow.files.durable import remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.sites.certificates import write_certificates
 from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
+from surveyflow.values import remedies
 from surveyflow.values.notebooks import notebook_table
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class SubmittedJobs:
         The routing and the reason for it, in words; empty if every worker does every unit.
     release
         Name of the release.
+    root
+        The output folder; None if it is not known.
     discovery
         How the release was chosen; None if it was named.
     """
@@ -53,6 +56,7 @@ class SubmittedJobs:
     folder: Path
     routing: str = ""
     release: str = ""
+    root: Path | None = None
     discovery: ReleaseChoice | None = None
 
     @property
@@ -64,11 +68,13 @@ class SubmittedJobs:
         jobs = [f"head    {self.head}  scheduler and driver", *(f"pool    {job}  {name}" for name, job in self.pools.items())]
         routing = [self.routing] if self.routing else []
         folder = f"folder  {self.folder}  logs, certificates, and in the end result.json"
-        return "\n".join([*jobs, *routing, folder]) + "\n"
+        status = [f"status  `{remedies.status(self.root)}` says how far they are"] if self.root is not None else []
+        return "\n".join([*jobs, *routing, folder, *status]) + "\n"
 
     def as_json(self) -> dict[str, Any]:
         """Its values, with the folder as text."""
-        stated = asdict(replace(self, discovery=None)) | {"folder": str(self.folder)}
+        root = None if self.root is None else str(self.root)
+        stated = asdict(replace(self, discovery=None)) | {"folder": str(self.folder), "root": root}
         return stated | {"discovery": self.discovery.as_json() if self.discovery else None}
 
     def _repr_html_(self) -> str:

@@ -107,6 +107,17 @@ def test_every_script_is_a_shell_script(load):
             subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
+def test_jobs_are_signalled_as_long_before_their_walltime_as_the_profile_says(load):
+    later = SITE.replace('walltime = "2-00:00:00"', 'walltime = "2-00:00:00"\nsignal_before = "00:10:00"')
+
+    submission = render(load(later.replace("jobs = 4", 'jobs = 4\nsignal_before = "00:02:30"')), COMMAND)
+
+    assert "#SBATCH --signal=B:USR1@600\n" in submission.files["head.sh"]
+    assert "#SBATCH --signal=B:USR1@150\n" in submission.files["pool-gpu.sh"]
+    with pytest.raises(ProfileError, match="must be 172020 or less, 780 s under the head's walltime"):
+        load(later.replace("worker_wait_s = 7200", "worker_wait_s = 172500"))
+
+
 def test_jobs_without_encryption_are_refused(load):
     with pytest.raises(ProfileError, match=r"tls: found false: without encryption, .* Remove the key"):
         load(SITE.replace('"ib0"', '"ib0"\ntls = false'))
@@ -177,7 +188,22 @@ def test_workflows_of_one_name_have_folders_of_their_own(load):
         ),
         ('"--constraint=a100-80"', '"--parti=x"', "surveyflow itself decides --partition. Remove it, and set `partition`"),
         ('"--constraint=a100-80"', '"--no-requeue"', "surveyflow itself decides --no-requeue. Remove it."),
-        ('"--constraint=a100-80"', '"--signal=TERM@9"', "surveyflow itself decides --signal"),
+        ('"--constraint=a100-80"', '"--signal=TERM@9"', "surveyflow itself decides --signal. Remove it, and set `signal_before`"),
+        (
+            "jobs = 4",
+            'jobs = 4\nsignal_before = "00:00:20"',
+            "signal_before: found 0:00:20, expected a time from 0:00:30 to 18:12:15",
+        ),
+        (
+            "jobs = 4",
+            'jobs = 4\nsignal_before = "00:11:00"',
+            "lifetime + stagger + the 660 s of signal_before make 14460 s, more than",
+        ),
+        (
+            'walltime = "2-00:00:00"',
+            'walltime = "01:00:00"\nsignal_before = "00:53:00"',
+            "[head]: walltime must be 1:01:00 or more: the head is signalled 0:53:00 before its end",
+        ),
         ('"--constraint=a100-80"', '"--comment=a\\nb"', "[pools.gpu] options: found the text '--comment=a\\nb'"),
         ('partition = "gpu"', 'partitoin = "gpu"', "[pools.gpu] partitoin: is not a key"),
         ('partition = "gpu"', 'partitoin = "gpu"', "Did you mean `partition`?"),
