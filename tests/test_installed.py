@@ -44,7 +44,7 @@ READ = {
     "calibrate_models": {},
     "check_models": {"store": "models", "workflow": "WORKFLOW"},
     "accept": {"root": "catalog", "revision": "v1.0-r3"},
-    "browse": {"root": "catalog"},
+    "browse": {"root": "catalog", "find": "EGS 1"},
     "status": {"root": "catalog"},
     "demo": {"folder": "a folder"},
     "evaluate": {"training": "training.toml"},

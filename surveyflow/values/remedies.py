@@ -112,11 +112,6 @@ def status(root: Argument) -> str:
     return _surveyflow("status", root)
 
 
-def browse(root: Argument) -> str:
-    """Look at the galaxies of the latest revision in a web browser."""
-    return _surveyflow("browse", root)
-
-
 def report(root: Argument) -> str:
     """Write the report page of the latest revision."""
     return _surveyflow("report", root)
@@ -128,9 +123,9 @@ def export(root: Argument, where: str = "") -> str:
     return _surveyflow("export", root, *selected, "--format", "fits", "--output", "galaxies.fits")
 
 
-def browse(root: Argument, find: str) -> str:
-    """Look at one galaxy in a web browser."""
-    return _surveyflow("browse", root, "--find", find)
+def browse(root: Argument, find: str = "") -> str:
+    """Look at the galaxies of the latest revision, or at one of them, in a web browser."""
+    return _surveyflow("browse", root, *(("--find", find) if find else ()))
 
 
 def vet(root: Argument, name: str = "NAME") -> str:
