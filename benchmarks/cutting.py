@@ -1,8 +1,10 @@
 """The rate at which one core makes cutouts from a mosaic in the page cache.
 
 ``python benchmarks/cutting.py`` writes a mosaic and its weight map to a temporary folder, reads it as one window, and cuts
-batches around random positions. The last two lines also read the window of a tile for each batch (a tile of CANDELS has about
-320 sources). Every figure is the best of several interleaved rounds, in CPU time of one thread.
+batches around random positions. Two lines also read the window of a tile for each batch (a tile of CANDELS has about 320
+sources). The last lines are of cutouts scattered over the mosaic: `surveyflow.cutouts` opens the file for each batch, and so do
+slices and astropy's `Cutout2D` of a file that is mapped anew; "mapped before" means that every page was read in an earlier
+round. Every figure is the best of several interleaved rounds, in CPU time of one thread.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.nddata import Cutout2D
+from astropy.wcs import WCS
 
+from surveyflow.api import cutouts
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import Stretch, prepare
@@ -44,6 +49,7 @@ def measure(side: int, n_cutouts: int, size: int, rounds: int) -> dict[str, floa
         science, weight = write_mosaic(Path(folder), side)
         with open_mosaic(science) as bare, open_mosaic(science, weight) as weighted:
             tasks = _tasks_in_memory(bare, weighted, n_cutouts, size) | _tasks_from_file(bare, weighted, n_cutouts, size)
+            tasks |= _tasks_scattered(science, weight, bare, n_cutouts, size)
             return {name: n_cutouts / seconds for name, seconds in _best_seconds(tasks, rounds).items()}
 
 
@@ -75,6 +81,33 @@ def _tasks_from_file(bare: Mosaic, weighted: Mosaic, n_cutouts: int, size: int) 
     }
 
 
+def _tasks_scattered(science: Path, weight: Path, mosaic: Mosaic, n_cutouts: int, size: int) -> Tasks:
+    side = mosaic.shape[0]
+    x, y = np.random.default_rng(4).uniform(size, side - size, (2, n_cutouts))
+    ra_deg, dec_deg = WCS(fits.getheader(science)).all_pix2world(x, y, 0)
+    corners = [(int(np.ceil(b - size / 2)), int(np.ceil(a - size / 2))) for a, b in zip(x, y, strict=True)]
+    mapped = fits.getdata(science, memmap=True)
+
+    def sliced(image: Any) -> list[Any]:
+        return [image[row : row + size, column : column + size].copy() for row, column in corners]
+
+    def mapped_anew(work: Callable[[Any], object]) -> None:
+        with fits.open(science, memmap=True) as hdus:
+            work(hdus[0].data)
+
+    def by_astropy(image: Any) -> list[Any]:
+        places = zip(x, y, strict=True)
+        return [Cutout2D(image, at, size, mode="partial", fill_value=0, copy=True) for at in places]
+
+    return {
+        "scattered: cutouts": lambda: cutouts(science, ra_deg, dec_deg, size),
+        "scattered: cutouts, with weights": lambda: cutouts(science, ra_deg, dec_deg, size, weight=weight),
+        "scattered: slices, mapped anew": lambda: mapped_anew(sliced),
+        "scattered: slices, mapped before": lambda: sliced(mapped),
+        "scattered: Cutout2D, mapped anew": lambda: mapped_anew(by_astropy),
+    }
+
+
 def _best_seconds(tasks: Tasks, rounds: int) -> dict[str, float]:
     best = dict.fromkeys(tasks, np.inf)
     for _ in range(rounds):
@@ -93,7 +126,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     for name, rate in measure(options.side, options.cutouts, options.size, options.rounds).items():
-        print(f"{name:28s} {rate:10,.0f} /s")
+        print(f"{name:36s} {rate:10,.0f} /s")
 
 
 if __name__ == "__main__":

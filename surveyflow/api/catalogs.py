@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from surveyflow.merger_fractions.cosmic_variance import read_cosmic_variance
 from surveyflow.merger_fractions.matrices import matrices_file, read_matrices
 from surveyflow.merger_fractions.measured import Population, measure_population
 from surveyflow.merger_fractions.questions import Completeness, Question, read_answer
+from surveyflow.models.engines.native_library import stamp_copier
 from surveyflow.releases.alternatives import open_alternatives, read_alternatives
 from surveyflow.releases.draws import open_draws, read_draws
 from surveyflow.releases.revisions import find, legible, open_catalog, read_catalog
@@ -512,4 +514,6 @@ def cutouts(
     """
     with open_mosaic(mosaic, weight) as opened:
         x_pix, y_pix = opened.to_pixels(*positions_in_degrees(ra_deg, dec_deg, opened.frame))
-        return cut_from_mosaic(opened, x_pix, y_pix, size)
+        copier = stamp_copier()
+        copy = None if copier is None else partial(opened.copy_stamps, copier)
+        return cut_from_mosaic(opened, x_pix, y_pix, size, copy)

@@ -28,8 +28,8 @@ from surveyflow.files.remote import RemoteFile, open_at
 from surveyflow.inputs.packed_fits import NotUnpacked, Stream, check_end, data_bytes, unpack_fits
 from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.inputs.remote_images import KeptBlocks, RangedPlane, SelectedTiles
-from surveyflow.values.arrays import Float32Array
-from surveyflow.values.images import Box
+from surveyflow.values.arrays import Float32Array, Int64Array
+from surveyflow.values.images import Box, StampCopier
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,22 @@ class FitsImage:
                 with reaching(self.location, MosaicError):
                     return self._plane.read(box, wanted)
             return self._plane.read(box)
+
+    def copy_stamps(self, copier: StampCopier, tops: Int64Array, lefts: Int64Array, size: int) -> Float32Array | None:
+        """Copy squares of pixels that may reach beyond the image; None if this is not possible, or the file is not in memory.
+
+        Parameters
+        ----------
+        copier, tops, lefts
+            As for `StampCopier`.
+        size
+            Side of the squares.
+        """
+        if not isinstance(self._plane, _PlainPlane) or not self._plane.encoding.plain:
+            return None
+        pixels = np.empty((len(tops), size, size), np.float32)
+        file, offset_bytes = self._plane.stream.fileno(), self._plane.offset_bytes
+        return pixels if copier(file, offset_bytes, self.shape, tops=tops, lefts=lefts, pixels=pixels) else None
 
     def keep(self) -> None:
         """Write pixels that were read from an address to the folder where they are kept, as soon as there is one."""
@@ -433,8 +449,13 @@ class _Encoding:
                 f"{location}: BITPIX, BSCALE and BZERO must be numbers that FITS allows ({error!r}). Correct the header."
             ) from error
 
+    @property
+    def plain(self) -> bool:
+        """Whether the numbers are float32 as they are."""
+        return self.dtype == np.dtype(">f4") and (self.scale, self.zero) == (1.0, 0.0)
+
     def decoded(self, raw: NDArray[Any]) -> Float32Array:
-        if self.dtype == np.dtype(">f4") and (self.scale, self.zero) == (1.0, 0.0):
+        if self.plain:
             return raw.astype(np.float32)
         values = raw.astype(np.float64)
         if self.blank is not None and self.dtype.kind != "f":

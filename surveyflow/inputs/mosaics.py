@@ -23,9 +23,9 @@ from surveyflow.inputs.pixel_units import Conversion, conversion_of, unit_of
 from surveyflow.sky.resampling import NewGrid
 from surveyflow.sky.weight_kind import inverse_variance
 from surveyflow.tasks.card import ModelCard
-from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from surveyflow.values.codes import Flag, WeightKind
-from surveyflow.values.images import ELECTRONS_A_SECOND, Box, Stated, Window
+from surveyflow.values.images import ELECTRONS_A_SECOND, Box, StampCopier, Stamps, Stated, Window
 
 __all__ = ["SCALE_TOLERANCE", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
@@ -39,6 +39,7 @@ MOST_RESAMPLED = 4.0
 
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
+_STAMPS_AT_ONCE = 16  # stay in the cache of a core
 _DIGEST_ROWS = 64  # 1 MB of a tile's rows stays in the cache of a core
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
@@ -241,9 +242,30 @@ class Mosaic:
         """Read a box of the files' own pixels."""
         pixels = self._in_unit(self._science.read(box, wanted))
         weight = None if self._weight is None else self._inverse_variance(self._weight.read(box, wanted))
-        valid = np.isfinite(pixels)
-        valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
-        return Window(pixels, valid, weight, (box.y0, box.x0), self._science.shape)
+        return Window(pixels, _valid(pixels, weight), weight, (box.y0, box.x0), self._science.shape)
+
+    def copy_stamps(self, copier: StampCopier, tops: Int64Array, lefts: Int64Array, size: int) -> Stamps | None:
+        """Copy squares out of the mosaic; None if that is not possible, or not all of them are in the page cache.
+
+        Parameters
+        ----------
+        copier, tops, lefts
+            As for `surveyflow.values.images.StampCopier`.
+        size
+            Side of the squares.
+        """
+        if self._grid is not None:
+            return None
+        found = [image.copy_stamps(copier, tops, lefts, size) for image in self.images.values()]
+        pixels, weight = found[0], found[-1]
+        if pixels is None or weight is None:
+            return None
+        pixels, weight = self._in_unit(pixels), None if self._weight is None else self._inverse_variance(weight)
+        valid = np.empty(pixels.shape, bool)
+        for first in range(0, len(valid), _STAMPS_AT_ONCE):
+            block = slice(first, first + _STAMPS_AT_ONCE)
+            valid[block] = _valid(pixels[block], None if weight is None else weight[block])
+        return Stamps(pixels, valid, weight, tops, lefts)
 
     def _in_unit(self, pixels: Float32Array) -> Float32Array:
         return pixels if self._conversion is None else pixels * np.float32(self._conversion.factor)
@@ -337,6 +359,13 @@ def open_mosaic(
     for notice in mosaic.notices:
         logger.info("mosaic=%s notice=%r", mosaic.science, notice)
     return mosaic
+
+
+def _valid(pixels: Float32Array, weight: Float32Array | None) -> BoolArray:
+    """Which pixels hold data: see `Window`."""
+    valid: BoolArray = np.isfinite(pixels)
+    valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
+    return valid
 
 
 def release_cards(image: FitsImage) -> dict[str, str | float]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
-from surveyflow.values.images import Box, CutoutStack, Tile, Window
+from surveyflow.values.images import Box, CutoutStack, Stamps, Tile, Window
 
 _FAR = 2.0**62
 
@@ -168,6 +168,36 @@ def cut(window: Window, x_pix: ArrayLike, y_pix: ArrayLike, size: int) -> Cutout
         weight_median=_weight_medians(window, frames, valid, incomplete),
         centre_valid=_centre_valid(window, x_pix, y_pix),
         beyond_edge=frames.beyond(Box(0, window.mosaic_shape[0], 0, window.mosaic_shape[1])),
+    )
+
+
+def stacked(stamps: Stamps, x_pix: ArrayLike, y_pix: ArrayLike, mosaic_shape: tuple[int, int]) -> CutoutStack:
+    """Make the same of squares that were copied around each position as `cut` makes of a window; overwrites them.
+
+    Parameters
+    ----------
+    stamps
+        Squares of at least 2 pixels a side, which begin at the `corner` of each position.
+    x_pix, y_pix
+        As for `cut`.
+    mosaic_shape
+        Rows and columns of the complete mosaic.
+    """
+    pixels, valid, n, size = stamps.pixels, stamps.valid, len(stamps.pixels), stamps.pixels.shape[-1]
+    incomplete = np.logical_not(valid.reshape(n, size * size).all(axis=1))
+    _clear_invalid(pixels, valid, incomplete)
+    medians = np.full(n, np.nan, np.float32)
+    if stamps.weight is not None:
+        _clear_invalid(stamps.weight, valid, incomplete)
+        medians[:] = [_median_of_positive(cutout.reshape(-1)) for cutout in stamps.weight]
+    column, row = centre_pixels(x_pix, y_pix)
+    place = np.clip(row - stamps.tops, 0, size - 1), np.clip(column - stamps.lefts, 0, size - 1)  # clips what is far outside
+    return CutoutStack(
+        pixels=pixels,
+        valid=valid,
+        weight_median=medians,
+        centre_valid=valid[np.arange(n), *place],
+        beyond_edge=_Frames(stamps.tops, stamps.lefts, size).beyond(Box(0, mosaic_shape[0], 0, mosaic_shape[1])),
     )
 
 

@@ -137,6 +137,53 @@ class Window:
         return Box(y0, y0 + self.pixels.shape[0], x0, x0 + self.pixels.shape[1])
 
 
+class StampCopier(Protocol):
+    """A program that copies squares out of an uncompressed image of big-endian float32 in a file, from the page cache alone.
+
+    Each row of a stamp lies somewhere else in the file. From the page cache that costs less than reading the window around
+    scattered stamps. From a disk, and even more from a file system on the network, it would cost more.
+    """
+
+    def __call__(
+        self, file: int, offset_bytes: int, shape: tuple[int, int], *, tops: Int64Array, lefts: Int64Array, pixels: Float32Array
+    ) -> bool:
+        """Copy the squares; False, with any pixels, if a part of them is not in the page cache.
+
+        Parameters
+        ----------
+        file
+            Descriptor of the open file.
+        offset_bytes
+            Where the image's first pixel is in the file.
+        shape
+            Rows and columns of the image.
+        tops, lefts
+            (n,) int64: first row and column of each square, which may lie outside the image.
+        pixels
+            (n, size, size) float32, C-contiguous, to write to: 0 beyond the image.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Squares of a mosaic as `Window` has its pixels; those beyond the mosaic are 0 and not valid.
+
+    Parameters
+    ----------
+    pixels, valid, weight
+        (n, size, size), as for `Window`.
+    tops, lefts
+        (n,) int64: first row and column of each in the mosaic.
+    """
+
+    pixels: Float32Array
+    valid: BoolArray
+    weight: Float32Array | None
+    tops: Int64Array
+    lefts: Int64Array
+
+
 @dataclass(frozen=True, slots=True)
 class CutoutStack:
     """Square cutouts around sources, at their true offsets.

@@ -22,12 +22,13 @@ from surveyflow.errors import ModelError
 from surveyflow.sky.stretch import ArcsinhKernel
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, DrawStatistics, bin_edges, order_ranks
 from surveyflow.values import remedies
-from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, UInt64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
+from surveyflow.values.images import StampCopier
 
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 5
+_ABI = 6
 _OUT_OF_MEMORY = 1
 
 
@@ -79,6 +80,15 @@ class HeadSpec(ctypes.Structure):
         ("threshold", ctypes.c_uint32),
         ("model_word", ctypes.c_uint32),
         ("layers", ctypes.POINTER(DenseSpec)),
+    )
+
+
+class _StampsTask(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("tops", "lefts")),
+        *((name, ctypes.c_int64) for name in ("n_stamps", "size", "offset", "n_rows", "n_columns")),
+        ("pixels", ctypes.c_void_p),
+        *((name, ctypes.c_int32) for name in ("file", "n_threads")),
     )
 
 
@@ -355,6 +365,30 @@ def run_stretch(
     )
     _check(_library().surveyflow_stretch(usable_instruction_sets()[-1], ctypes.byref(task)))
     return prepared
+
+
+def stamp_copier() -> StampCopier | None:
+    """The native code that copies scattered cutouts out of a file; None if there is no native core."""
+    return None if absence() else run_stamps
+
+
+def run_stamps(
+    file: int, offset_bytes: int, shape: tuple[int, int], *, tops: Int64Array, lefts: Int64Array, pixels: Float32Array
+) -> bool:
+    """Copy squares out of an image in a file; see `surveyflow.values.images.StampCopier`."""
+    tops, lefts = np.ascontiguousarray(tops, np.int64), np.ascontiguousarray(lefts, np.int64)
+    task = _StampsTask(
+        tops.ctypes.data,
+        lefts.ctypes.data,
+        len(tops),
+        pixels.shape[1],
+        offset_bytes,
+        *shape,
+        pixels.ctypes.data,
+        file,
+        thread_count(),
+    )
+    return bool(_library().surveyflow_stamps(ctypes.byref(task)))
 
 
 def _pointers_to(heads: Sequence[HeadSpec]) -> Any:

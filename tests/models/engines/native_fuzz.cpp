@@ -11,10 +11,13 @@
 #include <random>
 #include <vector>
 
+#include <unistd.h>
+
 #define SURVEYFLOW_ISA fuzz
 #define SURVEYFLOW_LANES 4
 #include "amounts.hpp"
 #include "kernels.hpp"
+#include "stamps.hpp"
 #include "statistics.hpp"
 #include "stretch.hpp"
 
@@ -24,6 +27,7 @@ extern "C" int surveyflow_draw(int instruction_set, const DrawTask* task);
 extern "C" int surveyflow_statistics(int instruction_set, const StatisticsTask* task);
 extern "C" int surveyflow_amounts(int instruction_set, const AmountsTask* task);
 extern "C" int surveyflow_stretch(int instruction_set, const StretchTask* task);
+extern "C" int surveyflow_stamps(const StampsTask* task);
 
 namespace {
 
@@ -512,6 +516,38 @@ void check(int instruction_set, const Network& network) {
             "draws depend on the batch");
 }
 
+// Squares of a file's image, on several threads, some of them beyond its edges; then of a file that ends within the image's last
+// row, which raises SIGBUS in the threads that copy. File systems that cannot tell what is in the page cache copy nothing.
+void check_stamps() {
+    const int side = 4 * between(300, 600), size = between(2, 200), offset = 4 * between(0, 100);
+    std::vector<std::uint32_t> image(std::size_t(side) * side);
+    for (auto& bits : image) bits = static_cast<std::uint32_t>(generator());
+    std::FILE* const file = std::tmpfile();
+    std::vector<char> head(offset);
+    if (!file || std::fwrite(head.data(), 1, offset, file) != std::size_t(offset) ||
+        std::fwrite(image.data(), 4, image.size(), file) != image.size() || std::fflush(file)) {
+        std::exit(3);
+    }
+    std::vector<std::int64_t> tops(between(1, 9)), lefts(tops.size());
+    for (auto& top : tops) top = between(-2 * size, side + size);
+    for (auto& left : lefts) left = between(-2 * size, side + size);
+    std::vector<std::uint32_t> found(tops.size() * size * size, 1);
+    StampsTask task{tops.data(), lefts.data(), std::int64_t(tops.size()), size, offset, side, side,
+                    reinterpret_cast<float*>(found.data()), fileno(file), between(1, 3)};
+    if (surveyflow_stamps(&task)) {
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            const std::int64_t stamp = i / size / size, y = tops[stamp] + i / size % size, x = lefts[stamp] + i % size;
+            const bool inside = 0 <= y && y < side && 0 <= x && x < side;
+            if (found[i] != (inside ? __builtin_bswap32(image[y * side + x]) : 0)) std::exit(4);
+        }
+    }
+    const std::int64_t none[4] = {};
+    std::vector<float> whole(4 * image.size());
+    task = {none, none, 4, side, offset, side, side, whole.data(), fileno(file), 3};
+    if (ftruncate(fileno(file), offset + 4L * side * (side - 1) + 4) || surveyflow_stamps(&task)) std::exit(5);
+    std::fclose(file);
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -519,6 +555,7 @@ int main(int, char** arguments) {
     for (int round = std::atoi(arguments[2]); round > 0; --round) {
         if (round % 5 == 0) check_features();
         for (int i = 0; i < 20; ++i) check_counting();
+        check_stamps();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
             if (surveyflow_usable(instruction_set)) check(instruction_set, *network);

@@ -1,5 +1,6 @@
 // The library's interface: a few plain functions, called from native_library.py.
 #include "kernels.hpp"
+#include "stamps.hpp"
 
 namespace {
 
@@ -30,7 +31,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Increases with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 5; }
+EXPORTED int surveyflow_abi() { return 6; }
 
 // Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
@@ -62,3 +63,5 @@ EXPORTED int surveyflow_stretch(int instruction_set, const StretchTask* task) {
     const Kernels* kernels = usable(instruction_set);
     return kernels ? kernels->stretch(*task) : bad_specification;
 }
+
+EXPORTED int surveyflow_stamps(const StampsTask* task) { return copy_stamps(*task); }
