@@ -157,6 +157,19 @@ def cut_short(times: int) -> Fault:
     return fault
 
 
+def troubled(every: int) -> Fault:
+    """Of every so many requests for a file, one meets an overloaded server, one is one too many, and one gets half of its answer."""
+    refusals, cutting = {0: 503, 1: 429}, cut_short(every)
+
+    def fault(request: Answering, number: int) -> bool:
+        place = number % every
+        if place in refusals:
+            request.send_status(refusals[place], Retry_After="0")
+        return place in refusals or (place == 2 and cutting(request, 0))
+
+    return fault
+
+
 def throttled(seconds: float) -> Fault:
     """Every answer takes a while."""
 

@@ -9,19 +9,18 @@ from pathlib import Path
 
 import pytest
 import tomlkit
+from astropy.table import Table
 from typer.testing import CliRunner
 
 import surveyflow
 from servers import Answering, FileServer, cut_short, overloaded, serving
-from stubs import TINY
 from surveyflow.commands.main import app
 from surveyflow.errors import InputError, OutputError
 from surveyflow.files import transfers
 from surveyflow.runs.fetch import MANIFEST
-from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.known_releases import FOLDER, known_release
-from surveyflow.settings.workflow import load_workflow
-from worlds import edit_workflow, write_untrained_models
+from surveyflow.tasks.card import Architecture
+from worlds import write_untrained_models
 
 FILES = {"r1/egs_sci.fits": b"s" * 300_000, "r1/egs_wht.fits": b"w" * 200_000, "lists/egs_cat.txt": b"1 2 3\n"}
 
@@ -175,24 +174,35 @@ def test_a_packaged_release_names_every_file_once_and_its_images_in_pairs(name):
         assert sorted(map(str, pairs)) == sorted(str(each) for each in kinds if each[0] == "science")
 
 
-def test_candels_from_a_mirror_on_the_command_line_can_be_run(egs_folder, server, tmp_path):
+def test_candels_from_a_mirror_runs_from_fetch_by_init_to_catalog_on_the_command_line(survey_folder, server, tmp_path):
     served = server.folder / "mirror"
     served.mkdir()
-    mosaics = {}
-    for file in known_release("candels-v1").of_fields(("EGS",)):
-        roles = {"science": egs_folder.science, "weight": egs_folder.weight}
-        source = roles[file.kind]("EGS", file.instrument) if file.instrument else egs_folder.source_list("EGS")
-        shutil.copy(source, served / file.name)
+    for file in known_release("candels-v1").of_fields(("COSMOS",)):
         if file.instrument:
-            mosaics.setdefault(file.instrument, {})[file.kind] = f"files/{file.name}"
-    options = ["--from", f"{server.address}/mirror", "--field", "EGS", "--json"]
-    done = CliRunner().invoke(app, ["fetch", "candels-v1", str(tmp_path / "files"), *options])
-    assert done.exit_code == 0
-    assert json.loads(done.stdout.splitlines()[-1])["counts"] == {"fetched": 6}
-    workflow = tmp_path / "workflow.toml"
-    shutil.copy(egs_folder.workflow, workflow)
-    lists = [file.name for file in known_release("candels-v1").of_fields(("EGS",)) if file.kind == "photometry"]
-    edit_workflow(workflow, {"fields": {"EGS": {"sources": {"path": f"files/{lists[0]}"}} | mosaics}})
-    write_untrained_models(tmp_path / "models", ("EGS",), TINY)
-    with open_survey(load_workflow(workflow)) as survey:
-        assert survey.n_sources == len(egs_folder.truth)
+            images = {"science": survey_folder.science, "weight": survey_folder.weight}
+            shutil.copy(images[file.kind]("COSMOS", file.instrument), served / file.name)
+    sources = Table.read(survey_folder.source_list("COSMOS"))
+    lists = {"photometry": sources["ID", "RA", "DEC"], "redshifts": sources["ID", "zbest"]}
+    for file in known_release("candels-v1").of_fields(("COSMOS",)):
+        if file.kind in lists:
+            lists[file.kind].write(served / file.name)
+    write_untrained_models(tmp_path / "models", ("COSMOS",), Architecture(filters=(1,), kernel_sizes=(3,), dense=(2,)))
+    folder, options = tmp_path / "files", ["--from", f"{server.address}/mirror", "--field", "COSMOS"]
+    assert invoked("fetch", "candels-v1", str(folder), *options)["counts"] == {"fetched": 6}
+    command(["init", str(folder), "--models", str(tmp_path / "models")])
+    workflow = folder / "workflow.toml"
+    workflow.write_text(workflow.read_text().replace("\n# seed = \n", "\nseed = 7\n"))
+    assert invoked("validate", str(workflow))["sources"] == {"COSMOS": len(sources)}
+    ran = invoked("run", str(workflow), "--profile", "serial", "--engine", "fft")
+    assert ran["rows"] == len(sources)
+    assert ran["status"]["ok"] > 20
+
+
+def invoked(*arguments: str) -> dict:
+    return json.loads(command([*arguments, "--json"]).splitlines()[-1])
+
+
+def command(arguments: list[str]) -> str:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout

@@ -331,7 +331,8 @@ def demo(
     spec
         Size and seed of the survey.
     models
-        A model store to use instead of the package's own.
+        The model store. Without it, the package's models are copied beside the workflow, as ``models``, unless there is a store of
+        that name.
     profile, engine, listeners
         As in `run`.
 
@@ -365,7 +366,8 @@ def init(
     output
         The new workflow file; ``workflow.toml`` in the folder if it is left out.
     models
-        A model store to use instead of the package's own.
+        The model store. Without it, the package's models are copied beside the workflow, as ``models``, unless there is a store of
+        that name.
     seed
         The seed of the draws, 0 to 4294967295. Without it, the workflow lacks one, and is refused until the user sets it.
 
@@ -377,6 +379,8 @@ def init(
     ------
     InputError
         If the file exists, or the folder holds no mosaic with a source list that a model can measure.
+    OutputError
+        If the file or the models cannot be written.
     """
     from surveyflow.runs.demo import PACKAGED_MODELS
     from surveyflow.runs.draft import draft
@@ -385,7 +389,7 @@ def init(
         raise InputError(f"the seed is {seed}, expected a whole number from 0 to {2**32 - 1}. Choose another.")
     folder = Path(folder)
     file = folder / "workflow.toml" if output is None else Path(output)
-    draft(folder, file, Path(models or PACKAGED_MODELS).absolute(), seed)
+    draft(folder, file, Path(models or PACKAGED_MODELS).absolute(), seed, copy=models is None)
     return file
 
 

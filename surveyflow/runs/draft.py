@@ -5,9 +5,11 @@ Nothing is asked and nothing is overwritten. What could not be decided stands in
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from surveyflow.errors import InputError, SurveyflowError
-from surveyflow.files.durable import write_new
+from surveyflow.files.durable import explained, temporary_path, write_new
 from surveyflow.files.paths import reason, split_extension
 from surveyflow.inputs.found_images import FITS_NAMES, FoundImage, groups, images_in, wavelength_um, weight_of
 from surveyflow.inputs.found_tables import FoundList, lists_in
@@ -78,7 +80,7 @@ class _Field:
     beside: list[FoundList]
 
 
-def draft(folder: Path, output: Path, store: Path, seed: int | None) -> None:
+def draft(folder: Path, output: Path, store: Path, seed: int | None, *, copy: bool = False) -> None:
     """Write a workflow for the files of a folder.
 
     Parameters
@@ -91,24 +93,31 @@ def draft(folder: Path, output: Path, store: Path, seed: int | None) -> None:
         The model store.
     seed
         The seed; None to leave it to the user.
+    copy
+        Whether to copy the store beside the workflow, so that it does not depend on the installation. Models that lie there
+        already, in ``models``, are used in the store's place.
 
     Raises
     ------
     InputError
         If the file exists, or the folder holds no mosaic, no list that could be one of sources, or none that belong together.
+    ModelError
+        If a card of the store cannot be used.
     OutputError
-        If the file cannot be written.
+        If the file or the models cannot be written.
     """
     if output.exists():
         raise _exists(folder, output)
+    base = output.parent.absolute()
+    if copy and _has_models(base / "models"):
+        store, copy = base / "models", False
     found = look(folder, output)
     cards = [card for key, card in ModelStore(store).cards().items() if key.task == LEADING.name]
     fields = list(_fields(found, cards))
     usable = [each for each in fields if each.instruments and each.sources is not None]
     if not usable:
         raise InputError(_nothing_usable(folder, found, fields, store))
-    base = output.parent.absolute()
-    lines = [*_head(folder, base, store, seed, usable), *_body(base, fields, found)]
+    lines = [*_head(folder, base, _copied(store, base) if copy else store, seed, usable), *_body(base, fields, found)]
     text = "\n".join(lines) + "\n"
     if not write_new(output, text.encode()):
         raise _exists(folder, output)
@@ -116,6 +125,21 @@ def draft(folder: Path, output: Path, store: Path, seed: int | None) -> None:
 
 def _exists(folder: Path, output: Path) -> InputError:
     return InputError(f"{output} exists. Remove it first, or name another file: `{remedies.init(folder, 'WORKFLOW')}`.")
+
+
+def _has_models(folder: Path) -> bool:
+    return folder.is_dir() and bool(ModelStore(folder).cards())
+
+
+def _copied(store: Path, base: Path) -> Path:
+    """Copy a store in one step; what is in its place is not touched."""
+    names = itertools.chain(["models"], (f"models-{number}" for number in itertools.count(2)))
+    place = next(base / name for name in names if not (base / name).exists())
+    unfinished = temporary_path(place)
+    with explained(place):
+        shutil.copytree(store, unfinished)
+        unfinished.rename(place)
+    return place
 
 
 def look(folder: Path, output: Path) -> Found:
@@ -279,9 +303,7 @@ def _head(folder: Path, base: Path, store: Path, seed: int | None, fields: Seque
         "",
     )
     yield from ("[output]", f'root = "catalogs/{name}"', "", "[models]")
-    near = store.is_relative_to(base)
-    told = "" if near else "  # to keep these models whatever is upgraded or moved, copy the folder beside this file"
-    yield f"store = {json.dumps(_relative(store, base) if near else str(store))}{told}"
+    yield f"store = {json.dumps(_relative(store, base) if store.is_relative_to(base) else str(store))}"
     yield from sorted({f"# {_origin(one.card)}" for each in fields for one in each.instruments.values()})
     yield from ("", "[sampling]", "draws = 1000")
     if seed is None:

@@ -82,7 +82,7 @@ def likely_reason(field: str, instrument: str, sources: SourceList, sets: Mosaic
     mosaics = sets[field, instrument].mosaics
     shares = {advice: _share(mosaics, *positions) for advice, positions in _readings(ra, dec).items()}
     for place, other in sets.items():
-        if place[0] != field:
+        if place[0] != field and (place[1] == instrument or (place[0], instrument) not in sets):
             advice = f"{{}} lie on the mosaics of {' '.join(place)}: exchange the paths, or name the right list."
             shares[advice] = _share(other.mosaics, ra, dec)
     advice, share = max(shares.items(), key=lambda item: item[1])

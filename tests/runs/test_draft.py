@@ -14,10 +14,15 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 
 import surveyflow
+from mosaic_tiles import cut_into_tiles
 from surveyflow.errors import InputError, WorkflowError
+from surveyflow.models.store import ModelStore
+from surveyflow.runs.demo import PACKAGED_MODELS
 from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.workflow import load_workflow
+from surveyflow.simulation.headers import INSTRUMENTS
 from surveyflow.tasks.card import Architecture
+from surveyflow.values.codes import Flag
 from worlds import write_untrained_models
 
 CANDELS = {
@@ -27,6 +32,9 @@ CANDELS = {
     ("EGS", "F125W_F160W"): "hlsp_candels_hst_wfc3_egs-tot-60mas_f160w_v1.0",
 }
 SEED = "\n# seed = \n"
+CONVERTED = Flag.CONVERTED_UNIT | Flag.BAND_DOMAIN
+MJY_SR = 10 ** (-0.4 * INSTRUMENTS["F814W"].zero_point_ab) * 3631e-6 / (0.03 / 206264.806) ** 2
+"""Surface brightness, MJy/sr, of an electron per second in a pixel of 0.03 arcsec in F814W."""
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +65,32 @@ def candels(survey_folder, tmp_path) -> Path:
 
 @pytest.fixture
 def jwst(survey_folder, tmp_path) -> Path:
-    """A mosaic in the layout of i2d files, with a catalog as the pipeline writes it, and redshifts beside it."""
+    """Four overlapping tiles in the layout of i2d files, with a catalog as the pipeline writes it, and redshifts beside it."""
     folder = tmp_path / "jwst"
     folder.mkdir()
-    with fits.open(survey_folder.science("COSMOS", "F814W")) as hdus, fits.open(survey_folder.weight("COSMOS", "F814W")) as maps:
-        science, header = next((hdu.data, hdu.header) for hdu in hdus if hdu.data is not None)
-        weight = next(hdu.data for hdu in maps if hdu.data is not None)
+    images = survey_folder.science("COSMOS", "F814W"), survey_folder.weight("COSMOS", "F814W")
+    for number, paths in enumerate(cut_into_tiles(*images, tmp_path / "tiles", per_side=2)):
+        write_i2d(folder / f"jw01345-o00{number}_t021_nircam_clear-f115w_i2d.fits", *paths)
+    listed = Table.read(survey_folder.source_list("COSMOS"))
+    place = SkyCoord(listed["RA"] * u.one, listed["DEC"] * u.one, unit="deg")
+    QTable({"label": listed["ID"], "sky_centroid": place}).write(folder / "jw01345_t021_nircam_clear-f115w_cat.ecsv")
+    Table({"label": listed["ID"], "z_phot": listed["zbest"]}).write(folder / "ceers_redshifts.csv")
+    return folder
+
+
+def write_i2d(path: Path, science: Path, weight: Path) -> None:
+    """Write an image and its weights as the pipeline of JWST does: only the image has a projection, and its unit is MJy/sr."""
+    pixels, header = fits.getdata(science, header=True)
+    for key in ("FILTER", "TELESCOP", "PHOTFLAM", "PHOTPLAM"):
+        header.remove(key, ignore_missing=True)
     primary = fits.PrimaryHDU()
     primary.header.update({"TELESCOP": "JWST", "INSTRUME": "NIRCAM", "FILTER": "F115W", "TARGNAME": "CEERS-NIRCAM1"})
     header["BUNIT"] = "MJy/sr"
-    for key in ("FILTER", "TELESCOP", "PHOTFLAM", "PHOTPLAM"):
-        header.remove(key, ignore_missing=True)
-    images = [fits.ImageHDU(science, header, name="SCI"), fits.ImageHDU(np.ones_like(weight), name="ERR")]
-    images.append(fits.ImageHDU(weight, name="WHT"))  # as in i2d files, only the science image has a projection
-    fits.HDUList([primary, *images]).writeto(folder / "jw01345-o001_t021_nircam_clear-f115w_i2d.fits")
-    listed = Table.read(survey_folder.source_list("COSMOS"))
-    place = SkyCoord(listed["RA"] * u.one, listed["DEC"] * u.one, unit="deg")
-    QTable({"label": listed["ID"], "sky_centroid": place}).write(folder / "jw01345-o001_t021_nircam_clear-f115w_cat.ecsv")
-    Table({"label": listed["ID"], "z_phot": listed["zbest"]}).write(folder / "ceers_redshifts.csv")
-    return folder
+    weights = fits.getdata(weight) / np.float32(MJY_SR) ** 2
+    error = np.where(weights > 0, 1 / np.sqrt(np.maximum(weights, 1e-30)), 0).astype(np.float32)
+    maps = {"ERR": error, "CON": np.ones((1, *error.shape), np.int32), "WHT": weights, "VAR_RNOISE": error**2}
+    hdus = [fits.ImageHDU(numbers, name=name) for name, numbers in maps.items()]
+    fits.HDUList([primary, fits.ImageHDU(pixels * np.float32(MJY_SR), header, name="SCI"), *hdus]).writeto(path)
 
 
 def with_seed(workflow: Path) -> Path:
@@ -109,17 +124,23 @@ def test_the_workflow_says_what_was_guessed_and_why(candels, store):
     assert "models = " not in text  # the models are lent to EGS
 
 
-def test_a_jwst_mosaic_is_checked_as_it_was_written(jwst, store):
-    workflow = surveyflow.init(jwst, models=store, seed=3)
+def test_a_jwst_survey_of_tiles_runs_from_init_to_catalog(jwst, survey_folder, store):
+    workflow = with_seed(surveyflow.init(jwst, models=store))
     text = workflow.read_text()
     assert 'columns = { id = "label", ra = "sky_centroid.ra", dec = "sky_centroid.dec" }' in text
     assert re.search(r"\[fields\.(CEERS)\]\n# The models were not trained for CEERS; those of COSMOS measure it\.", text)
-    assert 'science = "jw01345-o001_t021_nircam_clear-f115w_i2d.fits[SCI]"' in text
-    assert 'weight = "jw01345-o001_t021_nircam_clear-f115w_i2d.fits[WHT]"  # by the extension WHT, and its shape' in text
+    assert re.search(r'science = \[\n    "jw01345-o000_t021_nircam_clear-f115w_i2d\.fits\[SCI\]",\n', text)
+    assert '_i2d.fits[WHT]",\n]  # by the extension WHT, and its shape' in text
     assert "The model was trained on F814W: rows will be flagged." in text
-    with open_survey(load_workflow(workflow)) as survey:
-        assert survey.n_sources > 20
-        assert np.isfinite(survey.fields["CEERS"].sources.redshift).sum() > 10
+    result = surveyflow.run(workflow, profile="serial", engine="fft")
+    assert (result.exit_code, result.rows) == (0, len(Table.read(survey_folder.source_list("COSMOS"))))
+    catalog = surveyflow.read_catalog(result.root)
+    measured = catalog[catalog["status"] == "ok"]
+    assert len(measured) > 10
+    assert measured["mosaic"].nunique() == 4
+    assert ((measured["flags"] & CONVERTED) == CONVERTED).all()
+    assert not (measured["flags"] & (Flag.UNIT_DOMAIN | Flag.NOISE_DOMAIN)).any()  # the factor is right, for pixels and weights
+    assert np.isfinite(measured["p_pm_mean"]).all()
 
 
 def test_without_a_seed_the_workflow_is_refused_and_names_it(candels, store):
@@ -143,6 +164,24 @@ def test_a_workflow_elsewhere_names_the_files_from_there(candels, store, tmp_pat
     workflow = surveyflow.init(candels, output=tmp_path / "elsewhere" / "w.toml", models=store, seed=1)
     with open_survey(load_workflow(workflow)) as survey:
         assert set(survey.fields) == {"COSMOS", "EGS"}
+
+
+def test_the_packages_models_are_copied_beside_the_workflow_and_models_there_are_used(candels, store, tmp_path):
+    first = surveyflow.init(candels, output=tmp_path / "work" / "first.toml")
+    models = tmp_path / "work" / "models"
+    assert 'store = "models"\n' in first.read_text()
+    assert ModelStore(models).cards() == ModelStore(PACKAGED_MODELS).cards()
+    shutil.rmtree(models)
+    shutil.copytree(store, models)
+    second = surveyflow.init(candels, output=tmp_path / "work" / "second.toml")
+    assert 'store = "models"\n' in second.read_text()
+    assert ModelStore(models).cards() == ModelStore(store).cards()
+    shutil.rmtree(models)
+    (models / "galfit").mkdir(parents=True)
+    third = surveyflow.init(candels, output=tmp_path / "work" / "third.toml", seed=1)
+    assert 'store = "models-2"\n' in third.read_text()
+    with open_survey(load_workflow(third)) as survey:
+        assert survey.fields["EGS"].cards
 
 
 def test_folders_that_cannot_be_used_are_refused_with_the_reason(candels, store, tmp_path):

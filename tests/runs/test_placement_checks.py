@@ -58,6 +58,13 @@ def test_a_list_that_misses_its_mosaics_is_refused_with_the_likely_reason(ra, de
     assert words in remedy
 
 
+def test_the_mosaics_of_the_same_instrument_are_named_where_they_may_be_exchanged():
+    sets = {(field, name): mosaics(centre) for field, centre in (("COSMOS", COSMOS), ("EGS", EGS)) for name in ("F814W", "F160W")}
+    remedies = {instrument: remedy for instrument, _, remedy in misplaced_lists("COSMOS", sources(*around(EGS)), sets)}
+    assert "on the mosaics of EGS F814W: exchange" in remedies["F814W"]
+    assert "on the mosaics of EGS F160W: exchange" in remedies["F160W"]
+
+
 def test_exchanged_columns_are_noticed():
     ra, dec = around((40.0, 10.0))
     ((_, _, remedy),) = misplaced_lists("COSMOS", sources(dec, ra), {("COSMOS", "F814W"): mosaics((40.0, 10.0))})
