@@ -63,7 +63,9 @@ def demo(
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of mosaics and catalogs.", metavar="DIR")],
     output: Annotated[Path | None, typer.Option(help="New workflow file; DIR/workflow.toml if it is left out.")] = None,
-    models: Annotated[Path | None, typer.Option(help="Model store; without it, the package's models are copied beside the workflow.")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Model store; without it, the package's models are copied beside the workflow.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draws; without it, the workflow asks you to set one.")] = None,
 ) -> None:
     """Look at a folder of mosaics and catalogs, and write a first workflow with what was guessed, and why."""
