@@ -8,4 +8,4 @@ def test_the_benchmark_of_many_mosaics_runs():
     spec.loader.exec_module(many_mosaics)
     found = many_mosaics.measure(per_side=2)
     assert found["tiles"] == 4
-    assert found["second plan, most often opened"] == 1
+    assert found["first plan, most often opened"] == found["second plan, most often opened"] == 1

@@ -158,7 +158,7 @@ def cut_short(times: int) -> Fault:
 
 
 def troubled(every: int) -> Fault:
-    """Of every so many requests for a file, one meets an overloaded server, one is one too many, and one gets half of its answer."""
+    """Of every so many requests for a file, one is answered by 503, one by 429, and one by half of what the headers say."""
     refusals, cutting = {0: 503, 1: 429}, cut_short(every)
 
     def fault(request: Answering, number: int) -> bool:

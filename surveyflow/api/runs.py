@@ -36,6 +36,7 @@ from surveyflow.settings.workflow import is_manifest, load_workflow, read_manife
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import BUILT_IN, load_profile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE
@@ -239,7 +240,8 @@ def plan(
     with open_inputs(workflow, release) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
-        executor = LateExecutor(stack, lambda: _executor(survey, load_profile(profile or "local")))
+        chosen = load_profile(profile or "local")
+        executor = LateExecutor(stack, lambda: _executor(survey, chosen), in_this_process=isinstance(chosen, SerialProfile))
         planned = make_plan(survey, executor, Reporter(listeners), Precision(precision))
         if original is not None:
             check_plan(original, survey, planned)
@@ -331,8 +333,8 @@ def demo(
     spec
         Size and seed of the survey.
     models
-        The model store. Without it, the package's models are copied beside the workflow, as ``models``, unless there is a store of
-        that name.
+        The model store. Without it, the package's models are copied beside the workflow, as ``models``, unless a store of that
+        name is there.
     profile, engine, listeners
         As in `run`.
 
@@ -366,8 +368,8 @@ def init(
     output
         The new workflow file; ``workflow.toml`` in the folder if it is left out.
     models
-        The model store. Without it, the package's models are copied beside the workflow, as ``models``, unless there is a store of
-        that name.
+        The model store. Without it, the package's models are copied beside the workflow, as ``models``, unless a store of that
+        name is there.
     seed
         The seed of the draws, 0 to 4294967295. Without it, the workflow lacks one, and is refused until the user sets it.
 

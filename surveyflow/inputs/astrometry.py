@@ -162,6 +162,21 @@ def read_astrometry(header: fits.Header, shape: tuple[int, int], location: str) 
         return Astrometry(cards, shape, scale_arcsec, _notices(standard, location), _frame(standard), wcs)
 
 
+_OF_PIXELS = {
+    *("", "COMMENT", "HISTORY", "BITPIX", "BSCALE", "BZERO", "BLANK", "BUNIT", "DATAMIN", "DATAMAX"),
+    *("EXTNAME", "EXTVER", "FILENAME", "ORIGFILE", "DATE", "CHECKSUM", "DATASUM"),
+}
+"""Cards that describe pixels or the file, and have no part in a projection."""
+
+
+def has_cards_of(header: fits.Header, other: fits.Header) -> bool:
+    """Whether two headers hold the same cards, but for those that describe pixels or the file; so their projections are one."""
+    cards, others = (
+        [(card.keyword, _value(card)) for card in each.cards if card.keyword not in _OF_PIXELS] for each in (header, other)
+    )
+    return cards == others
+
+
 def _check_projection(header: fits.Header, location: str) -> None:
     ctypes = tuple(str(card_value(header, key) or "").strip() for key in ("CTYPE1", "CTYPE2"))
     if not _sip_coefficients(header):
@@ -452,7 +467,8 @@ def _agrees(header: fits.Header, plain: WCS, shape: tuple[int, int]) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # astropy's, of dates and units that it corrects
         try:
-            return same_positions(plain, WCS(header).celestial, shape)
+            found = WCS(header)
+            return same_positions(plain, found if found.naxis == 2 else found.celestial, shape)
         except Exception:  # noqa: BLE001 - whatever astropy raises on the header, it finds no positions with it
             return False
 

@@ -37,6 +37,11 @@ logger = logging.getLogger(__name__)
 MAX_HDUS = 1000
 """Number of HDUs up to which a file is searched for its image."""
 
+SHORT_ROW_BYTES = 2**12
+"""Rows up to this size, that of a page of memory, are read whole: the system reads no less."""
+WHOLE_ROWS = 256
+"""Number of short rows that are read at once."""
+
 _GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
 _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
 
@@ -479,13 +484,22 @@ class _PlainPlane:
 
     def read(self, box: Box) -> Float32Array:
         pixels = np.empty(box.shape, dtype=np.float32)
-        raw = np.empty(box.shape[1], dtype=self.encoding.dtype)
-        for y, row in enumerate(pixels, start=box.y0):
-            offset_bytes = self.offset_bytes + (y * self.width + box.x0) * raw.itemsize
-            if os.preadv(self.stream.fileno(), [raw.data], offset_bytes) != raw.nbytes:
-                raise OSError(f"the file ends before row {y}")
-            row[...] = self.encoding.decoded(raw)
+        if self.width * self.encoding.dtype.itemsize <= SHORT_ROW_BYTES:
+            for y0 in range(0, box.shape[0], WHOLE_ROWS):
+                rows = self._row_parts(box.y0 + y0, min(WHOLE_ROWS, box.shape[0] - y0), 0, self.width)
+                pixels[y0 : y0 + WHOLE_ROWS] = self.encoding.decoded(rows[:, box.x0 : box.x1])
+        else:
+            for y, row in enumerate(pixels, start=box.y0):
+                row[...] = self.encoding.decoded(self._row_parts(y, 1, box.x0, box.shape[1])[0])
         return pixels
+
+    def _row_parts(self, y: int, n_rows: int, x: int, n_columns: int) -> NDArray[Any]:
+        """Read what lies without a gap in the file: whole rows, or a part of one."""
+        raw = np.empty((n_rows, n_columns), dtype=self.encoding.dtype)
+        offset_bytes = self.offset_bytes + (y * self.width + x) * raw.itemsize
+        if os.preadv(self.stream.fileno(), [raw.data], offset_bytes) != raw.nbytes:
+            raise OSError(f"the file ends in row {y} or one of the {n_rows - 1} after it")
+        return raw
 
 
 @dataclass(frozen=True, slots=True)

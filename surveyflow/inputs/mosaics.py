@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, Place, split_extension
-from surveyflow.inputs.astrometry import Astrometry, Compass, read_astrometry
+from surveyflow.inputs.astrometry import Astrometry, Compass, has_cards_of, read_astrometry
 from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
 from surveyflow.inputs.pixel_units import Conversion, conversion_of, unit_of
 from surveyflow.sky.resampling import NewGrid
@@ -397,6 +397,8 @@ def _check_weight(weight: FitsImage, science: FitsImage, astrometry: Astrometry)
             f"{science.shape[1]} x {science.shape[0]}. Name the weight map that belongs to the image."
         )
     if weight.file == science.file and not any(key in weight.header for key in ("CTYPE1", "CTYPE2")):
+        return
+    if has_cards_of(weight.header, science.header):
         return
     offset = astrometry.offset_pixels(read_astrometry(weight.header, weight.shape, weight.location))
     if offset > _ALIGNMENT_PIXELS:

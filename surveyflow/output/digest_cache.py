@@ -44,6 +44,7 @@ class DigestCache:
         name = hashlib.sha256("\0".join(str(file[0]) for file in files).encode()).hexdigest()[:32]
         self._path = root / "digests" / f"{name}.json"
         self._digests = self._read()
+        self._is_saved = True
 
     def get(self, box: Box) -> Mapping[str, str] | None:
         """Return the digests of a window by name; None if they are not known."""
@@ -52,12 +53,14 @@ class DigestCache:
     def put(self, box: Box, digests: Mapping[str, str]) -> None:
         """Remember the digests of a window."""
         self._digests[_name(box)] = dict(digests)
+        self._is_saved = False
 
     def save(self) -> None:
-        """Write the cache in one durable step. Nothing is written before the first run has made the output folder."""
-        if not self._root.is_dir():
+        """Write what is new in one durable step. Nothing is written before the first run has made the output folder."""
+        if self._is_saved or not self._root.is_dir():
             return
         write_over(self._path, sealed(json.dumps({"files": self._state, "digests": self._digests})))
+        self._is_saved = True
 
     def _read(self) -> dict[str, dict[str, str]]:
         entry = recall_state(self._path, _ENTRY, MOST_BYTES_OF_LISTS)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 
 from surveyflow.catalog.schema import UNIT_SCHEMA_VERSION
-from surveyflow.errors import MosaicError
+from surveyflow.errors import MosaicError, SurveyflowError
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
 from surveyflow.measuring.unit import ALGORITHM_VERSION
@@ -30,8 +31,10 @@ from surveyflow.runs.execute import LateExecutor, Reporter
 from surveyflow.runs.preflight import OpenedSurvey
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
-from surveyflow.values.jobs import Job, Receipt
+from surveyflow.values.jobs import Job, JobResult, Receipt
 
+DIGESTED_HERE_BYTES = 2**29
+"""Pixels up to this size are digested by the process that plans: it holds the files open, and workers would open them again."""
 SECONDS_BETWEEN_SAVES = 60.0
 """A run that is killed while it reads a large mosaic loses at most this time, seconds."""
 
@@ -55,6 +58,20 @@ class _Window:
     def job(self) -> Job:
         return Job(self.name, DigestWindow(PlannedMosaic.of(self.mosaic), self.box))
 
+    @property
+    def n_bytes(self) -> int:
+        height, width = self.box.clipped(self.mosaic.shape).shape
+        return len(self.mosaic.images) * height * width * np.dtype(np.float32).itemsize
+
+    def digested(self) -> JobResult:
+        """Digest the window in this process."""
+        try:
+            digests = self.mosaic.digests(self.box)
+            PlannedMosaic.of(self.mosaic).check_unchanged()
+        except SurveyflowError as error:
+            return JobResult(self.job, error=str(error))
+        return JobResult(self.job, digests)
+
 
 def window_digests(
     survey: OpenedSurvey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter
@@ -68,7 +85,7 @@ def window_digests(
     units
         All units; those without a tile are skipped.
     executor
-        Reads the windows that are not in the cache.
+        Reads the windows that are not in the cache, unless they are small or the executor's workers are this process.
     reporter
         Receives the progress of the reading.
 
@@ -82,9 +99,11 @@ def window_digests(
     jobs = [window.job for window in unknown.values()]  # each window once, whatever the number of units that need it
     if not jobs:
         return _known(windows.values())
+    here = executor.in_this_process or sum(window.n_bytes for window in unknown.values()) <= DIGESTED_HERE_BYTES
+    results = (window.digested() for window in unknown.values()) if here else executor.run(jobs)
     saved = time.monotonic()
     try:
-        for result in reporter.follow(Phase.DIGEST, jobs, executor.run(jobs)):
+        for result in reporter.follow(Phase.DIGEST, jobs, results):
             if result.error is not None:
                 raise MosaicError(f"The pixels of {result.job.name} could not be read: {result.error}")
             window = windows[result.job.name]

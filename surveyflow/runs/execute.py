@@ -134,9 +134,14 @@ class LateExecutor:
         Closes the executor in the end.
     opener
         Opens the executor.
+    in_this_process
+        Whether its worker is this process.
     """
 
-    def __init__(self, stack: ExitStack, opener: Callable[[], AbstractContextManager[Executor]]) -> None:
+    def __init__(
+        self, stack: ExitStack, opener: Callable[[], AbstractContextManager[Executor]], *, in_this_process: bool = False
+    ) -> None:
+        self.in_this_process = in_this_process
         self._stack = stack
         self._opener = opener
         self._executor: Executor | None = None

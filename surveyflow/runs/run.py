@@ -39,6 +39,7 @@ from surveyflow.runs.rerun import check_plan
 from surveyflow.settings.workflow import to_toml
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.codes import Flag, Status
 from surveyflow.values.jobs import EngineChoice, Executor
 from surveyflow.values.notebooks import notebook_table
@@ -192,7 +193,9 @@ def run_survey(
             settings = WorkerSettings(str(root), engine, profile.limits.models_in_memory)
             hear = stack.enter_context(announcing_missing_workers(survey.workflow.notify, root, reporter.report_workers))
             executor = LateExecutor(
-                stack, lambda: _noted(open_executor(profile, factory, settings, client=client, on_message=hear), folder)
+                stack,
+                lambda: _noted(open_executor(profile, factory, settings, client=client, on_message=hear), folder),
+                in_this_process=client is None and isinstance(profile, SerialProfile),
             )
             with _reporting_the_end(reporter):
                 plan = make_plan(survey, executor, reporter, engine.precision)

@@ -19,6 +19,7 @@ ROOT = Path(surveyflow.__file__).parent
 STEPS = {
     "inputs.source_lists": ("read_source_list",),
     "planning.units": ("locate_sources", "units_of_field"),
+    "inputs.mosaics": ("digests",),
     "planning.plan": ("key_parts", "decide"),
     "output.units": ("write_worklist",),
     "measuring.worker": ("do",),
