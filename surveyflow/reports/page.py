@@ -26,7 +26,7 @@ from surveyflow.files.json_state import read_ordinary_file
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.releases.publish import read_manifest
 from surveyflow.releases.revisions import ALTERNATIVES
-from surveyflow.reports import figures, summary
+from surveyflow.reports import charts, summary
 from surveyflow.reports.gallery import MORE_PROBABLE_THAN_NOT, gallery_entry
 from surveyflow.reports.pictures import cut_pictures
 from surveyflow.sky.weight_kind import WeightCheck
@@ -103,10 +103,9 @@ def write_report(revision_folder: Path, output: Path, before: Path | None = None
         If the page cannot be written.
     """
     manifest = read_manifest(revision_folder)
-    with figures.house_style():
-        kept = revision_folder.absolute().parent.parent / KEPT_PIXELS
-        contents = _contents(manifest, summary.open_dataset(revision_folder), kept)
-        contents["further_rows"] = _further_rows(manifest, revision_folder)
+    kept = revision_folder.absolute().parent.parent / KEPT_PIXELS
+    contents = _contents(manifest, summary.open_dataset(revision_folder), kept)
+    contents["further_rows"] = _further_rows(manifest, revision_folder)
     page = page_template("page.html.j2").render(contents)
     earlier = None if before is None else _whole_page(before)
     if earlier is not None and earlier.figures == _figures_of(page):
@@ -183,6 +182,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "manifest": manifest,
         "run_again": remedies.run_again("manifest.json", "FOLDER"),
         "look": remedies.show("ROOT", "FIELD", "ID"),
+        "browse": lambda galaxy: remedies.browse("ROOT", f"{galaxy.field} {galaxy.source_id}"),
         "warnings": warnings_of(manifest["models"], sources["weights_origin"].dropna().unique()),
         "weight_cautions": [caution for entry in manifest["inputs"] if (caution := weight_caution(entry))],
         "n_ok": int(summary.is_ok(sources).sum()),
@@ -199,7 +199,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "contamination_origins": sorted(map(origin_words, origins_of(manifest["models"], CONTAMINATION))),
         "sky_panels": sky_panels(sources),
         "n_fields": sources["field"].nunique(),
-        "max_points": figures.MAX_POINTS,
+        "max_points": charts.MOST_POINTS,
         "groups": [(group.title, group.note, [gallery_entry(row, pictures) for row in group.rows]) for group in groups],
         "picture_notes": pictures.notes,
         "cutout_pix": size_pix,
@@ -260,14 +260,14 @@ def posterior_panels(dataset: ds.Dataset, sources: pd.DataFrame) -> list[Panel]:
     groups = sources[summary.is_ok(sources)].groupby(["field", "instrument"], observed=True)["p_pm_mean"]
     means = {key: values.to_numpy() for key, values in groups}
     stacked = list(summary.stacked_posteriors(dataset).items())[:MAX_PANELS]
-    return [_posterior_panel(f"posterior-{index}", *key, counts, means[key]) for index, (key, counts) in enumerate(stacked)]
+    return [_posterior_panel(*key, counts, means[key]) for key, counts in stacked]
 
 
-def _posterior_panel(name: str, field: str, instrument: str, counts: np.ndarray, means: np.ndarray) -> Panel:
+def _posterior_panel(field: str, instrument: str, counts: np.ndarray, means: np.ndarray) -> Panel:
     low, median, high = np.quantile(means, [0.16, 0.5, 0.84])
     caption = f"{_count_of(len(means), 'source')}; median of the means {median:.2f}, central 68\u00a0% {low:.2f} to {high:.2f}."
     return Panel(
-        svg=Markup(figures.as_svg(figures.posterior_figure(counts, means), name)),  # noqa: S704 -- drawn here
+        svg=charts.posterior_chart(counts, means),
         title=f"{field} {instrument}",
         caption=caption,
         alt=f"Histograms of the post-merger output for {field} {instrument}: all draws of all sources, and means. {caption}",
@@ -277,10 +277,10 @@ def _posterior_panel(name: str, field: str, instrument: str, counts: np.ndarray,
 def votes_panel(sources: pd.DataFrame) -> Panel:
     """Plot the fraction of draws that vote post-merger against the mean output."""
     ok = sources[summary.is_ok(sources)]
-    figure = figures.votes_figure(ok["p_pm_mean"].to_numpy(), ok["f_pm"].to_numpy())
+    chart = charts.votes_chart(ok["p_pm_mean"].to_numpy(), ok["f_pm"].to_numpy(), _names(ok))
     caption = f"{_count_of(len(ok), 'source')}. Dashed line: equality."
     return Panel(
-        svg=Markup(figures.as_svg(figure, "votes")),  # noqa: S704 -- drawn here
+        svg=chart,
         title="All fields and instruments",
         caption=caption,
         alt=f"Fraction of draws voting post-merger, f_pm, against the mean output, p_pm_mean. {caption}",
@@ -293,10 +293,10 @@ def contamination_panels(sources: pd.DataFrame) -> list[Panel]:
     groups = measured.groupby(["field", "instrument"], observed=True)
     rows_by_name = {f"{field} {instrument}": rows for (field, instrument), rows in groups}
     chosen = sorted(rows_by_name)[:MAX_PANELS]
-    return [_contamination_panel(f"contamination-{index}", title, rows_by_name[title]) for index, title in enumerate(chosen)]
+    return [_contamination_panel(title, rows_by_name[title]) for title in chosen]
 
 
-def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
+def _contamination_panel(title: str, rows: pd.DataFrame) -> Panel:
     probability, coverage_pct = rows["p_contaminated_mean"].to_numpy(), rows["coverage_pct_mean"].to_numpy()
     caption = (
         f"{_count_of(len(rows), 'source')}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more likely "
@@ -304,7 +304,8 @@ def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
         f"{WIDELY_COVERED_PCT}\u00a0%; median of the mean flux {np.median(rows['flux_pp_mean']):.2g} e-/s per pixel."
     )
     return Panel(
-        svg=Markup(figures.as_svg(figures.contamination_figure(probability, coverage_pct), name)),  # noqa: S704 -- drawn here
+        svg=charts.share_chart(probability, 1.0, "p_contaminated_mean")
+        + charts.share_chart(coverage_pct, 100.0, "coverage_pct_mean (%)"),
         title=title,
         caption=caption,
         alt=f"Histograms of mean probability of contamination and of mean coverage for {title}. {caption}",
@@ -314,21 +315,28 @@ def _contamination_panel(name: str, title: str, rows: pd.DataFrame) -> Panel:
 def sky_panels(sources: pd.DataFrame) -> list[Panel]:
     """Map each field, at most `MAX_PANELS`."""
     fields = sorted(sources["field"].unique())[:MAX_PANELS]
-    return [_sky_panel(f"sky-{index}", field, sources[sources["field"] == field]) for index, field in enumerate(fields)]
+    return [_sky_panel(field, sources[sources["field"] == field]) for field in fields]
 
 
-def _sky_panel(name: str, field: str, rows: pd.DataFrame) -> Panel:
+def _sky_panel(field: str, rows: pd.DataFrame) -> Panel:
     uncovered = rows["status"].isin([Status.NO_COVERAGE.value, Status.OFF_MOSAIC.value]).to_numpy()
     means = rows["p_pm_mean"].where(rows["status"] == Status.OK.value).to_numpy()
-    figure = figures.sky_figure(rows["ra"].to_numpy(), rows["dec"].to_numpy(), means, uncovered)
+    mapped = charts.Mapped(rows["ra"].to_numpy(), rows["dec"].to_numpy(), means, uncovered, _names(rows))
     n_ok = int(np.isfinite(means).sum())
     caption = f"{_count_of(len(rows), 'source')}, {n_ok:,} with a result, {int(uncovered.sum()):,} outside the footprint."
     return Panel(
-        svg=Markup(figures.as_svg(figure, name)),  # noqa: S704 -- drawn here
+        svg=charts.sky_chart(mapped),
         title=field,
         caption=caption,
         alt=f"Map of {field} in right ascension and declination, coloured by mean post-merger output. {caption}",
     )
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    """What sources are called in a chart; empty where there are too many to be drawn one by one."""
+    if len(rows) > charts.MOST_POINTS:
+        return []
+    return [f"{field} {number}" for field, number in zip(rows["field"], rows["source_id"], strict=True)]
 
 
 def origin_words(origin: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from surveyflow.inputs.published_mosaics import PublishedMosaics, SkyCutout
-from surveyflow.reports.figures import cutout_png
+from surveyflow.reports.figures import cutout_uri
 from surveyflow.reports.summary import SourceKey
 
 _BARS_ARCSEC = (60.0, 30.0, 20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -26,7 +26,7 @@ class Picture:
     Parameters
     ----------
     uri
-        ``data:`` URI of a PNG.
+        ``data:`` URI of a WebP.
     marks
         ``<svg>`` to lay over it, with scale bar and compass.
     """
@@ -72,7 +72,7 @@ def cut_pictures(
         for row in sorted(gallery, key=lambda row: (row["field"], row["instrument"] or "")):
             cutout = mosaics.cutout(row, size_pix)
             if cutout is not None:
-                by_source[row["field"], row["source_id"]] = Picture(cutout_png(cutout.pixels, cutout.valid), marks(cutout))
+                by_source[row["field"], row["source_id"]] = Picture(cutout_uri(cutout.pixels, cutout.valid), marks(cutout))
         return Pictures(by_source, tuple(note for _, note in sorted(mosaics.notes.items())))
 
 

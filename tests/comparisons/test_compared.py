@@ -272,10 +272,10 @@ def test_the_page_shows_numbers_notes_and_pictures_and_asks_no_other_file(with_m
     purity = 100 * found.document["scores"]["purity"]["value"]
     assert f"{purity:.1f} %" in page
     assert page.count("<svg") >= 4
-    assert page.count("data:image/png;base64") == sum(map(len, found.document["disagreements"].values())) > 4
+    assert page.count("data:image/webp;base64") == sum(map(len, found.document["disagreements"].values())) > 4
     assert "do not quote them as measurements of real galaxies" in page
     assert "labels are not in them" in page
-    assert not re.findall(r"(?:src|href)=\"(?!data:image/png|#)", page)
+    assert not re.findall(r"(?:src|href)=\"(?!data:image/webp|#)", page)
 
 
 def test_the_command_prints_tables_notes_and_the_page_or_json(with_mosaics, write, tmp_path, monkeypatch, capsys):

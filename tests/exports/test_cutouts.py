@@ -94,7 +94,7 @@ def test_a_page_shows_each_galaxy_and_asks_for_nothing(world, tmp_path):
     done = surveyflow.export(world[0], format="html", output=tmp_path / "page.html", where="status == 'ok'")
     page = done.path.read_text(encoding="utf-8")
     assert page.count("<figure") == done.n_galaxies
-    pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
+    pictures = re.findall(r'<img src="data:image/webp;base64,([^"]+)"', page)
     assert len(pictures) == done.n_galaxies
     assert not re.search(r"@import|<link|<script|<iframe|https?://", page)
     assert ">EDGE<" in page

@@ -154,7 +154,7 @@ def test_the_gallery_shows_both_ends_with_their_pixels(written, make_revision):
     html = written(field_rows("EGS", 100))
     images = [attributes for tag, attributes in Text(html).tags if tag == "img"]
     assert len(images) == 32
-    assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in images)
+    assert all(image["src"].startswith("data:image/webp;base64,") and image["alt"] for image in images)
     assert html.count('class="sparkline"') == html.count('class="marks"') == 32
 
 

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 
-from surveyflow.reports.figures import cutout_png
+from surveyflow.reports.figures import cutout_uri
 from surveyflow.reports.pictures import cut_pictures, scale_bar_arcsec
 
 
@@ -30,7 +30,7 @@ def test_a_picture_is_cut_from_the_mosaic_of_its_field_and_instrument(science, i
     pixels = fits.getdata(science).astype(np.float32)
     expected = Cutout2D(pixels, (200.4, 150.5), 128, mode="partial", fill_value=0).data
     assert list(pictures.by_source) == [("EGS", 7)]
-    assert pictures.by_source["EGS", 7].uri == cutout_png(expected, np.ones(expected.shape, dtype=bool))
+    assert pictures.by_source["EGS", 7].uri == cutout_uri(expected, np.ones(expected.shape, dtype=bool))
     assert pictures.notes == ()
 
 

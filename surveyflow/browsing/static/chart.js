@@ -102,7 +102,7 @@ function draw() {
     pen.lineWidth = 1;
   }
   const shown = found.cells.reduce((sum, one) => sum + one[2], 0);
-  const footprint = found.base.length ? " Grey cells hold other galaxies of the catalog: its footprint." : "";
+  const footprint = found.base.length ? " Grey cells hold other galaxies of the catalog." : "";
   chart.querySelector(".legend").textContent = `${shown.toLocaleString("en")} galaxies are shown; the fullest cell holds ${most.toLocaleString("en")}, and the scale is logarithmic.${footprint}`;
 }
 
