@@ -459,6 +459,10 @@ class _Encoding:
         """Whether the numbers are float32 as they are."""
         return self.dtype == np.dtype(">f4") and (self.scale, self.zero) == (1.0, 0.0)
 
+    def decode(self, raw: NDArray[Any], pixels: Float32Array) -> None:
+        """Decode numbers into pixels of their shape."""
+        np.copyto(pixels, raw if self.plain else self.decoded(raw))
+
     def decoded(self, raw: NDArray[Any]) -> Float32Array:
         if self.plain:
             return raw.astype(np.float32)
@@ -487,10 +491,10 @@ class _PlainPlane:
         if self.width * self.encoding.dtype.itemsize <= SHORT_ROW_BYTES:
             for y0 in range(0, box.shape[0], WHOLE_ROWS):
                 rows = self._row_parts(box.y0 + y0, min(WHOLE_ROWS, box.shape[0] - y0), 0, self.width)
-                pixels[y0 : y0 + WHOLE_ROWS] = self.encoding.decoded(rows[:, box.x0 : box.x1])
+                self.encoding.decode(rows[:, box.x0 : box.x1], pixels[y0 : y0 + WHOLE_ROWS])
         else:
             for y, row in enumerate(pixels, start=box.y0):
-                row[...] = self.encoding.decoded(self._row_parts(y, 1, box.x0, box.shape[1])[0])
+                self.encoding.decode(self._row_parts(y, 1, box.x0, box.shape[1])[0], row)
         return pixels
 
     def _row_parts(self, y: int, n_rows: int, x: int, n_columns: int) -> NDArray[Any]:

@@ -39,7 +39,7 @@ MOST_RESAMPLED = 4.0
 
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
-_STAMPS_AT_ONCE = 16  # stay in the cache of a core
+_PIXELS_AT_ONCE = 2**18  # stay in the cache of a core
 _DIGEST_ROWS = 64  # 1 MB of a tile's rows stays in the cache of a core
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
@@ -261,11 +261,7 @@ class Mosaic:
         if pixels is None or weight is None:
             return None
         pixels, weight = self._in_unit(pixels), None if self._weight is None else self._inverse_variance(weight)
-        valid = np.empty(pixels.shape, bool)
-        for first in range(0, len(valid), _STAMPS_AT_ONCE):
-            block = slice(first, first + _STAMPS_AT_ONCE)
-            valid[block] = _valid(pixels[block], None if weight is None else weight[block])
-        return Stamps(pixels, valid, weight, tops, lefts)
+        return Stamps(pixels, _valid(pixels, weight), weight, tops, lefts)
 
     def _in_unit(self, pixels: Float32Array) -> Float32Array:
         return pixels if self._conversion is None else pixels * np.float32(self._conversion.factor)
@@ -362,9 +358,13 @@ def open_mosaic(
 
 
 def _valid(pixels: Float32Array, weight: Float32Array | None) -> BoolArray:
-    """Which pixels hold data: see `Window`."""
-    valid: BoolArray = np.isfinite(pixels)
-    valid &= (pixels != 0) if weight is None else (weight > 0) & (weight < np.inf)
+    """Which pixels hold data, of a window or of stamps: see `Window`."""
+    valid = np.empty(pixels.shape, bool)
+    step = max(1, _PIXELS_AT_ONCE * len(pixels) // max(pixels.size, 1))
+    for first in range(0, len(pixels), step):
+        block = slice(first, first + step)
+        np.isfinite(pixels[block], out=valid[block])
+        valid[block] &= (pixels[block] != 0) if weight is None else (weight[block] > 0) & (weight[block] < np.inf)
     return valid
 
 
