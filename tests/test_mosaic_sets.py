@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from mosaic_tiles import cut_into_tiles
+from mosaic_tiles import cut_into_tiles, write_turned
 from stubs import TINY
 from surveyflow.planning.plan import Decision
 from surveyflow.releases.publish import read_catalog, read_manifest
@@ -135,3 +135,44 @@ def test_a_table_and_wildcards_name_the_same_mosaics_as_a_list(worlds, listed):
         images = {role: f"{tiles[0][0].parent}/tile*_{kind}.fits" for role, kind in (("science", "sci"), ("weight", "wht"))}
     planned = plan(with_images(tiled, listed, images))
     assert {unit.decision for unit in planned.units} == {Decision.KEEP}
+
+
+@pytest.fixture(scope="module")
+def turned(worlds, tmp_path_factory):
+    """Two overlapping tiles, each with a rotation and a tangent point of its own."""
+    whole, folder = worlds[0], tmp_path_factory.mktemp("turned")
+    images = {"sci": whole.science("COSMOS", "F814W"), "wht": whole.weight("COSMOS", "F814W")}
+    tiles = []
+    for name, angle_deg, box in (("one", 25.0, np.s_[0:640, 0:800]), ("two", -160.0, np.s_[260:900, 0:800])):
+        for kind, original in images.items():
+            write_turned(original, folder / f"{name}_{kind}.fits", box, angle_deg)
+        tiles.append((folder / f"{name}_sci.fits", folder / f"{name}_wht.fits"))
+    return tiles
+
+
+def test_each_source_on_tiles_with_projections_of_their_own_is_measured_as_on_the_better_tile_alone(worlds, turned):
+    whole = worlds[0]
+    together = run_on(whole, "together", turned)
+    alone = {tile[0].name: run_on(whole, f"alone_{number}", [tile]) for number, tile in enumerate(turned)}
+    on_tiles = together[(together.instrument == "F814W") & together.mosaic.notna()]
+    assert on_tiles.source_id.is_unique
+    contested = 0
+    for row in on_tiles.itertuples():
+        rows = {name: table.loc[table.source_id == row.source_id].iloc[0] for name, table in alone.items()}
+        here, there = rows.pop(row.mosaic), next(iter(rows.values()))
+        same = on_tiles.columns.difference(["unit_key"])
+        assert repr(here[same].tolist()) == repr(on_tiles.loc[row.Index, same].tolist())
+        if there.status != "off_mosaic":
+            contested += 1
+            assert here.valid_fraction >= there.valid_fraction
+    assert contested > 5
+    assert (on_tiles.status == "ok").sum() > 15
+    assert set(on_tiles.mosaic) == set(alone)
+
+
+def run_on(survey, name: str, tiles) -> pd.DataFrame:
+    workflow = with_images(survey, name, named(tiles))
+    edit_workflow(workflow, {"output": {"root": name}})
+    with open_survey(load_workflow(workflow)) as opened:
+        run_survey(opened, SerialProfile(), factory="stubs:StubWorker")
+    return read_catalog(survey.folder / name)

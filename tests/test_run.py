@@ -433,12 +433,11 @@ def test_a_survey_laid_out_as_by_the_pipeline_of_jwst_is_converted_and_says_so(s
     assert entries["COSMOS", "F814W", "weight"]["noise"]["kind"] == "rms"
 
 
-def test_a_weight_map_that_is_not_what_the_workflow_states_is_warned_of(survey):
+def test_a_weight_map_that_is_not_what_the_workflow_states_is_refused(survey):
     edit_workflow(survey.workflow, {"fields": {"COSMOS": {"F814W": {"weight_kind": "variance"}}}})
-    with open_survey(load_workflow(survey.workflow)) as opened:
-        told = [warning for warning in opened.warnings if "Correct weight_kind" in warning]
-    assert len(told) == 1
-    assert "is stated to be variance (the variance of a pixel), but looks like inverse variance" in told[0]
+    with pytest.raises(WorkflowError, match=r"is stated to be variance .* says that it is inverse variance") as refused:
+        run(survey)
+    assert 'Write weight_kind = "inverse variance", or leave it out' in str(refused.value)
 
 
 def test_a_zero_point_that_the_header_contradicts_is_refused(survey):

@@ -49,7 +49,7 @@ from surveyflow.planning.expectations import expectations
 from surveyflow.planning.units import LocatedSources, alternative_sources, locate_sources, units_of_field
 from surveyflow.releases.layout import check_layout
 from surveyflow.runs.placement_checks import misplaced_lists, repeated_mosaics, sparse_lists
-from surveyflow.runs.weight_checks import check_weights_of, exchanged_images
+from surveyflow.runs.weight_checks import check_weights_of, contradicted_kinds, exchanged_images
 from surveyflow.settings.workflow import FieldInputs, MosaicFiles, Workflow
 from surveyflow.simulation.headers import INSTRUMENTS, zero_point_of
 from surveyflow.sky.weight_kind import WeightCheck
@@ -309,7 +309,9 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         _check_places(opened, located, problems)
         if problems.found:
             raise WorkflowError(problems.found)
-        weights = _check_weights(opened, located)
+        weights = _check_weights(opened, located, problems)
+        if problems.found:
+            raise WorkflowError(problems.found)
         warnings = tuple(_warnings(workflow, opened, located, weights))
         duplicates = mark_duplicates(lists, workflow.duplicates.radius_arcsec, same_id=workflow.duplicates.same_id)
         lists = {name: _with_places(field, located[name], duplicates.get(name, {})) for name, field in opened.items()}
@@ -537,13 +539,19 @@ def _mosaic_names(field: OpenedField, located: LocatedSources, rows: Int64Array,
     return pa.array(names, pa.string())
 
 
-def _check_weights(fields: Mapping[str, OpenedField], located: Mapping[str, LocatedField]) -> dict[MosaicName, WeightCheck]:
+def _check_weights(
+    fields: Mapping[str, OpenedField], located: Mapping[str, LocatedField], problems: _Problems
+) -> dict[MosaicName, WeightCheck]:
+    """Compare weight maps with the noise, and refuse those that are clearly something else than what is stated."""
     checks = {
         (name, instrument): check_weights_of(mosaics, located[name].sources, instrument)
         for name, field in fields.items()
         for instrument, mosaics in field.mosaics.items()
     }
-    return {name: check for name, check in checks.items() if check is not None}
+    measured = {name: check for name, check in checks.items() if check is not None}
+    for (name, instrument), what, remedy in contradicted_kinds(measured, _sets(fields)):
+        problems.add(f"[fields.{name}.{instrument}] weight_kind", what, remedy)
+    return measured
 
 
 def _warnings(

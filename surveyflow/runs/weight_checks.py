@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -56,6 +56,33 @@ def check_weights_of(mosaics: MosaicSet, located: LocatedSources, instrument: st
     )
     stated = mosaics.mosaics[0].stated.weight_kind
     return check_weights(pixels, valid, weight if stated is None else stated_numbers(weight, stated), stated)
+
+
+def contradicted_kinds(
+    checks: Mapping[tuple[str, str], WeightCheck], sets: Mapping[tuple[str, str], MosaicSet]
+) -> Iterator[tuple[tuple[str, str], str, str]]:
+    """Find weight maps that are clearly of another kind than the workflow states.
+
+    Parameters
+    ----------
+    checks
+        Verdicts by field and instrument.
+    sets
+        The mosaics by field and instrument.
+
+    Yields
+    ------
+    Field and instrument, what is wrong, and the remedy.
+    """
+    for place, check in checks.items():
+        if check.stated is not None and (found := check.contradiction) is not None:
+            images = [mosaic.weight for mosaic in sets[place].mosaics if mosaic.weight is not None]
+            more = f" (and {len(images) - 1} more)" if len(images) > 1 else ""
+            what = (
+                f"{images[0]}{more} is stated to be {check.stated} ({check.stated.meaning}), but the noise of the image in "
+                f"{check.n_boxes} boxes says that it is {found} ({found.meaning})."
+            )
+            yield place, what, f'Write weight_kind = "{found}", or leave it out: weight_median then holds the map\'s own numbers.'
 
 
 def exchanged_images(mosaics: MosaicSet, located: LocatedSources, instrument: str) -> Iterator[tuple[str, str]]:

@@ -87,22 +87,28 @@ class WeightCheck:
     stated: WeightKind | None = None
 
     @property
+    def contradiction(self) -> WeightKind | None:
+        """What the weights are, if that is something else than what is stated; None also if they fit nothing that is known.
+
+        An inverse variance is an exposure time as well: what is stated as one is only proportional to an inverse variance.
+        """
+        allowed = {self.stated} | ({WeightKind.INVERSE_VARIANCE} if self.stated is WeightKind.EXPOSURE else set())
+        return None if self.stated is None or self.kind in allowed else self.kind
+
+    @property
     def caution(self) -> str:
         """What a reader of ``weight_median`` must know, as a phrase about the map; empty if the weights are what they should be.
 
-        Weights of which nothing is stated should be inverse variances. An inverse variance is an exposure time as well: what is
-        stated as one is only proportional to an inverse variance.
+        Weights of which nothing is stated should be inverse variances.
         """
-        if self.kind is (self.stated or WeightKind.INVERSE_VARIANCE):
-            return ""
-        if self.stated is WeightKind.EXPOSURE and self.kind is WeightKind.INVERSE_VARIANCE:
+        if self.kind is not None and (self.kind is WeightKind.INVERSE_VARIANCE or self.stated is not None):
             return ""
         looks = "is unlike any weight that is known" if self.kind is None else f"looks like {self.kind} ({self.kind.meaning})"
         if self.stated is not None:
             return (
                 f"is stated to be {self.stated} ({self.stated.meaning}), but {looks}: the noise of the image was measured in "
-                f"{self.n_boxes} boxes. Correct weight_kind, or name another map; weight_median is wrong until then, and no "
-                f"other column"
+                f"{self.n_boxes} boxes. Check weight_kind and the map; if either is wrong, weight_median is, too, and no other "
+                f"column"
             )
         return (
             f"{looks}, and not like an inverse variance: weight times variance of the sky is {self.times_pixel_variance:.2g} "
@@ -138,7 +144,7 @@ def check_weights(
         return None
     log_variances, log_weight = np.log10(variances[:, known]), np.log10(weights[known])
     times = 10 ** np.median(log_variances + log_weight, axis=1)
-    return WeightCheck(_kind(log_variances, log_weight), float(times[0]), float(times[1]), int(known.sum()), stated)
+    return WeightCheck(_kind(log_variances, log_weight, stated), float(times[0]), float(times[1]), int(known.sum()), stated)
 
 
 def independent_variance(pixels: Float32Array, valid: BoolArray) -> Float64Array:
@@ -167,14 +173,15 @@ def _blocks(images: NDArray[_Scalar]) -> NDArray[_Scalar]:
     return parts.reshape(n, side, side, _BLOCK_PIXELS**2)
 
 
-def _kind(log_variances: Float64Array, log_weight: Float64Array) -> WeightKind | None:
-    """Choose what fits in value and in slope; a falling variance that fits in slope alone is that of an exposure time."""
+def _kind(log_variances: Float64Array, log_weight: Float64Array, stated: WeightKind | None) -> WeightKind | None:
+    """Choose what fits in value and slope, if possible what is stated; what fits by a falling slope alone is an exposure time."""
     low, high = _slope(log_variances[0], log_weight)
     possible = [kind for kind, slope in _SLOPES.items() if (slope < 0 and low < 0) or (slope > 0 and high > 0)]
     misfits = {kind: _misfit(log_variances - _SLOPES[kind] * log_weight) for kind in possible}
     fitting = [kind for kind, misfit in misfits.items() if misfit <= _TOLERANCE]
+    preferred = next((kind for kind in (stated, WeightKind.INVERSE_VARIANCE) if kind in fitting), None)
     if fitting:
-        return WeightKind.INVERSE_VARIANCE if WeightKind.INVERSE_VARIANCE in fitting else min(fitting, key=misfits.__getitem__)
+        return preferred or min(fitting, key=misfits.__getitem__)
     return WeightKind.EXPOSURE if low < 0 else None
 
 

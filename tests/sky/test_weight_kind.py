@@ -83,6 +83,13 @@ def test_where_the_noise_is_near_1_the_slope_tells():
     assert judged(rms, rms).kind in {WeightKind.RMS, WeightKind.VARIANCE}
 
 
+def test_of_several_kinds_that_fit_the_stated_one_counts():
+    images = noise(1.1 * np.ones(24))
+    for stated in (WeightKind.RMS, WeightKind.VARIANCE, WeightKind.INVERSE_VARIANCE):
+        check = check_weights(images, np.ones(images.shape, bool), np.full(24, 1.1, np.float32), stated)
+        assert (check.kind, check.contradiction, check.caution) == (stated, None, "")
+
+
 def test_weights_that_grow_with_the_noise_but_fit_nothing_are_nothing_known():
     rms = 1e-3 / np.sqrt(VARYING)
     assert judged(rms, 1e4 * rms).kind is None
