@@ -20,10 +20,11 @@ REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 HEAVY = {"tensorflow", "keras", "dask", "distributed", "matplotlib"}
+NOT_FOR_EVERY_RUN = HEAVY | {"scipy.stats", "scipy.optimize", "astropy.stats", "starlette"}
 
 
-def heavy_modules_after(code):
-    script = f"import json, sys\n{code}\nprint(json.dumps(sorted({HEAVY!r} & set(sys.modules))), file=sys.stderr)"
+def heavy_modules_after(code, heavy=HEAVY):
+    script = f"import json, sys\n{code}\nprint(json.dumps(sorted({heavy!r} & set(sys.modules))), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return json.loads(done.stderr.splitlines()[-1])
 
@@ -41,6 +42,12 @@ def test_the_command_lines_help_imports_nothing_heavy():
     code = f"from surveyflow.commands.main import app\nfrom typer.testing import CliRunner\n{invocation}"
 
     assert heavy_modules_after(code) == []
+
+
+def test_a_run_and_its_workers_import_nothing_that_only_other_work_needs():
+    code = "from surveyflow import api; api.run; import surveyflow.measuring.worker"
+
+    assert heavy_modules_after(code, NOT_FOR_EVERY_RUN) == []
 
 
 def test_importing_surveyflow_is_quick():
