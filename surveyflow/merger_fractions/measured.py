@@ -530,7 +530,7 @@ def _notes(
 def _notes_on_weights(question: Question) -> Iterable[str]:
     if question.cosmic is not None:
         yield (
-            f"Cosmic: standard error by cosmic variance, by the formula of {question.cosmic.source} with the numbers that you "
+            f"Cosmic: standard error by cosmic variance, by the formula of {question.cosmic.source}, with the numbers you "
             "state. Such formulas were made for fractions of close pairs; that they hold for post-mergers is not shown. The "
             "error between fields contains cosmic variance, too: do not add the two. The intervals do not contain it."
         )
