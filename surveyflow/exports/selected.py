@@ -127,12 +127,16 @@ class Selected:
         """
         wanted = self.names if columns is None else columns
         stored = stored_columns(wanted, self.rows.schema)
-        options = {"batch_size": ROWS_AT_A_TIME, "batch_readahead": 1, "fragment_readahead": 1}
-        batches = self.rows.to_batches(columns=stored, filter=self.chosen, **options)
         with legible(self.root):
-            for batch in batches:
-                if len(batch):
-                    yield with_derived(pa.table(batch), wanted)
+            for path in self.rows.files:
+                yield from (with_derived(pa.table(batch), wanted) for batch in self._read(path, stored) if len(batch))
+                pa.default_memory_pool().release_unused()
+
+    def _read(self, path: str, stored: list[str]) -> Iterator[pa.RecordBatch]:
+        """Read one file; a fragment of the dataset itself would keep what it learned of its file until the end."""
+        fragment = self.rows.format.make_fragment(path, self.rows.filesystem)
+        options = {"batch_size": ROWS_AT_A_TIME, "batch_readahead": 1, "use_threads": False}
+        yield from fragment.to_batches(schema=self.rows.schema, columns=stored, filter=self.chosen, **options)
 
 
 def select(root: Path, revision: Revision, where: str | pc.Expression | None, columns: Sequence[str] | None) -> Selected:
