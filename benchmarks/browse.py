@@ -77,8 +77,15 @@ def _rows(rng: np.random.Generator, cell: int, first: int, n: int) -> pa.Table:
     values |= {"p_pm_mean": p_pm, "p_sf_mean": 1 - p_pm, "f_pm": p_pm, "p_pm_std": rng.uniform(0, 0.3, n)}
     values |= {"p_contaminated_mean": rng.random(n), "coverage_pct_mean": rng.uniform(0, 40, n), "flux_pp_mean": rng.random(n)}
     values |= {"n_draws": np.full(n, 1000), "n_members": np.full(n, 1), "seed": np.full(n, 7)}
-    arrays = [pa.nulls(n, one.type) if one.name not in values else _cast(values[one.name], one.type) for one in CATALOG_SCHEMA]
+    arrays = [_missing(n, one.type) if one.name not in values else _cast(values[one.name], one.type) for one in CATALOG_SCHEMA]
     return pa.Table.from_arrays(arrays, schema=CATALOG_SCHEMA)
+
+
+def _missing(n: int, kind: pa.DataType) -> pa.Array:
+    """Nulls as a catalog writes them: a missing list is one of nulls."""
+    if not pa.types.is_fixed_size_list(kind):
+        return pa.nulls(n, kind)
+    return pa.FixedSizeListArray.from_arrays(pa.nulls(n * kind.list_size, kind.value_type), type=kind)
 
 
 def _cast(values: object, kind: pa.DataType) -> pa.Array:

@@ -51,9 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 1_000_000])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
-    parser.add_argument(
-        "--folder", type=Path, help="where the stubs are, or are written and kept; a temporary folder if left out"
-    )
+    parser.add_argument("--folder", type=Path, help="where the stubs are, or are written and kept")
     asked = parser.parse_args(arguments)
     print("| format | rows | largest memory, MB | processor, s | file, MB |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
