@@ -31,8 +31,8 @@ def test_the_benchmark_of_juries_runs(tmp_path, capsys, monkeypatch):
         spec.loader.exec_module(benchmark)
     jury, records = PACKAGED_MODELS / "merger" / "F814W" / "COSMOS", str(tmp_path / "records")
     benchmark.main([str(jury), "--test", records, "--shares", records, "--clean", records, "--draws", "6"])
-    tables = [part.splitlines() for part in capsys.readouterr().out.split("\n\n|")[1:]]
-    members, shares, changes = tables
+    parts = capsys.readouterr().out.strip().split("\n\n")
+    members, shares, changes = (part.splitlines() for part in parts if part.startswith("|"))
     assert [line.split(" | ")[0].strip("| ") for line in members[2:]][-2:] == ["jury", "gain over the mean member"]
     assert shares[2].startswith("| 0.3 | 12 | ")
     distances = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1] for line in changes[2:]}
