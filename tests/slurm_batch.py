@@ -18,6 +18,7 @@ from surveyflow.runs.render_jobs import render_jobs
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
 from surveyflow.sites.serial.profile import SerialProfile
+from surveyflow.sites.slurm import jobs
 from surveyflow.sites.slurm.submit import submit
 from waiting import wait_until
 
@@ -91,7 +92,8 @@ class Batch:
                 routing=routing,
             )
         )
-        self.submission = render_jobs(survey.workflow, profile, "slurm")
+        with patch.object(jobs, "_LONGEST_PAUSE_S", 2):  # this Slurm may be asked often, and the test waits for the answers
+            self.submission = render_jobs(survey.workflow, profile, "slurm")
 
     def submit(self):
         """Submit as from a fresh shell: jobs inherit what the local clusters of other tests set in this process."""

@@ -211,7 +211,8 @@ def _driver_loop(run: str) -> Iterator[str]:
 def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name: str, pool: Pool) -> str:
     return _script(
         profile.environment_of(pool),
-        _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log"),
+        # The head is released last, and a queue by age would start it last. Workers that wait for it may not keep it waiting.
+        _directives(pool, f"{_slug(command.name)}-{name}", folder / LOGS / f"{name}-%A_%a.log", nice=len(profile.pools) + 1),
         f"#SBATCH --array=1-{pool.jobs}{f'%{pool.at_once}' if pool.at_once else ''}",
         _signal(pool),
         *([f"#SBATCH --gres={pool.gres}"] if pool.gres else []),
@@ -280,8 +281,8 @@ def _start_workers(pool: Pool) -> Iterator[str]:
     yield f'for number in {numbers}; do CUDA_VISIBLE_DEVICES="${{gpus[number]}}" start_worker $number; done'
 
 
-def _directives(allocation: Allocation, name: str, log: Path) -> str:
-    """The job's resources, as ``sbatch`` reads them."""
+def _directives(allocation: Allocation, name: str, log: Path, nice: int | None = None) -> str:
+    """The job's resources, as ``sbatch`` reads them; ``nice`` is a number of places that it gives way in the queue."""
     memory = {name: f"{amount // 2**20}M" if amount else amount for name, amount in allocation.memory_options.items()}
     values = {
         "job-name": f"surveyflow-{name}",
@@ -295,6 +296,7 @@ def _directives(allocation: Allocation, name: str, log: Path) -> str:
         "time": _slurm_time(allocation.walltime),
         "output": log,
         "open-mode": "append",
+        "nice": nice,
     }
     options = [f"--{key}={value}" for key, value in values.items() if value is not None]
     own = [*options, "--requeue", *(["--exclusive"] if allocation.whole_node else [])]

@@ -118,6 +118,14 @@ def test_jobs_are_signalled_as_long_before_their_walltime_as_the_profile_says(lo
         load(later.replace("worker_wait_s = 7200", "worker_wait_s = 172500"))
 
 
+def test_workers_give_way_to_their_head_which_is_released_after_them(load):
+    """With a queue by age, a head that lost its node would otherwise wait behind workers that wait for it."""
+    submission = render(load(SITE.replace('options = ["', 'options = ["--nice=100", "')), COMMAND)
+
+    assert "--nice" not in submission.files["head.sh"]
+    assert re.findall("--nice=([0-9]+)", submission.files["pool-gpu.sh"]) == ["2", "100"]  # sbatch takes the last
+
+
 def test_jobs_without_encryption_are_refused(load):
     with pytest.raises(ProfileError, match=r"tls: found false: without encryption, .* Remove the key"):
         load(SITE.replace('"ib0"', '"ib0"\ntls = false'))
@@ -323,7 +331,7 @@ def test_what_surveyflow_writes_is_refused_among_the_options(load):
         line.removeprefix("--").partition("=")[0] for name in ("head.sh", "pool-gpu.sh") for line in directives(files[name])
     }
 
-    assert written - {"constraint", "exclude", "exclusive"} <= WRITTEN
+    assert written - {"constraint", "exclude", "exclusive", "nice"} <= WRITTEN
 
 
 def test_longest_lifetime_just_fits(load):

@@ -11,6 +11,7 @@
 #SBATCH --time=0-04:00:00
 #SBATCH --output=/project/surveyflow/candels-v1.0-51ab6a80/logs/gpu-UDS-F125W_F160W-%A_%a.log
 #SBATCH --open-mode=append
+#SBATCH --nice=3
 #SBATCH --requeue
 #SBATCH --constraint=a100-80
 #SBATCH --exclude=node[7-9]
