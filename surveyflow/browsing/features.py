@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from surveyflow.errors import ModelError
+from surveyflow.files.paths import refusing
 from surveyflow.inputs.published_mosaics import SkyCutout
 from surveyflow.models.engines.choice import load_model, obstacle
 from surveyflow.models.store import ModelStore, read_card
@@ -86,9 +87,10 @@ class PublishedModels:
         entry = self._entries.get(model_id)
         if entry is None or not self._store:
             raise ModelError(f"the manifest does not say where the model {model_id} is.")
-        names = [str(member["name"]) for member in entry.get("members") or []] or None
-        folder = ModelStore(Path(self._store)).folder(ModelKey(*str(entry["key"]).split("/")))
-        card = read_card(folder, names)
+        with refusing(lambda reason: ModelError(f"the model {model_id} cannot be found by the manifest ({reason}).")):
+            names = [str(member["name"]) for member in entry.get("members") or []] or None
+            folder = ModelStore(Path(self._store)).folder(ModelKey(*str(entry["key"]).split("/")))
+            card = read_card(folder, names)
         if (card.model_id, card.stretch, card.softening) != (model_id, entry.get("stretch"), entry.get("softening")):
             raise ModelError(f"{folder} now holds another model than {model_id}, which made the results.")
         problems = [obstacle(EngineName.FFT, each.architecture) for each in card.each]

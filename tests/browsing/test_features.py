@@ -77,6 +77,10 @@ def test_another_model_in_the_store_is_refused_and_columns_decide(world, tmp_pat
         found = survey.alike(first_ok(survey), 12)
         assert "another model than merger/EGS/F814W@" in found.why_not
         assert (len(found.rows), found.n_compared) == (12, 0)
+        broken = [one | {"key": "merger/EGS"} for one in text["models"]]
+        manifest.write_text(json.dumps(text | {"models": broken, "workflow": {"models": {"store": str(tmp_path / "models")}}}))
+    with BrowsedSurvey(root, "latest") as survey:
+        assert "cannot be found by the manifest" in survey.alike(first_ok(survey), 12).why_not
         manifest.write_text(json.dumps(text | {"workflow": {}}))
     with BrowsedSurvey(root, "latest") as survey:
         assert "does not say where the model" in survey.alike(first_ok(survey), 12).why_not
