@@ -69,7 +69,8 @@ class Runs(Target):
         self._check_published()
         self._complete()
         self._run()
-        leftovers = [*self._root.glob("releases/.*"), *self._root.rglob(".*.tmp"), *self._root.glob("run.lock*")]
+        hidden = [*self._root.glob("releases/.*"), *self._root.glob("margins/.*"), *self._root.rglob(".*.tmp")]
+        leftovers = [*hidden, *self._root.glob("run.lock*")]
         assert not leftovers, leftovers
 
     def _run(self) -> None:

@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -82,6 +84,20 @@ class KeptColumns:
         }
         return cls(plain.columns, plain.filled, tables, ("field", "instrument"))
 
+    def stored(self, folder: Path) -> KeptColumns:
+        """The same columns with their values in files, so that a task that joins them is small.
+
+        Parameters
+        ----------
+        folder
+            An existing folder for the files, which must stay.
+        """
+        files = {name: folder / f"kept-{number}.arrow" for number, name in enumerate(self.tables)}
+        for name, path in files.items():
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.tables[name].schema) as file:
+                file.write_table(self.tables[name].combine_chunks())
+        return replace(self, tables=StoredTables(files))
+
     @property
     def names(self) -> list[str]:
         """Their names."""
@@ -133,6 +149,33 @@ class KeptColumns:
     def is_empty(self) -> bool:
         """Whether rows stay as they are."""
         return not (self.columns or self.filled)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTables(Mapping[str, pa.Table]):
+    """Tables in Arrow files, which are mapped into memory when they are asked for.
+
+    Parameters
+    ----------
+    files
+        The files, by the tables' names.
+    """
+
+    files: Mapping[str, Path]
+
+    def __getitem__(self, name: str) -> pa.Table:
+        return _mapped(self.files[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 NOTHING_KEPT = KeptColumns()

@@ -6,22 +6,26 @@ is lost. Cells without rows have a margin, too: a source of another catalog ther
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from cdshealpix.nested import neighbours
 
-from surveyflow.catalog.hats import DEFAULT_COLUMNS, Partition, partition_info, properties_text, put
+from surveyflow.catalog.hats import DEFAULT_COLUMNS, Dataset, Partition, partition_info, properties_text, put
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import FINEST_ORDER, SORT_ORDER, cells_at
 from surveyflow.values.arrays import BoolArray, Int64Array
+from surveyflow.values.jobs import Doing, in_this_process
 
 MARGIN_ARCSEC = 5.0
 """The promised width of the margin; it holds rows up to about 13 arcsec from the border."""
+_STARTS = "starts.npy"
 _ORDER = 14
 """The order of cells that are at least 8 arcsec wide: points within 5 arcsec of each other lie in one, or in neighbours."""
 
@@ -86,8 +90,102 @@ class Cover:
             yield int(number), (touched == number).any(axis=1)[places]
 
 
-def write_margin(catalog: Path, own: Path, name: str, partitions: Sequence[Partition], before: Path | None = None) -> int:
-    """Write the margin of a catalog whose Parquet files are complete, with one partition in memory at a time.
+@dataclass(frozen=True, slots=True)
+class KeptBorders:
+    """A folder that keeps the rows near the border of each partition, until all are there; a `hats.Borders`.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, partitions: Sequence[Partition], folder: Path) -> KeptBorders:
+        """Note in a folder which cells cover the sky.
+
+        Parameters
+        ----------
+        partitions
+            The partitions, in the order of ``_healpix_29``.
+        folder
+            The folder, which is made.
+        """
+        folder.mkdir(parents=True)
+        np.save(folder / _STARTS, Cover.of(partitions).starts)
+        return cls(folder)
+
+    def keep(self, partition: Partition, rows: pa.Table) -> tuple[int, ...]:
+        """Keep the rows near the border, and return the numbers of the cells beyond it: see `hats.Borders`."""
+        near = list(Cover((), _starts(self.folder)).beyond(rows["_healpix_29"].to_numpy()))
+        if near:
+            own = self.folder / f".{secrets.token_hex(8)}"
+            with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, rows.schema) as kept:
+                for _, close in near:
+                    kept.write(rows.filter(pa.array(close)).combine_chunks().to_batches()[0])
+            own.replace(self.place(partition))
+        return tuple(number for number, _ in near)
+
+    def place(self, partition: Partition) -> Path:
+        """The file with the rows of a partition: a batch for each cell beyond its border, in the order of their numbers."""
+        return self.folder / f"{partition.order}-{partition.pixel}.arrow"
+
+
+@lru_cache(maxsize=2)
+def _starts(folder: Path) -> Int64Array:
+    starts: Int64Array = np.load(folder / _STARTS)
+    return starts
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMargin:
+    """A task that writes the margin of one cell.
+
+    Parameters
+    ----------
+    own
+        The margin's folder.
+    cell
+        The cell.
+    parts
+        The files with rows near its border, and the number of the batch in each.
+    before
+        As in `write_margin`.
+    """
+
+    verb: ClassVar[str] = "margin"
+
+    own: Path
+    cell: Partition
+    parts: tuple[tuple[Path, int], ...]
+    before: Path | None
+
+    def carry_out(self) -> int:
+        """Write the file, and return its number of rows."""
+        rows = pa.concat_tables(map(_batch, self.parts)).combine_chunks().sort_by(SORT_ORDER)
+        content = parquet_bytes(rows.replace_schema_metadata(described_schema(RowFacts.of(rows)).metadata))
+        put(self.own, self.cell.path, content, self.before, self.parts[0][0].parent)
+        return len(rows)
+
+
+def _batch(part: tuple[Path, int]) -> pa.Table:
+    with pa.memory_map(str(part[0])) as file:
+        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(part[1])])
+
+
+def write_margin(
+    catalog: Path,
+    own: Path,
+    name: str,
+    dataset: Dataset,
+    borders: Path,
+    *,
+    before: Path | None = None,
+    do: Doing = in_this_process,
+) -> int:
+    """Write the margin of a catalog whose Parquet files are complete, with one cell's margin in a process's memory.
 
     Parameters
     ----------
@@ -97,37 +195,35 @@ def write_margin(catalog: Path, own: Path, name: str, partitions: Sequence[Parti
         The margin's folder. A catalog without rows has none; one of which no row lies near a border has an empty margin.
     name
         The catalog's name.
-    partitions
-        Its partitions, in the order of ``_healpix_29``.
+    dataset
+        Its files, which were written with `KeptBorders`.
+    borders
+        The folder of these.
     before
         Folder of an earlier margin, whose equal files are shared; None if there is none.
+    do
+        Has the tasks carried out.
 
     Returns
     -------
     Number of rows in the margin; a row near several borders counts several times.
     """
-    cover = Cover.of(partitions)
-    near = _near_borders(catalog, partitions, cover)
-    for number, parts in near.items():
-        rows = pa.concat_tables(parts).sort_by(SORT_ORDER)
-        content = parquet_bytes(rows.replace_schema_metadata(described_schema(RowFacts.of(rows)).metadata))
-        put(own, cover.cells[number].path, content, before)
-    n_rows = sum(len(part) for parts in near.values() for part in parts)
-    if partitions:
-        put(own, Path("partition_info.csv"), partition_info([cover.cells[number] for number in sorted(near)]), before)
+    cells, near = Cover.of(dataset.partitions).cells, _by_cell(dataset, KeptBorders(borders))
+    n_rows = sum(do([WriteMargin(own, cells[number], parts, before) for number, parts in near.items()]))
+    if dataset.partitions:
+        put(own, Path("partition_info.csv"), partition_info([cells[number] for number in near]), before)
         put(own, Path("hats.properties"), properties_text("HATS catalog", _properties(name, n_rows)))
         put(own, Path("dataset", "_common_metadata"), (catalog / "dataset" / "_common_metadata").read_bytes(), before)
     return n_rows
 
 
-def _near_borders(catalog: Path, partitions: Sequence[Partition], cover: Cover) -> dict[int, list[pa.Table]]:
-    """The rows near the border of each cell, by the cell's number."""
-    near: dict[int, list[pa.Table]] = {}
-    for partition in partitions:
-        rows = pq.read_table(catalog / partition.path, partitioning=None)
-        for number, close in cover.beyond(rows["_healpix_29"].to_numpy()):
-            near.setdefault(number, []).append(rows.filter(pa.array(close)))
-    return near
+def _by_cell(dataset: Dataset, borders: KeptBorders) -> dict[int, tuple[tuple[Path, int], ...]]:
+    """The files with rows near the border of each cell, by the cell's number, with the number of the batch in each."""
+    near: dict[int, list[tuple[Path, int]]] = {}
+    for partition, numbers in zip(dataset.partitions, dataset.near_borders, strict=True):
+        for batch, number in enumerate(numbers):
+            near.setdefault(number, []).append((borders.place(partition), batch))
+    return {number: tuple(near[number]) for number in sorted(near)}
 
 
 def _properties(name: str, n_rows: int) -> dict[str, object]:

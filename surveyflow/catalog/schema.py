@@ -107,12 +107,12 @@ def check_rows(table: pa.Table) -> None:
         where it must be.
     """
     check_declared(table, CATALOG_SCHEMA)
-    status = table["status"].to_numpy(zero_copy_only=False)
-    strange = {str(word) for word in status} - set(Status)
+    strange = set(pc.unique(table["status"]).to_pylist()) - set(Status)
     if strange:
         raise ValueError(f"status must be one of {[str(word) for word in Status]}, not {sorted(strange)}")
+    ok = np.asarray(pc.equal(table["status"], Status.OK.value))
     for column in COLUMNS:
-        _check_nulls(column, table[column.name], status == Status.OK)
+        _check_nulls(column, table[column.name], ok)
 
 
 def check_declared(table: pa.Table, schema: pa.Schema) -> None:
@@ -133,15 +133,16 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
     if not table.schema.equals(schema):
         raise ValueError(f"rows must have the catalog's schema, not {table.schema.to_string(show_schema_metadata=False)}")
     for field in schema:
-        if not field.nullable:
+        if not field.nullable and table[field.name].null_count:
             _refuse(field.name, Null.NEVER.value, np.asarray(pc.is_null(table[field.name])))
 
 
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
+    if column.null not in (Null.UNLESS_OK, *_ONLY_OK):
+        return
     null = _null_rows(values)
     breaks = null == ok if column.null is Null.UNLESS_OK else ~null & ~ok
-    if column.null in (Null.UNLESS_OK, *_ONLY_OK) and breaks.any():
-        _refuse(column.name, column.when_null, breaks)
+    _refuse(column.name, column.when_null, breaks)
 
 
 def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from surveyflow.errors import DeviceMemoryError
+from surveyflow.errors import CatalogError, DeviceMemoryError, UnitDamaged
 from surveyflow.execution.heartbeat import HeartbeatWriter, locked, report_progress
 from surveyflow.files.addresses import Address
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
@@ -33,7 +33,7 @@ from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName
 from surveyflow.values.images import Box, Stated, Window
-from surveyflow.values.jobs import EngineChoice, Job, Receipt
+from surveyflow.values.jobs import EngineChoice, Job, Receipt, Task
 from surveyflow.values.sources import UnitSources
 
 FACTORY = "surveyflow.measuring.worker:SurveyWorker"
@@ -79,17 +79,18 @@ class SurveyWorker:
         self._reading, self._computing = threading.Lock(), threading.Lock()
         self._heartbeat = HeartbeatWriter(self._root)
 
-    def do(self, job: Job) -> Mapping[str, str] | Receipt:
+    def do(self, job: Job) -> Any:
         """Do one job.
 
         Parameters
         ----------
         job
-            Its order is a `DigestWindow` or a `MeasureUnit`.
+            Its order is a `DigestWindow`, a `MeasureUnit` or a `Task`.
 
         Returns
         -------
-        The digests of a window by name, or the receipt of a unit.
+        The digests of a window by name, the receipt of a unit, or the result of a task; the error of surveyflow that ended it
+        takes its place, so that whoever asked for it can act on what it says.
 
         Raises
         ------
@@ -102,6 +103,8 @@ class SurveyWorker:
                     return self._digest(order)
                 case MeasureUnit() as order:
                     return self._unit(job.name, order)
+                case Task() as task:
+                    return self._task(task)
                 case other:
                     raise TypeError(f"{job.name}: a survey's worker cannot do {other}")
 
@@ -111,6 +114,14 @@ class SurveyWorker:
             self._mosaics.popitem()[1].close()
         self._models.clear()
         self._heartbeat.stop()
+
+    def _task(self, task: Task) -> Any:
+        """Carry out a task, one at a time, so that no more than one partition of a catalog is in memory."""
+        with locked(self._computing):
+            try:
+                return task.carry_out()
+            except (CatalogError, UnitDamaged) as error:
+                return error
 
     def _digest(self, order: DigestWindow) -> Mapping[str, str]:
         with locked(self._reading):

@@ -288,7 +288,7 @@ def read_intact_unit(root: Path, receipt: Receipt, columns: list[str] | None = N
     path = unit_path(root, receipt.key)
     try:
         content = read_ordinary_file(path, _MOST_BYTES_OF_ROWS)
-        rows = pq.read_table(pa.BufferReader(content), columns=columns) if _digest(content) == receipt.digest else None
+        rows = _rows_of(content, columns) if _digest(content) == receipt.digest else None
     except (OSError, Damaged, pa.ArrowException) as error:
         raise damaged_unit(path, receipt, f"cannot be read: {error}") from error
     if rows is None:
@@ -296,6 +296,10 @@ def read_intact_unit(root: Path, receipt: Receipt, columns: list[str] | None = N
     if len(rows) != receipt.n_rows:
         raise damaged_unit(path, receipt, f"has {len(rows)} rows, but its receipt says {receipt.n_rows}")
     return rows
+
+
+def _rows_of(content: bytes, columns: list[str] | None) -> pa.Table:
+    return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
 
 
 def damaged_unit(path: Path, receipt: Receipt, how: str) -> UnitDamaged:

@@ -7,8 +7,7 @@ the workflow's least share of p(z). There, ``redshift`` is the median of p(z) wi
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from surveyflow.catalog.hats import RowSource, write_catalog_files, write_datase
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.releases.revisions import ALTERNATIVES, LATEST, Revision, find, legible, open_rows, read_manifest, read_rows
 from surveyflow.releases.verify import check_alternatives
+from surveyflow.values.jobs import Doing, in_this_process
 
 
 def open_alternatives(root: Path | str, release: str = LATEST) -> ds.Dataset:
@@ -94,7 +94,15 @@ def read_alternatives(
 
 
 def write_alternatives(
-    folder: Path, name: str, sources: Sequence[RowSource], check: Callable[[pa.Table], None], before: Path | None
+    folder: Path,
+    name: str,
+    sources: Sequence[RowSource],
+    status_counts: Mapping[str, int],
+    check: Callable[[pa.Table], None],
+    *,
+    before: Path | None = None,
+    do: Doing = in_this_process,
+    scratch: Path | None = None,
 ) -> dict[str, Any] | None:
     """Write the alternatives of a revision, and check them.
 
@@ -106,10 +114,16 @@ def write_alternatives(
         The name of the catalog.
     sources
         The sources of rows.
+    status_counts
+        Number of their rows by status.
     check
         The check of rows; see `surveyflow.releases.verify.check_catalog`.
     before
         Folder of an earlier revision, whose equal files are shared; None if there is none.
+    do
+        Has the tasks carried out.
+    scratch
+        As in `surveyflow.catalog.hats.write_dataset`.
 
     Returns
     -------
@@ -120,17 +134,13 @@ def write_alternatives(
     CatalogError
         If the rows fail a check.
     """
-    status: Counter[str] = Counter()
-    for source in sources:
-        status.update(source.rows()["status"].to_pylist())
-    if not status:
+    if not status_counts:
         return None
     own, earlier = folder / ALTERNATIVES, None if before is None else before / ALTERNATIVES
-    dataset = write_dataset(own, sources, before=earlier)
+    dataset = write_dataset(own, sources, before=earlier, do=do, scratch=scratch)
     write_catalog_files(own, f"{name}_{ALTERNATIVES}", dataset, before=earlier)
-    counts = dict(sorted(status.items()))
-    check_alternatives(folder, counts, check)
-    return {"rows": dataset.n_rows, "status": counts}
+    check_alternatives(folder, status_counts, check, do=do, scratch=scratch)
+    return {"rows": dataset.n_rows, "status": dict(status_counts)}
 
 
 def alternatives_of(revision: Revision, root: Path | str) -> ds.Dataset:

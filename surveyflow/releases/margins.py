@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from surveyflow.catalog.collection import COLLECTION
@@ -43,9 +44,25 @@ def margin_name(revision: str) -> str:
     return os.path.relpath(Path(MARGINS, revision), Path("releases", revision, COLLECTION))
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltBeside:
+    """What is built beside a revision.
+
+    Parameters
+    ----------
+    margin
+        Folder of the margin; it need not exist.
+    scratch
+        An existing folder for files that are needed only meanwhile.
+    """
+
+    margin: Path
+    scratch: Path
+
+
 @contextmanager
-def building_margin(root: Path) -> Iterator[Path]:
-    """Name a folder to build a margin in, which need not be made; what is still there in the end is removed.
+def building_beside(root: Path) -> Iterator[BuiltBeside]:
+    """Name folders to build a margin in; what is still there in the end is removed.
 
     Parameters
     ----------
@@ -53,8 +70,11 @@ def building_margin(root: Path) -> Iterator[Path]:
         The output folder.
     """
     folder = root / MARGINS / f"{BUILDING}{secrets.token_hex(4)}"
+    built = BuiltBeside(folder / "margin", folder / "scratch")
     try:
-        yield folder
+        with explained(built.scratch):
+            make_folder(built.scratch)
+        yield built
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

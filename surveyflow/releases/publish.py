@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from surveyflow.catalog.collection import write_collection
 from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, combined_digest
-from surveyflow.catalog.margin import MARGIN_ARCSEC, write_margin
+from surveyflow.catalog.margin import MARGIN_ARCSEC, KeptBorders, write_margin
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, completed
 from surveyflow.errors import CatalogError, InputError
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, make_folder, sync_file, sync_folder, write_new
@@ -30,7 +32,14 @@ from surveyflow.output.prepared import BUILDING, WITHDRAWN
 from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
 from surveyflow.releases.alternatives import write_alternatives
 from surveyflow.releases.draws import link_draws
-from surveyflow.releases.margins import building_margin, margin_folder, margin_name, move_margin_into_place, sweep_margins
+from surveyflow.releases.margins import (
+    BuiltBeside,
+    building_beside,
+    margin_folder,
+    margin_name,
+    move_margin_into_place,
+    sweep_margins,
+)
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
     ALTERNATIVES,
@@ -49,9 +58,12 @@ from surveyflow.releases.revisions import (
     read_manifest,
     revision_names,
 )
-from surveyflow.releases.verify import check_catalog, check_digests, check_of_kept
+from surveyflow.releases.verify import check_catalog, check_of_kept, check_same
 from surveyflow.values.arrays import Int64Array
-from surveyflow.values.jobs import Receipt
+from surveyflow.values.jobs import Doing, Receipt, in_this_process
+
+_FILES_PER_SEAL = 32
+"""Number of files that one task seals."""
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +89,15 @@ class Alternatives:
     extra_rows: pa.Table | None = None
     kept: KeptColumns = NOTHING_KEPT
 
-    def sources(self, root: Path) -> list[RowSource]:
-        """The sources of rows."""
-        return _row_sources(root, self.receipts, self.extra_rows, self.kept)
+    def sources(self, root: Path, scratch: Path) -> list[RowSource]:
+        """The sources of rows; those that no unit holds are put into a folder."""
+        scratch.mkdir()
+        return _row_sources(root, self.receipts, self.extra_rows, self.kept, scratch)
+
+    @property
+    def status_counts(self) -> dict[str, int]:
+        """Number of rows by status."""
+        return _counted(self.receipts, self.extra_rows)
 
 
 NO_ALTERNATIVES = Alternatives()
@@ -98,6 +116,7 @@ def publish(
     decorate: Callable[[Path], object] | None = None,
     judge: Callable[[Path], Sequence[str]] | None = None,
     guard: Callable[[], object] | None = None,
+    do: Doing = in_this_process,
 ) -> Revision:
     """Publish a revision made of units and further rows, in one atomic step. The caller must hold the `RunLock`.
 
@@ -129,6 +148,8 @@ def publish(
         readers are to have it.
     guard
         Called just before the revision appears, and again before ``latest`` names it; what it raises stops the publishing.
+    do
+        Has the tasks carried out that make, check and seal the files; by default, this process does them.
 
     Raises
     ------
@@ -144,16 +165,12 @@ def publish(
     name = _next_name(root, release)
     _sweep(root)
     status_counts = _expected(root, receipts, extra_rows, manifest)
-    with building_margin(root) as margin, _building(root, name) as folder:
-        before = _before(root)
+    with building_beside(root) as beside, _building(root, name) as folder:
         title, check = f"{manifest.get('survey', 'surveyflow')}_{name}", check_of_kept(kept.names)
-        dataset = write_dataset(folder, _row_sources(root, receipts, extra_rows, kept), before=before)
-        created = str(manifest.get("created", ""))
-        write_catalog_files(folder, title, dataset, before=before, created=created)
-        margin_rows = write_margin(folder, margin, title, dataset.partitions, None if before is None else margin_folder(before))
-        write_collection(folder, title, dataset.partitions, created, before, margin=margin_name(name))
-        check_catalog(folder, status_counts, check)
-        further = write_alternatives(folder, title, alternatives.sources(root), check, before)
+        writing = _Writing(folder, beside, _before(root), title, str(manifest.get("created", "")), check, do)
+        dataset = writing.catalog(_row_sources(root, receipts, extra_rows, kept, beside.scratch), status_counts)
+        margin = writing.margin(dataset, name)
+        further = writing.alternatives(alternatives, root)
         link_draws(folder, root, receipts)
         link_draws(folder / ALTERNATIVES, root, alternatives.receipts)
         held = tuple(judge(folder)) if judge is not None else ()
@@ -163,20 +180,76 @@ def publish(
             "kept_digest": combined_digest(kept, alternatives.kept),
             "alternatives": further,
             "held": list(held),
-            "margin": {"rows": margin_rows, "threshold_arcsec": MARGIN_ARCSEC, "files": _entries(margin)},
+            "margin": margin,
         }
         _decorate(folder, about, decorate)
-        check_digests(folder, dataset.digests)
-        _make_durable(margin)
-        _seal(folder, about)
+        files = _sealed(folder, do)
+        check_same(folder, {path: entry["sha256"] for path, entry in files.items()}, dataset.digests)
+        _write_manifest(folder, about | {"files": files})
         if guard is not None:
             guard()
-        move_margin_into_place(margin, root / "releases" / name)
+        move_margin_into_place(beside.margin, root / "releases" / name)
         final = _move_into_place(folder, root, name)
     if not held:
         point_latest_at(root, name, guard)
     logger.info("published=%s rows=%d held=%r root=%s", name, dataset.n_rows, " ".join(held), root)
     return Revision(name, final, dataset.n_rows, status_counts, str(manifest.get("created", "")), held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """A revision that is being written: its folder, what is built beside it, and the revision that it follows, if any."""
+
+    folder: Path
+    beside: BuiltBeside
+    before: Path | None
+    title: str
+    created: str
+    check: Callable[[pa.Table], None]
+    do: Doing
+
+    def catalog(self, sources: Sequence[RowSource], status_counts: Mapping[str, int]) -> Dataset:
+        """Write the catalog and check it."""
+        folder, do, scratch = self.folder, self.do, self.beside.scratch
+        borders = partial(KeptBorders.of, folder=self._borders)
+        dataset = write_dataset(folder, sources, before=self.before, do=do, scratch=scratch, borders=borders)
+        write_catalog_files(folder, self.title, dataset, before=self.before, created=self.created)
+        check_same(folder, dataset.digests, check_catalog(folder, status_counts, self.check, do=do, scratch=scratch))
+        return dataset
+
+    def margin(self, dataset: Dataset, name: str) -> dict[str, Any]:
+        """Write the margin, and the collection that names it; returns what the manifest says of the margin."""
+        before = None if self.before is None else margin_folder(self.before)
+        n_rows = write_margin(self.folder, self.beside.margin, self.title, dataset, self._borders, before=before, do=self.do)
+        write_collection(
+            self.folder,
+            self.title,
+            dataset.partitions,
+            self.created,
+            self.before,
+            margin=margin_name(name),
+            do=self.do,
+            scratch=self.beside.scratch,
+        )
+        return {"rows": n_rows, "threshold_arcsec": MARGIN_ARCSEC, "files": _sealed(self.beside.margin, self.do)}
+
+    def alternatives(self, rows: Alternatives, root: Path) -> dict[str, Any] | None:
+        """Write the alternatives and check them; returns what the manifest says of them."""
+        sources = rows.sources(root, self.beside.scratch / ALTERNATIVES)
+        return write_alternatives(
+            self.folder,
+            self.title,
+            sources,
+            rows.status_counts,
+            self.check,
+            before=self.before,
+            do=self.do,
+            scratch=self.beside.scratch,
+        )
+
+    @property
+    def _borders(self) -> Path:
+        return self.beside.scratch / "borders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,16 +273,17 @@ class _Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Extra:
-    """Rows in memory."""
+    """Rows in an Arrow file, which no unit holds."""
 
-    table: pa.Table
+    path: Path
 
     def cells(self) -> Int64Array:
-        cells: Int64Array = self.table["_healpix_29"].to_numpy()
+        cells: Int64Array = self.rows()["_healpix_29"].to_numpy()
         return cells
 
     def rows(self) -> pa.Table:
-        return self.table
+        with pa.memory_map(str(self.path)) as file:
+            return pa.ipc.open_file(file).read_all()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,24 +300,43 @@ class _WithKept:
         return self.kept.added_to(self.source.rows())
 
 
-def _row_sources(root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, kept: KeptColumns) -> list[RowSource]:
-    extra = [] if extra_rows is None else [_Extra(extra_rows)]
-    sources: list[RowSource] = [*(_Unit(root, receipt) for receipt in receipts), *extra]
-    return [_WithKept(source, kept) for source in sources]
+def _row_sources(
+    root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, kept: KeptColumns, scratch: Path
+) -> list[RowSource]:
+    """Sources of rows that are small to send: what is in memory only is written to a folder."""
+    units: list[RowSource] = [_Unit(root, receipt) for receipt in receipts]
+    extra: list[RowSource] = [] if extra_rows is None else [_extra(extra_rows, scratch / "extra.arrow")]
+    if kept.is_empty:
+        return units + extra
+    stored = kept.stored(scratch)
+    return [_WithKept(source, stored) for source in units + extra]
+
+
+def _extra(rows: pa.Table, path: Path) -> _Extra:
+    with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as file:
+        file.write_table(rows)
+    return _Extra(path)
 
 
 def _expected(
     root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, manifest: Mapping[str, Any]
 ) -> dict[str, int]:
     """The number of rows by status that the revision must have."""
+    counts = _counted(receipts, extra_rows)
+    found = sum(counts.values())
+    n_rows = manifest.get("expected_rows", found)
+    if found != n_rows:
+        raise CatalogError(f"{root}: units and further rows hold {found} sources, but the source lists hold {n_rows}.")
+    return counts
+
+
+def _counted(receipts: Sequence[Receipt], extra_rows: pa.Table | None) -> dict[str, int]:
+    """Number of rows by status, in order of the status."""
     counts: Counter[str] = Counter()
     for receipt in receipts:
         counts.update(receipt.status_counts)
     if extra_rows is not None:
         counts.update(extra_rows["status"].to_pylist())
-    n_rows = manifest.get("expected_rows", counts.total())
-    if counts.total() != n_rows:
-        raise CatalogError(f"{root}: units and further rows hold {counts.total()} sources, but the source lists hold {n_rows}.")
     return dict(sorted(counts.items()))
 
 
@@ -278,37 +371,62 @@ def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path],
     draft.unlink()
 
 
-def _seal(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write the manifest, and make everything durable and read-only."""
-    write_new(folder / MANIFEST, json.dumps({**about, "files": _entries(folder)}, indent=1).encode())
-    _make_durable(folder)
+@dataclass(frozen=True, slots=True)
+class SealFiles:
+    """A task that makes files read-only and durable.
+
+    Parameters
+    ----------
+    folder
+        Their folder.
+    paths
+        Their paths in it.
+    """
+
+    verb: ClassVar[str] = "seal"
+
+    folder: Path
+    paths: tuple[str, ...]
+
+    def carry_out(self) -> dict[str, dict[str, Any]]:
+        """Size and digest of every file, by its path."""
+        with explained(self.folder):
+            return {path: _seal(self.folder / path) for path in self.paths}
 
 
-def _make_durable(folder: Path) -> None:
-    """Make a folder's files read-only, and everything in it durable; nothing if there is no folder."""
-    if not folder.is_dir():
-        return
+def _seal(path: Path) -> dict[str, Any]:
+    """Make a file read-only and durable, unless it is shared with an earlier revision, where it is so already."""
+    mode = path.stat().st_mode
+    if mode & 0o222:
+        path.chmod(mode & ~0o222)
+        sync_file(path)
+    return {"size_bytes": path.stat().st_size, "sha256": file_digest(path)}
+
+
+def _sealed(folder: Path, do: Doing) -> dict[str, dict[str, Any]]:
+    """Make every file in a folder read-only, and everything in it durable; returns size and digest of each by its path there."""
+    paths = [str(path.relative_to(folder)) for path in _files(folder)]
+    batches = [tuple(paths[start : start + _FILES_PER_SEAL]) for start in range(0, len(paths), _FILES_PER_SEAL)]
+    entries: dict[str, dict[str, Any]] = {}
+    for found in do([SealFiles(folder, batch) for batch in batches]):
+        entries |= found
+    if folder.is_dir():
+        _sync_folders(folder)
+    return entries
+
+
+def _sync_folders(folder: Path) -> None:
     with explained(folder):
-        for path in _files(folder):
-            _make_read_only(path)
-            sync_file(path)
         for subfolder in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
             sync_folder(subfolder)
 
 
-def _make_read_only(path: Path) -> None:
-    mode = path.stat().st_mode
-    if mode & 0o222:  # a file shared with an earlier revision is read-only already and must not be touched
-        path.chmod(mode & ~0o222)
-
-
-def _entries(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and digest of every file in a folder, by its path there."""
-    return {str(path.relative_to(folder)): _file_entry(path) for path in _files(folder)}
-
-
-def _file_entry(path: Path) -> dict[str, Any]:
-    return {"size_bytes": path.stat().st_size, "sha256": file_digest(path)}
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    path = folder / MANIFEST
+    write_new(path, json.dumps(manifest, indent=1).encode())
+    with explained(path):
+        _seal(path)
+        sync_folder(folder)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -323,8 +441,11 @@ def _before(root: Path) -> Path | None:
 
 @contextmanager
 def _building(root: Path, name: str) -> Iterator[Path]:
-    """Make a folder to build a revision in; remove it if that fails."""
-    folder = root / "releases" / f"{BUILDING}{name}"
+    """Make a folder to build a revision in; remove it if that fails.
+
+    No other publication has a folder of this name, so a worker of an earlier one, which may still be writing, cannot meet it.
+    """
+    folder = root / "releases" / f"{BUILDING}{name}-{secrets.token_hex(4)}"
     with explained(folder):
         make_folder(folder)
     try:

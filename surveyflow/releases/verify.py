@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +23,102 @@ from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
 from surveyflow.releases.margins import margin_folder
 from surveyflow.releases.revisions import ALTERNATIVES, MANIFEST, declared_schema, read_manifest
-from surveyflow.values.arrays import Int64Array
+from surveyflow.values.arrays import Int64Array, UInt64Array
+from surveyflow.values.jobs import Doing, in_this_process
 from surveyflow.values.listed import key_of_name
 
 _ROWS_CHECKED = 1_000
 """Number of rows of a partition whose cell, and whose id if it has a name, is computed again."""
+_IDS_AT_A_TIME = 4_000_000
+"""Number of ids that are compared in one task, 64 MB."""
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number: its products with ids, modulo 2**64, are as different as the ids, and spread evenly (Fibonacci hashing)."""
+_UNSPREAD = np.uint64(pow(int(_SPREAD), -1, 2**64))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPartition:
+    """What was found of a partition: rows by status, digest of its file, and the groups of its rows by their numbers."""
+
+    status_counts: Mapping[str, int]
+    digest: str
+    groups: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPartition:
+    """A task that reads a partition back from disk and checks it.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    partition
+        The partition.
+    check, groups
+        As in `check_catalog`.
+    ids
+        The file for the ids of its sources, to be compared with those of other partitions.
+    """
+
+    verb: ClassVar[str] = "check"
+
+    folder: Path
+    partition: Partition
+    check: Callable[[pa.Table], None]
+    groups: tuple[str, ...]
+    ids: Path
+
+    def carry_out(self) -> CheckedPartition:
+        """Check the partition.
+
+        Raises
+        ------
+        CatalogError
+            As in `check_catalog`.
+        """
+        path = self.folder / self.partition.path
+        rows, digest = _read(path)
+        _check_partition(path, self.partition, rows, self.check)
+        counts = {each["values"]: each["counts"] for each in pc.value_counts(rows["status"]).to_pylist()}
+        names, keys = _keys(rows, self.groups)
+        with self.ids.open("wb") as file:
+            np.save(file, keys)
+        return CheckedPartition(counts, digest, names)
+
+
+@dataclass(frozen=True, slots=True)
+class FindTwins:
+    """A task that looks for sources that have more than one row, among a part of all ids.
+
+    Parameters
+    ----------
+    files
+        The files with the ids of all partitions.
+    part, n_parts
+        Which part, from 0, and how many there are.
+    """
+
+    verb: ClassVar[str] = "twins"
+
+    files: tuple[Path, ...]
+    part: int
+    n_parts: int
+
+    def carry_out(self) -> list[tuple[int, int, int]]:
+        """For each group with sources that have several rows: its number, how many there are, and the first one's id."""
+        keys = np.concatenate([np.empty((0, 2), np.uint64), *map(self._own, self.files)])
+        keys = keys[np.lexsort((keys[:, 0], keys[:, 1]))]
+        again = (keys[1:] == keys[:-1]).all(axis=1)
+        spread, groups = np.unique(keys[1:][again], axis=0).T
+        ids = (spread * _UNSPREAD).astype(np.int64)
+        return [(int(one), int((groups == one).sum()), int(ids[groups == one].min())) for one in np.unique(groups)]
+
+    def _own(self, path: Path) -> UInt64Array:
+        keys = np.load(path, mmap_mode="r")
+        limits = [2**64 * part // self.n_parts for part in (self.part, self.part + 1)]
+        low, high = (np.searchsorted(keys[:, 0], np.uint64(limit)) if limit < 2**64 else len(keys) for limit in limits)
+        return np.asarray(keys[low:high])
 
 
 def check_catalog(
@@ -32,7 +126,10 @@ def check_catalog(
     status_counts: Mapping[str, int],
     check: Callable[[pa.Table], None] = check_rows,
     groups: tuple[str, ...] = ("field",),
-) -> None:
+    *,
+    do: Doing = in_this_process,
+    scratch: Path | None = None,
+) -> dict[str, str]:
     """Check a HATS catalog of surveyflow against the rows that it must have.
 
     Parameters
@@ -45,6 +142,14 @@ def check_catalog(
         A function that raises a ValueError about rows that break the schema or its rules; by default, today's schema.
     groups
         The columns in whose groups each source has at most one row.
+    do
+        Has the tasks carried out; there is one for each partition.
+    scratch
+        An existing folder for the ids of all sources, 16 bytes each, which every worker sees; a temporary one by default.
+
+    Returns
+    -------
+    SHA-256 of each partition's file as it was checked, by path relative to the catalog's folder.
 
     Raises
     ------
@@ -52,18 +157,20 @@ def check_catalog(
         If a file cannot be read, breaks the schema or its rules, is not sorted or holds rows of another cell; if a source
         occurs twice; or if rows are missing or too many.
     """
-    found: Counter[str] = Counter()
-    ids: dict[str, list[Int64Array]] = {}
-    for partition in read_partitions(folder):
-        rows = _read(folder / partition.path)
-        _check_partition(folder / partition.path, partition, rows, check)
-        found.update(rows["status"].to_pylist())
-        for name, source_id in _ids_by_group(rows, groups).items():
-            ids.setdefault(name, []).append(source_id)
-    for name, parts in ids.items():
-        _check_unique(folder, name, np.concatenate(parts))
+    partitions = read_partitions(folder)
+    with ExitStack() as stack:
+        place = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        files = tuple(place / f"ids-{number}.npy" for number in range(len(partitions)))
+        tasks = [CheckPartition(folder, each, check, groups, ids) for each, ids in zip(partitions, files, strict=True)]
+        checked: list[CheckedPartition] = do(tasks)
+        found = sum((Counter(each.status_counts) for each in checked), Counter())
+        n_parts = max(1, -(-found.total() // _IDS_AT_A_TIME))
+        twins = do([FindTwins(files, part, n_parts) for part in range(n_parts)])
+    names = {number: name for each in checked for number, name in each.groups.items()}
+    _refuse_twins(folder, [(names[group], count, first) for found in twins for group, count, first in found])
     if found != Counter(status_counts):
         raise CatalogError(f"{folder} holds rows {dict(sorted(found.items()))}, expected {dict(sorted(status_counts.items()))}.")
+    return {str(partition.path): each.digest for partition, each in zip(partitions, checked, strict=True)}
 
 
 def check_digests(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> None:
@@ -83,9 +190,27 @@ def check_digests(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, 
     CatalogError
         If a file is missing or has another size or digest.
     """
-    damage = list(_damage(folder, digests, sizes or {}))
-    if damage:
-        raise CatalogError("\n".join(damage))
+    _refuse_damage(folder, {path: _difference(folder / path, each, (sizes or {}).get(path)) for path, each in digests.items()})
+
+
+def check_same(folder: Path, digests: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    """Check digests of files against those that they had when they were written.
+
+    Parameters
+    ----------
+    folder
+        The catalog's folder.
+    digests
+        SHA-256 of its files, by path relative to that folder.
+    expected
+        SHA-256 of some of them when they were written.
+
+    Raises
+    ------
+    CatalogError
+        If a file is missing or has another digest.
+    """
+    _refuse_damage(folder, {path: _other_digest(digests.get(path), each) for path, each in expected.items()})
 
 
 def check_revision(folder: Path) -> int:
@@ -129,7 +254,14 @@ def _check_files(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None
         raise CatalogError("\n".join(f"{folder / path} is not in the manifest: remove it." for path in strangers))
 
 
-def check_alternatives(folder: Path, status_counts: Mapping[str, int], check: Callable[[pa.Table], None]) -> None:
+def check_alternatives(
+    folder: Path,
+    status_counts: Mapping[str, int],
+    check: Callable[[pa.Table], None],
+    *,
+    do: Doing = in_this_process,
+    scratch: Path | None = None,
+) -> None:
     """Check a revision's rows of instruments that are less probable than another, as `check_catalog` checks the catalog.
 
     Parameters
@@ -138,7 +270,7 @@ def check_alternatives(folder: Path, status_counts: Mapping[str, int], check: Ca
         The revision's folder.
     status_counts
         Expected rows by status.
-    check
+    check, do, scratch
         As for `check_catalog`.
 
     Raises
@@ -146,7 +278,7 @@ def check_alternatives(folder: Path, status_counts: Mapping[str, int], check: Ca
     CatalogError
         As for `check_catalog`; also if a source has two rows of one instrument.
     """
-    check_catalog(folder / ALTERNATIVES, status_counts, check, ("field", "instrument"))
+    check_catalog(folder / ALTERNATIVES, status_counts, check, ("field", "instrument"), do=do, scratch=scratch)
 
 
 def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table], None]:
@@ -164,14 +296,13 @@ def check_of_kept(names: Sequence[str]) -> Callable[[pa.Table], None]:
     names
         Names of the kept columns, in order.
     """
+    return partial(_check_with_kept, names=tuple(names))
 
-    def check(rows: pa.Table) -> None:
-        expected = [*CATALOG_SCHEMA.names, *names]
-        if rows.column_names != expected:
-            raise ValueError(f"rows must have the catalog's schema and the columns {list(names)}, not {rows.column_names}")
-        check_rows(rows.select(CATALOG_SCHEMA.names))
 
-    return check
+def _check_with_kept(rows: pa.Table, names: Sequence[str]) -> None:
+    if rows.column_names != [*CATALOG_SCHEMA.names, *names]:
+        raise ValueError(f"rows must have the catalog's schema and the columns {list(names)}, not {rows.column_names}")
+    check_rows(rows.select(CATALOG_SCHEMA.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +338,16 @@ def judge(folder: Path) -> Verdict:
         return Verdict(folder.name, 0, tuple(str(error).splitlines()))
 
 
-def _damage(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, int]) -> Iterator[str]:
-    for path, expected in digests.items():
-        if what := _difference(folder / path, expected, sizes.get(path)):
-            yield (
-                f"{folder / path} {what}: it was removed, changed or damaged after it was written. "
-                "Publish again, or take another revision."
-            )
+def _refuse_damage(folder: Path, differences: Mapping[str, str]) -> None:
+    """Raise an error that names every file that differs, with how it does."""
+    damage = [
+        f"{folder / path} {what}: it was removed, changed or damaged after it was written. "
+        "Publish again, or take another revision."
+        for path, what in differences.items()
+        if what
+    ]
+    if damage:
+        raise CatalogError("\n".join(damage))
 
 
 def _difference(path: Path, digest: str, size: int | None) -> str:
@@ -222,15 +356,24 @@ def _difference(path: Path, digest: str, size: int | None) -> str:
         return "is missing"
     if size is not None and path.stat().st_size != size:
         return f"has {path.stat().st_size} bytes, expected {size}"
-    found = file_digest(path)
-    return "" if found == digest else f"has SHA-256 {found[:12]}, expected {digest[:12]}"
+    return _other_digest(file_digest(path), digest)
 
 
-def _read(path: Path) -> pa.Table:
+def _other_digest(found: str | None, expected: str) -> str:
+    """How a digest differs from another; empty if it does not."""
+    if found is None:
+        return "is missing"
+    return "" if found == expected else f"has SHA-256 {found[:12]}, expected {expected[:12]}"
+
+
+def _read(path: Path) -> tuple[pa.Table, str]:
+    """The rows in a file, and its SHA-256."""
     try:
-        return pq.read_table(path, partitioning=None)
+        content = path.read_bytes()
+        rows = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise CatalogError(f"{path} cannot be read back: {error}") from error
+    return rows, hashlib.sha256(content).hexdigest()
 
 
 def _check_partition(path: Path, partition: Partition, rows: pa.Table, check: Callable[[pa.Table], None]) -> None:
@@ -242,15 +385,20 @@ def _check_partition(path: Path, partition: Partition, rows: pa.Table, check: Ca
     low, high = partition.span
     if cells.min() < low or cells.max() >= high:
         raise CatalogError(f"{path} holds rows outside its cell: {cells.min()} to {cells.max()}, expected {low} to {high}.")
-    if not rows.select([name for name, _ in SORT_ORDER]).equals(_sorted_keys(rows)):
+    if not _is_sorted(rows, cells):
         raise CatalogError(f"{path} is not sorted by {', '.join(name for name, _ in SORT_ORDER)}.")
     _check_positions(path, rows)
     if "source_name" in rows.column_names:
         _check_names(path, rows.filter(pc.is_valid(rows["source_name"])))
 
 
-def _sorted_keys(rows: pa.Table) -> pa.Table:
-    return rows.select([name for name, _ in SORT_ORDER]).sort_by(SORT_ORDER)
+def _is_sorted(rows: pa.Table, cells: Int64Array) -> bool:
+    """Whether rows are in the catalog's order; only those that share a cell are compared in further columns."""
+    if (cells[1:] < cells[:-1]).any():
+        return False
+    same = cells[1:] == cells[:-1]
+    shared = rows.select([name for name, _ in SORT_ORDER]).filter(pa.array(np.append(same, False) | np.append(False, same)))
+    return bool(shared.equals(shared.sort_by(SORT_ORDER)))
 
 
 def _check_positions(path: Path, rows: pa.Table) -> None:
@@ -275,17 +423,26 @@ def _sample(n_rows: int) -> Int64Array:
     return np.unique(np.linspace(0, n_rows - 1, min(n_rows, _ROWS_CHECKED)).astype(np.int64))
 
 
-def _ids_by_group(rows: pa.Table, groups: tuple[str, ...]) -> dict[str, Int64Array]:
-    names = pc.binary_join_element_wise(*(rows[name] for name in groups), "/").combine_chunks().dictionary_encode()
-    codes, ids = names.indices.to_numpy(), rows["source_id"].to_numpy()
-    return {str(name): ids[codes == code] for code, name in enumerate(names.dictionary)}
+def _keys(rows: pa.Table, groups: tuple[str, ...]) -> tuple[dict[int, str], UInt64Array]:
+    """The names of the groups of rows by number, and for each row its spread id and its group's number, increasing."""
+    joined = pc.binary_join_element_wise(*(rows[name] for name in groups), "/", null_handling="replace")
+    named = joined.combine_chunks().dictionary_encode()
+    numbers = [_number_of_group(name) for name in named.dictionary.to_pylist()]
+    spread = rows["source_id"].to_numpy().astype(np.uint64) * _SPREAD
+    keys = np.stack([spread, np.array(numbers, np.uint64)[named.indices.to_numpy()]], axis=1)
+    return dict(zip(numbers, named.dictionary.to_pylist(), strict=True)), keys[np.argsort(spread, kind="stable")]
 
 
-def _check_unique(folder: Path, field: str, source_id: Int64Array) -> None:
-    distinct, counts = np.unique(source_id, return_counts=True)
-    if len(distinct) < len(source_id):
-        twice = distinct[counts > 1]
+def _number_of_group(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def _refuse_twins(folder: Path, twins: Sequence[tuple[str, int, int]]) -> None:
+    """Raise an error if any sources of a field, in any part of the ids, have several rows."""
+    if twins:
+        field = min(name for name, *_ in twins)
+        counts, firsts = zip(*((count, first) for name, count, first in twins if name == field), strict=True)
         raise CatalogError(
-            f"{folder}: {len(twice)} sources of field {field} have more than one row; the first is {twice[0]}. "
+            f"{folder}: {sum(counts)} sources of field {field} have more than one row; the first is {min(firsts)}. "
             "Units overlap: please report this error of surveyflow."
         )

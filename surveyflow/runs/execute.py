@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from surveyflow.errors import OutputError
+from surveyflow.errors import ClusterError, OutputError, SurveyflowError
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
 from surveyflow.output.run_folders import Phase, Progress, RunFolder
@@ -18,7 +19,7 @@ from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.tasks.card import ModelCard
-from surveyflow.values.jobs import Executor, Job, JobResult, Receipt
+from surveyflow.values.jobs import Executor, Job, JobResult, Receipt, Task
 
 Listener = Callable[[Progress], None]
 _LOST = "its receipt is missing"
@@ -162,6 +163,41 @@ class LateExecutor:
             if result.fatal:
                 raise OutputError(f"{result.error} Nothing was published; run again to continue.")
             yield result
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any job was done."""
+        return self._executor is not None
+
+    def carry_out(self, tasks: Sequence[Task]) -> list[Any]:
+        """Have tasks carried out by workers, and return their results in the order of the tasks.
+
+        Parameters
+        ----------
+        tasks
+            The tasks.
+
+        Raises
+        ------
+        SurveyflowError
+            The error of surveyflow that ended a task.
+        ClusterError
+            If a task failed for another reason.
+        OutputError
+            If a task could not write its files.
+        """
+        jobs = [Job(f"{task.verb} {number}", task) for number, task in enumerate(tasks)]
+        values = {result.job.name: _value(result) for result in self.run(jobs)}
+        return [values[job.name] for job in jobs]
+
+
+def _value(result: JobResult) -> Any:
+    """What a task returned."""
+    if result.error is not None:
+        raise ClusterError(f"{result.job.name} failed: {result.error}. Nothing was published; run again to continue.")
+    if isinstance(result.value, SurveyflowError):
+        raise result.value
+    return result.value
 
 
 def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> PlanOutcome:

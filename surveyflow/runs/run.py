@@ -41,9 +41,11 @@ from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.codes import Flag, Status
-from surveyflow.values.jobs import EngineChoice, Executor
+from surveyflow.values.jobs import EngineChoice, Executor, in_this_process
 from surveyflow.values.notebooks import notebook_table
 
+ROWS_PUBLISHED_ALONE = 1_000_000
+"""Most rows that a run publishes itself if it has no workers yet, rather than start a cluster for it."""
 MOST_REPAIRS = 3
 """How often a run does units again whose files turn out to be damaged when they are published."""
 
@@ -295,16 +297,16 @@ def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
     outcome = carry_out(run.survey, run.plan, executor, run.folder, run.reporter)
     for number in range(1, MOST_REPAIRS + 1):
         try:
-            return _finish(run, outcome)
+            return _finish(run, outcome, executor)
         except UnitDamaged as error:
             damaged = {error.key: str(error)} | damaged_units(run.root, outcome.receipts)
             again = run.plan.doing_again(damaged)
             done = repair(run.survey, again, executor, run.folder.for_repair(number), run.reporter)
             outcome = outcome.after(done, damaged)
-    return _finish(run, outcome)
+    return _finish(run, outcome, executor)
 
 
-def _finish(run: _Run, outcome: PlanOutcome) -> RunResult:
+def _finish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> RunResult:
     check_constant(run.survey.files)
     run.lock.check()
     if outcome.failures and not outcome.receipts:
@@ -317,12 +319,12 @@ def _finish(run: _Run, outcome: PlanOutcome) -> RunResult:
     if same := _already_published(run, keys, outcome.failures, outcome.counts):
         return same
     run.reporter.report(Progress(Phase.PUBLISH, message=run.survey.workflow.survey.release))
-    revision = _publish(run, outcome)
+    revision = _publish(run, outcome, executor)
     repaired, held = outcome.repaired, revision.held
     return _result(run.root, revision, outcome.counts, failed_units=outcome.failures, repaired_units=repaired, held=held)
 
 
-def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
+def _publish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> Revision:
     from surveyflow.reports.page import REPORT, write_report
 
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
@@ -342,6 +344,7 @@ def _publish(run: _Run, outcome: PlanOutcome) -> Revision:
         decorate=lambda building: write_report(building, building / REPORT, before),
         judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,
+        do=executor.carry_out if executor.is_open or run.survey.n_sources > ROWS_PUBLISHED_ALONE else in_this_process,
     )
 
 

@@ -5,9 +5,9 @@ An executor carries a job to a worker and its result back. It does not know what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from surveyflow.values.codes import EngineName, Precision
 
@@ -111,6 +111,33 @@ class Order(Protocol):
     def verb(self) -> str:
         """One word for this kind of work, ``unit`` for example. Logs and Dask's dashboard use it."""
         ...
+
+
+@runtime_checkable
+class Task(Order, Protocol):
+    """An order that needs no worker in particular: it carries itself out, in any process that sees the output folder.
+
+    It may be carried out twice, if a worker is lost and found again, and leaves the same files then.
+    """
+
+    def carry_out(self) -> Any:
+        """Do the work, and return a small value that can be pickled."""
+        ...
+
+
+Doing = Callable[[Sequence[Task]], list[Any]]
+"""A function that has tasks carried out, and returns their results in the order of the tasks."""
+
+
+def in_this_process(tasks: Sequence[Task]) -> list[Any]:
+    """Carry out tasks one after the other, in this process.
+
+    Parameters
+    ----------
+    tasks
+        The tasks.
+    """
+    return [task.carry_out() for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)

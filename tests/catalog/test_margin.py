@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from catalog_rows import Table, make_rows
 from surveyflow.catalog.hats import partition_sky, write_catalog_files, write_dataset
-from surveyflow.catalog.margin import MARGIN_ARCSEC, Cover, write_margin
+from surveyflow.catalog.margin import MARGIN_ARCSEC, Cover, KeptBorders, write_margin
 from surveyflow.catalog.schema import healpix_29
 
 
@@ -23,9 +24,15 @@ from surveyflow.catalog.schema import healpix_29
 def catalog(tmp_path_factory):
     """A dense field over many partitions."""
     folder = tmp_path_factory.mktemp("margin") / "catalog"
-    dataset = write_dataset(folder, [Table(make_rows(600, radius_deg=0.02))], max_rows=40)
+    return folder, write_with_borders(folder, make_rows(600, radius_deg=0.02)), folder.with_name("borders")
+
+
+def write_with_borders(folder, rows):
+    """Write a catalog, and keep the rows near borders in a folder beside it."""
+    borders = partial(KeptBorders.of, folder=folder.with_name("borders"))
+    dataset = write_dataset(folder, [Table(rows)], max_rows=40, borders=borders)
     write_catalog_files(folder, "demo", dataset)
-    return folder, dataset.partitions
+    return dataset
 
 
 def test_a_cover_holds_every_cell_of_the_sky_once_and_every_partition():
@@ -63,13 +70,13 @@ def test_what_is_closer_to_a_position_than_the_margin_lies_in_its_cell_or_in_the
 
 
 def test_the_margin_holds_rows_of_other_cells_near_the_border_and_no_others(catalog, tmp_path):
-    folder, partitions = catalog
-    n_rows = write_margin(folder, tmp_path, "demo", partitions)
+    folder, dataset, borders = catalog
+    n_rows = write_margin(folder, tmp_path, "demo", dataset, borders)
     every = ds.dataset(folder / "dataset", format="parquet").to_table().to_pandas()
     cells = every["_healpix_29"].to_numpy()
     places = SkyCoord(every["ra"], every["dec"], unit="deg")
     files = {path.relative_to(tmp_path): pq.read_table(path, partitioning=None) for path in tmp_path.rglob("Npix=*")}
-    for cell in Cover.of(partitions).cells:
+    for cell in Cover.of(dataset.partitions).cells:
         margin = files.pop(cell.path).to_pandas() if cell.path in files else every.iloc[:0]
         inside = (cells >= cell.span[0]) & (cells < cell.span[1])
         assert not set(margin["source_id"]) & set(every["source_id"][inside])
@@ -84,17 +91,18 @@ def test_the_margin_holds_rows_of_other_cells_near_the_border_and_no_others(cata
 
 
 def test_an_equal_margin_shares_the_files_of_the_earlier_one(catalog, tmp_path):
-    write_margin(*(catalog[0], tmp_path / "a", "demo", catalog[1]))
-    write_margin(*(catalog[0], tmp_path / "b", "demo", catalog[1]), tmp_path / "a")
+    folder, dataset, borders = catalog
+    write_margin(folder, tmp_path / "a", "demo", dataset, borders)
+    write_margin(folder, tmp_path / "b", "demo", dataset, borders, before=tmp_path / "a")
     files = sorted((tmp_path / "b" / "dataset").rglob("*.parquet"))
     assert files
     assert all(path.samefile(tmp_path / "a" / path.relative_to(tmp_path / "b")) for path in files)
 
 
 def test_a_catalog_of_which_no_row_lies_near_a_border_has_an_empty_margin_and_one_without_rows_none(tmp_path):
-    dataset = write_dataset(tmp_path / "one", [Table(make_rows(20, centre_deg=(45.0, 0.5), radius_deg=0.01))])
-    write_catalog_files(tmp_path / "one", "demo", dataset)
-    assert write_margin(tmp_path / "one", tmp_path / "margin", "demo", dataset.partitions) == 0
+    dataset = write_with_borders(tmp_path / "one", make_rows(20, centre_deg=(45.0, 0.5), radius_deg=0.01))
+    assert write_margin(tmp_path / "one", tmp_path / "margin", "demo", dataset, tmp_path / "borders") == 0
     assert (tmp_path / "margin" / "partition_info.csv").read_text() == "Norder,Npix\n"
-    assert write_margin(tmp_path / "none", tmp_path / "no_margin", "demo", ()) == 0
+    empty = write_dataset(tmp_path / "none", [])
+    assert write_margin(tmp_path / "none", tmp_path / "no_margin", "demo", empty, tmp_path / "borders") == 0
     assert not (tmp_path / "no_margin").exists()

@@ -24,10 +24,13 @@ STEPS = {
     "output.units": ("write_worklist",),
     "measuring.worker": ("do",),
 }
+BESIDE = ("measuring.worker", "_task")
+"""Publishing, which the same worker does."""
 SIDE_THREADS = ("cut",)
 
 entered: dict[str, str] = {}
 inside: Counter[int] = Counter()
+beside: Counter[int] = Counter()
 _modules: dict[str, str | None] = {}
 
 
@@ -46,7 +49,8 @@ def trace(frame: FrameType, event: str, argument: Any) -> None:
     is_step = function in STEPS.get(module, ())
     inside[thread] += is_step and event == "call"
     side = threading.current_thread().name.startswith(SIDE_THREADS)
-    if event == "call" and function != "<module>" and (inside[thread] or side):
+    beside[thread] += ((module, function) == BESIDE) * (1 if event == "call" else -1)
+    if event == "call" and function != "<module>" and (inside[thread] or side) and not beside[thread]:
         entered.setdefault(module, function)
     inside[thread] -= is_step and event == "return"
 

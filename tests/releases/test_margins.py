@@ -21,7 +21,7 @@ def small_partitions(monkeypatch):
     """Many files for few rows."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     write = hats.write_dataset
-    monkeypatch.setattr(releases, "write_dataset", lambda folder, sources, before: write(folder, sources, 20, before))
+    monkeypatch.setattr(releases, "write_dataset", lambda *args, **options: write(*args, max_rows=20, **options))
 
 
 def publish_rows(root, n_rows=100):

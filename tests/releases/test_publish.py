@@ -241,7 +241,7 @@ def test_a_release_s_name_must_be_a_valid_folder_name(tmp_path, release):
 
 def test_the_reason_for_every_check_is_a_revision_that_was_written_wrong(tmp_path, units, monkeypatch):
     write = releases.write_dataset
-    monkeypatch.setattr(releases, "write_dataset", lambda folder, sources, before: write(folder, sources[:1]))
+    monkeypatch.setattr(releases, "write_dataset", lambda folder, sources, **options: write(folder, sources[:1], **options))
     with pytest.raises(CatalogError, match=r"holds rows .* expected"):
         publish(tmp_path, "v1.0", units, None, {})
     assert nothing_was_published(tmp_path)
