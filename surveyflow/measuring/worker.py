@@ -62,7 +62,7 @@ def load_chosen(folder: Path, engine: EngineChoice) -> Model:
 
 
 class SurveyWorker:
-    """A worker for two kinds of job: it digests a window's pixels, or measures a unit and writes its rows.
+    """A worker for three kinds of job: it digests a window's pixels, measures a unit and writes its rows, or carries out a task.
 
     Parameters
     ----------
