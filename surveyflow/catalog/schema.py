@@ -142,7 +142,8 @@ def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) 
         return
     null = _null_rows(values)
     breaks = null == ok if column.null is Null.UNLESS_OK else ~null & ~ok
-    _refuse(column.name, column.when_null, breaks)
+    if breaks.any():
+        _refuse(column.name, column.when_null, breaks)
 
 
 def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:
