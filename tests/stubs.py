@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class StubWorker(SurveyWorker):
 class SlowWorker(StubWorker):
     """A `StubWorker` that takes its time for a unit, so that it can be disturbed at it."""
 
-    def do(self, job: Job) -> Mapping[str, str] | Receipt:
+    def do(self, job: Job) -> Any:
         if isinstance(job.order, MeasureUnit):
             time.sleep(0.2)
         return super().do(job)
@@ -77,7 +78,7 @@ class _Troubled:
         self._worker = worker
         self._trouble = Path(root) / "trouble"
 
-    def do(self, job: Job) -> Mapping[str, str] | Receipt:
+    def do(self, job: Job) -> Any:
         words = self._trouble.read_text().split()
         if isinstance(job.order, MeasureUnit) and any(word in job.name for word in words):
             raise ValueError("the sky fell")
