@@ -1,10 +1,21 @@
-"""Executors that run no job."""
+"""Executors that run no job, or run it with doubles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 
+from surveyflow.measuring.orders import WorkerSettings
+from surveyflow.runs.execute import LateExecutor
+from surveyflow.sites.serial.profile import SerialExecutor
 from surveyflow.values.jobs import Executor, Job, JobResult
+
+
+@contextmanager
+def stub_executor(settings: WorkerSettings) -> Iterator[LateExecutor]:
+    """The executor of a serial run, whose worker measures with stubs."""
+    with ExitStack() as stack:
+        yield LateExecutor(stack, lambda: closing(SerialExecutor("stubs:StubWorker", settings)), in_this_process=True)
 
 
 class NotingExecutor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 
 import numpy as np
 import pytest
 from astropy.table import Column, Table
 from typer.testing import CliRunner
 
+from fake_executors import stub_executor
 from stubs import TINY
 from surveyflow import api
 from surveyflow.api.runs import open_inputs
@@ -26,7 +26,7 @@ from surveyflow.runs.execute import Reporter
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.serial.profile import SerialExecutor, SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.jobs import EngineChoice
 from surveyflow.values.listed import key_of_name
 from worlds import edit_workflow, write_untrained_models
@@ -77,7 +77,7 @@ def plan(survey):
     settings = WorkerSettings(str(root(survey)), EngineChoice(), models_in_memory=2)
     with (
         open_survey(load_workflow(survey.workflow)) as opened,
-        closing(SerialExecutor("stubs:StubWorker", settings)) as executor,
+        stub_executor(settings) as executor,
     ):
         return make_plan(opened, executor, Reporter([]))
 

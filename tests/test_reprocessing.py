@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table, vstack
 
+from fake_executors import stub_executor
 from other_schemas import DUMMY, catalog_with
 from stubs import TINY
 from surveyflow import api
@@ -33,7 +33,7 @@ from surveyflow.runs.execute import Reporter
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.serial.profile import SerialExecutor, SerialProfile
+from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import EngineChoice
 from worlds import edit_workflow, perturb_mosaic, write_untrained_models
@@ -69,7 +69,7 @@ def plan(survey):
     root = survey.folder / "catalog"
     with (
         open_survey(load_workflow(survey.workflow)) as opened,
-        closing(SerialExecutor("stubs:StubWorker", WorkerSettings(str(root), EngineChoice(), models_in_memory=2))) as executor,
+        stub_executor(WorkerSettings(str(root), EngineChoice(), models_in_memory=2)) as executor,
     ):
         return make_plan(opened, executor, Reporter([]))
 

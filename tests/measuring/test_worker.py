@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fake_executors import NotingExecutor
+from fake_executors import NotingExecutor, stub_executor
 from stubs import TINY, StubModel
 from surveyflow.errors import DeviceMemoryError
 from surveyflow.inputs.mosaics import Mosaic
@@ -22,7 +22,6 @@ from surveyflow.runs.decide import make_plan, work_by_model_group
 from surveyflow.runs.execute import Reporter, carry_out
 from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.serial.profile import SerialExecutor
 from surveyflow.values.jobs import EngineChoice
 from waiting import PATIENCE_S
 from worlds import write_untrained_juries, write_untrained_models
@@ -48,7 +47,7 @@ def jobs_of(survey, settings):
     """The jobs of a run's units."""
     noted, folder = NotingExecutor(), RunFolder(survey.folder / "catalog", "noted")
     folder.create("")
-    with open_survey(load_workflow(survey.workflow)) as opened, closing(SerialExecutor("stubs:StubWorker", settings)) as serial:
+    with open_survey(load_workflow(survey.workflow)) as opened, stub_executor(settings) as serial:
         plan = make_plan(opened, serial, Reporter([]))
         carry_out(opened, plan, noted, folder, Reporter([]))
     return noted.jobs
@@ -71,7 +70,7 @@ def test_jobs_say_which_models_they_need_and_how_much_work_they_are(survey, jobs
 
 def test_work_that_is_done_counts_no_longer(survey, settings, jobs):
     first = max(with_pixels(jobs), key=lambda job: job.n_sources)
-    with closing(SerialExecutor("stubs:StubWorker", settings)) as serial, open_survey(load_workflow(survey.workflow)) as opened:
+    with stub_executor(settings) as serial, open_survey(load_workflow(survey.workflow)) as opened:
         before = work_by_model_group(opened)
         list(serial.run([first]))
         after = work_by_model_group(opened)
