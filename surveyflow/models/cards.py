@@ -115,6 +115,7 @@ class _CalibrationTable(SettingsTable):
 
 
 class _EvaluationTable(SettingsTable):
+    model: Line = Field(examples=["merger/COSMOS/F814W@db58ab304ffe"])
     records: tuple[RecordsDigest, ...] = Field(examples=[["<SHA-256>"]])
     n_images: Count = Field(examples=[4000])
     score: Line = Field(examples=["accuracy"])

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from surveyflow.files.durable import TEMPORARY_SUFFIX, explained
 
+MARGINS = "margins"
+"""Folder of the margins in the output folder."""
 BUILDING = ".building-"
-"""Prefix of the name of a revision that is not complete."""
+"""Prefix of the name of a revision, or of a margin, that is not complete."""
 WITHDRAWN = ".withdrawn-"
 """Prefix of the name of an incomplete revision that will never be published."""
 LATEST = "latest"
@@ -33,7 +35,8 @@ def withdraw_prepared(root: Path) -> None:
         If something cannot be renamed or removed.
     """
     with explained(root):
-        for folder in (root / "releases").glob(f"{BUILDING}*"):
-            folder.rename(folder.with_name(f"{WITHDRAWN}{secrets.token_hex(8)}"))
+        for place in ("releases", MARGINS):
+            for folder in (root / place).glob(f"{BUILDING}*"):
+                folder.rename(folder.with_name(f"{WITHDRAWN}{secrets.token_hex(8)}"))
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
             link.unlink(missing_ok=True)

@@ -16,10 +16,7 @@ from pathlib import Path
 
 from surveyflow.catalog.collection import COLLECTION
 from surveyflow.files.durable import explained, make_folder, sync_folder
-from surveyflow.output.prepared import BUILDING
-
-MARGINS = "margins"
-"""Folder of the margins in the output folder."""
+from surveyflow.output.prepared import BUILDING, MARGINS
 
 
 def margin_folder(revision_folder: Path) -> Path:
@@ -117,5 +114,5 @@ def sweep_margins(root: Path) -> None:
     """
     with explained(root / MARGINS):
         for folder in (root / MARGINS).glob("*"):
-            if not (root / "releases" / folder.name).is_dir():
+            if folder.is_dir() and not (root / "releases" / folder.name).is_dir():
                 shutil.rmtree(folder)

@@ -395,11 +395,14 @@ class SealFiles:
 
 
 def _seal(path: Path) -> dict[str, Any]:
-    """Make a file read-only and durable, unless it is shared with an earlier revision, where it is so already."""
+    """Make a file durable and read-only, unless it is shared with an earlier revision, where it is so already.
+
+    In this order, so that a worker that is killed in between leaves nothing that looks durable and is not.
+    """
     mode = path.stat().st_mode
     if mode & 0o222:
-        path.chmod(mode & ~0o222)
         sync_file(path)
+        path.chmod(mode & ~0o222)
     return {"size_bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 

@@ -286,10 +286,12 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationFacts:
-    """How a model did in its evaluation, on simulated images that it was not trained on.
+    """How a model did in its evaluation, on images that it was not trained on.
 
     Parameters
     ----------
+    model
+        The ``model_id`` of what was evaluated: the model itself, or a jury of which it was a member then.
     records
         Digests of the sets of records, hexadecimal.
     n_images
@@ -302,6 +304,7 @@ class EvaluationFacts:
         The same on images of another simulation; None if there were none.
     """
 
+    model: str
     records: tuple[str, ...]
     n_images: int
     score: str

@@ -46,7 +46,13 @@ cards = st.builds(
     contamination=st.none() | scales,
     evaluation=st.none()
     | st.builds(
-        EvaluationFacts, st.just(("ab" * 32,)), st.integers(1, 9), st.just("auc"), st.floats(0, 1), st.none() | st.floats(0, 1)
+        EvaluationFacts,
+        st.just("merger/A/B@c"),
+        st.just(("ab" * 32,)),
+        st.integers(1, 9),
+        st.just("auc"),
+        st.floats(0, 1),
+        st.none() | st.floats(0, 1),
     ),
     nuisances=st.sampled_from([(), (NuisanceLimits("sky", (-1.0, 5.0), (0.001, -0.02), (0.0, 1.0), (True, False)),)]),
     calibrations=st.just(()) | st.builds(lambda *numbers: (calibration(*numbers),), st.floats(0.1, 9), st.floats(-9, 9)),

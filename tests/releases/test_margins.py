@@ -8,9 +8,10 @@ from catalog_rows import make_rows
 from surveyflow.catalog import hats
 from surveyflow.catalog.collection import COLLECTION
 from surveyflow.errors import CatalogError
+from surveyflow.output.prepared import MARGINS, withdraw_prepared
 from surveyflow.releases import publish as releases
 from surveyflow.releases.inventory import take_inventory
-from surveyflow.releases.margins import MARGINS, margin_folder
+from surveyflow.releases.margins import building_beside, margin_folder, move_margin_into_place
 from surveyflow.releases.pruning import prune
 from surveyflow.releases.publish import publish, read_manifest
 from surveyflow.releases.verify import check_revision
@@ -86,3 +87,21 @@ def test_margins_without_a_revision_are_removed_by_the_next_publication(tmp_path
         (tmp_path / MARGINS / name / "dataset").mkdir(parents=True)
     publish_rows(tmp_path)
     assert margins(tmp_path) == ["v1-r1", "v1-r2"]
+
+
+def test_whoever_lost_the_lock_cannot_move_a_margin_into_place(tmp_path):
+    revision = tmp_path / "releases" / "v1-r1"
+    with building_beside(tmp_path) as beside:
+        beside.margin.mkdir()
+        withdraw_prepared(tmp_path)
+        move_margin_into_place(beside.margin, revision)
+    assert not margin_folder(revision).exists()
+    publish_rows(tmp_path)
+    assert margins(tmp_path) == ["v1-r1"], "and what was withdrawn is removed"
+
+
+def test_a_strange_file_beside_the_margins_does_not_stop_a_publication(tmp_path):
+    (tmp_path / MARGINS).mkdir()
+    (tmp_path / MARGINS / ".DS_Store").touch()
+    publish_rows(tmp_path)
+    assert margins(tmp_path) == [".DS_Store", "v1-r1"]

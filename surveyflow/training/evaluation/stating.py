@@ -19,7 +19,7 @@ _LOSS = " On another simulation"
 _DIGITS = 4
 
 _Row = tuple[float, float, float, bool]
-_Tested = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], EvaluationFacts]
+_Tested = Callable[[str, Sequence[Mapping[str, Any]], Mapping[str, Any]], EvaluationFacts]
 _AtLevel = Callable[[Mapping[str, Any]], _Row]
 """Reads a stress: level, loss of the score, share of the spoilt stamps that is flagged, and whether the model held."""
 
@@ -45,7 +45,8 @@ def state_in_cards(folder: Path, document: Mapping[str, Any]) -> list[ModelCard]
     """
     task = document[document["task"]]
     tested_facts, at_level = entry_of(document["task"], _FACTS, "evaluated")
-    tested, nuisances = tested_facts(document["records"]["test"], task), _limits(task, at_level)
+    tested = tested_facts(document["model"]["id"], document["records"]["test"], task)
+    nuisances = _limits(task, at_level)
     loss = next((f" {sentence}" for sentence in task.get("verdict", ()) if f" {sentence}".startswith(_LOSS)), "")
     return [
         write_model(
@@ -59,9 +60,10 @@ def state_in_cards(folder: Path, document: Mapping[str, Any]) -> list[ModelCard]
     ]
 
 
-def _merger(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
+def _merger(model: str, records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
     own, other = found["pooled"]["network"], (found["other"] or {}).get("network", {})
     return EvaluationFacts(
+        model,
         tuple(one["digest"] for one in records),
         own["n"],
         "accuracy",
@@ -72,9 +74,10 @@ def _merger(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> E
     )
 
 
-def _contamination(records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
+def _contamination(model: str, records: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> EvaluationFacts:
     area = found["scores"]["areas"][CONTAMINATION.outputs[0]]
-    return EvaluationFacts(tuple(one["digest"] for one in records), found["scores"]["n"], "auc", round(area, _DIGITS))
+    digests = tuple(one["digest"] for one in records)
+    return EvaluationFacts(model, digests, found["scores"]["n"], "auc", round(area, _DIGITS))
 
 
 def _limits(found: Mapping[str, Any], at_level: _AtLevel) -> tuple[NuisanceLimits, ...]:

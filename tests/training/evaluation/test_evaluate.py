@@ -78,7 +78,7 @@ def test_cards_state_the_score_and_how_far_each_nuisance_may_go(task, tmp_path):
     assert [(one.name, level) for one in stated.nuisances for level in one.levels] == [
         (stress["name"], stress["level"]) for stress in stresses
     ]
-    assert stated.evaluation.records == ("000000000003",)
+    assert (stated.evaluation.model, stated.evaluation.records) == (document(task)["model"]["id"], ("000000000003",))
     if task == "merger":
         assert stated.evaluation.n_images == 200
         assert [held for one in stated.nuisances for held in one.held] == [stress["passed"] for stress in stresses]
