@@ -6,7 +6,7 @@ MODEL is a model's folder, RECORDS the folder of held-out simulated stamps of it
 neighbours, and ``--other`` one of another instrument. ``--real`` names a folder with 100 real galaxies of COSMOS as GalSim
 distributes them (``real_galaxy_images_extension.fits``, ``real_galaxy_catalog_26_extension_example.fits``). The stamps are
 changed in many ways. One line of a table for each says what percentage of them is flagged, by any and by each flag, and what
-percentage is called post-merger, of all and of those without a flag.
+percentage is called post-merger: of all, of those without such a flag, and of those about which a jury's members agree, too.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from surveyflow.simulation.observe import F160W, F814W, Band, psf, shot_noise, s
 from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.sky.tiling import corner
+from surveyflow.stats.posterior import PosteriorSummary, summarise
 from surveyflow.tasks.card import Model
 from surveyflow.tasks.domains import distance_outside, facts_outside, measured_facts
 from surveyflow.training.records.labelled import LabelledStamps
@@ -38,7 +39,16 @@ from surveyflow.values.codes import POST_MERGER, STAR_FORMING, Flag
 
 SIZE = 128
 FLAGS = (Flag.NOISE_DOMAIN, Flag.SKY_DOMAIN, Flag.OFF_CENTRE, Flag.FEATURE_DOMAIN)
-HEADER = ("stamps", "n", "any flag", *(flag.name for flag in FLAGS), "called post-merger", "of those without a flag")
+HEADER = (
+    "stamps",
+    "n",
+    "any flag",
+    *(flag.name for flag in FLAGS),
+    "called post-merger",
+    "of those without a flag",
+    Flag.MEMBERS_DISAGREE.name,
+    "of those without any of all flags",
+)
 REAL_LIMIT_AB = 24.3
 NOISE_FACTOR = 3.2
 """Noise of the real stamps in units of that for which the packaged models are made."""
@@ -69,24 +79,30 @@ def measured(case: Case, model: Model, n_draws: int) -> tuple[str, ...]:
     pixels, valid = case.pixels, np.isfinite(case.pixels) & (case.pixels != 0)
     middle = np.full((len(pixels), 2), (SIZE - 1) / 2)
     position = middle if case.position_yx is None else case.position_yx
-    called, prepared, features = called_post_merger(pixels, model, n_draws)
+    said, prepared, features = classified(pixels, model, n_draws)
+    called, disputed = said.p_pm_mean > said.p_sf_mean, said.member_agreement < 1
     outside = dict(facts_outside(measured_facts(pixels, valid, position, model.card.pixel_scale_arcsec), model.card))
     distances = feature_distances(model, prepared, features)
     outside[Flag.FEATURE_DOMAIN] = distance_outside(distances, len(pixels), model.card)
     flagged = np.any([outside[flag] for flag in FLAGS], axis=0)
-    shares = [flagged, *(outside[flag] for flag in FLAGS), called]
-    unflagged = f"{100 * called[~flagged].mean():.0f}" if not flagged.all() else "none left"
-    return case.name, str(len(pixels)), *(f"{100 * share.mean():.1f}" for share in shares), unflagged
+    shares = _percent(
+        flagged, *(outside[flag] for flag in FLAGS), called, called[~flagged], disputed, called[~flagged & ~disputed]
+    )
+    return case.name, str(len(pixels)), *shares
 
 
-def called_post_merger(pixels: Float32Array, model: Model, n_draws: int) -> tuple[BoolArray, Float32Array, Float32Array]:
-    """Which stamps the model calls post-mergers; the prepared stamps, and their features."""
+def _percent(*rows: BoolArray) -> Iterator[str]:
+    yield from (f"{100 * chosen.mean():.1f}" if len(chosen) else "none left" for chosen in rows)
+
+
+def classified(pixels: Float32Array, model: Model, n_draws: int) -> tuple[PosteriorSummary, Float32Array, Float32Array]:
+    """What the model says of the stamps; the prepared stamps, and their features."""
     valid = np.isfinite(pixels) & (pixels != 0)
     prepared = prepare(pixels, valid, model.card.stretch, model.card.softening)
     features = model.features(prepared)
-    means = model.draw(features, np.arange(len(pixels), dtype=np.uint64), n_draws, 1).mean(axis=1)
-    post_merger, star_forming = (model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING))
-    return means[:, post_merger] > means[:, star_forming], prepared, features
+    draws = model.draw(features, np.arange(len(pixels), dtype=np.uint64), n_draws, 1)
+    outputs = [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]
+    return summarise(draws[..., outputs], model.card.n_members), prepared, features
 
 
 def simulated(stamps: LabelledStamps, band: Band, rng: np.random.Generator) -> Iterator[Case]:
@@ -157,7 +173,8 @@ def real_galaxies(folder: Path, centre: str, rng: np.random.Generator) -> Iterat
 def between_centres(folder: Path, model: Model, arguments: argparse.Namespace) -> str:
     """How many real galaxies change class with the centre of their stamps, on the same noise beyond them."""
     cases = [next(real_galaxies(folder, each, np.random.default_rng(arguments.seed))) for each in ("barycentre", "peak")]
-    one, other = (called_post_merger(case.pixels, model, arguments.draws)[0] for case in cases)
+    said = [classified(case.pixels, model, arguments.draws)[0] for case in cases]
+    one, other = (each.p_pm_mean > each.p_sf_mean for each in said)
     return f"{np.count_nonzero(one != other)} of {len(one)} real galaxies change class between barycentre and peak."
 
 
@@ -193,7 +210,7 @@ def cases(arguments: argparse.Namespace, stamps: LabelledStamps) -> Iterator[Cas
         clean = read_stamps(arguments.clean, "sky_sigma", arguments.stamps).pixels
         yield Case("simulations without neighbours", clean)
         sharp = np.where(clean > 5 * depth, clean, rng.normal(0, depth, clean.shape).astype(np.float32))
-        yield Case("simulations with uncorrelated noise", sharp)
+        yield Case("simulations cut off at 5 sigma, on uncorrelated noise", sharp)
     if arguments.other is not None:
         other = read_stamps(arguments.other, "sky_sigma", arguments.stamps).pixels
         yield Case("simulations of the other instrument, with this noise", scaled(other, depth))

@@ -24,6 +24,7 @@ from surveyflow.sites.serial.profile import SerialProfile
 from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import ModelKey
 from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.values.codes import Flag
 from surveyflow.values.jobs import EngineChoice
 from worlds import copied, edit_workflow, write_untrained_juries, write_untrained_models
 
@@ -66,6 +67,9 @@ def test_the_catalog_tells_the_jury_its_scatter_and_its_agreement(survey):
     assert (np.stack(rows.p_pm_hist[ok]).sum(axis=1) == 31).all()
     assert (rows.p_pm_member_std[ok] > 0).all()
     assert set((3 * rows.member_agreement[ok]).round().astype(int)) <= {1, 2, 3}
+    disputed = ok & (rows.member_agreement < 1)
+    assert 0 < disputed.sum() < ok.sum()
+    assert ((rows["flags"] & Flag.MEMBERS_DISAGREE) > 0).equals(disputed)
     assert rows.loc[ok, ["coverage_pct_mean", "flux_pp_q50", "p_contaminated_std"]].notna().all(axis=None)
     assert rows.loc[~ok, ["n_members", "p_pm_member_std", "member_agreement"]].isna().all(axis=None)
     cards = api.list_models(survey.folder / "models")
@@ -103,6 +107,7 @@ def test_fewer_members_are_a_choice_of_the_workflow_and_measure_everything_again
     rows = table(survey)
     assert set(rows.n_members.dropna()) == {1}
     assert rows.p_pm_member_std.isna().all()
+    assert not (rows["flags"] & Flag.MEMBERS_DISAGREE).any()
     edit_workflow(survey.workflow, {"models": {"members": "all"}})
     assert {decision for decision, _ in reasons(survey)} == {Decision.KEEP}
 

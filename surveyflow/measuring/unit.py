@@ -30,7 +30,7 @@ from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
 
-ALGORITHM_VERSION = "2"
+ALGORITHM_VERSION = "3"
 """Part of every unit's key: raised when a release of surveyflow measures differently, so that no earlier result is kept."""
 BATCH_SIZE = 256
 """Number of cutouts cut, prepared and sampled together: 17 MB of pixels, and 20 MB of draws at 10,000 draws a source."""
@@ -95,6 +95,12 @@ class _Found:
         """(n,) bool, of all rows: whether the image lies too far from the training images; False where that is not known."""
         beyond = distance_outside(self.feature_distance, int(self.measured.sum()), self.card)
         return _within(self.measured, beyond)
+
+    @property
+    def disputed(self) -> BoolArray:
+        """(n,) bool, of all rows: whether a member of the jury sees another class; False for tasks without classes."""
+        agreement = self.sample.columns.get("member_agreement")
+        return np.zeros(len(self.measured), dtype=bool) if agreement is None else _within(self.measured, agreement < 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +190,7 @@ def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, 
     status = np.where((status == Status.OK) & ~leading.measured, Status.BAD_PIXELS.value, status)
     ok = status == Status.OK
     found = {name: leading if name == LEADING.name else _find(task, model, batch, ok) for name, model in models.items()}
-    flags = sources.flags | _flags(stack, leading.blank) | np.where(ok, np.int32(task.mosaic_flags), np.int32(0))
+    flags = sources.flags | _flags(stack, leading) | np.where(ok, np.int32(task.mosaic_flags), np.int32(0))
     for each in found.values():
         flags |= _domain_flags(task, each, batch, ok)
     return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, batch.facts, found)
@@ -231,12 +237,13 @@ def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:
     return np.where(stack.centre_valid, seen, Status.NO_COVERAGE.value)
 
 
-def _flags(stack: CutoutStack, blank: BoolArray) -> Int32Array:
+def _flags(stack: CutoutStack, leading: _Found) -> Int32Array:
     return _marked(
         {
             Flag.EDGE: stack.beyond_edge,
             Flag.PARTIAL_COVERAGE: stack.valid_fraction < 1,
-            Flag.CONSTANT_IMAGE: blank,
+            Flag.CONSTANT_IMAGE: leading.blank,
+            Flag.MEMBERS_DISAGREE: leading.disputed,
         }
     )
 

@@ -136,6 +136,10 @@ class Flag(IntFlag):
         "The mosaic was resampled to the pixel scale of the training images: its noise is correlated, and its PSF is its own.",
     )
     DUPLICATE = 32768, "An earlier source list of the survey has the same galaxy: duplicate_of names it."
+    MEMBERS_DISAGREE = (
+        131072,
+        "The members of the jury do not all see the class of the row: their means lie on both sides of a half.",
+    )
     NO_MOSAIC = 128, "The workflow names no mosaic of this instrument in this field (status off_mosaic)."
 
 
