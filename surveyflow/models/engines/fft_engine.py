@@ -18,6 +18,7 @@ from surveyflow.models.engines.fft_tiling import (
 )
 from surveyflow.models.engines.head import Head
 from surveyflow.models.engines.native_library import (
+    MOST_THREADS,
     ConvolutionSpec,
     DenseSpec,
     HeadSpec,
@@ -84,7 +85,8 @@ class FftModel:
     instruction_set
         Instruction set; by default the fastest of the processor.
     n_threads
-        Number of threads, at least 1; by default ``OMP_NUM_THREADS``, or else all processors that this process may use.
+        Number of threads, at least 1; more than 256 are 256. By default ``OMP_NUM_THREADS``, or else all processors that this
+        process may use.
 
     Raises
     ------
@@ -115,7 +117,7 @@ class FftModel:
         self._card = card
         self._domain = domain
         self._instruction_set = usable_instruction_sets()[-1] if instruction_set is None else instruction_set
-        self._n_threads = thread_count() if n_threads is None else n_threads
+        self._n_threads = thread_count() if n_threads is None else min(n_threads, MOST_THREADS)
         self._kept_alive: list[Float32Array] = []
         spectra = _spectra(card, weights, folder)
         self._trunk = self._trunk_spec(weights, plan, spectra)

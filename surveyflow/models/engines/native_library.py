@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import IntEnum
@@ -30,6 +31,9 @@ LIBRARY = _NATIVE / "libsurveyflow.so"
 
 _ABI = 6
 _OUT_OF_MEMORY = 1
+
+MOST_THREADS = 256
+"""The core starts at most so many threads."""
 
 
 class InstructionSet(IntEnum):
@@ -186,9 +190,9 @@ def usable_instruction_sets() -> tuple[InstructionSet, ...]:
 
 
 def thread_count() -> int:
-    """``OMP_NUM_THREADS``, as for any other library; otherwise `usable_processors`."""
+    """``OMP_NUM_THREADS``, as for any other library; without it, or if it is not a number, `usable_processors`; at most 256."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return max(1, int(first)) if first.isdigit() else usable_processors()
+    return min(MOST_THREADS, max(1, int(first)) if re.fullmatch("[0-9]{1,9}", first) else usable_processors())
 
 
 def usable_processors() -> int:
@@ -207,13 +211,23 @@ def cpu_quota(groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/p
         The file that names the process's groups. The limits of the groups around them count, too.
     """
     limits = [float(os.cpu_count() or 1)]
-    with suppress(OSError):
-        for line in membership.read_text().splitlines():
+    with suppress(OSError, ValueError):
+        for line in membership.read_text(errors="surrogateescape").splitlines():
             _, controllers, group = line.split(":", 2)
-            if controllers == "" or "cpu" in controllers.split(","):
-                folder = groups / controllers
-                limits += [limit for place in _around(folder, group) if (limit := _limit_of(place)) is not None]
+            places = [place for folder in _hierarchies(groups, controllers) for place in _around(folder, group)]
+            limits += [limit for place in places if (limit := _limit_of(place)) is not None]
     return min(limits)
+
+
+def _hierarchies(groups: Path, controllers: str) -> list[Path]:
+    """The folders in which the groups of these controllers may be; none if they do not limit the processors' time.
+
+    Where versions 1 and 2 are used together, the folder of version 2 is called ``unified``. A folder of version 1 may name its
+    controllers in another order than the kernel does; there is a link ``cpu`` to it.
+    """
+    if not controllers:
+        return [groups, groups / "unified"]
+    return [groups / controllers, groups / "cpu"] if "cpu" in controllers.split(",") else []
 
 
 def _around(folder: Path, group: str) -> list[Path]:

@@ -358,14 +358,20 @@ def _views(content: NDArray[np.uint8], card: ModelCard) -> tuple[Float32Array, .
 
 def _sweep(folder: Path, name: str) -> None:
     """Remove unfinished files of writers that were killed, and spectra of other models that no worker has used for 30 days."""
-    now = time.time()
-    with suppress(OSError):
-        for file in folder.glob(".spectra-*.bin*"):
-            finished = file.suffix == ".bin"
-            if not finished and not _UNFINISHED.fullmatch(file.name):
-                continue
-            if file.name != name and file.lstat().st_mtime < now - _DAY_S * (_UNUSED_DAYS if finished else 1):
-                file.unlink(missing_ok=True)
+    for file in _found(folder):
+        finished = file.suffix == ".bin"
+        if file.name == name or not (finished or _UNFINISHED.fullmatch(file.name)):
+            continue
+        with suppress(OSError):  # somebody else's, or a folder; the others are removed all the same
+            if file.lstat().st_mtime < time.time() - _DAY_S * (_UNUSED_DAYS if finished else 1):
+                file.unlink()
+
+
+def _found(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob(".spectra-*.bin*"))
+    except OSError:
+        return []
 
 
 def _write(file: Path, trusted: _Trusted) -> None:

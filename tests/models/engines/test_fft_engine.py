@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -358,6 +359,29 @@ def test_a_model_without_threads_is_refused(n_threads):
         model_of(n_threads=n_threads)
 
 
+@pytest.mark.parametrize("n_threads", [0, -1, 2**31, 2**32 - 1])
+def test_the_core_leaves_no_features_unwritten_without_an_error(n_threads):
+    model, cutouts, features = model_of(), images(2, size=40), np.empty((2, 20), np.float32)
+    with pytest.raises(ModelError, match="rejected the network"):
+        native_library.run_features(INSTRUCTION_SETS[-1], model._trunk, cutouts, features=features, n_threads=n_threads)
+
+
+@pytest.mark.parametrize("n_threads", [257, 2**31, 2**32, 10**30])
+def test_a_great_number_of_threads_is_not_taken_for_another_one(n_threads):
+    cutouts = images(2, size=40)
+    np.testing.assert_array_equal(model_of(n_threads=n_threads).features(cutouts), model_of(n_threads=1).features(cutouts))
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [("3", 3), (" 4, 2", 4), ("0", 1), ("4294967295", 6), ("100000", 256), ("²", 6), ("-3", 6), ("9" * 5000, 6)],
+)
+def test_the_environment_says_how_many_threads_there_are(monkeypatch, variable, expected):
+    monkeypatch.setattr(native_library, "usable_processors", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert native_library.thread_count() == expected
+
+
 class Interrupted(Exception):
     """What Ctrl-C stands for here."""
 
@@ -404,12 +428,19 @@ def test_an_interrupt_does_not_wait_for_a_whole_batch(interrupts_soon):
             2,
         ),
         ("3:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ("4:cpuacct,cpu:/a", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, 2),
+        ("0::/a/b", {"a/b/cpu.max": "800000 100000", "cpu.max": "400000 100000"}, 4),
+        ("1:cpuset:/\n0::/a", {"unified/a/cpu.max": "250000 100000"}, 2.5),
+        ("2:cpuacct:/a\n3:cpuset:/a", {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"}, 64),
+        ("0::/\udcff", {"\udcff/cpu.max": "100000 100000"}, 1),
         ("0::/", {"cpu.max": "nonsense"}, 64),
+        ("0::/", {"cpu.max": "100000 0"}, 64),
+        ("no groups", {"cpu.max": "100000 100000"}, 64),
     ],
 )
 def test_the_processor_time_of_a_container_is_seen(tmp_path, monkeypatch, membership, files, expected):
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    (tmp_path / "cgroup").write_text(membership + "\n")
+    (tmp_path / "cgroup").write_text(membership + "\n", errors="surrogateescape")
     for name, content in files.items():
         file = tmp_path / "groups" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -417,11 +448,19 @@ def test_the_processor_time_of_a_container_is_seen(tmp_path, monkeypatch, member
     assert native_library.cpu_quota(tmp_path / "groups", tmp_path / "cgroup") == expected
 
 
-@pytest.mark.parametrize(("quota", "expected"), [(0.2, 1), (1.5, 2), (64, 6)])
+@pytest.mark.parametrize(("quota", "expected"), [(20_000, 1), (150_000, 2), (6_400_000, 6), ("max", 6)])
 def test_a_container_with_little_processor_time_gets_few_threads(monkeypatch, quota, expected):
+    files = {"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/cpu.max": f"{quota} 100000\n"}
+
+    def read_text(path, *_, **__):
+        if str(path) not in files:
+            raise FileNotFoundError(path)
+        return files[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    monkeypatch.setattr(native_library, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
     assert native_library.thread_count() == expected
 
 

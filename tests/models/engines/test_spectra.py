@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import stat
 import tempfile
 import threading
@@ -100,7 +101,22 @@ def short(content):
     del content[-4096:]
 
 
-@pytest.mark.parametrize("forge", [zeros, wrong_number, short])
+def not_a_number(content):
+    content[-4096:-4092] = np.float32(np.nan).tobytes()
+
+
+def infinite(content):
+    content[-4096:-4092] = np.float32(np.inf).tobytes()
+
+
+def padding_channel(content):
+    """Put a number in place of an output that the network does not have."""
+    *_, (offset, shape) = spectra._places(CARD)
+    place = offset + 4 * int(np.ravel_multi_index((0, 0, 1, 0, 0, 15), shape))
+    content[place : place + 4] = np.float32(0.1).tobytes()
+
+
+@pytest.mark.parametrize("forge", [zeros, wrong_number, short, not_a_number, infinite, padding_channel])
 def test_a_file_with_its_own_seal_but_other_numbers_is_written_again(tmp_path, forge, caplog):
     spectra_in(tmp_path)
     (file,) = files_in(tmp_path)
@@ -287,6 +303,64 @@ def test_a_pipe_in_the_files_place_does_not_make_one_wait(tmp_path):
     os.mkfifo(file)
     spectra_in(tmp_path)
     assert file.is_file()
+
+
+@pytest.mark.parametrize("end", ["", ".lock"])
+@pytest.mark.parametrize("squatter", ["folder", "link to a file", "link to nothing", "loop"])
+def test_what_lies_in_the_place_of_spectra_and_lock_stops_no_worker(tmp_path, end, squatter):
+    store, cache, other = tmp_path / "store", tmp_path / "cache", tmp_path / "other"
+    store.mkdir()
+    other.write_text("somebody's")
+    place = store / f".spectra-{CARD.weights_digest[:16]}-v1.bin{end}"
+    if squatter == "folder":
+        (place / "folder").mkdir(parents=True)
+    else:
+        place.symlink_to({"link to a file": other, "link to nothing": tmp_path / "nothing", "loop": place}[squatter])
+    for _ in range(2):
+        assert_right(spectra_in(store, cache))
+    assert other.read_text() == "somebody's"
+    assert files_in(tmp_path) in ([cache, other, store], [other, store])
+    written = [file for folder in (store, cache) for file in folder.glob(".spectra-*.bin") if file.is_file()]
+    assert len(written) == 1
+    assert not written[0].is_symlink()
+
+
+def test_a_hard_link_to_the_file_keeps_its_content(tmp_path):
+    spectra_in(tmp_path)
+    (file,) = files_in(tmp_path)
+    link = tmp_path / "link"
+    link.hardlink_to(file)
+    file.chmod(0o666)  # of both, so that the file is written again
+    before = link.read_bytes()
+    assert_right(spectra_in(tmp_path))
+    assert link.read_bytes() == before
+    assert not file.samefile(link)
+
+
+def test_a_full_disk_leaves_spectra_in_memory_and_nothing_behind(tmp_path, caplog):
+    caplog.set_level("INFO")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))  # of a longer file, only the beginning can be written
+    try:
+        found = spectra_in(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert_right(found)
+    assert files_in(tmp_path) == []
+    assert "event=spectra_not_kept" in caplog.text
+
+
+def test_what_cannot_be_removed_does_not_keep_the_others(tmp_path):
+    first_folder, file, last_folder = (tmp_path / f".spectra-{digit * 16}-v1.bin" for digit in "07f")
+    file.touch()
+    for folder in (first_folder, last_folder):
+        folder.mkdir()
+    for old in (first_folder, file, last_folder):
+        os.utime(old, (time.time() - 86_400 * 31,) * 2)
+    spectra_in(tmp_path)
+    assert not file.exists()
+    assert first_folder.is_dir()
+    assert last_folder.is_dir()
 
 
 def test_what_killed_writers_left_is_removed_after_a_day(tmp_path):
