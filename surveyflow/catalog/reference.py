@@ -63,7 +63,7 @@ independent outputs whose sum is not 1. Results with `weights_origin` other than
 | `draws/FIELD/INSTRUMENT/TILE.parquet` | every draw of p_pm (`field`, `source_id`, `p_pm`), where the workflow keeps draws |
 | `collection/` | a HATS collection: the catalog around it, `index_source_id`, the partitions of each id, and the margin |
 | `../../margins/REVISION/` | the [margin](../explanation/publishing.md#choices): rows of other cells near the border of each |
-| `alternatives/` | rows of [further instruments](../how-to/photometric-redshifts.md#the-alternatives), as a HATS catalog |
+| `alternatives` | link to `../../alternatives/REVISION/`, [further rows](../how-to/photometric-redshifts.md#the-alternatives) |
 | [`manifest.json`](manifest.md) | inputs, models, workflow, versions, counts, failed units, size and SHA-256 of all other files |
 | `report.html` | the report, made from the revision alone; missing where it could not be made |
 | `report-of-REVISION.html` | the report of an earlier revision with the same results, to which `report.html` then has a link |

@@ -13,6 +13,8 @@ from surveyflow.files.durable import TEMPORARY_SUFFIX, explained
 
 MARGINS = "margins"
 """Folder of the margins in the output folder."""
+ALTERNATIVES = "alternatives"
+"""Folder of the alternatives in the output folder."""
 BUILDING = ".building-"
 """Prefix of the name of a revision, or of a margin, that is not complete."""
 WITHDRAWN = ".withdrawn-"

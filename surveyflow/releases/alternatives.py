@@ -1,8 +1,9 @@
 """The alternatives of a revision: what further instruments say of sources whose p(z) reaches into several redshift ranges.
 
-``ROOT/releases/v1.0-r2/alternatives`` is a HATS catalog with the columns of the catalog. The catalog has each source once, with
-the instrument of its most probable range; the alternatives have it once for every other instrument in whose range lies at least
-the workflow's least share of p(z). There, ``redshift`` is the median of p(z) within that range, and ``p_range`` the share in it.
+``ROOT/alternatives/v1.0-r2``, to which ``ROOT/releases/v1.0-r2/alternatives`` is a link, is a HATS catalog with the columns of
+the catalog. The catalog has each source once, with the instrument of its most probable range; the alternatives have it once for
+every other instrument in whose range lies at least the workflow's least share of p(z). There, ``redshift`` is the median of p(z)
+within that range, and ``p_range`` the share in it. The first revisions have the folder itself in the place of the link.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from surveyflow.catalog.hats import RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.releases.revisions import ALTERNATIVES, LATEST, Revision, find, legible, open_rows, read_manifest, read_rows
-from surveyflow.releases.verify import check_alternatives
+from surveyflow.releases.verify import check_alternatives, check_same
 from surveyflow.values.jobs import Doing, in_this_process
 
 
@@ -103,15 +104,16 @@ def write_alternatives(
     before: Path | None = None,
     do: Doing = in_this_process,
     scratch: Path | None = None,
-) -> dict[str, Any] | None:
+    created: str = "",
+) -> Dataset:
     """Write the alternatives of a revision, and check them.
 
     Parameters
     ----------
     folder
-        The revision's folder.
+        Their folder.
     name
-        The name of the catalog.
+        Their catalog's name.
     sources
         The sources of rows.
     status_counts
@@ -119,28 +121,23 @@ def write_alternatives(
     check
         The check of rows; see `surveyflow.releases.verify.check_catalog`.
     before
-        Folder of an earlier revision, whose equal files are shared; None if there is none.
+        Folder of the alternatives of an earlier revision, whose equal files are shared; None if there is none.
     do
         Has the tasks carried out.
     scratch
         As in `surveyflow.catalog.hats.write_dataset`.
-
-    Returns
-    -------
-    What the manifest says of them: ``rows`` and ``status``; None if there are none.
+    created
+        Time of creation, ISO 8601; not stated if left out.
 
     Raises
     ------
     CatalogError
-        If the rows fail a check.
+        If the rows fail a check, or a file has changed since it was written.
     """
-    if not status_counts:
-        return None
-    own, earlier = folder / ALTERNATIVES, None if before is None else before / ALTERNATIVES
-    dataset = write_dataset(own, sources, before=earlier, do=do, scratch=scratch)
-    write_catalog_files(own, f"{name}_{ALTERNATIVES}", dataset, before=earlier)
-    check_alternatives(folder, status_counts, check, do=do, scratch=scratch)
-    return {"rows": dataset.n_rows, "status": dict(status_counts)}
+    dataset = write_dataset(folder, sources, before=before, do=do, scratch=scratch)
+    write_catalog_files(folder, name, dataset, before=before, created=created)
+    check_same(folder, dataset.digests, check_alternatives(folder, status_counts, check, do=do, scratch=scratch))
+    return dataset
 
 
 def alternatives_of(revision: Revision, root: Path | str) -> ds.Dataset:

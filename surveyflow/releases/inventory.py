@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import CatalogNotFound
+from surveyflow.releases.beside import folders_of
 from surveyflow.releases.decisions import Decision, read_decisions
 from surveyflow.releases.holds import Hold, holds
-from surveyflow.releases.margins import margin_folder
 from surveyflow.releases.revisions import Revision, latest, readable_revisions
 from surveyflow.values.notebooks import notebook_rows
 
@@ -26,7 +26,7 @@ class StoredRevision:
     is_latest
         Whether ``latest`` points to it.
     n_bytes
-        Size of its files and those of its margin, bytes.
+        Size of its files, those of its margin and those of its alternatives, bytes.
     n_new_bytes
         Size of the files that it does not share with earlier revisions, bytes.
     hold
@@ -113,8 +113,7 @@ def take_inventory(root: Path) -> Inventory:
     stored = []
     revisions, damaged = readable_revisions(root)
     for revision in revisions:
-        folders = revision.path, margin_folder(revision.path)
-        states = [path.stat() for folder in folders for path in folder.rglob("*") if path.is_file()]
+        states = [path.stat() for folder in folders_of(revision.path) for path in folder.rglob("*") if path.is_file()]
         new = [state for state in states if (state.st_dev, state.st_ino) not in seen]
         seen.update((state.st_dev, state.st_ino) for state in states)
         sizes = sum(state.st_size for state in states), sum(state.st_size for state in new)

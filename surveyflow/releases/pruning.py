@@ -18,8 +18,8 @@ from surveyflow.errors import InputError, LockHeld
 from surveyflow.files.durable import explained, remove_any, sync_folder
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import new_run_id
+from surveyflow.releases.beside import folders_of, sweep_beside
 from surveyflow.releases.holds import waiting
-from surveyflow.releases.margins import margin_folder, sweep_margins
 from surveyflow.releases.revisions import (
     LATEST,
     MANIFEST,
@@ -129,7 +129,7 @@ def prune(root: Path, keep: int) -> Pruning:
                 remember_numbers(root)
             for revision in pruning.revisions:
                 _remove_revision(revision, lock.check)
-            sweep_margins(root)
+            sweep_beside(root)
             for key, paths in pruning.units.items():
                 lock.check()
                 _remove_unit(key, paths)
@@ -150,7 +150,7 @@ def _unwanted_units(root: Path, kept: Iterable[Revision], since: float) -> dict[
 
 
 def _files(revisions: Iterable[Revision]) -> list[Path]:
-    folders = [folder for revision in revisions for folder in (revision.path, margin_folder(revision.path))]
+    folders = [folder for revision in revisions for folder in folders_of(revision.path)]
     return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 

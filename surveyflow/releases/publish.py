@@ -31,15 +31,16 @@ from surveyflow.files.durable import TEMPORARY_SUFFIX, explained, file_digest, m
 from surveyflow.output.prepared import BUILDING, WITHDRAWN
 from surveyflow.output.units import damaged_unit, read_intact_unit, unit_path
 from surveyflow.releases.alternatives import write_alternatives
-from surveyflow.releases.draws import link_draws
-from surveyflow.releases.margins import (
+from surveyflow.releases.beside import (
     BuiltBeside,
+    alternatives_folder,
     building_beside,
+    link_alternatives,
     margin_folder,
     margin_name,
-    move_margin_into_place,
-    sweep_margins,
+    sweep_beside,
 )
+from surveyflow.releases.draws import link_draws
 from surveyflow.releases.pruning import PRUNED
 from surveyflow.releases.revisions import (
     ALTERNATIVES,
@@ -172,7 +173,6 @@ def publish(
         margin = writing.margin(dataset, name)
         further = writing.alternatives(alternatives, root)
         link_draws(folder, root, receipts)
-        link_draws(folder / ALTERNATIVES, root, alternatives.receipts)
         held = tuple(judge(folder)) if judge is not None else ()
         about = _about(manifest, name, release, status_counts, dataset)
         about |= {
@@ -183,12 +183,13 @@ def publish(
             "margin": margin,
         }
         _decorate(folder, about, decorate)
-        files = _sealed(folder, do)
-        check_same(folder, {path: entry["sha256"] for path, entry in files.items()}, dataset.digests)
+        if further:
+            link_alternatives(folder, alternatives_folder(folder.with_name(name)))
+        files = _sealed_as_written(folder, dataset, do)
         _write_manifest(folder, about | {"files": files})
         if guard is not None:
             guard()
-        move_margin_into_place(beside.margin, root / "releases" / name)
+        beside.move_into_place(root / "releases" / name)
         final = _move_into_place(folder, root, name)
     if not held:
         point_latest_at(root, name, guard)
@@ -234,18 +235,25 @@ class _Writing:
         return {"rows": n_rows, "threshold_arcsec": MARGIN_ARCSEC, "files": _sealed(self.beside.margin, self.do)}
 
     def alternatives(self, rows: Alternatives, root: Path) -> dict[str, Any] | None:
-        """Write the alternatives and check them; returns what the manifest says of them."""
-        sources = rows.sources(root, self.beside.scratch / ALTERNATIVES)
-        return write_alternatives(
-            self.folder,
-            self.title,
-            sources,
+        """Write the alternatives with their draws and check them; returns what the manifest says of them, None without any."""
+        if not rows.status_counts:
+            return None
+        own, scratch = self.beside.alternatives, self.beside.scratch / ALTERNATIVES
+        dataset = write_alternatives(
+            own,
+            f"{self.title}_{ALTERNATIVES}",
+            rows.sources(root, scratch),
             rows.status_counts,
             self.check,
-            before=self.before,
+            before=None if self.before is None else self.before / ALTERNATIVES,
             do=self.do,
-            scratch=self.beside.scratch,
+            scratch=scratch,
+            created=self.created,
         )
+        link_draws(own, root, rows.receipts)
+        link_alternatives(self.folder, own)
+        files = _sealed_as_written(own, dataset, self.do)
+        return {"rows": dataset.n_rows, "status": rows.status_counts, "files": files}
 
     @property
     def _borders(self) -> Path:
@@ -418,9 +426,16 @@ def _sealed(folder: Path, do: Doing) -> dict[str, dict[str, Any]]:
     return entries
 
 
+def _sealed_as_written(folder: Path, dataset: Dataset, do: Doing) -> dict[str, dict[str, Any]]:
+    """Seal a catalog's files as `_sealed` does, and check that the dataset's are those that were written."""
+    files = _sealed(folder, do)
+    check_same(folder, {path: entry["sha256"] for path, entry in files.items()}, dataset.digests)
+    return files
+
+
 def _sync_folders(folder: Path) -> None:
     with explained(folder):
-        for subfolder in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
+        for subfolder in [*(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()), folder]:
             sync_folder(subfolder)
 
 
@@ -474,7 +489,7 @@ def _sweep(root: Path) -> None:
                 shutil.rmtree(folder)
         for link in root.glob(f".{LATEST}.*{TEMPORARY_SUFFIX}"):
             link.unlink()
-    sweep_margins(root)
+    sweep_beside(root)
 
 
 def _next_name(root: Path, release: str) -> str:

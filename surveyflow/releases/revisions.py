@@ -101,8 +101,8 @@ def _highest(root: Path) -> dict[str, int]:
 
 LATEST = prepared.LATEST
 MANIFEST = "manifest.json"
-ALTERNATIVES = "alternatives"
-"""The folder in a revision with the rows of instruments that are less probable than another."""
+ALTERNATIVES = prepared.ALTERNATIVES
+"""The link in a revision to the rows of instruments that are less probable than another."""
 _SCHEMA_FILE = Path("dataset", "_common_metadata")
 RELEASE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _REVISION = re.compile(rf"({RELEASE_PATTERN})-r([1-9][0-9]*)")

@@ -21,7 +21,7 @@ from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows, healpix_29
 from surveyflow.errors import CatalogError
 from surveyflow.files.durable import file_digest
-from surveyflow.releases.margins import margin_folder
+from surveyflow.releases.beside import alternatives_folder, margin_folder
 from surveyflow.releases.revisions import ALTERNATIVES, MANIFEST, declared_schema, read_manifest
 from surveyflow.values.arrays import Int64Array, UInt64Array
 from surveyflow.values.jobs import Doing, in_this_process
@@ -214,7 +214,7 @@ def check_same(folder: Path, digests: Mapping[str, str], expected: Mapping[str, 
 
 
 def check_revision(folder: Path) -> int:
-    """Check that a revision and its margin have not changed since publication: files, content, and no additional file.
+    """Check that a revision, its margin and its alternatives are as they were published: files, content, and no additional file.
 
     If a revision has another schema than today's, its rows are checked against the schema that it declares itself.
 
@@ -233,15 +233,27 @@ def check_revision(folder: Path) -> int:
         If files are missing, differ or should not be there, with a line for each; if the files are intact, as
         `check_catalog`.
     """
-    manifest = read_manifest(folder)
-    beside = (manifest.get("margin") or {}).get("files", {})
-    _check_files(folder, manifest["files"])
-    _check_files(margin_folder(folder.resolve()), beside)
+    manifest, own = read_manifest(folder), folder.resolve()
+    margin, alternatives = manifest.get("margin") or {}, manifest.get("alternatives") or {}
+    places = {folder: manifest, margin_folder(own): margin, alternatives_folder(own): alternatives}
+    for place, about in places.items():
+        _check_files(place, about.get("files", {}))
     check = _check_for(folder, manifest)
     check_catalog(folder, manifest["status"], check)
-    if alternatives := manifest.get("alternatives"):
-        check_alternatives(folder, alternatives["status"], check)
-    return len(manifest["files"]) + len(beside)
+    if "files" in alternatives:
+        _check_link(own)
+    if alternatives:
+        check_alternatives(folder / ALTERNATIVES, alternatives["status"], check)
+    return sum(len(about.get("files", {})) for about in places.values())
+
+
+def _check_link(folder: Path) -> None:
+    """Check that readers of a revision's alternatives find those that lie beside it."""
+    link, own = folder / ALTERNATIVES, alternatives_folder(folder)
+    if not link.is_symlink() or link.resolve() != own.resolve():
+        raise CatalogError(
+            f"{link} is not a link to {own}, where the alternatives are: move what is there away, and link it again."
+        )
 
 
 def _check_files(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -261,24 +273,28 @@ def check_alternatives(
     *,
     do: Doing = in_this_process,
     scratch: Path | None = None,
-) -> None:
+) -> dict[str, str]:
     """Check a revision's rows of instruments that are less probable than another, as `check_catalog` checks the catalog.
 
     Parameters
     ----------
     folder
-        The revision's folder.
+        Their folder.
     status_counts
         Expected rows by status.
     check, do, scratch
         As for `check_catalog`.
+
+    Returns
+    -------
+    As `check_catalog`.
 
     Raises
     ------
     CatalogError
         As for `check_catalog`; also if a source has two rows of one instrument.
     """
-    check_catalog(folder / ALTERNATIVES, status_counts, check, ("field", "instrument"), do=do, scratch=scratch)
+    return check_catalog(folder, status_counts, check, ("field", "instrument"), do=do, scratch=scratch)
 
 
 def _check_for(folder: Path, manifest: Mapping[str, Any]) -> Callable[[pa.Table], None]:

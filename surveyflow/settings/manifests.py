@@ -76,6 +76,7 @@ class _Kept(_Table):
 class _Alternatives(_Table):
     rows: int
     status: dict[str, int]
+    files: dict[str, _File] = {}
 
 
 class _Margin(_Table):

@@ -9,8 +9,8 @@ from surveyflow.catalog import hats
 from surveyflow.errors import CatalogNotFound
 from surveyflow.files.durable import file_digest
 from surveyflow.releases import publish as releases
+from surveyflow.releases.beside import folders_of
 from surveyflow.releases.inventory import take_inventory
-from surveyflow.releases.margins import margin_folder
 from surveyflow.releases.publish import list_revisions, publish
 
 
@@ -74,7 +74,7 @@ def test_an_inventory_distinguishes_new_from_shared_and_marks_the_latest(tmp_pat
         publish_rows(tmp_path, 300)
     first, second = take_inventory(tmp_path).revisions
     assert first.n_new_bytes == first.n_bytes
-    folders = second.revision.path, margin_folder(second.revision.path)
+    folders = folders_of(second.revision.path)
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     shared = sum(path.stat().st_size for path in files if path.stat().st_nlink > 1)
     assert second.n_new_bytes == second.n_bytes - shared

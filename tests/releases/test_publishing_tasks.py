@@ -16,7 +16,7 @@ from surveyflow.errors import CatalogError, UnitDamaged
 from surveyflow.output.units import unit_path, write_unit
 from surveyflow.releases import publish as releases
 from surveyflow.releases import verify
-from surveyflow.releases.margins import margin_folder
+from surveyflow.releases.beside import folders_of
 from surveyflow.releases.publish import Alternatives, publish
 from surveyflow.releases.verify import check_catalog, check_revision
 
@@ -72,7 +72,7 @@ def publish_everything(root, **options):
 
 def digests(revision):
     """The content of a revision and its margin."""
-    root, folders = revision.path.parent.parent, (revision.path, margin_folder(revision.path))
+    root, folders = revision.path.parent.parent, folders_of(revision.path)
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

@@ -10,7 +10,7 @@ from other_schemas import DUMMY, catalog_with
 from surveyflow.catalog.columns import COLUMNS
 from surveyflow.catalog.schema import SCHEMA_VERSION
 from surveyflow.errors import CatalogError
-from surveyflow.releases.margins import margin_folder
+from surveyflow.releases.beside import folders_of
 from surveyflow.releases.publish import publish
 from surveyflow.releases.revisions import read_manifest
 from surveyflow.releases.verify import check_revision
@@ -28,7 +28,7 @@ def overwrite(path, content):
 
 
 def test_an_intact_revision_passes_with_the_number_of_its_files(folder):
-    files = [path for each in (folder, margin_folder(folder)) for path in each.rglob("*") if path.is_file()]
+    files = [path for each in folders_of(folder) for path in each.rglob("*") if path.is_file()]
     assert check_revision(folder) == len(files) - 1
 
 
