@@ -7,16 +7,20 @@ the mosaics nor on those that do not hold the source. Pixels are read only where
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import numpy as np
 
+from surveyflow.errors import MosaicError
 from surveyflow.sky.footprints import caps_around, inside
 from surveyflow.sky.scattered import CORE_SIZE, StampReader, cut_from_mosaic
 from surveyflow.sky.tiling import owning_tiles
 from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 256
 """Number of cutouts in memory at a time: 21 MB at 128 pixels."""
@@ -81,12 +85,8 @@ def place_on_several(
     ra_deg, dec_deg
         (n,) degrees, finite.
     cutout_size
-        Side of the cutouts, pixels; None if there is no model, and then no pixels are read, and depth and name decide.
-
-    Raises
-    ------
-    MosaicError
-        If pixels cannot be read.
+        Side of the cutouts, pixels; None if there is no model, and then no pixels are read, and depth and name decide. A cutout
+        whose pixels cannot be read counts as one without valid pixels.
     """
     pairs = _pairs(mosaics, ra_deg, dec_deg)
     best = pairs.take(_best(pairs, mosaics, names, cutout_size))
@@ -157,8 +157,22 @@ def _measured(
     order = np.lexsort((pairs.y_pix, columns, rows))
     for start in range(0, len(order), _BATCH):
         members = order[start : start + _BATCH]
-        stack = cut_from_mosaic(mosaic, pairs.x_pix[members], pairs.y_pix[members], cutout_size)
-        yield members, (stack.valid_fraction.astype(np.float64), np.nan_to_num(stack.weight_median).astype(np.float64))
+        yield members, _completeness(mosaic, pairs.take(members), cutout_size)
+
+
+def _completeness(mosaic: OverlappingMap, pairs: _Pairs, cutout_size: int) -> tuple[Float64Array, Float64Array]:
+    """Share of valid pixels and median weight of cutouts; both are 0 for one that cannot be read."""
+    n_cutouts = len(pairs.row)
+    try:
+        stack = cut_from_mosaic(mosaic, pairs.x_pix, pairs.y_pix, cutout_size)
+    except MosaicError as error:
+        if n_cutouts == 1:
+            logger.warning("a cutout at x=%.1f y=%.1f is not considered: %s", pairs.x_pix[0], pairs.y_pix[0], error)
+            return np.zeros(1), np.zeros(1)
+        halves = np.split(np.arange(n_cutouts), [n_cutouts // 2])
+        first, second = (_completeness(mosaic, pairs.take(half), cutout_size) for half in halves)
+        return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+    return stack.valid_fraction.astype(np.float64), np.nan_to_num(stack.weight_median).astype(np.float64)
 
 
 def _depth(pairs: _Pairs, mosaics: Sequence[OverlappingMap]) -> Float64Array:

@@ -58,6 +58,8 @@ class PlannedUnit:
         How its sources differ from those of the last published revision; None if they do not, or the unit need not be done.
     damage
         What is wrong with its result on disk, in words; empty if nothing is, or if there is none.
+    unreadable
+        Why the pixels of its window cannot be read, so that it fails, in words; empty if nothing is known against them.
     """
 
     name: str
@@ -70,6 +72,7 @@ class PlannedUnit:
     changed: tuple[str, ...] = ()
     source_changes: SourceChanges | None = None
     damage: str = ""
+    unreadable: str = ""
 
 
 _SHOWN = {"unit", "decision", "reason", "sources"}
@@ -147,6 +150,8 @@ def decide(
     published: Mapping[str, Receipt],
     source_changes: Mapping[str, SourceChanges] | None = None,
     damaged: Mapping[str, str] | None = None,
+    *,
+    unreadable: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide what to do with every unit, with the reason.
 
@@ -162,6 +167,8 @@ def decide(
         How units' sources differ from those of the last published revision, by unit name, as far as it is known.
     damaged
         What is wrong with the results on disk of units that are not finished, in words, by key.
+    unreadable
+        Why the pixels of units' windows cannot be read, in words, by unit name. Such units are to be done, and fail.
 
     Returns
     -------
@@ -169,7 +176,7 @@ def decide(
     largest unit. So the last units of a run are small, and workers keep their models and mosaics from one unit to the next.
     Batches without pixels come after all others.
     """
-    known, damage = source_changes or {}, damaged or {}
+    known, damage, lacking = source_changes or {}, damaged or {}, unreadable or {}
     decided = [
         _decide_one(
             unit,
@@ -178,6 +185,7 @@ def decide(
             previous=published.get(unit.name),
             source_changes=known.get(unit.name),
             damage=damage.get(unit_key(parts), ""),
+            unreadable=lacking.get(unit.name, ""),
         )
         for unit, parts in units
     ]
@@ -211,10 +219,13 @@ def _decide_one(
     previous: Receipt | None,
     source_changes: SourceChanges | None,
     damage: str,
+    unreadable: str,
 ) -> PlannedUnit:
     key = unit_key(parts)
     changed = () if previous is None else changed_parts(previous.parts, parts)
-    if key in finished:
+    if unreadable:
+        decision, reason = Decision.DO, f"the pixels of its window cannot be read: {unreadable}"
+    elif key in finished:
         decision = Decision.KEEP
         reason = "its result is on disk from an earlier run" if changed else "nothing it depends on has changed"
     elif damage:
@@ -223,7 +234,9 @@ def _decide_one(
         decision, reason = Decision.DO, "no result yet"
     else:
         decision, reason = Decision.DO, what_changed(previous.parts, parts, source_changes)
-    return PlannedUnit(unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes, damage)
+    return PlannedUnit(
+        unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes, damage, unreadable
+    )
 
 
 def _again(planned: PlannedUnit, damage: str) -> PlannedUnit:

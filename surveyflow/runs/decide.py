@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from surveyflow.catalog.schema import UNIT_SCHEMA_VERSION
-from surveyflow.errors import MosaicError, SurveyflowError
+from surveyflow.errors import SurveyflowError
+from surveyflow.execution.jobs import describe
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
 from surveyflow.measuring.unit import ALGORITHM_VERSION
@@ -28,7 +30,7 @@ from surveyflow.planning.units import WorkUnit, units_of_alternatives, units_of_
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import latest, read_manifest
 from surveyflow.runs.execute import LateExecutor, Reporter
-from surveyflow.runs.preflight import OpenedSurvey
+from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job, JobResult, Receipt
@@ -37,6 +39,10 @@ DIGESTED_HERE_BYTES = 2**29
 """Pixels up to this size are digested by the process that plans: it holds the files open, and workers would open them again."""
 SECONDS_BETWEEN_SAVES = 60.0
 """A run that is killed while it reads a large mosaic loses at most this time, seconds."""
+_UNREADABLE = {"science": "unreadable", "weight": "unreadable"}
+"""What stands for the digests of a window that cannot be read. No result has such a key, so the next run tries the unit again."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,11 @@ class _Window:
     mosaic: Mosaic
     cache: DigestCache
     by_tag: Mapping[str, str] | None
+
+    @property
+    def place(self) -> tuple[int, Box]:
+        """What windows of the same pixels have in common."""
+        return id(self.cache), self.box
 
     @property
     def digests(self) -> Mapping[str, str] | None:
@@ -69,14 +80,32 @@ class _Window:
             digests = self.mosaic.digests(self.box)
             PlannedMosaic.of(self.mosaic).check_unchanged()
         except SurveyflowError as error:
-            return JobResult(self.job, error=str(error))
+            return JobResult(self.job, error=describe(error))
         return JobResult(self.job, digests)
 
 
-def window_digests(
-    survey: OpenedSurvey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter
-) -> dict[str, Mapping[str, str]]:
-    """Digest every tile's window, by unit name: ``science`` and ``weight``.
+@dataclass(frozen=True, slots=True)
+class WindowDigests:
+    """The digests of the windows of a survey's tiles.
+
+    Parameters
+    ----------
+    known
+        Digests by unit name: ``science`` and ``weight``.
+    unreadable
+        Why the pixels of the other windows cannot be read, in words, by unit name.
+    """
+
+    known: Mapping[str, Mapping[str, str]]
+    unreadable: Mapping[str, str]
+
+    def of(self, unit: WorkUnit) -> Mapping[str, str] | None:
+        """The digests of a unit's window, or what stands for them if it cannot be read; None for a unit without a tile."""
+        return _UNREADABLE if unit.name in self.unreadable else self.known.get(unit.name)
+
+
+def window_digests(survey: OpenedSurvey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter) -> WindowDigests:
+    """Digest every tile's window. One that cannot be read is named with the reason; the others are digested.
 
     Parameters
     ----------
@@ -91,29 +120,34 @@ def window_digests(
 
     Raises
     ------
-    MosaicError
-        If pixels cannot be read, or a file changes meanwhile.
+    InputsChanged
+        If a window cannot be read, and a file of its mosaic has changed.
     """
     windows = {window.name: window for window in _windows(survey, units)}
-    unknown = {(id(window.cache), window.box): window for window in windows.values() if window.digests is None}
+    unknown = {window.place: window for window in windows.values() if window.digests is None}
     jobs = [window.job for window in unknown.values()]  # each window once, whatever the number of units that need it
+    unreadable: dict[tuple[int, Box], str] = {}
     if not jobs:
-        return _known(windows.values())
+        return WindowDigests(_known(windows.values()), {})
     here = executor.in_this_process or sum(window.n_bytes for window in unknown.values()) <= DIGESTED_HERE_BYTES
     results = (window.digested() for window in unknown.values()) if here else executor.run(jobs)
     saved = time.monotonic()
     try:
         for result in reporter.follow(Phase.DIGEST, jobs, results):
-            if result.error is not None:
-                raise MosaicError(f"The pixels of {result.job.name} could not be read: {result.error}")
             window = windows[result.job.name]
-            window.cache.put(window.box, result.value)
+            if result.error is None:
+                window.cache.put(window.box, result.value)
+            else:
+                logger.error("unit=%s its pixels cannot be read: %s", window.name, result.error)
+                check_constant(window.mosaic.files)
+                unreadable[window.place] = result.error
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 _save(windows.values())
                 saved = time.monotonic()
     finally:
         _save(windows.values())
-    return _known(windows.values())
+    reasons = {name: unreadable[window.place] for name, window in windows.items() if window.place in unreadable}
+    return WindowDigests(_known(windows.values()), reasons)
 
 
 def remembered_digests(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> dict[str, Mapping[str, str]]:
@@ -176,14 +210,14 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     """
     units = list(_units(survey))
     digests = window_digests(survey, units, executor, reporter)
-    keyed = [(unit, _parts(survey, unit, digests.get(unit.name), precision)) for unit in units]
+    keyed = [(unit, _parts(survey, unit, digests.of(unit), precision)) for unit in units]
     root = survey.workflow.output.root
     found = {key: find_unit(root, key) for key in (unit_key(parts) for _, parts in keyed)}
     finished = {key for key, unit in found.items() if unit.receipt is not None}
     published = published_receipts(root)
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
     damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
-    plan = decide(keyed, finished, published, _source_changes(root, pending, published), damaged)
+    plan = decide(keyed, finished, published, _source_changes(root, pending, published), damaged, unreadable=digests.unreadable)
     return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept_digest))
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def _value(result: JobResult) -> Any:
 
 
 def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> PlanOutcome:
-    """Do the units that a plan asks for.
+    """Do the units that a plan asks for. Those whose pixels cannot be read fail; nothing is tried with them.
 
     Parameters
     ----------
@@ -238,14 +239,20 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
         for number, (planned, unit) in enumerate(todo)
     ]
     sizes = {planned.name: planned.n_sources for planned, _ in todo}
+    hopeless = {planned.name: planned.reason for planned, _ in todo if planned.unreadable}
+    results = chain(
+        (JobResult(job, error=hopeless[job.name]) for job in jobs if job.name in hopeless),
+        executor.run([job for job in jobs if job.name not in hopeless]),
+    )
     done, failures = [], {}
-    for result in reporter.follow(Phase.UNITS, jobs, executor.run(jobs), sizes):
+    for result in reporter.follow(Phase.UNITS, jobs, results, sizes):
         _log(result)
         if result.error is None:
             done.append(result.value)
         else:
             failures[result.job.name] = result.error
-            check_constant(survey.files)
+            if result.job.name not in hopeless:
+                check_constant(survey.files)
     kept = tuple(unit.receipt for unit in found.values() if unit.receipt is not None)
     repaired = {planned.name: planned.damage for planned, _ in todo if planned.damage}
     return PlanOutcome(kept, tuple(done), failures, plan.counts[Decision.DROP], repaired)

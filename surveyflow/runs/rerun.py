@@ -65,10 +65,17 @@ def check_plan(manifest: Manifest, survey: OpenedSurvey, plan: Plan) -> None:
     WorkflowError
         If the tables would differ from the published ones; the error lists every cause.
     """
-    problems = list(_file_problems(manifest, describe_inputs(survey, plan)))
+    problems = list(_unreadable_windows(manifest, plan) or _file_problems(manifest, describe_inputs(survey, plan)))
     if (then := manifest.get("precision")) != (now := precision_of(plan)) and then:
         problems.append(f"the models would be computed in {now}, but were computed in {then}; add --precision {then}")
     _refuse(problems or list(_unit_problems(manifest, survey, plan)), manifest, survey)
+
+
+def _unreadable_windows(manifest: Manifest, plan: Plan) -> list[str]:
+    """The units that were measured then, and whose pixels cannot be read now."""
+    finished = {unit["name"] for unit in manifest["unit_keys"]}
+    hopeless = [unit for unit in plan.units if unit.unreadable and unit.name in finished]
+    return [f"unit {unit.name}: {unit.reason.rstrip('.')}" for unit in hopeless[:_MOST_UNITS]]
 
 
 def _refuse(problems: list[str], manifest: Manifest, survey: OpenedSurvey) -> None:

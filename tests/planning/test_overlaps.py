@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_mosaics import SkyMosaic
+from surveyflow.errors import MosaicError
 from surveyflow.planning.overlaps import place_on_several
 from surveyflow.sky.footprints import caps_around, directions, inside
 
@@ -34,6 +37,19 @@ def test_the_most_complete_cutout_wins_over_a_higher_weight():
 
 def test_the_higher_weight_wins_over_depth():
     assert place([mosaic(weight=1.0, shape=(200, 200)), mosaic(weight=2.0)], ["a", "b"]) == ["b"]
+
+
+def test_a_mosaic_that_cannot_be_read_at_a_source_is_left_for_one_that_can():
+    @dataclass(frozen=True)
+    class Damaged(SkyMosaic):
+        def read(self, box, wanted=()):
+            if any(one.x0 <= 30 < one.x1 for one in wanted or [box]):
+                raise MosaicError("the tile is damaged")
+            return super().read(box, wanted)
+
+    damaged = Damaged(np.ones((80, 60), np.float32), np.full((80, 60), 9.0, np.float32))
+    away = 150.1 - np.array([0, 20 * damaged.pixel_scale_arcsec / 3600])
+    assert place([damaged, mosaic()], ["a", "b"], away, np.full(2, 2.2)) == ["b", "a"]
 
 
 def test_the_source_lies_deeper_before_names_decide():
