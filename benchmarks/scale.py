@@ -208,6 +208,7 @@ def _messages(root):
     measurement = TileMeasurement(
         PlannedMosaic(mosaic, None, None, (file_state(mosaic),)),
         Tile(1, 1, Box(256, 512, 256, 512), Box(192, 576, 192, 576)),
+        128,
         (PlannedModel(str(root.parent / "models" / "merger" / "F814W" / "EGS"), receipt.digest),),
         SamplingSettings(n_draws=20, seed=7),
         0.5,

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,8 @@ SHORT_ROW_BYTES = 2**12
 """Rows up to this size, that of a page of memory, are read whole: the system reads no less."""
 WHOLE_ROWS = 256
 """Number of short rows that are read at once."""
+BLOCK_ROWS = 64
+"""Number of rows from which squares are copied while these are in the cache of a core."""
 
 _GZIP_MAGIC, _FITS_MAGIC = b"\x1f\x8b", b"SIMPLE"
 _LOOKUP_TABLES = {"WCSDVARR", "D2IMARR", "WCSCORR"}
@@ -127,6 +130,34 @@ class FitsImage:
         file, offset_bytes = self._plane.stream.fileno(), self._plane.offset_bytes
         return pixels if copier(file, offset_bytes, self.shape, tops=tops, lefts=lefts, pixels=pixels) else None
 
+    def read_stamps(self, tops: Int64Array, lefts: Int64Array, size: int) -> Float32Array | None:
+        """Read squares of pixels that may reach beyond the image, and are 0 there; None if the image is packed or at an address.
+
+        Parameters
+        ----------
+        tops, lefts
+            (n,) int64: first row and column of each square.
+        size
+            Side of the squares.
+
+        Raises
+        ------
+        MosaicError
+            If the file was cut short since it was opened.
+        """
+        if not isinstance(self._plane, _PlainPlane):
+            return None
+        stamps = np.zeros((len(tops), size, size), np.float32)
+        squares = [Box(top, top + size, left, left + size) for top, left in zip(tops.tolist(), lefts.tolist(), strict=True)]
+        for y0 in _block_starts(self.shape[0], tops, size):
+            rows = Box(y0, y0 + BLOCK_ROWS, 0, self.shape[1]).clipped(self.shape)
+            near = np.flatnonzero((tops < rows.y1) & (tops + size > rows.y0) & (lefts < rows.x1) & (lefts + size > 0))
+            if len(near):
+                box = Box(rows.y0, rows.y1, int(lefts[near].min()), int(lefts[near].max()) + size).clipped(self.shape)
+                with refusing(partial(self._unreadable, box)):
+                    self._plane.copy_parts(box, [(squares[number], stamps[number]) for number in near.tolist()])
+        return stamps
+
     def keep(self) -> None:
         """Write pixels that were read from an address to the folder where they are kept, as soon as there is one."""
         if isinstance(self._plane, KeptBlocks):
@@ -147,6 +178,12 @@ class FitsImage:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _block_starts(n_rows: int, tops: Int64Array, size: int) -> range:
+    """First rows of blocks that cover every row of an image that squares touch."""
+    touching = tops[(tops < n_rows) & (tops + size > 0)]
+    return range(max(int(touching.min()), 0), min(int(touching.max()) + size, n_rows), BLOCK_ROWS) if len(touching) else range(0)
 
 
 def open_image(location: str | Place, preferred: str, kept: Path | None = None) -> FitsImage:
@@ -497,13 +534,32 @@ class _PlainPlane:
                 self.encoding.decode(self._row_parts(y, 1, box.x0, box.shape[1])[0], row)
         return pixels
 
+    def copy_parts(self, box: Box, squares: Iterable[tuple[Box, Float32Array]]) -> None:
+        """Copy the parts of squares that lie in a box of the image to the squares' own pixels."""
+        raw = self._raw(box)
+        for square, pixels in squares:
+            part = square.overlap(box)
+            self.encoding.decode(raw[part.within(box)], pixels[part.within(square)])
+
+    def _raw(self, box: Box) -> NDArray[Any]:
+        """Read the numbers of a box as they are in the file."""
+        if self.width * self.encoding.dtype.itemsize <= SHORT_ROW_BYTES:
+            return self._row_parts(box.y0, box.shape[0], 0, self.width)[:, box.x0 : box.x1]
+        raw = np.empty(box.shape, dtype=self.encoding.dtype)
+        for y in range(box.shape[0]):
+            self._fill(raw[y : y + 1], box.y0 + y, box.x0)
+        return raw
+
     def _row_parts(self, y: int, n_rows: int, x: int, n_columns: int) -> NDArray[Any]:
         """Read what lies without a gap in the file: whole rows, or a part of one."""
         raw = np.empty((n_rows, n_columns), dtype=self.encoding.dtype)
+        self._fill(raw, y, x)
+        return raw
+
+    def _fill(self, raw: NDArray[Any], y: int, x: int) -> None:
         offset_bytes = self.offset_bytes + (y * self.width + x) * raw.itemsize
         if os.preadv(self.stream.fileno(), [raw.data], offset_bytes) != raw.nbytes:
-            raise OSError(f"the file ends in row {y} or one of the {n_rows - 1} after it")
-        return raw
+            raise OSError(f"the file ends in row {y} or one of the {len(raw) - 1} after it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -254,9 +254,30 @@ class Mosaic:
         size
             Side of the squares.
         """
+        return self._stamps(tops, lefts, lambda image: image.copy_stamps(copier, tops, lefts, size))
+
+    def read_stamps(self, tops: Int64Array, lefts: Int64Array, size: int) -> Stamps | None:
+        """Read squares of the mosaic; None if it is resampled, packed or at an address, so that windows must be read.
+
+        Parameters
+        ----------
+        tops, lefts
+            (n,) int64: first row and column of each square, which may lie outside the mosaic.
+        size
+            Side of the squares.
+
+        Raises
+        ------
+        MosaicError
+            If a file was cut short since it was opened.
+        """
+        return self._stamps(tops, lefts, lambda image: image.read_stamps(tops, lefts, size))
+
+    def _stamps(self, tops: Int64Array, lefts: Int64Array, squares: Callable[[FitsImage], Float32Array | None]) -> Stamps | None:
+        """Make stamps of the squares of each image; None if one of them has none."""
         if self._grid is not None:
             return None
-        found = [image.copy_stamps(copier, tops, lefts, size) for image in self.images.values()]
+        found = [squares(image) for image in self.images.values()]
         pixels, weight = found[0], found[-1]
         if pixels is None or weight is None:
             return None

@@ -151,6 +151,8 @@ class TileMeasurement:
         The mosaic.
     tile
         The tile whose core holds the sources.
+    cutout_size
+        Side of the cutouts that its models take, pixels.
     models
         The merger model, and those of other tasks beside it.
     sampling
@@ -163,6 +165,7 @@ class TileMeasurement:
 
     mosaic: PlannedMosaic
     tile: Tile
+    cutout_size: int
     models: tuple[PlannedModel, ...]
     sampling: SamplingSettings
     min_valid_fraction: float
@@ -171,6 +174,8 @@ class TileMeasurement:
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("a tile is measured with at least one model")
+        if self.cutout_size < 1:
+            raise ValueError(f"cutouts have at least 1 pixel on a side, not {self.cutout_size}")
         if not 0 <= self.min_valid_fraction <= 1:
             raise ValueError(f"min_valid_fraction must lie between 0 and 1, not {self.min_valid_fraction}")
 

@@ -132,7 +132,9 @@ class UnitRows:
     draws: pa.Table | None = None
 
 
-def process_unit(task: UnitTask, mosaic: WindowReader, models: Mapping[str, Model], batch_size: int = BATCH_SIZE) -> UnitRows:
+def process_unit(
+    task: UnitTask, mosaic: WindowReader | CutoutStack, models: Mapping[str, Model], batch_size: int = BATCH_SIZE
+) -> UnitRows:
     """Cut out, prepare, sample and summarise every source of a unit.
 
     Parameters
@@ -140,15 +142,16 @@ def process_unit(task: UnitTask, mosaic: WindowReader, models: Mapping[str, Mode
     task
         The unit.
     mosaic
-        The mosaic from which pixels are read.
+        The mosaic from which pixels are read; or the cutouts of the unit's sources, in order, if they were read before.
     models
         The models of its field and instrument by task: the merger model, which decides on status, and any others, which take
         cutouts of the same size. Columns of tasks without a model are null.
     batch_size
         Number of cutouts in memory at a time; the result does not depend on it.
     """
-    window, card = mosaic.read(task.tile.window), models[LEADING.name].card
-    batches = _cut_ahead(window, task.sources, card.architecture.input_size, batch_size)
+    card = models[LEADING.name].card
+    pixels = mosaic if isinstance(mosaic, CutoutStack) else mosaic.read(task.tile.window)
+    batches = _cut_ahead(pixels, task.sources, card.architecture.input_size, batch_size)
     measured = [_measure(task, models, sources, stack) for sources, stack in batches]
     return UnitRows(_rows(task, measured), _draws_table(task, card, measured))
 
@@ -169,18 +172,25 @@ def settled_rows(sources: UnitSources, unit_key: str | None, status: Status | No
     return build_rows(_identity(sources) | {"status": words, "flags": sources.flags, "unit_key": unit_key}, len(sources))
 
 
-def _cut_ahead(window: Window, sources: UnitSources, size: int, batch_size: int) -> Iterator[tuple[UnitSources, CutoutStack]]:
+def _cut_ahead(
+    pixels: Window | CutoutStack, sources: UnitSources, size: int, batch_size: int
+) -> Iterator[tuple[UnitSources, CutoutStack]]:
     """Cut out the next batch in a thread while the caller works on the present one."""
     starts = range(0, max(len(sources), 1), batch_size)  # a unit without sources has one batch, which is empty
-    batches = [sources.take(np.arange(i, min(i + batch_size, len(sources)))) for i in starts]
+    batches = [slice(start, min(start + batch_size, len(sources))) for start in starts]
     with ThreadPoolExecutor(1, thread_name_prefix="cut") as pool:
-        stacks = [pool.submit(cut, window, batches[0].x_pix, batches[0].y_pix, size)]
-        for number, batch in enumerate(batches):
+        stacks = [pool.submit(_cut, pixels, sources, batches[0], size)]
+        for number, rows in enumerate(batches):
             stack = stacks.pop().result()
             if number + 1 < len(batches):
-                upcoming = batches[number + 1]
-                stacks.append(pool.submit(cut, window, upcoming.x_pix, upcoming.y_pix, size))
-            yield batch, stack
+                stacks.append(pool.submit(_cut, pixels, sources, batches[number + 1], size))
+            yield sources.take(np.arange(rows.start, rows.stop)), stack
+
+
+def _cut(pixels: Window | CutoutStack, sources: UnitSources, rows: slice, size: int) -> CutoutStack:
+    if isinstance(pixels, Window):
+        return cut(pixels, sources.x_pix[rows], sources.y_pix[rows], size)
+    return pixels.take(rows)
 
 
 def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, stack: CutoutStack) -> _Measured:

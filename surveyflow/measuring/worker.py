@@ -27,12 +27,13 @@ from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
 from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
+from surveyflow.sky.tiling import corner, stacked
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
 from surveyflow.values.arrays import Float32Array, UInt64Array
 from surveyflow.values.codes import EngineName
-from surveyflow.values.images import Box, Stated, Window
+from surveyflow.values.images import Box, CutoutStack, Stated, Window
 from surveyflow.values.jobs import EngineChoice, Job, Receipt, Task
 from surveyflow.values.sources import UnitSources
 
@@ -155,11 +156,11 @@ class SurveyWorker:
 
     def _measured(self, order: MeasureUnit, measurement: TileMeasurement, clock: _Stopwatch) -> tuple[UnitRows, str]:
         with locked(self._reading), clock.running():
-            task, window = self._read(order, measurement)
+            task, pixels = self._read(order, measurement)
         with locked(self._computing), clock.running(), _enough_memory():
             self._models.make_room(sum(len(model.each) for model in measurement.models))
             models = list(map(self._model, measurement.models))
-            rows = process_unit(task, window, {model.card.key.task: _reporting(model) for model in models})
+            rows = process_unit(task, pixels, {model.card.key.task: _reporting(model) for model in models})
             return rows, "+".join(sorted({name for model in models for name in model.engine.split("+")}))
 
     def _model(self, planned: PlannedModel) -> Model:
@@ -171,7 +172,7 @@ class SurveyWorker:
         names = [Path(one.folder).name for one in planned.members]
         return jury_of(planned.folder, names, models) if names else models[0]
 
-    def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> tuple[UnitTask, _ReadWindow]:
+    def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> tuple[UnitTask, CutoutStack | _ReadWindow]:
         mosaic = self._mosaic(measurement.mosaic)
         task = UnitTask(
             key=order.key,
@@ -184,9 +185,10 @@ class SurveyWorker:
             min_valid_fraction=measurement.min_valid_fraction,
             prevalence=measurement.prevalence,
         )
-        window = mosaic.read(task.tile.window)
+        cutouts = _cutouts(mosaic, task, measurement.cutout_size)
+        pixels = _ReadWindow(mosaic.read(task.tile.window)) if cutouts is None else cutouts
         measurement.mosaic.check_unchanged()
-        return task, _ReadWindow(window)
+        return task, pixels
 
     def _sources(self, order: MeasureUnit) -> UnitSources:
         return read_worklist(RunFolder(self._root, order.run_id).worklist, order.number)
@@ -202,6 +204,16 @@ class SurveyWorker:
         while len(self._mosaics) > MOST_OPEN_MOSAICS:
             self._mosaics.pop(next(iter(self._mosaics))).close()
         return self._mosaics[name]
+
+
+def _cutouts(mosaic: Mosaic, task: UnitTask, size: int) -> CutoutStack | None:
+    """Read a unit's cutouts alone; None if its window holds fewer pixels, or only windows can be read."""
+    height, width = task.tile.window.shape
+    x_pix, y_pix = task.sources.x_pix, task.sources.y_pix
+    if size < 2 or not 0 < len(x_pix) * size**2 <= height * width:
+        return None
+    stamps = mosaic.read_stamps(corner(y_pix, size), corner(x_pix, size), size)
+    return None if stamps is None else stacked(stamps, x_pix, y_pix, mosaic.shape)
 
 
 @dataclass(slots=True)

@@ -308,6 +308,7 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
     return TileMeasurement(
         PlannedMosaic.of(mosaics.mosaics[unit.mosaic]),
         unit.tile,
+        card.architecture.input_size,
         tuple(_planned(store, one) for one in (card, *opened.beside(unit.instrument).values())),
         survey.workflow.sampling.settings(),
         survey.workflow.quality.min_valid_fraction,

@@ -72,6 +72,14 @@ class Box:
         y1, x1 = max(min(self.y1, shape[0]), y0), max(min(self.x1, shape[1]), x0)
         return Box(y0, y1, x0, x1)
 
+    def overlap(self, other: Box) -> Box:
+        """The part that lies in another box, too, which it must touch."""
+        return Box(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
+
+    def within(self, other: Box) -> tuple[slice, slice]:
+        """Rows and columns of this box in the pixels of another, which holds it."""
+        return slice(self.y0 - other.y0, self.y1 - other.y0), slice(self.x0 - other.x0, self.x1 - other.x0)
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -220,7 +228,7 @@ class CutoutStack:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def take(self, rows: Int64Array | BoolArray) -> CutoutStack:
+    def take(self, rows: Int64Array | BoolArray | slice) -> CutoutStack:
         """The chosen cutouts, in that order."""
         return CutoutStack(
             pixels=self.pixels[rows],

@@ -21,6 +21,7 @@ MOSAIC = PlannedMosaic("egs.fits[SCI]", "egs.fits[WHT]", Stated(), (FileState(Pa
 MEASUREMENT = TileMeasurement(
     MOSAIC,
     Tile(0, 1, Box(0, 512, 512, 1024), Box(0, 576, 448, 1088)),
+    128,
     (PlannedModel("models/merger/F814W/EGS", DIGEST), PlannedModel("models/contamination/F814W/EGS", DIGEST)),
     SamplingSettings(1000, 7),
     0.5,
@@ -47,6 +48,7 @@ def test_the_kind_of_work_is_a_word():
         (MEASUREMENT, {"min_valid_fraction": 50}, "between 0 and 1, not 50"),
         (MEASUREMENT.models[0], {"card_digest": ""}, "its folder and its card's digest"),
         (MEASUREMENT, {"models": ()}, "at least one model"),
+        (MEASUREMENT, {"cutout_size": 0}, "at least 1 pixel on a side, not 0"),
         (MOSAIC, {"files": ()}, "state of at least one file"),
         (WorkerSettings("catalog", EngineChoice(), 4), {"models_in_memory": 0}, "at least 1 model in memory, not 0"),
         (WorkerSettings("catalog", EngineChoice(), 4), {"root": ""}, "its output folder"),

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +19,12 @@ from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
 from surveyflow.output.run_folders import RunFolder
+from surveyflow.output.units import remove_unit
 from surveyflow.runs.decide import make_plan, work_by_model_group
 from surveyflow.runs.execute import Reporter, carry_out
 from surveyflow.runs.preflight import open_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.values.jobs import EngineChoice
+from surveyflow.values.jobs import EngineChoice, Job
 from waiting import PATIENCE_S
 from worlds import write_untrained_juries, write_untrained_models
 
@@ -112,14 +114,14 @@ class Patient(StubModel):
 
 
 def test_a_unit_is_read_while_another_is_computed_and_never_two_are(jobs, settings, monkeypatch):
-    turns, read = Turns(), Mosaic.read
+    turns, read = Turns(), Mosaic.read_stamps
 
-    def noted(mosaic, box):
-        window = read(mosaic, box)
+    def noted(*of):
+        stamps = read(*of)
         turns.note_reading()
-        return window
+        return stamps
 
-    monkeypatch.setattr(Mosaic, "read", noted)
+    monkeypatch.setattr(Mosaic, "read_stamps", noted)
 
     def load(folder, engine):
         return Patient(read_card(folder), turns)
@@ -131,6 +133,19 @@ def test_a_unit_is_read_while_another_is_computed_and_never_two_are(jobs, settin
     assert turns.was_read_meanwhile == [True, True]
     assert turns.was_alone == [True, True]
     assert [receipt.name for receipt in receipts] == [first.name, second.name]
+
+
+@pytest.mark.parametrize("replaced", ["read_stamps", "read"])
+def test_rows_are_the_same_whether_cutouts_or_windows_are_read(jobs, settings, monkeypatch, replaced):
+    order = max(with_pixels(jobs), key=lambda job: job.n_sources).order
+    monkeypatch.setattr(Mosaic, replaced, lambda *_: None)  # no cutouts can be read; no window may be
+
+    with closing(SurveyWorker(settings, lambda folder, engine: StubModel(read_card(folder)))) as worker:
+        digest = worker.do(Job("of one kind", order)).digest
+    remove_unit(Path(settings.root), order.key)
+    monkeypatch.undo()
+    with closing(SurveyWorker(settings, lambda folder, engine: StubModel(read_card(folder)))) as worker:
+        assert worker.do(Job("of the other kind", order)).digest == digest
 
 
 class Full(StubModel):
