@@ -28,7 +28,7 @@ CARD = ModelCard(
     origin=WeightsOrigin.UNTRAINED,
     citation="",
     weights_digest="ab" * 32,
-    domain=Domain(unit="electron/s", sky_rms=(1e-4, 1e-1)),
+    domain=Domain(unit="electron/s", sky_rms=(1e-4, 1e-1), psf_fwhm_arcsec=(0.09, 0.15)),
 )
 
 CONTAMINATION_CARD = replace(

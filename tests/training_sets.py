@@ -35,7 +35,7 @@ def write_records(
 ) -> Path:
     """A complete set of n records: the stamps of these numbers, or the first ones."""
     chosen = range(n) if numbers is None else numbers
-    settings = {"n": n, "seed": seed, "redshifts": [0.5, 1.5], "instrument": instrument}
+    settings = {"n": n, "seed": seed, "redshifts": [0.5, 1.5], "instrument": instrument, "nuisances": {"psf_fwhm": [0.9, 1.5]}}
     digest = settings_digest(settings)
     folder.mkdir(parents=True)
     edges = [n * part // n_shards for part in range(n_shards + 1)]

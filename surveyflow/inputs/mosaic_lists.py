@@ -166,7 +166,8 @@ def _files(spec: MosaicSpec, columns: dict[str, Column], row: int) -> MosaicFile
     science, weight, unit = (_text(columns.get(name), row) for name in ("science", "weight", "unit"))
     folder = spec.mosaics.parent if spec.mosaics is not None else Path()
     image, weights = (None if text is None else _place(folder, text) for text in (science, weight))
-    return MosaicFiles(image or Path(), weights, unit or spec.unit, spec.weight_kind, spec.zero_point, spec.resample)
+    told = (unit or spec.unit, spec.weight_kind, spec.zero_point, spec.resample, spec.psf_fwhm)
+    return MosaicFiles(image or Path(), weights, *told)
 
 
 def _place(folder: Path, text: str) -> Place:

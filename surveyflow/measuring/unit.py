@@ -21,7 +21,7 @@ from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.calibration import at_prevalence
 from surveyflow.tasks.card import Model, ModelCard
-from surveyflow.tasks.domains import Facts, band_differs, distance_outside, facts_outside, measured_facts
+from surveyflow.tasks.domains import Facts, band_differs, distance_outside, facts_outside, measured_facts, psf_outside
 from surveyflow.tasks.registry import LEADING, TASKS
 from surveyflow.tasks.task import Columns, Draws, Task
 from surveyflow.values.arrays import BoolArray, Float32Array, Int32Array, UInt64Array
@@ -52,6 +52,8 @@ class UnitTask:
         Unit and filter of the mosaic; None if unknown.
     mosaic_flags
         Flags of all sources that are measured on it.
+    psf_fwhm_arcsec
+        FWHM of its PSF, arcsec, as the user states it; None if it is not stated.
     sampling
         Number of draws, and seed.
     min_valid_fraction
@@ -69,6 +71,7 @@ class UnitTask:
     min_valid_fraction: float
     prevalence: float | None = None
     mosaic_flags: int = 0
+    psf_fwhm_arcsec: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +210,7 @@ def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, 
 
 
 def _facts(sources: UnitSources, stack: CutoutStack, card: ModelCard) -> Facts:
-    """Measure the sky of the cutouts, and how far their light lies from the catalog's exact positions."""
+    """Measure sky and noise of the cutouts, and how far their light lies from the catalog's exact positions."""
     positions_yx = np.stack([sources.y_pix, sources.x_pix], axis=1)
     position_yx = positions_yx - corner(positions_yx, stack.pixels.shape[-1])
     return measured_facts(stack.pixels, stack.valid, position_yx, card.pixel_scale_arcsec)
@@ -268,6 +271,7 @@ def _domain_flags(task: UnitTask, found: _Found, batch: _Batch, ok: BoolArray) -
         Flag.UNIT_DOMAIN: ok & unit_differs,
         Flag.BAND_DOMAIN: ok & band_differs(task.mosaic_filter, card),
         Flag.REDSHIFT_DOMAIN: ok & ~((batch.sources.redshift >= low) & (batch.sources.redshift < high)),
+        Flag.PSF_DOMAIN: ok & psf_outside(task.psf_fwhm_arcsec, card),
         Flag.FEATURE_DOMAIN: ok & found.too_distant,
         **{flag: ok & rows for flag, rows in facts_outside(batch.facts, card).items()},
     }
@@ -292,7 +296,8 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         _identity(batch.sources)
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
-        | {"offset_arcsec": batch.facts.offset_arcsec, "sky_sigma": batch.facts.sky.level_in_rms}
+        | {"offset_arcsec": batch.facts.offset_arcsec, "sky_sigma": batch.facts.sky_sigma}
+        | {"noise_correlation": batch.facts.noise.correlation}
     )
     for name, found in batch.found.items():
         columns |= {

@@ -181,6 +181,7 @@ class SurveyWorker:
             mosaic_unit=mosaic.unit,
             mosaic_filter=mosaic.filter,
             mosaic_flags=mosaic.flags,
+            psf_fwhm_arcsec=mosaic.stated.psf_fwhm_arcsec,
             sampling=measurement.sampling,
             min_valid_fraction=measurement.min_valid_fraction,
             prevalence=measurement.prevalence,

@@ -5,8 +5,8 @@
     version = 1
     [model]           task, field, instrument, also_for, class_names, origin, citation, weights_digest, notes
     [images]          band, pixel_scale_arcsec, redshift_range, stretch, softening
-    [domain]          unit, sky_rms, sky_sigma, offset_arcsec, feature_percentile, features_digest: properties of the training
-                      images, as far as they are known
+    [domain]          unit, sky_rms, sky_sigma, offset_arcsec, feature_percentile, features_digest, noise_correlation,
+                      psf_fwhm_arcsec: properties of the training images, as far as they are known
     [architecture]    the network's shape
     [contamination]   scales of the outputs; contamination models only
     [training]        records, number of images and score; models that surveyflow trained
@@ -356,7 +356,9 @@ def _common_domain(cards: Sequence[ModelCard], where: str) -> Domain:
         return Domain(
             unit=domains[0].unit,
             sky_rms=_common_range([one.sky_rms for one in domains]),
+            noise_correlation=_common_range([one.noise_correlation for one in domains]),
             sky_sigma=_common_range([one.sky_sigma for one in domains]),
+            psf_fwhm_arcsec=_common_range([one.psf_fwhm_arcsec for one in domains]),
             offset_arcsec=min((one.offset_arcsec for one in domains if one.offset_arcsec is not None), default=None),
             feature_percentile=min(percentiles) if told else None,
             features_digest=_digest_of(digests) if told else None,

@@ -256,7 +256,7 @@ WHAT_CHANGED = {
     "schema": "catalog schema changed",
     "science_pixels": "science pixels changed",
     "weight_pixels": "weight pixels changed",
-    "image": "mosaic unit or filter changed",
+    "image": "mosaic unit, filter or stated PSF changed",
     "treatment": "conversion of the mosaic's pixels or weights changed",
     "algorithm": "surveyflow's measuring algorithm changed",
     "sources": "sources changed",
@@ -279,6 +279,7 @@ def key_parts(
     pixel_digests: Mapping[str, str] | None = None,
     mosaic_unit: str | None = None,
     mosaic_filter: str | None = None,
+    psf_fwhm_arcsec: float | None = None,
     treatment: str = "",
     algorithm_version: str = "",
     card: ModelCard | None = None,
@@ -302,6 +303,8 @@ def key_parts(
         Digests of the tile's window: ``science`` and ``weight``.
     mosaic_unit, mosaic_filter
         Unit and filter of the mosaic.
+    psf_fwhm_arcsec
+        FWHM of its PSF that is stated for it, arcsec.
     treatment
         What is done to the numbers of its files before they are measured; empty if nothing is done.
     algorithm_version
@@ -327,7 +330,7 @@ def key_parts(
         "science_pixels": pixel_digests["science"],
         "weight_pixels": pixel_digests["weight"],
         "algorithm": algorithm_version,
-        "image": f"unit={mosaic_unit} filter={mosaic_filter}",
+        "image": f"unit={mosaic_unit} filter={mosaic_filter}{'' if psf_fwhm_arcsec is None else f' psf={psf_fwhm_arcsec!r}'}",
         **({"treatment": treatment} if treatment else {}),
         "model": card.weights_digest,
         "preparation": replace(card, weights_digest="").digest,

@@ -376,6 +376,7 @@ def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | No
         pixel_digests=digests,
         mosaic_unit=mosaic.unit,
         mosaic_filter=mosaic.filter,
+        psf_fwhm_arcsec=mosaic.stated.psf_fwhm_arcsec,
         treatment=mosaic.treatment,
         algorithm_version=ALGORITHM_VERSION,
         card=opened.cards[unit.instrument],

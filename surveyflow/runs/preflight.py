@@ -55,7 +55,7 @@ from surveyflow.simulation.headers import INSTRUMENTS, zero_point_of
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import ModelCard, ModelKey
-from surveyflow.tasks.domains import band_differs
+from surveyflow.tasks.domains import band_differs, psf_outside
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values import remedies
 from surveyflow.values.arrays import Int64Array
@@ -475,7 +475,7 @@ def _stated(files: MosaicFiles, card: ModelCard | None) -> Stated:
             f"Leave it out, and convert the image to the unit of the training images."
         )
     scale = card.pixel_scale_arcsec if files.resample and card is not None else None
-    return Stated(files.unit, files.weight_kind, files.zero_point, wanted, scale)
+    return Stated(files.unit, files.weight_kind, files.zero_point, wanted, scale, files.psf_fwhm)
 
 
 def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
@@ -646,6 +646,12 @@ def _mosaic_warnings(name: str, mosaic: Mosaic, card: ModelCard) -> Iterator[str
         yield f"{name}: {mosaic.science} names no FILTER: flagged FILTER_UNKNOWN; check that it is {card.band}"
     if band_differs(mosaic.filter, card):
         yield f"{name}: its filter is {mosaic.filter}, but {card.key} was trained on {card.band}: flagged BAND_DOMAIN"
+    if psf_outside(mosaic.stated.psf_fwhm_arcsec, card):
+        low, high = card.domain.psf_fwhm_arcsec or (0, 0)
+        yield (
+            f"{name}: psf_fwhm is {mosaic.stated.psf_fwhm_arcsec:g} arcsec, but {card.key} is for {low:g} to {high:g}: flagged "
+            "PSF_DOMAIN"
+        )
     if f"{card.key.field}/{card.key.instrument}" != name:
         yield f"{name}: the {card.key.task} model is lent by {card.key}, as its card or the workflow's `models` says"
 

@@ -742,6 +742,8 @@ class MosaicFiles:
         AB magnitude of a source of 1 in all, in the image's unit, for images whose header states none; None without it.
     resample
         Whether it is resampled to the pixel scale of the training images.
+    psf_fwhm
+        Full width at half maximum of a star in it, arcsec; None if it is not stated.
     """
 
     science: Place
@@ -750,6 +752,7 @@ class MosaicFiles:
     weight_kind: WeightKind | None = None
     zero_point: float | None = None
     resample: bool = False
+    psf_fwhm: float | None = None
 
 
 class MosaicSpec(SettingsTable):
@@ -770,6 +773,9 @@ class MosaicSpec(SettingsTable):
         AB magnitude of a source of 1 in all, in the images' unit, for images whose header states none; None without it.
     resample
         Whether images are resampled to the pixel scale of the training images. False by default.
+    psf_fwhm
+        Full width at half maximum of a star in the images, arcsec: they are flagged if no model was trained on such a PSF. None
+        if it is not stated, and then nothing is flagged.
     mosaics
         Table with a row for each mosaic, in the place of ``science`` and ``weight``; None if there is none.
     """
@@ -780,6 +786,7 @@ class MosaicSpec(SettingsTable):
     weight_kind: Annotated[WeightKind, BeforeValidator(_to_weight_kind)] | None = Field(default=None, examples=["rms"])
     zero_point: Annotated[float, within(-10.0, 60.0)] | None = Field(default=None, examples=[28.9])
     resample: bool = Field(default=False, examples=[True])
+    psf_fwhm: Annotated[float, within(1e-3, 1e3)] | None = Field(default=None, examples=[0.1])
     mosaics: FilePath | None = Field(default=None, examples=["cosmos_tiles.csv"])
 
     @property
@@ -788,7 +795,7 @@ class MosaicSpec(SettingsTable):
         images = self.science or ()
         weights = self.weight or (None,) * len(images)
         return tuple(
-            MosaicFiles(*both, self.unit, self.weight_kind, self.zero_point, self.resample)
+            MosaicFiles(*both, self.unit, self.weight_kind, self.zero_point, self.resample, self.psf_fwhm)
             for both in zip(images, weights, strict=True)
         )
 

@@ -221,15 +221,19 @@ class Domain:
     unit
         BUNIT of the training images, as FITS spells it: ``electron/s``.
     sky_rms
-        Lowest and highest sky rms of a cutout, in ``unit``, for which the model is valid.
+        Lowest and highest rms of a cutout's noise, in ``unit``, for which the model is valid.
     sky_sigma
-        Lowest and highest level of a cutout's sky, in units of its rms, for which the model is valid.
+        Lowest and highest level of a cutout's sky, in units of its noise's rms, for which the model is valid.
     offset_arcsec
         Largest distance of the light's centroid from the position for which the model is valid, arcsec; above 0.
     feature_percentile
         Largest percentile of the feature distance for which the model is valid, in (0, 100).
     features_digest
         SHA-256 of the file with the model's `surveyflow.tasks.domains.FeatureDomain`, hexadecimal.
+    noise_correlation
+        Lowest and highest correlation of neighbouring pixels' noise for which the model is valid, -1 to 1.
+    psf_fwhm_arcsec
+        Smallest and largest FWHM of a star for which the model is valid, arcsec, above 0.
     """
 
     unit: str | None = None
@@ -238,10 +242,16 @@ class Domain:
     offset_arcsec: float | None = None
     feature_percentile: float | None = None
     features_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    noise_correlation: tuple[float, float] | None = None
+    psf_fwhm_arcsec: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
             raise ValueError(f"sky_rms must be a range (low, high) with 0 <= low < high, not {self.sky_rms}")
+        if self.noise_correlation is not None and not -1 <= self.noise_correlation[0] < self.noise_correlation[1] <= 1:
+            raise ValueError(f"noise_correlation must be a range (low, high) within -1 to 1, not {self.noise_correlation}")
+        if self.psf_fwhm_arcsec is not None and not 0 < self.psf_fwhm_arcsec[0] <= self.psf_fwhm_arcsec[1] < math.inf:
+            raise ValueError(f"psf_fwhm_arcsec must be a range (low, high) with 0 < low <= high, not {self.psf_fwhm_arcsec}")
         if self.sky_sigma is not None and not -math.inf < self.sky_sigma[0] < self.sky_sigma[1] < math.inf:
             raise ValueError(f"sky_sigma must be a range (low, high) with low < high, not {self.sky_sigma}")
         if self.offset_arcsec is not None and not 0 < self.offset_arcsec < math.inf:

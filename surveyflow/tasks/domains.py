@@ -1,4 +1,4 @@
-"""The comparison of images with those that a model was trained on: sky, centroid, and distance of their features."""
+"""The comparison of images with those that a model was trained on: sky, noise, PSF, centroid, and distance of features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from surveyflow.sky.measurements import Sky, centroid_offsets, measured_sky
+from surveyflow.sky.measurements import Noise, Sky, centroid_offsets, measured_noise, measured_sky
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import Flag
 
@@ -169,17 +169,25 @@ class Facts:
     Parameters
     ----------
     sky
-        Level and rms of their sky.
+        Level and rms of their sky, which stretches use.
+    noise
+        Rms and correlation of their pixels' noise.
     offset_arcsec
         (n,) float32: distance of the light's centroid from the position, arcsec; NaN where no light is found.
     """
 
     sky: Sky
+    noise: Noise
     offset_arcsec: Float32Array
+
+    @property
+    def sky_sigma(self) -> Float32Array:
+        """(n,) float32: the level of the sky in units of the noise's rms; NaN where either is unknown."""
+        return np.divide(self.sky.level, self.noise.rms)
 
 
 def measured_facts(pixels: Float32Array, valid: BoolArray, position_yx: Float64Array, pixel_scale_arcsec: float) -> Facts:
-    """Measure the sky of cutouts and the offset of their light.
+    """Measure sky and noise of cutouts and the offset of their light.
 
     Parameters
     ----------
@@ -187,7 +195,8 @@ def measured_facts(pixels: Float32Array, valid: BoolArray, position_yx: Float64A
         As for `surveyflow.sky.measurements.centroid_offsets`.
     """
     sky = measured_sky(pixels, valid)
-    return Facts(sky, centroid_offsets(pixels, valid, sky, position_yx, pixel_scale_arcsec))
+    noise = measured_noise(pixels, valid, sky)
+    return Facts(sky, noise, centroid_offsets(pixels, valid, sky, position_yx, pixel_scale_arcsec))
 
 
 def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
@@ -200,11 +209,26 @@ def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
     card
         The model's card.
     """
+    domain, noise = card.domain, facts.noise
     return {
-        Flag.NOISE_DOMAIN: noise_outside(facts.sky.rms, card),
-        Flag.SKY_DOMAIN: _outside(facts.sky.level_in_rms, card.domain.sky_sigma),
-        Flag.OFF_CENTRE: facts.offset_arcsec > (np.inf if card.domain.offset_arcsec is None else card.domain.offset_arcsec),
+        Flag.NOISE_DOMAIN: _outside(noise.rms, domain.sky_rms) | _outside(noise.correlation, domain.noise_correlation),
+        Flag.SKY_DOMAIN: _outside(facts.sky_sigma, domain.sky_sigma),
+        Flag.OFF_CENTRE: facts.offset_arcsec > (np.inf if domain.offset_arcsec is None else domain.offset_arcsec),
     }
+
+
+def psf_outside(psf_fwhm_arcsec: float | None, card: ModelCard) -> bool:
+    """Whether the PSF that a user states lies outside the range that a model was trained on; False if either is not stated.
+
+    Parameters
+    ----------
+    psf_fwhm_arcsec
+        Full width at half maximum of a star, arcsec.
+    card
+        The model's card.
+    """
+    limits = card.domain.psf_fwhm_arcsec
+    return psf_fwhm_arcsec is not None and limits is not None and not limits[0] <= psf_fwhm_arcsec <= limits[1]
 
 
 def distance_outside(feature_distance: Float32Array | None, n_cutouts: int, card: ModelCard) -> BoolArray:
@@ -223,19 +247,6 @@ def distance_outside(feature_distance: Float32Array | None, n_cutouts: int, card
         return np.zeros(n_cutouts, dtype=bool)
     within: BoolArray = feature_distance <= card.domain.feature_percentile
     return ~within
-
-
-def noise_outside(sky_rms: Float32Array, card: ModelCard) -> BoolArray:
-    """Whether the noise of each cutout lies outside the range that a model was trained on; False if the card does not state it.
-
-    Parameters
-    ----------
-    sky_rms
-        (n,) float32, in the mosaic's unit.
-    card
-        The model's card.
-    """
-    return _outside(sky_rms, card.domain.sky_rms)
 
 
 def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:

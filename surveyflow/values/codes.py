@@ -116,13 +116,17 @@ class Flag(IntFlag):
         "The mosaic's unit is not that of the training images, or neither its BUNIT nor the workflow says what it is; columns "
         "with a flux are null then.",
     )
-    NOISE_DOMAIN = 16, "The cutout's sky rms lies outside the range of the training images."
+    NOISE_DOMAIN = (
+        16,
+        "The rms of the cutout's noise, or the correlation of neighbouring pixels' noise, lies outside the range of the training "
+        "images.",
+    )
     REDSHIFT_DOMAIN = 32, "The redshift lies outside the model card's range."
     CONSTANT_IMAGE = 64, "The prepared image is all 0: its valid pixels are equal, or lie below a logarithm's softening."
     BAND_DOMAIN = 256, "The mosaic's FILTER is not that of the training images."
     FILTER_UNKNOWN = 4096, "The mosaic's header names no filter, so nothing says whether it is that of the training images."
     OFF_CENTRE = 512, "The centroid of the light lies further from the catalog's position than in the training images."
-    SKY_DOMAIN = 1024, "The level of the cutout's sky, in units of its rms, lies outside the range of the training images."
+    SKY_DOMAIN = 1024, "The level of the cutout's sky, in units of its noise, lies outside the range of the training images."
     FEATURE_DOMAIN = (
         2048,
         "The image, as the merger network sees it, lies further from the training images than the model card allows.",
@@ -135,6 +139,7 @@ class Flag(IntFlag):
         16384,
         "The mosaic was resampled to the pixel scale of the training images: its noise is correlated, and its PSF is its own.",
     )
+    PSF_DOMAIN = 65536, "The PSF that the workflow states for the mosaic lies outside the range of the training images."
     DUPLICATE = 32768, "An earlier source list of the survey has the same galaxy: duplicate_of names it."
     MEMBERS_DISAGREE = (
         131072,

@@ -35,6 +35,8 @@ class Stated:
         AB magnitude of a source of 1 e-/s in the training images; None if pixels are not to be converted.
     wanted_scale_arcsec
         Side of a pixel of the training images, arcsec, if the image is to be resampled to it; None to leave its pixels.
+    psf_fwhm_arcsec
+        Full width at half maximum of a star, arcsec; None if it is not stated.
     """
 
     unit: str | None = None
@@ -42,6 +44,7 @@ class Stated:
     zero_point_ab: float | None = None
     wanted_zero_point_ab: float | None = None
     wanted_scale_arcsec: float | None = None
+    psf_fwhm_arcsec: float | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

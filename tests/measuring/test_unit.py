@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from fake_mosaics import ArrayMosaic
 from small_units import CARD, CONTAMINATION_CARD, SIZE, sky, sources, task
@@ -91,15 +92,29 @@ def test_source_at_the_edge_is_padded_at_its_true_offset_and_flagged():
         ({"mosaic_filter": "F606W"}, Flag.BAND_DOMAIN),
         ({"scale": 1000.0}, Flag.NOISE_DOMAIN),
         ({"redshift": 1.6}, Flag.REDSHIFT_DOMAIN),
+        ({"psf_fwhm_arcsec": 0.2}, Flag.PSF_DOMAIN),
     ],
 )
 def test_what_lies_outside_the_training_domain_is_flagged(change, flag):
     mosaic = ArrayMosaic(sky() * np.float32(change.get("scale", 1.0)))
     image = {name: value for name, value in change.items() if name.startswith("mosaic_")}
     of = task(sources([50.0], [40.0], change.get("redshift", 1.0)), **image)
+    of = replace(of, psf_fwhm_arcsec=change.get("psf_fwhm_arcsec"))
     rows = rows_by_id(process_unit(of, mosaic, MERGERS).rows)
     assert rows[1]["flags"] == flag | Flag.OUT_OF_DOMAIN
     assert rows[1]["status"] == "ok"
+
+
+@pytest.mark.parametrize(("smoothing", "flags"), [(0.5, 0), (1.5, Flag.NOISE_DOMAIN | Flag.OUT_OF_DOMAIN)])
+def test_the_correlation_of_the_noise_is_a_column_and_is_flagged_where_the_card_limits_it(smoothing, flags):
+    smooth = gaussian_filter(sky(), smoothing)
+    limited = StubModel(replace(CARD, domain=replace(CARD.domain, noise_correlation=(-0.2, 0.6))))
+    mosaic = ArrayMosaic(smooth * np.float32(1e-3 / smooth.std()))
+    rows = process_unit(task(sources([50.0, -9.0], [40.0, 40.0])), mosaic, {"merger": limited}).rows.to_pylist()
+    by_id = {row["source_id"]: row for row in rows}
+    assert by_id[1]["noise_correlation"] == pytest.approx({0.5: 0.3, 1.5: 0.89}[smoothing], abs=0.15)
+    assert by_id[1]["flags"] == flags
+    assert by_id[2]["noise_correlation"] is None
 
 
 LIMITED = StubModel(replace(CARD, domain=replace(CARD.domain, sky_sigma=(-1.0, 1.0), offset_arcsec=0.05)))

@@ -40,7 +40,13 @@ cards = st.builds(
     stretch=st.sampled_from(Stretch),
     origin=st.sampled_from(WeightsOrigin),
     domain=st.builds(
-        Domain, st.none() | text, st.none() | st.just((1e-4, 2.5e-3)), st.none() | st.just((-0.5, 2.5)), st.none() | st.just(0.2)
+        Domain,
+        st.none() | text,
+        st.none() | st.just((1e-4, 2.5e-3)),
+        st.none() | st.just((-0.5, 2.5)),
+        st.none() | st.just(0.2),
+        noise_correlation=st.none() | st.just((0.1, 0.8)),
+        psf_fwhm_arcsec=st.none() | st.just((0.1, 0.1)),
     ),
     also_for=st.sampled_from([(), ("COSMOS", "UDS")]),
     contamination=st.none() | scales,
@@ -93,6 +99,8 @@ PAGE = r".*docs/reference/models\.md"
         (changed("scale_arcsec = 0.03", "scale_arcsec = -0.03"), rf"card\.toml: pixel_scale_arcsec must lie between{PAGE}"),
         (changed("scale_arcsec = 0.03", "scale_arcsec = nan"), rf"pixel_scale_arcsec must lie between{PAGE}"),
         (changed("[domain]", "[domain]\nsky_sigma = [1.0, 1.0]"), rf"sky_sigma must be a range{PAGE}"),
+        (changed("[domain]", "[domain]\nnoise_correlation = [0.1, 1.1]"), rf"noise_correlation must be a range{PAGE}"),
+        (changed("[domain]", "[domain]\npsf_fwhm_arcsec = [0.0, 0.1]"), rf"psf_fwhm_arcsec must be a range{PAGE}"),
         (changed("[domain]", "[domain]\noffset_arcsec = 0.0"), rf"offset_arcsec must be a number above 0{PAGE}"),
         (changed("[domain]", "[domain]\nfeature_percentile = 100.0"), rf"feature_percentile must lie between 0 and 100{PAGE}"),
         (changed("[domain]", "[domain]\nfeature_percentile = 99.0"), rf"must be stated together{PAGE}"),

@@ -164,7 +164,8 @@ CHANGES = {
     "sampling settings changed": {"sampling": SamplingSettings(n_draws=11, seed=1)},
     "quality settings changed": {"min_valid_fraction": 0.6},
     "catalog schema changed": {"schema_version": "2"},
-    "mosaic unit or filter changed": {"mosaic_unit": None},
+    "mosaic unit, filter or stated PSF changed": {"mosaic_unit": None},
+    "mosaic unit, filter or stated PSF changed ": {"psf_fwhm_arcsec": 0.1},
     "surveyflow's measuring algorithm changed": {"algorithm_version": "2"},
     "stated prevalence changed": {"prevalence": 0.1},
     "arithmetic precision changed": {"precision": "bf16"},
@@ -178,7 +179,7 @@ def test_anything_that_changes_results_changes_the_key_and_is_named(reason):
     done = receipt_of(unit, before)
     planned = decide([(unit, after)], {done.key}, {unit.name: done}).units[0]
     assert unit_key(before) != unit_key(after)
-    assert (planned.decision, planned.reason) == (Decision.DO, reason)
+    assert (planned.decision, planned.reason) == (Decision.DO, reason.strip())
 
 
 def test_units_of_workflows_without_a_prevalence_do_not_mention_one():

@@ -7,7 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from surveyflow.tasks.domains import FeatureDomain
+from networks import card
+from surveyflow.sky.measurements import Noise, Sky
+from surveyflow.tasks.card import Domain
+from surveyflow.tasks.domains import Facts, FeatureDomain, facts_outside, psf_outside
+from surveyflow.values.codes import Flag
 
 
 def drawn(n, seed, scale=1.0):
@@ -16,6 +20,36 @@ def drawn(n, seed, scale=1.0):
     mixing = np.random.default_rng(0).normal(size=(14, 14))
     numbers = scale * rng.normal(size=(n, 14)) @ mixing
     return numbers[:, :6], numbers[:, 6:].astype(np.float32)
+
+
+def facts(**of_noise):
+    """One cutout of which all is inside the limits below."""
+    found = {name: np.array([value], np.float32) for name, value in {"rms": 1.0, "correlation": 0.4, **of_noise}.items()}
+    return Facts(Sky(np.zeros(1, np.float32), np.ones(1, np.float32)), Noise(**found), np.zeros(1, np.float32))
+
+
+LIMITED = card(domain=Domain(sky_rms=(0.5, 2.0), noise_correlation=(0.2, 0.6), psf_fwhm_arcsec=(0.1, 0.15)))
+
+
+@pytest.mark.parametrize(
+    ("of_noise", "flagged"),
+    [
+        ({}, False),
+        ({"correlation": 0.05}, True),
+        ({"correlation": 0.7}, True),
+        ({"correlation": np.nan}, True),
+        ({"rms": 3.0}, True),
+    ],
+)
+def test_rougher_and_smoother_noise_is_as_much_outside_as_stronger_one(of_noise, flagged):
+    assert facts_outside(facts(**of_noise), LIMITED)[Flag.NOISE_DOMAIN].tolist() == [flagged]
+    assert facts_outside(facts(**of_noise), card(domain=Domain()))[Flag.NOISE_DOMAIN].tolist() == [False]
+
+
+@pytest.mark.parametrize(("stated", "outside"), [(None, False), (0.1, False), (0.12, False), (0.16, True), (0.09, True)])
+def test_a_psf_is_outside_only_if_it_is_stated(stated, outside):
+    assert psf_outside(stated, LIMITED) is outside
+    assert not psf_outside(stated, card(domain=Domain()))
 
 
 DOMAIN = FeatureDomain.fitted(drawn(4000, 1), drawn(2000, 2))

@@ -12,13 +12,14 @@ import tensorflow as tf
 from surveyflow.models.engines.keras_engine import KerasModel
 from surveyflow.models.framing import statistics_of
 from surveyflow.models.weights import Weights
-from surveyflow.settings.training import Training
-from surveyflow.sky.measurements import Sky
-from surveyflow.sky.stretch import prepare
+from surveyflow.settings.training import AugmentationTable, Training
+from surveyflow.simulation.headers import INSTRUMENTS
+from surveyflow.sky.measurements import Noise, Sky
+from surveyflow.sky.stretch import Softening, prepare
 from surveyflow.tasks.card import Domain, ModelCard
 from surveyflow.tasks.domains import FEATURE_PERCENTILE, Facts, FeatureDomain, measured_facts
 from surveyflow.training.fitting.augmentation import changed
-from surveyflow.training.records.record_index import read_index
+from surveyflow.training.records.record_index import RecordIndex, read_index
 from surveyflow.training.records.shards import damage_told, record_dataset
 from surveyflow.values.arrays import Float32Array, Float64Array
 
@@ -56,7 +57,9 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     """Measure the domain of a trained model on stamps of its training set.
 
     The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training and
-    evenly spaced in the records. The feature domain, which only a task that leads has, is fitted to the same stamps and
+    evenly spaced in the records. A stretch that measures each image's own noise undoes the gain of the augmentation, which is
+    then left out: the range of the noise is that of depths. The range of the PSF is what the simulations were asked for. The
+    feature domain, which only a task that leads has, is fitted to the same stamps and
     calibrated on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held
     empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel
     off. Where one percent of the stamps have the largest offset that is measured, the limit lies just below it.
@@ -81,8 +84,10 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     seen = _measured(training.data.train, training, model, as_trained=True)
     limits = replace(
         card.domain,
-        sky_rms=_range(seen.facts.sky.rms),
-        sky_sigma=_range(seen.facts.sky.level_in_rms),
+        sky_rms=_range(seen.facts.noise.rms),
+        noise_correlation=_range(seen.facts.noise.correlation),
+        sky_sigma=_range(seen.facts.sky_sigma),
+        psf_fwhm_arcsec=_psf_range([read_index(folder) for folder in training.data.train]),
         offset_arcsec=_offset_limit(seen.facts.offset_arcsec),
     )
     if not training.model.known_task.leads:
@@ -100,6 +105,16 @@ def _range(measured: Float32Array) -> tuple[float, float] | None:
     return (low, high) if low < high else None
 
 
+def _psf_range(sets: Sequence[RecordIndex]) -> tuple[float, float] | None:
+    """The FWHM of the PSFs that the sets were simulated with, arcsec; None if one of them does not say."""
+    factors = [index.settings.get("nuisances", {}).get("psf_fwhm") for index in sets]
+    fwhms = [INSTRUMENTS[index.instrument].psf_fwhm_arcsec for index in sets if index.instrument in INSTRUMENTS]
+    if None in factors or len(fwhms) < len(factors):
+        return None
+    limits = [fwhm * factor for fwhm, both in zip(fwhms, factors, strict=True) for factor in both]
+    return float(f"{min(limits):.3g}"), float(f"{max(limits):.3g}")
+
+
 def _offset_limit(offset_arcsec: Float32Array) -> float | None:
     """The offset that few stamps exceed, below the largest that is measured; None if it is unknown or 0."""
     known = offset_arcsec[np.isfinite(offset_arcsec)]
@@ -113,6 +128,7 @@ def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *,
     return _Measured(
         Facts(
             Sky(*(np.concatenate([getattr(part.facts.sky, name) for part in parts]) for name in ("level", "rms"))),
+            Noise(*(np.concatenate([getattr(part.facts.noise, name) for part in parts]) for name in ("rms", "correlation"))),
             np.concatenate([part.facts.offset_arcsec for part in parts]),
         ),
         np.concatenate([part.statistics for part in parts]),
@@ -123,15 +139,21 @@ def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *,
 def _stamps(folders: Sequence[Path], training: Training, *, as_trained: bool) -> Iterator[Float32Array]:
     """Batches of up to `MOST_STAMPS` stamps of the sets, evenly spaced, each (n, size, size) float32."""
     every = -(-sum(read_index(folder).n for folder in folders) // MOST_STAMPS)
-    seed = training.optimisation.seed
+    seed, augmentation = training.optimisation.seed, _augmentation(training)
     for number, folder in enumerate(folders):
         batches = record_dataset(folder).shard(every, 0).batch(_READ_AT_ONCE)
         for step, columns in enumerate(batches):
             images = tf.cast(columns["image"], tf.float32)
-            if as_trained and training.augmentation.changes_pixels:
+            if as_trained and augmentation.changes_pixels:
                 place = tf.random.experimental.stateless_fold_in(tf.constant([seed, number], tf.int32), step)
-                images = changed(images, training.augmentation, place)
+                images = changed(images, augmentation, place)
             yield images.numpy()
+
+
+def _augmentation(training: Training) -> AugmentationTable:
+    """The changes of the training, without a gain that the stretch undoes."""
+    undone = training.images.stretch.softening is Softening.IN_NOISE
+    return training.augmentation.model_copy(update={"gain": (1.0, 1.0)} if undone else {})
 
 
 def _of_batch(pixels: Float32Array, model: KerasModel) -> _Measured:
