@@ -182,6 +182,14 @@ _CUTOUT = (
         "",
     ),
     CatalogColumn(
+        "window_snr",
+        FLOAT,
+        "stat.snr;phot.flux",
+        "Light in a Gaussian window of 0.1 arcsec about the position, in units of its noise as if that were uncorrelated.",
+        Null.NO_NOISE,
+        "",
+    ),
+    CatalogColumn(
         "noise_correlation",
         FLOAT,
         "stat.correlation",

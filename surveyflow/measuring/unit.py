@@ -297,7 +297,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         | {"status": batch.status, "flags": batch.flags, "unit_key": task.key}
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
         | {"offset_arcsec": batch.facts.offset_arcsec, "sky_sigma": batch.facts.sky_sigma}
-        | {"noise_correlation": batch.facts.noise.correlation}
+        | {"noise_correlation": batch.facts.noise.correlation, "window_snr": batch.facts.window_snr}
     )
     for name, found in batch.found.items():
         columns |= {

@@ -6,7 +6,7 @@
     [model]           task, field, instrument, also_for, class_names, origin, citation, weights_digest, notes
     [images]          band, pixel_scale_arcsec, redshift_range, stretch, softening
     [domain]          unit, sky_rms, sky_sigma, offset_arcsec, feature_percentile, features_digest, noise_correlation,
-                      psf_fwhm_arcsec: properties of the training images, as far as they are known
+                      psf_fwhm_arcsec, window_snr: properties of the training images, as far as they are known
     [architecture]    the network's shape
     [contamination]   scales of the outputs; contamination models only
     [training]        records, number of images and score; models that surveyflow trained
@@ -359,6 +359,7 @@ def _common_domain(cards: Sequence[ModelCard], where: str) -> Domain:
             noise_correlation=_common_range([one.noise_correlation for one in domains]),
             sky_sigma=_common_range([one.sky_sigma for one in domains]),
             psf_fwhm_arcsec=_common_range([one.psf_fwhm_arcsec for one in domains]),
+            window_snr=_common_range([one.window_snr for one in domains]),
             offset_arcsec=min((one.offset_arcsec for one in domains if one.offset_arcsec is not None), default=None),
             feature_percentile=min(percentiles) if told else None,
             features_digest=_digest_of(digests) if told else None,

@@ -256,6 +256,45 @@ def centroid_offsets(
     return (offsets * pixel_scale_arcsec).astype(np.float32)
 
 
+def signal_to_noise(
+    pixels: Float32Array, valid: BoolArray, sky: Sky, position_yx: Float64Array, pixel_scale_arcsec: float
+) -> Float32Array:
+    """Measure how far the light at a position stands out of the noise.
+
+    This is the light weighted by the Gaussian window of `centroid_offsets` about the position, in units of the standard deviation
+    that the same sum has in uncorrelated noise. Where noise is correlated, the true ratio is smaller.
+
+    Parameters
+    ----------
+    pixels, valid
+        As for `centroid_offsets`.
+    sky
+        Level of each cutout's sky, which is subtracted, and rms of its noise.
+    position_yx, pixel_scale_arcsec
+        As for `centroid_offsets`.
+
+    Returns
+    -------
+    (n,) float32; negative below the level of the sky, NaN where the noise is unknown or 0.
+
+    Examples
+    --------
+    >>> from surveyflow.sky.measurements import measured_sky
+    >>> y, x = np.mgrid[:64, :64]
+    >>> noise = np.random.default_rng(1).normal(0, 1, (1, 64, 64))
+    >>> star = (noise + 10 * np.exp(-((x - 31.5) ** 2 + (y - 31.5) ** 2) / 18)).astype(np.float32)
+    >>> has_data = np.ones(star.shape, bool)
+    >>> signal_to_noise(star, has_data, measured_sky(star, has_data), np.array([[31.5, 31.5]]), 0.03).round()
+    array([53.], dtype=float32)
+    """
+    sigma = WINDOW_SIGMA_ARCSEC / pixel_scale_arcsec
+    light, corner = _light_in_the_middle(pixels, valid, sky, int(np.ceil(_REACH_SIGMA * sigma)))
+    rms = np.where(sky.rms > 0, sky.rms.astype(np.float64), np.nan)
+    flux = _moments(light, position_yx - corner, sigma)[0]
+    ratio: Float32Array = (flux / (rms * sigma * np.sqrt(np.pi))).astype(np.float32)
+    return ratio
+
+
 def _light_in_the_middle(pixels: Float32Array, valid: BoolArray, sky: Sky, reach: int) -> tuple[Float64Array, int]:
     """(n, side, side) light without its sky within ``reach`` of the cutouts' middle, 0 where unknown; and the part's corner."""
     size = pixels.shape[-1]

@@ -234,6 +234,8 @@ class Domain:
         Lowest and highest correlation of neighbouring pixels' noise for which the model is valid, -1 to 1.
     psf_fwhm_arcsec
         Smallest and largest FWHM of a star for which the model is valid, arcsec, above 0.
+    window_snr
+        Lowest and highest ratio of the light about a position to its noise for which the model is valid.
     """
 
     unit: str | None = None
@@ -244,6 +246,7 @@ class Domain:
     features_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     noise_correlation: tuple[float, float] | None = None
     psf_fwhm_arcsec: tuple[float, float] | None = None
+    window_snr: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
@@ -252,6 +255,8 @@ class Domain:
             raise ValueError(f"noise_correlation must be a range (low, high) within -1 to 1, not {self.noise_correlation}")
         if self.psf_fwhm_arcsec is not None and not 0 < self.psf_fwhm_arcsec[0] <= self.psf_fwhm_arcsec[1] < math.inf:
             raise ValueError(f"psf_fwhm_arcsec must be a range (low, high) with 0 < low <= high, not {self.psf_fwhm_arcsec}")
+        if self.window_snr is not None and not -math.inf < self.window_snr[0] < self.window_snr[1] < math.inf:
+            raise ValueError(f"window_snr must be a range (low, high) with low < high, not {self.window_snr}")
         if self.sky_sigma is not None and not -math.inf < self.sky_sigma[0] < self.sky_sigma[1] < math.inf:
             raise ValueError(f"sky_sigma must be a range (low, high) with low < high, not {self.sky_sigma}")
         if self.offset_arcsec is not None and not 0 < self.offset_arcsec < math.inf:

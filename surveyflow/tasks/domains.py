@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from surveyflow.sky.measurements import Noise, Sky, centroid_offsets, measured_noise, measured_sky
+from surveyflow.sky.measurements import Noise, Sky, centroid_offsets, measured_noise, measured_sky, signal_to_noise
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import Flag
 
@@ -174,11 +174,14 @@ class Facts:
         Rms and correlation of their pixels' noise.
     offset_arcsec
         (n,) float32: distance of the light's centroid from the position, arcsec; NaN where no light is found.
+    window_snr
+        (n,) float32: light about the position in units of its noise; NaN where the noise is unknown.
     """
 
     sky: Sky
     noise: Noise
     offset_arcsec: Float32Array
+    window_snr: Float32Array
 
     @property
     def sky_sigma(self) -> Float32Array:
@@ -187,7 +190,7 @@ class Facts:
 
 
 def measured_facts(pixels: Float32Array, valid: BoolArray, position_yx: Float64Array, pixel_scale_arcsec: float) -> Facts:
-    """Measure sky and noise of cutouts and the offset of their light.
+    """Measure sky and noise of cutouts, and how far their light lies from the position and above the noise.
 
     Parameters
     ----------
@@ -196,7 +199,9 @@ def measured_facts(pixels: Float32Array, valid: BoolArray, position_yx: Float64A
     """
     sky = measured_sky(pixels, valid)
     noise = measured_noise(pixels, valid, sky)
-    return Facts(sky, noise, centroid_offsets(pixels, valid, sky, position_yx, pixel_scale_arcsec))
+    offset_arcsec = centroid_offsets(pixels, valid, sky, position_yx, pixel_scale_arcsec)
+    window_snr = signal_to_noise(pixels, valid, Sky(sky.level, noise.rms), position_yx, pixel_scale_arcsec)
+    return Facts(sky, noise, offset_arcsec, window_snr)
 
 
 def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
@@ -213,6 +218,7 @@ def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
     return {
         Flag.NOISE_DOMAIN: _outside(noise.rms, domain.sky_rms) | _outside(noise.correlation, domain.noise_correlation),
         Flag.SKY_DOMAIN: _outside(facts.sky_sigma, domain.sky_sigma),
+        Flag.SNR_DOMAIN: _outside(facts.window_snr, domain.window_snr),
         Flag.OFF_CENTRE: facts.offset_arcsec > (np.inf if domain.offset_arcsec is None else domain.offset_arcsec),
     }
 

@@ -141,6 +141,7 @@ class Flag(IntFlag):
     )
     PSF_DOMAIN = 65536, "The PSF that the workflow states for the mosaic lies outside the range of the training images."
     DUPLICATE = 32768, "An earlier source list of the survey has the same galaxy: duplicate_of names it."
+    SNR_DOMAIN = 262144, "The light about the position, in units of its noise, lies outside the range of the training images."
     MEMBERS_DISAGREE = (
         131072,
         "The members of the jury do not all see the class of the row: their means lie on both sides of a half.",

@@ -41,6 +41,7 @@ GOLDEN = {
     "weight_median": "float",
     "offset_arcsec": "float",
     "sky_sigma": "float",
+    "window_snr": "float",
     "noise_correlation": "float",
     "model_id": "string",
     "weights_origin": "string",
@@ -86,7 +87,7 @@ def test_the_schema_is_the_contract():
 
 def test_the_version_follows_from_the_columns_alone():
     assert schema_version(COLUMNS) == SCHEMA_VERSION
-    assert UNIT_SCHEMA_VERSION == "ef522b3490c1", (
+    assert UNIT_SCHEMA_VERSION == "002f820343de", (
         "every unit of every catalog is computed again: is that meant, or does a library spell a type in another way now?"
     )
 

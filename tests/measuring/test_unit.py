@@ -117,6 +117,19 @@ def test_the_correlation_of_the_noise_is_a_column_and_is_flagged_where_the_card_
     assert by_id[2]["noise_correlation"] is None
 
 
+@pytest.mark.parametrize(("peak", "is_outside"), [(1e-2, True), (0.2, False), (2.0, True)])
+def test_light_over_noise_is_a_column_and_is_flagged_where_the_card_limits_it(peak, is_outside):
+    y, x = np.mgrid[:100, :120]
+    mosaic = ArrayMosaic((sky() + peak * np.exp(-((x - 50) ** 2 + (y - 40) ** 2) / 2)).astype(np.float32))
+    limited = StubModel(replace(CARD, domain=replace(CARD.domain, window_snr=(50.0, 500.0))))
+    row = process_unit(task(sources([50.0], [40.0])), mosaic, {"merger": limited}).rows.to_pylist()[0]
+    # A Gaussian of 1 pixel in a window of 3.33: its weighted sum, over that of white noise with an rms of 1e-3.
+    window = 10 / 3
+    expected = 2 * np.pi * peak / (1 + 1 / window**2) / (1e-3 * window * np.sqrt(np.pi))
+    assert row["window_snr"] == pytest.approx(expected, rel=0.15, abs=5)
+    assert row["flags"] == is_outside * (Flag.SNR_DOMAIN | Flag.OUT_OF_DOMAIN)
+
+
 LIMITED = StubModel(replace(CARD, domain=replace(CARD.domain, sky_sigma=(-1.0, 1.0), offset_arcsec=0.05)))
 
 

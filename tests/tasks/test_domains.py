@@ -25,7 +25,7 @@ def drawn(n, seed, scale=1.0):
 def facts(**of_noise):
     """One cutout of which all is inside the limits below."""
     found = {name: np.array([value], np.float32) for name, value in {"rms": 1.0, "correlation": 0.4, **of_noise}.items()}
-    return Facts(Sky(np.zeros(1, np.float32), np.ones(1, np.float32)), Noise(**found), np.zeros(1, np.float32))
+    return Facts(Sky(np.zeros(1, np.float32), np.ones(1, np.float32)), Noise(**found), *np.zeros((2, 1), np.float32))
 
 
 LIMITED = card(domain=Domain(sky_rms=(0.5, 2.0), noise_correlation=(0.2, 0.6), psf_fwhm_arcsec=(0.1, 0.15)))

@@ -88,6 +88,7 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
         noise_correlation=_range(seen.facts.noise.correlation),
         sky_sigma=_range(seen.facts.sky_sigma),
         psf_fwhm_arcsec=_psf_range([read_index(folder) for folder in training.data.train]),
+        window_snr=_range(seen.facts.window_snr),
         offset_arcsec=_offset_limit(seen.facts.offset_arcsec),
     )
     if not training.model.known_task.leads:
@@ -129,7 +130,7 @@ def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *,
         Facts(
             Sky(*(np.concatenate([getattr(part.facts.sky, name) for part in parts]) for name in ("level", "rms"))),
             Noise(*(np.concatenate([getattr(part.facts.noise, name) for part in parts]) for name in ("rms", "correlation"))),
-            np.concatenate([part.facts.offset_arcsec for part in parts]),
+            *(np.concatenate([getattr(part.facts, name) for part in parts]) for name in ("offset_arcsec", "window_snr")),
         ),
         np.concatenate([part.statistics for part in parts]),
         np.concatenate([part.features for part in parts]),
