@@ -118,7 +118,7 @@ def draft(folder: Path, output: Path, store: Path, seed: int | None, *, copy: bo
     if not usable:
         raise InputError(_nothing_usable(folder, found, fields, store))
     lines = [*_head(folder, base, _copied(store, base) if copy else store, seed, usable), *_body(base, fields, found)]
-    text = "\n".join(lines) + "\n"
+    text = "".join(f"{_one_line(line)}\n" for line in lines)
     if not write_new(output, text.encode()):
         raise _exists(folder, output)
 
@@ -160,8 +160,19 @@ def look(folder: Path, output: Path) -> Found:
         n_files += 1
         if n_files > MOST_FILES:
             raise InputError(f"{folder} holds more than {MOST_FILES:,} files. Name a smaller folder.")
-        _look_at(file, found)
+        if not _is_utf8(file):
+            found.unread[file] = "has a name that is not UTF-8, which no workflow can hold. Rename it"
+        else:
+            _look_at(file, found)
     return found
+
+
+def _is_utf8(file: Path) -> bool:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _look_at(file: Path, found: Found) -> None:
@@ -303,7 +314,7 @@ def _head(folder: Path, base: Path, store: Path, seed: int | None, fields: Seque
         "",
     )
     yield from ("[output]", f'root = "catalogs/{name}"', "", "[models]")
-    yield f"store = {json.dumps(_relative(store, base) if store.is_relative_to(base) else str(store))}"
+    yield f"store = {_quoted(_relative(store, base) if store.is_relative_to(base) else str(store))}"
     yield from sorted({f"# {_origin(one.card)}" for each in fields for one in each.instruments.values()})
     yield from ("", "[sampling]", "draws = 1000")
     if seed is None:
@@ -312,7 +323,7 @@ def _head(folder: Path, base: Path, store: Path, seed: int | None, fields: Seque
     else:
         yield f"seed = {seed}"
     yield from ("", "[routing]  # redshift ranges for which the models were trained; the low end is included")
-    yield from (f"{key} = [{low}, {high}]" for key, (low, high) in routing.items())
+    yield from (f"{_key(key)} = [{low}, {high}]" for key, (low, high) in routing.items())
 
 
 def _origin(card: ModelCard) -> str:
@@ -327,11 +338,14 @@ def _field_lines(each: _Field, base: Path) -> Iterator[str]:
     yield from ("", f"# {each.name}: a field of {_counted(len(_all_images(each)), 'mosaic')}; its name is from {each.why}.")
     lent = {one.card.key.field for one in each.instruments.values() if not _serves(one.card, each.name)}
     if lent:
-        yield from (f"[fields.{each.name}]", f"# The models were not trained for {each.name}; those of {min(lent)} measure it.")
-        yield f"models = {json.dumps(min(lent))}"
-    yield from (f"[fields.{each.name}.sources]", f"path = {_text(sources.path, base)}  # {sources.n_rows:,} rows")
+        yield from (
+            f"[fields.{_key(each.name)}]",
+            f"# The models were not trained for {each.name}; those of {min(lent)} measure it.",
+        )
+        yield f"models = {_quoted(min(lent))}"
+    yield from (f"[fields.{_key(each.name)}.sources]", f"path = {_text(sources.path, base)}  # {sources.n_rows:,} rows")
     columns = {key: sources.columns[key] for key in ("id", "ra", "dec", "redshift") if key in sources.columns}
-    shown = ", ".join(f"{key} = {json.dumps(name)}" for key, name in columns.items())
+    shown = ", ".join(f"{key} = {_quoted(name)}" for key, name in columns.items())
     yield from (f"columns = {{ {shown} }}", f"# {'; '.join(f'{key} by {sources.why[key]}' for key in columns)}")
     yield from _redshift_lines(each, sources, base)
     if each.beside:
@@ -345,7 +359,7 @@ def _field_lines(each: _Field, base: Path) -> Iterator[str]:
 def _redshift_lines(each: _Field, sources: FoundList, base: Path) -> Iterator[str]:
     if each.redshifts is not None:
         table = each.redshifts
-        names = f"id = {json.dumps(table.columns['id'])}, column = {json.dumps(table.columns['redshift'])}"
+        names = f"id = {_quoted(table.columns['id'])}, column = {_quoted(table.columns['redshift'])}"
         yield f"redshifts = {{ path = {_text(table.path, base)}, {names} }}"
         yield "# The list has no redshifts; this table has. Check that its ids are those of the list."
     elif "redshift" not in sources.columns:
@@ -356,23 +370,23 @@ def _redshift_lines(each: _Field, sources: FoundList, base: Path) -> Iterator[st
 
 
 def _instrument_lines(field_name: str, key: str, one: _Instrument, base: Path) -> Iterator[str]:
-    yield f"[fields.{field_name}.{key}]"
+    yield f"[fields.{_key(field_name)}.{_key(key)}]"
     scale = one.card.pixel_scale_arcsec
     filters = one.images[0].filter or "no filter stated"
     exact = one.images[0].filter in one.card.band.upper().split("_")
     advice = "" if exact else f" The model was trained on {one.card.band}: rows will be flagged."
     yield f"# {filters}, {scale:g} arcsec/pixel, a mosaic by {one.images[0].why}.{advice}"
-    yield f"science = {_one_or_list([image.path for image in one.images], base)}"
+    yield from _one_or_list("science", [image.path for image in one.images], base)
     weights = [weight for weight in one.weights if weight is not None]
     if weights:
-        yield f"weight = {_one_or_list([weight.path for weight in weights], base)}  # by {weights[0].why}, and its shape"
+        yield from _one_or_list("weight", [weight.path for weight in weights], base, f"  # by {weights[0].why}, and its shape")
         if weights[0].role != "weight":
             yield f'weight_kind = "{weights[0].role}"'
     else:
         yield "# No weight map of this shape and name was found: pixels that are 0 or NaN count as having no data."
     if one.images[0].unit is None:
         unit = one.card.domain.unit or "electron/s"
-        yield f"# The header states no unit. If the pixels are in {unit}, write: unit = {json.dumps(unit)}"
+        yield f"# The header states no unit. If the pixels are in {unit}, write: unit = {_quoted(unit)}"
     if one.beside:
         shown = ", ".join(sorted({image.filter or "unknown" for image in one.beside}))
         yield f"# Other bands at this scale, farther from that of the model: {shown}"
@@ -391,14 +405,29 @@ def _files(found: Iterable[FoundImage | FoundList], base: Path) -> str:
     return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")
 
 
-def _one_or_list(paths: Sequence[Path], base: Path) -> str:
+def _one_or_list(key: str, paths: Sequence[Path], base: Path, comment: str = "") -> Iterator[str]:
     if len(paths) == 1:
-        return _text(paths[0], base)
-    return "[\n" + "".join(f"    {_text(path, base)},\n" for path in paths) + "]"
+        yield f"{key} = {_text(paths[0], base)}{comment}"
+    else:
+        yield from (f"{key} = [", *(f"    {_text(path, base)}," for path in paths), f"]{comment}")
 
 
 def _text(path: Path, base: Path) -> str:
-    return json.dumps(_relative(path, base), ensure_ascii=False)
+    return _quoted(_relative(path, base))
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it: as JSON does, which leaves one control character as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
+
+
+def _one_line(line: str) -> str:
+    """A line that stays one, whatever the names of files and columns in its comments hold: no name adds a key to the workflow."""
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def _relative(path: Path, base: Path) -> str:

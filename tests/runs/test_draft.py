@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +203,25 @@ def test_files_that_are_not_what_their_names_say_are_left_out_and_listed(candels
     assert re.search(r"#   broken\.fits is left out, because it ", text)
     assert "#   page.csv is left out, because it is a web page (HTML)" in text
     load_workflow(candels / "workflow.toml")
+
+
+def test_no_name_of_a_file_or_column_adds_a_key_to_the_workflow(candels, store):
+    (listed,) = candels.glob("*_cat.txt")
+    key = '\n[notify]\ncommand = "touch stranger"\n'
+    shutil.copy(listed, candels / f"other{key}# .txt")
+    Table.read(listed, format="ascii").to_pandas().to_parquet(candels / "egs_\U0001f30c\x7f\u00a0.parquet")
+    shutil.copy(listed, os.fsencode(candels) + b"/egs_\xff.txt")
+    listed.unlink()
+    document = tomllib.loads(surveyflow.init(candels, models=store, seed=1).read_text())
+    assert set(document) == {"version", "survey", "output", "models", "sampling", "routing", "fields"}
+    assert document["fields"]["EGS"]["sources"]["path"] == "egs_\U0001f30c\x7f\u00a0.parquet"
+    assert r"\udcff.txt is left out, because it has a name that is not UTF-8" in (candels / "workflow.toml").read_text()
+
+
+def test_a_field_may_have_a_name_that_toml_writes_in_quotes(candels, store):
+    for image in (candels / "mosaics").iterdir():
+        fits.setval(image, "TARGNAME", value="J1419+5252")
+        image.rename(image.with_name(re.sub("egs-tot-..mas|cos-tot", "", image.name)))
+    document = tomllib.loads(surveyflow.init(candels, models=store, seed=1).read_text())
+    assert set(document["fields"]) == {"J1419+5252", "J1419+5252_2"}
+    assert load_workflow(candels / "workflow.toml").fields["J1419+5252"].mosaics
