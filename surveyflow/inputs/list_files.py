@@ -147,14 +147,15 @@ def _exact_type(columns: list[Column]) -> np.dtype[Any] | None:
     kinds = {column.values.dtype.kind for column in columns}
     if kinds <= set("OSU") and len(kinds) > 1:
         return np.dtype(object)
-    return np.dtype(np.int64) if kinds == {"i", "f"} and all(map(_is_whole, columns)) else None
+    return np.dtype(np.int64) if kinds <= set("iuf") and len(kinds) > 1 and all(map(_is_whole, columns)) else None
 
 
 def _is_whole(column: Column) -> bool:
+    """Whether integers of 64 bits hold all values of a column exactly."""
     values = column.values[~column.missing]
-    return bool(
-        values.dtype.kind == "i" or (np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**53)).all()
-    )
+    if values.dtype.kind == "f":
+        return bool((np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**53)).all())
+    return values.dtype.kind == "i" or bool((values <= np.uint64(np.iinfo(np.int64).max)).all())
 
 
 def _filled(column: Column, kind: np.dtype[Any] | None) -> NDArray[Any]:

@@ -159,6 +159,19 @@ def test_integers_and_whole_numbers_of_two_files_stay_exact_astronomy_commons_ha
     assert read(files).sources.source_id.tolist() == [2**60 + 1, large]
 
 
+def test_signed_and_unsigned_integers_of_two_files_stay_exact(tmp_path):
+    parts = []
+    for kind in (np.int64, np.uint64):
+        ids = np.array([1, 2], kind) + kind(2**60 + 2 * len(parts))
+        columns = {"ID": ids, "gaia": ids, "RA": [150.0, 150.1], "DEC": [2.0, 2.1]}
+        parts.append(tmp_path / f"{len(parts)}.parquet")
+        pq.write_table(pa.table(columns), parts[-1])
+    listed = read(parts, keep=("gaia",))
+    assert listed.sources.source_id.tolist() == [2**60 + each for each in (1, 2, 3, 4)]
+    assert listed.kept["gaia"].values.to_pylist() == listed.sources.source_id.tolist()
+
+
+
 def hats_catalog(folder: Path, n_rows: int = 4) -> Path:
     """A catalog of two partitions inside a collection whose margin repeats rows."""
     for place, ids in (("main/dataset/Norder=0/Dir=0/Npix=1", [1, 2]), ("main/dataset/Norder=0/Dir=0/Npix=4", [3, 4])):
