@@ -232,4 +232,10 @@ def _notes(answers: Sequence[Any]) -> list[str]:
         )
     if several:
         notes.append("There are several samples; completeness and purity are measured on one. Name it with --sample.")
+    for sample in dict.fromkeys(answer.sample for answer in answers):
+        if len(revisions := sorted({answer.revision for answer in answers if answer.sample == sample})) > 1:
+            notes.append(
+                f"The sample {sample} was drawn from {', '.join(revisions)}, one after another: its galaxies count as one sample, "
+                "of the strata of the last."
+            )
     return notes

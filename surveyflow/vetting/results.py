@@ -247,7 +247,8 @@ def rates(answers: Sequence[Answer], catalog: ds.Dataset, bootstrap: Bootstrap) 
     """
     vetted = labelled(answers)
     rows = _rows(catalog, vetted)
-    strata = {galaxy: one.answers[0].stratum for galaxy, one in vetted.items()}
+    strata = {galaxy: _range(one.answers[-1]) for galaxy, one in vetted.items()}
+    n_selected = {_range(answer): answer.stratum.n_selected for answer in sorted(answers, key=lambda one: one.time)}
     n_answered = Counter(strata.values())
     groups: dict[tuple[str, str, str, str], list[tuple[Galaxy, int]]] = {}
     for galaxy, one in vetted.items():
@@ -256,12 +257,17 @@ def rates(answers: Sequence[Answer], catalog: ds.Dataset, bootstrap: Bootstrap) 
             key = (row["field"], row["instrument"], row["model_id"], row["weights_origin"])
             groups.setdefault(key, []).append((galaxy, _cell(one.label, row)))
     order = {stratum: place for place, stratum in enumerate(n_answered)}
-    weights = np.array([stratum.n_selected / n_answered[stratum] for stratum in order])
+    weights = np.array([n_selected[stratum] / n_answered[stratum] for stratum in order])
     sizes = np.array(list(n_answered.values()))
     return [
         _measured(key, np.array([[order[strata[galaxy]], cell] for galaxy, cell in found]), weights, sizes, bootstrap)
         for key, found in sorted(groups.items())
     ]
+
+
+def _range(answer: Answer) -> tuple[float | None, float | None]:
+    """The range of a galaxy's stratum. Of several revisions it is the same one, although other numbers were selected in each."""
+    return answer.stratum.low, answer.stratum.high
 
 
 def _cell(label: Label, row: Mapping[str, Any]) -> int:
@@ -370,9 +376,10 @@ def matrices(answers: Sequence[Answer], measured: Sequence[Rates], revision: str
 def _check_selection(answers: Sequence[Answer], revision: str) -> None:
     where, shown = answers[0].where, sorted({answer.revision for answer in answers})
     if shown != [revision]:
+        measure = f"Measure that revision (--release {shown[0]}), or vet" if len(shown) == 1 else "Vet"
         raise InputError(
-            f"the galaxies were selected from {', '.join(shown)}, not from {revision}, whose columns may select others. Measure "
-            f"that revision (--release {shown[0]}), or vet a sample of this one."
+            f"the galaxies were selected from {', '.join(shown)}, not from {revision} alone, whose columns may select others. "
+            f"{measure} a sample of this one that has another name: with another --seed."
         )
     if used := sorted(name for name in _OUTPUTS if re.search(rf"\b{name}\b", where)):
         raise InputError(

@@ -130,6 +130,19 @@ def test_matrices_that_would_mislead_are_refused(design, revision, told):
         matrices(answers, rates(answers, rows, Bootstrap(20)), revision)
 
 
+def test_a_sample_that_is_continued_in_the_next_revision_counts_as_one():
+    rows, truth, called = catalog()
+    before = ds.dataset(rows.to_table().slice(0, 3900))
+    answers = answers_about(draw(before, STRATIFIED), truth)[:400]
+    seen = {answer.galaxy for answer in answers}
+    later = answers_about(draw(rows, STRATIFIED), truth, revision="v1.0-r2")
+    answers += [replace(answer, time="2026-11-29T18:00:00") for answer in later if answer.galaxy not in seen][:30]
+    (measured,) = rates(answers, rows, Bootstrap(20))
+    assert measured.completeness["value"] == pytest.approx(called[truth].mean(), abs=0.03)
+    with pytest.raises(InputError, match=r"from v1.0-r1, v1.0-r2, not from v1.0-r2 alone.* with another --seed"):
+        matrices(answers, [measured], "v1.0-r2")
+
+
 def test_pairs_and_artefacts_are_no_post_mergers_and_unsure_ones_are_left_out():
     rows, truth, called = catalog(2000)
     answers = answers_about(draw(rows, Design("", 100)), truth)
