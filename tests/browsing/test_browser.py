@@ -168,8 +168,11 @@ def test_twenty_galaxies_are_vetted_though_the_server_is_killed_in_between(own, 
 
 
 def answer(tab, key, number):
-    """Press the key of a label, and wait for the next galaxy."""
+    """Press the key of a label, wait for the next galaxy, and let go only there: a key that is held answers once."""
     tab.wait_for_selector(f"[data-at='{number}']")
     tab.wait_for_load_state("domcontentloaded")  # the scripts listen to keys from then on
-    tab.keyboard.press(key)
+    tab.keyboard.down(key)
     tab.wait_for_selector(f"[data-at='{number}']", state="detached")
+    tab.wait_for_load_state("domcontentloaded")
+    tab.keyboard.down(key)
+    tab.keyboard.up(key)

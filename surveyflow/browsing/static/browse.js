@@ -37,7 +37,7 @@ addEventListener("keydown", (event) => {
     const link = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
     if (link) {
       event.preventDefault();
-      link.click();
+      if (!event.repeat || !link.dataset.label) link.click();  // a key that is held must not answer for the next galaxy
     }
   }
 });
