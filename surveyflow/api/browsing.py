@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,10 +232,14 @@ def _notes(answers: Sequence[Any]) -> list[str]:
         )
     if several:
         notes.append("There are several samples; completeness and purity are measured on one. Name it with --sample.")
-    for sample in dict.fromkeys(answer.sample for answer in answers):
-        if len(revisions := sorted({answer.revision for answer in answers if answer.sample == sample})) > 1:
-            notes.append(
-                f"The sample {sample} was drawn from {', '.join(revisions)}, one after another: its galaxies count as one sample, "
-                "of the strata of the last."
-            )
-    return notes
+    revisions: dict[str, dict[str, None]] = {}
+    for answer in answers:
+        revisions.setdefault(answer.sample, {})[answer.revision] = None
+    return [*notes, *(_continued(sample, names) for sample, names in revisions.items() if len(names) > 1)]
+
+
+def _continued(sample: str, revisions: Iterable[str]) -> str:
+    return (
+        f"The sample {sample} was drawn from {', '.join(revisions)}, one after another. Its galaxies count as one sample, with the "
+        "strata of the last."
+    )

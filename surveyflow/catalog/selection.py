@@ -53,6 +53,9 @@ class Terms(Protocol):
     def column(self, name: str) -> Any:
         """A column of the schema."""
 
+    def whole(self, name: str) -> Any:
+        """A column of integers, in 64 bits, so that sums and products of short ones do not overflow."""
+
     def constant(self, value: bool | float | str) -> Any:
         """A constant."""
 
@@ -71,6 +74,9 @@ class _ArrowTerms:
 
     def column(self, name: str) -> Any:
         return pc.field(name)
+
+    def whole(self, name: str) -> Any:
+        return pc.field(name).cast(pa.int64())
 
     def constant(self, value: bool | float | str) -> Any:
         return pc.scalar(value)
@@ -130,7 +136,10 @@ def translated(text: str, schema: pa.Schema, terms: Terms) -> Any:
     InputError
         If the text is not such an expression, or names a column that is not in the schema.
     """
-    return _Translator(text, schema, terms).truth(_tree(text))
+    try:
+        return _Translator(text, schema, terms).truth(_tree(text))
+    except RecursionError as error:
+        raise InputError(f"selection {text[:60]!r}...: its parts are nested too deeply. Write a shorter one.") from error
 
 
 def column_named(name: str, schema: pa.Schema) -> str:
@@ -299,8 +308,15 @@ class _Translator:
             case ast.BinOp(op=ast.Div(), left=left, right=right):
                 return self.terms.quotient(self.value(left), self.value(right))
             case ast.BinOp(op=op, left=left, right=right) if type(op) in _ARITHMETIC:
-                return _ARITHMETIC[type(op)](self.value(left), self.value(right))
+                return _ARITHMETIC[type(op)](self.operand(left), self.operand(right))
         return self.terms.constant(self.constant(node))
+
+    def operand(self, node: ast.expr) -> Any:
+        """Translate a part of a sum, difference or product."""
+        if isinstance(node, ast.Name) and node.id not in Flag.__members__:
+            name = column_named(node.id, self.schema)
+            return self.terms.whole(name) if pa.types.is_integer(self.schema.field(name).type) else self.terms.column(name)
+        return self.value(node)
 
     def constant(self, node: ast.expr) -> Any:
         """Translate a number, string, truth value or flag."""

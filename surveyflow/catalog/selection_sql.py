@@ -91,6 +91,9 @@ class _SqlTerms:
         kind = self.schema.field(name).type
         return Sql(self.names[name], kind=kind, may_be_nan=pa.types.is_floating(kind))
 
+    def whole(self, name: str) -> Sql:
+        return Sql(f"CAST({self.names[name]} AS BIGINT)")
+
     def constant(self, value: bool | float | str) -> Sql:
         return Sql("?", (value,))
 

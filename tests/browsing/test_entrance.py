@@ -35,6 +35,12 @@ def test_the_token_is_moved_to_a_cookie_that_scripts_cannot_read(app):
     assert ask(app, "/", **COOKIE).text == "secret"
 
 
+@pytest.mark.parametrize("other", ['{"a": [1, "b"]}', "a=[x y]; b", "\xe9=\xe9;;", "a"])
+def test_cookies_of_other_servers_of_this_machine_do_not_hide_it(app, other):
+    """A browser sends the cookies of every port, also those that no standard allows."""
+    assert ask(app, "/", cookie=f"{other}; {COOKIE['cookie']}; {other}").status == 200
+
+
 @pytest.mark.parametrize(
     ("address", "headers"),
     [

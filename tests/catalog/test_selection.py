@@ -101,6 +101,7 @@ def test_z_stands_for_redshift_unless_a_column_is_called_so():
         ("redshift == None", "only columns"),
         ("field in 'EGS'", "list of values"),
         ("field in []", "list of values"),
+        ("ra" + " + ra" * 2000 + " > 1", "nested too deeply"),
         ("", "not an expression"),
         ("redshift >", "not an expression"),
         ("redshift = 1", "not an expression"),

@@ -70,6 +70,9 @@ comparisons = st.one_of(
     st.builds("field {} [{}, {}]".format, st.sampled_from(["in", "not in"]), words, words),
     st.builds("p_pm_mean {} [{}, 0.3]".format, st.sampled_from(["in", "not in"]), st.sampled_from(["0.5", "1.5"])),
     st.builds("small {} {}".format, operators, st.sampled_from(["0", "7", "300", "-1"])),
+    st.builds(
+        "{} > 300".format, st.sampled_from(["small + small", "small * 7", "small - 1", "flags * small * small", "-2 - small"])
+    ),
     st.builds("flags & {} {} 0".format, st.sampled_from(["EDGE", "(EDGE | OUT_OF_DOMAIN)", "8"]), st.sampled_from(["==", "!="])),
     st.builds("known {} {}".format, st.sampled_from(["==", "!="]), st.sampled_from(["True", "False"])),
 )
@@ -88,6 +91,8 @@ selections = st.recursive(
 @example("z > 0.3")
 @example("not (p_pm_mean <= redshift)")
 @example("redshift == redshift")
+@example("small * small > 300")
+@example("small - 9 < 0")
 def test_sql_finds_the_rows_that_arrow_finds(text):
     assert found_by_sql(text) == ROWS.filter(parse_selection(text, SCHEMA))["number"].to_pylist()
 
