@@ -240,6 +240,6 @@ def _notes(answers: Sequence[Any]) -> list[str]:
 
 def _continued(sample: str, revisions: Iterable[str]) -> str:
     return (
-        f"The sample {sample} was drawn from {', '.join(revisions)}, one after another. Its galaxies count as one sample, with the "
-        "strata of the last."
+        f"The sample {sample} was drawn from {', '.join(revisions)}, one after another. Its galaxies count as one sample, with "
+        "the strata of the last."
     )

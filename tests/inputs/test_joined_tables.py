@@ -171,7 +171,6 @@ def test_signed_and_unsigned_integers_of_two_files_stay_exact(tmp_path):
     assert listed.kept["gaia"].values.to_pylist() == listed.sources.source_id.tolist()
 
 
-
 def hats_catalog(folder: Path, n_rows: int = 4) -> Path:
     """A catalog of two partitions inside a collection whose margin repeats rows."""
     for place, ids in (("main/dataset/Norder=0/Dir=0/Npix=1", [1, 2]), ("main/dataset/Norder=0/Dir=0/Npix=4", [3, 4])):
