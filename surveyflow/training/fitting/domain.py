@@ -56,13 +56,14 @@ class _Measured:
 def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tuple[Domain, FeatureDomain | None]:
     """Measure the domain of a trained model on stamps of its training set.
 
-    The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training and
-    evenly spaced in the records. A stretch that measures each image's own noise undoes the gain of the augmentation, which is
-    then left out: the range of the noise is that of depths. The range of the PSF is what the simulations were asked for. The
-    feature domain, which only a task that leads has, is fitted to the same stamps and
-    calibrated on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held
-    empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel
-    off. Where one percent of the stamps have the largest offset that is measured, the limit lies just below it.
+    The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training
+    and evenly spaced in the records. A stretch that measures each image's own noise undoes the gain of the augmentation, which
+    is then left out: the range of the noise is that of depths. The range of the PSF is what the simulations were asked for. The
+    limits of the light over its noise hold all but the outer percent of the same stamps as they are, since a strip may hide a
+    galaxy. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many
+    validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The exact
+    position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel off. Where one
+    percent of the stamps have the largest offset that is measured, the limit lies just below it.
 
     Parameters
     ----------
@@ -82,18 +83,18 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     """
     model = KerasModel(card, weights)
     seen = _measured(training.data.train, training, model, as_trained=True)
+    plain = _measured(training.data.train, training, model) if training.augmentation.changes_pixels else seen
     limits = replace(
         card.domain,
         sky_rms=_range(seen.facts.noise.rms),
         noise_correlation=_range(seen.facts.noise.correlation),
         sky_sigma=_range(seen.facts.sky_sigma),
         psf_fwhm_arcsec=_psf_range([read_index(folder) for folder in training.data.train]),
-        window_snr=_range(seen.facts.window_snr),
+        window_snr=_range(plain.facts.window_snr),
         offset_arcsec=_offset_limit(seen.facts.offset_arcsec),
     )
     if not training.model.known_task.leads:
         return limits, None
-    plain = _measured(training.data.train, training, model) if training.augmentation.changes_pixels else seen
     held_out = _measured(training.data.validation, training, model)
     features = FeatureDomain.fitted((plain.statistics, plain.features), (held_out.statistics, held_out.features))
     return replace(limits, feature_percentile=FEATURE_PERCENTILE, features_digest=_NO_DIGEST), features
