@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 from cdshealpix.nested import neighbours
 
-from surveyflow.catalog.hats import DEFAULT_COLUMNS, Dataset, Partition, partition_info, properties_text, put
+from surveyflow.catalog.dataset import Dataset
+from surveyflow.catalog.hats import DEFAULT_COLUMNS, Partition, partition_info, properties_text, put
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import FINEST_ORDER, SORT_ORDER, cells_at
 from surveyflow.values.arrays import BoolArray, Int64Array
@@ -92,7 +93,7 @@ class Cover:
 
 @dataclass(frozen=True, slots=True)
 class KeptBorders:
-    """A folder that keeps the rows near the border of each partition, until all are there; a `hats.Borders`.
+    """A folder that keeps the rows near the border of each partition, until all are there; a `dataset.Borders`.
 
     Parameters
     ----------
@@ -118,19 +119,26 @@ class KeptBorders:
         return cls(folder)
 
     def keep(self, partition: Partition, rows: pa.Table) -> tuple[int, ...]:
-        """Keep the rows near the border, and return the numbers of the cells beyond it: see `hats.Borders`."""
-        near = list(Cover((), _starts(self.folder)).beyond(rows["_healpix_29"].to_numpy()))
+        """Keep the rows near the border, and return the numbers of the cells beyond it: see `dataset.Borders`."""
+        near = [(number, np.flatnonzero(close)) for number, close in Cover((), _starts(self.folder)).beyond(_cells(rows))]
         if near:
             own = self.folder / f".{secrets.token_hex(8)}"
+            chosen = rows.take(pa.array(np.concatenate([places for _, places in near]))).combine_chunks()
+            ends = np.cumsum([len(places) for _, places in near])
             with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, rows.schema) as kept:
-                for _, close in near:
-                    kept.write(rows.filter(pa.array(close)).combine_chunks().to_batches()[0])
+                for end, (_, places) in zip(ends, near, strict=True):
+                    kept.write(chosen.slice(end - len(places), len(places)).to_batches()[0])
             own.replace(self.place(partition))
         return tuple(number for number, _ in near)
 
     def place(self, partition: Partition) -> Path:
         """The file with the rows of a partition: a batch for each cell beyond its border, in the order of their numbers."""
         return self.folder / f"{partition.order}-{partition.pixel}.arrow"
+
+
+def _cells(rows: pa.Table) -> Int64Array:
+    cells: Int64Array = rows["_healpix_29"].to_numpy()
+    return cells
 
 
 @lru_cache(maxsize=2)
@@ -184,6 +192,7 @@ def write_margin(
     *,
     before: Path | None = None,
     do: Doing = in_this_process,
+    created: str = "",
 ) -> int:
     """Write the margin of a catalog whose Parquet files are complete, with one cell's margin in a process's memory.
 
@@ -203,6 +212,8 @@ def write_margin(
         Folder of an earlier margin, whose equal files are shared; None if there is none.
     do
         Has the tasks carried out.
+    created
+        Time of creation, ISO 8601; not stated if left out.
 
     Returns
     -------
@@ -212,7 +223,7 @@ def write_margin(
     n_rows = sum(do([WriteMargin(own, cells[number], parts, before) for number, parts in near.items()]))
     if dataset.partitions:
         put(own, Path("partition_info.csv"), partition_info([cells[number] for number in near]), before)
-        put(own, Path("hats.properties"), properties_text("HATS catalog", _properties(name, n_rows)))
+        put(own, Path("hats.properties"), properties_text("HATS catalog", _properties(name, n_rows, created)))
         put(own, Path("dataset", "_common_metadata"), (catalog / "dataset" / "_common_metadata").read_bytes(), before)
     return n_rows
 
@@ -226,7 +237,7 @@ def _by_cell(dataset: Dataset, borders: KeptBorders) -> dict[int, tuple[tuple[Pa
     return {number: tuple(near[number]) for number in sorted(near)}
 
 
-def _properties(name: str, n_rows: int) -> dict[str, object]:
+def _properties(name: str, n_rows: int, created: str) -> dict[str, object]:
     return {
         "obs_collection": f"{name}_margin",
         "dataproduct_type": "margin",
@@ -240,5 +251,6 @@ def _properties(name: str, n_rows: int) -> dict[str, object]:
         "hats_primary_table_url": name,
         "hats_margin_threshold": MARGIN_ARCSEC,
         "hats_builder": "surveyflow",
+        **({"hats_creation_date": created} if created else {}),
         "hats_version": "v1.0",
     }

@@ -24,6 +24,8 @@ from surveyflow.catalog.schema import CATALOG_SCHEMA, HISTOGRAM_BINS, SCHEMA_VER
 
 _LENGTH_OF_NONE = len(str(None))
 """Astropy reads a null string as the word None."""
+_FIRST_MARK = 9_000_000_000
+"""Beyond any length of a string in a Parquet file."""
 _PERCENT = "%"
 """A unit that is valid in a VOTable, but astropy warns when it reads one; the column's name says it, too."""
 _VOTABLE_TYPES = {
@@ -96,7 +98,7 @@ def described_schema(facts: RowFacts) -> pa.Schema:
         "surveyflow": json.dumps(_about(facts.weights_origins)),
         "table_meta_yaml": _astropy_yaml(facts.weights_origins, facts.kept),
         "IVOA.VOTable-Parquet.version": "1.0",
-        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins, facts.kept, tuple(lengths.items())),
+        "IVOA.VOTable-Parquet.content": _votable(facts.weights_origins, facts.kept, lengths),
     }
     return schema.with_metadata(metadata | {f"table::len::{name}": str(length) for name, length in lengths.items()})
 
@@ -129,13 +131,24 @@ def _astropy_column(column: CatalogColumn) -> Column:
     )
 
 
+def _votable(origins: tuple[str, ...], kept: tuple[CatalogColumn, ...], string_lengths: Mapping[str, int]) -> str:
+    """A VOTable without data, as the IVOA Note "Parquet in the VO" 1.0 asks for.
+
+    Astropy takes a quarter of a second for it, and each partition has other lengths of strings. So the rest is made once.
+    """
+    text = _votable_with_marks(origins, kept, tuple(string_lengths))
+    for mark, length in enumerate(string_lengths.values(), _FIRST_MARK):
+        text = text.replace(f'arraysize="{mark}"', f'arraysize="{length}"')
+    return text
+
+
 @cache
-def _votable(origins: tuple[str, ...], kept: tuple[CatalogColumn, ...], string_lengths: tuple[tuple[str, int], ...]) -> str:
-    """A VOTable without data, as the IVOA Note "Parquet in the VO" 1.0 asks for."""
+def _votable_with_marks(origins: tuple[str, ...], kept: tuple[CatalogColumn, ...], strings: tuple[str, ...]) -> str:
+    """The VOTable with a number that no string is long in the place of each string column's length, in order."""
     votable = VOTableFile(version="1.4")
     resource, table = Resource(), TableElement(votable, name="surveyflow")
     table.description = f"Merger probability distributions by surveyflow; weights: {', '.join(origins) or 'none'}."
-    sizes = {name: str(length) for name, length in string_lengths} | {"p_pm_hist": str(HISTOGRAM_BINS)}
+    sizes = {name: str(mark) for mark, name in enumerate(strings, _FIRST_MARK)} | {"p_pm_hist": str(HISTOGRAM_BINS)}
     table.fields.extend([_votable_field(votable, column, sizes.get(column.name)) for column in COLUMNS])
     others = [_in_vounits(column) for column in kept if column.type in _VOTABLE_TYPES]
     table.fields.extend([_votable_field(votable, column, sizes.get(column.name)) for column in others])
@@ -172,6 +185,8 @@ def _in_vounits(column: CatalogColumn) -> CatalogColumn:
             return replace(column, unit=None)
 
 
+_HISTOGRAM_ITEMS = "p_pm_hist.list.element"
+"""Few different numbers: with a dictionary they take three quarters of the space, and less time to write and to read."""
 ROWS_PER_GROUP = 32_768
 DRAWS_PER_GROUP = 4_194_304
 """Draws in a row group, 16 MB: a reader of one row group holds them in memory."""
@@ -191,7 +206,7 @@ def parquet_bytes(rows: pa.Table) -> bytes:
         sink,
         row_group_size=ROWS_PER_GROUP,
         compression="zstd",
-        use_dictionary=_strings(rows.schema),
+        use_dictionary=[*_strings(rows.schema), _HISTOGRAM_ITEMS],
         use_byte_stream_split=[column.name for column in rows.schema if pa.types.is_floating(column.type)],
         sorting_columns=[pq.SortingColumn(0)],
     )

@@ -59,6 +59,7 @@ independent outputs whose sum is not 1. Results with `weights_origin` other than
 | `partition_info.csv` | the cells of the sky that have a file: order and pixel |
 | `dataset/Norder=k/Dir=d/Npix=p.parquet` | the rows of HEALPix cell p of order k (nested); d is p rounded down to 10,000 |
 | `dataset/_common_metadata` | the schema, with the metadata of all rows together |
+| `per_partition_statistics.parquet` | least and greatest value, nulls and bytes of each column in each cell, for LSDB |
 | `skymap.fits` | number of rows in each cell of order 10, nested, with explicit cell numbers |
 | `draws/FIELD/INSTRUMENT/TILE.parquet` | every draw of p_pm (`field`, `source_id`, `p_pm`), where the workflow keeps draws |
 | `collection/` | a HATS collection: the catalog around it, `index_source_id`, the partitions of each id, and the margin |

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.catalog_files import write_catalog_files
+from surveyflow.catalog.dataset import Dataset, write_dataset
+from surveyflow.catalog.division import RowSource
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.releases.revisions import ALTERNATIVES, LATEST, Revision, find, legible, open_rows, read_manifest, read_rows
 from surveyflow.releases.verify import check_alternatives, check_same
@@ -125,7 +127,7 @@ def write_alternatives(
     do
         Has the tasks carried out.
     scratch
-        As in `surveyflow.catalog.hats.write_dataset`.
+        As in `surveyflow.catalog.dataset.write_dataset`.
     created
         Time of creation, ISO 8601; not stated if left out.
 
@@ -136,7 +138,7 @@ def write_alternatives(
     """
     dataset = write_dataset(folder, sources, before=before, do=do, scratch=scratch)
     write_catalog_files(folder, name, dataset, before=before, created=created)
-    check_same(folder, dataset.digests, check_alternatives(folder, status_counts, check, do=do, scratch=scratch))
+    check_same(folder, dataset.digests, check_alternatives(folder, status_counts, check, do=do, scratch=scratch).digests)
     return dataset
 
 

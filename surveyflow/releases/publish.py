@@ -21,8 +21,10 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from surveyflow.catalog.collection import write_collection
-from surveyflow.catalog.hats import Dataset, RowSource, write_catalog_files, write_dataset
+from surveyflow.catalog.catalog_files import write_catalog_files
+from surveyflow.catalog.collection import index_parts, write_collection
+from surveyflow.catalog.dataset import Dataset, write_dataset
+from surveyflow.catalog.division import RowSource
 from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, combined_digest
 from surveyflow.catalog.margin import MARGIN_ARCSEC, KeptBorders, write_margin
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, completed
@@ -169,8 +171,8 @@ def publish(
     with building_beside(root) as beside, _building(root, name) as folder:
         title, check = f"{manifest.get('survey', 'surveyflow')}_{name}", check_of_kept(kept.names)
         writing = _Writing(folder, beside, _before(root), title, str(manifest.get("created", "")), check, do)
-        dataset = writing.catalog(_row_sources(root, receipts, extra_rows, kept, beside.scratch), status_counts)
-        margin = writing.margin(dataset, name)
+        dataset = writing.catalog(_row_sources(root, receipts, extra_rows, kept, beside.scratch), status_counts, name)
+        margin = writing.margin(dataset)
         further = writing.alternatives(alternatives, root)
         link_draws(folder, root, receipts)
         held = tuple(judge(folder)) if judge is not None else ()
@@ -209,29 +211,24 @@ class _Writing:
     check: Callable[[pa.Table], None]
     do: Doing
 
-    def catalog(self, sources: Sequence[RowSource], status_counts: Mapping[str, int]) -> Dataset:
-        """Write the catalog and check it."""
-        folder, do, scratch = self.folder, self.do, self.beside.scratch
+    def catalog(self, sources: Sequence[RowSource], status_counts: Mapping[str, int], name: str) -> Dataset:
+        """Write the catalog, check it, and write the collection with its index."""
+        folder, before, do, scratch = self.folder, self.before, self.do, self.beside.scratch
         borders = partial(KeptBorders.of, folder=self._borders)
-        dataset = write_dataset(folder, sources, before=self.before, do=do, scratch=scratch, borders=borders)
-        write_catalog_files(folder, self.title, dataset, before=self.before, created=self.created)
-        check_same(folder, dataset.digests, check_catalog(folder, status_counts, self.check, do=do, scratch=scratch))
+        dataset = write_dataset(folder, sources, before=before, do=do, scratch=scratch, borders=borders)
+        write_catalog_files(folder, self.title, dataset, before=before, created=self.created)
+        index = index_parts(folder, dataset.partitions, before, scratch)
+        checked = check_catalog(folder, status_counts, self.check, do=do, scratch=scratch, index=index)
+        check_same(folder, dataset.digests, checked.digests)
+        margin, n_bytes = margin_name(name), dataset.n_bytes
+        write_collection(folder, self.title, checked.footers, self.created, before, margin=margin, n_bytes=n_bytes)
         return dataset
 
-    def margin(self, dataset: Dataset, name: str) -> dict[str, Any]:
-        """Write the margin, and the collection that names it; returns what the manifest says of the margin."""
+    def margin(self, dataset: Dataset) -> dict[str, Any]:
+        """Write the margin; returns what the manifest says of it."""
         before = None if self.before is None else margin_folder(self.before)
-        n_rows = write_margin(self.folder, self.beside.margin, self.title, dataset, self._borders, before=before, do=self.do)
-        write_collection(
-            self.folder,
-            self.title,
-            dataset.partitions,
-            self.created,
-            self.before,
-            margin=margin_name(name),
-            do=self.do,
-            scratch=self.beside.scratch,
-        )
+        own, borders = self.beside.margin, self._borders
+        n_rows = write_margin(self.folder, own, self.title, dataset, borders, before=before, do=self.do, created=self.created)
         return {"rows": n_rows, "threshold_arcsec": MARGIN_ARCSEC, "files": _sealed(self.beside.margin, self.do)}
 
     def alternatives(self, rows: Alternatives, root: Path) -> dict[str, Any] | None:

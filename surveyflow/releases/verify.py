@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from surveyflow.catalog.collection import IndexPart
 from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows, healpix_29
 from surveyflow.errors import CatalogError
@@ -38,11 +39,28 @@ _UNSPREAD = np.uint64(pow(int(_SPREAD), -1, 2**64))
 
 @dataclass(frozen=True, slots=True)
 class CheckedPartition:
-    """What was found of a partition: rows by status, digest of its file, and the groups of its rows by their numbers."""
+    """What was found of a partition: rows by status, digest of its file, its groups by number, and the index's footer."""
 
     status_counts: Mapping[str, int]
     digest: str
     groups: Mapping[int, str]
+    footer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCatalog:
+    """What was found of a catalog.
+
+    Parameters
+    ----------
+    digests
+        SHA-256 of each partition's file as it was checked, by path relative to the catalog's folder.
+    footers
+        What `IndexPart.write` returned of each part of the index; empty if none was to be written.
+    """
+
+    digests: Mapping[str, str]
+    footers: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,8 @@ class CheckPartition:
         As in `check_catalog`.
     ids
         The file for the ids of its sources, to be compared with those of other partitions.
+    part
+        Its part of the index, which is written; None for none.
     """
 
     verb: ClassVar[str] = "check"
@@ -68,6 +88,7 @@ class CheckPartition:
     check: Callable[[pa.Table], None]
     groups: tuple[str, ...]
     ids: Path
+    part: IndexPart | None
 
     def carry_out(self) -> CheckedPartition:
         """Check the partition.
@@ -84,7 +105,8 @@ class CheckPartition:
         names, keys = _keys(rows, self.groups)
         with self.ids.open("wb") as file:
             np.save(file, keys)
-        return CheckedPartition(counts, digest, names)
+        footer = b"" if self.part is None else self.part.write(rows["source_id"].to_numpy())
+        return CheckedPartition(counts, digest, names, footer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +151,8 @@ def check_catalog(
     *,
     do: Doing = in_this_process,
     scratch: Path | None = None,
-) -> dict[str, str]:
+    index: Sequence[IndexPart] = (),
+) -> CheckedCatalog:
     """Check a HATS catalog of surveyflow against the rows that it must have.
 
     Parameters
@@ -146,10 +169,8 @@ def check_catalog(
         Has the tasks carried out; there is one for each partition.
     scratch
         An existing folder for the ids of all sources, 16 bytes each, which every worker sees; a temporary one by default.
-
-    Returns
-    -------
-    SHA-256 of each partition's file as it was checked, by path relative to the catalog's folder.
+    index
+        The parts of the catalog's index, which are written from the ids that were read back; none by default.
 
     Raises
     ------
@@ -161,7 +182,9 @@ def check_catalog(
     with ExitStack() as stack:
         place = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = tuple(place / f"ids-{number}.npy" for number in range(len(partitions)))
-        tasks = [CheckPartition(folder, each, check, groups, ids) for each, ids in zip(partitions, files, strict=True)]
+        parts: Sequence[IndexPart | None] = index or [None] * len(partitions)
+        each_with = zip(partitions, files, parts, strict=True)
+        tasks = [CheckPartition(folder, partition, check, groups, ids, part) for partition, ids, part in each_with]
         checked: list[CheckedPartition] = do(tasks)
         found = sum((Counter(each.status_counts) for each in checked), Counter())
         n_parts = max(1, -(-found.total() // _IDS_AT_A_TIME))
@@ -170,7 +193,8 @@ def check_catalog(
     _refuse_twins(folder, [(names[group], count, first) for found in twins for group, count, first in found])
     if found != Counter(status_counts):
         raise CatalogError(f"{folder} holds rows {dict(sorted(found.items()))}, expected {dict(sorted(status_counts.items()))}.")
-    return {str(partition.path): each.digest for partition, each in zip(partitions, checked, strict=True)}
+    digests = {str(partition.path): each.digest for partition, each in zip(partitions, checked, strict=True)}
+    return CheckedCatalog(digests, [each.footer for each in checked] if index else [])
 
 
 def check_digests(folder: Path, digests: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> None:
@@ -273,7 +297,7 @@ def check_alternatives(
     *,
     do: Doing = in_this_process,
     scratch: Path | None = None,
-) -> dict[str, str]:
+) -> CheckedCatalog:
     """Check a revision's rows of instruments that are less probable than another, as `check_catalog` checks the catalog.
 
     Parameters
@@ -284,10 +308,6 @@ def check_alternatives(
         Expected rows by status.
     check, do, scratch
         As for `check_catalog`.
-
-    Returns
-    -------
-    As `check_catalog`.
 
     Raises
     ------

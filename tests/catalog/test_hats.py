@@ -10,14 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog_rows import Table, make_rows
-from surveyflow.catalog.hats import (
-    FINEST_PARTITION_ORDER,
-    Partition,
-    partition_sky,
-    read_partitions,
-    write_catalog_files,
-    write_dataset,
-)
+from surveyflow.catalog.catalog_files import write_catalog_files
+from surveyflow.catalog.dataset import write_dataset
+from surveyflow.catalog.division import FINEST_PARTITION_ORDER, partition_sky
+from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.schema import cells_at
 
 cell_lists = st.lists(st.integers(0, 12 * 4**29 - 1) | st.integers(5 * 4**29, 5 * 4**29 + 4**18), max_size=80).map(

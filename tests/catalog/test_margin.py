@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog_rows import Table, make_rows
-from surveyflow.catalog.hats import partition_sky, write_catalog_files, write_dataset
+from surveyflow.catalog.catalog_files import write_catalog_files
+from surveyflow.catalog.dataset import write_dataset
+from surveyflow.catalog.division import partition_sky
 from surveyflow.catalog.margin import MARGIN_ARCSEC, Cover, KeptBorders, write_margin
 from surveyflow.catalog.schema import healpix_29
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 from astropy.utils.metadata import MergeConflictWarning
 
 from catalog_rows import make_rows
-from surveyflow.catalog.columns import COLUMNS
+from surveyflow.catalog.columns import COLUMNS, HISTOGRAM
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 
@@ -62,6 +62,16 @@ def test_the_votable_has_a_field_for_every_column_and_no_data(path):
     assert "simulated, untrained" in " ".join(str(table.description).split())
 
 
+def test_the_votable_of_every_file_states_the_lengths_of_its_strings():
+    for lengths in ({"field": 7, "mosaic": 9_000_000}, {"field": 12}):
+        facts = RowFacts(("simulated",), lengths)
+        content = described_schema(facts).metadata[b"IVOA.VOTable-Parquet.content"]
+        table = votable.parse(io.BytesIO(content), verify="exception").get_first_table()
+        sizes = {field.name: field.arraysize for field in table.fields if field.datatype == "unicodeChar"}
+        assert sizes == {name: str(max(lengths.get(name, 0), len("None"))) for name in sizes}
+        assert set(lengths) < set(sizes)
+
+
 def test_plain_metadata_name_the_weights_and_the_schema(path):
     assert json.loads(pq.read_schema(path).metadata[b"surveyflow"]) == {
         "schema_version": SCHEMA_VERSION,
@@ -76,13 +86,13 @@ def test_pyarrow_and_pandas_read_the_same_rows(path):
     assert frame["redshift"].isna().sum() == ROWS["redshift"].null_count
 
 
-def test_floats_are_split_and_only_strings_have_dictionaries(path):
+def test_floats_are_split_and_only_strings_and_histograms_have_dictionaries(path):
     group = pq.ParquetFile(path).metadata.row_group(0)
     for index in range(group.num_columns):
         column = group.column(index)
         kind = CATALOG_SCHEMA.field(column.path_in_schema.split(".")[0]).type
         assert column.compression == "ZSTD"
-        assert ("RLE_DICTIONARY" in column.encodings) == (kind == pa.string()), column.path_in_schema
+        assert ("RLE_DICTIONARY" in column.encodings) == (kind in {pa.string(), HISTOGRAM}), column.path_in_schema
         assert ("BYTE_STREAM_SPLIT" in column.encodings) == pa.types.is_floating(kind), column.path_in_schema
 
 

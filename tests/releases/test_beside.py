@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from catalog_rows import make_rows
-from surveyflow.catalog import hats
+from surveyflow.catalog import dataset
 from surveyflow.catalog.collection import COLLECTION
 from surveyflow.errors import CatalogError
 from surveyflow.output.prepared import ALTERNATIVES, MARGINS, withdraw_prepared
@@ -27,7 +27,7 @@ from surveyflow.releases.verify import check_revision
 def small_partitions(monkeypatch):
     """Many files for few rows."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    write = hats.write_dataset
+    write = dataset.write_dataset
     monkeypatch.setattr(releases, "write_dataset", lambda *args, **options: write(*args, max_rows=20, **options))
 
 

@@ -11,12 +11,13 @@ import pytest
 
 from catalog_rows import make_rows
 from other_schemas import DUMMY, catalog_with
-from surveyflow.catalog import hats
+from surveyflow.catalog import dataset
 from surveyflow.catalog.columns import COLUMNS
 from surveyflow.catalog.schema import CATALOG_SCHEMA, healpix_29
 from surveyflow.releases import publish as releases
 from surveyflow.releases.comparison import SOURCES_NAMED, compare
 from surveyflow.releases.publish import publish, read_catalog
+from surveyflow.releases.verify import CheckedCatalog
 
 NOTHING = {"added": 0, "removed": 0, "changed": 0, "recomputed": 0}
 
@@ -24,9 +25,9 @@ NOTHING = {"added": 0, "removed": 0, "changed": 0, "recomputed": 0}
 @pytest.fixture(autouse=True)
 def small_partitions(monkeypatch):
     """Many files for few rows; durability and the checks of what is published are tested elsewhere."""
-    monkeypatch.setattr(releases, "check_catalog", lambda *args, **options: {})
+    monkeypatch.setattr(releases, "check_catalog", lambda *args, **options: CheckedCatalog({}, []))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    write = hats.write_dataset
+    write = dataset.write_dataset
     monkeypatch.setattr(releases, "write_dataset", lambda *args, **options: write(*args, max_rows=25, **options))
 
 

@@ -5,21 +5,22 @@ import os
 import pytest
 
 from catalog_rows import make_rows
-from surveyflow.catalog import hats
+from surveyflow.catalog import dataset
 from surveyflow.errors import CatalogNotFound
 from surveyflow.files.durable import file_digest
 from surveyflow.releases import publish as releases
 from surveyflow.releases.beside import folders_of
 from surveyflow.releases.inventory import take_inventory
 from surveyflow.releases.publish import list_revisions, publish
+from surveyflow.releases.verify import CheckedCatalog
 
 
 @pytest.fixture(autouse=True)
 def small_partitions(monkeypatch):
     """Many files for few rows; durability and the checks of what is published are tested elsewhere."""
-    monkeypatch.setattr(releases, "check_catalog", lambda *args, **options: {})
+    monkeypatch.setattr(releases, "check_catalog", lambda *args, **options: CheckedCatalog({}, []))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    write = hats.write_dataset
+    write = dataset.write_dataset
     monkeypatch.setattr(releases, "write_dataset", lambda *args, **options: write(*args, max_rows=50, **options))
 
 
