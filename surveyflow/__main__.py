@@ -1,11 +1,13 @@
 """The command ``surveyflow``; as ``python -m surveyflow`` it is of this environment, whatever the path finds first."""
 
+import gc
 import os
 import sys
 
 
 def main() -> None:
     """Run the command line, unless another project's package is mixed into this one: then no module can be relied on."""
+    gc.set_threshold(10_000)  # by default, looking for garbage takes a tenth of the time of the imports
     from surveyflow.runs.installation import namesake_problem
 
     problem = namesake_problem()

@@ -41,19 +41,25 @@ KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD
 
 By default it returns every array of 128 KiB to the system, which must then clear its pages again: 80 page faults a source."""
 
-TICK = "500ms"
-"""How often a process of Dask notes that its event loop runs; Dask's 20 ms cost 3 % of a core in the driver alone."""
+QUIET_DASK = {
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.cycle": "10s",
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.worker.profile.enabled": False,
+}
+"""Dask's settings by which its processes seldom wake, and look for nothing that surveyflow uses.
+
+The profiler keeps a tree of calls for each of the last 3,600 seconds in every process, so that memory grows for an hour, by
+0.2 MB a second. Ticks of 20 ms cost 3 % of a core in the driver alone, and monitors read twice a second what the disks do."""
 
 DASK_ENVIRONMENT = {
-    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": TICK,
-    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    **{f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(value) for name, value in QUIET_DASK.items()},
     "PYTHONSAFEPATH": "1",
     **KEPT_MEMORY,
 }
-"""Environment of Dask's programs: without its profiler, and without modules of the working folder (a user's ``select.py``).
-
-The profiler keeps a tree of calls for each of the last 3,600 seconds in every process, so that memory grows for an hour, by
-0.2 MB a second."""
+"""Environment of Dask's programs: what `QUIET_DASK` says, and no modules of the working folder (a user's ``select.py``)."""
 
 CLOSED_HTTP = "surveyflow.execution.http_server"
 """Dask's ``--preload`` of schedulers and workers, after which their HTTP servers accept only holders of the certificates."""

@@ -40,7 +40,7 @@ MOST_RESAMPLED = 4.0
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
 _PIXELS_AT_ONCE = 2**18  # stay in the cache of a core
-_DIGEST_ROWS = 64  # 1 MB of a tile's rows stays in the cache of a core
+_DIGEST_ROWS = 16  # 256 KiB of a tile's rows, and what they were decoded from, stay in the cache of a core
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ from surveyflow.values.codes import Flag, Status
 from surveyflow.values.images import CutoutStack, Tile, Window, WindowReader
 from surveyflow.values.jobs import SamplingSettings
 from surveyflow.values.sources import SOURCE_COLUMNS, UnitSources
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 ALGORITHM_VERSION = "3"
 """Part of every unit's key: raised when a release of surveyflow measures differently, so that no earlier result is kept."""
@@ -198,15 +200,16 @@ def _cut(pixels: Window | CutoutStack, sources: UnitSources, rows: slice, size: 
 
 def _measure(task: UnitTask, models: Mapping[str, Model], sources: UnitSources, stack: CutoutStack) -> _Measured:
     batch = _Batch(sources, stack, _facts(sources, stack, models[LEADING.name].card))
-    status = _status(stack, task.min_valid_fraction)
+    valid_fraction = stack.valid_fraction
+    status = _status(stack, valid_fraction >= task.min_valid_fraction)
     leading = _find(task, models[LEADING.name], batch, status == Status.OK)
     status = np.where((status == Status.OK) & ~leading.measured, Status.BAD_PIXELS.value, status)
     ok = status == Status.OK
     found = {name: leading if name == LEADING.name else _find(task, model, batch, ok) for name, model in models.items()}
-    flags = sources.flags | _flags(stack, leading) | np.where(ok, np.int32(task.mosaic_flags), np.int32(0))
+    flags = sources.flags | _flags(stack, valid_fraction, leading) | np.where(ok, np.int32(task.mosaic_flags), np.int32(0))
     for each in found.values():
         flags |= _domain_flags(task, each, batch, ok)
-    return _Measured(sources, status, flags, stack.valid_fraction, stack.weight_median, batch.facts, found)
+    return _Measured(sources, status, flags, valid_fraction, stack.weight_median, batch.facts, found)
 
 
 def _facts(sources: UnitSources, stack: CutoutStack, card: ModelCard) -> Facts:
@@ -225,16 +228,21 @@ def _find(task: UnitTask, model: Model, batch: _Batch, ok: BoolArray) -> _Found:
     keys = source_keys(task.sources.field, batch.sources.source_id[tried])
     features = model.features(prepared)
     defined = have_draws(model, features, keys, task.sampling)
-    measured, blank = _within(tried, defined), _within(tried, np.all(prepared == 0, axis=(1, 2)))
+    measured, blank = _within(tried, defined), _within(tried, np.logical_not(prepared.any(axis=(1, 2))))
     noise = None if rms is None else rms[measured]
-    distance = feature_distances(model, prepared[defined], features[defined])
+    distance = feature_distances(model, _chosen(prepared, defined), features[defined])
     sampled = sample(model, features[defined], keys[defined], task.sampling, noise)
     return _Found(model.card, measured, blank, sampled, distance)
 
 
 def _prepared(batch: _Batch, rows: BoolArray, card: ModelCard) -> Float32Array:
-    pixels, valid, sky = batch.stack.pixels[rows], batch.stack.valid[rows], batch.facts.sky.of(rows)
-    return prepare(pixels, valid, card.stretch, card.softening, sky=sky, arcsinh=arcsinh_kernel())
+    pixels, valid = _chosen(batch.stack.pixels, rows), _chosen(batch.stack.valid, rows)
+    return prepare(pixels, valid, card.stretch, card.softening, sky=batch.facts.sky.of(rows), arcsinh=arcsinh_kernel())
+
+
+def _chosen(images: NDArray[_Scalar], rows: BoolArray) -> NDArray[_Scalar]:
+    """The images of some rows; of all rows without a copy."""
+    return images if rows.all() else images[rows]
 
 
 def _within(rows: BoolArray, chosen: BoolArray) -> BoolArray:
@@ -244,17 +252,16 @@ def _within(rows: BoolArray, chosen: BoolArray) -> BoolArray:
     return found
 
 
-def _status(stack: CutoutStack, min_valid_fraction: float) -> NDArray[np.str_]:
-    enough = stack.valid_fraction >= min_valid_fraction
+def _status(stack: CutoutStack, enough: BoolArray) -> NDArray[np.str_]:
     seen = np.where(enough, Status.OK.value, Status.BAD_PIXELS.value)
     return np.where(stack.centre_valid, seen, Status.NO_COVERAGE.value)
 
 
-def _flags(stack: CutoutStack, leading: _Found) -> Int32Array:
+def _flags(stack: CutoutStack, valid_fraction: Float32Array, leading: _Found) -> Int32Array:
     return _marked(
         {
             Flag.EDGE: stack.beyond_edge,
-            Flag.PARTIAL_COVERAGE: stack.valid_fraction < 1,
+            Flag.PARTIAL_COVERAGE: valid_fraction < 1,
             Flag.CONSTANT_IMAGE: leading.blank,
             Flag.MEMBERS_DISAGREE: leading.disputed,
         }

@@ -17,7 +17,7 @@ from surveyflow.errors import ClusterError
 from surveyflow.execution.child_processes import check_guard, child_environment, refuse_to_start_again
 from surveyflow.execution.cluster import Cluster
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
-from surveyflow.execution.limits import CLOSED_HTTP, KEPT_MEMORY, TICK, WORKER_PRELOADS
+from surveyflow.execution.limits import CLOSED_HTTP, KEPT_MEMORY, QUIET_DASK, WORKER_PRELOADS
 from surveyflow.execution.pinned_models import PINNED_MODELS_VARIABLE, LocalWorkers
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE
 from surveyflow.sites.certificates import security, write_certificates
@@ -141,10 +141,10 @@ def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
     surveyflow counts the deaths of workers, so Dask reports each one. The nanny of a lost worker restarts it, however often; by
     default the cluster would check some seconds later and close a nanny that is just restarting its worker. Connections to dead
     workers are given up soon. Results are receipts, so spilling and pausing would save nothing, but would stop workers whose
-    memory-mapped mosaics count as theirs. The profiler is switched off as elsewhere (`surveyflow.execution.limits`).
+    memory-mapped mosaics count as theirs. Monitors are quiet as elsewhere (`surveyflow.execution.limits`).
     """
     return {
-        "distributed.admin.tick.interval": TICK,
+        **QUIET_DASK,
         "distributed.comm.timeouts.connect": "10s",
         "distributed.dashboard.link": "https://{host}:{port}/status",
         "distributed.deploy.lost-worker-timeout": "10000 days",
@@ -153,7 +153,6 @@ def _dask_settings(profile: ThisMachineSettings) -> dict[str, Any]:
         "distributed.scheduler.preload": [CLOSED_HTTP],
         "distributed.scheduler.worker-ttl": f"{profile.silence_s}s",
         "distributed.worker.preload": list(WORKER_PRELOADS),
-        "distributed.worker.profile.enabled": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
