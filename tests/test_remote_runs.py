@@ -23,7 +23,7 @@ from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.output.run_folders import Phase, Progress
 from surveyflow.planning.plan import Decision
 from surveyflow.releases.publish import list_revisions, open_catalog, read_manifest
-from surveyflow.runs.decide import _units, make_plan
+from surveyflow.runs.decide import make_plan
 from surveyflow.runs.execute import LateExecutor, Reporter
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import RunResult, run_survey
@@ -89,7 +89,7 @@ def rows_of(root: Path, but: tuple[str, ...]) -> list[dict[str, object]]:
 
 def window_bytes(workflow: Path) -> int:
     with open_survey(load_workflow(workflow)) as survey:
-        windows = {(unit.instrument, unit.tile.window) for unit in _units(survey) if unit.tile is not None}
+        windows = {(unit.instrument, unit.tile.window) for unit in survey.lists.units if unit.tile is not None}
     return sum(2 * 4 * box.shape[0] * box.shape[1] for _, box in windows)
 
 

@@ -196,7 +196,7 @@ def validate(workflow: str | Path, *, release: str | None = None) -> ValidSurvey
         return ValidSurvey(
             name=survey.workflow.survey.name,
             release=survey.workflow.survey.release,
-            sources={name: len(field.sources) for name, field in fields.items()},
+            sources={name: facts.n_sources for name, facts in survey.lists.facts.items()},
             mosaics=_shapes(survey),
             models=_model_ids({name: field.cards for name, field in fields.items()}),
             models_beside={

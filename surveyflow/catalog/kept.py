@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from surveyflow.catalog.columns import COLUMNS, CatalogColumn, Null
 from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.values.arrays import Int64Array
 from surveyflow.values.listed import KeptColumn, ListedSources
 
 _OWN_NAMES = {column.name.lower() for column in COLUMNS}
@@ -43,6 +44,7 @@ class KeptColumns:
         p(z), ``mosaic``, ``duplicate_of``, and the bits that these set in ``flags``.
     tables
         The values of each group of rows: ``source_id``, sorted, and every column, null where the field's list has no such column.
+        They may be in several chunks, of which each holds some ids and no other holds any between them.
     groups
         The columns whose values, joined by ``/``, name a row's group.
     """
@@ -80,9 +82,25 @@ class KeptColumns:
         tables = {
             f"{name}/{instrument}": _sorted_table(one, plain.columns, plain.filled)
             for name, listed in lists.items()
-            for instrument, one in _by_instrument(listed)
+            for instrument, one in by_instrument(listed).items()
         }
         return cls(plain.columns, plain.filled, tables, ("field", "instrument"))
+
+    @classmethod
+    def of_schema(
+        cls, schema: pa.Schema, filled: Sequence[str], tables: Mapping[str, pa.Table], groups: tuple[str, ...]
+    ) -> KeptColumns:
+        """The columns of tables that were made by `sorted_table`.
+
+        Parameters
+        ----------
+        schema
+            The tables' schema.
+        filled, tables, groups
+            As above.
+        """
+        columns = kept_of_schema(pa.schema(list(schema)[1 + len(filled) :]))
+        return cls(columns, tuple(filled), tables, groups)
 
     def stored(self, folder: Path) -> KeptColumns:
         """The same columns with their values in files, so that a task that joins them is small.
@@ -92,11 +110,23 @@ class KeptColumns:
         folder
             An existing folder for the files, which must stay.
         """
-        files = {name: folder / f"kept-{number}.arrow" for number, name in enumerate(self.tables)}
-        for name, path in files.items():
+        if isinstance(self.tables, StoredTables):
+            return self
+        files = {name: (folder / f"kept-{number}.arrow",) for number, name in enumerate(self.tables)}
+        for name, (path,) in files.items():
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.tables[name].schema) as file:
                 file.write_table(self.tables[name].combine_chunks())
         return replace(self, tables=StoredTables(files))
+
+    def sorted_table(self, listed: ListedSources) -> pa.Table:
+        """The values of some sources as a group's table holds them.
+
+        Parameters
+        ----------
+        listed
+            The sources, with their kept columns and the columns that the lists fill.
+        """
+        return _sorted_table(listed, self.columns, self.filled)
 
     @property
     def names(self) -> list[str]:
@@ -112,7 +142,8 @@ class KeptColumns:
         for name, table in sorted(self.tables.items()):
             digest.update(json.dumps([name, len(table), *self.filled]).encode())
             for column in table.columns:
-                digest.update(_bytes_of(column))
+                for part in _bytes_of(column):
+                    digest.update(part)
         return digest.hexdigest()
 
     @property
@@ -158,10 +189,10 @@ class StoredTables(Mapping[str, pa.Table]):
     Parameters
     ----------
     files
-        The files, by the tables' names.
+        The files of each table, in the order of the ids in them, by the tables' names.
     """
 
-    files: Mapping[str, Path]
+    files: Mapping[str, tuple[Path, ...]]
 
     def __getitem__(self, name: str) -> pa.Table:
         return _mapped(self.files[name])
@@ -174,8 +205,8 @@ class StoredTables(Mapping[str, pa.Table]):
 
 
 @lru_cache(maxsize=64)
-def _mapped(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+def _mapped(paths: tuple[Path, ...]) -> pa.Table:
+    return pa.concat_tables([pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in paths])
 
 
 NOTHING_KEPT = KeptColumns()
@@ -276,7 +307,9 @@ def _sorted_table(listed: ListedSources, columns: Sequence[CatalogColumn], fille
     arrays = {"source_id": pa.array(listed.sources.source_id)}
     arrays |= {name: listed.own.get(name, pa.nulls(n_rows, CATALOG_SCHEMA.field(name).type)) for name in filled}
     arrays |= {column.name: _values(listed.kept.get(column.name), column.type, n_rows) for column in columns}
-    return pa.table({name: values.take(order) for name, values in arrays.items()})
+    table = pa.table({name: values.take(order) for name, values in arrays.items()})
+    described = {column.name: kept_field(column) for column in columns}
+    return table.cast(pa.schema([described.get(field.name, field) for field in table.schema]))
 
 
 def _values(column: KeptColumn | None, kind: pa.DataType, n_rows: int) -> pa.Array:
@@ -285,12 +318,27 @@ def _values(column: KeptColumn | None, kind: pa.DataType, n_rows: int) -> pa.Arr
     return column.values.cast(kind)
 
 
-def _by_instrument(listed: ListedSources) -> Iterator[tuple[str, ListedSources]]:
-    if listed.shares is not None:
-        for place, instrument in enumerate(listed.shares.instruments):
-            p_range = pa.array(listed.shares.shares[:, place].astype(np.float32), from_pandas=True)
-            other = listed.own_beside.get(instrument, {})
-            yield instrument, replace(listed, own={**listed.own, **other, "p_range": p_range})
+def by_instrument(listed: ListedSources) -> dict[str, ListedSources]:
+    """The source list as rows of each instrument see it that is less probable than another; empty if the list gives no p(z).
+
+    Parameters
+    ----------
+    listed
+        The source list.
+    """
+    if listed.shares is None:
+        return {}
+    return {
+        instrument: replace(
+            listed,
+            own={
+                **listed.own,
+                **listed.own_beside.get(instrument, {}),
+                "p_range": pa.array(listed.shares.shares[:, place].astype(np.float32), from_pandas=True),
+            },
+        )
+        for place, instrument in enumerate(listed.shares.instruments)
+    }
 
 
 def _grouped(rows: pa.Table, groups: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
@@ -301,11 +349,7 @@ def _grouped(rows: pa.Table, groups: Sequence[str]) -> Iterator[tuple[str, pa.Ta
 
 
 def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:
-    listed, wanted = kept["source_id"].to_numpy(), rows["source_id"].to_numpy()
-    found = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
-    if (missing := listed[found] != wanted).any():
-        raise ValueError(f"source {wanted[missing][0]} of {rows['field'][0]} is not in the source list")
-    chosen = kept.take(found)
+    chosen = _chosen(kept, rows["source_id"].to_numpy(), str(rows["field"][0]))
     for name in kept.column_names[1:]:
         place = rows.schema.get_field_index(name)
         values = pc.bit_wise_or(rows[name], chosen[name]) if name == "flags" else chosen[name]
@@ -313,15 +357,42 @@ def _joined(rows: pa.Table, kept: pa.Table) -> pa.Table:
     return rows
 
 
+def _chosen(kept: pa.Table, wanted: Int64Array, field: str) -> pa.Table:
+    """The rows of the wanted ids, in their order; each chunk is searched for the ids that it may hold."""
+    parts = [part for part in kept.to_batches() if len(part)]
+    ids = [part["source_id"].to_numpy() for part in parts]
+    owners = np.searchsorted([each[0] for each in ids], wanted, side="right") - 1
+    order = np.argsort(owners, kind="stable")
+    found = []
+    for owner, rows in _runs(owners, order):
+        places = np.minimum(np.searchsorted(ids[owner], wanted[rows]), len(ids[owner]) - 1)
+        if owner < 0 or (missing := ids[owner][places] != wanted[rows]).any():
+            absent = wanted[rows][0] if owner < 0 else wanted[rows][missing][0]
+            raise ValueError(f"source {absent} of {field} is not in the source list")
+        found.append(parts[owner].take(pa.array(places)))
+    chosen = pa.Table.from_batches(found, kept.schema)
+    return chosen if len(found) == 1 else chosen.take(pa.array(np.argsort(order, kind="stable")))
+
+
+def _runs(owners: Int64Array, order: Int64Array) -> Iterator[tuple[int, Int64Array]]:
+    """Each owner with the rows that it owns."""
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-2))
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
+        yield int(owners[order[start]]), order[start:end]
+
+
 def _of_arrow(field: pa.Field) -> CatalogColumn:
     words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
     return CatalogColumn(field.name, field.type, "", words.get("description", ""), Null.NOT_LISTED, words.get("unit"))
 
 
-def _bytes_of(column: pa.ChunkedArray) -> bytes:
-    """The values as bytes, whatever memory under nulls holds."""
-    null = np.asarray(pc.is_null(column)).tobytes()
-    if pa.types.is_string(column.type):
-        return null + "\0".join(text or "" for text in column.to_pylist()).encode()
-    filled = pc.fill_null(column, pa.scalar(0).cast(column.type))
-    return null + np.ascontiguousarray(filled.to_numpy()).tobytes()
+def _bytes_of(column: pa.ChunkedArray) -> Iterator[bytes]:
+    """The values as bytes, whatever memory under nulls holds, and into whatever chunks they are divided."""
+    for chunk in column.chunks:
+        yield np.asarray(pc.is_null(chunk)).tobytes()
+    for number, chunk in enumerate(column.chunks):
+        if pa.types.is_string(column.type):
+            yield b"\0" * (number > 0) + "\0".join(text or "" for text in chunk.to_pylist()).encode()
+        else:
+            filled = pc.fill_null(chunk, pa.scalar(0).cast(column.type))
+            yield np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).tobytes()

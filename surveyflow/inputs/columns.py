@@ -40,6 +40,8 @@ class Column:
     frame
         The frame of the positions to which the column belongs, in lower case, such as ``fk4`` or ``galactic``; empty if the file
         states none.
+    first_row
+        Number of the file's rows before the first of these; more than 0 if only a part of the file was read.
     """
 
     name: str
@@ -49,6 +51,17 @@ class Column:
     description: str = ""
     untyped: bool = False
     frame: str = ""
+    first_row: int = 0
+
+    def row(self, place: int) -> int:
+        """The number, from 1, that a row has in its file.
+
+        Parameters
+        ----------
+        place
+            Its place among these rows, from 0.
+        """
+        return self.first_row + int(place) + 1
 
     def described(self, about: Mapping[str, str]) -> Column:
         """The column with the unit, description and frame of these words, as far as there are any."""
@@ -70,12 +83,18 @@ class FoundTable:
         Reads columns, by their names.
     ucds
         The Unified Content Descriptors of the columns that have one, by name.
+    n_rows
+        Number of its rows; None if that is not known before they are read.
+    read_rows
+        Reads a half-open range of rows of columns; None if the table can only be read as a whole.
     """
 
     label: str
     names: Sequence[str]
     read: Callable[[Collection[str]], dict[str, Column]]
     ucds: Mapping[str, str] = field(default_factory=dict)
+    n_rows: int | None = None
+    read_rows: Callable[[Collection[str], slice], dict[str, Column]] | None = None
 
 
 def is_no_value(value: object) -> bool:

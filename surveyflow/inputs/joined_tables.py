@@ -49,7 +49,7 @@ def join(table: JoinedTable, columns: Mapping[str, Column], ids: Column, role: s
     Raises
     ------
     SourceListError
-        If its ids are of another kind than those of the list, no source has a row, or a source has several rows that differ.
+        If its ids are of another kind than those of the list, or a source has several rows that differ.
     """
     name = split_extension(table.path)[0].name
     rows, keys = _keys(columns[table.id], name), _keys(ids, "the source list")
@@ -58,17 +58,32 @@ def join(table: JoinedTable, columns: Mapping[str, Column], ids: Column, role: s
     order = known[np.argsort(rows[known], kind="stable")]
     low, high = (np.searchsorted(rows[order], keys, side=side) for side in ("left", "right"))
     found = high > low
-    if not found.any():
-        raise SourceListError(
-            f"{name}: none of its {len(rows):,} rows has an id of the source list. Correct `id`, or name the table whose ids are "
-            "those of the list."
-        )
     wanted = {each: columns[each] for each in table.wanted()}
     groups = [order[low[row] : high[row]] for row in np.flatnonzero(high - low > 1)]
     _check_same(list(wanted.values()), groups, columns[table.id], name)
     chosen = order[np.minimum(low, len(order) - 1)]
-    summary = Join(role, name, len(keys), int(found.sum()), len(rows) - int((high - low).sum()), len(groups))
+    summary = Join(role, name, len(keys), int(found.sum()), len(rows), int((high - low).sum()), len(groups))
     return {each: _taken(column, chosen, found) for each, column in wanted.items()}, summary
+
+
+def check_joined(summary: Join) -> None:
+    """Refuse a table that joins no source.
+
+    Parameters
+    ----------
+    summary
+        How it joined all of the list.
+
+    Raises
+    ------
+    SourceListError
+        If no source has a row.
+    """
+    if not summary.n_found:
+        raise SourceListError(
+            f"{summary.file}: none of its {summary.n_rows:,} rows has an id of the source list. Correct `id`, or name the table "
+            "whose ids are those of the list."
+        )
 
 
 def _keys(column: Column, name: str) -> NDArray[Any]:
@@ -83,8 +98,8 @@ def _keys(column: Column, name: str) -> NDArray[Any]:
     if (odd := known & ~(whole & exact)).any():
         row = int(np.flatnonzero(odd)[0])
         raise SourceListError(
-            f"{name}, column {column.name}: row {row + 1} ({values[row]}) is not an integer that its type holds exactly. Name "
-            "the column of ids."
+            f"{name}, column {column.name}: row {column.row(row)} ({values[row]}) is not an integer that its type holds exactly. "
+            "Name the column of ids."
         )
     return np.where(known, values, 0).astype(np.int64)
 

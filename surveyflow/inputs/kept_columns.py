@@ -90,13 +90,12 @@ def problem_of_texts(column: Column, remedy: str) -> str | None:
             continue
         text = text_of(value)
         if text is None and not isinstance(value, bool):
-            return (
-                f"column {column.name}: row {row + 1} holds {shown(value)}, expected text, numbers, or true and false. {remedy}"
-            )
+            found = f"row {column.row(row)} holds {shown(value)}"
+            return f"column {column.name}: {found}, expected text, numbers, or true and false. {remedy}"
         kinds.add(type(text))
         if text is not None and (len(text) > LONGEST_TEXT or _NOT_TEXT.search(text)):
             limit = f"expected up to {LONGEST_TEXT} characters without control characters"
-            return f"column {column.name}: row {row + 1} holds {shown(text)} ({len(text)} characters), {limit}. {remedy}"
+            return f"column {column.name}: row {column.row(row)} holds {shown(text)} ({len(text)} characters), {limit}. {remedy}"
     return f"column {column.name}: it holds text as well as truth values. {remedy}" if len(kinds) > 1 else None
 
 

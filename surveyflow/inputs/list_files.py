@@ -1,4 +1,7 @@
-"""The files of a source list: one, several, or those of a folder of Parquet files or of a HATS catalog, as one list.
+"""The files of a source list: one, several, or those of a folder of Parquet files or of a HATS catalog, as one list in parts.
+
+A part is a range of rows of limited size, so that no process ever holds a complete list. FITS and Parquet are cut anywhere; a
+file of text is read as a whole, since its size is limited.
 
 A HATS collection stands for its primary table: margins and indexes repeat rows. The number of rows that a HATS catalog states is
 compared with that of its files, so that a copy that is not complete is refused.
@@ -6,8 +9,8 @@ compared with that of its files, so that a copy that is not complete is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,111 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
-from surveyflow.files.paths import Place
+from surveyflow.files.paths import Place, file_state, split_extension
 from surveyflow.inputs.columns import Column
+from surveyflow.inputs.tables import EVERY_ROW, head_of, rows_in
+from surveyflow.values.listed import ColumnHead
 
 MOST_FILES = 100_000
 """Limit of files in a folder."""
+ROWS_PER_PART = 2**18
+"""Number of rows of a part: some 100 MB in memory while they are matched to mosaics."""
+_BYTES_PER_ROW = 40
+"""Size of a row of text, by which files whose number of rows is not known are put together."""
 _PROPERTIES = ("hats.properties", "properties")
 _COLLECTION = "collection.properties"
 _MOST_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of one file of a source list.
+
+    Parameters
+    ----------
+    file
+        The file.
+    number
+        Its number among the files of the list, from 0.
+    rows
+        The half-open range of its rows.
+    """
+
+    file: Place
+    number: int
+    rows: slice = field(default_factory=lambda: EVERY_ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPart:
+    """A part of a source list.
+
+    Parameters
+    ----------
+    pieces
+        Its rows: of each of some files, one range.
+    number
+        Its number, from 0.
+    n_parts
+        Number of parts of the list.
+    """
+
+    pieces: tuple[Piece, ...]
+    number: int = 0
+    n_parts: int = 1
+
+
+def whole_list(files: Iterable[Place]) -> ListPart:
+    """All files of a list as its only part."""
+    return ListPart(tuple(Piece(file, number) for number, file in enumerate(files)))
+
+
+def parts_of_list(files: Sequence[Place], wanted: Collection[str], rows_per_part: int = ROWS_PER_PART) -> list[ListPart]:
+    """Divide a list into parts of limited size, in the order of its rows.
+
+    Parameters
+    ----------
+    files
+        The files of the list.
+    wanted
+        The names of the columns that will be read.
+    rows_per_part
+        Most rows of a part, unless a single file that cannot be divided has more.
+
+    Raises
+    ------
+    SourceListError
+        If the header of a file shows that it cannot be read.
+    """
+    groups: list[list[Piece]] = [[]]
+    room = rows_per_part
+    for number, file in enumerate(files):
+        for piece, n_rows in _pieces(file, number, rows_in(file, wanted), rows_per_part):
+            if n_rows > room and groups[-1]:
+                groups.append([])
+                room = rows_per_part
+            groups[-1].append(piece)
+            room -= n_rows
+    if not groups[0]:  # no file has a row
+        return [whole_list(files)]
+    return [ListPart(tuple(group), number, len(groups)) for number, group in enumerate(groups)]
+
+
+def _pieces(file: Place, number: int, n_rows: int | None, rows_per_part: int) -> Iterator[tuple[Piece, int]]:
+    """A file's pieces with their numbers of rows; no piece of a file without rows."""
+    if n_rows is None:
+        yield Piece(file, number), _size_of(file) // _BYTES_PER_ROW
+    elif 0 < n_rows <= rows_per_part:
+        yield Piece(file, number), n_rows
+    else:
+        for start in range(0, n_rows, rows_per_part):
+            stop = min(start + rows_per_part, n_rows)
+            yield Piece(file, number, slice(start, stop)), stop - start
+
+
+def _size_of(file: Place) -> int:
+    state = file_state(split_extension(file)[0])
+    return 0 if state is None else state.size
 
 
 def files_of(paths: Iterable[Place]) -> list[Place]:
@@ -108,38 +208,53 @@ def combined(parts: Mapping[Place, Mapping[str, Column]]) -> dict[str, Column]:
     return {name: _combined(name, parts) for name in next(iter(parts.values()))}
 
 
+def check_alike(heads: Iterable[Mapping[str, ColumnHead]]) -> None:
+    """Refuse a list of which a column has other units, kinds of values or frames in one part than in another.
+
+    Parameters
+    ----------
+    heads
+        What is said of the columns in each part, in the order of the parts.
+
+    Raises
+    ------
+    SourceListError
+        The error names the files.
+    """
+    parts = list(heads)
+    for name in parts[0]:
+        _check_heads(name, [part[name] for part in parts])
+
+
+def _check_heads(name: str, heads: Sequence[ColumnHead]) -> None:
+    for what, stated in (
+        ("unit", [(head.file, head.unit) for head in heads if head.unit]),
+        ("frame", [(head.file, head.frame) for head in heads]),
+        ("kind of values", [(head.file, head.kind) for head in heads if head.kind is not None]),
+    ):
+        _check_same(name, what, stated)
+
+
 def _combined(name: str, parts: Mapping[Place, Mapping[str, Column]]) -> Column:
     columns = {file: columns[name] for file, columns in parts.items() if len(columns[name].values)}
     if not columns:
         return next(iter(parts.values()))[name]
     first = next(iter(columns.values()))
-    for what, stated in (
-        ("unit", {file: column.unit for file, column in columns.items() if column.unit}),
-        ("frame", {file: column.frame for file, column in columns.items()}),
-        ("kind of values", {file: _kind(column) for file, column in columns.items() if not column.missing.all()}),
-    ):
-        _check_same(name, what, stated)
+    _check_heads(name, [head_of(file, column) for file, column in columns.items()])
     values = np.concatenate([_filled(column, _exact_type(list(columns.values()))) for column in columns.values()])
     missing = np.concatenate([column.missing for column in columns.values()])
     unit = next((column.unit for column in columns.values() if column.unit), None)
     return replace(first, values=values, missing=missing, unit=unit, untyped=any(each.untyped for each in columns.values()))
 
 
-def _check_same(name: str, what: str, stated: Mapping[Place, str]) -> None:
+def _check_same(name: str, what: str, stated: Sequence[tuple[str, str | None]]) -> None:
     """Refuse files that contradict each other."""
-    first = next(iter(stated), None)
-    for file, found in stated.items():
-        if first is not None and found != stated[first]:
+    for file, found in stated:
+        if found != stated[0][1]:
             raise SourceListError(
-                f"column {name}: its {what} is {found!r} in {file.name}, but {stated[first]!r} in {first.name}. Convert one of "
+                f"column {name}: its {what} is {found!r} in {file}, but {stated[0][1]!r} in {stated[0][0]}. Convert one of "
                 "the files."
             )
-
-
-def _kind(column: Column) -> str:
-    shape = "x".join(map(str, column.values.shape[1:]))
-    kind = {"i": "numbers", "u": "numbers", "f": "numbers", "b": "truth values"}.get(column.values.dtype.kind, "text")
-    return f"{kind} {shape}".strip()
 
 
 def _exact_type(columns: list[Column]) -> np.dtype[Any] | None:

@@ -122,7 +122,7 @@ _REMEDY = "Write the list as FITS, Parquet, VOTable or ECSV, with an array in ea
 def _rows(column: Column, selected: ArrayLike, what: str, remedy: str) -> Iterator[str]:
     rows = np.flatnonzero(selected)
     if len(rows):
-        shown = ", ".join(f"row {row + 1}" for row in rows[:_N_SHOWN])
+        shown = ", ".join(f"row {column.row(row)}" for row in rows[:_N_SHOWN])
         more = f" and {len(rows) - _N_SHOWN} more" if len(rows) > _N_SHOWN else ""
         yield f"column {column.name}: {shown}{more} {what}. {remedy}"
 

@@ -14,7 +14,6 @@ Requirements on a list:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,12 +25,12 @@ from numpy.typing import NDArray
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import Place, split_extension
 from surveyflow.inputs.columns import SAME_AS_ICRS, Column
-from surveyflow.inputs.joined_tables import join
+from surveyflow.inputs.joined_tables import check_joined, join
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
-from surveyflow.inputs.list_files import combined, files_of
+from surveyflow.inputs.list_files import ListPart, combined, files_of, whole_list
 from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
-from surveyflow.inputs.tables import read_columns
+from surveyflow.inputs.tables import head_of, read_columns
 from surveyflow.settings.workflow import ColumnMap, JoinedTable, RedshiftTable, SourceListSpec
 from surveyflow.stats.redshift_distributions import Distributions, range_shares
 from surveyflow.values.arrays import BoolArray
@@ -40,11 +39,11 @@ from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList, 
 
 _N_SHOWN = 10
 
-_log = logging.getLogger(__name__)
 
-
-def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tuple[float, float]]) -> ListedSources:
-    """Read a field's source list.
+def read_source_list(
+    spec: SourceListSpec, field: str, ranges: Mapping[str, tuple[float, float]], part: ListPart | None = None
+) -> ListedSources:
+    """Read a field's source list, or a part of it.
 
     Parameters
     ----------
@@ -54,11 +53,14 @@ def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tupl
         Name of the field.
     ranges
         Half-open redshift range of each instrument, over which p(z) is integrated if the list gives it.
+    part
+        The part to read; all of the list by default. What only all parts together show is left to the caller then: ids that
+        occur in several parts, parts that contradict each other, and tables that join no source.
 
     Returns
     -------
     ListedSources
-        Every row of the files, in their order.
+        Every row of the part, in the order of the files.
 
     Raises
     ------
@@ -67,36 +69,57 @@ def read_source_list(spec: SourceListSpec, field: str, ranges: Mapping[str, tupl
         or out of range, a column of numbers holds text, a column cannot be kept, or a table does not join the list. The error
         lists every problem of the files.
     """
-    columns, problems = _read(spec)
+    part = part or whole_list(list_files(spec))
+    columns, problems, n_rows = _read(spec, part)
     distributions = _distributions_of_list(spec, columns, problems)
     if problems:
         raise SourceListError("\n".join(problems))
     listed = {name: columns[of_list] for name, of_list in spec.columns.named().items()}
-    joined, joins = _join(spec, listed["source_id"])
+    joined, joins = _join(spec, listed["source_id"], part)
     if spec.redshifts is not None:
         listed |= {"redshift": joined["redshifts"][spec.redshifts.column]} if spec.redshifts.column is not None else {}
         distributions = _distributions_of_table(spec.redshifts, joined["redshifts"])
-    _warn(listed, spec, field)
     shares = None if distributions is None else range_shares(distributions, ranges)
     kept = {name: kept_column(name, columns[of_list]) for name, of_list in spec.columns.kept().items()}
     for role, table in spec.tables.items():
         kept |= {name: kept_column(name, joined[role][of_table]) for name, of_table in table.kept().items()}
-    return ListedSources(_sources(field, listed, shares), kept, _own(listed, shares), shares, joins=joins)
+    sources = _sources(field, listed, shares)
+    cautions, first = tuple(_cautions(listed, spec, field)), split_extension(part.pieces[0].file)[0]
+    heads = {name: head_of(first, column) for name, column in columns.items()}
+    return ListedSources(sources, kept, _own(listed, shares), shares, joins=joins, cautions=cautions, heads=heads, n_rows=n_rows)
 
 
-def _read(spec: SourceListSpec) -> tuple[dict[str, Column], list[str]]:
-    """The columns of all files of a list, and what is wrong with them; no columns if that keeps files from being one list."""
-    files = [spec.path[0]] if spec.is_one_file else files_of(spec.path)
-    parts = {file: read_columns(file, _wanted(spec.columns)) for file in files}
+def list_files(spec: SourceListSpec) -> list[Place]:
+    """The files of a source list.
+
+    Parameters
+    ----------
+    spec
+        The list.
+
+    Raises
+    ------
+    SourceListError
+        As `files_of`.
+    """
+    return [spec.path[0]] if spec.is_one_file else files_of(spec.path)
+
+
+def _read(spec: SourceListSpec, part: ListPart) -> tuple[dict[str, Column], list[str], tuple[int, ...]]:
+    """The columns of all files of a part, and what is wrong with them; no columns if that keeps files from being one list.
+
+    The last value is the number of rows of each file.
+    """
+    parts = {piece.file: read_columns(piece.file, wanted_columns(spec.columns), piece.rows) for piece in part.pieces}
     id_name = spec.columns.named()["source_id"]
     with_rows = {file: columns for file, columns in parts.items() if len(columns[id_name].values)}
     if not with_rows:
         raise SourceListError(f"{', '.join(map(str, spec.path))} has no rows. Write a list with at least one source.")
     problems = [problem for file, columns in with_rows.items() for problem in _problems_of_file(file, spec.columns, columns)]
-    columns = parts[files[0]] if len(parts) == 1 else combined(parts) if not problems else {}
-    if columns and len(parts) > 1:
+    columns = next(iter(parts.values())) if len(parts) == 1 else combined(parts) if not problems else {}
+    if columns and len(parts) > 1 and part.n_parts == 1:
         problems += (f"{len(parts)} files, {problem}" for problem in _problems_of_ids_or_names(columns[id_name]))
-    return columns, problems
+    return columns, problems, tuple(len(columns[id_name].values) for columns in parts.values())
 
 
 def _problems_of_file(file: Place, names: ColumnMap, columns: Mapping[str, Column]) -> Iterator[str]:
@@ -108,7 +131,7 @@ def _labelled(file: Place, problems: Iterable[str]) -> Iterator[str]:
     yield from (f"{split_extension(file)[0].name}, {problem}" for problem in problems)
 
 
-def _join(spec: SourceListSpec, ids: Column) -> tuple[dict[str, dict[str, Column]], tuple[Join, ...]]:
+def _join(spec: SourceListSpec, ids: Column, part: ListPart) -> tuple[dict[str, dict[str, Column]], tuple[Join, ...]]:
     """The columns of the tables that join the list, row by row of it, and how each joined it."""
     joined, joins = {}, []
     for role, table in spec.tables.items():
@@ -117,6 +140,8 @@ def _join(spec: SourceListSpec, ids: Column) -> tuple[dict[str, dict[str, Column
             raise SourceListError("\n".join(problems))
         joined[role], summary = join(table, columns, ids, role)
         joins.append(summary)
+        if part.n_parts == 1:
+            check_joined(summary)
     return joined, tuple(joins)
 
 
@@ -128,8 +153,14 @@ def _problems_of_joined(table: JoinedTable, columns: Mapping[str, Column]) -> It
             yield problem
 
 
-def _wanted(columns: ColumnMap) -> set[str]:
-    """The list's names of all columns that are read."""
+def wanted_columns(columns: ColumnMap) -> set[str]:
+    """The list's names of all columns that are read.
+
+    Parameters
+    ----------
+    columns
+        The names of its columns.
+    """
     return {*columns.named().values(), *columns.kept().values(), *columns.of_distributions()}
 
 
@@ -186,14 +217,13 @@ def _is_text(column: Column) -> bool:
     return column.values.ndim == 1 and isinstance(first, (str, bytes))
 
 
-def _warn(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> None:
+def _cautions(listed: Mapping[str, Column], spec: SourceListSpec, field: str) -> Iterator[str]:
     file = ", ".join(map(str, spec.path))
     if "redshift" not in listed and not spec.columns.of_distributions() and spec.redshifts is None:
-        _log.warning("no redshift column field=%s file=%s: it is unknown for all sources", field, file)
+        yield f"no redshift column field={field} file={file}: it is unknown for all sources"
     for name, column in listed.items():
         if SOURCE_COLUMNS[name].unit == "deg" and column.values.dtype.itemsize < 8 and column.values.dtype.kind == "f":
-            what = "positions of 32 bits field=%s file=%s column=%s: they are wrong by up to 0.05 arcsec"
-            _log.warning(what, field, file, column.name)
+            yield f"positions of 32 bits field={field} file={file} column={column.name}: they are wrong by up to 0.05 arcsec"
 
 
 def column_values(column: Column | None, declared: SourceColumn, n_sources: int) -> NDArray[Any]:
@@ -238,7 +268,7 @@ def _repeated(column: Column) -> str | None:
     repeated = np.flatnonzero(counts > 1)
     if not len(repeated):
         return None
-    shown = [f"{ids[i]:.0f} (rows {_listed(np.flatnonzero(inverse == i) + 1)})" for i in repeated[:_N_SHOWN]]
+    shown = [f"{ids[i]:.0f} (rows {_listed(column.first_row + np.flatnonzero(inverse == i) + 1)})" for i in repeated[:_N_SHOWN]]
     count = f"{len(repeated)} id{'s occur' if len(repeated) > 1 else ' occurs'} more than once"
     more = ", ..." if len(repeated) > _N_SHOWN else ""
     return f"column {column.name}: {count}: {', '.join(shown)}{more}. Keep one row a source: ids must be unique within a field."
@@ -283,7 +313,7 @@ def _not_numbers(column: Column, remedy: str) -> str | None:
     if column.values.dtype.kind in "iuf":
         return None
     row = next((row for row, value in enumerate(column.values) if not column.missing[row] and not _is_number(value)), 0)
-    return f"column {column.name}: row {row + 1} holds {str(column.values[row])!r}, expected numbers. {remedy}"
+    return f"column {column.name}: row {column.row(row)} holds {str(column.values[row])!r}, expected numbers. {remedy}"
 
 
 def _is_number(value: object) -> bool:
@@ -297,7 +327,8 @@ def _is_number(value: object) -> bool:
 def rows_of_column(column: Column, selected: BoolArray, what: str, remedy: str) -> str:
     """Describe what is wrong with rows, counted from 1, of which the first are named: ``column RA: row 3 (nan): ...``."""
     rows = np.flatnonzero(selected)
-    shown = ", ".join(f"row {row + 1} ({'missing' if column.missing[row] else column.values[row]})" for row in rows[:_N_SHOWN])
+    values = {row: "missing" if column.missing[row] else column.values[row] for row in rows[:_N_SHOWN]}
+    shown = ", ".join(f"row {column.row(row)} ({value})" for row, value in values.items())
     count = f" and {len(rows) - _N_SHOWN} more" if len(rows) > _N_SHOWN else ""
     return f"column {column.name}: {shown}{count}: {what}. {remedy}"
 

@@ -32,7 +32,7 @@ def problems_of_names(column: Column) -> Iterator[str]:
         names = names_in(column)
         absent = [row for row, name in enumerate(names) if name is None]
         if absent:
-            rows = ", ".join(f"row {row + 1}" for row in absent[:_N_SHOWN])
+            rows = ", ".join(f"row {column.row(row)}" for row in absent[:_N_SHOWN])
             yield f"column {column.name}: {rows}{_more(absent)}: the id is missing. Give each source an id."
         yield from _repeated(column.name, [name for name in names if name is not None])
 
@@ -44,9 +44,10 @@ def _numbers_among(column: Column) -> str | None:
     if not numbers:
         return None
     row = next(row for row, name in enumerate(names) if name is not None and not _WHOLE.fullmatch(name))
+    found = f"row {column.row(row)} holds {shown(names[row])}, but {len(numbers)} ids are whole numbers"
     return (
-        f"column {column.name}: row {row + 1} holds {shown(names[row])}, but {len(numbers)} ids are whole numbers. Correct the "
-        "row. If the ids are names, write the list as FITS, Parquet, VOTable or ECSV, which say that a column is text."
+        f"column {column.name}: {found}. Correct the row. If the ids are names, write the list as FITS, Parquet, VOTable or "
+        "ECSV, which say that a column is text."
     )
 
 

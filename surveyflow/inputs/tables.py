@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.addresses import Address
-from surveyflow.files.paths import Place, problem_of_file, refusing, split_extension, with_extension
+from surveyflow.files.paths import Place, problem_of_file, refusing, split_extension
 from surveyflow.inputs.astropy_tables import Described, described_by_astropy, open_ascii, open_votable
 from surveyflow.inputs.columns import Column, FoundTable
 from surveyflow.inputs.packed_fits import NotUnpacked, check_end, unpack_fits
 from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.inputs.text_tables import form_of, open_text
 from surveyflow.values.arrays import BoolArray
+from surveyflow.values.listed import ColumnHead
 
 _SAYS_NOTHING = re.compile(r"\s*(label for (field|column)\s*\d*|name of (field|column)\s*\d*|field name)?\s*$", re.IGNORECASE)
 """Comments that programs write beside the name of any column."""
@@ -44,12 +45,15 @@ _BYTES_WITHOUT_NUL = 2048
 _MOST_FITS_COLUMNS = 999
 _MOST_NESTED = 8
 MOST_ROWS = 50_000_000
-"""Limit of rows: more do not fit into the memory of the machine that starts a run."""
+"""Limit of rows that are read at once: more do not fit into the memory of a worker."""
+_MOST_ROWS_IN_PARTS = 10**11
+EVERY_ROW = slice(0, None)
+"""All rows of a table."""
 MOST_TEXT_BYTES = 2**28
 """Size limit of text, after unpacking, which is read as a whole; FITS and Parquet are read by columns, at any size."""
 
 
-def read_columns(path: Place, wanted: Collection[str]) -> dict[str, Column]:
+def read_columns(path: Place, wanted: Collection[str], rows: slice = EVERY_ROW) -> dict[str, Column]:
     """Read the wanted columns of a table file, and no others.
 
     Parameters
@@ -59,6 +63,8 @@ def read_columns(path: Place, wanted: Collection[str]) -> dict[str, Column]:
         tables in a FITS or VOTable file. Without it, the table that has the wanted columns is taken.
     wanted
         Exact, case-sensitive names.
+    rows
+        The half-open range of rows to read; all by default. Only tables of which `rows_in` knows the number are read in parts.
 
     Returns
     -------
@@ -70,18 +76,68 @@ def read_columns(path: Place, wanted: Collection[str]) -> dict[str, Column]:
     SourceListError
         If the file is missing or truncated, is not a table in a format that is read, or lacks the extension or a column.
     """
-    if isinstance(path, Address):
-        return _columns_at(path, wanted)
-    with _opened(path, frozenset(wanted)) as (request, form, tables):
-        return request.choose(tables, form in _WITH_EXTENSIONS).read(request.wanted)
+    with _at_hand(path) as here, _opened(here, frozenset(wanted)) as (request, form, tables):
+        table = request.choose(tables, form in _WITH_EXTENSIONS)
+        if rows == EVERY_ROW:
+            request.check_rows(table.n_rows or 0)
+            return table.read(request.wanted)
+        if table.read_rows is None:
+            raise ValueError(f"{path} can only be read as a whole")
+        columns = table.read_rows(request.wanted, rows)
+        return {name: replace(column, first_row=rows.start) for name, column in columns.items()}
 
 
-def _columns_at(address: Address, wanted: Collection[str]) -> dict[str, Column]:
-    file, extension = split_extension(address)
+def rows_in(path: Place, wanted: Collection[str]) -> int | None:
+    """The number of rows of a table that can be read in parts: FITS and Parquet; None for any other, and for one that is packed.
+
+    Parameters
+    ----------
+    path, wanted
+        As in `read_columns`.
+
+    Raises
+    ------
+    SourceListError
+        As in `read_columns`, as far as the header shows it.
+    """
+    with _at_hand(path) as here:
+        file = split_extension(here)[0]
+        if problem_of_file(file) or _is_packed(file) or _format(file) not in _IN_PARTS:
+            return None
+        with _opened(here, frozenset(wanted)) as (request, form, tables):
+            return request.choose(tables, form in _WITH_EXTENSIONS).n_rows
+
+
+def head_of(file: Place, column: Column) -> ColumnHead:
+    """What all parts of a list must agree on about a column.
+
+    Parameters
+    ----------
+    file
+        The first file of the part.
+    column
+        The column as the part holds it.
+    """
+    return ColumnHead(file.name, column.unit, column.frame, None if column.missing.all() else _kind(column))
+
+
+def _kind(column: Column) -> str:
+    shape = "x".join(map(str, column.values.shape[1:]))
+    kind = {"i": "numbers", "u": "numbers", "f": "numbers", "b": "truth values"}.get(column.values.dtype.kind, "text")
+    return f"{kind} {shape}".strip()
+
+
+@contextmanager
+def _at_hand(path: Place) -> Iterator[Path]:
+    """The path itself, or that of a copy of what is at an address, which errors do not mention."""
+    if not isinstance(path, Address):
+        yield path
+        return
+    file, extension = split_extension(path)
     with reaching(file, SourceListError):
         copy, _ = local_copy(file)
     try:
-        return read_columns(with_extension(copy, extension), wanted)
+        yield copy if extension is None else Path(f"{copy}[{extension}]")
     except SourceListError as error:
         raise SourceListError(str(error).replace(str(copy), str(file))) from None
 
@@ -136,10 +192,10 @@ class _Request:
         self._check_unique(fitting[0].names)
         return fitting[0]
 
-    def check_rows(self, n_rows: int) -> None:
+    def check_rows(self, n_rows: int, limit: int = MOST_ROWS) -> None:
         """Check the number of rows that a file claims, before they are read."""
-        if n_rows > MOST_ROWS:
-            raise SourceListError(f"{self.file} says that it has {n_rows:,} rows; at most {MOST_ROWS:,} can be read. Split it.")
+        if n_rows > limit:
+            raise SourceListError(f"{self.file} says that it has {n_rows:,} rows; at most {limit:,} can be read. Split it.")
 
     def _named(self, extension: str, tables: Sequence[FoundTable]) -> FoundTable:
         """The table with this number or name."""
@@ -206,6 +262,7 @@ _SHOWN = {
     "fixed_width_two_line": "text of fixed width",
 }
 _WITH_EXTENSIONS = {"fits", "votable"}
+_IN_PARTS = {"fits", "parquet"}
 
 
 def _open(file: Path) -> io.BufferedReader | gzip.GzipFile:
@@ -313,11 +370,12 @@ def _fits_table(label: str, table: fits.BinTableHDU) -> FoundTable:
     names = list(table.columns.names)
     ucds = {name: str(ucd) for number, name in enumerate(names, 1) if (ucd := table.header.get(f"TUCD{number}"))}
 
-    def read(wanted: Collection[str]) -> dict[str, Column]:
+    def read_rows(wanted: Collection[str], rows: slice) -> dict[str, Column]:
         about = _fits_yaml(table)
-        return {name: _fits_column(table, name, about.get(name, {})) for name in wanted}
+        data = table.data if rows == EVERY_ROW else table.data[rows]
+        return {name: _fits_column(table, data, name, about.get(name, {})) for name in wanted}
 
-    return FoundTable(label, names, read, ucds)
+    return FoundTable(label, names, partial(read_rows, rows=EVERY_ROW), ucds, int(table.header["NAXIS2"]), read_rows)
 
 
 def _open_fits(file: Path) -> fits.HDUList:
@@ -343,15 +401,15 @@ def _check_fits_header(request: _Request, header: fits.Header) -> None:
             f"{request.file} has TFIELDS = {n_columns!r}; FITS allows up to {_MOST_FITS_COLUMNS} columns. Write the list again."
         )
     if "TFIELDS" in header:
-        request.check_rows(int(header["NAXIS2"]))
+        request.check_rows(int(header["NAXIS2"]), _MOST_ROWS_IN_PARTS)
 
 
-def _fits_column(table: fits.BinTableHDU, name: str, about: dict[str, str]) -> Column:
+def _fits_column(table: fits.BinTableHDU, data: fits.FITS_rec, name: str, about: dict[str, str]) -> Column:
     number = table.columns.names.index(name)
     _check_scaled_arrays(table.columns[number])
-    values = _readable(_native(np.array(table.data.field(number))))
+    values = _readable(_native(np.array(data.field(number))))
     values = values[:, 0] if values.shape[1:] == (1,) else values
-    missing = _missing_in_fits(table, number)
+    missing = _missing_in_fits(table, data, number)
     if missing.ndim > 1:
         values = np.where(missing, np.nan, values) if values.dtype.kind in "iuf" and missing.any() else values
         missing = np.all(missing, axis=tuple(range(1, missing.ndim)))
@@ -379,9 +437,9 @@ def _readable(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _missing_in_fits(table: fits.BinTableHDU, number: int) -> BoolArray:
+def _missing_in_fits(table: fits.BinTableHDU, data: fits.FITS_rec, number: int) -> BoolArray:
     """Which values a file marks as missing; TNULL is a value as it is stored, before TSCAL and TZERO."""
-    column, stored = table.columns[number], table.data.view(np.ndarray)
+    column, stored = table.columns[number], data.view(np.ndarray)
     raw = stored[stored.dtype.names[number]]
     if isinstance(table, fits.TableHDU):
         texts = np.char.strip(raw.astype("S"))
@@ -413,17 +471,28 @@ def _fits_comment(table: fits.BinTableHDU, number: int) -> str:
 
 def _open_parquet(request: _Request, stack: ExitStack) -> list[FoundTable]:
     file = stack.enter_context(pq.ParquetFile(request.file))
-    request.check_rows(file.metadata.num_rows)
+    request.check_rows(file.metadata.num_rows, _MOST_ROWS_IN_PARTS)
     names = list(_leaves(file.schema_arrow))
 
-    def read(wanted: Collection[str]) -> dict[str, Column]:
+    def read_rows(wanted: Collection[str], rows: slice) -> dict[str, Column]:
         masks = {f"{name}.mask" for name in wanted} & set(names)  # astropy writes masks so
-        table = _flat(file.read(columns=sorted({*wanted, *masks})))
+        table = _flat(_rows_of_parquet(file, sorted({*wanted, *masks}), rows))
         stated = _described_in(file.schema_arrow)
         columns = {name: _arrow_column(name, table[name], stated.get(name, {})) for name in wanted}
         return {name: _masked_by(column, table, f"{name}.mask") for name, column in columns.items()}
 
-    return [FoundTable(request.file.name, names, read)]
+    reading = partial(read_rows, rows=EVERY_ROW)
+    return [FoundTable(request.file.name, names, reading, n_rows=file.metadata.num_rows, read_rows=read_rows)]
+
+
+def _rows_of_parquet(file: pq.ParquetFile, columns: list[str], rows: slice) -> pa.Table:
+    """A range of rows, of which only the row groups that hold them are read."""
+    if rows == EVERY_ROW:
+        return file.read(columns=columns)
+    ends = np.cumsum([file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)])
+    first, last = np.searchsorted(ends, [rows.start, rows.stop - 1], side="right")
+    before = int(ends[first - 1]) if first else 0
+    return file.read_row_groups(range(first, last + 1), columns=columns).slice(rows.start - before, rows.stop - rows.start)
 
 
 def _leaves(fields: Any, prefix: str = "", depth: int = 0) -> Iterator[str]:

@@ -190,10 +190,10 @@ class MeasureUnit:
         The unit's key.
     parts
         The digests that the key was made from, by name.
-    run_id
-        The run whose folder holds the work list: the sources of all its units.
+    worklist
+        The file with the sources of some units, as its path in the output folder.
     number
-        The unit's number in the work list, from 0.
+        The unit's number in this work list, from 0.
     measurement
         How the unit's sources are measured; None if they need no pixels, because their status is known already.
     """
@@ -202,12 +202,12 @@ class MeasureUnit:
 
     key: str
     parts: Mapping[str, str]
-    run_id: str
+    worklist: str
     number: int
     measurement: TileMeasurement | None
 
     def __post_init__(self) -> None:
-        if not (self.key and self.run_id):
-            raise ValueError(f"a unit must have a key and a run, not {self.key!r} and {self.run_id!r}")
+        if not (self.key and self.worklist):
+            raise ValueError(f"a unit must have a key and a work list, not {self.key!r} and {self.worklist!r}")
         if self.number < 0:
             raise ValueError(f"a unit's number in the work list must be at least 0, not {self.number}")

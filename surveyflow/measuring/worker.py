@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from surveyflow.errors import CatalogError, DeviceMemoryError, UnitDamaged
+from surveyflow.errors import CatalogError, DeviceMemoryError, UnitDamaged, UnitError
 from surveyflow.execution.heartbeat import HeartbeatWriter, locked, report_progress
 from surveyflow.files.addresses import Address
+from surveyflow.files.durable import remove_any
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
@@ -25,8 +26,8 @@ from surveyflow.measuring.unit import SummarisingModel, UnitRows, UnitTask, proc
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
-from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import read_worklist, write_unit
+from surveyflow.planning.units import gathered_unit
 from surveyflow.sky.tiling import corner, stacked
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
@@ -192,7 +193,14 @@ class SurveyWorker:
         return task, pixels
 
     def _sources(self, order: MeasureUnit) -> UnitSources:
-        return read_worklist(RunFolder(self._root, order.run_id).worklist, order.number)
+        """The unit's sources, which must be those that its key was made of."""
+        path = self._root / order.worklist
+        sources = read_worklist(path, order.number)
+        found, _ = gathered_unit("", sources)
+        if (found.sources, found.positions) != (order.parts["sources"], order.parts["positions"]):
+            remove_any(path)  # so that the next run reads the source lists again
+            raise UnitError(f"{path} was damaged. Run again: the source lists are then read again.")
+        return sources
 
     def _mosaic(self, planned: PlannedMosaic) -> Mosaic:
         """Return the open mosaic, opened again if its files are not in the state for which the job was planned."""

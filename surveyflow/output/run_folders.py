@@ -168,24 +168,12 @@ class RunFolder:
         self._root = root
         self.path = root / "runs" / run_id
 
-    @property
-    def worklist(self) -> Path:
-        """Path of the list of sources of this run's units."""
-        return self.path / "sources.arrow"
-
     def create(self, workflow_toml: str) -> None:
         """Make the folder and save the resolved workflow in it."""
         with explained(self.path):
             self.path.mkdir(parents=True)
             (self.path / "workflow.toml").write_text(workflow_toml, encoding="utf-8")
             (self.path / "log.jsonl").touch()
-
-    def for_repair(self, number: int) -> RunFolder:
-        """Make a folder inside it for the work list of units that are done again."""
-        folder = RunFolder(self._root, f"{self.run_id}/repair-{number}")
-        with explained(folder.path):
-            folder.path.mkdir()
-        return folder
 
     def record(self, progress: Progress) -> None:
         """Append a line to ``progress.jsonl``; a run does not end because its progress cannot be written."""

@@ -13,7 +13,7 @@ import hashlib
 import json
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -51,7 +51,7 @@ _TYPES = {
 _SCHEMA = pa.schema(list(_TYPES.items()))
 
 
-def write_worklist(path: Path, units: Sequence[UnitSources]) -> None:
+def write_worklist(path: Path, units: Iterable[UnitSources]) -> None:
     """Write the sources of every unit, in order.
 
     Parameters
@@ -59,7 +59,7 @@ def write_worklist(path: Path, units: Sequence[UnitSources]) -> None:
     path
         A file that does not exist yet.
     units
-        The units' sources; each unit holds at least one.
+        The units' sources; each unit holds at least one. Only one of them is in memory at a time.
     """
     with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         for sources in units:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -62,15 +63,39 @@ class Expectation:
         return f"{self.field}/{self.instrument}: {self.rows} rows, {self.on_mosaic} on {images} ({counts}){hours}"
 
 
+Places = Mapping[tuple[str, str, bool], int]
+"""Number of sources by instrument (empty without one), status (``TO_MEASURE`` before it is known), and whether they are on a
+mosaic."""
+
+
+def count_places(located: LocatedSources) -> Counter[tuple[str, str, bool]]:
+    """Count sources by instrument, status, and whether they are on a mosaic.
+
+    Parameters
+    ----------
+    located
+        The sources.
+    """
+    words = np.where(located.status == "", TO_MEASURE, located.status)
+    on_mosaic = (located.status != Status.OFF_MOSAIC) & (located.mosaic >= 0)
+    return Counter(zip(located.instrument.tolist(), words.tolist(), on_mosaic.tolist(), strict=True))
+
+
 def expectations(
-    located: LocatedSources, n_mosaics: Mapping[str, int], seconds: Mapping[str, float], to_do: Mapping[str, int] | None = None
+    field: str,
+    places: Places,
+    n_mosaics: Mapping[str, int],
+    seconds: Mapping[str, float],
+    to_do: Mapping[str, int] | None = None,
 ) -> list[Expectation]:
     """Count what is expected of a field.
 
     Parameters
     ----------
-    located
-        Its sources.
+    field
+        The field.
+    places
+        Numbers of its sources, as `count_places` counts them.
     n_mosaics
         Number of its mosaics by instrument.
     seconds
@@ -82,16 +107,16 @@ def expectations(
     -------
     One for each instrument that has sources or mosaics, and the last for the sources without instrument, if there are any.
     """
-    words = np.where(located.status == "", TO_MEASURE, located.status)
-    names = [*n_mosaics, *(str(name) for name in np.unique(located.instrument) if name and name not in n_mosaics), ""]
+    names = [*n_mosaics, *sorted({name for name, _, _ in places if name and name not in n_mosaics}), ""]
     found = []
     for name in names:
-        rows = located.instrument == name
-        status = {str(word): int(count) for word, count in zip(*np.unique(words[rows], return_counts=True), strict=True)}
-        on_mosaic = int((rows & (located.status != Status.OFF_MOSAIC) & (located.mosaic >= 0)).sum())
+        status: Counter[str] = Counter()
+        for (_, word, _), number in sorted(item for item in places.items() if item[0][0] == name):
+            status[word] += number
+        on_mosaic = sum(number for (instrument, _, on), number in places.items() if on and instrument == name)
         measured = status.get(TO_MEASURE, 0) if to_do is None else to_do.get(name, 0)
         hours = measured * seconds.get(name, 0.0) / 3600
-        found.append(Expectation(located.field, name or None, n_mosaics.get(name, 0), int(rows.sum()), on_mosaic, status, hours))
+        found.append(Expectation(field, name or None, n_mosaics.get(name, 0), status.total(), on_mosaic, dict(status), hours))
     return found if found[-1].rows else found[:-1]
 
 

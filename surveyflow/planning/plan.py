@@ -13,9 +13,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from surveyflow.planning.expectations import Expectation
 from surveyflow.planning.source_changes import SourceChanges
 from surveyflow.planning.units import WorkUnit
@@ -234,9 +231,7 @@ def _decide_one(
         decision, reason = Decision.DO, "no result yet"
     else:
         decision, reason = Decision.DO, what_changed(previous.parts, parts, source_changes)
-    return PlannedUnit(
-        unit.name, decision, reason, key, parts, len(unit.sources), unit, changed, source_changes, damage, unreadable
-    )
+    return PlannedUnit(unit.name, decision, reason, key, parts, unit.n_sources, unit, changed, source_changes, damage, unreadable)
 
 
 def _again(planned: PlannedUnit, damage: str) -> PlannedUnit:
@@ -316,12 +311,7 @@ def key_parts(
     sampling, min_valid_fraction, prevalence, precision
         Settings on which the results depend.
     """
-    sources = unit.sources
-    parts = {
-        "schema": schema_version,
-        "sources": _digest(sources.field, sources.instrument, *sources.columns.values()),
-        "positions": _digest(sources.x_pix, sources.y_pix, sources.status, sources.flags),
-    }
+    parts = {"schema": schema_version, "sources": unit.sources, "positions": unit.positions}
     if unit.tile is None:
         return parts
     if pixel_digests is None or card is None or sampling is None:
@@ -360,23 +350,3 @@ def what_changed(before: Mapping[str, str], after: Mapping[str, str], source_cha
         if not source_changes.placed:  # positions differ only because the sources do
             phrases.pop("positions", None)
     return ", ".join(phrases.values()) or "its result is no longer on disk"
-
-
-def _digest(*values: str | NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for value in values:
-        data = value.encode() if isinstance(value, str) else _bytes_of(value)
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def _bytes_of(array: NDArray[Any]) -> bytes:
-    # The width of a text column depends on its longest entry, even in rows of other units, so only the words count.
-    if array.dtype.kind == "U":
-        return "\0".join(_words(array)).encode()
-    return np.ascontiguousarray(array).tobytes()
-
-
-def _words(array: NDArray[np.str_]) -> Sequence[str]:
-    return [str(word) for word in array]

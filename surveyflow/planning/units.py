@@ -7,13 +7,16 @@ range of a second instrument have rows of that instrument, too, in units of thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from surveyflow.output.units import write_worklist
 from surveyflow.planning.overlaps import OverlappingMap, Placement, place_on_several
 from surveyflow.sky.tiling import owning_tiles, tile
 from surveyflow.tasks.card import ModelCard
@@ -196,31 +199,39 @@ SETTLED_ROWS_PER_UNIT = 100_000
 class WorkUnit:
     """One tile of one mosaic with its sources, or a batch of sources that need no pixels.
 
+    The sources themselves are in a work list; see `surveyflow.planning.work_lists`.
+
     Parameters
     ----------
     name
         ``EGS/F814W/y000x001``, ``EGS/F814W/MOSAIC/y000x001`` if there are several mosaics, or ``EGS/settled/000``;
         ``EGS/alternatives/F814W/y000x001`` for a less probable instrument.
-    sources
-        Its sources, sorted by id.
+    field
+        Field of its sources.
+    n_sources
+        Number of its sources.
+    sources, positions
+        SHA-256, hexadecimal, of its sources as they are listed, and of where they lie on the mosaic.
     instrument
         Instrument of its mosaic; None for a batch without pixels.
     tile
         Its tile; None for a batch without pixels.
     mosaic
         Number of its mosaic among those of the field and instrument; 0 for a batch without pixels.
+    worklist, number
+        Name of the file of work lists that holds its sources, and their number there; empty before they are written.
     """
 
     name: str
-    sources: UnitSources
+    field: str
+    n_sources: int
+    sources: str
+    positions: str
     instrument: str | None = None
     tile: Tile | None = None
     mosaic: int = 0
-
-    @property
-    def field(self) -> str:
-        """Field of its sources."""
-        return self.sources.field
+    worklist: str = ""
+    number: int = 0
 
     @property
     def model_group(self) -> str:
@@ -228,76 +239,162 @@ class WorkUnit:
         return f"{self.field}/{self.instrument}" if self.instrument else ""
 
 
+Gathered = tuple[WorkUnit, UnitSources]
+"""A unit, and its sources, sorted by id."""
+
+
 def is_alternative(name: str) -> bool:
     """Whether a unit of this name holds rows of instruments that are less probable than another."""
     return name.split("/")[1:2] == ["alternatives"]
 
 
-def units_of_alternatives(
-    located: LocatedSources, instrument: str, mosaics: Mapping[str, Mosaics], cards: Mapping[str, ModelCard], core_size: int
-) -> list[WorkUnit]:
-    """Divide the sources that are measured with an instrument, although another is more probable, into work units.
+def name_of_alternative(unit: WorkUnit, instrument: str) -> WorkUnit:
+    """A unit of sources that are measured with an instrument, although another is more probable, under the name of such a unit.
+
+    Parameters
+    ----------
+    unit
+        The unit.
+    instrument
+        The instrument.
+    """
+    name = unit.name.removeprefix(f"{unit.field}/")
+    beside = name if name.startswith(f"{instrument}/") else f"{instrument}/{name}"
+    return replace(unit, name=f"{unit.field}/alternatives/{beside}")
+
+
+def tiles_of(located: LocatedSources, mosaics: Mapping[str, Mosaics], core_size: int) -> Int64Array:
+    """The mosaic and tile of each source whose status depends on pixels.
 
     Parameters
     ----------
     located
-        The result of `locate_sources` for these sources and this instrument alone.
-    instrument
-        The instrument.
-    mosaics, cards, core_size
+        Sources without a status.
+    mosaics, core_size
         As in `units_of_field`.
+
+    Returns
+    -------
+    (n, 4) int64: number of the instrument in the order of their names, number of the mosaic, row and column of the tile. Units
+    are in the order of these numbers.
     """
-    units = units_of_field(located, mosaics, cards, core_size)
-    start, to = f"{located.field}/", f"{located.field}/alternatives/"
-    named = (unit.name.removeprefix(start) for unit in units)
-    names = [to + (name if name.startswith(f"{instrument}/") else f"{instrument}/{name}") for name in named]
-    return [replace(unit, name=name) for unit, name in zip(units, names, strict=True)]
+    tiles = np.zeros((len(located), 4), np.int64)
+    tiles[:, 1] = located.mosaic
+    for number, name in enumerate(sorted(mosaics)):
+        of_name = located.instrument == name
+        for mosaic in np.unique(located.mosaic[of_name]):
+            rows = np.flatnonzero(of_name & (located.mosaic == mosaic))
+            shape = mosaics[name].mosaics[mosaic].shape
+            tiles[rows, 0] = number
+            tiles[rows, 2:] = np.stack(owning_tiles(located.x_pix[rows], located.y_pix[rows], shape, core_size), axis=1)
+    return tiles
 
 
 def units_of_field(
     located: LocatedSources, mosaics: Mapping[str, Mosaics], cards: Mapping[str, ModelCard], core_size: int
-) -> list[WorkUnit]:
-    """Divide a field's located sources into work units; every source is in exactly one.
+) -> Iterator[Gathered]:
+    """Divide sources whose status depends on pixels into work units; every source is in exactly one.
 
     Parameters
     ----------
     located
-        The result of `locate_sources`.
+        The result of `locate_sources`, without the sources that have a status, and with all sources of each tile.
     mosaics, cards
         The field's mosaics and merger models by instrument.
     core_size
         Side of a tile's core, pixels.
+
+    Yields
+    ------
+    The units, in the order of their instruments, mosaics and tiles, each with its sources.
     """
-    located = located.take(np.argsort(located.source_id, kind="stable"))
-    units = _settled_units(located.take(located.status != ""))
-    for name in np.unique(located.instrument[located.status == ""]):
-        sources = located.take((located.status == "") & (located.instrument == name))
-        cutout_size = cards[name].architecture.input_size
-        for number in np.unique(sources.mosaic):
-            own = sources.take(sources.mosaic == number)
-            units += _tile_units(own, str(name), mosaics[name], core_size, cutout_size)
+    tiles = tiles_of(located, mosaics, core_size)
+    order = np.lexsort((located.source_id, *tiles.T[::-1]))
+    located, tiles = located.take(order), tiles[order]
+    starts = np.flatnonzero(np.any(np.diff(tiles, axis=0, prepend=-1), axis=1))
+    names = sorted(mosaics)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(tiles)], strict=True):
+        instrument, mosaic, row, column = tiles[start].tolist()
+        name = names[instrument]
+        shape = mosaics[name].mosaics[mosaic].shape
+        owner = tile(shape, core_size, cards[name].architecture.input_size, row, column)
+        place = "/".join(filter(None, (located.field, name, mosaics[name].labels[mosaic], owner.name)))
+        yield gathered_unit(place, located.take(np.arange(start, end)), instrument=name, tile=owner, mosaic=mosaic)
+
+
+def settled_unit(sources: LocatedSources, number: int) -> Gathered:
+    """The unit of some sources that have a status already.
+
+    Parameters
+    ----------
+    sources
+        The sources, sorted by id: `SETTLED_ROWS_PER_UNIT`, or fewer in the last unit of a field.
+    number
+        The unit's number, from 0.
+    """
+    return gathered_unit(f"{sources.field}/settled/{number:03d}", sources)
+
+
+def gathered_unit(name: str, sources: UnitSources, **place: Any) -> Gathered:
+    """A unit of sources.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    sources
+        Its sources, sorted by id.
+    place
+        Its ``instrument``, ``tile`` and ``mosaic``.
+    """
+    listed = _digest(sources.field, sources.instrument, *sources.columns.values())
+    positions = _digest(sources.x_pix, sources.y_pix, sources.status, sources.flags)
+    return WorkUnit(name, sources.field, len(sources), listed, positions, **place), sources
+
+
+MAIN = ""
+"""The rows of the most probable instruments; the rows of a further instrument bear its name."""
+
+
+def write_units(gathered: Iterable[Gathered], stream: str, path: Path) -> list[WorkUnit]:
+    """Write the work list of some units, and say where their sources are.
+
+    Parameters
+    ----------
+    gathered
+        The units with their sources. Only one of them is in memory at a time.
+    stream
+        The instrument of the rows if another one is more probable; else `MAIN`.
+    path
+        The file, which does not exist yet.
+    """
+    units: list[WorkUnit] = []
+
+    def sources() -> Iterator[UnitSources]:
+        for unit, members in gathered:
+            named = unit if stream == MAIN else name_of_alternative(unit, stream)
+            units.append(replace(named, worklist=path.name, number=len(units)))
+            yield members
+
+    write_worklist(path, sources())
     return units
 
 
-def _settled_units(sources: LocatedSources) -> list[WorkUnit]:
-    starts = range(0, len(sources), SETTLED_ROWS_PER_UNIT)
-    return [
-        WorkUnit(
-            f"{sources.field}/settled/{number:03d}",
-            sources.take(np.arange(start, min(start + SETTLED_ROWS_PER_UNIT, len(sources)))),
-        )
-        for number, start in enumerate(starts)
-    ]
+def _digest(*values: str | NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for value in values:
+        data = value.encode() if isinstance(value, str) else _bytes_of(value)
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
 
 
-def _tile_units(sources: LocatedSources, instrument: str, mosaics: Mosaics, core_size: int, cutout_size: int) -> list[WorkUnit]:
-    """The units of sources that are all on one mosaic."""
-    number = int(sources.mosaic[0])
-    place, shape = "/".join(filter(None, (sources.field, instrument, mosaics.labels[number]))), mosaics.mosaics[number].shape
-    rows, columns = owning_tiles(sources.x_pix, sources.y_pix, shape, core_size)
-    units = []
-    for row, column in np.unique(np.stack([rows, columns], axis=1), axis=0):
-        owner = tile(shape, core_size, cutout_size, int(row), int(column))
-        members = sources.take((rows == row) & (columns == column))
-        units.append(WorkUnit(f"{place}/{owner.name}", members, instrument, owner, number))
-    return units
+def _bytes_of(array: NDArray[Any]) -> bytes:
+    # The width of a text column depends on its longest entry, even in rows of other units, so only the words count.
+    if array.dtype.kind == "U":
+        return "\0".join(_words(array)).encode()
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _words(array: NDArray[np.str_]) -> Sequence[str]:
+    return [str(word) for word in array]

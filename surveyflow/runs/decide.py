@@ -26,7 +26,7 @@ from surveyflow.output.units import find_unit, read_receipt, read_unit
 from surveyflow.planning.expectations import Expectation, expectations, seconds_each
 from surveyflow.planning.plan import Decision, Plan, decide, key_parts, unit_key
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
-from surveyflow.planning.units import WorkUnit, units_of_alternatives, units_of_field
+from surveyflow.planning.units import WorkUnit
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import latest, read_manifest
 from surveyflow.runs.execute import LateExecutor, Reporter
@@ -208,7 +208,7 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     precision
         Precision of the models' trunks.
     """
-    units = list(_units(survey))
+    units = survey.lists.units
     digests = window_digests(survey, units, executor, reporter)
     keyed = [(unit, _parts(survey, unit, digests.of(unit), precision)) for unit in units]
     root = survey.workflow.output.root
@@ -217,7 +217,7 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
     published = published_receipts(root)
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
     damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
-    plan = decide(keyed, finished, published, _source_changes(root, pending, published), damaged, unreadable=digests.unreadable)
+    plan = decide(keyed, finished, published, _source_changes(survey, pending, published), damaged, unreadable=digests.unreadable)
     return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept_digest))
 
 
@@ -254,7 +254,7 @@ def unchanged(survey: OpenedSurvey, precision: Precision) -> Hold | None:
     -------
     The revision, with the reasons if it is held; None if there is something to do, or pixels must be read to know.
     """
-    windows = _windows(survey, list(_units(survey)))
+    windows = _windows(survey, survey.lists.units)
     if any(window.cache.get(window.box) is None for window in windows):
         return None
     with ExitStack() as stack:
@@ -296,14 +296,14 @@ def work_by_model_group(survey: OpenedSurvey, precision: Precision = Precision.F
     -------
     Number of sources by ``FIELD/INSTRUMENT``; units whose results are known to be on disk do not count.
     """
-    units = [unit for unit in _units(survey) if unit.tile is not None]
+    units = [unit for unit in survey.lists.units if unit.tile is not None]
     digests = remembered_digests(survey, units)
     root = survey.workflow.output.root
     work: Counter[str] = Counter()
     for unit in units:
         known = digests.get(unit.name)
         if known is None or read_receipt(root, unit_key(_parts(survey, unit, known, precision))) is None:
-            work[unit.model_group] += len(unit.sources)
+            work[unit.model_group] += unit.n_sources
     return dict(work)
 
 
@@ -324,7 +324,7 @@ def expected_of(survey: OpenedSurvey, plan: Plan | None = None) -> tuple[Expecta
         models = {key: [card, *opened.beside(key).values()] for key, card in opened.cards.items()}
         counts = {key: len(mosaics.mosaics) for key, mosaics in opened.mosaics.items()}
         to_do = None if plan is None else plan.sources_to_measure(name)
-        found += expectations(survey.located[name].sources, counts, seconds_each(own, models), to_do)
+        found += expectations(name, survey.lists.facts[name].places, counts, seconds_each(own, models), to_do)
     return tuple(found)
 
 
@@ -344,25 +344,17 @@ def _kept_digest(root: Path) -> str | None:
 
 
 def _source_changes(
-    root: Path, pending: Iterable[tuple[WorkUnit, Mapping[str, str]]], published: Mapping[str, Receipt]
+    survey: OpenedSurvey, pending: Iterable[tuple[WorkUnit, Mapping[str, str]]], published: Mapping[str, Receipt]
 ) -> dict[str, SourceChanges]:
     """The changes of the sources of units to be done since their published rows, if there are any."""
-    changes = {}
+    changes, root = {}, survey.workflow.output.root
     for unit, parts in pending:
         previous = published.get(unit.name)
         if previous is not None and previous.parts.get("sources") != parts["sources"]:
             with suppress(OSError, pa.ArrowException):  # a damaged file costs the plan its numbers, not the run
-                changes[unit.name] = compare_sources(read_unit(root, previous.key, COMPARED_COLUMNS), unit.sources)
+                rows = read_unit(root, previous.key, COMPARED_COLUMNS)
+                changes[unit.name] = compare_sources(rows, survey.lists.sources_of(unit))
     return changes
-
-
-def _units(survey: OpenedSurvey) -> Iterator[WorkUnit]:
-    core_size = survey.workflow.tiling.core_size
-    for name, opened in survey.fields.items():
-        located = survey.located[name]
-        yield from units_of_field(located.sources, opened.mosaics, opened.cards, core_size)
-        for instrument, sources in located.beside.items():
-            yield from units_of_alternatives(sources, instrument, opened.mosaics, opened.cards, core_size)
 
 
 def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:

@@ -14,8 +14,8 @@ from typing import Any
 from surveyflow.errors import ClusterError, OutputError, SurveyflowError
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
-from surveyflow.output.run_folders import Phase, Progress, RunFolder
-from surveyflow.output.units import find_unit, remove_unit, write_worklist
+from surveyflow.output.run_folders import Phase, Progress
+from surveyflow.output.units import find_unit, remove_unit
 from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
@@ -201,7 +201,7 @@ def _value(result: JobResult) -> Any:
     return result.value
 
 
-def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> PlanOutcome:
+def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, reporter: Reporter) -> PlanOutcome:
     """Do the units that a plan asks for. Those whose pixels cannot be read fail; nothing is tried with them.
 
     Parameters
@@ -212,8 +212,6 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
         The plan.
     executor
         Runs the jobs.
-    folder
-        The run's folder, for the work list.
     reporter
         Receives the progress of the units.
 
@@ -228,15 +226,15 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
     found = {planned.key: find_unit(root, planned.key) for planned in plan.having(Decision.KEEP)}
     lost = plan.doing_again({key: unit.damage or _LOST for key, unit in found.items() if unit.receipt is None})
     todo = [(planned, planned.unit) for planned in (*plan.having(Decision.DO), *lost.units) if planned.unit is not None]
-    write_worklist(folder.worklist, [unit.sources for _, unit in todo])
+    lists = survey.lists.folder.relative_to(root)
     jobs = [
         Job(
             planned.name,
-            MeasureUnit(planned.key, planned.parts, folder.run_id, number, _measurement(survey, unit)),
+            MeasureUnit(planned.key, planned.parts, str(lists / unit.worklist), unit.number, _measurement(survey, unit)),
             model_group=unit.model_group,
             n_sources=planned.n_sources,
         )
-        for number, (planned, unit) in enumerate(todo)
+        for planned, unit in todo
     ]
     sizes = {planned.name: planned.n_sources for planned, _ in todo}
     hopeless = {planned.name: planned.reason for planned, _ in todo if planned.unreadable}
@@ -258,7 +256,7 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, folder: 
     return PlanOutcome(kept, tuple(done), failures, plan.counts[Decision.DROP], repaired)
 
 
-def repair(survey: OpenedSurvey, damaged: Plan, executor: LateExecutor, folder: RunFolder, reporter: Reporter) -> PlanOutcome:
+def repair(survey: OpenedSurvey, damaged: Plan, executor: LateExecutor, reporter: Reporter) -> PlanOutcome:
     """Remove the files of damaged units and do these units again.
 
     Parameters
@@ -269,15 +267,13 @@ def repair(survey: OpenedSurvey, damaged: Plan, executor: LateExecutor, folder: 
         The damaged units.
     executor
         Runs the jobs.
-    folder
-        A folder for their work list.
     reporter
         Receives the progress of the units.
     """
     for unit in damaged.units:
         logger.warning("unit=%s is damaged and is done again: %s", unit.name, unit.damage)
         remove_unit(survey.workflow.output.root, unit.key)
-    return carry_out(survey, damaged, executor, folder, reporter)
+    return carry_out(survey, damaged, executor, reporter)
 
 
 def damaged_units(root: Path, receipts: Iterable[Receipt]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from surveyflow.inputs.list_files import files_of
 from surveyflow.inputs.mosaics import Mosaic, release_cards
 from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.planning.plan import Plan
+from surveyflow.planning.work_lists import ListFacts
 from surveyflow.runs.execute import PlanOutcome
 from surveyflow.runs.preflight import MosaicName, OpenedField, OpenedSurvey
 from surveyflow.runs.weight_checks import weights_entry
@@ -29,7 +30,6 @@ from surveyflow.settings.manifests import path_from
 from surveyflow.settings.workflow import SourceListSpec
 from surveyflow.sky.weight_kind import WeightCheck
 from surveyflow.tasks.card import ModelCard
-from surveyflow.values.listed import ListedSources
 
 REPORTED_PACKAGES = ("astropy", "dask", "jax", "jaxlib", "keras", "numpy", "pyarrow", "tensorflow", "tensorflow-cpu", "torch")
 
@@ -95,7 +95,7 @@ def describe_inputs(survey: OpenedSurvey, plan: Plan | None = None) -> list[dict
     entries: list[dict[str, Any]] = []
     for name, opened in survey.fields.items():
         spec = survey.workflow.fields[name].sources
-        entries += _describe_list(name, spec, opened.listed)
+        entries += _describe_list(name, spec, survey.lists.facts[name])
         entries += [
             _describe_table(name, instrument, "mosaics", mosaics.mosaics)
             for instrument, mosaics in survey.workflow.fields[name].mosaics.items()
@@ -145,17 +145,17 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _describe_list(field: str, spec: SourceListSpec, listed: ListedSources) -> Iterator[dict[str, Any]]:
+def _describe_list(field: str, spec: SourceListSpec, facts: ListFacts) -> Iterator[dict[str, Any]]:
     """Entries of a source list's files, and of the tables that join it."""
     files = files_of(spec.path)
     if len(files) == len(spec.path) == 1:
-        yield _describe_table(field, None, "sources", spec.path[0]) | {"rows": len(listed.sources)}
+        yield _describe_table(field, None, "sources", spec.path[0]) | {"rows": facts.n_sources}
     elif len(files) == len(spec.path):
         numbered = enumerate(spec.path, 1)
         yield from (_describe_table(field, None, f"sources {number}", path) for number, path in numbered)
     else:
-        yield _describe_folders(field, spec.path, files) | {"rows": len(listed.sources)}
-    for join, table in zip(listed.joins, spec.tables.values(), strict=True):
+        yield _describe_folders(field, spec.path, files) | {"rows": facts.n_sources}
+    for join, table in zip(facts.joins, spec.tables.values(), strict=True):
         counts = {"found": join.n_found, "unused": join.n_unused, "repeated": join.n_repeated}
         yield _describe_table(field, None, join.role, table.path) | {"joined": counts}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from astropy import units as u
@@ -25,25 +25,31 @@ _MOST_TRIED = 20_000
 _SAME_PLACE_ARCSEC = 1.0
 
 
-def misplaced_lists(name: str, sources: SourceList, sets: MosaicSets) -> Iterator[tuple[str, str, str]]:
-    """Find the instruments on whose mosaics no source of a field lies.
+def misplaced_lists(
+    name: str, sources: SourceList, sets: MosaicSets, n_sources: int, nowhere: Collection[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Say why no source of a field may lie on the mosaics of some instruments.
 
     Parameters
     ----------
     name
         The field.
     sources
-        Its sources.
+        Some of its sources.
     sets
         The mosaics of all fields and instruments.
+    n_sources
+        Number of all its sources.
+    nowhere
+        The instruments on whose mosaics none of them lies.
 
     Yields
     ------
     The instrument, what is wrong, and the remedy.
     """
     for (field, instrument), mosaics in sets.items():
-        if field == name and not on_images(mosaics.mosaics, sources.ra_deg, sources.dec_deg).any():
-            what = f"none of the {len(sources)} sources of {name} lies on {_images(mosaics)}."
+        if field == name and instrument in nowhere:
+            what = f"none of the {n_sources} sources of {name} lies on {_images(mosaics)}."
             yield instrument, what, likely_reason(name, instrument, sources, sets) or _far_apart(sources, mosaics)
 
 

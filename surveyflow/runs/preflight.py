@@ -7,6 +7,7 @@ made from one set of files, and never from a new mosaic and an old source list.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,12 +15,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-import pyarrow as pa
-
-from surveyflow.catalog.kept import KeptColumns, combined_digest, contradictions
+from surveyflow import __version__
+from surveyflow.catalog.kept import contradictions
 from surveyflow.errors import (
     CatalogError,
     InputError,
@@ -39,14 +38,23 @@ from surveyflow.inputs.list_files import files_of
 from surveyflow.inputs.mosaic_lists import MosaicSet, listed_mosaics
 from surveyflow.inputs.mosaics import Mosaic, check_pixel_scale, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
-from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.models.cards import absence
 from surveyflow.models.engines.choice import choose_engine, obstacle
 from surveyflow.models.engines.fft_engine import NO_CORE
 from surveyflow.models.store import ModelStore, read_weights
-from surveyflow.planning.duplicates import mark_duplicates
-from surveyflow.planning.expectations import expectations
-from surveyflow.planning.units import LocatedSources, alternative_sources, locate_sources, units_of_field
+from surveyflow.output.list_folders import building_lists, lists_folder, move_lists
+from surveyflow.planning.expectations import TO_MEASURE, expectations
+from surveyflow.planning.list_tasks import FieldPlan
+from surveyflow.planning.work_lists import (
+    ListFacts,
+    ReadList,
+    SurveyLists,
+    finish_lists,
+    key_of_lists,
+    read_lists,
+    recall_lists,
+    write_index,
+)
 from surveyflow.releases.layout import check_layout
 from surveyflow.runs.placement_checks import misplaced_lists, repeated_mosaics, sparse_lists
 from surveyflow.runs.weight_checks import check_weights_of, contradicted_kinds, exchanged_images
@@ -58,12 +66,9 @@ from surveyflow.tasks.card import ModelCard, ModelKey
 from surveyflow.tasks.domains import band_differs, psf_outside
 from surveyflow.tasks.registry import BESIDE, LEADING, TASKS
 from surveyflow.values import remedies
-from surveyflow.values.arrays import Int64Array
 from surveyflow.values.codes import EngineName, Precision
 from surveyflow.values.images import ELECTRONS_A_SECOND, Stated
-from surveyflow.values.jobs import EngineChoice
-from surveyflow.values.listed import ListedSources
-from surveyflow.values.sources import SourceList
+from surveyflow.values.jobs import Doing, EngineChoice, in_this_process
 
 MosaicName = tuple[str, str]
 """Field and instrument."""
@@ -138,8 +143,6 @@ class OpenedField:
 
     Parameters
     ----------
-    listed
-        The content of its source list.
     mosaics
         Its mosaics by instrument, open.
     cards
@@ -148,15 +151,9 @@ class OpenedField:
         Cards of the other tasks' models beside them, by task and instrument.
     """
 
-    listed: ListedSources
     mosaics: Mapping[str, MosaicSet]
     cards: Mapping[str, ModelCard]
     cards_beside: Mapping[str, Mapping[str, ModelCard]]
-
-    @property
-    def sources(self) -> SourceList:
-        """Its sources."""
-        return self.listed.sources
 
     @property
     def all_cards(self) -> tuple[tuple[str, ModelCard], ...]:
@@ -169,22 +166,6 @@ class OpenedField:
 
 
 @dataclass(frozen=True, slots=True)
-class LocatedField:
-    """The places of a field's sources.
-
-    Parameters
-    ----------
-    sources
-        All sources, in the order of the list.
-    beside
-        Those that are measured with further instruments, because their p(z) reaches into these instruments' ranges.
-    """
-
-    sources: LocatedSources
-    beside: Mapping[str, LocatedSources]
-
-
-@dataclass(frozen=True, slots=True)
 class OpenedSurvey:
     """A workflow whose inputs have all been opened and checked.
 
@@ -194,12 +175,10 @@ class OpenedSurvey:
         The workflow.
     fields
         Its fields by name.
-    located
-        The places of the fields' sources.
-    kept
-        The columns of their source lists that the catalog keeps.
-    kept_beside
-        The same columns for the rows of further instruments.
+    lists
+        The work lists that their source lists became.
+    key
+        The key of the work lists.
     warnings
         What the user should know, although it does not prevent the run.
     files
@@ -210,9 +189,8 @@ class OpenedSurvey:
 
     workflow: Workflow
     fields: Mapping[str, OpenedField]
-    located: Mapping[str, LocatedField]
-    kept: KeptColumns
-    kept_beside: KeptColumns
+    lists: SurveyLists
+    key: str
     warnings: tuple[str, ...]
     files: tuple[FileState, ...]
     weights: Mapping[MosaicName, WeightCheck]
@@ -225,12 +203,19 @@ class OpenedSurvey:
     @property
     def kept_digest(self) -> str:
         """SHA-256 of all values that the source lists add to the rows; empty if there are none."""
-        return combined_digest(self.kept, self.kept_beside)
+        return self.lists.kept_digest
 
     @property
     def n_sources(self) -> int:
         """Number of sources in all lists, which is the number of rows of the catalog."""
-        return sum(len(field.sources) for field in self.fields.values())
+        return self.lists.n_sources
+
+    def with_lists_in_root(self) -> OpenedSurvey:
+        """The survey with its work lists in the output folder, for the workers; it takes over those that were built elsewhere."""
+        root = self.workflow.output.root
+        if self.lists.folder == lists_folder(root, self.key):
+            return self
+        return replace(self, lists=self.lists.moved_to(move_lists(self.lists.folder, root, self.key)))
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -271,15 +256,22 @@ class _Problems:
             self.add(table, str(error))
         return None
 
+    def refuse(self) -> None:
+        """Raise an error with all problems, if there are any."""
+        if self.found:
+            raise WorkflowError(self.found)
+
 
 @contextmanager
-def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
-    """Open and check everything that a workflow names.
+def open_survey(workflow: Workflow, do: Doing = in_this_process) -> Iterator[OpenedSurvey]:
+    """Open and check everything that a workflow names, and make work lists of its source lists.
 
     Parameters
     ----------
     workflow
         The workflow.
+    do
+        Has the tasks carried out that read the lists; by default, this process does them.
 
     Raises
     ------
@@ -296,27 +288,113 @@ def open_survey(workflow: Workflow) -> Iterator[OpenedSurvey]:
         cards = _model_cards(workflow, store, problems) if store is not None else {}
         open_field = partial(_open_field, cards=cards, listed_files=mosaics, stack=stack, problems=problems)
         fields = {name: open_field(name, inputs) for name, inputs in workflow.fields.items()}
-        opened = {name: field for name, field in fields.items() if field is not None}
-        lists = {name: field.listed for name, field in opened.items()}
-        for name, what, remedy in contradictions(lists):
-            problems.add(f"[fields.{name}.sources] columns.keep", what, remedy)
-        problems.catch("[output] root", lambda: _check_output(workflow.output.root, opened))
         problems.catch("[output] root", lambda: check_layout(workflow.output.root))
-        if problems.found:
-            raise WorkflowError(problems.found)
-        found = {name: problems.catch(f"[fields.{name}]", partial(_located, workflow, field)) for name, field in opened.items()}
-        located = {name: places for name, places in found.items() if places is not None}
-        _check_places(opened, located, problems)
-        if problems.found:
-            raise WorkflowError(problems.found)
-        weights = _check_weights(opened, located, problems)
-        if problems.found:
-            raise WorkflowError(problems.found)
-        warnings = tuple(_warnings(workflow, opened, located, weights))
-        duplicates = mark_duplicates(lists, workflow.duplicates.radius_arcsec, same_id=workflow.duplicates.same_id)
-        lists = {name: _with_places(field, located[name], duplicates.get(name, {})) for name, field in opened.items()}
-        kept = KeptColumns.of(lists), KeptColumns.of_alternatives(lists)
-        yield OpenedSurvey(workflow, opened, located, *kept, warnings, files, weights)
+        listing = _Listing(workflow, fields, files)
+        earlier = None if problems.found else listing.recalled()
+        folder = None if problems.found or earlier else stack.enter_context(building_lists(workflow.output.root, listing.key))
+        read = [] if earlier else _read_checked(listing, folder, do, problems)
+        facts = earlier.facts if earlier else {one.plan.name: one.facts for one in read}
+        weights = _checked_places(fields, facts, problems)
+        lists = earlier or _finished(listing, read, folder or Path(), do, problems)
+        yield OpenedSurvey(
+            workflow, fields, lists, listing.key, tuple(_warnings(workflow, fields, facts, weights)), files, weights
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """How the source lists of a workflow become work lists."""
+
+    workflow: Workflow
+    fields: Mapping[str, OpenedField]
+    files: tuple[FileState, ...]
+
+    @property
+    def plans(self) -> list[FieldPlan]:
+        workflow = self.workflow
+        settings = workflow.routing, workflow.redshifts.least_share, workflow.tiling.core_size
+        numbered = enumerate(workflow.fields.items())
+        return [
+            FieldPlan(name, number, inputs.sources, *settings, self.fields[name].mosaics, self.fields[name].cards)
+            for number, (name, inputs) in numbered
+        ]
+
+    @property
+    def key(self) -> str:
+        """The key of the work lists: everything on which they depend."""
+        states = [[str(state.path), state.size, state.mtime_ns, state.inode, state.tag] for state in self.files]
+        fields = {name: self._dependencies(name, opened) for name, opened in self.fields.items()}
+        dumped = self.workflow.model_dump(mode="json", include={"routing", "tiling", "duplicates", "redshifts"})
+        return key_of_lists(states, {"version": __version__, "fields": fields, **dumped})
+
+    def _dependencies(self, name: str, opened: OpenedField) -> dict[str, Any]:
+        """What the lists of a field depend on beside the states of files."""
+        sets = opened.mosaics.items()
+        return {
+            "sources": self.workflow.fields[name].sources.model_dump(mode="json"),
+            "mosaics": {key: [each.labels, each.names] for key, each in sets},
+            "images": {key: [[one.science, one.weight, one.treatment] for one in each.mosaics] for key, each in sets},
+            "cutouts": {key: card.architecture.input_size for key, card in opened.cards.items()},
+        }
+
+    @property
+    def is_known_by_states(self) -> bool:
+        """Whether the states of all files say that these are unchanged, as an address without an ETag cannot."""
+        return all(state.tag for state in self.files if isinstance(state.path, Address))
+
+    def recalled(self) -> SurveyLists | None:
+        """The work lists that an earlier run made of the same files."""
+        folder = lists_folder(self.workflow.output.root, self.key)
+        lists = recall_lists(folder, self.plans) if self.is_known_by_states else None
+        if lists is not None:
+            with suppress(OSError):  # only the age by which stale lists are swept
+                os.utime(folder)
+        return lists
+
+
+def _read_checked(listing: _Listing, folder: Path | None, do: Doing, problems: _Problems) -> list[ReadList]:
+    """Read all source lists; without a folder they are only checked."""
+    read = read_lists(listing.plans, folder, do)
+    for one in read:
+        if one.problem:
+            problems.add(f"[fields.{one.plan.name}.sources]", one.problem)
+    whole = [one for one in read if not one.problem]
+    for name, what, remedy in contradictions({one.plan.name: one.head for one in whole}):
+        problems.add(f"[fields.{name}.sources] columns.keep", what, remedy)
+    problems.catch("[output] root", lambda: _check_output(listing.workflow.output.root, whole))
+    problems.refuse()
+    for one in read:
+        if one.unplaced:
+            problems.add(f"[fields.{one.plan.name}]", one.unplaced)
+        for caution in one.cautions:
+            logger.warning("%s", caution)
+    problems.refuse()
+    return read
+
+
+def _checked_places(
+    fields: Mapping[str, OpenedField], facts: Mapping[str, ListFacts], problems: _Problems
+) -> dict[MosaicName, WeightCheck]:
+    """Check that lists, mosaics and weight maps belong together; returns what the noise says of the weight maps."""
+    _check_places(fields, facts, problems)
+    problems.refuse()
+    weights = _check_weights(fields, facts, problems)
+    problems.refuse()
+    return weights
+
+
+def _finished(listing: _Listing, read: Sequence[ReadList], folder: Path, do: Doing, problems: _Problems) -> SurveyLists:
+    """Make the work lists, in the output folder if there is one."""
+    root, duplicates = listing.workflow.output.root, listing.workflow.duplicates
+    finish = partial(finish_lists, radius_arcsec=duplicates.radius_arcsec, same_id=duplicates.same_id)
+    lists = problems.catch("[fields]", lambda: finish(read, folder, do))
+    problems.refuse()
+    if lists is None:
+        raise WorkflowError(problems.found)
+    if not any(map(_change, listing.files)):
+        write_index(lists)
+    in_root = root.is_dir() and folder.is_relative_to(root)
+    return lists.moved_to(move_lists(folder, root, listing.key)) if in_root else lists
 
 
 def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:
@@ -433,9 +511,7 @@ def _open_field(
     listed_files: Mapping[MosaicName, Sequence[MosaicFiles]],
     stack: ExitStack,
     problems: _Problems,
-) -> OpenedField | None:
-    ranges = problems.workflow.routing
-    listed = problems.catch(f"[fields.{name}.sources]", lambda: read_source_list(inputs.sources, name, ranges))
+) -> OpenedField:
     of_tasks = {
         task: {key.instrument: card for key, card in cards.items() if (key.task, key.field) == (task, name)} for task in TASKS
     }
@@ -448,7 +524,7 @@ def _open_field(
         if usable:
             mosaics[instrument] = MosaicSet.of(list(usable.values()), list(usable), problems.workflow.survey.release)
     own_cards = of_tasks.pop(LEADING.name)
-    return OpenedField(listed, mosaics, own_cards, of_tasks) if listed is not None else None
+    return OpenedField(mosaics, own_cards, of_tasks)
 
 
 def _open_mosaic(
@@ -478,11 +554,11 @@ def _stated(files: MosaicFiles, card: ModelCard | None) -> Stated:
     return Stated(files.unit, files.weight_kind, files.zero_point, wanted, scale, files.psf_fwhm)
 
 
-def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
+def _check_output(root: Path, lists: Sequence[ReadList]) -> None:
     """Refuse a disk that is too full to hold the catalog."""
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    kept = sum(column.values.nbytes for field in fields.values() for column in field.listed.kept.values())
-    needed = BYTES_PER_ROW * sum(len(field.sources) for field in fields.values()) + kept
+    kept = sum(part.kept_bytes for one in lists for part in one.parts)
+    needed = BYTES_PER_ROW * sum(one.n_sources for one in lists) + kept
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
@@ -491,22 +567,14 @@ def _check_output(root: Path, fields: Mapping[str, OpenedField]) -> None:
         )
 
 
-def _located(workflow: Workflow, field: OpenedField) -> LocatedField:
-    beside = {}
-    for instrument, within in workflow.routing.items():
-        sources = alternative_sources(field.listed, instrument, workflow.redshifts.least_share)
-        if sources is not None and len(sources):
-            beside[instrument] = locate_sources(sources, {instrument: within}, field.mosaics, field.cards)
-    return LocatedField(locate_sources(field.sources, workflow.routing, field.mosaics, field.cards), beside)
-
-
-def _check_places(fields: Mapping[str, OpenedField], located: Mapping[str, LocatedField], problems: _Problems) -> None:
+def _check_places(fields: Mapping[str, OpenedField], facts: Mapping[str, ListFacts], problems: _Problems) -> None:
     """Refuse lists of which no source lies on the mosaics, and weight maps that look like science images."""
-    for name, places in located.items():
-        for instrument, what, remedy in misplaced_lists(name, fields[name].sources, _sets(fields)):
+    for name, known in facts.items():
+        nowhere = [instrument for instrument, on in known.on_images.items() if not on]
+        for instrument, what, remedy in misplaced_lists(name, known.sample, _sets(fields), known.n_sources, nowhere):
             problems.add(f"[fields.{name}.{instrument}]", what, remedy)
         for instrument, mosaics in fields[name].mosaics.items():
-            for what, remedy in exchanged_images(mosaics, places.sources, instrument):
+            for what, remedy in exchanged_images(mosaics, known.spread, instrument):
                 problems.add(f"[fields.{name}.{instrument}] weight", what, remedy)
 
 
@@ -514,37 +582,12 @@ def _sets(fields: Mapping[str, OpenedField]) -> dict[MosaicName, MosaicSet]:
     return {(name, key): mosaics for name, field in fields.items() for key, mosaics in field.mosaics.items()}
 
 
-def _with_places(field: OpenedField, located: LocatedField, duplicates: Mapping[str, pa.Array]) -> ListedSources:
-    """The source list with the names of the mosaics on which its sources are measured, and those of duplicates."""
-    listed, n_rows = field.listed, len(field.sources)
-    names = _mosaic_names(field, located.sources, np.arange(n_rows), n_rows)
-    beside = {
-        instrument: {"mosaic": _mosaic_names(field, sources, _rows_of(sources, field.sources), n_rows)}
-        for instrument, sources in located.beside.items()
-    }
-    return replace(listed, own={**listed.own, **duplicates, "mosaic": names}, own_beside=beside)
-
-
-def _rows_of(some: SourceList, complete: SourceList) -> Int64Array:
-    order = np.argsort(complete.source_id)
-    return np.asarray(order[np.searchsorted(complete.source_id, some.source_id, sorter=order)])
-
-
-def _mosaic_names(field: OpenedField, located: LocatedSources, rows: Int64Array, n_rows: int) -> pa.Array:
-    """(n,) text: the name of each source's mosaic, in the rows of the list; null where there is none."""
-    names = np.full(n_rows, None, dtype=object)
-    for instrument, mosaics in field.mosaics.items():
-        there = (located.instrument == instrument) & (located.mosaic >= 0)
-        names[rows[there]] = np.array(mosaics.names, dtype=object)[located.mosaic[there]]
-    return pa.array(names, pa.string())
-
-
 def _check_weights(
-    fields: Mapping[str, OpenedField], located: Mapping[str, LocatedField], problems: _Problems
+    fields: Mapping[str, OpenedField], facts: Mapping[str, ListFacts], problems: _Problems
 ) -> dict[MosaicName, WeightCheck]:
     """Compare weight maps with the noise, and refuse those that are clearly something else than what is stated."""
     checks = {
-        (name, instrument): check_weights_of(mosaics, located[name].sources, instrument)
+        (name, instrument): check_weights_of(mosaics, facts[name].sample, instrument)
         for name, field in fields.items()
         for instrument, mosaics in field.mosaics.items()
     }
@@ -557,15 +600,15 @@ def _check_weights(
 def _warnings(
     workflow: Workflow,
     fields: Mapping[str, OpenedField],
-    located: Mapping[str, LocatedField],
+    facts: Mapping[str, ListFacts],
     weights: Mapping[MosaicName, WeightCheck],
 ) -> Iterator[str]:
     yield from _absence_warnings(workflow, fields)
     yield from _prevalence_warnings(workflow, fields)
     for name, field in fields.items():
-        places = located[name].sources
+        known = facts[name]
         for instrument in workflow.routing:
-            n_sources = int((places.instrument == instrument).sum())
+            n_sources = known.n_routed(instrument)
             if n_sources and instrument not in field.cards:
                 key = ModelKey(LEADING.name, workflow.fields[name].models or name, instrument)
                 yield (
@@ -577,8 +620,9 @@ def _warnings(
                     f"{name}: {n_sources} sources are routed to {instrument}, but the workflow names no such mosaic; they "
                     f"will have status off_mosaic"
                 )
-        for expected in expectations(places, {key: len(mosaics.mosaics) for key, mosaics in field.mosaics.items()}, {}):
-            yield from sparse_lists(field.sources, _sets(fields), expected)
+        n_mosaics = {key: len(mosaics.mosaics) for key, mosaics in field.mosaics.items()}
+        for expected in expectations(name, known.places, n_mosaics, {}):
+            yield from sparse_lists(known.sample, _sets(fields), expected)
         for instrument, mosaics in field.mosaics.items():
             yield from repeated_mosaics(f"{name}/{instrument}", mosaics)
             cards = [card for used_for, card in field.all_cards if used_for == instrument]
@@ -587,10 +631,10 @@ def _warnings(
             if check is not None and check.caution:
                 weighted = [mosaic.weight for mosaic in mosaics.mosaics if mosaic.weight is not None]
                 yield f"{name}/{instrument}: {weighted[0]}{_and_more(len(weighted))} {check.caution}"
-        yield from (f"{name}: {join}" for join in field.listed.joins if not join.is_complete)
-        if "source_name" in field.listed.own:
+        yield from (f"{name}: {join}" for join in known.joins if not join.is_complete)
+        if known.has_names:
             yield f"{name}: the ids are text: source_name holds them, and source_id the numbers that stand for them"
-        if not units_of_field(places, field.mosaics, field.cards, workflow.tiling.core_size):
+        if not any(status == TO_MEASURE for _, status, _ in known.places):
             yield f"{name}: no source needs any pixels"
 
 

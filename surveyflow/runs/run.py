@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from surveyflow.errors import UnitDamaged, UnitError
+from surveyflow.errors import SourceListError, UnitDamaged, UnitError
 from surveyflow.files.durable import remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.inputs.remote_images import KEPT_PIXELS
@@ -21,6 +23,7 @@ from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.unit import settled_rows
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.output.heartbeats import sweep_heartbeats
+from surveyflow.output.list_folders import sweep_lists
 from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import Phase, Progress, RunFolder, new_run_id, old_runs, remove_runs
 from surveyflow.output.units import sweep
@@ -185,11 +188,13 @@ def run_survey(
         with RunLock(root, folder.run_id) as lock, ExitStack() as stack:
             folder.create(to_toml(survey.workflow))
             survey.keep_pixels()
+            survey = survey.with_lists_in_root()
             logs.enter_context(folder.logging())
             for notice in survey.warnings + survey.notices:
                 logger.info("notice=%r", notice)
             sweep(root)
             sweep_heartbeats(root)
+            sweep_lists(root, survey.key)
             _sweep_runs(root, survey.workflow.output.keep_runs_days)
             reporter = Reporter([*listeners, folder.record])
             settings = WorkerSettings(str(root), engine, profile.limits.models_in_memory)
@@ -224,9 +229,12 @@ def _sweep_runs(root: Path, days: int) -> None:
 
 def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: Any) -> RunResult:
     """The result of a run, with the flags and origins of its rows."""
-    rows = open_catalog(root, revision.name).to_table(columns=["flags", "weights_origin"])
-    flags = rows["flags"].to_numpy()
-    counts = {flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name}
+    counts: Counter[str] = Counter()
+    origins: set[str] = set()
+    for rows in open_catalog(root, revision.name).to_batches(columns=["flags", "weights_origin"]):
+        flags = rows["flags"].to_numpy()
+        counts.update({flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name})
+        origins.update(pc.unique(rows["weights_origin"]).drop_null().to_pylist())
     return RunResult(
         revision=revision.name,
         path=revision.path,
@@ -234,8 +242,8 @@ def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: An
         units=units,
         rows=revision.n_rows,
         status=revision.status_counts,
-        flags={name: count for name, count in counts.items() if count},
-        weights_origin=tuple(sorted(rows["weights_origin"].drop_null().unique().to_pylist())),
+        flags={flag.name: counts[flag.name] for flag in Flag if flag.name and counts[flag.name]},
+        weights_origin=tuple(sorted(origins)),
         **more,
     )
 
@@ -294,14 +302,14 @@ def _already_published(
 
 
 def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
-    outcome = carry_out(run.survey, run.plan, executor, run.folder, run.reporter)
-    for number in range(1, MOST_REPAIRS + 1):
+    outcome = carry_out(run.survey, run.plan, executor, run.reporter)
+    for _ in range(MOST_REPAIRS):
         try:
             return _finish(run, outcome, executor)
         except UnitDamaged as error:
             damaged = {error.key: str(error)} | damaged_units(run.root, outcome.receipts)
             again = run.plan.doing_again(damaged)
-            done = repair(run.survey, again, executor, run.folder.for_repair(number), run.reporter)
+            done = repair(run.survey, again, executor, run.reporter)
             outcome = outcome.after(done, damaged)
     return _finish(run, outcome, executor)
 
@@ -327,6 +335,10 @@ def _finish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> RunResul
 def _publish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> Revision:
     from surveyflow.reports.page import REPORT, write_report
 
+    if not run.survey.lists.kept_is_intact():
+        folder = run.survey.lists.folder
+        remove_any(folder)
+        raise SourceListError(f"{folder} was damaged, so nothing was published. Run again: the lists are read again.")
     manifest = describe_run(run.survey, run.plan, outcome, run.folder.run_id, time.monotonic() - run.start)
     check_constant(run.survey.files)  # the manifest has digests of the source lists, read again just now
     current = latest(run.root)
@@ -337,10 +349,10 @@ def _publish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> Revisio
         run.root,
         run.survey.workflow.survey.release,
         main,
-        _failed_rows(run.plan, outcome),
+        _failed_rows(run, outcome),
         manifest,
-        kept=run.survey.kept,
-        alternatives=Alternatives(further, _failed_rows(run.plan, outcome, alternative=True), run.survey.kept_beside),
+        kept=run.survey.lists.kept,
+        alternatives=Alternatives(further, _failed_rows(run, outcome, alternative=True), run.survey.lists.kept_beside),
         decorate=lambda building: write_report(building, building / REPORT, before),
         judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
         guard=run.lock.check,
@@ -348,8 +360,9 @@ def _publish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> Revisio
     )
 
 
-def _failed_rows(plan: Plan, outcome: PlanOutcome, *, alternative: bool = False) -> pa.Table | None:
+def _failed_rows(run: _Run, outcome: PlanOutcome, *, alternative: bool = False) -> pa.Table | None:
     """Rows of the sources whose units failed: they stay in the catalog, or in the alternatives, without results."""
-    units = [planned for planned in plan.units if planned.unit and planned.name in outcome.failures]
-    failed = [planned.unit.sources for planned in units if planned.unit and is_alternative(planned.name) == alternative]
-    return pa.concat_tables([settled_rows(sources, None, Status.FAILED) for sources in failed]) if failed else None
+    failed = [planned.unit for planned in run.plan.units if planned.unit and planned.name in outcome.failures]
+    lists = (run.survey.lists.sources_of(unit) for unit in failed if is_alternative(unit.name) == alternative)
+    rows = [settled_rows(sources, None, Status.FAILED) for sources in lists]
+    return pa.concat_tables(rows) if rows else None

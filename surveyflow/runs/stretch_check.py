@@ -53,7 +53,7 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
     survey
         The opened inputs.
     n_cutouts
-        Number of fully covered sources to use, chosen at random among those routed to the model.
+        Number of fully covered sources to use, chosen at random among those routed to the model, of some 20,000 of each list.
     softenings
         Softenings to try beside the card's, in the mosaics' unit.
     seed
@@ -67,8 +67,7 @@ def check_stretches(survey: OpenedSurvey, n_cutouts: int, softenings: Sequence[f
     store = ModelStore(survey.workflow.models.store, survey.workflow.models.named_members)
     for name, opened in survey.fields.items():
         for instrument, card in opened.all_cards:
-            located = survey.located[name].sources
-            stack = _real_cutouts(located, opened, instrument, n_cutouts, np.random.default_rng(seed))
+            stack = _real_cutouts(survey.lists.facts[name].sample, opened, instrument, n_cutouts, np.random.default_rng(seed))
             if len(stack) < FEWEST_CUTOUTS:
                 raise InputError(
                     f"{name}/{instrument}: only {len(stack)} of its sources have fully covered cutouts, but the statistics need "

@@ -273,7 +273,7 @@ class Output(SettingsTable):
     root
         Folder; the run makes it if it does not exist.
     keep_runs_days
-        How long the folders of runs, with logs and work lists, are kept, days. Those of runs whose revisions still exist are kept
+        How long the folders of runs, with logs and progress, are kept, days. Those of runs whose revisions still exist are kept
         longer, and so is the newest.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -81,8 +81,8 @@ class Join:
         Number of sources in the list.
     n_found
         Number of sources that have a row in the table.
-    n_unused
-        Number of the table's rows that are of no source.
+    n_rows, n_used
+        Number of the table's rows, and of those that are of a source.
     n_repeated
         Number of sources with several rows, all the same.
     """
@@ -91,8 +91,19 @@ class Join:
     file: str
     n_sources: int
     n_found: int
-    n_unused: int
+    n_rows: int
+    n_used: int
     n_repeated: int
+
+    @property
+    def n_unused(self) -> int:
+        """Number of the table's rows that are of no source."""
+        return self.n_rows - self.n_used
+
+    def __add__(self, other: Join) -> Join:
+        """How the table joined two parts of a list together."""
+        names = ("n_sources", "n_found", "n_used", "n_repeated")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
     @property
     def is_complete(self) -> bool:
@@ -106,8 +117,30 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnHead:
+    """What all parts of a list must agree on about a column.
+
+    Parameters
+    ----------
+    file
+        Name of the file.
+    unit
+        As the file spells it; None if it states none.
+    frame
+        The frame of the positions to which the column belongs; empty if the file states none.
+    kind
+        What its values are, in words; None if all of them are missing.
+    """
+
+    file: str
+    unit: str | None
+    frame: str
+    kind: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedSources:
-    """The content of one field's source list.
+    """The content of one field's source list, or of a part of it.
 
     Parameters
     ----------
@@ -125,6 +158,12 @@ class ListedSources:
         Other values of ``own`` for the rows of further instruments, by instrument.
     joins
         How further tables joined the list.
+    cautions
+        What a log is to say of the list.
+    heads
+        What is said of its columns, by their names in the list.
+    n_rows
+        Number of rows of each of its files.
     """
 
     sources: SourceList
@@ -133,6 +172,9 @@ class ListedSources:
     shares: RangeShares | None = None
     own_beside: Mapping[str, Mapping[str, pa.Array]] = field(default_factory=dict)
     joins: tuple[Join, ...] = ()
+    cautions: tuple[str, ...] = ()
+    heads: Mapping[str, ColumnHead] = field(default_factory=dict)
+    n_rows: tuple[int, ...] = ()
 
 
 def key_of_name(name: str) -> int:

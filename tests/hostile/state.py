@@ -108,7 +108,7 @@ def progress_files(world: World) -> Attempt:
 
 @family
 def run_folders(world: World) -> Attempt:
-    way = world.choose(("name", "file", "worklist", "workflow", "runs", "log"))
+    way = world.choose(("name", "file", "workflow", "runs", "log"))
     folder = _any(world, "runs/*")
     if way == "name":
         folder.rename(
@@ -120,7 +120,7 @@ def run_folders(world: World) -> Attempt:
         shutil.rmtree(folder.parent)
         make_odd(world, folder.parent)
     else:
-        make_odd(world, folder / {"worklist": "sources.arrow", "workflow": "workflow.toml", "log": "log.jsonl"}[way])
+        make_odd(world, folder / {"workflow": "workflow.toml", "log": "log.jsonl"}[way])
     return _tried(world, ("status", "catalog"), world.choose((AGAIN, RUN)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from surveyflow.errors import SourceListError
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.settings.workflow import ColumnMap, SourceListSpec
+from surveyflow.values.listed import ListedSources
 from surveyflow.values.sources import SourceList
 
 COLUMNS = ColumnMap(id="ID", ra="RA", dec="DEC", redshift="zbest")
@@ -28,7 +28,11 @@ HEADER = b"ID,RA,DEC,zbest\n"
 
 
 def read(path: Path, columns: ColumnMap = COLUMNS, extension: str = "") -> SourceList:
-    return read_source_list(SourceListSpec(path=Path(f"{path}{extension}"), columns=columns), "EGS", {}).sources
+    return listed_in(path, columns, extension).sources
+
+
+def listed_in(path: Path, columns: ColumnMap = COLUMNS, extension: str = "") -> ListedSources:
+    return read_source_list(SourceListSpec(path=Path(f"{path}{extension}"), columns=columns), "EGS", {})
 
 
 def refusal(path: Path, content: bytes | Table | None = None, **kwargs: str) -> str:
@@ -177,21 +181,18 @@ def test_ids_of_every_integer_type_are_read(tmp_path, dtype):
     assert read(tmp_path / "list.fits").source_id.tolist() == [1, 2, 3]
 
 
-def test_positions_too_coarse_for_a_pixel_are_logged(tmp_path, caplog):
+def test_positions_too_coarse_for_a_pixel_are_to_be_logged(tmp_path):
     table(RA=np.array([1, 2, 3], np.float32)).write(tmp_path / "list.fits")
-    with caplog.at_level(logging.WARNING):
-        read(tmp_path / "list.fits")
-    assert "positions of 32 bits field=EGS" in caplog.text
-    assert "column=RA" in caplog.text
-    assert "column=DEC" not in caplog.text
+    (caution,) = listed_in(tmp_path / "list.fits").cautions
+    assert "positions of 32 bits field=EGS" in caution
+    assert "column=RA" in caution
 
 
-def test_without_a_redshift_column_every_redshift_is_unknown_and_that_is_logged(tmp_path, caplog):
+def test_without_a_redshift_column_every_redshift_is_unknown_and_that_is_to_be_logged(tmp_path):
     table().write(tmp_path / "list.fits")
-    with caplog.at_level(logging.WARNING):
-        sources = read(tmp_path / "list.fits", ColumnMap(id="ID", ra="RA", dec="DEC"))
-    assert np.isnan(sources.redshift).all()
-    assert "no redshift column field=EGS" in caplog.text
+    listed = listed_in(tmp_path / "list.fits", ColumnMap(id="ID", ra="RA", dec="DEC"))
+    assert np.isnan(listed.sources.redshift).all()
+    assert "no redshift column field=EGS" in listed.cautions[0]
 
 
 def test_integral_floating_point_ids_are_accepted(tmp_path):

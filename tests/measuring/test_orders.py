@@ -26,7 +26,7 @@ MEASUREMENT = TileMeasurement(
     SamplingSettings(1000, 7),
     0.5,
 )
-UNIT = MeasureUnit(DIGEST, {"sources": DIGEST}, "20261128T000000-000000", 3, MEASUREMENT)
+UNIT = MeasureUnit(DIGEST, {"sources": DIGEST}, "lists/0a/000-units--tiles-000000.arrow", 3, MEASUREMENT)
 
 
 @pytest.mark.parametrize("order", [UNIT, replace(UNIT, measurement=None), DigestWindow(MOSAIC, Box(0, 1, 0, 1))])
@@ -43,7 +43,7 @@ def test_the_kind_of_work_is_a_word():
     ("order", "change", "told"),
     [
         (UNIT, {"key": ""}, "must have a key"),
-        (UNIT, {"run_id": ""}, "and a run"),
+        (UNIT, {"worklist": ""}, "and a work list"),
         (UNIT, {"number": -1}, "at least 0, not -1"),
         (MEASUREMENT, {"min_valid_fraction": 50}, "between 0 and 1, not 50"),
         (MEASUREMENT.models[0], {"card_digest": ""}, "its folder and its card's digest"),

@@ -18,7 +18,6 @@ from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.measuring.worker import SurveyWorker
 from surveyflow.models.store import read_card
-from surveyflow.output.run_folders import RunFolder
 from surveyflow.output.units import remove_unit
 from surveyflow.runs.decide import make_plan, work_by_model_group
 from surveyflow.runs.execute import Reporter, carry_out
@@ -47,11 +46,11 @@ def jobs(survey, settings):
 
 def jobs_of(survey, settings):
     """The jobs of a run's units."""
-    noted, folder = NotingExecutor(), RunFolder(survey.folder / "catalog", "noted")
-    folder.create("")
+    noted = NotingExecutor()
+    (survey.folder / "catalog").mkdir()
     with open_survey(load_workflow(survey.workflow)) as opened, stub_executor(settings) as serial:
         plan = make_plan(opened, serial, Reporter([]))
-        carry_out(opened, plan, noted, folder, Reporter([]))
+        carry_out(opened, plan, noted, Reporter([]))
     return noted.jobs
 
 

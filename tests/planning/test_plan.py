@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from surveyflow.planning.plan import Decision, Plan, decide, key_parts, unit_key
 from surveyflow.planning.source_changes import SourceChanges
-from surveyflow.planning.units import choose_instruments, locate_sources, units_of_field
+from surveyflow.planning.units import choose_instruments, gathered_unit, locate_sources, settled_unit, units_of_field
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import Calibration
 from surveyflow.tasks.card import Architecture, ModelCard, ModelKey
@@ -74,10 +74,18 @@ def card(instrument: str = "F814W", **changes) -> ModelCard:
     return ModelCard(**(values | changes))
 
 
-def units(sources: SourceList, core_size: int = 256):
+def gathered(sources: SourceList, core_size: int = 256):
+    """All units with their sources, those without pixels first."""
     mosaics = {name: Alone() for name in ROUTING}
     cards = {name: card(name) for name in ROUTING}
-    return units_of_field(locate_sources(sources, ROUTING, mosaics, cards), mosaics, cards, core_size)
+    located = locate_sources(sources, ROUTING, mosaics, cards)
+    settled = located.take(located.status != "")
+    settled = settled.take(np.argsort(settled.source_id))
+    return [settled_unit(settled, 0), *units_of_field(located.take(located.status == ""), mosaics, cards, core_size)]
+
+
+def units(sources: SourceList, core_size: int = 256):
+    return [unit for unit, _ in gathered(sources, core_size)]
 
 
 def parts(unit, **changes):
@@ -93,7 +101,7 @@ def parts(unit, **changes):
 
 
 def receipt_of(unit, unit_parts) -> Receipt:
-    return Receipt(unit_key(unit_parts), unit.name, unit_parts, len(unit.sources), {}, "", 0.0, "here:1")
+    return Receipt(unit_key(unit_parts), unit.name, unit_parts, unit.n_sources, {}, "", 0.0, "here:1")
 
 
 @pytest.mark.parametrize(
@@ -134,14 +142,14 @@ def test_source_is_off_mosaic_when_its_centre_pixel_is(x_deg, status):
 @given(seed=st.integers(0, 1000), core_size=st.sampled_from([128, 256, 1024]))
 def test_every_source_is_in_exactly_one_unit(seed, core_size):
     sources = source_list(40, seed)
-    members = np.concatenate([unit.sources.source_id for unit in units(sources, core_size)])
+    members = np.concatenate([members.source_id for _, members in gathered(sources, core_size)])
     assert sorted(members) == sorted(sources.source_id)
 
 
 def test_sources_of_a_unit_lie_in_its_core():
-    for unit in units(source_list(100)):
+    for unit, sources in gathered(source_list(100)):
         if unit.tile is not None:
-            x, y = np.floor(unit.sources.x_pix + 0.5), np.floor(unit.sources.y_pix + 0.5)
+            x, y = np.floor(sources.x_pix + 0.5), np.floor(sources.y_pix + 0.5)
             core = unit.tile.core
             assert np.all((x >= core.x0) & (x < core.x1) & (y >= core.y0) & (y < core.y1))
 
@@ -202,8 +210,8 @@ def test_units_without_a_contamination_model_say_so_in_their_key():
 
 
 def test_changes_of_sources_are_counted_and_positions_are_mentioned_only_if_they_changed_by_themselves():
-    unit = next(unit for unit in units(source_list()) if unit.instrument == "F814W")
-    fewer = replace(unit, sources=unit.sources.take(np.arange(len(unit.sources) - 1)))
+    unit, sources = next(each for each in gathered(source_list()) if each[0].instrument == "F814W")
+    fewer, _ = gathered_unit(unit.name, sources.take(np.arange(len(sources) - 1)), instrument="F814W", tile=unit.tile)
     done = receipt_of(unit, parts(unit))
 
     def planned(changes, **settings):

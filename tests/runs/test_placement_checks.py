@@ -14,6 +14,7 @@ from fake_mosaics import SkyMosaic
 from stubs import TINY
 from surveyflow.errors import WorkflowError
 from surveyflow.planning.expectations import ASSUMED_SECONDS, Expectation, seconds_each
+from surveyflow.planning.overlaps import on_images
 from surveyflow.runs.placement_checks import misplaced_lists, repeated_mosaics, sparse_lists
 from surveyflow.values.jobs import Receipt
 from surveyflow.values.sources import SourceList
@@ -51,30 +52,36 @@ MISTAKES = {
 }
 
 
+def misplaced(name, sources, sets):
+    own = {instrument: mosaics for (field, instrument), mosaics in sets.items() if field == name}
+    nowhere = [key for key, each in own.items() if not on_images(each.mosaics, sources.ra_deg, sources.dec_deg).any()]
+    return misplaced_lists(name, sources, sets, len(sources), nowhere)
+
+
 @pytest.mark.parametrize(("ra", "dec", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_list_that_misses_its_mosaics_is_refused_with_the_likely_reason(ra, dec, words):
-    ((instrument, what, remedy),) = misplaced_lists("COSMOS", sources(ra, dec), SETS)
+    ((instrument, what, remedy),) = misplaced("COSMOS", sources(ra, dec), SETS)
     assert (instrument, what) == ("F814W", "none of the 40 sources of COSMOS lies on 0.fits.")
     assert words in remedy
 
 
 def test_the_mosaics_of_the_same_instrument_are_named_where_they_may_be_exchanged():
     sets = {(field, name): mosaics(centre) for field, centre in (("COSMOS", COSMOS), ("EGS", EGS)) for name in ("F814W", "F160W")}
-    remedies = {instrument: remedy for instrument, _, remedy in misplaced_lists("COSMOS", sources(*around(EGS)), sets)}
+    remedies = {instrument: remedy for instrument, _, remedy in misplaced("COSMOS", sources(*around(EGS)), sets)}
     assert "on the mosaics of EGS F814W: exchange" in remedies["F814W"]
     assert "on the mosaics of EGS F160W: exchange" in remedies["F160W"]
 
 
 def test_exchanged_columns_are_noticed():
     ra, dec = around((40.0, 10.0))
-    ((_, _, remedy),) = misplaced_lists("COSMOS", sources(dec, ra), {("COSMOS", "F814W"): mosaics((40.0, 10.0))})
+    ((_, _, remedy),) = misplaced("COSMOS", sources(dec, ra), {("COSMOS", "F814W"): mosaics((40.0, 10.0))})
     assert "if `ra` and `dec` were exchanged" in remedy
 
 
 def test_a_list_with_a_source_on_one_of_several_mosaics_is_not_refused():
     ra, dec = around((10.0, -30.0))
     ra[0], dec[0] = COSMOS
-    assert not list(misplaced_lists("COSMOS", sources(ra, dec), {("COSMOS", "F814W"): mosaics(EGS, COSMOS)}))
+    assert not list(misplaced("COSMOS", sources(ra, dec), {("COSMOS", "F814W"): mosaics(EGS, COSMOS)}))
 
 
 @pytest.mark.parametrize(("on_mosaic", "warned"), [(19, True), (20, False)])
