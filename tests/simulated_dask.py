@@ -116,7 +116,12 @@ class SimulatedDask:
             patch.setattr(submissions, "queue", SimpleNamespace(SimpleQueue=lambda: self, Empty=queue.Empty))
             patch.setattr(dask_executor, "AvailableWorkers", partial(AvailableWorkers, clock=lambda: self.now))
             self._advance(0.0)
-            return list(DaskExecutor(Cluster(self), "fakes:make_fake_worker", FakeSettings(), limits).run(jobs))
+            return list(DaskExecutor(self.cluster, "fakes:make_fake_worker", FakeSettings(), limits).run(jobs))
+
+    @property
+    def cluster(self):
+        """The connection that the driver has."""
+        return Cluster(self)
 
     # What the driver calls
 
@@ -184,7 +189,7 @@ class SimulatedDask:
         elif lost := next((each for each in self._workers if each.held == change.held), None):
             self._workers.remove(lost)
             for task in lost.tasks:
-                task.end(KilledWorker(task.key, SimpleNamespace(address=lost.address), 0))
+                task.end(KilledWorker(task.key, SimpleNamespace(address=lost.address, name=lost.address), 0))
 
     def _place(self, task):
         """Give a task to the worker with the fewest; without a worker for it, it waits for the first that comes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from distributed import Client
 
+from surveyflow.execution.memory_kills import MEMORY
 from surveyflow.execution.room import groups_with_room, may_do
 from surveyflow.execution.routing import model_groups_in
 
@@ -18,11 +19,21 @@ REFRESH_S = 1.0
 
 def pinned_by_worker(client: Client) -> tuple[frozenset[str], ...]:
     """The model groups that each running worker declares; empty if the scheduler does not answer."""
+    return tuple(model_groups_in(resources) for resources in _declared(client))
+
+
+def largest_memory_mib(client: Client) -> float:
+    """Memory of the running worker that declares most, MiB; 0 if none declares any, or the scheduler does not answer."""
+    return max((resources.get(MEMORY, 0.0) for resources in _declared(client)), default=0.0)
+
+
+def _declared(client: Client) -> list[dict[str, float]]:
+    """The Dask resources of each running worker."""
     try:
         workers: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     except OSError:  # if it never answers again, Dask cancels every pending future
-        return ()
-    return tuple(model_groups_in(worker["resources"]) for worker in workers.values() if worker["status"] == "running")
+        return []
+    return [worker["resources"] for worker in workers.values() if worker["status"] == "running"]
 
 
 class AvailableWorkers:
@@ -91,6 +102,10 @@ class AvailableWorkers:
         if self.count(model_group):
             return 0.0
         return self._clock() - self._seen_at.get(self._routed(model_group), self._began)
+
+    def now(self) -> float:
+        """Seconds by the clock of `absent_s`."""
+        return self._clock()
 
     def _routed(self, model_group: str) -> str:
         """The model group that decides which workers may do a job: none, if every worker does every job."""

@@ -22,8 +22,12 @@ class Cluster:
         Folder of the workers' logs (`surveyflow.execution.worker_logs`); None if this machine cannot read them.
     local_workers
         The workers, if this process started them and so decides which models each is pinned to; None otherwise.
+    memory_wait_s
+        How long after a worker's death a file among the logs may yet say that it was out of memory, seconds
+        (`surveyflow.execution.memory_kills`); 0 if nothing writes such files.
     """
 
     client: Client
     logs: Path | None = None
     local_workers: LocalWorkers | None = None
+    memory_wait_s: float = 0.0

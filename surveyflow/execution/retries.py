@@ -26,11 +26,14 @@ class Attempt:
         Number of workers that died in earlier attempts.
     alone
         Whether nothing else runs meanwhile on the workers that may do the job.
+    more_than_mib
+        Only a worker that declares more memory than this, MiB, may do the job; any if 0.
     """
 
     job: Job
     deaths: int = 0
     alone: bool = False
+    more_than_mib: int = 0
 
 
 class Attempts:
@@ -67,7 +70,7 @@ class Attempts:
         yield from (attempt.job for attempt in self._retries + self._to_run_alone)
         yield from (job for jobs in self._new.values() for _, job in jobs)
 
-    def next(self, with_room: Collection[str], undisturbed: Callable[[str], bool]) -> Attempt | None:
+    def next(self, with_room: Collection[str], undisturbed: Callable[[Attempt], bool]) -> Attempt | None:
         """Choose what to submit next; None if nothing is left, or nothing can be submitted yet.
 
         Parameters
@@ -75,13 +78,13 @@ class Attempts:
         with_room
             The model groups for whose jobs a worker is free.
         undisturbed
-            Whether nothing runs on any worker that may do a model group's jobs.
+            Whether an attempt can run alone: nothing runs on any worker that may do its model group's jobs.
         """
-        if attempt := _first(self._retries, with_room.__contains__):
+        if attempt := _first(self._retries, lambda attempt: attempt.job.model_group in with_room):
             return attempt
         if ready := self._new.keys() & with_room:
             return Attempt(self._pop_new(min(ready, key=lambda group: self._new[group][0][0])))
-        if attempt := _first(self._to_run_alone, lambda group: group in with_room and undisturbed(group)):
+        if attempt := _first(self._to_run_alone, lambda each: each.job.model_group in with_room and undisturbed(each)):
             return replace(attempt, alone=True)
         return None
 
@@ -98,6 +101,10 @@ class Attempts:
         self.put_back(again)
         return True
 
+    def suspect(self, attempt: Attempt) -> None:
+        """Queue an attempt again that is to run alone."""
+        self._to_run_alone.append(replace(attempt, alone=False))
+
     def _pop_new(self, model_group: str) -> Job:
         _, job = self._new[model_group].popleft()
         if not self._new[model_group]:
@@ -105,9 +112,9 @@ class Attempts:
         return job
 
 
-def _first(attempts: list[Attempt], ready: Callable[[str], bool]) -> Attempt | None:
-    """Take out the first attempt whose model group is ready."""
+def _first(attempts: list[Attempt], ready: Callable[[Attempt], bool]) -> Attempt | None:
+    """Take out the first attempt that is ready."""
     for number, attempt in enumerate(attempts):
-        if ready(attempt.job.model_group):
+        if ready(attempt):
             return attempts.pop(number)
     return None

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from distributed import Client, Future, get_worker
-from distributed.scheduler import KilledWorker
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from surveyflow.execution.heartbeat import end_process
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec, describe, do_job
+from surveyflow.execution.memory_kills import MEMORY
 from surveyflow.execution.retries import Attempt
 from surveyflow.execution.routing import model_groups_in, resource
 from surveyflow.values.jobs import Job
@@ -28,10 +29,18 @@ class WorkerDeaths:
         Number of workers that died since the attempt was submitted.
     last_worker
         Address of the last one.
+    name
+        Its name.
     """
 
     count: int
     last_worker: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoLargerWorker:
+    """The end of an attempt for which no worker with enough memory appeared in time."""
 
 
 class Submissions:
@@ -52,6 +61,7 @@ class Submissions:
         self._spec = spec
         self._pinned = pinned
         self._counts: Counter[str] = Counter()
+        self._groups: Counter[str] = Counter()
         self._pending: dict[str, tuple[Future, Attempt]] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -61,11 +71,11 @@ class Submissions:
     @property
     def model_groups(self) -> set[str]:
         """The model groups of all submitted attempts."""
-        return {group for group, number in self._counts.items() if number}
+        return {group for group, number in self._groups.items() if number}
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Number of submitted attempts of each model group."""
+        """Number of submitted attempts of each model group, without those that wait for a worker with more memory than others."""
         return self._counts
 
     @property
@@ -80,13 +90,14 @@ class Submissions:
     def submit(self, attempt: Attempt) -> None:
         """Submit an attempt; Dask chooses among the workers that may do it."""
         job, key = attempt.job, f"{attempt.job.order.verb}-{uuid4().hex}"
-        needs = {resource(job.model_group): 1} if self._pinned and job.model_group else None
-        future = self._client.submit(_do_here, self._spec, job, self._pinned, key=key, pure=False, resources=needs)
+        needs = {resource(job.model_group): 1} if self._pinned and job.model_group else {}
+        needs |= {MEMORY: attempt.more_than_mib + 1} if attempt.more_than_mib else {}
+        future = self._client.submit(_do_here, self._spec, job, self._pinned, key=key, pure=False, resources=needs or None)
         self._pending[key] = future, attempt
-        self._counts[job.model_group] += 1
+        self._count(attempt, 1)
         future.add_done_callback(_put_key(self._ended))
 
-    def next_ended(self, timeout_s: float) -> tuple[Attempt, JobOutcome | WorkerDeaths] | None:
+    def next_ended(self, timeout_s: float) -> tuple[Attempt, JobOutcome | WorkerDeaths | NoLargerWorker] | None:
         """Wait until an attempt ends; None if none does in time, or one was taken back meanwhile."""
         try:
             key = self._ended.get(timeout=timeout_s)
@@ -96,7 +107,7 @@ class Submissions:
             return None
         future, attempt = self._remove(key)
         try:
-            return attempt, _fetch(future)
+            return attempt, _fetch(future, larger=attempt.more_than_mib > 0)
         finally:
             future.release()
 
@@ -119,12 +130,18 @@ class Submissions:
             future.release()
         self._pending.clear()
         self._counts.clear()
+        self._groups.clear()
         return attempts
 
     def _remove(self, key: str) -> tuple[Future, Attempt]:
         future, attempt = self._pending.pop(key)
-        self._counts[attempt.job.model_group] -= 1
+        self._count(attempt, -1)
         return future, attempt
+
+    def _count(self, attempt: Attempt, number: int) -> None:
+        self._groups[attempt.job.model_group] += number
+        if not attempt.more_than_mib:  # it may wait in vain, and must keep no worker from other jobs
+            self._counts[attempt.job.model_group] += number
 
 
 def _do_here(spec: WorkerSpec, job: Job, pinned: bool) -> JobOutcome:
@@ -139,12 +156,16 @@ def _put_key(ended: queue.SimpleQueue[str]) -> Callable[[Future], None]:
     return lambda future: ended.put(future.key)
 
 
-def _fetch(future: Future) -> JobOutcome | WorkerDeaths:
+def _fetch(future: Future, *, larger: bool) -> JobOutcome | WorkerDeaths | NoLargerWorker:
     """Read the outcome of an attempt that ended. Jobs never raise, so an exception comes from Dask."""
     try:
         outcome: JobOutcome = future.result()
     except KilledWorker as death:
-        return WorkerDeaths(death.allowed_failures + 1, death.last_worker.address)
+        return WorkerDeaths(death.allowed_failures + 1, death.last_worker.address, str(death.last_worker.name))
+    except (NoValidWorkerError, NoWorkerError) as error:
+        if larger:
+            return NoLargerWorker()
+        return JobOutcome(error=f"the cluster could not run it: {describe(error)}", fatal=True)
     except Exception as error:  # noqa: BLE001 - a failure is recorded here, whatever it is
         return JobOutcome(error=f"the cluster could not run it: {describe(error)}", fatal=True)
     return outcome

@@ -39,7 +39,7 @@ def connect(profile: AddressSettings) -> Iterator[Cluster]:
     with _client(profile, where) as client:
         warn_if_open(client.scheduler.address)
         _wait_for_worker(client, where, profile.worker_wait_s)
-        yield Cluster(client, profile.logs)
+        yield Cluster(client, profile.logs, memory_wait_s=profile.memory_wait_s)
 
 
 def _client(profile: AddressSettings, where: str) -> Client:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from surveyflow.execution.limits import AbsolutePath, ClusterProfile, Seconds
 
@@ -27,6 +27,9 @@ class AddressSettings(ClusterProfile):
         Says that the cluster has no certificates, so that everybody who reaches its scheduler can run programs as you.
     logs
         Folder of the workers' logs (`surveyflow.execution.worker_logs`), if they write them where this machine can read.
+    memory_wait_s
+        How long to wait, after a worker died, until a file in ``logs`` says that it was out of memory, seconds; 0 where nothing
+        writes such files (`surveyflow.execution.memory_kills`).
     """
 
     kind: Literal["address"] = "address"
@@ -36,6 +39,7 @@ class AddressSettings(ClusterProfile):
     certificates: AbsolutePath | None = None
     open_to_all_users: bool = False
     logs: AbsolutePath | None = None
+    memory_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="after")
     def _names_one_scheduler(self) -> AddressSettings:

@@ -22,6 +22,7 @@ from surveyflow import __version__
 from surveyflow.errors import LockHeld
 from surveyflow.execution.jobs import JOBS_AT_A_TIME
 from surveyflow.execution.limits import CLOSED_HTTP, DASK_ENVIRONMENT, WORKER_PRELOADS
+from surveyflow.execution.memory_kills import MEMORY, PREFIX, SEEN
 from surveyflow.execution.routing import Routing, declared
 from surveyflow.execution.worker_logs import FOLDER_VARIABLE, POOL_VARIABLE
 from surveyflow.output.lock import LEASE_S
@@ -46,6 +47,16 @@ _AT_ONCE_S = 60
 
 _LONGEST_PAUSE_S = 30
 """Seconds between two questions to Slurm while a worker waits for the head."""
+
+OF_THE_SITE = ("SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT")
+"""Variables of Slurm's that say nothing of a job; the others of the job that submits would be taken for those of the new one."""
+
+_BETWEEN_MEMORY_S = 30
+"""Seconds between two looks of the head for jobs that were out of memory."""
+_MEMORY_WAIT_S = 3.0 * _BETWEEN_MEMORY_S
+"""How long the driver waits to hear that a worker was out of memory, seconds."""
+_KILLED = 137
+"""Exit code of a worker that was killed (SIGKILL), as the kernel does when a job is out of memory."""
 
 _MOST_RESTARTS = 20
 """How often a killed driver is started again, and how often the head may start before a dead scheduler ends the run."""
@@ -156,6 +167,7 @@ def _driver_profile(profile: SlurmSettings, folder: Path) -> str:
             "worker_wait_s": profile.gives_up_after_s,
             "unit_silence_s": profile.unit_silence_s,
         }
+        | ({"memory_wait_s": _MEMORY_WAIT_S} if profile.grows else {})
     )
 
 
@@ -177,13 +189,65 @@ def _head_script(profile: SlurmSettings, command: RunCommand, folder: Path) -> s
         f"    --protocol tls --dashboard-address {profile.dashboard} --preload {CLOSED_HTTP} &",
         "scheduler=$!",
         f'until [ -s "$folder/{SCHEDULER_FILE}" ]; do kill -0 "$scheduler" || exit 1; sleep 0.5; done',
+        *(_growth(profile, command) if profile.grows else ()),
         *_driver_loop(f'{python} -m surveyflow {run} >"$folder/{RESULT}"'),
         f'echo "$code" >"$folder/{FINISHED}"',
+        *(['kill "$growth"'] if profile.grows else []),
         f'scancel --quiet $(cat "$folder/{POOL_IDS}")',
         'kill "$scheduler"',
         'wait "$scheduler"',
         'exit "$code"',
     )
+
+
+def _growth(profile: SlurmSettings, command: RunCommand) -> Iterator[str]:
+    """Let another job take the place of one that was out of memory, whether it said so itself or Slurm ended it as a whole."""
+    logs = f'"$folder/{LOGS}"'
+    yield "note_memory_kills() {  # of jobs that Slurm ended"
+    yield "    local name job task asked"
+    yield "    squeue --me --noheader --array --states=OUT_OF_MEMORY --format='%j %F %K %m' |"
+    yield "    while read -r name job task asked; do"
+    yield f'        grep -qx "$job" "$folder/{POOL_IDS}" && [ ! -e {logs}/{PREFIX}"$name-${{job}}_${{task}}_" ] || continue'
+    yield '        case "$name" in'
+    for name, pool in profile.pools.items():
+        if pool.memory_max:
+            yield f"            surveyflow-{_slug(command.name)}-{name}) script=pool-{name}.sh most={_mib(pool.memory_max)} ;;"
+    yield "            *) continue ;;"
+    yield "        esac"
+    yield '        echo "$script $(($(numfmt --from=iec "${asked%[cn]}") / 1048576)) $most" >"$folder/memory.new"'
+    yield f'        mv "$folder/memory.new" {logs}/{PREFIX}"$name-${{job}}_${{task}}_"'
+    yield "    done"
+    yield "}"
+    yield "replace_jobs() {"
+    yield "    local file script memory most job"
+    yield f"    for file in {logs}/{PREFIX}*_; do"
+    yield f'        [ -s "$file" ] && [ ! -e "$file{SEEN}" ] || continue'
+    yield '        read -r script memory most <"$file"'
+    yield '        case "$script" in'
+    for name, pool in profile.pools.items():
+        if pool.memory_growth:
+            yield f"            pool-{name}.sh) memory=$((memory * {round(100 * pool.memory_growth)} / 100)) ;;"
+    yield "            *) continue ;;"
+    yield "        esac"
+    yield '        [ "$memory" -le "$most" ] || memory=$most'
+    yield '        job=$(outside sbatch --parsable --array=1 --mem="${memory}M" "$folder/$script" "$memory") || continue'
+    yield f'        echo "${{job%%;*}}" >>"$folder/{POOL_IDS}"'
+    yield f'        touch "$file{SEEN}"'
+    yield '        echo "surveyflow: job $job asks for $memory MiB: one with less was out of memory (${file##*/})"'
+    yield "    done"
+    yield "}"
+    yield "outside() ("
+    yield "    for variable in ${!SLURM_@}; do"
+    yield f'        case "$variable" in {"|".join(OF_THE_SITE)}) ;; *) unset "$variable" ;; esac'
+    yield "    done"
+    yield '    "$@"'
+    yield ")"
+    yield f"while sleep {_BETWEEN_MEMORY_S}; do note_memory_kills; replace_jobs; done &"
+    yield "growth=$!"
+
+
+def _mib(amount: int | None) -> int:
+    return (amount or 0) // 2**20
 
 
 def _driver_loop(run: str) -> Iterator[str]:
@@ -238,11 +302,12 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
         "done",
         f'scratch=$(mktemp -d "{profile.directories.node_local}/surveyflow-XXXXXXXX") || exit 1  # only you can read it',
         """trap 'rm -rf "$scratch"' EXIT""",
+        *([f"memory=${{1:-{_mib(pool.memory)}}}  # MiB"] if pool.memory_growth else []),
         *_worker_command(profile, pool),
         *_start_workers(pool),
         "began=$SECONDS",
         "code=0",
-        'for worker in "${workers[@]}"; do wait "$worker" || code=$?; done',
+        *(_wait_for_growing(name, pool) if pool.memory_growth else _WAIT),
         f'if [ "$code" -ne 0 ] && [ $((SECONDS - began)) -lt {_AT_ONCE_S} ] '
         f'&& [ "${{SLURM_RESTART_COUNT:-0}}" -ge {_MOST_RESTARTS} ]; then',
         f'    echo "no worker lives here: this one ended at once, after {_MOST_RESTARTS} before it; see above why"',
@@ -253,6 +318,21 @@ def _pool_script(profile: SlurmSettings, command: RunCommand, folder: Path, name
     )
 
 
+_WAIT = ('for worker in "${workers[@]}"; do wait "$worker" || code=$?; done',)
+
+
+def _wait_for_growing(name: str, pool: Pool) -> Iterator[str]:
+    """Wait for workers; if one is killed, say that it was out of memory, and leave the place to a job with more."""
+    yield f'for worker in "${{workers[@]}}"; do wait -n || code=$?; [ "$code" -ne {_KILLED} ] || break; done'
+    yield f'if [ "$code" -eq {_KILLED} ]; then'
+    yield f'    said="$folder/{LOGS}/{PREFIX}$SLURM_JOB_NAME-${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}_"'
+    yield f'    echo "pool-{name}.sh $memory {_mib(pool.memory_max)}" >"$said.new" && mv "$said.new" "$said"'
+    yield '    kill "${workers[@]}" 2>/dev/null'
+    yield "    wait"
+    yield '    exit "$code"'
+    yield "fi"
+
+
 def _worker_command(profile: SlurmSettings, pool: Pool) -> Iterator[str]:
     lifetime, stagger = (f"{time.total_seconds():.0f}s" for time in (pool.lifetime, pool.stagger))
     yield "start_worker() {"
@@ -260,8 +340,11 @@ def _worker_command(profile: SlurmSettings, pool: Pool) -> Iterator[str]:
     yield f"        --interface {profile.interface} --protocol tls --dashboard-address 127.0.0.1:0 \\"
     yield '        --name "$SLURM_JOB_NAME-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}_${SLURM_RESTART_COUNT:-0}-$1" \\'
     yield f"        --nworkers 1 --nthreads {min(JOBS_AT_A_TIME, profile.jobs_per_worker)} --memory-limit 0 \\"
-    if pool.models:
-        yield f"        --resources {shlex.quote(declared(pool.models))} \\"
+    offered = [shlex.quote(declared(pool.models))] if pool.models else []
+    if resources := ",".join([*offered, *([f"{MEMORY}=$memory"] if pool.memory_growth else [])]):
+        yield f"        --resources {resources} \\"
+    if pool.memory_growth:  # a nanny would start a killed worker again, with the same memory
+        yield "        --no-nanny \\"
     yield f"        --lifetime {lifetime} --lifetime-stagger {stagger} --death-timeout 60s \\"
     preloads = " ".join(f"--preload {module}" for module in WORKER_PRELOADS)
     yield f'        --local-directory "$scratch" {preloads} &'

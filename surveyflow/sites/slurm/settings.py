@@ -52,6 +52,7 @@ def _check_shared(path: AbsolutePath) -> AbsolutePath:
 Time = Annotated[timedelta, BeforeValidator(_read_time), Field(examples=["04:00:00"])]
 SignalTime = Annotated[Time, AfterValidator(_check_warning)]
 Memory = Annotated[ByteSize, Field(ge=2**20, examples=["64 GiB"])]
+Growth = Annotated[float, Field(ge=1.1, le=10, examples=[2.0])]
 Word = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_.,:+=@%/-]+$"),
@@ -206,6 +207,11 @@ class Pool(Allocation):
         Generic resources of each job, such as ``"gpu:a100:1"``; or its GPUs, such as 4 or ``"a100:4"``. A worker uses one GPU.
     memory_per_gpu
         Memory of the job for each of its GPUs.
+    memory_growth
+        When a job was out of memory, another takes its place with so many times its ``memory``, above 1; None if it comes back
+        with the same.
+    memory_max
+        Memory that a job asks for at most then.
     lifetime
         Time after which a worker leaves by itself, so that Slurm never interrupts it; another takes its place.
     stagger
@@ -221,6 +227,8 @@ class Pool(Allocation):
     gres: Word | None = None
     gpus_per_node: Gpus | None = None
     memory_per_gpu: Memory | None = None
+    memory_growth: Growth | None = None
+    memory_max: Memory | None = None
     lifetime: Time
     stagger: Time = timedelta(0)
     models: tuple[ModelGroup, ...] = ()
@@ -264,6 +272,10 @@ class Pool(Allocation):
             raise ValueError(f"each job has {self.n_gpus} GPUs, one a worker, but workers = {self.workers}: remove workers")
         if self.cores < self.n_workers:
             raise ValueError(f"a job has {self.n_workers} workers, but cores = {self.cores}: ask for one core a worker or more")
+        if (self.memory_growth is None) != (self.memory_max is None):
+            raise ValueError("memory_growth and memory_max go together: state both, or neither")
+        if self.memory_max is not None and (self.memory is None or self.memory_max <= self.memory):
+            raise ValueError("memory_max is the most that `memory` may grow to: state memory, and a larger memory_max")
         if self.memory_per_gpu is not None and not self.n_gpus:
             raise ValueError("memory_per_gpu needs gres or gpus_per_node that ask for GPUs: add one, or state memory")
         return self
@@ -346,6 +358,11 @@ class SlurmSettings(ClusterProfile):
     def environment_of(self, allocation: Allocation) -> Environment:
         """How a job finds Python and surveyflow."""
         return allocation.environment or self.environment
+
+    @property
+    def grows(self) -> bool:
+        """Whether jobs of any pool ask for more memory after they were out of it."""
+        return any(pool.memory_growth for pool in self.pools.values())
 
     @property
     def gives_up_after_s(self) -> float:

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ClusterError, LockHeld
+from surveyflow.execution.memory_kills import PREFIX
 from surveyflow.files.durable import remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.sites.certificates import write_certificates
-from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
+from surveyflow.sites.slurm.jobs import FINISHED, HEAD_ID, LOGS, OF_THE_SITE, POOL_IDS, RESULT, SCHEDULER_FILE, Submission
 from surveyflow.values import remedies
 from surveyflow.values.notebooks import notebook_table
 
 logger = logging.getLogger(__name__)
 
 _ANSWER_S = 60
-_OF_THE_SITE = {"SLURM_CLUSTERS", "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
 _DIGITS = 8
 """Of a folder's name: they are the same for all releases of a workflow."""
 
@@ -134,6 +134,8 @@ def _write(submission: Submission) -> None:
     (folder / LOGS).mkdir(exist_ok=True)
     for name in (FINISHED, HEAD_ID, POOL_IDS, RESULT, SCHEDULER_FILE):
         (folder / name).unlink(missing_ok=True)
+    for old in (folder / LOGS).glob(f"{PREFIX}*"):
+        remove_any(old)
     for name, text in submission.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     write_certificates(submission.certificates)
@@ -181,7 +183,7 @@ def _sbatch(submission: Submission, name: str, option: str) -> str:
 
 def _outside_of_jobs() -> dict[str, str]:
     """The environment without what Slurm says of a job that this process is part of: the new jobs would take it for their own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in _OF_THE_SITE}
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") or name in OF_THE_SITE}
 
 
 def _ask(*command: str) -> str:

@@ -252,3 +252,59 @@ def test_a_worker_that_ends_with_the_run_stays_away(worker, submission):
 
 def test_a_silent_slurm_is_not_taken_for_a_head_that_has_gone(worker):
     assert worker("exit 1") == (0, 1, "scontrol requeue 17_2\n")
+
+
+GROWING = (
+    'memory = "1 GiB"\nwalltime = "01:00:00"\nlifetime',
+    'memory = "1 GiB"\nmemory_growth = 1.5\nmemory_max = "2 GiB"\nwalltime = "01:00:00"\nlifetime',
+)
+SAID = "memory-test-17_2_"
+
+
+@pytest.fixture
+def growing(submission, tmp_path):
+    """A submission whose jobs grow."""
+    made = rendered(tmp_path, *GROWING)
+    (made.folder / "logs").mkdir()
+    (made.folder / "scheduler.json").write_text("x")
+    write_program(tmp_path / "squeue", '#!/bin/bash\necho "16 RUNNING"\n')
+    return made
+
+
+def test_a_job_whose_worker_was_killed_leaves_its_place_to_one_with_more_memory(growing, tmp_path):
+    code = run_script(growing, tmp_path, "pool-cpu.sh", worker="kill -KILL $$")
+
+    assert (code, read(growing.folder / "asked")) == (137, "")
+    assert read(growing.folder / "logs" / SAID) == "pool-cpu.sh 1024 2048\n"
+
+
+def test_a_job_that_can_grow_goes_back_into_the_queue_as_any_other_does(growing, tmp_path):
+    assert run_script(growing, tmp_path, "pool-cpu.sh", worker="exit 1") == 1
+    assert read(growing.folder / "asked") == "scontrol requeue 17_2\n"
+    assert not list((growing.folder / "logs").glob("memory-*"))
+
+
+OUT_OF_MEMORY = """#!/bin/bash
+[ "$4" != --states=OUT_OF_MEMORY ] && exit
+printf "%s\\n" "surveyflow-test-cpu 17 2 1G" "surveyflow-test-cpu 17 3 1.50G" "another 5 1 1G"
+"""
+
+
+def test_the_head_submits_jobs_that_were_out_of_memory_again_with_more_of_it(growing, tmp_path):
+    write_program(tmp_path / "squeue", OUT_OF_MEMORY)
+    write_program(tmp_path / "sleep", "#!/bin/bash\nexec /bin/sleep 0.05\n")
+    noting = NOTING.format(folder=growing.folder) + 'echo "${SLURM_JOB_ID-of no job} $SLURM_CONF" >>"{0}/environment"; echo 99\n'
+    write_program(tmp_path / "sbatch", noting.replace("{0}", str(growing.folder)))
+    done = 'until [ "$(ls "$folder/logs" | grep -c seen)" = 2 ]; do /bin/sleep 0.05; done; exit 0'
+    (tmp_path / "slurm.conf").touch()
+
+    code = run_script(growing, tmp_path, "head.sh", driver=done, scheduler=WAITING.replace("sleep", "/bin/sleep"))
+
+    script = growing.folder / "pool-cpu.sh"
+    assert code == 0
+    assert read(growing.folder / "asked").splitlines() == [
+        f"sbatch --parsable --array=1 --mem=1536M {script} 1536",
+        f"sbatch --parsable --array=1 --mem=2048M {script} 2048",
+        "scancel --quiet 17 18 99 99",
+    ]
+    assert read(growing.folder / "environment").startswith("of no job")
