@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -152,6 +153,13 @@ def test_two_fetches_into_one_folder_are_refused(server, tmp_path):
 def test_a_description_cannot_write_elsewhere(server, tmp_path, change, told):
     with pytest.raises(InputError, match=told):
         surveyflow.fetch(described(server, tmp_path, **change), tmp_path / "files")
+
+
+def test_two_files_of_one_name_which_would_lie_at_one_place_are_refused(server, tmp_path):
+    """Before, both were written at a time, and what came was a mixture."""
+    second = Path(list(FILES)[1]).name
+    with pytest.raises(InputError, match=f"several files with the name {re.escape(second)}"):
+        surveyflow.fetch(described(server, tmp_path, path=f"elsewhere/{second}"), tmp_path / "files")
 
 
 def test_unknown_names_are_refused_with_the_known_ones(tmp_path):

@@ -160,16 +160,13 @@ class BrowsedRows:
 
     def with_id(self, source_id: int, field: str | None, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """The galaxies of an id, in one field or in all."""
-        condition = Sql(f"{self._names['source_id']} = ?", (source_id,))
-        if field is not None:
-            condition &= Sql(f"{self._names['field']} = ?", (field,))
-        return self._matching(condition, columns, limit=limit)
+        return self._matching(self._in_field(Sql(f"{self._names['source_id']} = ?", (source_id,)), field), columns, limit=limit)
 
-    def named(self, name: str, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
-        """The galaxies of a name."""
+    def named(self, name: str, field: str | None, columns: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        """The galaxies of a name, in one field or in all."""
         if "source_name" not in self._names:
             return []
-        return self._matching(Sql(f"{self._names['source_name']} = ?", (name,)), columns, limit=limit)
+        return self._matching(self._in_field(Sql(f"{self._names['source_name']} = ?", (name,)), field), columns, limit=limit)
 
     def near(
         self, ra_deg: float, dec_deg: float, radius_arcsec: float, columns: Sequence[str], limit: int
@@ -287,6 +284,9 @@ class BrowsedRows:
         few = self._files[:: -(-len(self._files) // _MOST_FILES_FOR_SPREADS)]
         (found,) = self._ask(f"SELECT {parts} FROM {self._source}", [few])
         return {name: float(value or 0) for name, value in zip(names, found, strict=True)}
+
+    def _in_field(self, condition: Sql, field: str | None) -> Sql:
+        return condition if field is None else condition & Sql(f"{self._names['field']} = ?", (field,))
 
     def _condition(self, where: str) -> Sql:
         return selection_sql(where, self.schema, self._names) if where.strip() else _EVERYTHING

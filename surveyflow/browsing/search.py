@@ -41,7 +41,7 @@ class Search:
     Parameters
     ----------
     field
-        The field of the id; None for all.
+        The field of the id, or of the name behind it; None for all.
     source_id
         The id; None if the text holds none.
     place
@@ -55,6 +55,11 @@ class Search:
     source_id: int | None = None
     place: Place | None = None
 
+    @property
+    def name_in_field(self) -> str | None:
+        """The text behind the field as a name; None without a field."""
+        return None if self.field is None else self.name.removeprefix(f"{self.field} ")
+
 
 def parse_search(text: str, fields: Collection[str]) -> Search:
     """Find what a text may mean.
@@ -62,7 +67,8 @@ def parse_search(text: str, fields: Collection[str]) -> Search:
     Parameters
     ----------
     text
-        ``EGS 12345``, ``12345``, ``214.82 52.83``, ``214.82 52.83 10`` (radius in arcsec), ``14:19:17.8 +52:49:26``, or a name.
+        ``EGS 12345``, ``EGS NAME``, ``12345``, ``214.82 52.83``, ``214.82 52.83 10`` (radius in arcsec),
+        ``14:19:17.8 +52:49:26``, or a name.
     fields
         Names of the catalog's fields.
 
@@ -78,7 +84,8 @@ def parse_search(text: str, fields: Collection[str]) -> Search:
     number = int(last) if re.fullmatch(r"[-+]?\d{1,19}", last) and abs(int(last)) <= _LARGEST_ID else None
     if number is not None and (not before or before in fields):
         return Search(name, before or None, number)
-    return Search(name, place=_place(name))
+    field = next((each for each in fields if name.startswith(f"{each} ")), None)
+    return Search(name, field, place=_place(name))
 
 
 def _place(text: str) -> Place | None:

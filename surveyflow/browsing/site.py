@@ -225,7 +225,9 @@ class Site:
 
     def _found(self, text: str) -> list[dict[str, Any]]:
         rows, meant = self._survey.rows, parse_search(text, self._survey.fields)
-        found = rows.named(meant.name, SHOWN, MOST_FOUND)
+        found = rows.named(meant.name, None, SHOWN, MOST_FOUND)
+        if meant.name_in_field:
+            found += rows.named(meant.name_in_field, meant.field, SHOWN, MOST_FOUND)
         if meant.source_id is not None:
             found += rows.with_id(meant.source_id, meant.field, SHOWN, MOST_FOUND)
         if meant.place is not None:

@@ -21,7 +21,6 @@ _LARGEST_CUTOUT_PIX = 4096
 _WRITERS: Mapping[ExportFormat, Callable[[Selected, BinaryIO], None]] = {
     ExportFormat.FITS: write_fits,
     ExportFormat.VOTABLE: write_votable,
-    ExportFormat.CSV: write_csv,
     ExportFormat.PARQUET: write_parquet,
     ExportFormat.DS9: write_ds9,
     ExportFormat.MOC: write_moc,
@@ -45,7 +44,7 @@ class Exported:
     warnings
         What readers of the numbers must know, the gravest first.
     notes
-        Sentences on what is missing.
+        Sentences on what is missing, and on what to beware of.
     """
 
     path: Path
@@ -104,5 +103,7 @@ def _write(selected: Selected, form: ExportFormat, output: Path, size_pix: int, 
     with streamed(output, replace=overwrite) as stream:
         if form is ExportFormat.HTML:
             return write_gallery(selected, stream, size_pix)
+        if form is ExportFormat.CSV:
+            return write_csv(selected, stream)
         _WRITERS[form](selected, stream)
     return ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from astropy.io.misc import yaml
@@ -19,8 +21,10 @@ _LONGEST_DERIVED = str(len(str(flags_text(sum(Flag))))).encode()
 """Characters of the longest text in a derived column: the names of all flags."""
 
 
-def write_csv(selected: Selected, stream: BinaryIO) -> None:
+def write_csv(selected: Selected, stream: BinaryIO) -> tuple[str, ...]:
     """Write a selection as CSV in UTF-8: a missing value is empty, and the items of a list are separated by blanks.
+
+    Texts are written as they are, so that they can be joined with other tables.
 
     Parameters
     ----------
@@ -29,15 +33,35 @@ def write_csv(selected: Selected, stream: BinaryIO) -> None:
     stream
         The file.
 
+    Returns
+    -------
+    A sentence on texts that spreadsheet programs would take for formulas, if there are any.
+
     Raises
     ------
     CatalogError
         If a file of the catalog is damaged.
     """
+    n_formulas: Counter[str] = Counter()
     kinds = [(one.name, pa.string() if pa.types.is_fixed_size_list(one.type) else one.type) for one in selected.columns]
     with pacsv.CSVWriter(stream, pa.schema(kinds), write_options=pacsv.WriteOptions(quoting_style="needed")) as writer:
         for rows in selected.batches():
             writer.write_table(pa.table([_flat(rows[name]) for name, _ in kinds], schema=pa.schema(kinds)))
+            n_formulas.update({name: _n_formulas(rows[name]) for name, kind in kinds if pa.types.is_string(kind)})
+    return tuple(
+        f"{number} texts of {name} begin as formulas do in spreadsheet programs, which may run them. Let such a program import "
+        "the column as text, or open the file with another one."
+        for name, number in n_formulas.items()
+        if number
+    )
+
+
+def _n_formulas(column: pa.ChunkedArray) -> int:
+    """How many texts a spreadsheet program would compute: they begin with =, @, + or -, and are not numbers."""
+    if not pa.types.is_string(column.type):
+        return 0
+    begins = pc.match_substring_regex(column, r"^\s*[=@+-]")
+    return int(pc.sum(pc.and_not(begins, pc.match_substring_regex(column, r"^\s*[+-]?[0-9.:]+$"))).as_py() or 0)
 
 
 def write_parquet(selected: Selected, stream: BinaryIO) -> None:

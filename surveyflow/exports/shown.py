@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -26,6 +27,7 @@ _SUMMARY = (
     *("weights_origin", "model_id"),
 )
 """The columns that a table of one galaxy shows."""
+_LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -134,9 +136,17 @@ def show_galaxy(root: Path, revision: Revision, field: str, source: int | str) -
 
 
 def _row(rows: ds.Dataset, revision: Revision, field: str, source: int | str) -> dict[str, Any]:
-    wanted = pc.field("source_id") == int(source) if str(source).isdecimal() else pc.field("source_name") == str(source)
-    found: list[dict[str, Any]] = rows.to_table(filter=(pc.field("field") == field) & wanted).to_pylist()
-    if found:
-        return found[0]
+    for wanted in _named(str(source), "source_name" in rows.schema.names):
+        found: list[dict[str, Any]] = rows.to_table(filter=(pc.field("field") == field) & wanted).to_pylist()
+        if found:
+            return found[0]
     fields = ", ".join(sorted(rows.to_table(columns=["field"])["field"].unique().to_pylist()))
     raise CatalogNotFound(f"{revision.name} has no galaxy {source} in a field {field}. Its fields are: {fields}.")
+
+
+def _named(source: str, has_names: bool) -> Iterator[pc.Expression]:
+    """The galaxies that a text may mean: by their name, which may be one of digits, and by their number."""
+    if has_names:
+        yield pc.field("source_name") == source
+    if re.fullmatch(r"-?\d{1,19}", source) and abs(int(source)) <= _LARGEST_ID:
+        yield pc.field("source_id") == int(source)

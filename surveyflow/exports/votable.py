@@ -98,8 +98,16 @@ def _texts(column: pa.Array) -> pa.Array:
     if pa.types.is_fixed_size_list(column.type):
         return pc.fill_null(list_texts(column), "")
     texts = column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        texts = _as_the_standard_writes(texts)
     if pa.types.is_string(column.type):
         texts = pc.replace_substring_regex(texts, _NOT_IN_XML, "\ufffd")
         for character, escape in _ESCAPES.items():
             texts = pc.replace_substring(texts, character, escape)
     return pc.fill_null(texts, "")
+
+
+def _as_the_standard_writes(numbers: pa.Array) -> pa.Array:
+    for arrow, votable in (("nan", "NaN"), ("-inf", "-Inf"), ("inf", "+Inf")):
+        numbers = pc.if_else(pc.equal(numbers, arrow), votable, numbers)
+    return numbers

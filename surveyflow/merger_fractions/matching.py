@@ -17,9 +17,12 @@ from surveyflow.merger_fractions.questions import Question
 from surveyflow.settings.matrices import SelectedTest
 from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 
-_OF_THE_LIST = ("field", "source_id", "source_name", "ra", "dec", "redshift", "instrument", "status", "_healpix_29", "unit_key")
+_OF_THE_LIST = ("field", "source_id", "source_name", "ra", "dec", "redshift", "p_range", "duplicate_of")
+_OF_THE_PLAN = ("instrument", "status", "_healpix_29", "unit_key")
 _OF_THE_RUN = ("model_id", "contamination_model_id", "weights_origin", "n_draws", "n_members", "seed")
-_MEASURED = {column.name for column in COLUMNS} - {*_OF_THE_LIST, *_OF_THE_RUN}
+_MEASURED = {column.name for column in COLUMNS} - {*_OF_THE_LIST, *_OF_THE_PLAN, *_OF_THE_RUN}
+_FLAGS_OF_THE_LIST = {"DUPLICATE"}
+"""Flags that say nothing of the image: to exclude them changes no rates."""
 _MOST_OFF_CENTRE = 2.0
 """Largest ratio of the galaxies' median offset to the test's."""
 
@@ -126,10 +129,10 @@ def _of_selection(kind: Mapping[str, Any], question: Question, tests: Sequence[S
             "Evaluate the model on records of that field, or select the other fields."
         )
     left = _with_where(place, question, left)
-    excluded = tuple(sorted(question.exclude_flags))
+    excluded = _of_the_image(question.exclude_flags)
     asked: dict[str, tuple[Any, Callable[[SelectedTest], Any]]] = {
         "model": (kind["model_id"], lambda test: test.model_id),
-        "excluded flags": (excluded, lambda test: tuple(sorted(test.excluded_flags))),
+        "excluded flags": (excluded, lambda test: _of_the_image(test.excluded_flags)),
         "contamination cuts": (dict(question.limits), lambda test: dict(test.limits)),
         "contamination model": (kind["contamination_model_id"], lambda test: test.contamination_model_id),
         "magnitudes": (question.magnitude is not None, lambda test: test.magnitude is not None),
@@ -142,6 +145,10 @@ def _of_selection(kind: Mapping[str, Any], question: Question, tests: Sequence[S
             raise InputError(_difference(place, name, wanted, list(map(found, left))))
         left = same
     return left
+
+
+def _of_the_image(flags: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(flags) - _FLAGS_OF_THE_LIST))
 
 
 def _with_where(place: str, question: Question, tests: list[SelectedTest]) -> list[SelectedTest]:

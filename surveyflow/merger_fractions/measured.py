@@ -48,6 +48,10 @@ _NO_SELECTION = (
     "these they do not hold, and a trend with magnitude may be theirs. Matrices that an evaluation writes say it, and are "
     "refused for another selection."
 )
+_ALL_MAGNITUDES = (
+    "Each matrix is of all magnitudes of its test together. Rates depend on magnitude, so that a trend with magnitude, or with "
+    "what goes with it, may be theirs; matrices by magnitude, as an evaluation writes them, and --magnitude correct for that."
+)
 _ANY_CONFIDENCE = 0.68
 _FEWEST_FIELDS = 3
 """Number of fields below which their differences say too little about their scatter."""
@@ -236,7 +240,7 @@ def measure_population(
         n_measured=n_measured,
         n_selected=len(rows),
         bins=bins,
-        notes=(*_notes(rows, origins, bins, tests, named), *_notes_on_weights(question)),
+        notes=(*_notes(rows, origins, bins, tests, named), *_notes_on_magnitudes(question, tests), *_notes_on_weights(question)),
     )
 
 
@@ -525,6 +529,17 @@ def _notes(
             f"{n_foreign} of the {len(rows)} selected galaxies are flagged OUT_OF_DOMAIN: their images differ from those that "
             "the models were trained on. To exclude them, select flags & OUT_OF_DOMAIN == 0."
         )
+    n_again = int(np.count_nonzero(rows["flags"].to_numpy() & Flag.DUPLICATE))
+    if n_again:
+        yield (
+            f"{n_again} of the {len(rows)} selected galaxies are in an earlier field's list, too (DUPLICATE). They may count "
+            "twice, and intervals are then too short. To exclude them, add exclude_flags (--exclude-flags) DUPLICATE."
+        )
+
+
+def _notes_on_magnitudes(question: Question, tests: ClassifierTests | None) -> Iterable[str]:
+    if tests is not None and tests.tests and question.magnitude is None:
+        yield _ALL_MAGNITUDES
 
 
 def _notes_on_weights(question: Question) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from posixpath import basename
 from typing import Annotated, Literal
@@ -61,6 +62,15 @@ class ReleaseFile(SettingsTable):
         return basename(self.path)
 
 
+def _check_names(files: list[ReleaseFile]) -> list[ReleaseFile]:
+    """Refuse files of one name, which would lie at one place: all files of a release come into one folder."""
+    counts = Counter(file.name for file in files)
+    if twice := [name for name, number in counts.items() if number > 1]:
+        remedy = "Describe them as two releases, and fetch each into a folder of its own."
+        raise refuse(f"found several files with the name {twice[0]}, expected different names.", remedy)
+    return files
+
+
 class KnownRelease(SettingsTable):
     """A release: where its files are, and what must be said of them.
 
@@ -85,7 +95,7 @@ class KnownRelease(SettingsTable):
     licence: Line = Field(examples=["CC BY 4.0"])
     citation: Line = Field(examples=["A et al. 2020"])
     notes: Line = Field(examples=["Lists join on ID."])
-    files: list[ReleaseFile] = Field(min_length=1, examples=[[]])
+    files: Annotated[list[ReleaseFile], AfterValidator(_check_names)] = Field(min_length=1, examples=[[]])
 
     def of_fields(self, fields: tuple[str, ...]) -> list[ReleaseFile]:
         """The files of these fields, or all.

@@ -53,7 +53,9 @@ def test_a_galaxy_is_found_by_key_name_and_position(rows, frame):
     assert sorted(keys(rows.with_id(4, None, KEY, 10))) == [("COSMOS", 4), ("EGS", 4)]
     assert keys(rows.with_id(4, "EGS", KEY, 10)) == [("EGS", 4)]
     named = frame[frame.source_name == HOSTILE].iloc[0]
-    assert keys(rows.named(HOSTILE, KEY, 10)) == [(HOSTILE, named.source_id)]
+    assert keys(rows.named(HOSTILE, None, KEY, 10)) == [(HOSTILE, named.source_id)]
+    assert keys(rows.named(HOSTILE, HOSTILE, KEY, 10)) == [(HOSTILE, named.source_id)]
+    assert rows.named(HOSTILE, "EGS", KEY, 10) == []
     near = rows.near(one.ra, one.dec, 60.0, KEY, 50)
     apart = SkyCoord(frame.ra, frame.dec, unit="deg").separation(SkyCoord(one.ra, one.dec, unit="deg")).to_value(u.arcsec)
     order = np.argsort(apart)[: int((apart <= 60).sum())]
@@ -73,6 +75,7 @@ def test_positions_are_found_across_right_ascension_0(rows):
         ("12", (None, 12, None)),
         (" EGS   12 ", ("EGS", 12, None)),
         ("XMM 12", (None, None, None)),
+        ("EGS gal-12 b", ("EGS", None, None)),
         ("214.8, 52.8", (None, None, Place(214.8, 52.8))),
         ("214.8 52.8 700", (None, None, Place(214.8, 52.8, 600.0))),
         ("214.8 92", (None, None, None)),
@@ -85,6 +88,7 @@ def test_texts_mean_what_they_look_like(text, meant):
     found = parse_search(text, ["EGS"])
     place = found.place and Place(round(found.place.ra_deg, 9), round(found.place.dec_deg, 9), found.place.radius_arcsec)
     assert (found.field, found.source_id, place) == meant
+    assert found.name_in_field == (text.split(maxsplit=1)[1].strip() if found.field else None)
 
 
 def test_cells_count_what_numpy_counts(rows, frame):

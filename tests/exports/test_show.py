@@ -18,6 +18,7 @@ from surveyflow.commands import catalogs
 from surveyflow.commands.main import app
 from surveyflow.commands.terminal_pictures import picture_message
 from surveyflow.errors import CatalogNotFound, OutputError
+from surveyflow.values.listed import key_of_name
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
 
@@ -27,7 +28,10 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shown")
     maker = RevisionMaker(folder)
     maker.add_mosaic("EGS", "F814W")
-    maker(field_rows("EGS", 30, redshift=np.full(30, 1.0)), field_rows(HOSTILE, 20, seed=2))
+    names = np.array([f"{number:03d}" for number in range(5)], object)
+    ids = np.array([key_of_name(name) for name in names])
+    named = field_rows("UDS", 5, seed=3, source_name=names, source_id=ids)
+    maker(field_rows("EGS", 30, redshift=np.full(30, 1.0)), field_rows(HOSTILE, 20, seed=2), named)
     return folder / "catalog"
 
 
@@ -66,8 +70,15 @@ def test_a_galaxy_without_a_result_says_why(root):
 def test_a_galaxy_that_is_not_there_is_named_with_the_fields(root):
     with pytest.raises(CatalogNotFound, match=r"no galaxy 999 in a field EGS.*Its fields are: .*EGS"):
         surveyflow.show(root, "EGS", 999)
-    with pytest.raises(CatalogNotFound, match="no galaxy abc"):
-        surveyflow.show(root, "EGS", "abc")
+    for name in ("abc", "9" * 30, "-5", 10**30):
+        with pytest.raises(CatalogNotFound, match=f"no galaxy {name}"):
+            surveyflow.show(root, "EGS", name)
+
+
+def test_a_name_of_digits_is_a_name(root):
+    shown = surveyflow.show(root, "UDS", "003")
+    assert shown.row["source_name"] == "003"
+    assert surveyflow.show(root, "UDS", shown.row["source_id"]).row["source_name"] == "003"
 
 
 def test_a_png_is_written_once(root, measured, tmp_path):

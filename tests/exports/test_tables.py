@@ -34,7 +34,9 @@ def kept_columns(n_sources):
     known = ids % 3 != 0
     columns = [KeptColumn(f"of_{kind}", pa.array(ids % 2, mask=~known).cast(kind), "ct", "A kind.") for kind in KINDS]
     words = pa.array([f"{NAMES}{number}" if number % 3 else None for number in ids.tolist()])
-    columns += [KeptColumn("word", words), KeptColumn("odd_unit", pa.array(ids / 2), "nmgy", "Speed.")]
+    speeds = np.where(ids < 3, [np.inf, -np.inf] * (n_sources // 2), ids / 2)
+    columns += [KeptColumn("word", words), KeptColumn("odd_unit", pa.array(speeds), "nmgy", "Speed.")]
+    columns += [KeptColumn("formula", pa.array((["=1+1", "@SUM(1)", "+a", "-12", "+1:2:3", "a-b"] * n_sources)[:n_sources]))]
     return KeptColumns.of({"EGS": ListedSources(SourceList("EGS", ids, *np.zeros((3, n_sources))), {c.name: c for c in columns})})
 
 
@@ -144,6 +146,11 @@ def test_a_votable_is_valid_and_says_whose_numbers_it_holds(exported, tmp_path):
     assert "p_pm_mean &lt; 0.9" in infos
 
 
+def test_what_is_infinite_is_written_as_the_standard_of_votables_says(exported):
+    text = exported("votable", columns=["odd_unit"]).read_text()
+    assert (text.count("<TD>+Inf</TD>"), text.count("<TD>-Inf</TD>"), text.count("inf")) == (1, 1, 0)
+
+
 def test_csv_holds_every_row_and_quotes_its_words(exported, rows):
     path = exported("csv")
     with path.open(newline="", encoding="utf-8") as stream:
@@ -155,6 +162,13 @@ def test_csv_holds_every_row_and_quotes_its_words(exported, rows):
     ok, expected = histograms(rows)
     assert [list(map(int, text.split())) for text in frame["p_pm_hist"][ok]] == expected.tolist()
     assert frame["p_pm_hist"][~ok].isna().all()
+
+
+def test_texts_that_a_spreadsheet_would_compute_are_kept_and_told(root, tmp_path):
+    done = surveyflow.export(root, format="csv", output=tmp_path / "table.csv")
+    assert [note.split(" begin")[0] for note in done.notes] == ["60 texts of formula"]
+    assert {"=1+1", "@SUM(1)", "+a"} <= set(pd.read_csv(done.path)["formula"])
+    assert surveyflow.export(root, format="csv", output=tmp_path / "few.csv", columns=["ra"]).notes == ()
 
 
 def test_parquet_is_the_catalog_with_its_metadata(exported, rows):

@@ -56,6 +56,7 @@ def catalog(n=400, seed=0, **changes):
         "model_id": [MODEL] * n,
         "contamination_model_id": [BESIDE] * n,
         "flags": np.where(rng.random(n) < 0.1, int(Flag.OUT_OF_DOMAIN), 0).astype(np.int32),
+        "duplicate_of": ["none"] * n,
         "redshift": rng.uniform(0.5, 1.5, n),
         "mag": rng.uniform(20, 24, n),
         "p_pm_mean": rng.random(n),
@@ -71,6 +72,12 @@ def catalog(n=400, seed=0, **changes):
 def ask(tests=TESTS, rows=None, **changes):
     asked = {"edges": (0, 9), "bins": "redshift", "where": None, "rule": ClassRule.MEAN_OUTPUT, "limits": {}, "confidence": 0.68}
     return measure_population(rows or catalog(), "r1", Question(**(asked | changes)), tests)
+
+
+def test_galaxies_that_count_twice_are_told():
+    twice = catalog(flags=np.where(np.arange(400) < 7, int(Flag.DUPLICATE), 0).astype(np.int32))
+    assert any(note.startswith("7 of the 400 selected galaxies are in an earlier") for note in ask(None, twice).notes)
+    assert not any("DUPLICATE" in note for note in ask(None, twice, exclude_flags=("DUPLICATE",)).notes)
 
 
 def by_hand(rows, rates):
@@ -92,12 +99,15 @@ def test_every_galaxy_is_corrected_with_the_matrix_of_its_magnitude():
     [
         ({}, None, (0.8, 0.2)),
         ({"exclude_flags": ("OUT_OF_DOMAIN",)}, pc.field("flags") == 0, (0.75, 0.15)),
+        ({"exclude_flags": ("DUPLICATE",)}, None, (0.8, 0.2)),
+        ({"where": "duplicate_of == 'none'"}, None, (0.8, 0.2)),
         ({"limits": CUT}, pc.field("p_contaminated_mean") <= 0.5, (0.6, 0.05)),
     ],
 )
 def test_the_matrix_of_the_same_flags_and_cuts_is_found(changes, chosen, rates):
     rows = catalog().to_table(filter=chosen)
     found = ask(any_magnitude=True, **changes)
+    assert any("matrix is of all magnitudes" in note for note in found.notes)
     assert found.n_selected == len(rows)
     assert found.bins[0].corrected == pytest.approx(by_hand(rows, [rates] * len(rows)))
 
