@@ -12,13 +12,15 @@ The merger models have the published network's size and random weights, the cont
 source has 1,000 draws. The field is run on a local cluster, and then again, when there is nothing to do. The CPU time is that of
 all processes. Another run, of one source for each mosaic, says how much of it does not grow with the field: imports, starting the
 workers, spectra, the plan, publishing and the report. The CPU time of the networks alone is measured in this process with one
-thread, on cutouts of the same field: trunk, draws and summary of both models. The table says what else was measured one by one.
+thread, on the cutouts of the tiles in the middle: trunk, draws and summary of both models. The table says what else was measured
+one by one. Modules are compiled before, as they are when a package is installed.
 The last line is the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import resource
 import shutil
@@ -39,6 +41,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
+import surveyflow
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.measuring.unit import sample
 from surveyflow.models.engines.choice import load_model
@@ -46,15 +49,16 @@ from surveyflow.models.engines.native_library import arcsinh_kernel
 from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.demo import PACKAGED_MODELS
+from surveyflow.settings.workflow_tables import DEFAULT_CORE_SIZE
 from surveyflow.sky.stretch import Stretch, prepare
-from surveyflow.sky.tiling import cut
+from surveyflow.sky.tiling import corner, owning_tiles, stacked, tile
 from surveyflow.tasks.card import Architecture, Domain, Model, ModelKey
 from surveyflow.tasks.domains import measured_facts
 from surveyflow.tasks.registry import task_of
-from surveyflow.values.images import Box, CutoutStack
+from surveyflow.values.images import Box, CutoutStack, Tile
 from surveyflow.values.jobs import SamplingSettings
 
-SEED, N_DRAWS, N_ALONE = 20220523, 1000, 192  # sources
+SEED, N_DRAWS, SIZE = 20220523, 1000, 128  # pixels of a cutout
 SOURCES_PER_SQUARE_ARCMIN = 33_879 / (0.6 * 14.0 * 36.0)
 POOL_SIDE, STRIP = 1024, 512
 CENTRE_DEG = (150.12, 2.2)
@@ -212,12 +216,13 @@ class Cost(NamedTuple):
 
 
 def run(workflow: Path, n_workers: int) -> Cost:
-    """Run the survey in processes of its own; without workers, in one."""
+    """Run the survey in processes of its own, which find compiled modules; without workers, in one process."""
     profile = workflow.with_name("profile.toml")
     profile.write_text(f'kind = "local"\nworkers = {n_workers}\n' if n_workers else 'kind = "serial"\n')
     command = [sys.executable, "-m", "surveyflow", "run", str(workflow), "--profile", str(profile)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) as process:
         watcher = _Watcher(process.pid)
         watcher.start()
         code = process.wait()
@@ -261,7 +266,7 @@ class _Watcher(threading.Thread):
 def steps(folder: Path, mosaic: Instrument) -> dict[str, float]:
     """CPU milliseconds a source of the steps of measuring, with one thread; names of the networks' steps begin with *."""
     with open_mosaic(folder / f"{mosaic.name}_sci.fits", folder / f"{mosaic.name}_wht.fits") as opened:
-        box, x, y = _crowded_window(folder, mosaic)
+        middle, x, y = _middle_tile(folder, mosaic)
         costs: dict[str, float] = {}
 
         def timed(name: str, work: Callable[[], Any], repeats: int = 3) -> Any:
@@ -273,10 +278,11 @@ def steps(folder: Path, mosaic: Instrument) -> dict[str, float]:
             costs[name] = 1e3 * float(np.median(seconds)) / len(x)
             return found
 
-        window = timed("digest of the window", lambda: opened.digests(box)) and timed("window read", lambda: opened.read(box))
-        stack: CutoutStack = timed("cutouts", lambda: cut(window, x, y, 128))
-        middle = np.full((len(x), 2), 63.5)
-        facts = timed("sky and centroid", lambda: measured_facts(stack.pixels, stack.valid, middle, mosaic.scale))
+        timed("digest of the window", lambda: opened.digests(middle.window))
+        stamps = timed("cutouts read", lambda: opened.read_stamps(corner(y, SIZE), corner(x, SIZE), SIZE))
+        stack: CutoutStack = timed("cutouts checked", lambda: stacked(stamps, x, y, mosaic.shape))
+        centre = np.full((len(x), 2), 63.5)
+        facts = timed("sky and centroid", lambda: measured_facts(stack.pixels, stack.valid, centre, mosaic.scale))
         for task in ("merger", "contamination"):
             model = load_model(ModelStore(folder / "models").folder(ModelKey(task, "COSMOS", mosaic.name)))
             _time_model(model, stack, facts.sky, timed)
@@ -296,14 +302,15 @@ def _time_model(model: Model, stack: CutoutStack, sky: Any, timed: Callable[...,
     timed(f"* draws and summary, {task}", lambda: sample(model, features, keys, settings, rms))
 
 
-def _crowded_window(folder: Path, mosaic: Instrument) -> tuple[Box, Any, Any]:
-    """The window around the sources nearest to the mosaic's middle, and these sources' positions."""
+def _middle_tile(folder: Path, mosaic: Instrument) -> tuple[Tile, Any, Any]:
+    """The tile in the mosaic's middle, and the positions of the sources that are measured in it."""
     sources = Table.read(folder / "sources.fits")
+    sources = sources[(sources["zbest"] >= mosaic.redshifts[0]) & (sources["zbest"] < mosaic.redshifts[1])]
     x, y = _wcs(mosaic).all_world2pix(sources["RA"], sources["DEC"], 0)
-    distance = np.maximum(abs(x - mosaic.shape[1] / 2), abs(y - mosaic.shape[0] / 2))
-    near = np.argsort(distance)[:N_ALONE]
-    x, y = x[near], y[near]
-    return Box(int(y.min()) - 70, int(y.max()) + 70, int(x.min()) - 70, int(x.max()) + 70), x, y
+    row, column = (length // 2 // DEFAULT_CORE_SIZE for length in mosaic.shape)
+    rows, columns = owning_tiles(x, y, mosaic.shape, DEFAULT_CORE_SIZE)
+    there = (rows == row) & (columns == column)
+    return tile(mosaic.shape, DEFAULT_CORE_SIZE, SIZE, row, column), x[there], y[there]
 
 
 def report(folder: Path, mosaics: tuple[Instrument, ...], first: Cost, again: Cost, few: Cost) -> float:
@@ -336,6 +343,7 @@ def measure(folder: Path, mosaics: tuple[Instrument, ...], n_workers: int) -> fl
     workflow = make_field(folder, mosaics)
     for name in ("sources", "few"):
         shutil.rmtree(folder / f"{name}-catalog", ignore_errors=True)
+    compileall.compile_dir(Path(surveyflow.__file__).parent, quiet=1)
     few = run(folder / "few.toml", n_workers)
     return report(folder, mosaics, run(workflow, n_workers), run(workflow, n_workers), few)
 
