@@ -76,10 +76,16 @@ class Announcement:
         return {f"SURVEYFLOW_{name}": fact.replace("\0", " ") for name, fact in facts.items()}
 
 
-def announce(settings: Notify | None, announcement: Announcement) -> None:
-    """Run the command of the workflow, if it names one and the event is among those that it is run for."""
-    if settings is not None and announcement.event in settings.on:
-        notify(settings.command, announcement.environment(), settings.timeout_s)
+def announce(settings: Notify | None, announcement: Announcement) -> bool:
+    """Run the command of the workflow, if it names one and the event is among those that it is run for.
+
+    Returns
+    -------
+    Whether nothing is left to do: the command succeeded, or there is none for the event.
+    """
+    if settings is None or announcement.event not in settings.on:
+        return True
+    return notify(settings.command, announcement.environment(), settings.timeout_s)
 
 
 def announce_result(settings: Notify | None, result: RunResult) -> None:
@@ -137,7 +143,7 @@ def choose_and_announce(workflow: Path, output: Path | None) -> ReleaseChoice:
 
 
 def announce_skipped(workflow: Path, output: Path | None, broken: tuple[SkippedRelease, ...]) -> None:
-    """Announce each newer release that is broken, once, and again when its reasons change.
+    """Announce each newer release that is broken, once, and again when its reasons change or if the command failed.
 
     What was announced is recorded in the output folder, if there is one.
 
@@ -151,10 +157,11 @@ def announce_skipped(workflow: Path, output: Path | None, broken: tuple[SkippedR
     root = output or output_root(workflow)
     file = root / "digests" / "skipped.json" if root is not None and root.is_dir() else None
     known = (recall_state(file, _REASONS) if file is not None else None) or {}
-    reasons = {skipped.release: list(skipped.reasons) for skipped in broken}
+    reasons: dict[str, list[str]] = {}
     for skipped in broken:
-        if known.get(skipped.release) != reasons[skipped.release]:
-            announce(notify_settings(workflow), Announcement(Event.SKIPPED, f"{skipped}.", root, release=skipped.release))
+        announcement = Announcement(Event.SKIPPED, f"{skipped}.", root, release=skipped.release)
+        if known.get(skipped.release) == [*skipped.reasons] or announce(notify_settings(workflow), announcement):
+            reasons[skipped.release] = list(skipped.reasons)
     if file is not None and known != reasons:
         write_over(file, json.dumps(reasons, indent=1).encode())
 

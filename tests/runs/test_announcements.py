@@ -23,7 +23,7 @@ EVERYTHING = Notify(command="tell", on=tuple(Event))
 def told(monkeypatch):
     """The environments in which the command was run."""
     environments = []
-    monkeypatch.setattr(announcements, "notify", lambda command, facts, timeout_s: environments.append(facts))
+    monkeypatch.setattr(announcements, "notify", lambda command, facts, timeout_s: environments.append(facts) is None)
     return environments
 
 
@@ -59,6 +59,15 @@ def test_a_broken_release_is_announced_again_when_its_reasons_change(told, workf
     assert told[1]["SURVEYFLOW_MESSAGE"] == "release w3 was skipped: cut short; no list."
     assert told[1]["SURVEYFLOW_RELEASE"] == "w3"
     assert json.loads((workflow.parent / "catalog/digests/skipped.json").read_text()) == {"w3": ["cut short"]}
+
+
+def test_a_broken_release_is_announced_again_until_the_command_succeeds(workflow, monkeypatch):
+    (workflow.parent / "catalog").mkdir()
+    succeeds = iter([False, True])
+    monkeypatch.setattr(announcements, "notify", lambda command, facts, timeout_s: next(succeeds))
+    for _ in range(3):
+        announce_skipped(workflow, None, (SkippedRelease("w3", ("cut short",), broken=True),))
+    assert next(succeeds, None) is None
 
 
 def test_before_there_is_an_output_folder_every_start_announces(told, workflow):
