@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from surveyflow.errors import MosaicError
-from surveyflow.files.paths import file_state, split_extension
+from surveyflow.files.paths import file_state, refusing, split_extension
 from surveyflow.inputs.astrometry import Compass, read_astrometry
 from surveyflow.inputs.fits_images import open_image
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
@@ -226,7 +226,8 @@ def _unchanged_files(inputs: Sequence[Mapping[str, Any]], field_name: str, instr
 
 def _check_unchanged(path: str, size_bytes: int) -> None:
     """Refuse a file (named with or without an extension) that is gone or has another size than in the run."""
-    state = file_state(file := split_extension(path)[0])
+    with refusing(MosaicError):  # a manifest may hold any text
+        state = file_state(file := split_extension(path)[0])
     if state is None:
         raise MosaicError(f"{file} was not found.")
     if state.size != size_bytes:

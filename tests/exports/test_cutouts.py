@@ -19,6 +19,7 @@ from revisions import RevisionMaker, field_rows
 from surveyflow.errors import InputError, OutputError
 from surveyflow.exports import cutouts
 from surveyflow.exports.cutouts import file_name
+from surveyflow.inputs.published_mosaics import PublishedMosaics
 
 BAND = np.full(30, 1.0)
 
@@ -107,3 +108,11 @@ def test_a_page_of_too_many_galaxies_is_refused(world, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="a page shows at most 3"):
         surveyflow.export(world[0], format="html", output=tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("path", ["ftp://host/a.fits", "https://", "https://[host/a.fits", "a\0b"])
+def test_a_path_of_a_manifest_that_names_no_file_is_noted(path):
+    science = {"field": "EGS", "instrument": "F814W", "kind": "science", "path": path, "size": 1}
+    with PublishedMosaics([science]) as mosaics:
+        assert mosaics.cutout({"field": "EGS", "instrument": "F814W", "x_pix": 1.0, "y_pix": 1.0}, 16) is None
+        assert list(mosaics.notes) == [("EGS", "F814W", "")]
