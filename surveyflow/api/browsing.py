@@ -41,8 +41,8 @@ def browse(
 ) -> None:
     """Show a published catalog in a web browser, until the process is interrupted.
 
-    The server listens on the loopback interface. Whoever opens its address needs the token in it. Nothing is asked of the network,
-    except for pixels of mosaics that the manifest names by an address. The catalog is only read.
+    The server listens on the loopback interface. Whoever opens its address needs the token in it. Nothing is asked of the
+    network, except for pixels of mosaics that the manifest names by an address. The catalog is only read.
 
     Parameters
     ----------
