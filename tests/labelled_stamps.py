@@ -46,6 +46,7 @@ def labelled(n=200, seed=0, field="COSMOS", neighbours=True, hardness=0.3):
         sky_rms=np.full(n, SKY),
         coverage_pct=np.where(distance_pix < 15, 100 * np.clip(1 - distance_pix / 15, 0, 1), 0.0),
         flux_pp=np.where(np.isfinite(distance_pix), 0.3 * peak_sky * SKY, 0.0),
+        psf_fwhm_pix=np.full(n, 3.0),
     )
 
 

@@ -126,7 +126,8 @@ def evaluate(training: str | Path, *, engine: str = EngineName.AUTO, update_card
     engine
         As in `run`.
     update_cards
-        Whether to state scores and limits of nuisances in the model's cards. Neither model nor results change.
+        Whether to state scores and limits of nuisances in the model's cards, and to narrow their domains to where nuisances cost
+        at most 2 points. The model stays the same, but more rows may be flagged.
 
     Returns
     -------

@@ -104,7 +104,7 @@ def evaluate(
     file: Annotated[Path, typer.Argument(help="Training file (TOML) with [evaluation].", metavar="C", show_default=False)],
     engine: EngineOption = EngineName.AUTO,
     update_cards: Annotated[
-        bool, typer.Option("--update-cards", help="State scores and limits of nuisances in the model's cards.")
+        bool, typer.Option("--update-cards", help="State scores in the model's cards, and narrow their domains.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

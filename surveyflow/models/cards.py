@@ -131,6 +131,8 @@ class _NuisanceTable(SettingsTable):
     lost: tuple[Annotated[float, within(-1, 1)], ...] = Field(examples=[[0.001, 0.004, 0.026]])
     flagged: tuple[Share, ...] = Field(examples=[[0.04, 0.05, 0.09]])
     held: tuple[bool, ...] = Field(examples=[[True, True, False]])
+    quantity: Line | None = Field(None, examples=["noise_correlation"])
+    limits: Pair | None = Field(None, examples=[[0.09, 0.53]])
 
 
 class _CardFile(SettingsTable):
@@ -240,15 +242,17 @@ def card_to_toml(card: ModelCard) -> str:
     for name, table in {"contamination": card.contamination, "training": card.training, "evaluation": card.evaluation}.items():
         if table is not None:
             tables[name] = asdict(table)
-    stated: dict[str, Any] = {
-        name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()
-    }
+    stated: dict[str, Any] = {name: _stated(table) for name, table in tables.items()}
     several: Mapping[str, Sequence[Calibration | NuisanceLimits]] = {
         "calibration": card.calibrations,
         "nuisance": card.nuisances,
     }
-    stated |= {name: [asdict(one) for one in rows] for name, rows in several.items() if rows}
+    stated |= {name: [_stated(asdict(one)) for one in rows] for name, rows in several.items() if rows}
     return tomlkit.dumps({"version": CARD_VERSION, **stated})
+
+
+def _stated(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 _ALIKE: dict[str, Callable[[ModelCard], Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from surveyflow.reports.tables import QUANTITY_WORDS, Table, number, percent
+from surveyflow.reports.tables import QUANTITY_WORDS, Table, domain_limits, number, percent
 from surveyflow.tasks.contamination.parts import AMOUNTS, PARTS, REGRESSIONS
 
 
@@ -112,5 +112,5 @@ def facts(contamination: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-TABLES = (_areas, _area_bins, _regressions, _intervals, _statements, _changes, _cut, _stresses)
+TABLES = (_areas, _area_bins, _regressions, _intervals, _statements, _changes, _cut, _stresses, domain_limits)
 """What makes each table, in order."""

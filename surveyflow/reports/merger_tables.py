@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from surveyflow.reports.tables import NOTHING, QUANTITY_WORDS, Table, number, percent
+from surveyflow.reports.tables import NOTHING, QUANTITY_WORDS, Table, domain_limits, number, percent
 from surveyflow.values import remedies
 
 
@@ -229,5 +229,18 @@ def facts(merger: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-TABLES = (_scores, _confusion, _purities, _calibration, _calibrations, _bins, _cuts, _stresses, _shifts, _jury, _failures)
+TABLES = (
+    _scores,
+    _confusion,
+    _purities,
+    _calibration,
+    _calibrations,
+    _bins,
+    _cuts,
+    _stresses,
+    domain_limits,
+    _shifts,
+    _jury,
+    _failures,
+)
 """What makes each table, in order."""

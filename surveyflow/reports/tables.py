@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from surveyflow.values.notebooks import notebook_rows
 
@@ -70,3 +71,16 @@ def is_text(cells: Sequence[str]) -> bool:
 def _aligned(column: Sequence[str]) -> list[str]:
     width = max(map(len, column))
     return [cell.ljust(width) if is_text(column[1:]) else cell.rjust(width) for cell in column]
+
+
+def domain_limits(found: Mapping[str, Any]) -> Table:
+    """The limits of the card's domain that follow from the nuisances, whatever the task."""
+    rows = [(name, *(number(limit, 4) for limit in both)) for name, both in found["limits"].items()]
+    counted = (
+        "The flags above are those of these limits." if found["narrowed"] else "The flags above are those of the card's own."
+    )
+    note = (
+        "What the card's domain would have to state so that each nuisance that costs more than 2 points lies outside. "
+        f"{counted} An evaluation that updates the cards narrows them to these."
+    )
+    return Table("Limits that follow", note, ("[domain]", "lowest", "highest"), tuple(rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from surveyflow.simulation.contamination import Contamination, contamination
 from surveyflow.simulation.scenes import Stamp
@@ -29,6 +29,8 @@ class Example:
         Standard deviation of the simulated sky noise, e-/s.
     truths
         True contamination by variant.
+    drawn
+        The nuisances that were drawn, by the names of `surveyflow.simulation.nuisances.DRAWN`, as far as they are known.
     """
 
     example_id: int
@@ -39,6 +41,7 @@ class Example:
     redshift: float
     sky_rms: float
     truths: Mapping[str, Contamination]
+    drawn: Mapping[str, float] = field(default_factory=dict)
 
 
 def example_of(index: int, stamp: Stamp) -> Example:
@@ -58,4 +61,5 @@ def example_of(index: int, stamp: Stamp) -> Example:
         redshift=stamp.redshift,
         sky_rms=stamp.depth.sky_rms,
         truths=contamination(stamp.galaxy, stamp.neighbours, stamp.depth.sky_rms),
+        drawn=stamp.drawn,
     )

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surveyflow.simulation.observe import PsfShape
+from surveyflow.simulation.observe import DRIZZLED_CORRELATION, Band, PsfShape
 
 Limits = tuple[float, float]
+
+OF_GALAXIES = ("shift_x_arcsec", "shift_y_arcsec", "psf_fwhm_arcsec", "psf_ellipticity", "psf_angle_rad")
+OF_THE_SKY = ("depth_factor", "noise_correlation", "sky_pedestal")
+DRAWN = (*OF_GALAXIES, *OF_THE_SKY)
+"""Names of the nuisances that are drawn for each stamp; those of the sky are unknown on real sky."""
 
 _STREAM = 3
 """Separates these random numbers from those of galaxies, patches and positions in a pixel."""
@@ -76,6 +81,21 @@ class StampNuisances:
     psf: PsfShape | None = None
     noise_correlation: float | None = None
     sky_pedestal: float = 0.0
+
+    def numbers(self, band: Band, depth_factor: float) -> dict[str, float]:
+        """The value of each of `DRAWN`.
+
+        Parameters
+        ----------
+        band
+            Band of the image.
+        depth_factor
+            Factor on the sky rms that was drawn with the galaxy.
+        """
+        shape = self.psf or PsfShape()
+        correlation = DRIZZLED_CORRELATION if self.noise_correlation is None else self.noise_correlation
+        of_galaxies = (*self.shift_xy_arcsec, band.psf_fwhm_arcsec * shape.fwhm_factor, shape.ellipticity, shape.angle_rad)
+        return dict(zip(DRAWN, (*of_galaxies, depth_factor, correlation, self.sky_pedestal), strict=True))
 
 
 def _between(limits: Limits, share: float) -> float:

@@ -21,7 +21,8 @@ _MIRROR_M = 2.4
 _OBSCURATION = 0.33
 SKY_NOISE_SIGMA_PIX = 0.64
 _OVERSAMPLING = 8
-_FWHM_OF_SIGMA = 2 * np.sqrt(2 * np.log(2))
+FWHM_OF_SIGMA = float(2 * np.sqrt(2 * np.log(2)))
+"""FWHM of a Gaussian, in units of its standard deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def _shape_transform(band: Band, shape: PsfShape, size: tuple[int, int]) -> Any:
     scale2 = band.pixel_scale_arcsec**2
     fwhm = band.psf_fwhm_arcsec * shape.fwhm_factor
     wider = (_widening_at(band, shape.fwhm_factor) ** 2 - _widening_at(band, 1.0) ** 2) / scale2
-    longer = 2 * shape.ellipticity * (fwhm / _FWHM_OF_SIGMA) ** 2 / scale2
+    longer = 2 * shape.ellipticity * (fwhm / FWHM_OF_SIGMA) ** 2 / scale2
     along, diagonal = longer * np.cos(2 * shape.angle_rad), longer * np.sin(2 * shape.angle_rad)
     y, x = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None, :]
     return np.exp(-2 * np.pi**2 * ((wider + along) * x * x + (wider - along) * y * y + 2 * diagonal * x * y))
@@ -248,9 +249,7 @@ def _widenings(band: Band) -> tuple[Float64Array, Float64Array]:
     galsim = _galsim()
     optics = galsim.OpticalPSF(lam=band.wavelength_nm, diam=_MIRROR_M, obscuration=_OBSCURATION)
     step, star = _sampled_star(galsim, optics, band, 8)
-    sigmas_pix = (
-        np.concatenate([np.linspace(0.1, 1.5, 24) * band.psf_fwhm_arcsec / _FWHM_OF_SIGMA, [band.psf_fwhm_arcsec]]) / step
-    )
+    sigmas_pix = np.concatenate([np.linspace(0.1, 1.5, 24) * band.psf_fwhm_arcsec / FWHM_OF_SIGMA, [band.psf_fwhm_arcsec]]) / step
     fwhms = np.array([_fwhm_pix(gaussian_filter(star, sigma)) * step for sigma in sigmas_pix])
     return fwhms / band.psf_fwhm_arcsec, sigmas_pix * step
 
@@ -278,3 +277,7 @@ def _impulse_response(sigma_pix: float) -> Float64Array:
     impulse = np.zeros((33, 33))
     impulse[16, 16] = 1
     return np.asarray(gaussian_filter(impulse, sigma_pix, mode="wrap"), np.float64)
+
+
+DRIZZLED_CORRELATION = round(_correlation(SKY_NOISE_SIGMA_PIX), 3)
+"""Correlation of neighbouring pixels' noise in the drizzled mosaics."""

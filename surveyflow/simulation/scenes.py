@@ -6,7 +6,7 @@ Positions are in arcsec from the lower left corner of an image, so that they are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ from astropy.cosmology import FlatLambdaCDM
 from scipy.special import gammainc, gammaincinv
 
 from surveyflow.simulation.galaxies import STAR, Galaxy, draw_plain_galaxy, draw_star, render
-from surveyflow.simulation.nuisances import Nuisances, StampNuisances
+from surveyflow.simulation.nuisances import OF_GALAXIES, Nuisances, StampNuisances
 from surveyflow.simulation.observe import F160W, F814W, Band, Depth, PsfShape, blur, shot_noise, sky_noise
 from surveyflow.simulation.profiles import Grid
 from surveyflow.simulation.recipes import DEFAULT_GALAXIES, Recipe
@@ -80,6 +80,8 @@ class Stamp:
         used, ``neighbours`` is this patch with its noise.
     pixels
         (size, size) float32, e-/s: the sum of both, with photon and sky noise.
+    drawn
+        The nuisances that were drawn, by the names of `surveyflow.simulation.nuisances.DRAWN`; those of a real sky are left out.
     """
 
     kind: str
@@ -90,6 +92,7 @@ class Stamp:
     galaxy: Float32Array
     neighbours: Float32Array
     pixels: Float32Array
+    drawn: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def stamp(
     nuisance = (nuisances or Nuisances()).drawn(seed, index)
     rng = np.random.default_rng([seed, index])
     kind = _draw_kind(rng, post_merger_share)
-    redshift, depth = _draw_redshift(rng, redshifts), _draw_depth(rng, depth, depth_range)
+    redshift, own_depth = _draw_redshift(rng, redshifts), _draw_depth(rng, depth, depth_range)
     x, y = (size // 2 + STAMP_MARGIN_PIX + 0.5 - rng.random(2)) * band.pixel_scale_arcsec + np.array(nuisance.shift_xy_arcsec)
     shrinking = angular_size(redshift) / angular_size(sum(redshifts) / 2)
     target = draw_target(rng, kind, (float(x), float(y)), band, recipe=recipe, magnitudes=magnitudes, size_factor=shrinking)
@@ -162,7 +165,8 @@ def stamp(
     galaxy = convolved_with_psf([target], size, band, nuisance.psf)
     sky = convolved_with_psf(others if neighbours else [], size, band, nuisance.psf)
     about = kind, target.magnitudes[band.name], target.galaxy.radius_arcsec, redshift
-    return _finished(rng, about, galaxy, patch or Patch(sky, depth), None if patch else nuisance)
+    made = _finished(rng, about, galaxy, patch or Patch(sky, own_depth), None if patch else nuisance)
+    return replace(made, drawn=_drawn(nuisance, band, own_depth.sky_rms / depth.sky_rms, patch))
 
 
 def stamp_of_image(
@@ -195,7 +199,7 @@ def stamp_of_image(
     nuisance = (nuisances or Nuisances()).drawn(seed, index)
     rng = np.random.default_rng([seed, index])
     size = len(image) - 2 * STAMP_MARGIN_PIX
-    depth, image = _draw_depth(rng, depth, depth_range), oriented(rng, image)
+    own_depth, image = _draw_depth(rng, depth, depth_range), oriented(rng, image)
     radius = half_light_radius(image) * band.pixel_scale_arcsec
     middle = (size // 2 + STAMP_MARGIN_PIX + 0.5) * band.pixel_scale_arcsec
     others = [*neighbours_around(rng, middle, middle, radius), *_draw_sky(rng, size, band)]
@@ -203,7 +207,14 @@ def stamp_of_image(
     sky = convolved_with_psf(others if neighbours else [], size, band, nuisance.psf)
     about = kind, band.magnitude(float(image.sum(dtype=np.float64))), radius, redshift
     seen = blur(image, band, nuisance.psf)[inner, inner]
-    return _finished(rng, about, seen, patch or Patch(sky, depth), None if patch else nuisance)
+    made = _finished(rng, about, seen, patch or Patch(sky, own_depth), None if patch else nuisance)
+    return replace(made, drawn=_drawn(nuisance, band, own_depth.sky_rms / depth.sky_rms, patch))
+
+
+def _drawn(nuisance: StampNuisances, band: Band, depth_factor: float, patch: Patch | None) -> dict[str, float]:
+    """The nuisances of a stamp, by name; a real sky has its own."""
+    numbers = nuisance.numbers(band, depth_factor)
+    return {name: value for name, value in numbers.items() if patch is None or name in OF_GALAXIES}
 
 
 def oriented(rng: np.random.Generator, image: Float32Array) -> Float32Array:

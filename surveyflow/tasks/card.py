@@ -345,6 +345,10 @@ class NuisanceLimits:
         Share of the stamps spoilt by each that a catalog would flag; 1 where none is spoilt.
     held
         Whether each costs at most 2 points, or what it spoils is flagged.
+    quantity
+        The key of ``[domain]`` that limits the nuisance; None if none does, or the evaluation narrowed no limits.
+    limits
+        The limits that follow for it, lowest and highest value; those of the domain are as narrow or narrower.
     """
 
     name: str
@@ -352,6 +356,8 @@ class NuisanceLimits:
     lost: tuple[float, ...]
     flagged: tuple[float, ...]
     held: tuple[bool, ...]
+    quantity: str | None = None
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(each) for each in (self.levels, self.lost, self.flagged, self.held)}

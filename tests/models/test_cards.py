@@ -61,7 +61,13 @@ cards = st.builds(
         st.floats(0, 1),
         st.none() | st.floats(0, 1),
     ),
-    nuisances=st.sampled_from([(), (NuisanceLimits("sky", (-1.0, 5.0), (0.001, -0.02), (0.0, 1.0), (True, False)),)]),
+    nuisances=st.sampled_from(
+        [
+            (),
+            (NuisanceLimits("sky", (-1.0, 5.0), (0.001, -0.02), (0.0, 1.0), (True, False)),),
+            (NuisanceLimits("depth", (1.5,), (0.03,), (1.0,), (True,), "sky_rms", (1e-4, 1e-3)),),
+        ]
+    ),
     calibrations=st.just(()) | st.builds(lambda *numbers: (calibration(*numbers),), st.floats(0.1, 9), st.floats(-9, 9)),
 )
 

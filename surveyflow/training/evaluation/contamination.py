@@ -19,6 +19,7 @@ from surveyflow.tasks.card import Model
 from surveyflow.tasks.contamination.parts import AMOUNTS, PARTS, REGRESSIONS
 from surveyflow.tasks.task import Columns
 from surveyflow.training.evaluation.baseline import TreeClassifier, TreeRegressor, annulus_features
+from surveyflow.training.evaluation.limits import Effect, Limits, following_limits, outside
 from surveyflow.training.evaluation.merger_scores import coverage_bins, magnitude_bins
 from surveyflow.training.evaluation.nuisances import MOST_STRESSED, Nuisance, changes, neighbours
 from surveyflow.training.evaluation.predict_contamination import predict_contamination
@@ -185,6 +186,10 @@ class ContaminationEvaluation:
         Points of a figure, by amount.
     stresses
         Scores on stamps that are changed by nuisances; not by neighbours, which are what the model measures.
+    limits
+        What follows from these scores for the limits in the model's card: lowest and highest value by key.
+    narrowed
+        Whether stamps outside these limits count as flagged, as if the card stated them.
     """
 
     scores: ContaminationScores
@@ -195,6 +200,8 @@ class ContaminationEvaluation:
     cut: TunedCut | None
     points: Mapping[str, Points]
     stresses: Sequence[ContaminationStress]
+    limits: Limits
+    narrowed: bool
 
     def document(self) -> dict[str, Any]:
         """The evaluation in the form of ``evaluation.json``."""
@@ -202,7 +209,9 @@ class ContaminationEvaluation:
         changes = {f"change_of_{name}": change for name, change in told["changes"].items()}
         points = {f"{amount.figure}_points": told["points"][amount.name] for _, amount in AMOUNTS}
         scores = {name: told[name] for name in ("scores", "bins", "statements", "n_without_truth")}
-        return scores | changes | {"cut": told["cut"]} | points | {"stresses": told["stresses"]}
+        return (
+            scores | changes | {"cut": told["cut"]} | points | {name: told[name] for name in ("stresses", "limits", "narrowed")}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +272,11 @@ def judge(
     sets: Mapping[str, Sequence[LabelledStamps]],
     sampling: SamplingSettings,
     beside: Model | None,  # noqa: ARG001 - one signature for all
+    narrow: bool,
 ) -> dict[str, Any]:
     """Fit the baseline and evaluate a contamination model; as `surveyflow.training.evaluation.evaluate.Judge`."""
     baseline = fit_contamination_baseline(sets["training"], sampling.seed)
-    return evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling).document()
+    return evaluate_contamination(model, sets["test"], sets["tuning"], baseline, sampling, narrow=narrow).document()
 
 
 def fit_contamination_baseline(training: Sequence[LabelledStamps], seed: int) -> ContaminationBaseline:
@@ -287,6 +297,8 @@ def evaluate_contamination(
     tuning: Sequence[LabelledStamps],
     baseline: ContaminationBaseline,
     sampling: SamplingSettings,
+    *,
+    narrow: bool = False,
 ) -> ContaminationEvaluation:
     """Evaluate a contamination model.
 
@@ -302,9 +314,12 @@ def evaluate_contamination(
         Trees that were fitted to the training stamps.
     sampling
         Number of draws, and seed.
+    narrow
+        Whether stamps count as flagged as if the card's limits were narrowed to those that follow from this evaluation.
     """
     known = [stamps.take(stamps.has_contamination_truth) for stamps in test]
     said, truth = _said_and_true(model, known, sampling)
+    stresses, limits = _stresses(model, known, baseline, sampling, narrow)
     features = _features(known)
     scores = _scores(features, said, truth, baseline)
     by_baseline = baseline.classes["contaminated"].probability(features)
@@ -319,7 +334,9 @@ def evaluate_contamination(
             amount.name: _points(truth.transformed[amount.name], said[f"{amount.name}_given"], truth.presence[part.presence])
             for part, amount in AMOUNTS
         },
-        stresses=_stresses(model, known, baseline, sampling),
+        stresses=stresses,
+        limits=limits,
+        narrowed=narrow,
     )
 
 
@@ -430,20 +447,28 @@ def _points(truth: Float64Array, estimate: Float64Array, rows: BoolArray) -> Poi
 
 
 def _stresses(
-    model: Model, sets: Sequence[LabelledStamps], baseline: ContaminationBaseline, sampling: SamplingSettings
-) -> list[ContaminationStress]:
+    model: Model, sets: Sequence[LabelledStamps], baseline: ContaminationBaseline, sampling: SamplingSettings, narrow: bool
+) -> tuple[list[ContaminationStress], Limits]:
+    """Scores under each nuisance at each level, and the limits that follow, which count as the card's if they are to."""
     some = [stamps.take(slice(MOST_STRESSED)) for stamps in sets]
     before, truth = _said_and_true(model, some, sampling)
     area = area_under_roc(before["p_contaminated_mean"], truth.contaminated)
-    flagged = float(before["out_of_domain"].mean())
-    found = []
+    after = []
     for nuisance, level in changes():
         if nuisance.change is not neighbours:
             changed = [nuisance.applied(stamps, level, sampling.seed) for stamps in some]
             said, truth = _said_and_true(model, changed, sampling)
-            scores = _scores(_features(changed), said, truth, baseline)
-            found.append(_stress(nuisance, level, scores, float(said["out_of_domain"].mean()), before=(area, flagged)))
-    return found
+            after.append((nuisance, level, _scores(_features(changed), said, truth, baseline), said))
+    effects = [
+        Effect(nuisance.quantity, area - scores.areas["contaminated"], said["measured"]) for nuisance, _, scores, said in after
+    ]
+    limits = following_limits(model.card.domain, before["measured"], effects)
+
+    def flagged(said: Columns) -> float:
+        return float((said["out_of_domain"] | outside(said["measured"], limits if narrow else {})).mean())
+
+    unchanged = area, flagged(before)
+    return [_stress(nuisance, level, scores, flagged(said), before=unchanged) for nuisance, level, scores, said in after], limits
 
 
 def _stress(

@@ -74,8 +74,10 @@ class EvaluationRecords:
 Reader = Callable[[Path, str, int | None], LabelledStamps]
 """Reads a folder of records: takes folder, variant of the contamination truth, and the largest number of stamps."""
 
-Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None], dict[str, Any]]
-"""Evaluates a model on sets of stamps: ``test``, ``training``, ``clean``, ``tuning`` and ``other``."""
+Judge = Callable[[Model, Mapping[str, Sequence[LabelledStamps]], SamplingSettings, Model | None, bool], dict[str, Any]]
+"""Evaluates a model on sets of stamps: ``test``, ``training``, ``clean``, ``tuning`` and ``other``.
+
+The last argument says whether flags are those of the limits that follow from the evaluation."""
 
 JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: contamination.judge}
 """The function that evaluates models of each task."""
@@ -114,7 +116,8 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
     engine
         Name of an engine: see `surveyflow.values.codes.EngineName`.
     update_cards
-        Whether to state scores and limits of nuisances in the model's cards.
+        Whether to state scores and limits of nuisances in the model's cards, and to narrow their domains to where nuisances cost
+        at most 2 points. Stamps count as flagged by the narrowed domains.
     command
         What the user typed, for the record.
 
@@ -153,9 +156,12 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
         baseline_stamps=settings.baseline_stamps,
         contamination_model=beside,
         command=command,
+        narrow=update_cards,
     )
     if update_cards:
         state_in_cards(home, document)
+        model = load_model(home, engine)
+        document["model"] = _told(model)
     return _written(document, settings.report, _matrices(model, settings.test, sampling, beside))
 
 
@@ -186,6 +192,7 @@ def evaluate_model(
     baseline_stamps: int,
     contamination_model: Model | None = None,
     command: str = "",
+    narrow: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a model, and return all results.
 
@@ -205,6 +212,8 @@ def evaluate_model(
         A contamination model of the same instrument, to find the effect of a cut on a merger model.
     command
         What the user typed, for the record.
+    narrow
+        Whether stamps count as flagged as if the card's limits were narrowed to those that follow from this evaluation.
 
     Returns
     -------
@@ -225,7 +234,7 @@ def evaluate_model(
     for stamps in chain(*sets.values()):
         check_stamps(model.card, stamps)
     heading = _heading(model, contamination_model, sampling, command) | {"records": _listed(sets)}
-    return dict(plain(heading | {task: judge(model, sets, sampling, contamination_model)}))
+    return dict(plain(heading | {task: judge(model, sets, sampling, contamination_model, narrow)}))
 
 
 def _truth_of(model: Model) -> str:

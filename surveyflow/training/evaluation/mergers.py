@@ -13,6 +13,7 @@ from surveyflow.models.engines.choice import Jury
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.baseline import TreeClassifier, annulus_features
 from surveyflow.training.evaluation.juries import Area, JuryScores, areas_of_change, found_changes, jury_scores
+from surveyflow.training.evaluation.limits import Effect, Limits, following_limits, outside
 from surveyflow.training.evaluation.merger_scores import (
     PREVALENCES,
     BinScores,
@@ -165,6 +166,10 @@ class MergerEvaluation:
         Scores after cuts in true and, with a contamination model, predicted contamination.
     stresses
         Scores on stamps that are changed by nuisances.
+    limits
+        What follows from these scores for the limits in the model's card: lowest and highest value by key.
+    narrowed
+        Whether stamps outside these limits count as flagged, as if the card stated them.
     shifts
         How well the columns of `UNCERTAINTIES` tell unchanged stamps from those of all nuisances at the last of their levels.
     jury
@@ -190,6 +195,8 @@ class MergerEvaluation:
     bins: Sequence[BinScores]
     cuts: Sequence[CutScores]
     stresses: Sequence[StressScores]
+    limits: Limits
+    narrowed: bool
     shifts: Mapping[str, Area]
     jury: JuryScores | None
     failures: Sequence[Failure]
@@ -226,6 +233,7 @@ def evaluate_mergers(
     *,
     contamination_model: Model | None = None,
     other: Sequence[LabelledStamps] = (),
+    narrow: bool = False,
 ) -> MergerEvaluation:
     """Evaluate a merger model.
 
@@ -245,6 +253,8 @@ def evaluate_mergers(
         A contamination model of the same instrument, for cuts in predicted contamination.
     other
         Stamps of another simulation.
+    narrow
+        Whether stamps count as flagged as if the card's limits were narrowed to those that follow from this evaluation.
     """
     called, columns = _call(model, test, baseline, sampling), pooled(test)
     called_clean = _call(model, clean, baseline, sampling) if clean else None
@@ -252,7 +262,8 @@ def evaluate_mergers(
     both = {"with neighbours": called, "no neighbours": called_clean}
     samples = {name: _probabilities(model, one) for name, one in both.items() if one is not None}
     truth, stated = called.is_post_merger, called.predictions.p_pm_mean
-    stresses, shifts = _stresses(model, test, baseline, sampling)
+    stressed = _stressed(model, test, baseline, sampling)
+    stresses = stressed.scores(narrow)
     return MergerEvaluation(
         pooled=called.judged(),
         fields=_by_field(test, called),
@@ -269,7 +280,9 @@ def evaluate_mergers(
         bins=_bins(model, columns, called),
         cuts=_cuts(test, columns, called, sampling, contamination_model),
         stresses=stresses,
-        shifts=shifts,
+        limits=stressed.limits,
+        narrowed=narrow,
+        shifts=stressed.shifts(),
         jury=_jury(model, test, called, sampling),
         failures=_failures(test, columns, called),
         verdict=_verdict(called.judged(), elsewhere, stresses),
@@ -277,12 +290,17 @@ def evaluate_mergers(
 
 
 def judge(
-    model: Model, sets: Mapping[str, Sequence[LabelledStamps]], sampling: SamplingSettings, beside: Model | None
+    model: Model,
+    sets: Mapping[str, Sequence[LabelledStamps]],
+    sampling: SamplingSettings,
+    beside: Model | None,
+    narrow: bool,
 ) -> dict[str, Any]:
     """Fit the baseline and evaluate a merger model; as `surveyflow.training.evaluation.evaluate.Judge`."""
     baseline = fit_merger_baseline(sets["training"], sampling.seed)
     test, clean, other = (sets.get(name, ()) for name in ("test", "clean", "other"))
-    return asdict(evaluate_mergers(model, test, clean, baseline, sampling, contamination_model=beside, other=other))
+    found = evaluate_mergers(model, test, clean, baseline, sampling, contamination_model=beside, other=other, narrow=narrow)
+    return asdict(found)
 
 
 def fit_merger_baseline(training: Sequence[LabelledStamps], seed: int) -> TreeClassifier:
@@ -415,19 +433,38 @@ def _tie_break(flux_pp: Float64Array) -> Float64Array:
     return 1e-9 * np.argsort(np.argsort(flux_pp, kind="stable")) / max(len(flux_pp), 1)
 
 
-def _stresses(
-    model: Model, test: Sequence[LabelledStamps], baseline: TreeClassifier, sampling: SamplingSettings
-) -> tuple[list[StressScores], dict[str, Area]]:
-    """Scores under each nuisance at each level; and how well uncertainties find the strongest ones, all taken together."""
+@dataclass(frozen=True, slots=True)
+class _Stressed:
+    """Classifications of some stamps, unchanged and under each nuisance at each level, and the limits that follow."""
+
+    before: _Called
+    after: Sequence[tuple[Nuisance, float, _Called]]
+    limits: Limits
+
+    def scores(self, narrow: bool) -> list[StressScores]:
+        """Scores under each nuisance at each level."""
+        limits = self.limits if narrow else {}
+        return [_stress(nuisance, level, self.before, after, limits) for nuisance, level, after in self.after]
+
+    def shifts(self) -> dict[str, Area]:
+        """How well uncertainties find the strongest changes, all taken together."""
+        strongest = [after.predictions for nuisance, level, after in self.after if level == nuisance.levels[-1]]
+        return found_changes(self.before.predictions, strongest)
+
+
+def _stressed(model: Model, test: Sequence[LabelledStamps], baseline: TreeClassifier, sampling: SamplingSettings) -> _Stressed:
     some = [stamps.take(slice(MOST_STRESSED)) for stamps in test]
     before = _call(model, some, baseline, sampling)
-    scores, strongest = [], []
-    for nuisance, level in changes():
-        after = _call(model, [nuisance.applied(stamps, level, sampling.seed) for stamps in some], baseline, sampling)
-        scores.append(_stress(nuisance, level, before, after))
-        if level == nuisance.levels[-1]:
-            strongest.append(after.predictions)
-    return scores, found_changes(before.predictions, strongest)
+    after = [
+        (nuisance, level, _call(model, [nuisance.applied(stamps, level, sampling.seed) for stamps in some], baseline, sampling))
+        for nuisance, level in changes()
+    ]
+    effects = [Effect(nuisance.quantity, _lost(before, one), one.predictions.measured) for nuisance, _, one in after]
+    return _Stressed(before, after, following_limits(model.card.domain, before.predictions.measured, effects))
+
+
+def _lost(before: _Called, after: _Called) -> float:
+    return before.judged().network.accuracy - after.judged().network.accuracy
 
 
 def _jury(model: Model, test: Sequence[LabelledStamps], called: _Called, sampling: SamplingSettings) -> JuryScores | None:
@@ -438,12 +475,12 @@ def _jury(model: Model, test: Sequence[LabelledStamps], called: _Called, samplin
     return jury_scores(called.predictions, each, called.is_post_merger, sampling.seed)
 
 
-def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called) -> StressScores:
-    scores, flags = after.judged(), after.predictions.flagged
-    lost = before.judged().network.accuracy - scores.network.accuracy
+def _stress(nuisance: Nuisance, level: float, before: _Called, after: _Called, limits: Limits) -> StressScores:
+    scores, lost = after.judged(), _lost(before, after)
+    flags, flags_before = (one.predictions.flagged | outside(one.predictions.measured, limits) for one in (after, before))
     spoiled = (before.network == before.is_post_merger) & (after.network != after.is_post_merger)
     spoiled_flagged = float(flags[spoiled].mean()) if spoiled.any() else float("nan")
-    flagged_before = float(before.predictions.flagged.mean())
+    flagged_before = float(flags_before.mean())
     seen = spoiled_flagged >= LEAST_FLAGGED and flagged_before <= MOST_FLAGGED_BEFORE
     return StressScores(
         name=nuisance.name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, rotate
 
-from surveyflow.simulation.observe import SKY_NOISE_SIGMA_PIX, sky_noise
+from surveyflow.simulation.observe import FWHM_OF_SIGMA, SKY_NOISE_SIGMA_PIX, sky_noise
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import Float32Array
 
@@ -50,6 +50,8 @@ class Nuisance:
         Makes the changed pixels.
     varied_in
         Where training varies it: a table and a key of the simulation file or of the training file.
+    quantity
+        The key of a card's ``[domain]`` that limits it, see `surveyflow.training.evaluation.limits.LIMITED`; None if none does.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Nuisance:
     levels: tuple[float, ...]
     change: Change
     varied_in: str
+    quantity: str | None = None
 
     def told(self, level: float) -> str:
         """The change at one level, in words."""
@@ -65,13 +68,17 @@ class Nuisance:
     def applied(self, stamps: LabelledStamps, level: float, seed: int) -> LabelledStamps:
         """Change stamps; the same seed gives the same pixels. Pixels without data stay so, and the truth stays that of before.
 
-        Only a gain changes the sky rms and the true flux, which are in the pixels' unit.
+        Only a gain changes the sky rms and the true flux, which are in the pixels' unit. Whoever widens the PSF also states its
+        new width.
         """
         rng = np.random.default_rng([seed, *self.name.encode(), self.levels.index(level)])
         pixels = np.where(stamps.valid, self.change(stamps, level, rng), np.float32(0))
-        if self.change is not gain:
-            return replace(stamps, pixels=pixels)
-        return replace(stamps, pixels=pixels, flux_pp=stamps.flux_pp * level, sky_rms=stamps.sky_rms * level)
+        changed = replace(stamps, pixels=pixels)
+        if self.change is gain:
+            return replace(changed, flux_pp=stamps.flux_pp * level, sky_rms=stamps.sky_rms * level)
+        if self.change is psf_width:
+            return replace(changed, psf_fwhm_pix=np.hypot(stamps.psf_fwhm_pix, FWHM_OF_SIGMA * level))
+        return changed
 
 
 def position(stamps: LabelledStamps, level: float, rng: np.random.Generator) -> Float32Array:
@@ -168,23 +175,30 @@ NUISANCES = (
         (1, 2, 3, 5),
         position,
         "[simulation.nuisances] position_sigma_arcsec",
+        "offset_arcsec",
     ),
     Nuisance("rotation", "a rotation by {} deg", (45, 90), rotation, "[augmentation] orientations"),
     Nuisance(
-        "psf_width", "the PSF widened by a Gaussian of {} px", (0.5, 1.0, 1.5), psf_width, "[simulation.nuisances] psf_fwhm"
+        "psf_width",
+        "the PSF widened by a Gaussian of {} px",
+        (0.5, 0.75, 1.0, 1.5),
+        psf_width,
+        "[simulation.nuisances] psf_fwhm",
+        "psf_fwhm_arcsec",
     ),
     Nuisance(
         "psf_shape", "the PSF lengthened by a Gaussian of {} px", (0.5, 1.0), psf_shape, "[simulation.nuisances] psf_ellipticity"
     ),
-    Nuisance("depth", "noise stronger by a factor of {}", (1.5, 3.6), depth, "[simulation] depth_range"),
+    Nuisance("depth", "noise stronger by a factor of {}", (1.25, 1.5, 3.6), depth, "[simulation] depth_range", "sky_rms"),
     Nuisance("gain", "all pixels multiplied by {}", (0.5, 2, 1000), gain, "[augmentation] gain"),
-    Nuisance("sky", "the sky raised by {} sigma", (-1, 1, 5, 20), sky, "[simulation.nuisances] sky_pedestal"),
+    Nuisance("sky", "the sky raised by {} sigma", (-1, 1, 5, 20), sky, "[simulation.nuisances] sky_pedestal", "sky_sigma"),
     Nuisance(
         "noise_correlation",
         "more noise, smoothed by {} px",
-        (0, 1.5),
+        (0, 1.0, 1.5),
         noise_correlation,
         "[simulation.nuisances] noise_correlation",
+        "noise_correlation",
     ),
     Nuisance("neighbours", "more galaxies on the edges: {}", (1, 3), neighbours, "[augmentation] neighbour_chance"),
     Nuisance("missing_strip", "rows without data along an edge: {}", (10, 20, 40), missing_strip, "[augmentation] strip_chance"),

@@ -43,6 +43,7 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
         - ``AMOUNT_given_q16``, ``AMOUNT_given_q84``: in the column's unit, given that something is there; float64.
         - ``sky_rms``: as measured in each stamp, e-/s; float32.
         - ``out_of_domain``: whether the domain of the model's card excludes the stamp; bool.
+        - ``measured``: (n, 5) float32, see `surveyflow.training.evaluation.limits.measured_quantities`.
 
     Raises
     ------
@@ -55,8 +56,8 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
 
 def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Columns:
     scales, rms = [scale_of(card) for card in model.card.each], sky_rms(stamps.pixels, stamps.valid)
-    answers, excluded = draw(model, stamps, sampling)
-    outputs = answers[..., [model.card.class_names.index(name) for name in OUTPUTS]]
+    answers = draw(model, stamps, sampling)
+    outputs = answers.draws[..., [model.card.class_names.index(name) for name in OUTPUTS]]
     draws = Draws(outputs, source_keys(stamps.field, stamps.source_id), sampling.seed, model.card, rms)
     drawn, given = physical_of(draws), physical_of(draws, given=True)
     mean = dict(zip(OUTPUTS, outputs.mean(axis=1, dtype=np.float64).T, strict=True))
@@ -65,7 +66,7 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         found |= _distribution(amount.column.name, drawn[amount.column.name])
         found |= {f"{amount.name}_given": _location(outputs, amount, scales)}
         found |= _interval(f"{amount.name}_given", given[amount.column.name])
-    return found | {"sky_rms": rms, "out_of_domain": excluded}
+    return found | {"sky_rms": rms, "out_of_domain": answers.excluded, "measured": answers.measured}
 
 
 def _location(outputs: Float32Array, amount: ContaminationAmount, scales: Sequence[ContaminationScale]) -> Float64Array:

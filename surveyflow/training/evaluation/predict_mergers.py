@@ -14,6 +14,7 @@ from surveyflow.stats.philox import source_keys
 from surveyflow.stats.posterior import summarise
 from surveyflow.tasks.card import Model
 from surveyflow.tasks.domains import distance_outside, facts_outside, measured_facts
+from surveyflow.training.evaluation.limits import measured_quantities, outside, stated_limits
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
@@ -46,6 +47,8 @@ class MergerPredictions:
         (n,) bool: whether the domain of the model's card excludes the stamp, as OUT_OF_DOMAIN says in a catalog.
     partial_coverage
         (n,) bool: whether some pixels hold no data, as PARTIAL_COVERAGE says in a catalog.
+    measured
+        (n, 5) float32: see `surveyflow.training.evaluation.limits.measured_quantities`.
     """
 
     p_pm_mean: Float32Array
@@ -55,6 +58,7 @@ class MergerPredictions:
     mutual_information: Float32Array
     out_of_domain: BoolArray
     partial_coverage: BoolArray
+    measured: Float32Array
 
     @property
     def flagged(self) -> BoolArray:
@@ -88,12 +92,29 @@ def batches(stamps: LabelledStamps) -> list[LabelledStamps]:
     return [stamps.take(slice(start, start + BATCH)) for start in range(0, max(len(stamps), 1), BATCH)]
 
 
-def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> tuple[Float32Array, BoolArray]:
-    """Prepare stamps as the model's card says, and sample them; their position is the middle of the stamp.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Draws for stamps, and what is measured on these.
 
-    Returns
-    -------
-    (n, T, n_outputs) float32 in [0, 1]; and (n,) bool, whether the domain of the card excludes each stamp.
+    Parameters
+    ----------
+    draws
+        (n, T, n_outputs) float32 in [0, 1].
+    excluded
+        (n,) bool: whether the domain of the card excludes each stamp.
+    measured
+        (n, 5) float32: see `surveyflow.training.evaluation.limits.measured_quantities`.
+    """
+
+    draws: Float32Array
+    excluded: BoolArray
+    measured: Float32Array
+
+
+def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> Drawn:
+    """Prepare stamps as the model's card says, and sample them.
+
+    Their position is the middle of the stamp, and the PSF is stated, where it is known.
     """
     card = model.card
     prepared = prepare(stamps.pixels, stamps.valid, card.stretch, card.softening)
@@ -101,8 +122,9 @@ def draw(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> tu
     middle = np.full((len(stamps), 2), (stamps.pixels.shape[-1] - 1) / 2)
     facts = measured_facts(stamps.pixels, stamps.valid, middle, card.pixel_scale_arcsec)
     distant = distance_outside(feature_distances(model, prepared, features), len(stamps), card)
-    excluded = np.any([*facts_outside(facts, card).values(), distant], axis=0)
-    return model.draw(features, keys, sampling.n_draws, sampling.seed), excluded
+    measured = measured_quantities(facts, stamps.psf_fwhm_pix * card.pixel_scale_arcsec)
+    excluded = np.any([*facts_outside(facts, card).values(), distant, outside(measured, stated_limits(card.domain))], axis=0)
+    return Drawn(model.draw(features, keys, sampling.n_draws, sampling.seed), excluded, measured)
 
 
 def merged(parts: Sequence[Predictions]) -> Predictions:
@@ -113,14 +135,15 @@ def merged(parts: Sequence[Predictions]) -> Predictions:
 
 def _merger_batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> MergerPredictions:
     outputs = [model.card.class_names.index(name) for name in (POST_MERGER, STAR_FORMING)]
-    drawn, excluded = draw(model, stamps, sampling)
-    summary = summarise(drawn[..., outputs], model.card.n_members)
+    drawn = draw(model, stamps, sampling)
+    summary = summarise(drawn.draws[..., outputs], model.card.n_members)
     return MergerPredictions(
         p_pm_mean=summary.p_pm_mean,
         p_sf_mean=summary.p_sf_mean,
         p_pm_std=summary.p_pm_std,
         f_pm=summary.f_pm,
         mutual_information=summary.mutual_information,
-        out_of_domain=excluded,
+        out_of_domain=drawn.excluded,
         partial_coverage=np.any(~stamps.valid, axis=(1, 2)),
+        measured=drawn.measured,
     )

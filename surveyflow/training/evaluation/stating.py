@@ -13,7 +13,8 @@ from surveyflow.tasks.card import EvaluationFacts, ModelCard, NuisanceLimits
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.registry import entry_of
-from surveyflow.training.evaluation.nuisances import LEAST_FLAGGED, MOST_LOST
+from surveyflow.training.evaluation.limits import Limits, narrowed
+from surveyflow.training.evaluation.nuisances import LEAST_FLAGGED, MOST_LOST, NUISANCES
 
 _LOSS = " On another simulation"
 _DIGITS = 4
@@ -36,7 +37,8 @@ def state_in_cards(folder: Path, document: Mapping[str, Any]) -> list[ModelCard]
 
     Returns
     -------
-    The cards as written. Weights, domains and all that can change a result stay as they are.
+    The cards as written. Their domains are narrowed to the limits that follow, if the evaluation was made with these. Weights
+    and all else that can change a result stay as they are.
 
     Raises
     ------
@@ -46,12 +48,19 @@ def state_in_cards(folder: Path, document: Mapping[str, Any]) -> list[ModelCard]
     task = document[document["task"]]
     tested_facts, at_level = entry_of(document["task"], _FACTS, "evaluated")
     tested = tested_facts(document["model"]["id"], document["records"]["test"], task)
-    nuisances = _limits(task, at_level)
+    limits: Limits = task["limits"] if task["narrowed"] else {}
+    nuisances = _nuisances(task, at_level, limits)
     loss = next((f" {sentence}" for sentence in task.get("verdict", ()) if f" {sentence}".startswith(_LOSS)), "")
     return [
         write_model(
             home,
-            replace(card, notes=card.notes.split(_LOSS, maxsplit=1)[0] + loss, evaluation=tested, nuisances=nuisances),
+            replace(
+                card,
+                notes=card.notes.split(_LOSS, maxsplit=1)[0] + loss,
+                domain=narrowed(card.domain, limits),
+                evaluation=tested,
+                nuisances=nuisances,
+            ),
             read_weights(home, card),
             overwrite=True,
             domain=read_domain(home, card),
@@ -80,14 +89,18 @@ def _contamination(model: str, records: Sequence[Mapping[str, Any]], found: Mapp
     return EvaluationFacts(model, digests, found["scores"]["n"], "auc", round(area, _DIGITS))
 
 
-def _limits(found: Mapping[str, Any], at_level: _AtLevel) -> tuple[NuisanceLimits, ...]:
+def _nuisances(found: Mapping[str, Any], at_level: _AtLevel, limits: Limits) -> tuple[NuisanceLimits, ...]:
     by_name = groupby(found["stresses"], key=lambda stress: str(stress["name"]))
-    return tuple(_of_nuisance(name, [at_level(stress) for stress in stresses]) for name, stresses in by_name)
+    return tuple(_of_nuisance(name, [at_level(stress) for stress in stresses], limits) for name, stresses in by_name)
 
 
-def _of_nuisance(name: str, rows: list[_Row]) -> NuisanceLimits:
+def _of_nuisance(name: str, rows: list[_Row], limits: Limits) -> NuisanceLimits:
     levels, lost, flagged, held = zip(*rows, strict=True)
-    return NuisanceLimits(name, levels, lost, flagged, held)
+    quantity = next((one.quantity for one in NUISANCES if one.name == name), None)
+    if quantity is None or quantity not in limits:
+        return NuisanceLimits(name, levels, lost, flagged, held)
+    low, high = limits[quantity]
+    return NuisanceLimits(name, levels, lost, flagged, held, quantity, (low, high))
 
 
 def _merger_at(stress: Mapping[str, Any]) -> _Row:

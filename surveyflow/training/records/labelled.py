@@ -35,6 +35,8 @@ class LabelledStamps:
         (n,) float64: percent of the galaxy's mask that neighbours' masks cover; NaN if the galaxy has no mask.
     flux_pp
         (n,) float64, e-/s/pixel: neighbours' flux in their own masks; 0 if none is detected.
+    psf_fwhm_pix
+        (n,) float64, pixels: FWHM of the PSF, which a user would state in a workflow; NaN if it is unknown.
     """
 
     field: str
@@ -48,6 +50,7 @@ class LabelledStamps:
     sky_rms: Float64Array
     coverage_pct: Float64Array
     flux_pp: Float64Array
+    psf_fwhm_pix: Float64Array
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[1] != self.pixels.shape[2]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from surveyflow.simulation.headers import INSTRUMENTS
 from surveyflow.sky.measurements import sky_rms
 from surveyflow.training.records.labelled import LabelledStamps
+from surveyflow.training.records.record_index import RecordIndex
 from surveyflow.training.records.shards import damage_told, read_index, record_dataset
 from surveyflow.values.arrays import Float64Array
 
@@ -40,10 +42,11 @@ def read_stamps(folder: Path, truth: str, at_most: int | None = None) -> Labelle
 
 
 def _wanted(truth: str) -> tuple[str, ...]:
-    return ("image", "id", "label", "magnitude_ab", "redshift", "sky_rms", f"coverage_pct_{truth}", f"flux_pp_{truth}")
+    numbers = ("magnitude_ab", "redshift", "sky_rms", "psf_fwhm_arcsec", f"coverage_pct_{truth}", f"flux_pp_{truth}")
+    return ("image", "id", "label", *numbers)
 
 
-def _stamps(columns: dict[str, Any], truth: str, index: Any) -> LabelledStamps:
+def _stamps(columns: dict[str, Any], truth: str, index: RecordIndex) -> LabelledStamps:
     pixels = columns["image"].astype(np.float32, copy=False)
     return LabelledStamps(
         field=index.field,
@@ -57,7 +60,15 @@ def _stamps(columns: dict[str, Any], truth: str, index: Any) -> LabelledStamps:
         sky_rms=_depth(columns["sky_rms"].astype(np.float64), pixels),
         coverage_pct=columns[f"coverage_pct_{truth}"].astype(np.float64),
         flux_pp=columns[f"flux_pp_{truth}"].astype(np.float64),
+        psf_fwhm_pix=_psf_fwhm_arcsec(columns["psf_fwhm_arcsec"].astype(np.float64), index) / index.pixel_scale_arcsec,
     )
+
+
+def _psf_fwhm_arcsec(recorded: Float64Array, index: RecordIndex) -> Float64Array:
+    """The FWHM of each PSF; of records that do not hold it, that of the settings if it is the same for all."""
+    factors, band = index.settings.get("nuisances", {}).get("psf_fwhm", ()), INSTRUMENTS.get(index.instrument)
+    alike = band.psf_fwhm_arcsec * factors[0] if band is not None and len(set(factors)) == 1 else np.nan
+    return np.where(np.isfinite(recorded), recorded, alike)
 
 
 def _depth(simulated: Float64Array, pixels: Any) -> Float64Array:

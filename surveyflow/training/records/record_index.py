@@ -41,6 +41,8 @@ class Shard:
         Digest of its content, hexadecimal.
     n_post_mergers
         Number of records of post-mergers; None if the records were made before it was counted.
+    nuisances
+        Smallest and largest value of each nuisance that was drawn, by name; None if the records do not hold them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Shard:
     bytes: int
     sha256: str
     n_post_mergers: int | None = None
+    nuisances: Mapping[str, Sequence[float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,16 @@ class RecordIndex:
         return {POST_MERGER: sum(known), STAR_FORMING: sum(shard.n for shard in self.shards) - sum(known)}
 
     @property
+    def nuisances(self) -> dict[str, tuple[float, float]] | None:
+        """Smallest and largest value of each nuisance in the records; None if the records do not hold them."""
+        ranges = [shard.nuisances for shard in self.shards]
+        known = [one for one in ranges if one is not None]
+        if not known or len(known) < len(ranges):
+            return None
+        names = [name for name in known[0] if all(name in one for one in known)]
+        return {name: (min(one[name][0] for one in known), max(one[name][1] for one in known)) for name in names}
+
+    @property
     def provenance(self) -> str:
         """The part of the digest that each record holds."""
         return self.digest[:12]
@@ -123,7 +136,19 @@ class RecordFolder(RecordIndex):
         return cls(**{field.name: getattr(index, field.name) for field in fields(index)}, folder=folder)
 
     def _repr_html_(self) -> str:
-        shown = ("folder", "field", "instrument", "band", "pixel_scale_arcsec", "size", "unit", "n", "complete", "classes")
+        shown = (
+            "folder",
+            "field",
+            "instrument",
+            "band",
+            "pixel_scale_arcsec",
+            "size",
+            "unit",
+            "n",
+            "complete",
+            "classes",
+            "nuisances",
+        )
         return notebook_table({name: getattr(self, name) for name in shown})
 
 

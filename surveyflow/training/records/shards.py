@@ -2,11 +2,14 @@
 
 Features: ``image`` (bytes: little-endian float32, row by row, e-/s), ``size``, ``id``, ``label`` (int64; 1 is a post-merger),
 ``magnitude_ab``, ``radius_arcsec``, ``redshift``, ``sky_rms`` (float; NaN where unknown), for each variant of the truth
-``coverage_pct_*``, ``flux_pp_*``, ``n_pix_*`` (float; coverage NaN where the galaxy's mask is empty), and ``provenance`` (bytes).
+``coverage_pct_*``, ``flux_pp_*``, ``n_pix_*`` (float; coverage NaN where the galaxy's mask is empty), ``provenance`` (bytes), and
+the nuisances that were drawn (float; NaN where unknown, as in records that an earlier surveyflow made): see
+`surveyflow.simulation.nuisances.DRAWN`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +23,7 @@ from surveyflow.errors import RecordError
 from surveyflow.files.durable import explained
 from surveyflow.simulation.contamination import TRUTHS
 from surveyflow.simulation.examples import Example
+from surveyflow.simulation.nuisances import DRAWN
 from surveyflow.training.records.record_index import RecordIndex, Shard, check_shards, file_sha256, read_index
 
 __all__ = ["RecordIndex", "Shard", "check_shards", "damage_told", "parse_example", "read_index", "record_dataset", "shard_paths"]
@@ -117,7 +121,9 @@ def _own_example(record: Any, index: RecordIndex) -> dict[str, Any]:
 def parse_example(record: Any, size: int) -> dict[str, Any]:
     """One record's tensors, the image (size, size) float32; for use in a user's own ``tf.data`` pipelines."""
     kinds = dict.fromkeys(NUMBERS, tf.float32) | dict.fromkeys(WHOLE_NUMBERS, tf.int64) | dict.fromkeys(TEXTS, tf.string)
-    parsed = tf.io.parse_single_example(record, {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()})
+    features = {name: tf.io.FixedLenFeature([], kind) for name, kind in kinds.items()}
+    features |= {name: tf.io.FixedLenFeature([], tf.float32, math.nan) for name in DRAWN}
+    parsed = tf.io.parse_single_example(record, features)
     image = tf.reshape(tf.io.decode_raw(parsed["image"], tf.float32, little_endian=True), (size, size))
     return dict(parsed) | {"image": image}
 
@@ -156,7 +162,9 @@ def _numbers(example: Example) -> dict[str, float]:
         for name, truth in example.truths.items()
         for quantity, value in (("coverage_pct", truth.coverage_pct), ("flux_pp", truth.flux_pp), ("n_pix", truth.n_pix))
     }
-    return {name: float(np.float32(value)) for name, value in (of_the_galaxy | of_truths).items()}
+    of_the_observation = {name: example.drawn.get(name, math.nan) for name in DRAWN}
+    numbers = of_the_galaxy | of_truths | of_the_observation
+    return {name: float(np.float32(value)) for name, value in numbers.items()}
 
 
 def _settle(path: Path) -> None:

@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,6 +30,7 @@ from surveyflow.files.durable import explained
 from surveyflow.models.quiet_tensorflow import import_tensorflow
 from surveyflow.settings.simulation import SimulationTable
 from surveyflow.simulation.examples import Example
+from surveyflow.simulation.nuisances import DRAWN
 from surveyflow.training.records.drawing import draw_examples, prepare, simulation_settings
 from surveyflow.training.records.record_index import (
     RecordIndex,
@@ -174,13 +175,25 @@ def _write(path: Path, examples: Iterator[Example], provenance: str) -> Shard:
     from surveyflow.training.records.shards import serialised, write_shard
 
     labels: list[int] = []
+    drawn: list[Mapping[str, float]] = []
 
     def records() -> Iterator[bytes]:
         for example in examples:
             labels.append(example.label)
+            drawn.append(example.drawn)
             yield serialised(example, provenance)
 
-    return replace(write_shard(path, records()), n_post_mergers=sum(labels))
+    return replace(write_shard(path, records()), n_post_mergers=sum(labels), nuisances=_ranges(drawn))
+
+
+def _ranges(drawn: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each nuisance that all examples have, to six digits."""
+    values = {name: [one[name] for one in drawn if name in one] for name in DRAWN}
+    return {
+        name: (float(f"{min(of_name):.6g}"), float(f"{max(of_name):.6g}"))
+        for name, of_name in values.items()
+        if len(of_name) == len(drawn)
+    }
 
 
 def _check_tensorflow() -> None:

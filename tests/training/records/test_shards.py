@@ -16,6 +16,7 @@ from surveyflow.errors import InputError, OutputError, RecordError
 from surveyflow.settings.simulation import SimulationTable
 from surveyflow.simulation.contamination import Contamination
 from surveyflow.simulation.examples import Example
+from surveyflow.simulation.nuisances import DRAWN
 from surveyflow.training.records import simulating
 from surveyflow.training.records.record_index import (
     RecordIndex,
@@ -25,7 +26,14 @@ from surveyflow.training.records.record_index import (
     settings_digest,
     write_index,
 )
-from surveyflow.training.records.shards import check_shards, damage_told, record_dataset, serialised, write_shard
+from surveyflow.training.records.shards import (
+    check_shards,
+    damage_told,
+    parse_example,
+    record_dataset,
+    serialised,
+    write_shard,
+)
 from surveyflow.training.records.simulating import simulate
 
 pytestmark = pytest.mark.slow
@@ -36,7 +44,7 @@ N_EXAMPLES, N_SHARDS = 7, 3
 def example(number=3):
     truths = {"sky_sigma": Contamination(math.nan, 0.25, 40), "self_sigma": Contamination(12.5, 0.0, 1)}
     pixels = np.random.default_rng(number).normal(size=(16, 16)).astype(np.float32)
-    return Example(number, pixels, 1, 22.5, 0.4, math.nan, 0.0007, truths)
+    return Example(number, pixels, 1, 22.5, 0.4, math.nan, 0.0007, truths, {"psf_fwhm_arcsec": 0.125})
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,17 @@ def test_an_example_comes_back_from_its_record(tmp_path):
     assert parsed["provenance"].bytes_list.value[0] == b"abc"
     assert math.isnan(parsed["coverage_pct_sky_sigma"].float_list.value[0])
     assert parsed["coverage_pct_self_sigma"].float_list.value[0] == 12.5
+    assert parsed["psf_fwhm_arcsec"].float_list.value[0] == 0.125
+    assert math.isnan(parsed["sky_pedestal"].float_list.value[0])
+
+
+def test_a_record_from_before_the_nuisances_were_kept_is_read():
+    old = tf.train.Example.FromString(serialised(example(), "abc"))
+    for name in DRAWN:
+        del old.features.feature[name]
+    found = parse_example(old.SerializeToString(), 16)
+    assert all(math.isnan(found[name].numpy()) for name in DRAWN)
+    assert found["magnitude_ab"].numpy() == np.float32(22.5)
 
 
 def test_the_same_example_gives_the_same_bytes():
@@ -111,6 +130,25 @@ def test_the_index_says_what_made_the_records(simulated):
     assert (index["field"], index["instrument"], index["band"], index["unit"]) == ("COSMOS", "F814W", "F814W", "electron/s")
     assert index["pixel_scale_arcsec"] == 0.03
     assert "output" not in index["settings"]
+
+
+def test_records_hold_the_nuisances_that_were_drawn_and_the_index_their_ranges(simulated):
+    drawn = {name: [float(record[name]) for record in read(simulated.output)] for name in DRAWN}
+    ranges = read_index(simulated.output).nuisances
+    assert set(ranges) == set(DRAWN)
+    for name, values in drawn.items():
+        assert ranges[name] == pytest.approx((min(values), max(values)), rel=1e-5)
+    assert ranges["psf_fwhm_arcsec"] == pytest.approx((0.1, 0.1))
+    assert ranges["noise_correlation"] == pytest.approx((0.51, 0.51), abs=0.02)
+    assert ranges["shift_x_arcsec"][0] < 0 < ranges["shift_x_arcsec"][1]
+
+
+def test_an_index_from_before_the_nuisances_were_kept_has_no_ranges(records):
+    index = json.loads((records / "index.json").read_text())
+    for shard in index["shards"]:
+        del shard["nuisances"]
+    (records / "index.json").write_text(json.dumps(index))
+    assert read_index(records).nuisances is None
 
 
 def truncated(path):
