@@ -35,7 +35,7 @@ struct FirstConvolution {
     long n_block_vectors() const { return n_frequencies * block_stride(); }
 };
 
-// One image -> `spectra[frequency][re: row | im: row]`. `work` holds 6 transforms.
+// One image -> `spectra[frequency][re: row | im: row]`. `work` holds 4 transforms.
 inline void transform_image(const FirstConvolution& layer, const float* image, float* spectra, Complex* work) {
     const int side = layer.spec->input_size, rows = layer.image_rows, points = layer.size.points, pitch = layer.row_pitch;
     Complex *const columns = work + 2 * points, *const transformed = columns + points;
@@ -58,7 +58,7 @@ inline void transform_image(const FirstConvolution& layer, const float* image, f
     }
 }
 
-// Rows `first_row` to `first_row + n_rows` of the output -> `rows`, [row][x][channel]. `work` holds 10 transforms.
+// Rows `first_row` to `first_row + n_rows` of the output -> `rows`, [row][x][channel]. `work` holds 3 transforms.
 inline void convolve_image_rows(const FirstConvolution& layer, const float* spectra, int first_row, int n_rows, Complex* block,
                                 float* rows, Complex* work) {
     const ConvolutionSpec& spec = *layer.spec;
@@ -70,14 +70,9 @@ inline void convolve_image_rows(const FirstConvolution& layer, const float* spec
         multiply(shape, n_rows, spectra + 2L * k * layer.row_pitch + first_row * spec.n_inputs,
                  spec.spectrum + 2L * k * layer.kernel_rows * spec.n_outputs, block + k * layer.block_stride());
     }
-    Complex* const pairs = work + 6 * spec.points;
     for (int vector = 0; vector < layer.out_vectors; ++vector) {
-        const Activation activation = Activation::of(spec, vector);
-        invert_rows(layer.size, {block + vector * rows_at_once, layer.block_stride()}, n_rows, width, pairs, work);
-        for (int r = 0; r < n_rows; r += 2) {
-            float* upper = rows + r * pitch + vector * lanes;
-            activate(activation, pairs + r / 2 * spec.points, width, channels, upper, r + 1 < n_rows ? upper + pitch : nullptr);
-        }
+        restore_plain(layer.size, {block + vector * rows_at_once, layer.block_stride()}, n_rows, width, Activation::of(spec, vector),
+                      rows + vector * lanes, pitch, channels, work);
     }
 }
 

@@ -73,7 +73,7 @@ private:
 
     Sizes needed(int n_cutouts) const {
         Sizes sizes = {};
-        sizes.work = 10L * first_.spec->points;
+        sizes.work = 4L * first_.spec->points;
         sizes.image = first_.n_image_floats();
         sizes.block = first_.n_block_vectors();
         sizes.rows = long(rows_at_once) * output_size(*first_.spec) * first_.spec->n_outputs;
@@ -83,9 +83,10 @@ private:
             const int at_once = cutouts_at_once(layer, n_cutouts), n_tiles = at_once * layer.spec->n_tiles * layer.spec->n_tiles;
             const long points = layer.spec->points;
             sizes.spectra = greatest(sizes.spectra, layer.n_frequencies * layer.frequency_stride(at_once));
-            sizes.column_inputs = greatest(sizes.column_inputs, points * ColumnBuffers::input_stride(layer, n_tiles));
-            sizes.column_outputs = greatest(sizes.column_outputs, points * ColumnBuffers::output_stride(layer, n_tiles));
-            sizes.work = greatest(sizes.work, 10 * points);
+            const long frequencies = ColumnBuffers::n_frequencies(layer);
+            sizes.column_inputs = greatest(sizes.column_inputs, frequencies * ColumnBuffers::input_stride(layer, n_tiles));
+            sizes.column_outputs = greatest(sizes.column_outputs, frequencies * ColumnBuffers::output_stride(layer, n_tiles));
+            sizes.work = greatest(sizes.work, 4 * points);
             sizes.map = greatest(sizes.map, n_cutouts * map_floats(i));
         }
         return sizes;
@@ -114,7 +115,7 @@ private:
                 if (i == 1) transform_convolved_image(input, c, n, buffers);
                 else transform_map(layer, input, c, n, buffers);
             }
-            for (int k = 0; k < layer.n_frequencies; ++k) convolve_columns(layer, k, n, buffers.spectra, buffers.columns);
+            Columns(layer, n, buffers.spectra, buffers.columns).convolve();
             for (int c = 0; c < n; ++c) restore_rows(layer, buffers.spectra, c, n, to + (done + c) * map_floats(i), buffers.work);
         }
     }
