@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,14 @@ def test_a_free_worker_works_whenever_there_is_work_that_it_may_do(run, jobs_per
 
     assert sorted(result.job.name for result in results) == sorted(job.name for job in jobs)
     assert [result.error for result in results] == [None] * len(jobs)
+
+
+@pytest.mark.parametrize("jobs_per_worker", [2, 100])
+def test_a_worker_that_joins_late_works_at_once_also_if_every_unit_waits_at_another(jobs_per_worker):
+    dask = SimulatedDask([joins(0, EGS), joins(10, EGS)])  # it raises if a worker is free beside work
+
+    assert len(dask.run(units(EGS, 30), jobs_per_worker=jobs_per_worker)) == 30
+    assert dask.now < 50  # 30 units of 4 s take 60 s on one worker, two at a time
 
 
 def test_the_units_of_a_lost_worker_leave_the_other_pool_at_work():

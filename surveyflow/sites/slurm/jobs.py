@@ -55,6 +55,8 @@ _BETWEEN_MEMORY_S = 30
 """Seconds between two looks of the head for jobs that were out of memory."""
 _MEMORY_WAIT_S = 3.0 * _BETWEEN_MEMORY_S
 """How long the driver waits to hear that a worker was out of memory, seconds."""
+_SAID_BY_SLURM = "-e 'exceeded memory limit' -e 'oom_kill event'"
+"""What ``slurmstepd`` writes to the log of a job that was out of memory, also where the state of the job is FAILED then."""
 _KILLED = 137
 """Exit code of a worker that was killed (SIGKILL), as the kernel does when a job is out of memory."""
 
@@ -204,17 +206,18 @@ def _growth(profile: SlurmSettings, command: RunCommand) -> Iterator[str]:
     """Let another job take the place of one that was out of memory, whether it said so itself or Slurm ended it as a whole."""
     logs = f'"$folder/{LOGS}"'
     yield "note_memory_kills() {  # of jobs that Slurm ended"
-    yield "    local name job task asked"
-    yield "    squeue --me --noheader --array --states=OUT_OF_MEMORY --format='%j %F %K %m' |"
-    yield "    while read -r name job task asked; do"
+    yield "    local state name job task asked"
+    yield "    squeue --me --noheader --array --states=OUT_OF_MEMORY,FAILED --format='%T %j %F %K %m' |"
+    yield "    while read -r state name job task asked; do"
     yield f'        grep -qx "$job" "$folder/{POOL_IDS}" && [ ! -e {logs}/{PREFIX}"$name-${{job}}_${{task}}_" ] || continue'
     yield '        case "$name" in'
     for name, pool in profile.pools.items():
         if pool.memory_max:
-            yield f"            surveyflow-{_slug(command.name)}-{name}) script=pool-{name}.sh most={_mib(pool.memory_max)} ;;"
+            yield f"            surveyflow-{_slug(command.name)}-{name}) pool={name} most={_mib(pool.memory_max)} ;;"
     yield "            *) continue ;;"
     yield "        esac"
-    yield '        echo "$script $(($(numfmt --from=iec "${asked%[cn]}") / 1048576)) $most" >"$folder/memory.new"'
+    yield f'        [ "$state" = OUT_OF_MEMORY ] || grep -q {_SAID_BY_SLURM} {logs}/"$pool-${{job}}_$task.log" || continue'
+    yield '        echo "pool-$pool.sh $(($(numfmt --from=iec "${asked%[cn]}") / 1048576)) $most" >"$folder/memory.new"'
     yield f'        mv "$folder/memory.new" {logs}/{PREFIX}"$name-${{job}}_${{task}}_"'
     yield "    done"
     yield "}"

@@ -285,8 +285,9 @@ def test_a_job_that_can_grow_goes_back_into_the_queue_as_any_other_does(growing,
 
 
 OUT_OF_MEMORY = """#!/bin/bash
-[ "$4" != --states=OUT_OF_MEMORY ] && exit
-printf "%s\\n" "surveyflow-test-cpu 17 2 1G" "surveyflow-test-cpu 17 3 1.50G" "another 5 1 1G"
+[ "$4" != --states=OUT_OF_MEMORY,FAILED ] && exit
+printf "%s\\n" "OUT_OF_MEMORY surveyflow-test-cpu 17 2 1G" "FAILED surveyflow-test-cpu 17 3 1.50G" \
+    "FAILED surveyflow-test-cpu 17 4 1G" "OUT_OF_MEMORY another 5 1 1G"
 """
 
 
@@ -296,7 +297,8 @@ def test_the_head_submits_jobs_that_were_out_of_memory_again_with_more_of_it(gro
     noting = NOTING.format(folder=growing.folder) + 'echo "${SLURM_JOB_ID-of no job} $SLURM_CONF" >>"{0}/environment"; echo 99\n'
     write_program(tmp_path / "sbatch", noting.replace("{0}", str(growing.folder)))
     done = 'until [ "$(ls "$folder/logs" | grep -c seen)" = 2 ]; do /bin/sleep 0.05; done; exit 0'
-    (tmp_path / "slurm.conf").touch()
+    (growing.folder / "logs" / "cpu-17_3.log").write_text("slurmstepd-n1: error: StepId=2.batch exceeded memory limit (2 > 1)\n")
+    (growing.folder / "logs" / "cpu-17_4.log").write_text("no worker lives here\n")
 
     code = run_script(growing, tmp_path, "head.sh", driver=done, scheduler=WAITING.replace("sleep", "/bin/sleep"))
 
