@@ -39,4 +39,4 @@ def catalog_with(columns: Sequence[CatalogColumn]) -> Iterator[str]:
 
 def _forget_descriptions() -> None:
     metadata._astropy_yaml.cache_clear()
-    metadata._votable.cache_clear()
+    metadata._votable_with_marks.cache_clear()
