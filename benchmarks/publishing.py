@@ -48,13 +48,14 @@ def _write_unit(root, rng, number, field, row, column, n_rows):
         "dec": dec,
         "flags": 0,
     }
-    table = build_rows(identity | _results(rng, n_rows), n_rows)
+    table = build_rows(identity | results(rng, n_rows), n_rows)
     return write_unit(
         root, f"{number:064x}", f"{field}/F814W/y{row:03d}x{column:03d}", {}, table, seconds=0.0, worker="benchmark"
     )
 
 
-def _results(rng, n_rows):
+def results(rng, n_rows):
+    """Invented results, by column."""
     ok = rng.random(n_rows) < 0.7
     names = [f"{output}_{key}" for output in ("p_pm", "p_sf") for key in ("mean", "std", *QUANTILES)]
     results = {name: rng.random(n_rows, np.float32) for name in (*names, *SINGLE)}

@@ -2,14 +2,14 @@
 
 Revisions of different schemas are compared in the columns that both have; the other columns are listed.
 
-One region of the sky is in memory at a time, and the keys of all rows that only one revision has in its region. Equal files are
-not read.
+One partition of each revision is in memory at a time, and the keys of all rows that only one revision has in its place. Equal
+files are not read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from surveyflow.catalog.hats import Partition, read_partitions
-from surveyflow.releases.alternatives import alternatives_of
-from surveyflow.releases.revisions import Revision, declared_schema, find, open_catalog, read_manifest
+from surveyflow.catalog.hats import read_partitions
+from surveyflow.releases.regions import Reader, Region, reader, regions_of
+from surveyflow.releases.revisions import ALTERNATIVES, Revision, declared_schema, find, open_catalog, read_manifest
 from surveyflow.stats.shifts import Shifts
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.codes import Status
@@ -237,22 +236,87 @@ def compare(root: Path | str, before: str, after: str) -> Difference:
     """
     root = Path(root)
     revisions = find(root, before), find(root, after)
-    schemas = [declared_schema(revision.path) for revision in revisions]
-    columns = Columns.between(*schemas)
-    empty = [pa.schema([schema.field(name) for name in columns.shared]).empty_table() for schema in schemas]
-    changes, gone, come = Changes(), [empty[0].select(_KEY)], [empty[1].select(_KEY)]
-    for old, new in (map(_read, files, empty) for files in _regions(*revisions)):
-        old_rows, new_rows = _matches(old, new)
-        changes |= Changes.between(old.take(old_rows), new.take(new_rows))
-        gone.append(_keys_without(old, old_rows))
-        come.append(_keys_without(new, new_rows))
-    old_keys, new_keys = pa.concat_tables(gone), pa.concat_tables(come)
-    old_rows, new_rows = _matches(old_keys, new_keys)
-    changes |= _changes_of_moved(root, revisions, columns.shared, old_keys.take(old_rows))
-    removed, added = _keys_without(old_keys, old_rows), _keys_without(new_keys, new_rows)
-    further, first = _compare_alternatives(root, *revisions), (_first(added), _first(removed))
-    names = _names(root, revisions[0].name, first[1]) | _names(root, revisions[1].name, (*first[0], *changes.first))
-    return Difference(*revisions, columns, changes, len(added), len(removed), *first, further, names)
+    found = _Sides.of_catalogs(*revisions).compared()
+    further, first = _compare_alternatives(*revisions), (_first(found.added), _first(found.removed))
+    names = _names(root, revisions[0].name, first[1]) | _names(root, revisions[1].name, (*first[0], *found.changes.first))
+    counts = len(found.added), len(found.removed)
+    return Difference(*revisions, found.columns, found.changes, *counts, *first, further, names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """How two catalogs differ: in their columns, in the rows of sources that both have, and the keys of those that one has."""
+
+    columns: Columns
+    changes: Changes
+    added: pa.Table
+    removed: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Two catalogs that are compared.
+
+    Parameters
+    ----------
+    folders
+        Their folders.
+    digests
+        SHA-256 of their files, by path in these folders.
+    key
+        The columns that name a row.
+    """
+
+    folders: tuple[Path, Path]
+    digests: tuple[Mapping[str, Any], Mapping[str, Any]]
+    key: list[str]
+
+    @classmethod
+    def of_catalogs(cls, old: Revision, new: Revision) -> _Sides:
+        """The catalogs of two revisions."""
+        return cls((old.path, new.path), (read_manifest(old.path)["files"], read_manifest(new.path)["files"]), _KEY)
+
+    def compared(self) -> _Compared:
+        """Compare them, region by region of the sky."""
+        schemas = [declared_schema(folder) for folder in self.folders]
+        columns = Columns.between(*schemas)
+        shared = [pa.schema([schema.field(name) for name in columns.shared]) for schema in schemas]
+        readers = [reader(folder, schema) for folder, schema in zip(self.folders, shared, strict=True)]
+        changes, gone, come = Changes(), [readers[0](None).select(self.key)], [readers[1](None).select(self.key)]
+        for region in filter(self._differs, regions_of(*self.folders)):
+            for old, new in region.pieces(*readers):
+                old_rows, new_rows = _matches(old, new, self.key)
+                changes |= Changes.between(old.take(old_rows), new.take(new_rows))
+                gone.append(_without(old.select(self.key), old_rows))
+                come.append(_without(new.select(self.key), new_rows))
+        old_keys, new_keys = pa.concat_tables(gone), pa.concat_tables(come)
+        old_rows, new_rows = _matches(old_keys, new_keys, self.key)
+        changes |= self._changes_of_moved(readers, old_keys.take(old_rows))
+        return _Compared(columns, changes, _without(new_keys, new_rows), _without(old_keys, old_rows))
+
+    def _differs(self, region: Region) -> bool:
+        """Whether the files of a region differ."""
+        old, new = (
+            [(str(cell.path), files[str(cell.path)]["sha256"]) for cell in cells]
+            for cells, files in zip((region.old, region.new), self.digests, strict=True)
+        )
+        return old != new
+
+    def _changes_of_moved(self, readers: Sequence[Reader], keys: pa.Table) -> Changes:
+        """Changes in the sources that moved from one region to another."""
+        if not len(keys):
+            return Changes()
+        old, new = (self._rows_of(folder, read, keys) for folder, read in zip(self.folders, readers, strict=True))
+        old_rows, new_rows = _matches(old, new, self.key)
+        return Changes.between(old.take(old_rows), new.take(new_rows))
+
+    def _rows_of(self, folder: Path, read: Reader, keys: pa.Table) -> pa.Table:
+        """The rows of given keys, wherever they are in a catalog."""
+        found = [read(None)]
+        for partition in read_partitions(folder):
+            rows = read(partition.path)
+            found.append(rows.take(_matches(rows, keys, self.key)[0]))
+        return pa.concat_tables(found)
 
 
 def _names(root: Path, revision: str, sources: Sequence[SourceName]) -> dict[SourceName, str]:
@@ -266,48 +330,27 @@ def _names(root: Path, revision: str, sources: Sequence[SourceName]) -> dict[Sou
     return {source: found[source] for source in sorted(set(sources)) if source in found}
 
 
-def _compare_alternatives(root: Path, before: Revision, after: Revision) -> AlternativeChanges:
-    """Compare the alternatives of two revisions, which are in memory at the same time."""
-    old, new = (alternatives_of(revision, root).to_table() for revision in (before, after))
-    old_rows, new_rows = _matches(old, new, [*_KEY, "instrument"])
-    one, two = old.take(old_rows), new.take(new_rows)
-    shared = set(Columns.between(old.schema, new.schema).shared) - _PROVENANCE
-    changed = int(np.any([_differs(one[name], two[name]) for name in sorted(shared)], axis=0).sum())
-    return AlternativeChanges(len(new) - len(two), len(old) - len(one), changed, len(two) - changed)
+def _compare_alternatives(before: Revision, after: Revision) -> AlternativeChanges:
+    """Compare the alternatives of two revisions, of which each may have none."""
+    about = [read_manifest(revision.path).get("alternatives") for revision in (before, after)]
+    n_rows = [0 if one is None else int(one["rows"]) for one in about]
+    if None in about:
+        return AlternativeChanges(added=n_rows[1], removed=n_rows[0], changed=0, unchanged=0)
+    folders = before.path / ALTERNATIVES, after.path / ALTERNATIVES
+    found = _Sides(folders, (_digests_of_alternatives(before), _digests_of_alternatives(after)), [*_KEY, "instrument"]).compared()
+    n_both = n_rows[1] - len(found.added)
+    return AlternativeChanges(len(found.added), len(found.removed), found.changes.n_changed, n_both - found.changes.n_changed)
 
 
-def _regions(old: Revision, new: Revision) -> Iterator[tuple[list[Path], list[Path]]]:
-    """Files of both revisions by region of the sky; regions whose files are equal are left out.
-
-    Cells are nested: either two of them do not overlap, or one contains the other. A region is a cell that no other contains.
-    """
-    digests = [read_manifest(revision.path)["files"] for revision in (old, new)]
-    cells = [(cell, side) for side, revision in enumerate((old, new)) for cell in read_partitions(revision.path)]
-    for region in _grouped(sorted(cells, key=lambda entry: (entry[0].span[0], -entry[0].span[1]))):
-        paths = [[str(cell.path) for cell, of_side in region if of_side == side] for side in (0, 1)]
-        contents = [[(path, files[path]["sha256"]) for path in own] for own, files in zip(paths, digests, strict=True)]
-        if contents[0] != contents[1]:
-            yield [old.path / path for path in paths[0]], [new.path / path for path in paths[1]]
+def _digests_of_alternatives(revision: Revision) -> Mapping[str, Any]:
+    """The files of a revision's alternatives, by path in their folder; the first revisions list them with their own."""
+    manifest, prefix = read_manifest(revision.path), f"{ALTERNATIVES}/"
+    own = {path.removeprefix(prefix): entry for path, entry in manifest["files"].items() if path.startswith(prefix)}
+    files: Mapping[str, Any] = manifest["alternatives"].get("files", own)
+    return files
 
 
-def _grouped(cells: Sequence[tuple[Partition, int]]) -> Iterator[list[tuple[Partition, int]]]:
-    group: list[tuple[Partition, int]] = []
-    for cell, side in cells:
-        if group and cell.span[0] >= group[0][0].span[1]:
-            yield group
-            group = []
-        group.append((cell, side))
-    if group:
-        yield group
-
-
-def _read(paths: Sequence[Path], empty: pa.Table) -> pa.Table:
-    """Read the rows of files, with the columns of an empty table."""
-    tables = (pq.read_table(path, columns=empty.column_names, partitioning=None) for path in paths)
-    return pa.concat_tables([empty, *(table.select(empty.column_names) for table in tables)])
-
-
-def _matches(old: pa.Table, new: pa.Table, key: list[str] = _KEY) -> tuple[Int64Array, Int64Array]:
+def _matches(old: pa.Table, new: pa.Table, key: list[str]) -> tuple[Int64Array, Int64Array]:
     """Row numbers of the sources that both tables have."""
     joined = _numbered(old, "old", key).join(_numbered(new, "new", key), key, join_type="inner")
     return joined["old"].to_numpy(), joined["new"].to_numpy()
@@ -317,20 +360,11 @@ def _numbered(table: pa.Table, name: str, key: list[str]) -> pa.Table:
     return table.select(key).append_column(name, pa.array(np.arange(len(table))))
 
 
-def _keys_without(table: pa.Table, rows: Int64Array) -> pa.Table:
-    """The keys of all rows but the given ones."""
+def _without(table: pa.Table, rows: Int64Array) -> pa.Table:
+    """All rows but the given ones."""
     keep = np.ones(len(table), dtype=bool)
     keep[rows] = False
-    return table.select(_KEY).filter(keep).replace_schema_metadata(None)
-
-
-def _changes_of_moved(root: Path, revisions: Sequence[Revision], columns: Sequence[str], keys: pa.Table) -> Changes:
-    """Changes in the sources that moved from one region to another."""
-    if not len(keys):
-        return Changes()
-    old, new = (_rows_of(root, revision.name, columns, keys) for revision in revisions)
-    old_rows, new_rows = _matches(old, new)
-    return Changes.between(old.take(old_rows), new.take(new_rows))
+    return table.filter(pa.array(keep))
 
 
 def _shifts(old: pa.Table, new: pa.Table, name: str, differs: BoolArray) -> Shifts:
@@ -346,13 +380,6 @@ def _differs(old: pa.ChunkedArray, new: pa.ChunkedArray) -> BoolArray:
         return np.asarray(items.reshape(len(old), old.type.list_size).any(axis=1))
     values = pc.fill_null(pc.not_equal(old, new), fill_value=False)
     return np.asarray(pc.or_(values, pc.xor(pc.is_null(old), pc.is_null(new))))
-
-
-def _rows_of(root: Path, revision: str, columns: Sequence[str], keys: pa.Table) -> pa.Table:
-    """Read the rows of given sources from a revision, in given columns."""
-    wanted = pc.field("source_id").isin(keys["source_id"].combine_chunks())
-    candidates = open_catalog(root, revision).to_table(columns=list(columns), filter=wanted)
-    return candidates.take(_matches(candidates, keys)[0])
 
 
 def _first(rows: pa.Table) -> tuple[SourceName, ...]:

@@ -144,7 +144,7 @@ def _further_rows(manifest: Mapping[str, Any], folder: Path) -> list[summary.Fur
     """What further instruments say of sources whose p(z) reaches into several ranges; empty if there are none."""
     if not manifest.get("alternatives"):
         return []
-    return summary.further_rows(summary.open_dataset(folder), summary.open_dataset(folder / ALTERNATIVES))
+    return summary.further_rows(folder, folder / ALTERNATIVES)
 
 
 def page_template(name: str) -> jinja2.Template:
@@ -183,14 +183,16 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "run_again": remedies.run_again("manifest.json", "FOLDER"),
         "look": remedies.show("ROOT", "FIELD", "ID"),
         "browse": lambda galaxy: remedies.browse("ROOT", f"{galaxy.field} {galaxy.source_id}"),
-        "warnings": warnings_of(manifest["models"], sources["weights_origin"].dropna().unique()),
+        "warnings": warnings_of(manifest["models"], sources.weights_origins),
         "weight_cautions": [caution for entry in manifest["inputs"] if (caution := weight_caution(entry))],
-        "n_ok": int(summary.is_ok(sources).sum()),
+        "n_ok": sources.n_ok,
+        "n_drawn": len(sources.rows) if sources.are_drawn else None,
+        "n_sources": sources.n_rows,
         "n_calibrated": summary.n_calibrated(dataset),
         "prevalence": manifest["workflow"].get("science", {}).get("prevalence"),
         "status_rows": status_rows(sources),
         "status_meanings": {status.value: status.meaning for status in Status},
-        "flags": summary.flag_counts(sources),
+        "flags": sources.flags,
         "failed_units": manifest["failed_units"][:MAX_FAILED_UNITS],
         "downloads": downloads(sources, groups, manifest["inputs"]),
         "posterior_panels": posterior_panels(dataset, sources),
@@ -198,7 +200,7 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
         "contamination_panels": contamination_panels(sources),
         "contamination_origins": sorted(map(origin_words, origins_of(manifest["models"], CONTAMINATION))),
         "sky_panels": sky_panels(sources),
-        "n_fields": sources["field"].nunique(),
+        "n_fields": len({field for field, *_ in sources.counts}),
         "max_points": charts.MOST_POINTS,
         "groups": [(group.title, group.note, [gallery_entry(row, pictures) for row in group.rows]) for group in groups],
         "picture_notes": pictures.notes,
@@ -209,20 +211,20 @@ def _contents(manifest: Mapping[str, Any], dataset: ds.Dataset, kept: Path) -> d
     }
 
 
-def downloads(sources: pd.DataFrame, groups: Sequence[summary.Group], inputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def downloads(sources: summary.Sources, groups: Sequence[summary.Group], inputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The tables of the page as CSV, each as a ``data:`` URI that a browser saves, by name of the file.
 
     Parameters
     ----------
     sources
-        The revision's rows, as `surveyflow.reports.summary.read_sources` gives them.
+        The revision's sources, as `surveyflow.reports.summary.read_sources` gives them.
     groups
         The galaxies that the page shows.
     inputs
         The manifest's list of input files.
     """
     counts = [{"field": field, "instrument": name, **by_status} for field, name, by_status in summary.status_counts(sources)]
-    flags = [asdict(one) | {"flag": one.flag.name, "bit": int(one.flag)} for one in summary.flag_counts(sources)]
+    flags = [asdict(one) | {"flag": one.flag.name, "bit": int(one.flag)} for one in sources.flags]
     galaxies = [{"group": group.title} | row | {"p_pm_hist": None} for group in groups for row in group.rows]
     files = [{key: entry.get(key) for key in ("field", "instrument", "kind", "path", "size", "digest")} for entry in inputs]
     tables = {"sources": counts, "flags": flags, "galaxies": galaxies, "inputs": files}
@@ -245,7 +247,7 @@ def weight_caution(entry: Mapping[str, Any]) -> str:
     return caution and f"{entry['field']} {entry['instrument']}: {Path(entry['path']).name} {caution}."
 
 
-def status_rows(sources: pd.DataFrame) -> list[StatusRow]:
+def status_rows(sources: summary.Sources) -> list[StatusRow]:
     """Count sources by field, instrument and status, with every status that occurs in every row."""
     return [_status_row(*entry) for entry in summary.status_counts(sources)]
 
@@ -255,17 +257,23 @@ def _status_row(field: str, instrument: str, counts: Mapping[str, int]) -> Statu
     return StatusRow(field, instrument, total, [Share(status, n, 100 * n / total) for status, n in counts.items()])
 
 
-def posterior_panels(dataset: ds.Dataset, sources: pd.DataFrame) -> list[Panel]:
+def posterior_panels(dataset: ds.Dataset, sources: summary.Sources) -> list[Panel]:
     """Plot the distribution of probabilities of each field and instrument, at most `MAX_PANELS`."""
-    groups = sources[summary.is_ok(sources)].groupby(["field", "instrument"], observed=True)["p_pm_mean"]
+    groups = sources.rows[summary.is_ok(sources.rows)].groupby(["field", "instrument"], observed=True)["p_pm_mean"]
     means = {key: values.to_numpy() for key, values in groups}
-    stacked = list(summary.stacked_posteriors(dataset).items())[:MAX_PANELS]
-    return [_posterior_panel(*key, counts, means[key]) for key, counts in stacked]
+    stacked = [(key, counts) for key, counts in summary.stacked_posteriors(dataset).items() if key in means][:MAX_PANELS]
+    return [_posterior_panel(*key, counts, means[key], _drawn_words(sources)) for key, counts in stacked]
 
 
-def _posterior_panel(field: str, instrument: str, counts: np.ndarray, means: np.ndarray) -> Panel:
+def _drawn_words(sources: summary.Sources) -> str:
+    """What captions add to a number of sources that were drawn by chance."""
+    return " drawn by chance" if sources.are_drawn else ""
+
+
+def _posterior_panel(field: str, instrument: str, counts: np.ndarray, means: np.ndarray, drawn: str) -> Panel:
     low, median, high = np.quantile(means, [0.16, 0.5, 0.84])
-    caption = f"{_count_of(len(means), 'source')}; median of the means {median:.2f}, central 68\u00a0% {low:.2f} to {high:.2f}."
+    numbers = f"median of the means {median:.2f}, central 68\u00a0% {low:.2f} to {high:.2f}"
+    caption = f"{_count_of(len(means), 'source')}{drawn}; {numbers}."
     return Panel(
         svg=charts.posterior_chart(counts, means),
         title=f"{field} {instrument}",
@@ -274,11 +282,11 @@ def _posterior_panel(field: str, instrument: str, counts: np.ndarray, means: np.
     )
 
 
-def votes_panel(sources: pd.DataFrame) -> Panel:
+def votes_panel(sources: summary.Sources) -> Panel:
     """Plot the fraction of draws that vote post-merger against the mean output."""
-    ok = sources[summary.is_ok(sources)]
+    ok = sources.rows[summary.is_ok(sources.rows)]
     chart = charts.votes_chart(ok["p_pm_mean"].to_numpy(), ok["f_pm"].to_numpy(), _names(ok))
-    caption = f"{_count_of(len(ok), 'source')}. Dashed line: equality."
+    caption = f"{_count_of(len(ok), 'source')}{_drawn_words(sources)}. Dashed line: equality."
     return Panel(
         svg=chart,
         title="All fields and instruments",
@@ -287,20 +295,20 @@ def votes_panel(sources: pd.DataFrame) -> Panel:
     )
 
 
-def contamination_panels(sources: pd.DataFrame) -> list[Panel]:
+def contamination_panels(sources: summary.Sources) -> list[Panel]:
     """Plot the contamination of each field and instrument, at most `MAX_PANELS`; no panels without a contamination model."""
-    measured = sources[sources["p_contaminated_mean"].notna()]
+    measured = sources.rows[sources.rows["p_contaminated_mean"].notna()]
     groups = measured.groupby(["field", "instrument"], observed=True)
     rows_by_name = {f"{field} {instrument}": rows for (field, instrument), rows in groups}
     chosen = sorted(rows_by_name)[:MAX_PANELS]
-    return [_contamination_panel(title, rows_by_name[title]) for title in chosen]
+    return [_contamination_panel(title, rows_by_name[title], _drawn_words(sources)) for title in chosen]
 
 
-def _contamination_panel(title: str, rows: pd.DataFrame) -> Panel:
+def _contamination_panel(title: str, rows: pd.DataFrame, drawn: str) -> Panel:
     probability, coverage_pct = rows["p_contaminated_mean"].to_numpy(), rows["coverage_pct_mean"].to_numpy()
     caption = (
-        f"{_count_of(len(rows), 'source')}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more likely "
-        f"contaminated than not, {100 * np.mean(coverage_pct > WIDELY_COVERED_PCT):.0f}\u00a0% have a mean coverage above "
+        f"{_count_of(len(rows), 'source')}{drawn}; {100 * np.mean(probability > MORE_PROBABLE_THAN_NOT):.0f}\u00a0% are more "
+        f"likely contaminated than not, {100 * np.mean(coverage_pct > WIDELY_COVERED_PCT):.0f}\u00a0% have a mean coverage above "
         f"{WIDELY_COVERED_PCT}\u00a0%; median of the mean flux {np.median(rows['flux_pp_mean']):.2g} e-/s per pixel."
     )
     return Panel(
@@ -312,18 +320,19 @@ def _contamination_panel(title: str, rows: pd.DataFrame) -> Panel:
     )
 
 
-def sky_panels(sources: pd.DataFrame) -> list[Panel]:
+def sky_panels(sources: summary.Sources) -> list[Panel]:
     """Map each field, at most `MAX_PANELS`."""
-    fields = sorted(sources["field"].unique())[:MAX_PANELS]
-    return [_sky_panel(field, sources[sources["field"] == field]) for field in fields]
+    rows, drawn = sources.rows, _drawn_words(sources)
+    fields = sorted(rows["field"].unique())[:MAX_PANELS]
+    return [_sky_panel(field, rows[rows["field"] == field], drawn) for field in fields]
 
 
-def _sky_panel(field: str, rows: pd.DataFrame) -> Panel:
+def _sky_panel(field: str, rows: pd.DataFrame, drawn: str) -> Panel:
     uncovered = rows["status"].isin([Status.NO_COVERAGE.value, Status.OFF_MOSAIC.value]).to_numpy()
     means = rows["p_pm_mean"].where(rows["status"] == Status.OK.value).to_numpy()
     mapped = charts.Mapped(rows["ra"].to_numpy(), rows["dec"].to_numpy(), means, uncovered, _names(rows))
     n_ok = int(np.isfinite(means).sum())
-    caption = f"{_count_of(len(rows), 'source')}, {n_ok:,} with a result, {int(uncovered.sum()):,} outside the footprint."
+    caption = f"{_count_of(len(rows), 'source')}{drawn}, {n_ok:,} with a result, {int(uncovered.sum()):,} outside the footprint."
     return Panel(
         svg=charts.sky_chart(mapped),
         title=field,
