@@ -1,225 +1,370 @@
-"""The overhead of a unit, and the growth of memory with the number of units.
+"""The memory and time of driver, scheduler and workers, as the number of sources grows.
 
-    python benchmarks/scale.py [--tiles 100] [--sources 1000000] [--workers 2] [--root FOLDER] [--svg CURVE.svg]
+    python benchmarks/scale.py --sources 1e5 3e5 1e6 [--per-unit 1000] [--workers 2] [--root FOLDER] [--svg CURVE.svg]
 
-Prints one JSON object. A million sources lie on a mosaic of 100 x 100 tiles, so each of 10,000 units has about a hundred of
-them. A STUB replaces the networks. Everything else is real, on a local cluster: windows are read and digested, cutouts made,
-units written and synced, the catalog published. The same number of empty jobs runs first. Their time is the cost of sending a
-unit to a worker and its receipt back, in wall time and, since other load lengthens that, in CPU time of driver, scheduler and
-workers together.
+Prints one JSON object: one entry for each number of sources and, with three or more, straight lines through them with their
+values at 10^8 sources. A STUB takes the place of mosaics and networks: a unit's rows are invented from its work list, and what
+is measured is everything else. Source lists are Parquet files of a million rows; the mosaic is a sparse file, whose windows are
+digested; units are written and synced, and the catalog is published with all checks. Driver, scheduler and workers are processes
+of their own, on a cluster of kind ``address``. Their memory is read four times a second.
 
-The driver's process also contains Dask's scheduler, so its resident memory is that of both. Its own arrays of sources exist
-before the first unit begins.
+A size that would not fit on the disk is refused before it starts. Each size needs a folder of its own, which is removed.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import pickle
+import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 from astropy.io import fits
-from astropy.table import Table
 from astropy.wcs import WCS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fakes import FakeSettings, fake_job
 from stubs import check_stubbed
+from surveyflow import api
 from surveyflow.execution.jobs import JobOutcome, WorkerSpec
-from surveyflow.execution.limits import ClusterProfile
+from surveyflow.execution.limits import DASK_ENVIRONMENT, ClusterProfile
 from surveyflow.files.paths import file_state
 from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
 from surveyflow.measuring.worker import FACTORY
-from surveyflow.runs.decide import published_receipts
+from surveyflow.models.store import ModelStore, write_untrained
+from surveyflow.output.units import read_receipt
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
-from surveyflow.sites.local.profile import LocalProfile
+from surveyflow.sites.certificates import dask_environment, write_certificates
 from surveyflow.sites.opening import open_executor
-from surveyflow.tasks.card import Architecture
+from surveyflow.sites.profiles import load_profile
+from surveyflow.sky.stretch import Stretch
+from surveyflow.tasks.card import Architecture, Domain, ModelKey
 from surveyflow.values.images import Box, Tile
 from surveyflow.values.jobs import EngineChoice, Job, SamplingSettings
-from worlds import write_untrained_models
 
-CENTRE_DEG = (214.9, 52.9)
-PIXEL_SCALE_ARCSEC = 0.03
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+CENTRE_DEG = (214.9, 0.0)
+PIXEL_SCALE_ARCSEC = 1.2
+"""A tile of 256 pixels has a side of 5 arcmin, and a thousand sources: 38 in a square arcmin, as many as deep surveys find."""
 CORE_SIZE = 256
-SMALL_INPUT = Architecture(input_size=16, filters=(2,), kernel_sizes=(3,), dense=(2,))
-N_POINTS = 50
+ROWS_OF_A_PART = 1_000_000
+BYTES_A_SOURCE = 800
+"""Disk that a source takes, at most: its place in list and work list, its rows in a unit and in the catalog."""
+SAMPLES_A_SECOND = 4
+N_EMPTY_JOBS = 200
+FITTED = 1e8
 
 
-def write_survey(folder, n_sources, tiles_a_side):
-    """Write a mosaic of noise, a source list, a model and a workflow; return the workflow's path."""
-    rng = np.random.default_rng(1)
-    _write_mosaic(folder / "mosaic.fits", rng, tiles_a_side)
-    side_deg = tiles_a_side * CORE_SIZE * PIXEL_SCALE_ARCSEC / 3600
-    x, y = rng.uniform(-0.499, 0.499, (2, n_sources)) * side_deg
-    ra, dec = CENTRE_DEG[0] + x / np.cos(np.radians(CENTRE_DEG[1])), CENTRE_DEG[1] + y
-    sources = {"ID": np.arange(1, n_sources + 1), "RA": ra, "DEC": dec, "z": rng.uniform(0.5, 1.5, n_sources)}
-    Table(sources).write(folder / "sources.fits")
-    write_untrained_models(folder / "models", ("EGS",), SMALL_INPUT)
+def write_survey(folder: Path, n_sources: int, per_unit: int) -> Path:
+    """Write a sparse mosaic, source lists in parts, a model and a workflow; return the workflow's path."""
+    tiles_a_side = max(1, round((n_sources / per_unit) ** 0.5))
+    wcs = _write_mosaic(folder / "mosaic.fits", tiles_a_side * CORE_SIZE)
+    (folder / "sources").mkdir()
+    for number, first in enumerate(range(0, n_sources, ROWS_OF_A_PART)):
+        n_rows = min(ROWS_OF_A_PART, n_sources - first)
+        _write_part(folder / "sources" / f"part-{number:04d}.parquet", wcs, tiles_a_side, first, n_rows)
+    write_untrained(
+        ModelStore(folder / "models"),
+        ModelKey("merger", "SKY", "F814W"),
+        architecture=Architecture(input_size=16, filters=(2,), kernel_sizes=(3,), dense=(2,)),
+        pixel_scale_arcsec=PIXEL_SCALE_ARCSEC,
+        band="F814W",
+        redshift_range=(0.5, 1.5),
+        stretch=Stretch.ASINH_MINMAX,
+        softening=1e-3,
+        domain=Domain("electron/s", (1e-4, 1e-1)),
+        seed=0,
+    )
     path = folder / "workflow.toml"
     path.write_text(
         'version = 1\n[survey]\nname = "scale"\nrelease = "v1.0"\n[output]\nroot = "catalog"\n[models]\nstore = "models"\n'
         f"[sampling]\ndraws = 20\nseed = 7\n[routing]\nF814W = [0.5, 1.5]\n[tiling]\ncore_size = {CORE_SIZE}\n"
-        '[fields.EGS.sources]\npath = "sources.fits"\ncolumns = { id = "ID", ra = "RA", dec = "DEC", redshift = "z" }\n'
-        '[fields.EGS.F814W]\nscience = "mosaic.fits"\n'
+        '[fields.SKY.sources]\npath = "sources/*.parquet"\n'
+        'columns = { id = "ID", ra = "RA", dec = "DEC", redshift = "z" }\n'
+        '[fields.SKY.F814W]\nscience = "mosaic.fits"\n'
     )
     return path
 
 
-def _write_mosaic(path, rng, tiles_a_side):
-    """Write one row of tiles of noise repeatedly."""
-    side = tiles_a_side * CORE_SIZE
+def _write_mosaic(path: Path, side: int) -> WCS:
+    """Write a header, and pixels of 0 that take no place on the disk."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cunit = ["RA---TAN", "DEC--TAN"], ["deg", "deg"]
-    wcs.wcs.crval, wcs.wcs.crpix = CENTRE_DEG, [side / 2, side / 2]
+    wcs.wcs.crval, wcs.wcs.crpix = CENTRE_DEG, [side / 2 + 0.5, side / 2 + 0.5]
     wcs.wcs.cd = np.diag([-PIXEL_SCALE_ARCSEC, PIXEL_SCALE_ARCSEC]) / 3600
-    header = wcs.to_header()
-    header.update({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": side, "NAXIS2": side, "BUNIT": "ELECTRONS/S"})
-    header = fits.PrimaryHDU(header=header).header
-    header.update({"BITPIX": -32, "NAXIS": 2})
-    header.set("NAXIS1", side, after="NAXIS")
-    header.set("NAXIS2", side, after="NAXIS1")
-    stream = fits.StreamingHDU(path, header)
-    for _ in range(tiles_a_side):
-        stream.write(rng.normal(0, 0.002, (CORE_SIZE, side)).astype(np.float32))
-    stream.close()
+    header = fits.PrimaryHDU(np.zeros((1, 1), np.float32), wcs.to_header()).header
+    header["NAXIS1"], header["NAXIS2"], header["BUNIT"], header["FILTER"] = side, side, "ELECTRONS/S", "F814W"
+    content = header.tostring().encode("ascii")
+    path.write_bytes(content)
+    with path.open("r+b") as file:
+        file.truncate(len(content) + -(-4 * side**2 // 2880) * 2880)
+    return wcs
+
+
+def _write_part(path: Path, wcs: WCS, tiles_a_side: int, first: int, n_rows: int) -> None:
+    """Write some of the sources: as in a survey's own lists, neighbours follow each other, in strips of declination."""
+    rng = np.random.default_rng(first)
+    side = tiles_a_side * CORE_SIZE
+    y = np.sort(rng.uniform(0, side - 1, n_rows))
+    ra, dec = wcs.all_pix2world(rng.uniform(0, side - 1, n_rows), y, 0)
+    columns = {"ID": np.arange(first + 1, first + 1 + n_rows), "RA": ra, "DEC": dec, "z": rng.uniform(0.5, 1.5, n_rows)}
+    pq.write_table(pa.table(columns), path)
 
 
 @dataclass
-class Curve:
-    """Memory and tasks as units end, and CPU time of each phase; listens to the run."""
+class Watch:
+    """Resident memory of processes, MB, four times a second; of several workers the largest."""
 
-    client: object
-    points: list = field(default_factory=list)
-    seconds: dict = field(default_factory=dict)
-    cpu: dict = field(default_factory=dict)
+    processes: dict[str, list[psutil.Process]]
+    times: list[float] = field(default_factory=list)
+    mb: dict[str, list[float]] = field(default_factory=dict)
+    cpu_s: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, progress):
-        first, _ = self.cpu.setdefault(progress.phase, (time.process_time(), 0.0))
-        self.cpu[progress.phase] = first, time.process_time() - first
-        self.seconds[progress.phase] = max(progress.seconds, self.seconds.get(progress.phase, 0.0))
-        if progress.phase == "units" and progress.done % max(1, progress.total // N_POINTS) == 0:
-            self.points.append(Point(progress.done, progress.seconds, _own_mb(), _children_mb(), self._n_tasks()))
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        over = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(over,))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
-    def _n_tasks(self):
-        return len(self.client.cluster.scheduler.tasks)
+    def _watch(self, over: threading.Event) -> None:
+        while not over.wait(1 / SAMPLES_A_SECOND):
+            self.times.append(time.time())
+            for name, processes in self.processes.items():
+                self.mb.setdefault(name, []).append(max(map(_mb, processes), default=0.0))
+                self.cpu_s[name] = max(self.cpu_s.get(name, 0.0), sum(map(_cpu_s, processes)))
 
-
-@dataclass
-class Point:
-    """One point of the curve: resident memory, MB, of driver and scheduler together, and of the largest worker."""
-
-    units: int
-    seconds: float
-    driver_mb: float
-    worker_mb: float
-    tasks: int
-
-
-def _own_mb():
-    return psutil.Process().memory_info().rss / 1e6
+    def peak_mb(self, name: str, begin: float, end: float) -> float:
+        within = [mb for at, mb in zip(self.times, self.mb.get(name, []), strict=False) if begin <= at <= end]
+        return max(within, default=0.0)
 
 
-def _cpu_s():
-    """CPU time of driver, scheduler and workers together, which other load on the machine lengthens less than wall time."""
-    times = [process.cpu_times() for process in (psutil.Process(), *psutil.Process().children(recursive=True))]
-    return sum(time.user + time.system for time in times)
+def _mb(process: psutil.Process) -> float:
+    """Memory of a process and its children, without pages of files, which all share."""
+    total = 0.0
+    with suppress(psutil.NoSuchProcess):
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                memory = one.memory_info()
+                total = max(total, (memory.rss - memory.shared) / 1e6)
+    return total
 
 
-def _children_mb():
-    found = [0.0]
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            memory = child.memory_info()
-            found.append((memory.rss - memory.shared) / 1e6)  # without mapped pages of the mosaic, which all processes share
-    return max(found)
+def _cpu_s(process: psutil.Process) -> float:
+    total = 0.0
+    with suppress(psutil.NoSuchProcess):
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                times = one.cpu_times()
+                total += times.user + times.system
+    return total
 
 
-def measure(folder, n_sources, tiles_a_side, n_workers):
-    """Run empty jobs, then the survey, on one cluster."""
-    workflow = write_survey(folder, n_sources, tiles_a_side)
-    profile = LocalProfile(workers=n_workers)
-    with profile.open_cluster() as cluster:
-        empty = _empty_jobs(profile, cluster.client, tiles_a_side**2)
-        curve = Curve(cluster.client)
-        start = time.perf_counter()
-        with open_survey(load_workflow(workflow)) as survey:
-            result = run_survey(survey, profile, client=cluster.client, factory="stubs:StubWorker", listeners=[curve])
-        whole_s = time.perf_counter() - start
-        end_mb = _own_mb()
-    check_stubbed(folder / "catalog")
+@contextmanager
+def cluster(folder: Path, n_workers: int) -> Iterator[tuple[Path, dict[str, list[psutil.Process]]]]:
+    """Start a scheduler and workers; give the profile that names them, and their processes."""
+    write_certificates(folder / "certificates")
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{TESTS}:{TESTS.parent}", "HOME": str(folder), **threads}
+    environment |= dask_environment(folder / "certificates") | DASK_ENVIRONMENT
+    environment |= {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    common = ["--scheduler-file", str(folder / "scheduler.json"), "--interface", "lo", "--protocol", "tls"]
+    common += ["--dashboard-address", "127.0.0.1:0"]
+    with ExitStack() as stack, (folder / "dask.log").open("wb") as log:
+
+        def start(*arguments: str) -> psutil.Process:
+            command = [sys.executable, "-m", "dask", *arguments]
+            process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+            stack.callback(_end, process)
+            return psutil.Process(process.pid)
+
+        scheduler = start("scheduler", *common, "--port", "0")
+        worker = ["worker", *common, "--nworkers", "1", "--nthreads", "2", "--memory-limit", "0"]
+        workers = [start(*worker, "--local-directory", str(folder / "scratch")) for _ in range(n_workers)]
+        profile = folder / "profile.toml"
+        profile.write_text(
+            f'kind = "address"\nscheduler_file = "{folder}/scheduler.json"\ncertificates = "{folder}/certificates"\n'
+        )
+        _wait_for(folder / "scheduler.json")
+        yield profile, {"scheduler": [scheduler], "largest_worker": workers}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(1_200):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"there is no {path} after two minutes")
+
+
+def measure(folder: Path, n_sources: int, per_unit: int = 1_000, n_workers: int = 2) -> dict[str, object]:
+    """Make a survey of a size, run it, and plan it again."""
+    began = time.perf_counter()
+    workflow = write_survey(folder, n_sources, per_unit)
+    written_s = time.perf_counter() - began
+    with cluster(folder, n_workers) as (profile, processes):
+        done = _driven("run", workflow, profile, processes)
+    check_stubbed(folder / "catalog", most=100)
+    idle = _driven("plan", workflow, profile, {})
+    assert idle["result"]["decisions"] == {"do": 0, "keep": done["result"]["units"]["done"], "drop": 0}, idle["result"]
     return {
         "sampler": "STUB",
-        "rows": result.rows,
-        "units": result.units,
-        "empty_jobs": empty,
-        "run_s": whole_s,
-        "unit_phase": _unit_phase(folder / "catalog", curve, n_workers),
-        "digest_ms_per_window": 1e3 * curve.seconds["digest"] / tiles_a_side**2,
-        "published_driver_mb": end_mb,
+        "sources": n_sources,
+        "units": done["result"]["units"]["done"],
+        "write_lists_s": written_s,
+        "run": done,
+        "rows_published_per_s": n_sources / done["seconds"]["publish"],
+        "plan_with_nothing_to_do": idle,
         "messages": _messages(folder / "catalog"),
-        "curve": [asdict(point) for point in curve.points],
     }
 
 
-def _empty_jobs(profile, client, n_jobs):
+def _driven(what: str, workflow: Path, profile: Path, processes: dict[str, list[psutil.Process]]) -> dict[str, object]:
+    """Run the driver as a process of its own, and watch it and the others."""
+    command = [sys.executable, __file__, "--drive", what, str(workflow), str(profile)]
+    began = time.time()
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    watch = Watch({"driver": [psutil.Process(driver.pid)], **processes})
+    with watch.watching():
+        output, _ = driver.communicate()
+    if driver.returncode:
+        raise RuntimeError(f"the driver ended with exit code {driver.returncode}; see above")
+    told = json.loads(output)
+    marks = {"start": began, **told.pop("marks")}
+    edges = [*marks.values(), time.time()]
+    spans = {name: (begin, end) for name, begin, end in zip(marks, edges, edges[1:], strict=False)}
+    return {
+        "seconds": {name: end - begin for name, (begin, end) in spans.items()},
+        "peak_mb": {name: {phase: watch.peak_mb(name, *span) for phase, span in spans.items()} for name in watch.mb},
+        "cpu_s": watch.cpu_s,
+        "curve": {"seconds": [at - began for at in watch.times][:: _every(watch)]}
+        | {f"{name}_mb": mb[:: _every(watch)] for name, mb in watch.mb.items()},
+        **told,
+    }
+
+
+def _every(watch: Watch) -> int:
+    """A step that leaves about a hundred points of a curve."""
+    return max(1, len(watch.times) // 100)
+
+
+def drive(what: str, workflow: Path, profile: Path) -> dict[str, object]:
+    """Be the driver: open the survey, plan, and run; note when each phase begins, seconds since 1970."""
+    marks = {"open": time.time()}
+    if what == "plan":
+        planned = api.plan(workflow, profile="serial")
+        decisions = planned.counts
+        return {"marks": marks, "result": {"decisions": decisions}}
+    chosen = load_profile(profile)
+    with chosen.open_cluster() as connected:
+        empty = _empty_jobs(chosen, connected.client)
+        marks = {"empty_jobs": marks["open"], "open": time.time()}
+        tasks = [0]
+
+        def listen(progress):
+            if progress.phase != "workers":
+                marks.setdefault(progress.phase.value, time.time())
+            if progress.phase == "units" and progress.done % max(1, progress.total // 20) == 0:
+                tasks.append(connected.client.run_on_scheduler(_n_tasks))
+
+        with open_survey(load_workflow(workflow)) as survey:
+            marks["plan"] = time.time()
+            result = run_survey(survey, chosen, client=connected.client, factory="stubs:ListedWorker", listeners=[listen])
+    told = {"units": result.units, "rows": result.rows, "tasks_of_the_scheduler": max(tasks)}
+    return {"marks": marks, "result": told, "empty_jobs": empty}
+
+
+def _n_tasks(dask_scheduler):
+    return len(dask_scheduler.tasks)
+
+
+def _empty_jobs(profile, client):
     """Milliseconds per empty job, sent through the same window as units."""
-    jobs = [fake_job(f"empty/{number}", "square", number=number) for number in range(n_jobs)]
+    jobs = [fake_job(f"empty/{number}", "square", number=number) for number in range(N_EMPTY_JOBS)]
     with open_executor(profile, "fakes:make_fake_worker", FakeSettings(), client=client) as executor:
         for _ in executor.run(jobs[:20]):  # starts the workers
             pass
-        before_mb, start, cpu_s = _own_mb(), time.perf_counter(), _cpu_s()
-        assert sum(result.error is None for result in executor.run(jobs)) == n_jobs
-        seconds, cpu_s = time.perf_counter() - start, _cpu_s() - cpu_s
-    return {
-        "jobs": n_jobs,
-        "ms_per_job": 1e3 * seconds / n_jobs,
-        "cpu_ms_per_job": 1e3 * cpu_s / n_jobs,
-        "driver_mb_before": before_mb,
-        "driver_mb_after": _own_mb(),
-    }
+        start, cpu_s = time.perf_counter(), time.process_time()
+        assert sum(result.error is None for result in executor.run(jobs)) == N_EMPTY_JOBS
+        seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu_s
+    return {"ms_per_job": 1e3 * seconds / N_EMPTY_JOBS, "driver_cpu_ms_per_job": 1e3 * cpu_s / N_EMPTY_JOBS}
 
 
-def _unit_phase(root, curve, n_workers):
-    """The workers' time: the units' own work, from their receipts, and everything else, including waiting."""
-    own_s = [receipt.seconds for receipt in published_receipts(root).values()]
-    wall_s, (_, driver_cpu_s) = curve.seconds["units"], curve.cpu["units"]
-    return {
-        "wall_s": wall_s,
-        "driver_cpu_ms_per_unit": 1e3 * driver_cpu_s / len(own_s),
-        "own_ms_per_unit": 1e3 * sum(own_s) / len(own_s),
-        "overhead_ms_per_unit": 1e3 * (n_workers * wall_s - sum(own_s)) / len(own_s),
-    }
-
-
-def _messages(root):
+def _messages(root: Path) -> dict[str, int]:
     """Bytes sent for one unit: the job and the result."""
-    receipt = next(iter(published_receipts(root).values()))
+    key = next((root / "units").glob("*/*.json")).stem
+    receipt = read_receipt(root, key)
+    assert receipt is not None
     mosaic = str(root.parent / "mosaic.fits")
     measurement = TileMeasurement(
         PlannedMosaic(mosaic, None, None, (file_state(mosaic),)),
         Tile(1, 1, Box(256, 512, 256, 512), Box(192, 576, 192, 576)),
         128,
-        (PlannedModel(str(root.parent / "models" / "merger" / "F814W" / "EGS"), receipt.digest),),
+        (PlannedModel(str(root.parent / "models" / "merger" / "F814W" / "SKY"), receipt.digest),),
         SamplingSettings(n_draws=20, seed=7),
         0.5,
     )
-    order = MeasureUnit(receipt.key, dict(receipt.parts), "20261125T000000-000000", 1, measurement)
+    worklist = str(next((root / "lists").glob("*/*.arrow")).relative_to(root))
+    order = MeasureUnit(receipt.key, dict(receipt.parts), worklist, 1, measurement)
     spec = WorkerSpec(FACTORY, WorkerSettings(str(root), EngineChoice(), 4), ClusterProfile().unit_silence_s)
-    asked = pickle.dumps((spec, Job(receipt.name, order, "EGS/F814W", 100)))
+    asked = pickle.dumps((spec, Job(receipt.name, order, "SKY/F814W", 100)))
     return {"asked_bytes": len(asked), "answered_bytes": len(pickle.dumps(JobOutcome(pickle.dumps(receipt))))}
 
 
-def draw(curve, path):
+def fit(sizes: list[dict]) -> dict[str, dict[str, float]]:
+    """Straight lines through what was measured at three sizes or more, and their values at 10^8 sources."""
+    n_sources = np.array([size["sources"] for size in sizes], float)
+    measured = {f"{name}_peak_mb": [max(size["run"]["peak_mb"][name].values()) for size in sizes] for name in PROCESSES}
+    measured |= {"plan_with_nothing_to_do_s": [_idle(size, "seconds") for size in sizes]}
+    measured |= {"plan_with_nothing_to_do_peak_mb": [_idle(size, "peak_mb") for size in sizes]}
+    return {name: _line(n_sources, np.array(values)) for name, values in measured.items()}
+
+
+PROCESSES = ("driver", "scheduler", "largest_worker")
+
+
+def _idle(size, what):
+    idle = size["plan_with_nothing_to_do"]
+    return sum(idle["seconds"].values()) if what == "seconds" else max(idle["peak_mb"]["driver"].values())
+
+
+def _line(n_sources, values):
+    per_source, at_none = np.polyfit(n_sources, values, 1)
+    return {"per_million_sources": 1e6 * per_source, "at_none": at_none, "at_1e8": at_none + FITTED * per_source}
+
+
+def check_disk(folder: Path, n_sources: int) -> None:
+    """Refuse a size that does not fit on the disk."""
+    free, needed = shutil.disk_usage(folder).free, BYTES_A_SOURCE * n_sources
+    if needed > free:
+        raise SystemExit(f"{n_sources:,} sources take about {needed / 1e9:,.0f} GB, but {folder} has {free / 1e9:,.0f} GB left.")
+
+
+def draw(curve: dict[str, list[float]], path: Path) -> None:
     """Write the curve as a small SVG."""
     import matplotlib as mpl
 
@@ -228,10 +373,9 @@ def draw(curve, path):
 
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "scale"}):
         figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-        units = [point["units"] for point in curve]
-        axes.plot(units, [point["driver_mb"] for point in curve], label="driver and scheduler")
-        axes.plot(units, [point["worker_mb"] for point in curve], label="largest worker")
-        axes.set(xlabel="units done", ylabel="resident memory, MB", ylim=(0, None), xlim=(0, None))
+        for name in PROCESSES:
+            axes.plot(curve["seconds"], curve[f"{name}_mb"], label=name.replace("_", " "))
+        axes.set(xlabel="seconds since the driver began", ylabel="resident memory, MB", ylim=(0, None), xlim=(0, None))
         axes.legend()
         figure.savefig(path, metadata={"Date": None, "Creator": None})
         plt.close(figure)
@@ -239,17 +383,25 @@ def draw(curve, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--sources", type=int, default=1_000_000)
-    parser.add_argument("--tiles", type=int, default=100, help="tiles on a side; their square is the number of units")
+    parser.add_argument("--sources", type=float, nargs="+", default=[1e5, 3e5, 1e6], help="one or more numbers of sources")
+    parser.add_argument("--per-unit", type=int, default=1_000, help="sources of a unit")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--root", type=Path, help="working folder; a temporary one by default")
-    parser.add_argument("--svg", type=Path, help="file for the curve")
+    parser.add_argument("--svg", type=Path, help="file for the curve of the largest size")
+    parser.add_argument("--drive", nargs=3, metavar=("WHAT", "WORKFLOW", "PROFILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.root) as folder:
-        result = measure(Path(folder), arguments.sources, arguments.tiles, arguments.workers)
-    print(json.dumps(result, indent=1))
+    if arguments.drive:
+        print(json.dumps(drive(arguments.drive[0], *map(Path, arguments.drive[1:]))))
+        return
+    sizes = []
+    for n_sources in map(int, arguments.sources):
+        with tempfile.TemporaryDirectory(dir=arguments.root) as folder:
+            check_disk(Path(folder), n_sources)
+            sizes.append(measure(Path(folder), n_sources, arguments.per_unit, arguments.workers))
+        print(json.dumps(sizes[-1]), file=sys.stderr)  # a larger one may take hours, and may not end
+    print(json.dumps({"sizes": sizes, "fit": fit(sizes) if len(sizes) > 2 else None}, indent=1))
     if arguments.svg:
-        draw(result["curve"], arguments.svg)
+        draw(sizes[-1]["run"]["curve"], arguments.svg)
 
 
 if __name__ == "__main__":
