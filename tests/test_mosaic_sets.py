@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,20 @@ def worlds(survey_folder, tmp_path_factory):
     for survey in (whole, tiled):
         run(survey)
     return whole, tiled, tiles
+
+
+def test_lists_that_other_processes_match_to_mosaics_become_the_same_units(worlds, tmp_path):
+    def sent(tasks):
+        """Have tasks carried out as by workers, which open mosaics by name."""
+        return [pickle.loads(pickle.dumps(task)).carry_out() for task in tasks]
+
+    workflow = load_workflow(worlds[1].workflow)
+    elsewhere = workflow.model_copy(update={"output": workflow.output.model_copy(update={"root": tmp_path / "none"})})
+    with open_survey(elsewhere) as here, open_survey(elsewhere, sent) as there:
+        assert len({unit.mosaic for unit in here.lists.units}) > 3
+        assert here.lists.units == there.lists.units
+        assert here.kept_digest == there.kept_digest
+    assert not list(tmp_path.iterdir())
 
 
 def test_overlapping_tiles_give_the_catalog_of_the_whole_bit_for_bit(worlds):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,12 +27,12 @@ from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import Revision, latest
 from surveyflow.runs.announcements import announcing_failure, choose_and_announce
 from surveyflow.runs.decide import expected_of, make_plan
-from surveyflow.runs.execute import LateExecutor, Listener, Reporter
+from surveyflow.runs.execute import LateExecutor, Listener, Reporter, spreading
 from surveyflow.runs.newest_release import choose_release
 from surveyflow.runs.preflight import OpenedSurvey, check_engine, core_caution, open_survey, precision_caution
 from surveyflow.runs.rerun import check_inputs, check_plan
 from surveyflow.runs.run import RunResult, run_survey
-from surveyflow.settings.workflow import is_manifest, load_workflow, read_manifest_file
+from surveyflow.settings.workflow import Workflow, is_manifest, load_workflow, read_manifest_file
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.profiles import BUILT_IN, load_profile
@@ -42,7 +42,7 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.registry import BESIDE
 from surveyflow.values import remedies
 from surveyflow.values.codes import EngineName, Precision
-from surveyflow.values.jobs import EngineChoice
+from surveyflow.values.jobs import Doing, EngineChoice, in_this_process
 from surveyflow.values.notebooks import TableList, notebook_table
 
 if TYPE_CHECKING:
@@ -237,11 +237,13 @@ def plan(
         If anything cannot be used.
     """
     refuse_to_start_again()
-    with open_inputs(workflow, release) as (survey, original), ExitStack() as stack:
+    chosen = load_profile(profile or "local")
+    with open_inputs(workflow, release, reading=_reading(chosen)) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
-        chosen = load_profile(profile or "local")
-        executor = LateExecutor(stack, lambda: _executor(survey, chosen), in_this_process=isinstance(chosen, SerialProfile))
+        executor = LateExecutor(
+            stack, lambda: _executor(survey.workflow, chosen), in_this_process=isinstance(chosen, SerialProfile)
+        )
         planned = make_plan(survey, executor, Reporter(listeners), Precision(precision))
         if original is not None:
             check_plan(original, survey, planned)
@@ -303,7 +305,8 @@ def run(
         chosen = load_profile(profile or "local")
         choice = EngineChoice(EngineName(engine), Precision(precision))
         found = choose_and_announce(file, folder) if release == "latest" else None
-        with open_inputs(file, found.release if found else release, folder, moved) as (survey, original):
+        reading = _reading(chosen, client)
+        with open_inputs(file, found.release if found else release, folder, moved, reading=reading) as (survey, original):
             check_engine(choice, survey.cards.values())
             if chosen.kind in BUILT_IN:
                 for caution in filter(None, (precision_caution(choice.precision), core_caution(choice, survey.cards.values()))):
@@ -465,10 +468,25 @@ def _model_ids(cards: Mapping[str, Mapping[str, ModelCard]]) -> dict[str, str]:
     return {f"{name}/{instrument}": card.model_id for name, own in cards.items() for instrument, card in own.items()}
 
 
+Reading = Callable[[Workflow], AbstractContextManager[Doing]]
+"""Has the source lists of a workflow read."""
+
+
 @contextmanager
-def _executor(survey: OpenedSurvey, profile: Profile) -> Iterator[Any]:
-    settings = WorkerSettings(str(survey.workflow.output.root), EngineChoice(), profile.limits.models_in_memory)
-    with open_executor(profile, FACTORY, settings) as executor:
+def _read_here(_: Workflow) -> Iterator[Doing]:
+    yield in_this_process
+
+
+def _reading(profile: Profile, client: Any = None) -> Reading:
+    """Have long source lists read by the workers of a profile, or of a client."""
+    here = client is None and isinstance(profile, SerialProfile)
+    return lambda workflow: spreading(lambda: _executor(workflow, profile, client), in_this_process=here)
+
+
+@contextmanager
+def _executor(workflow: Workflow, profile: Profile, client: Any = None) -> Iterator[Any]:
+    settings = WorkerSettings(str(workflow.output.root), EngineChoice(), profile.limits.models_in_memory)
+    with open_executor(profile, FACTORY, settings, client=client) as executor:
         yield executor
 
 
@@ -480,6 +498,7 @@ def open_inputs(
     moved: Mapping[str, str] = MappingProxyType({}),
     *,
     log_warnings: bool = True,
+    reading: Reading = _read_here,
 ) -> Iterator[tuple[OpenedSurvey, dict[str, Any] | None]]:
     """Open and check the inputs of a workflow, or those of a revision that is to be made again.
 
@@ -489,6 +508,8 @@ def open_inputs(
         As in `run`.
     log_warnings
         Whether the survey's warnings are logged, because the caller returns them to nobody.
+    reading
+        Has the source lists read; by default, this process does it.
 
     Yields
     ------
@@ -501,7 +522,9 @@ def open_inputs(
         moved_output = loaded.output.model_copy(update={"root": Path(output).absolute()})
         loaded = loaded.model_copy(update={"output": moved_output})
     original = read_manifest_file(file) if is_manifest(file) else None
-    with open_survey(loaded) as survey:
+    with ExitStack() as stack:
+        with reading(loaded) as do:
+            survey = stack.enter_context(open_survey(loaded, do))
         if original is not None:
             check_inputs(original, survey)
         if log_warnings:

@@ -139,12 +139,20 @@ class KeptColumns:
         if self.is_empty:
             return ""
         digest = hashlib.sha256(json.dumps(self.described).encode())
-        for name, table in sorted(self.tables.items()):
-            digest.update(json.dumps([name, len(table), *self.filled]).encode())
-            for column in table.columns:
-                for part in _bytes_of(column):
-                    digest.update(part)
+        for name in sorted(self.tables):
+            n_rows = sum(len(part) for part in self._parts(name))
+            digest.update(json.dumps([name, n_rows, *self.filled]).encode())
+            for column in next(self._parts(name)).schema:
+                for part in self._parts(name):
+                    digest.update(_nulls_of(_array(part[column.name])))
+                for number, part in enumerate(part for part in self._parts(name) if len(part)):
+                    digest.update(b"\0" * (number > 0 and pa.types.is_string(column.type)))
+                    digest.update(_bytes_of(_array(part[column.name])))
         return digest.hexdigest()
+
+    def _parts(self, name: str) -> Iterator[pa.Table]:
+        """The parts of a group's table, of which only one is in memory."""
+        yield from self.tables.parts(name) if isinstance(self.tables, StoredTables) else [self.tables[name]]
 
     @property
     def described(self) -> list[dict[str, str | None]]:
@@ -196,6 +204,11 @@ class StoredTables(Mapping[str, pa.Table]):
 
     def __getitem__(self, name: str) -> pa.Table:
         return _mapped(self.files[name])
+
+    def parts(self, name: str) -> Iterator[pa.Table]:
+        """Each file's part of a table, which is forgotten before the next one is read."""
+        for path in self.files[name]:
+            yield pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
@@ -386,13 +399,18 @@ def _of_arrow(field: pa.Field) -> CatalogColumn:
     return CatalogColumn(field.name, field.type, "", words.get("description", ""), Null.NOT_LISTED, words.get("unit"))
 
 
-def _bytes_of(column: pa.ChunkedArray) -> Iterator[bytes]:
-    """The values as bytes, whatever memory under nulls holds, and into whatever chunks they are divided."""
-    for chunk in column.chunks:
-        yield np.asarray(pc.is_null(chunk)).tobytes()
-    for number, chunk in enumerate(column.chunks):
-        if pa.types.is_string(column.type):
-            yield b"\0" * (number > 0) + "\0".join(text or "" for text in chunk.to_pylist()).encode()
-        else:
-            filled = pc.fill_null(chunk, pa.scalar(0).cast(column.type))
-            yield np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).tobytes()
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _nulls_of(values: pa.Array) -> bytes:
+    """Which values are null, as bytes."""
+    return np.asarray(pc.is_null(values)).tobytes()
+
+
+def _bytes_of(values: pa.Array) -> bytes:
+    """The values as bytes, whatever memory under nulls holds."""
+    if pa.types.is_string(values.type):
+        return "\0".join(text or "" for text in values.to_pylist()).encode()
+    filled = pc.fill_null(values, pa.scalar(0).cast(values.type))
+    return np.ascontiguousarray(filled.to_numpy(zero_copy_only=False)).tobytes()

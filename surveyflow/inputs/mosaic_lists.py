@@ -1,4 +1,7 @@
-"""The mosaics of a field in one instrument: their files, as the workflow or a table lists them, and their names."""
+"""The mosaics of a field in one instrument: their files, as the workflow or a table lists them, and their names.
+
+Open mosaics travel to another process by name, and are opened there when their pixels or projection are needed.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from typing import Self
 
 from surveyflow.errors import MosaicError, SourceListError
 from surveyflow.files.addresses import Address, is_address
-from surveyflow.files.paths import Place, at_home, place_of, problem_of_file, split_extension
+from surveyflow.files.paths import FileState, Place, at_home, place_of, problem_of_file, split_extension
 from surveyflow.inputs.columns import Column
-from surveyflow.inputs.mosaics import Mosaic
+from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.inputs.tables import read_columns
 from surveyflow.settings.workflow import MosaicFiles, MosaicSpec
+from surveyflow.values.arrays import Float64Array
+from surveyflow.values.images import Box, Stated, Window
 
 _OTHERS = ("weight", "unit", "field", "instrument")
 """Columns that a table of mosaics may have beside ``science``, which may also be called ``path``."""
@@ -57,6 +62,9 @@ class MosaicSet:
         names = distinct_names([each.science for each in files])
         return cls(tuple(mosaics), tuple(files), tuple(names), tuple(_labels(names, release)))
 
+    def __reduce__(self) -> tuple[type[NamedMosaics], tuple[object, ...]]:
+        return NamedMosaics, (tuple(map(NamedMosaic.of, self.mosaics)), self.names, self.labels)
+
     def close(self) -> None:
         """Close the mosaics."""
         for mosaic in self.mosaics:
@@ -67,6 +75,85 @@ class MosaicSet:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMosaic:
+    """A mosaic by name, in a process that has not opened it yet.
+
+    Parameters
+    ----------
+    places
+        What opens its science image and its weight map.
+    stated
+        What the workflow states of it.
+    files
+        The states of its files when it was named.
+    shape, pixel_scale_arcsec, corners_deg
+        As of `surveyflow.inputs.mosaics.Mosaic`.
+    """
+
+    places: tuple[str | Address, str | Address | None]
+    stated: Stated
+    files: tuple[FileState, ...]
+    shape: tuple[int, int]
+    pixel_scale_arcsec: float
+    corners_deg: tuple[Float64Array, Float64Array]
+
+    @classmethod
+    def of(cls, mosaic: Mosaic) -> NamedMosaic:
+        """Name an open mosaic."""
+        scale, corners = mosaic.pixel_scale_arcsec, mosaic.corners_deg
+        return cls(mosaic.places, mosaic.stated, mosaic.files, mosaic.shape, scale, corners)
+
+    def to_pixels(self, ra_deg: Float64Array, dec_deg: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Convert positions on the sky to pixels; see `surveyflow.inputs.mosaics.Mosaic.to_pixels`."""
+        return self._opened().to_pixels(ra_deg, dec_deg)
+
+    def read(self, box: Box, wanted: Sequence[Box] = ()) -> Window:
+        """Read a rectangle; see `surveyflow.inputs.mosaics.Mosaic.read`."""
+        return self._opened().read(box, wanted)
+
+    def _opened(self) -> Mosaic:
+        """The open mosaic; those that were used last stay open.
+
+        Raises
+        ------
+        MosaicError
+            If it cannot be opened, or has changed since it was named.
+        """
+        name = self.places, self.stated, self.files
+        mosaic = _open.pop(name, None) or open_mosaic(*self.places, self.stated)
+        _open[name] = mosaic
+        while len(_open) > _MOST_OPEN:
+            _open.pop(next(iter(_open))).close()
+        if mosaic.files != self.files:
+            _open.pop(name).close()
+            raise MosaicError(
+                f"{mosaic.science} changed while this run was reading it. Wait until it is complete, then run again."
+            )
+        return mosaic
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMosaics:
+    """The mosaics of one field and instrument by name.
+
+    Parameters
+    ----------
+    mosaics
+        The mosaics.
+    names, labels
+        As of `MosaicSet`.
+    """
+
+    mosaics: tuple[NamedMosaic, ...]
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+_MOST_OPEN = 16
+_open: dict[tuple[object, ...], Mosaic] = {}
 
 
 def listed_mosaics(spec: MosaicSpec, field: str, instrument: str) -> tuple[MosaicFiles, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,8 @@ from surveyflow.planning.plan import Decision, Plan
 from surveyflow.planning.units import WorkUnit
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.tasks.card import ModelCard
-from surveyflow.values.jobs import Executor, Job, JobResult, Receipt, Task
+from surveyflow.values.jobs import Doing, Executor, Job, JobResult, Receipt, Task
+from surveyflow.values.jobs import in_this_process as carry_out_here
 
 Listener = Callable[[Progress], None]
 _LOST = "its receipt is missing"
@@ -190,6 +191,35 @@ class LateExecutor:
         jobs = [Job(f"{task.verb} {number}", task) for number, task in enumerate(tasks)]
         values = {result.job.name: _value(result) for result in self.run(jobs)}
         return [values[job.name] for job in jobs]
+
+
+FEWEST_SPREAD = 5
+"""Number of tasks from which workers carry them out, and not the process that reads source lists: a million sources."""
+
+
+@contextmanager
+def spreading(opener: Callable[[], AbstractContextManager[Executor]], *, in_this_process: bool) -> Iterator[Doing]:
+    """Have tasks carried out by workers if there are many, while the block lasts; a few are not worth starting a cluster.
+
+    Parameters
+    ----------
+    opener
+        Opens the executor.
+    in_this_process
+        Whether its worker is this process.
+
+    Yields
+    ------
+    What has the tasks carried out.
+    """
+    with ExitStack() as stack:
+        executor = LateExecutor(stack, opener, in_this_process=in_this_process)
+
+        def do(tasks: Sequence[Task]) -> list[Any]:
+            many = len(tasks) >= FEWEST_SPREAD or executor.is_open
+            return executor.carry_out(tasks) if many and not in_this_process else carry_out_here(tasks)
+
+        yield do
 
 
 def _value(result: JobResult) -> Any:
