@@ -467,12 +467,23 @@ def test_a_mosaic_of_another_pixel_scale_is_refused_or_resampled_as_the_workflow
     assert not run(survey).published
 
 
-def test_mosaic_of_another_filter_is_flagged(survey):
+def test_mosaic_of_another_filter_and_stated_psf_is_flagged(survey):
     fits.setval(survey.science("COSMOS", "F814W"), "FILTER", value="F606W")
+    card = survey.folder / "models/merger/F814W/COSMOS/card.toml"
+    card.write_text(card.read_text().replace("[domain]", "[domain]\npsf_fwhm_arcsec = [0.09, 0.15]"))
+    edit_workflow(survey.workflow, {"fields": {name: {"F814W": {"psf_fwhm": fwhm}} for name, fwhm in PSFS.items()}})
+    with open_survey(load_workflow(survey.workflow)) as opened:
+        [warning] = [warning for warning in opened.warnings if "psf_fwhm" in warning]
+    assert warning.startswith("COSMOS/F814W: psf_fwhm is 0.2 arcsec, but merger/COSMOS/F814W is for 0.09 to 0.15: flagged")
     run(survey)
     rows = table(survey)
-    measured = rows[(rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")]
-    assert (measured["flags"] & int(Flag.BAND_DOMAIN)).all()
+    of_mosaic = (rows.status == "ok") & (rows.field == "COSMOS") & (rows.instrument == "F814W")
+    assert of_mosaic.any()
+    for flag in (Flag.BAND_DOMAIN, Flag.PSF_DOMAIN):
+        assert (rows["flags"] & flag != 0).equals(of_mosaic)
+
+
+PSFS = {"COSMOS": 0.2, "EGS": 0.12}
 
 
 def test_mosaic_without_filter_is_flagged_as_unknown_and_not_as_another_band(survey):

@@ -290,6 +290,9 @@ def test_what_a_weight_map_holds_is_one_of_four_kinds(world):
     spec = load(world, stated.replace("KIND", '"inverse variance"')).fields["COSMOS"].mosaics["F814W"]
     assert (spec.weight_kind, spec.zero_point) == (WeightKind.INVERSE_VARIANCE, 25.9)
     assert [(each.weight_kind, each.zero_point) for each in spec.files] == [(WeightKind.INVERSE_VARIANCE, 25.9)]
+    assert spec.files[0].psf_fwhm is None
+    wide = load(world, HEALTHY.replace('weight = "cosmos_wht.fits"', 'weight = "cosmos_wht.fits"\npsf_fwhm = 0.19'))
+    assert wide.fields["COSMOS"].mosaics["F814W"].files[0].psf_fwhm == 0.19
     for word, told in (('"ivm"', "'ivm'"), ('"variances"', "Did you mean `variance`?"), ("3", "3")):
         messages = problems(world, stated.replace("KIND", word))
         assert len(messages) == 1
