@@ -16,7 +16,7 @@ from surveyflow.values.codes import WeightsOrigin
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
 INSTRUMENTS = ("F814W", "F125W_F160W")
 MOST_BYTES = 1_000_000
-N_MEMBERS = {"F814W": 3, "F125W_F160W": 5}
+N_MEMBERS = {MERGER.name: 5, CONTAMINATION.name: 3}
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
@@ -29,11 +29,12 @@ def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
     assert card.class_names == (CONTAMINATION_OUTPUTS if task == CONTAMINATION.name else ("post_merger", "star_forming"))
     assert (card.contamination is not None) == (task == CONTAMINATION.name)
     members = store.placed(card)
-    assert len(members) == (N_MEMBERS[instrument] if task == MERGER.name else 1)
+    assert len(members) == N_MEMBERS[task]
     for folder, member in members:
         assert read_weights(folder, member)
         limits = member.domain
-        assert None not in (limits.sky_rms, limits.sky_sigma, limits.offset_arcsec)
+        assert None not in (limits.sky_rms, limits.noise_correlation, limits.sky_sigma, limits.offset_arcsec, limits.window_snr)
+        assert limits.psf_fwhm_arcsec
         assert (read_domain(folder, member) is not None) == (task == MERGER.name)
         assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
     assert {store.cards()[ModelKey(task, field, instrument)].key for field in FIELDS} == {card.key}

@@ -26,7 +26,7 @@ from pydantic import NonNegativeInt, TypeAdapter
 from surveyflow.catalog.frames import readable_columns, stored_columns, to_frame
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.catalog.selection import checked_filter
-from surveyflow.errors import CatalogError, CatalogNotFound
+from surveyflow.errors import CatalogError, CatalogNotFound, InputError
 from surveyflow.files.durable import explained, sync_folder, temporary_path, write_over
 from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Damaged, read_ordinary_file, read_state
 from surveyflow.files.paths import reason, refusing
@@ -394,6 +394,10 @@ def open_rows(folder: Path, root: Path | str) -> ds.Dataset:
         )
 
 
+_NOT_COMPUTED = ("overflow", "divide by zero", "Integer value")
+"""How Arrow's errors about numbers, as opposed to files, begin."""
+
+
 @contextmanager
 def legible(root: Path | str) -> Iterator[None]:
     """Say that a catalog is damaged where Arrow cannot read its files.
@@ -407,10 +411,17 @@ def legible(root: Path | str) -> Iterator[None]:
     ------
     CatalogError
         In place of an error of Arrow.
+    InputError
+        If numbers of a selection cannot be computed, which is no fault of the files.
     """
     try:
         yield
     except (pa.ArrowException, Damaged) as error:
+        if isinstance(error, pa.ArrowInvalid) and str(error).startswith(_NOT_COMPUTED):
+            raise InputError(
+                f"The selection cannot be computed for every row: {error}. Integers must stay within 64 bits, and within 2^24 "
+                "beside columns of 32-bit numbers; no integer may be divided by 0. Compare the columns one by one instead."
+            ) from error
         raise _damaged_catalog(Path(root), root, reason(error)) from error
 
 

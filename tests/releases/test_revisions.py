@@ -106,6 +106,12 @@ def test_latest_can_point_to_an_older_revision_again(root):
     assert latest(root).name == "v1.0-r1"
 
 
+@pytest.mark.parametrize("large", ["9223372036854775807", "4000000000000000000"])
+def test_a_selection_that_cannot_be_computed_says_nothing_against_the_catalog(root, large):
+    with pytest.raises(InputError, match=r"cannot be computed for every row: overflow\. .* Compare the columns one by one"):
+        read_catalog(root, filter=f"source_id * {large} + source_id > 5")
+
+
 def test_a_folder_without_manifest_is_not_a_revision(tmp_path):
     with pytest.raises(CatalogNotFound, match=r"no manifest\.json"):
         read_manifest(tmp_path)

@@ -28,6 +28,7 @@ MOST_STAMPS = 8000
 
 _READ_AT_ONCE = 256
 _QUANTILES = (0.001, 0.99)
+_QUANTILES_OF_SNR = (0.01, 0.99)
 _OFFSET_QUANTILE = 0.99
 _LARGEST_LIMIT_ARCSEC = 0.39
 """A limit of the offset lies below the largest that is measured, so that sources beyond it are flagged."""
@@ -59,10 +60,10 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training
     and evenly spaced in the records. A stretch that measures each image's own noise undoes the gain of the augmentation, which
     is then left out: the range of the noise is that of depths. The range of the PSF is what the simulations were asked for. The
-    limits of the light over its noise hold all but the outer percent of the same stamps as they are, since a strip may hide a
-    galaxy. The feature domain, which only a task that leads has, is fitted to the same stamps and calibrated on as many
-    validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The exact
-    position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel off. Where one
+    limits of the light over its noise hold all but the outer two percent of as many validation stamps as they are, whose depth
+    is the field's. The feature domain, which only a task that leads has, is fitted to the training stamps and calibrated on as
+    many validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The
+    exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel off. Where one
     percent of the stamps have the largest offset that is measured, the limit lies just below it.
 
     Parameters
@@ -83,27 +84,27 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     """
     model = KerasModel(card, weights)
     seen = _measured(training.data.train, training, model, as_trained=True)
-    plain = _measured(training.data.train, training, model) if training.augmentation.changes_pixels else seen
+    held_out = _measured(training.data.validation, training, model)
     limits = replace(
         card.domain,
         sky_rms=_range(seen.facts.noise.rms),
         noise_correlation=_range(seen.facts.noise.correlation),
         sky_sigma=_range(seen.facts.sky_sigma),
         psf_fwhm_arcsec=_psf_range([read_index(folder) for folder in training.data.train]),
-        window_snr=_range(plain.facts.window_snr),
+        window_snr=_range(held_out.facts.window_snr, _QUANTILES_OF_SNR),
         offset_arcsec=_offset_limit(seen.facts.offset_arcsec),
     )
     if not training.model.known_task.leads:
         return limits, None
-    held_out = _measured(training.data.validation, training, model)
+    plain = _measured(training.data.train, training, model) if training.augmentation.changes_pixels else seen
     features = FeatureDomain.fitted((plain.statistics, plain.features), (held_out.statistics, held_out.features))
     return replace(limits, feature_percentile=FEATURE_PERCENTILE, features_digest=_NO_DIGEST), features
 
 
-def _range(measured: Float32Array) -> tuple[float, float] | None:
+def _range(measured: Float32Array, quantiles: tuple[float, float] = _QUANTILES) -> tuple[float, float] | None:
     """Range of nearly all numbers; None if they are unknown or equal."""
     known = measured[np.isfinite(measured)]
-    low, high = (float(f"{limit:.3g}") for limit in np.quantile(known, _QUANTILES)) if len(known) else (0.0, 0.0)
+    low, high = (float(f"{limit:.3g}") for limit in np.quantile(known, quantiles)) if len(known) else (0.0, 0.0)
     return (low, high) if low < high else None
 
 
