@@ -275,7 +275,7 @@ def signal_to_noise(
 
     Returns
     -------
-    (n,) float32; negative below the level of the sky, NaN where the noise is unknown or 0.
+    (n,) float32; negative below the level of the sky, NaN where the noise is unknown or 0, or the ratio exceeds float32.
 
     Examples
     --------
@@ -291,8 +291,8 @@ def signal_to_noise(
     light, corner = _light_in_the_middle(pixels, valid, sky, int(np.ceil(_REACH_SIGMA * sigma)))
     rms = np.where(sky.rms > 0, sky.rms.astype(np.float64), np.nan)
     flux = _moments(light, position_yx - corner, sigma)[0]
-    ratio: Float32Array = (flux / (rms * sigma * np.sqrt(np.pi))).astype(np.float32)
-    return ratio
+    ratio = flux / (rms * sigma * np.sqrt(np.pi))
+    return np.where(np.abs(ratio) <= np.finfo(np.float32).max, ratio, np.nan).astype(np.float32)
 
 
 def _light_in_the_middle(pixels: Float32Array, valid: BoolArray, sky: Sky, reach: int) -> tuple[Float64Array, int]:
