@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
@@ -305,7 +306,7 @@ def jury_card(members: Sequence[Member], where: str) -> ModelCard:
         weights_digest=_digest_of(card.weights_digest for card in cards),
         domain=_common_domain(cards, where),
         citation="; ".join(dict.fromkeys(card.citation for card in cards)),
-        notes="\n".join(dict.fromkeys(card.notes for card in cards if card.notes)),
+        notes=_common_notes([card.notes for card in cards]),
         training=None,
         calibrations=(),
         members=tuple(members),
@@ -340,6 +341,12 @@ def _contradictions(first: Member, other: Member) -> str:
     pairs = {name: (told(first.card), told(other.card)) for name, told in _ALIKE.items()}
     differing = [f"{name} {there!r} instead of {here!r}" for name, (here, there) in pairs.items() if here != there]
     return f"{other.name} has {', '.join(differing)} in {first.name}" if differing else ""
+
+
+def _common_notes(notes: Sequence[str]) -> str:
+    """The sentences of all notes, each once."""
+    sentences = [sentence for note in notes for sentence in re.split(r"(?<=[.!?])\s+", note.strip()) if sentence]
+    return " ".join(dict.fromkeys(sentences))
 
 
 def _same_weights(members: Sequence[Member]) -> tuple[str, ...]:

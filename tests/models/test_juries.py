@@ -151,6 +151,13 @@ def with_domains(store, *domains):
     return [Member(f"m{i}", replace(card, domain=own)) for i, (card, own) in enumerate(zip(cards, domains, strict=False))]
 
 
+def test_what_the_notes_of_all_members_say_is_said_once(store):
+    notes = ["Trained on 30 images. It is right in 68.0 %.\nSeed 1.", "Trained on 30 images. It is right in 68.0 %. Seed 2.", ""]
+    cards = members_of(store).values()
+    members = [Member(f"m{i}", replace(card, notes=own)) for i, (card, own) in enumerate(zip(cards, notes, strict=True))]
+    assert jury_card(members, "jury").notes == "Trained on 30 images. It is right in 68.0 %. Seed 1. Seed 2."
+
+
 def test_limits_of_the_domain_are_those_that_hold_for_every_member(store):
     one = Domain("electron/s", (1e-4, 1e-2), (-1.0, 1.0), 0.2, 99.0, "ab" * 32, (0.1, 0.6), (0.09, 0.15), (50.0, 900.0))
     other = Domain("electron/s", (2e-4, 2e-2), None, 0.1, 98.0, "cd" * 32, (0.2, 0.8), None, (60.0, 2000.0))
