@@ -82,7 +82,7 @@ class Benchmark:
             seed=SEED,
         )
         self.merger = ModelStore(store).folder(key)
-        self.contamination = PACKAGED_MODELS / "contamination" / "F814W" / "COSMOS"
+        self.contamination = min((PACKAGED_MODELS / "contamination" / "F814W" / "COSMOS").iterdir())
         rng = np.random.default_rng(SEED)
         self.pixels = rng.normal(0, 1e-3, (16 if small else 4096, 128, 128)).astype(np.float32)
         self.valid = np.ones(self.pixels.shape, bool)

@@ -47,6 +47,10 @@ def serving(file: Path, delay_s: float) -> Iterator[tuple[str, Counter[str]]]:
             self._answer(int(first), min(int(last or size - 1) + 1, size), send=True)
 
         def _answer(self, start: int, stop: int, *, send: bool) -> None:
+            # Count before answering: the client may be done before this thread goes on.
+            with lock:
+                counts["requests"] += 1
+                counts["bytes"] += stop - start if send else 0
             time.sleep(delay_s)
             self.send_response(206 if "Range" in self.headers else 200)
             headers = {"Accept-Ranges": "bytes", "ETag": '"1"', "Content-Length": str(stop - start)}
@@ -55,10 +59,6 @@ def serving(file: Path, delay_s: float) -> Iterator[tuple[str, Counter[str]]]:
             self.end_headers()
             if send:
                 self.wfile.write(os.pread(descriptor, stop - start, start))
-                with lock:
-                    counts["bytes"] += stop - start
-            with lock:
-                counts["requests"] += 1
 
         def log_message(self, *_: object) -> None:
             pass
