@@ -38,7 +38,7 @@ from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING, Flag
 
 SIZE = 128
-FLAGS = (Flag.NOISE_DOMAIN, Flag.SKY_DOMAIN, Flag.OFF_CENTRE, Flag.SNR_DOMAIN, Flag.FEATURE_DOMAIN)
+FLAGS = (Flag.NOISE_DOMAIN, Flag.SKY_DOMAIN, Flag.OFF_CENTRE, Flag.SNR_DOMAIN, Flag.EDGE_DOMAIN, Flag.FEATURE_DOMAIN)
 HEADER = (
     "stamps",
     "n",

@@ -23,7 +23,7 @@ from surveyflow.stats.posterior import HISTOGRAM_BINS
 
 MEASURED = (
     *("p_pm_mean", "p_pm_std", "p_sf_mean", "vote_entropy", "p_contaminated_mean", "coverage_pct_mean", "flux_pp_mean"),
-    *("sky_sigma", "noise_correlation", "window_snr", "offset_arcsec", "feature_distance", "redshift"),
+    *("sky_sigma", "noise_correlation", "window_snr", "edge_light_fraction", "offset_arcsec", "feature_distance", "redshift"),
 )
 """Columns by which galaxies are compared."""
 FEWEST_COMPARED = 3

@@ -38,6 +38,7 @@ class Null(Enum):
     NO_CUTOUT = "if no cutout was made"
     NO_LIGHT = "if no cutout was made, or its sky noise or the light at the position cannot be measured"
     NO_NOISE = "if no cutout was made, or its sky noise cannot be measured"
+    NO_BORDER = "if no cutout was made, its sky noise cannot be measured, or its border holds no data"
     NO_WEIGHT = "if no cutout was made, or the mosaic has no weight map"
     NO_UNIT = "if the source's work unit failed"
 
@@ -187,6 +188,14 @@ _CUTOUT = (
         "stat.snr;phot.flux",
         "Light in a Gaussian window of 0.1 arcsec about the position, in units of its noise as if that were uncorrelated.",
         Null.NO_NOISE,
+        "",
+    ),
+    CatalogColumn(
+        "edge_light_fraction",
+        FLOAT,
+        "stat.filling;phot.flux",
+        "Share of the pixels within 8 pixels of the cutout's border that are more than 3 times the noise's rms above the sky.",
+        Null.NO_BORDER,
         "",
     ),
     CatalogColumn(

@@ -305,6 +305,7 @@ def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:
         | {"valid_fraction": batch.valid_fraction, "weight_median": batch.weight_median}
         | {"offset_arcsec": batch.facts.offset_arcsec, "sky_sigma": batch.facts.sky_sigma}
         | {"noise_correlation": batch.facts.noise.correlation, "window_snr": batch.facts.window_snr}
+        | {"edge_light_fraction": batch.facts.edge_light_fraction}
     )
     for name, found in batch.found.items():
         columns |= {

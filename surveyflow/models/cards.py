@@ -6,7 +6,8 @@
     [model]           task, field, instrument, also_for, class_names, origin, citation, weights_digest, notes
     [images]          band, pixel_scale_arcsec, redshift_range, stretch, softening
     [domain]          unit, sky_rms, sky_sigma, offset_arcsec, feature_percentile, features_digest, noise_correlation,
-                      psf_fwhm_arcsec, window_snr: properties of the training images, as far as they are known
+                      psf_fwhm_arcsec, window_snr, edge_light_fraction: properties of the training images, as far as they are
+                      known
     [architecture]    the network's shape
     [contamination]   scales of the outputs; contamination models only
     [training]        records, number of images and score; models that surveyflow trained
@@ -371,7 +372,8 @@ def _common_domain(cards: Sequence[ModelCard], where: str) -> Domain:
             sky_sigma=_common_range([one.sky_sigma for one in domains]),
             psf_fwhm_arcsec=_common_range([one.psf_fwhm_arcsec for one in domains]),
             window_snr=_common_range([one.window_snr for one in domains]),
-            offset_arcsec=min((one.offset_arcsec for one in domains if one.offset_arcsec is not None), default=None),
+            offset_arcsec=_common_limit([one.offset_arcsec for one in domains]),
+            edge_light_fraction=_common_limit([one.edge_light_fraction for one in domains]),
             feature_percentile=min(percentiles) if told else None,
             features_digest=_digest_of(digests) if told else None,
         )
@@ -384,6 +386,10 @@ def _common_domain(cards: Sequence[ModelCard], where: str) -> Domain:
 def _common_range(ranges: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
     known = [one for one in ranges if one is not None]
     return (max(low for low, _ in known), min(high for _, high in known)) if known else None
+
+
+def _common_limit(limits: Sequence[float | None]) -> float | None:
+    return min((one for one in limits if one is not None), default=None)
 
 
 def _digest_of(digests: Any) -> str:

@@ -236,6 +236,8 @@ class Domain:
         Smallest and largest FWHM of a star for which the model is valid, arcsec, above 0.
     window_snr
         Lowest and highest ratio of the light about a position to its noise for which the model is valid.
+    edge_light_fraction
+        Largest share of a cutout's border that is brighter than noise for which the model is valid, between 0 and 1.
     """
 
     unit: str | None = None
@@ -247,6 +249,7 @@ class Domain:
     noise_correlation: tuple[float, float] | None = None
     psf_fwhm_arcsec: tuple[float, float] | None = None
     window_snr: tuple[float, float] | None = None
+    edge_light_fraction: float | None = None
 
     def __post_init__(self) -> None:
         if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
@@ -261,6 +264,8 @@ class Domain:
             raise ValueError(f"sky_sigma must be a range (low, high) with low < high, not {self.sky_sigma}")
         if self.offset_arcsec is not None and not 0 < self.offset_arcsec < math.inf:
             raise ValueError(f"offset_arcsec must be a number above 0, not {self.offset_arcsec}")
+        if self.edge_light_fraction is not None and not 0 < self.edge_light_fraction < 1:
+            raise ValueError(f"edge_light_fraction must lie between 0 and 1, not {self.edge_light_fraction}")
         if self.feature_percentile is not None and not 0 < self.feature_percentile < 100:
             raise ValueError(f"feature_percentile must lie between 0 and 100, not {self.feature_percentile}")
         if (self.feature_percentile is None) != (self.features_digest is None):

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from surveyflow.sky.measurements import Noise, Sky, centroid_offsets, measured_noise, measured_sky, signal_to_noise
+from surveyflow.sky.measurements import (
+    Noise,
+    Sky,
+    centroid_offsets,
+    edge_light_fractions,
+    measured_noise,
+    measured_sky,
+    signal_to_noise,
+)
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 from surveyflow.values.codes import Flag
 
@@ -176,12 +184,16 @@ class Facts:
         (n,) float32: distance of the light's centroid from the position, arcsec; NaN where no light is found.
     window_snr
         (n,) float32: light about the position in units of its noise; NaN where the noise is unknown.
+    edge_light_fraction
+        (n,) float32, 0 to 1: share of the border's pixels that are brighter than noise; NaN where the noise is unknown, or the
+        border holds no data.
     """
 
     sky: Sky
     noise: Noise
     offset_arcsec: Float32Array
     window_snr: Float32Array
+    edge_light_fraction: Float32Array
 
     @property
     def sky_sigma(self) -> Float32Array:
@@ -190,7 +202,7 @@ class Facts:
 
 
 def measured_facts(pixels: Float32Array, valid: BoolArray, position_yx: Float64Array, pixel_scale_arcsec: float) -> Facts:
-    """Measure sky and noise of cutouts, and how far their light lies from the position and above the noise.
+    """Measure sky and noise of cutouts, how far their light lies from the position and above the noise, and that at the border.
 
     Parameters
     ----------
@@ -200,8 +212,9 @@ def measured_facts(pixels: Float32Array, valid: BoolArray, position_yx: Float64A
     sky = measured_sky(pixels, valid)
     noise = measured_noise(pixels, valid, sky)
     offset_arcsec = centroid_offsets(pixels, valid, sky, position_yx, pixel_scale_arcsec)
-    window_snr = signal_to_noise(pixels, valid, Sky(sky.level, noise.rms), position_yx, pixel_scale_arcsec)
-    return Facts(sky, noise, offset_arcsec, window_snr)
+    level_and_noise = Sky(sky.level, noise.rms)
+    window_snr = signal_to_noise(pixels, valid, level_and_noise, position_yx, pixel_scale_arcsec)
+    return Facts(sky, noise, offset_arcsec, window_snr, edge_light_fractions(pixels, valid, level_and_noise))
 
 
 def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
@@ -219,6 +232,7 @@ def facts_outside(facts: Facts, card: ModelCard) -> Mapping[Flag, BoolArray]:
         Flag.NOISE_DOMAIN: _outside(noise.rms, domain.sky_rms) | _outside(noise.correlation, domain.noise_correlation),
         Flag.SKY_DOMAIN: _outside(facts.sky_sigma, domain.sky_sigma),
         Flag.SNR_DOMAIN: _outside(facts.window_snr, domain.window_snr),
+        Flag.EDGE_DOMAIN: _above(facts.edge_light_fraction, domain.edge_light_fraction),
         Flag.OFF_CENTRE: facts.offset_arcsec > (np.inf if domain.offset_arcsec is None else domain.offset_arcsec),
     }
 
@@ -266,6 +280,11 @@ def band_differs(mosaic_filter: str | None, card: ModelCard) -> bool:
         The model's card; its band may name several filters: ``F125W_F160W``.
     """
     return mosaic_filter is not None and mosaic_filter not in card.band.upper().split("_")
+
+
+def _above(measured: Float32Array, highest: float | None) -> BoolArray:
+    """Whether each number exceeds the highest, or is NaN; False without one."""
+    return _outside(measured, None if highest is None else (-np.inf, highest))
 
 
 def _outside(measured: Float32Array, limits: tuple[float, float] | None) -> BoolArray:

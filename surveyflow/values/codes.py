@@ -142,6 +142,10 @@ class Flag(IntFlag):
     PSF_DOMAIN = 65536, "The PSF that the workflow states for the mosaic lies outside the range of the training images."
     DUPLICATE = 32768, "An earlier source list of the survey has the same galaxy: duplicate_of names it."
     SNR_DOMAIN = 262144, "The light about the position, in units of its noise, lies outside the range of the training images."
+    EDGE_DOMAIN = (
+        524288,
+        "More of the cutout's border is brighter than its noise than in the training images: bright galaxies lie beside its own.",
+    )
     MEMBERS_DISAGREE = (
         131072,
         "The members of the jury do not all see the class of the row: their means lie on both sides of a half.",

@@ -42,6 +42,7 @@ GOLDEN = {
     "offset_arcsec": "float",
     "sky_sigma": "float",
     "window_snr": "float",
+    "edge_light_fraction": "float",
     "noise_correlation": "float",
     "model_id": "string",
     "weights_origin": "string",
@@ -87,7 +88,7 @@ def test_the_schema_is_the_contract():
 
 def test_the_version_follows_from_the_columns_alone():
     assert schema_version(COLUMNS) == SCHEMA_VERSION
-    assert UNIT_SCHEMA_VERSION == "002f820343de", (
+    assert UNIT_SCHEMA_VERSION == "0db0bd0c7cc1", (
         "every unit of every catalog is computed again: is that meant, or does a library spell a type in another way now?"
     )
 

@@ -130,6 +130,18 @@ def test_light_over_noise_is_a_column_and_is_flagged_where_the_card_limits_it(pe
     assert row["flags"] == is_outside * (Flag.SNR_DOMAIN | Flag.OUT_OF_DOMAIN)
 
 
+@pytest.mark.parametrize(("rows", "is_outside"), [(0, False), (2, False), (4, True)])
+def test_light_at_the_border_is_a_column_and_is_flagged_where_the_card_limits_it(rows, is_outside):
+    bright = sky()
+    bright[33 : 33 + rows] += np.float32(0.1)
+    limited = StubModel(replace(CARD, domain=replace(CARD.domain, edge_light_fraction=0.2)))
+    measured = process_unit(task(sources([50.0, -9.0], [40.7, 40.0])), ArrayMosaic(bright), {"merger": limited}).rows
+    by_id = rows_by_id(measured)
+    assert by_id[1]["edge_light_fraction"] == pytest.approx(rows / 16, abs=0.02)
+    assert by_id[1]["flags"] == is_outside * (Flag.EDGE_DOMAIN | Flag.OUT_OF_DOMAIN)
+    assert by_id[2]["edge_light_fraction"] is None
+
+
 LIMITED = StubModel(replace(CARD, domain=replace(CARD.domain, sky_sigma=(-1.0, 1.0), offset_arcsec=0.05)))
 
 

@@ -159,8 +159,8 @@ def test_what_the_notes_of_all_members_say_is_said_once(store):
 
 
 def test_limits_of_the_domain_are_those_that_hold_for_every_member(store):
-    one = Domain("electron/s", (1e-4, 1e-2), (-1.0, 1.0), 0.2, 99.0, "ab" * 32, (0.1, 0.6), (0.09, 0.15), (50.0, 900.0))
-    other = Domain("electron/s", (2e-4, 2e-2), None, 0.1, 98.0, "cd" * 32, (0.2, 0.8), None, (60.0, 2000.0))
+    one = Domain("electron/s", (1e-4, 1e-2), (-1.0, 1.0), 0.2, 99.0, "ab" * 32, (0.1, 0.6), (0.09, 0.15), (50.0, 900.0), 0.2)
+    other = Domain("electron/s", (2e-4, 2e-2), None, 0.1, 98.0, "cd" * 32, (0.2, 0.8), None, (60.0, 2000.0), 0.1)
     found = jury_card(with_domains(store, one, other), "jury").domain
     assert (found.sky_rms, found.sky_sigma, found.offset_arcsec, found.feature_percentile) == (
         (2e-4, 1e-2),
@@ -169,6 +169,7 @@ def test_limits_of_the_domain_are_those_that_hold_for_every_member(store):
         98.0,
     )
     assert (found.noise_correlation, found.psf_fwhm_arcsec, found.window_snr) == ((0.2, 0.6), (0.09, 0.15), (60.0, 900.0))
+    assert found.edge_light_fraction == 0.1
     assert jury_card(with_domains(store, one, replace(other, feature_percentile=None, features_digest=None)), "jury").domain == (
         replace(found, feature_percentile=None, features_digest=None)
     )

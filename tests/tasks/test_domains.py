@@ -25,7 +25,7 @@ def drawn(n, seed, scale=1.0):
 def facts(**of_noise):
     """One cutout of which all is inside the limits below."""
     found = {name: np.array([value], np.float32) for name, value in {"rms": 1.0, "correlation": 0.4, **of_noise}.items()}
-    return Facts(Sky(np.zeros(1, np.float32), np.ones(1, np.float32)), Noise(**found), *np.zeros((2, 1), np.float32))
+    return Facts(Sky(np.zeros(1, np.float32), np.ones(1, np.float32)), Noise(**found), *np.zeros((3, 1), np.float32))
 
 
 LIMITED = card(domain=Domain(sky_rms=(0.5, 2.0), noise_correlation=(0.2, 0.6), psf_fwhm_arcsec=(0.1, 0.15)))
@@ -50,6 +50,16 @@ def test_rougher_and_smoother_noise_is_as_much_outside_as_stronger_one(of_noise,
 def test_a_psf_is_outside_only_if_it_is_stated(stated, outside):
     assert psf_outside(stated, LIMITED) is outside
     assert not psf_outside(stated, card(domain=Domain()))
+
+
+@pytest.mark.parametrize(
+    ("fraction", "highest", "flagged"),
+    [(0.0, 0.2, False), (0.2, 0.2, False), (0.21, 0.2, True), (1.0, 0.2, True), (np.nan, 0.2, True), (np.nan, None, False)],
+)
+def test_light_at_the_border_is_outside_above_a_stated_limit_and_where_it_is_unknown(fraction, highest, flagged):
+    found = replace(facts(), edge_light_fraction=np.array([fraction], np.float32))
+    limited = card(domain=Domain(edge_light_fraction=highest))
+    assert facts_outside(found, limited)[Flag.EDGE_DOMAIN].tolist() == [flagged]
 
 
 DOMAIN = FeatureDomain.fitted(drawn(4000, 1), drawn(2000, 2))

@@ -1,8 +1,8 @@
 """The limits of a card that follow from an evaluation: how far a quantity may go before accuracy is lost.
 
 Some nuisances change a quantity that is measured on each cutout, or that the user states: the noise, its correlation, the level
-of the sky, the offset of the light, and the width of the PSF. A card limits these to what training has seen. Where an evaluation
-shows that accuracy is lost within these limits, it narrows them, and never widens any.
+of the sky, the offset of the light, the light at the border, and the width of the PSF. A card limits these to what training has
+seen. Where an evaluation shows that accuracy is lost within these limits, it narrows them, and never widens any.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from surveyflow.tasks.domains import Facts
 from surveyflow.training.evaluation.nuisances import MOST_LOST
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 
-LIMITED = ("sky_rms", "noise_correlation", "sky_sigma", "offset_arcsec", "psf_fwhm_arcsec")
+LIMITED = ("sky_rms", "noise_correlation", "sky_sigma", "offset_arcsec", "psf_fwhm_arcsec", "edge_light_fraction")
 """Keys of a card's ``[domain]`` that can follow from a nuisance."""
 
 Limits = Mapping[str, tuple[float, float]]
@@ -26,7 +26,8 @@ Limits = Mapping[str, tuple[float, float]]
 
 _KEPT = 0.99
 _LEFT = 0.1
-_OFFSET = "offset_arcsec"
+_FROM_ZERO = ("offset_arcsec", "edge_light_fraction")
+"""Quantities of which a card states only the highest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Effect:
     lost
         Loss of the score.
     measured
-        (n, 5) float32: what was measured on the changed stamps, as `measured_quantities` gives it.
+        (n, 6) float32: what was measured on the changed stamps, as `measured_quantities` gives it.
     """
 
     quantity: str | None
@@ -49,7 +50,7 @@ class Effect:
 
 
 def measured_quantities(facts: Facts, psf_fwhm_arcsec: Float64Array) -> Float32Array:
-    """(n, 5) float32: the quantities of `LIMITED`, in this order; NaN where one is unknown.
+    """(n, 6) float32: the quantities of `LIMITED`, in this order; NaN where one is unknown.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def measured_quantities(facts: Facts, psf_fwhm_arcsec: Float64Array) -> Float32A
     psf_fwhm_arcsec
         (n,) FWHM of the PSF that a user would state; NaN where it is unknown.
     """
-    found = (facts.noise.rms, facts.noise.correlation, facts.sky_sigma, facts.offset_arcsec, psf_fwhm_arcsec)
+    of_noise = (facts.noise.rms, facts.noise.correlation, facts.sky_sigma)
+    found = (*of_noise, facts.offset_arcsec, psf_fwhm_arcsec, facts.edge_light_fraction)
     return np.stack(found, axis=1).astype(np.float32)
 
 
@@ -72,11 +74,9 @@ def outside(measured: Float32Array, limits: Limits) -> BoolArray:
 
 
 def stated_limits(domain: Domain) -> dict[str, tuple[float, float]]:
-    """What a domain states of the quantities of `LIMITED`; an offset begins at 0."""
-    stated: dict[str, Any] = {name: getattr(domain, name) for name in LIMITED}
-    if stated[_OFFSET] is not None:
-        stated[_OFFSET] = (0.0, stated[_OFFSET])
-    return {name: both for name, both in stated.items() if both is not None}
+    """What a domain states of the quantities of `LIMITED`; those of which it states only the highest value begin at 0."""
+    stated: dict[str, Any] = {name: own for name in LIMITED if (own := getattr(domain, name)) is not None}
+    return {name: (0.0, own) if name in _FROM_ZERO else own for name, own in stated.items()}
 
 
 def following_limits(domain: Domain, before: Float32Array, effects: Sequence[Effect]) -> dict[str, tuple[float, float]]:
@@ -91,7 +91,7 @@ def following_limits(domain: Domain, before: Float32Array, effects: Sequence[Eff
     domain
         The limits that the card states; what it does not state stays unstated.
     before
-        (n, 5) what was measured on the unchanged stamps.
+        (n, 6) what was measured on the unchanged stamps.
     effects
         The effect of each nuisance at each of its levels.
 
@@ -114,9 +114,7 @@ def narrowed(domain: Domain, limits: Limits) -> Domain:
     changes: dict[str, Any] = {}
     for name, (low, high) in stated_limits(domain).items():
         least, most = limits.get(name, (low, high))
-        changes[name] = (max(low, least), min(high, most))
-    if _OFFSET in changes:
-        changes[_OFFSET] = changes[_OFFSET][1]
+        changes[name] = min(high, most) if name in _FROM_ZERO else (max(low, least), min(high, most))
     return replace(domain, **changes)
 
 

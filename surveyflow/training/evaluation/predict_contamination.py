@@ -43,7 +43,7 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
         - ``AMOUNT_given_q16``, ``AMOUNT_given_q84``: in the column's unit, given that something is there; float64.
         - ``sky_rms``: as measured in each stamp, e-/s; float32.
         - ``out_of_domain``: whether the domain of the model's card excludes the stamp; bool.
-        - ``measured``: (n, 5) float32, see `surveyflow.training.evaluation.limits.measured_quantities`.
+        - ``measured``: (n, 6) float32, see `surveyflow.training.evaluation.limits.measured_quantities`.
 
     Raises
     ------

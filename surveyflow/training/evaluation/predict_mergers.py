@@ -48,7 +48,7 @@ class MergerPredictions:
     partial_coverage
         (n,) bool: whether some pixels hold no data, as PARTIAL_COVERAGE says in a catalog.
     measured
-        (n, 5) float32: see `surveyflow.training.evaluation.limits.measured_quantities`.
+        (n, 6) float32: see `surveyflow.training.evaluation.limits.measured_quantities`.
     """
 
     p_pm_mean: Float32Array
@@ -103,7 +103,7 @@ class Drawn:
     excluded
         (n,) bool: whether the domain of the card excludes each stamp.
     measured
-        (n, 5) float32: see `surveyflow.training.evaluation.limits.measured_quantities`.
+        (n, 6) float32: see `surveyflow.training.evaluation.limits.measured_quantities`.
     """
 
     draws: Float32Array

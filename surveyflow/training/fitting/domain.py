@@ -21,7 +21,7 @@ from surveyflow.tasks.domains import FEATURE_PERCENTILE, Facts, FeatureDomain, m
 from surveyflow.training.fitting.augmentation import changed
 from surveyflow.training.records.record_index import RecordIndex, read_index
 from surveyflow.training.records.shards import damage_told, record_dataset
-from surveyflow.values.arrays import Float32Array, Float64Array
+from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array
 
 MOST_STAMPS = 8000
 """Number of training stamps, and of validation stamps, that a domain is measured on."""
@@ -29,7 +29,7 @@ MOST_STAMPS = 8000
 _READ_AT_ONCE = 256
 _QUANTILES = (0.001, 0.99)
 _QUANTILES_OF_SNR = (0.01, 0.99)
-_OFFSET_QUANTILE = 0.99
+_HIGH_QUANTILE = 0.99
 _LARGEST_LIMIT_ARCSEC = 0.39
 """A limit of the offset lies below the largest that is measured, so that sources beyond it are flagged."""
 _NO_DIGEST = "0" * 64
@@ -60,11 +60,11 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
     The limits of noise, sky and offset hold all but the outer percent of up to 8,000 training stamps, changed as in training
     and evenly spaced in the records. A stretch that measures each image's own noise undoes the gain of the augmentation, which
     is then left out: the range of the noise is that of depths. The range of the PSF is what the simulations were asked for. The
-    limits of the light over its noise hold all but the outer two percent of as many validation stamps as they are, whose depth
-    is the field's. The feature domain, which only a task that leads has, is fitted to the training stamps and calibrated on as
-    many validation stamps, both as they are: strips without data and hot pixels would widen it until it held empty sky. The
-    exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel off. Where one
-    percent of the stamps have the largest offset that is measured, the limit lies just below it.
+    limits of the light over its noise and of the light at the border follow from as many validation stamps, see
+    `with_limits_of_held_out`. The feature domain, which only a task that leads has, is fitted to the training stamps and
+    calibrated on as many validation stamps, both as they are: strips without data and hot pixels would widen it until it held
+    empty sky. The exact position of a record's galaxy is not known; the middle of the stamp takes its place, up to half a pixel
+    off. Where one percent of the stamps have the largest offset that is measured, the limit lies just below it.
 
     Parameters
     ----------
@@ -91,14 +91,48 @@ def measured_domain(training: Training, card: ModelCard, weights: Weights) -> tu
         noise_correlation=_range(seen.facts.noise.correlation),
         sky_sigma=_range(seen.facts.sky_sigma),
         psf_fwhm_arcsec=_psf_range([read_index(folder) for folder in training.data.train]),
-        window_snr=_range(held_out.facts.window_snr, _QUANTILES_OF_SNR),
         offset_arcsec=_offset_limit(seen.facts.offset_arcsec),
     )
+    limits = _with_limits(limits, held_out.facts)
     if not training.model.known_task.leads:
         return limits, None
     plain = _measured(training.data.train, training, model) if training.augmentation.changes_pixels else seen
     features = FeatureDomain.fitted((plain.statistics, plain.features), (held_out.statistics, held_out.features))
     return replace(limits, feature_percentile=FEATURE_PERCENTILE, features_digest=_NO_DIGEST), features
+
+
+def with_limits_of_held_out(domain: Domain, training: Training, pixel_scale_arcsec: float) -> Domain:
+    """State the limits that follow from validation stamps as they are, whose depth and neighbours are the field's.
+
+    Those of the light over its noise hold all but the outer two percent of up to 8,000 stamps, that of the light at the border
+    all but the highest percent.
+
+    Parameters
+    ----------
+    domain
+        What a card states; all but ``window_snr`` and ``edge_light_fraction`` stays.
+    training
+        The training file, which names the validation records.
+    pixel_scale_arcsec
+        Pixel scale of the stamps.
+
+    Raises
+    ------
+    RecordError
+        If records are incomplete or damaged.
+    """
+    folders = training.data.validation
+    with damage_told(*folders):
+        stamps = _stamps(folders, training, as_trained=False)
+        return _with_limits(domain, _joined([_facts(pixels, pixel_scale_arcsec) for pixels in stamps]))
+
+
+def _with_limits(domain: Domain, held_out: Facts) -> Domain:
+    return replace(
+        domain,
+        window_snr=_range(held_out.window_snr, _QUANTILES_OF_SNR),
+        edge_light_fraction=_share_limit(held_out.edge_light_fraction),
+    )
 
 
 def _range(measured: Float32Array, quantiles: tuple[float, float] = _QUANTILES) -> tuple[float, float] | None:
@@ -120,22 +154,38 @@ def _psf_range(sets: Sequence[RecordIndex]) -> tuple[float, float] | None:
 
 def _offset_limit(offset_arcsec: Float32Array) -> float | None:
     """The offset that few stamps exceed, below the largest that is measured; None if it is unknown or 0."""
-    known = offset_arcsec[np.isfinite(offset_arcsec)]
-    limit = float(f"{np.quantile(known, _OFFSET_QUANTILE):.3g}") if len(known) else 0.0
-    return min(limit, _LARGEST_LIMIT_ARCSEC) or None
+    return min(_highest(offset_arcsec), _LARGEST_LIMIT_ARCSEC) or None
+
+
+def _share_limit(shares: Float32Array) -> float | None:
+    """The share that few stamps exceed; None if it is unknown, 0 or 1."""
+    limit = _highest(shares)
+    return limit if 0 < limit < 1 else None
+
+
+def _highest(measured: Float32Array) -> float:
+    """The number that one percent of the known ones exceed, to three digits; 0 if none is known."""
+    known = measured[np.isfinite(measured)]
+    return float(f"{np.quantile(known, _HIGH_QUANTILE):.3g}") if len(known) else 0.0
 
 
 def _measured(folders: Sequence[Path], training: Training, model: KerasModel, *, as_trained: bool = False) -> _Measured:
     with damage_told(*folders):
         parts = [_of_batch(pixels, model) for pixels in _stamps(folders, training, as_trained=as_trained)]
     return _Measured(
-        Facts(
-            Sky(*(np.concatenate([getattr(part.facts.sky, name) for part in parts]) for name in ("level", "rms"))),
-            Noise(*(np.concatenate([getattr(part.facts.noise, name) for part in parts]) for name in ("rms", "correlation"))),
-            *(np.concatenate([getattr(part.facts, name) for part in parts]) for name in ("offset_arcsec", "window_snr")),
-        ),
+        _joined([part.facts for part in parts]),
         np.concatenate([part.statistics for part in parts]),
         np.concatenate([part.features for part in parts]),
+    )
+
+
+def _joined(parts: Sequence[Facts]) -> Facts:
+    """The facts of several batches, in order."""
+    each = ("offset_arcsec", "window_snr", "edge_light_fraction")
+    return Facts(
+        Sky(*(np.concatenate([getattr(part.sky, name) for part in parts]) for name in ("level", "rms"))),
+        Noise(*(np.concatenate([getattr(part.noise, name) for part in parts]) for name in ("rms", "correlation"))),
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in each),
     )
 
 
@@ -160,11 +210,19 @@ def _augmentation(training: Training) -> AugmentationTable:
 
 
 def _of_batch(pixels: Float32Array, model: KerasModel) -> _Measured:
-    valid = np.isfinite(pixels) & (pixels != 0)
-    middle = np.full((len(pixels), 2), (pixels.shape[-1] - 1) / 2)
-    prepared = prepare(pixels, valid, model.card.stretch, model.card.softening)
+    prepared = prepare(pixels, _has_data(pixels), model.card.stretch, model.card.softening)
     return _Measured(
-        measured_facts(pixels, valid, middle, model.card.pixel_scale_arcsec),
+        _facts(pixels, model.card.pixel_scale_arcsec),
         statistics_of(prepared, model.card.architecture),
         model.features(prepared),
     )
+
+
+def _facts(pixels: Float32Array, pixel_scale_arcsec: float) -> Facts:
+    middle = np.full((len(pixels), 2), (pixels.shape[-1] - 1) / 2)
+    return measured_facts(pixels, _has_data(pixels), middle, pixel_scale_arcsec)
+
+
+def _has_data(pixels: Float32Array) -> BoolArray:
+    has_data: BoolArray = np.isfinite(pixels) & (pixels != 0)
+    return has_data

@@ -12,14 +12,20 @@ from surveyflow.training.evaluation.limits import LIMITED, Effect, following_lim
 from surveyflow.training.evaluation.nuisances import NUISANCES
 
 DOMAIN = Domain(
-    sky_rms=(0.5, 3.0), noise_correlation=(0.1, 0.8), sky_sigma=(-1.0, 5.5), offset_arcsec=0.39, psf_fwhm_arcsec=(0.16, 0.27)
+    sky_rms=(0.5, 3.0),
+    noise_correlation=(0.1, 0.8),
+    sky_sigma=(-1.0, 5.5),
+    offset_arcsec=0.39,
+    psf_fwhm_arcsec=(0.16, 0.27),
+    edge_light_fraction=0.6,
 )
 
 
 def measured(seed=1, n=1000, **medians):
-    """What is measured on stamps: normal numbers with a scatter of 3 %, and the PSF, which is stated."""
+    """What is measured on stamps: normal numbers with a scatter of 0.03, and the PSF, which is stated."""
     usual = {"sky_rms": 1.0, "noise_correlation": 0.5, "sky_sigma": 0.2, "offset_arcsec": 0.2, "psf_fwhm_arcsec": 0.18}
-    scatter = 0.03 * np.random.default_rng(seed).normal(size=(n, len(LIMITED))) * [1, 1, 1, 1, 0]
+    usual |= {"edge_light_fraction": 0.1}
+    scatter = 0.03 * np.random.default_rng(seed).normal(size=(n, len(LIMITED))) * [1, 1, 1, 1, 0, 1]
     return (np.array([{**usual, **medians}[name] for name in LIMITED]) + scatter).astype(np.float32)
 
 
@@ -59,6 +65,15 @@ def test_both_ends_follow_from_levels_on_their_side():
     low, high = following_limits(DOMAIN, measured(), [rough, smooth])["noise_correlation"]
     assert 0.4 < low < 0.5 < high < 0.6
     assert following_limits(DOMAIN, measured(), [rough])["noise_correlation"][1] == 0.8
+
+
+def test_light_at_the_border_is_limited_to_what_costs_little():
+    one, three = effect("edge_light_fraction", 0.14, 0.011), effect("edge_light_fraction", 0.3, 0.028, seed=3)
+    limits = following_limits(DOMAIN, measured(), [one, three])
+    assert limits["edge_light_fraction"] == (0.0, pytest.approx(0.14 + 2.33 * 0.03, abs=0.02))
+    assert share_outside(three, limits) > 0.95
+    assert narrowed(DOMAIN, limits).edge_light_fraction == limits["edge_light_fraction"][1]
+    assert narrowed(replace(DOMAIN, edge_light_fraction=None), limits).edge_light_fraction is None
 
 
 def test_a_stated_psf_is_limited_to_the_widest_that_passed():

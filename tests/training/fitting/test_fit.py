@@ -18,7 +18,7 @@ from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.measurements import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
-from surveyflow.training.fitting.domain import _offset_limit
+from surveyflow.training.fitting.domain import _offset_limit, _share_limit, with_limits_of_held_out
 from surveyflow.training.fitting.fit import _Course, fit, is_over, score_of, train, train_members
 from surveyflow.training.fitting.starting import read_start
 from surveyflow.training.records.record_index import read_index, write_index
@@ -71,6 +71,9 @@ def test_the_card_says_where_the_weights_come_from(tmp_path):
     low, high = card.domain.sky_sigma
     assert -0.5 < low < high < 5
     assert 0 < card.domain.offset_arcsec < 0.4
+    assert 0 < card.domain.edge_light_fraction < 1
+    without = replace(card.domain, window_snr=None, edge_light_fraction=None)
+    assert with_limits_of_held_out(without, training, card.pixel_scale_arcsec) == card.domain
     domain = load_model(ModelStore(training.output.store).home(card.key)).domain
     assert (card.domain.feature_percentile, domain.distances.shape) == (99, (1001,))
     with pytest.raises(ModelError, match="already holds another model"):
@@ -175,6 +178,11 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_an_undisturbed_one
 def test_the_limit_of_the_offset_lies_below_the_largest_that_is_measured(largest, limit):
     assert _offset_limit(np.full(100, largest, np.float32)) == limit
     assert limit is None or limit < LARGEST_OFFSET_ARCSEC
+
+
+@pytest.mark.parametrize(("shares", "limit"), [([0.0, 0.5], 0.495), ([0.0], None), ([1.0], None), ([np.nan], None), ([], None)])
+def test_the_limit_of_a_share_flags_some_stamps_or_there_is_none(shares, limit):
+    assert _share_limit(np.array(shares, np.float32)) == limit
 
 
 def test_a_store_that_holds_another_model_is_reported_before_training(tmp_path, monkeypatch):
