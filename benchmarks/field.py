@@ -13,8 +13,9 @@ source has 1,000 draws. The field is run on a local cluster, and then again, whe
 all processes. Another run, of one source for each mosaic, says how much of it does not grow with the field: imports, starting the
 workers, spectra, the plan, publishing and the report. The CPU time of the networks alone is measured in this process with one
 thread, on the cutouts of the tiles in the middle: trunk, draws and summary of both models. The table says what else was measured
-one by one. Modules are compiled before, as they are when a package is installed.
-The last line is the ratio.
+one by one. Because processes share caches and memory, the same work takes more CPU time while others do it, too: the second
+column has as many processes at once as the run has workers. Modules are compiled before, as they are when a package is installed.
+The last line is the ratio to the networks alone, measured in one process.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, wait
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -289,6 +292,14 @@ def steps(folder: Path, mosaic: Instrument) -> dict[str, float]:
         return costs
 
 
+def steps_at_once(folder: Path, mosaic: Instrument, n_processes: int) -> dict[str, float]:
+    """The same as `steps` in several processes at once: the mean of them."""
+    with ProcessPoolExecutor(n_processes, mp_context=get_context("spawn")) as pool:
+        wait([pool.submit(time.sleep, 1.0) for _ in range(n_processes)])  # so that all have been started
+        found = list(pool.map(steps, [folder] * n_processes, [mosaic] * n_processes))
+    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+
+
 def _time_model(model: Model, stack: CutoutStack, sky: Any, timed: Callable[..., Any]) -> None:
     task, card = model.card.key.task, model.card
     keys, settings = np.arange(len(stack.pixels), dtype=np.uint64), SamplingSettings(N_DRAWS, SEED)
@@ -313,15 +324,23 @@ def _middle_tile(folder: Path, mosaic: Instrument) -> tuple[Tile, Any, Any]:
     return tile(mosaic.shape, DEFAULT_CORE_SIZE, SIZE, row, column), x[there], y[there]
 
 
-def report(folder: Path, mosaics: tuple[Instrument, ...], first: Cost, again: Cost, few: Cost) -> float:
+def _mean(found: dict[str, dict[str, float]], shares: dict[str, int]) -> dict[str, float]:
+    """Costs of each step, as the mean over the mosaics' sources; the networks are all steps that begin with *."""
+    n = sum(shares.values())
+    costs = {name: sum(found[key][name] * share for key, share in shares.items()) / n for name in next(iter(found.values()))}
+    return costs | {"networks": sum(cost for name, cost in costs.items() if name.startswith("*"))}
+
+
+def report(folder: Path, mosaics: tuple[Instrument, ...], costs: tuple[Cost, Cost, Cost], n_workers: int) -> float:
     """Print the table; return the ratio."""
+    first, again, few = costs
     catalog = read_catalog(folder / "sources-catalog")
     measured = catalog[catalog.status == "ok"]
     shares = {one.name: int((measured.instrument == one.name).sum()) for one in mosaics}
     n = sum(shares.values())
-    found = {one.name: steps(folder, one) for one in mosaics}
-    mean = {name: sum(found[key][name] * share for key, share in shares.items()) / n for name in next(iter(found.values()))}
-    networks = sum(cost for name, cost in mean.items() if name.startswith("*"))
+    mean = _mean({one.name: steps(folder, one) for one in mosaics}, shares)
+    at_once = _mean({one.name: steps_at_once(folder, one, max(n_workers, 1)) for one in mosaics}, shares)
+    networks, networks_at_once = mean.pop("networks"), at_once.pop("networks")
     whole, fixed = 1e3 * first.cpu_s / n, 1e3 * few.cpu_s / n
     print(f"{len(catalog):,} sources, {n:,} measured; {first.wall_s:.0f} s, {first.cpu_s:.0f} s of CPU time")
     print(f"largest process {first.peak_bytes / 1e9:.2f} GB")
@@ -329,10 +348,12 @@ def report(folder: Path, mosaics: tuple[Instrument, ...], first: Cost, again: Co
     print(f"a run of {len(mosaics)} sources {few.wall_s:.1f} s, {few.cpu_s:.1f} s of CPU time")
     print(f"{'CPU milliseconds a measured source':40}{whole:8.3f}")
     for name, cost in mean.items():
-        print(f"  {name:38}{cost:8.3f}")
+        print(f"  {name:38}{cost:8.3f}{at_once[name]:8.3f}")
     print(f"  {'what does not grow with the field':38}{fixed:8.3f}")
-    print(f"  {'everything else':38}{whole - fixed - sum(mean.values()):8.3f}")
-    print(f"{'networks alone (*)':40}{networks:8.3f}")
+    rest, rest_at_once = (whole - fixed - sum(one.values()) for one in (mean, at_once))
+    print(f"  {'everything else':38}{rest:8.3f}{rest_at_once:8.3f}")
+    print(f"{'networks alone (*)':40}{networks:8.3f}{networks_at_once:8.3f}")
+    print(f"CPU of the whole run / CPU of its networks in {max(n_workers, 1)} processes at once: {whole / networks_at_once:.3f}")
     print(f"the same ratio without what does not grow with the field: {(whole - fixed) / networks:.3f}")
     print(f"CPU of the whole run / CPU of its networks alone: {whole / networks:.3f}")
     return whole / networks
@@ -345,7 +366,7 @@ def measure(folder: Path, mosaics: tuple[Instrument, ...], n_workers: int) -> fl
         shutil.rmtree(folder / f"{name}-catalog", ignore_errors=True)
     compileall.compile_dir(Path(surveyflow.__file__).parent, quiet=1)
     few = run(folder / "few.toml", n_workers)
-    return report(folder, mosaics, run(workflow, n_workers), run(workflow, n_workers), few)
+    return report(folder, mosaics, (run(workflow, n_workers), run(workflow, n_workers), few), n_workers)
 
 
 def main() -> None:

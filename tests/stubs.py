@@ -16,7 +16,7 @@ import pyarrow as pa
 from surveyflow.catalog.schema import build_rows, healpix_29
 from surveyflow.measuring.orders import MeasureUnit, TileMeasurement, WorkerSettings
 from surveyflow.measuring.unit import UnitRows
-from surveyflow.measuring.worker import SurveyWorker, _Stopwatch
+from surveyflow.measuring.worker import ReadUnit, SurveyWorker, _Stopwatch
 from surveyflow.models.store import read_card
 from surveyflow.output.units import read_receipt
 from surveyflow.stats.posterior import summarise
@@ -70,11 +70,11 @@ class StubWorker(SurveyWorker):
 
 
 class ListedWorker(StubWorker):
-    """Makes the rows of a unit from its work list alone: no pixel of it is read, and its results are random numbers."""
+    """Makes the rows of a unit from its work list: its pixels are read and digested, and its results are random numbers."""
 
-    def _measured(self, order: MeasureUnit, measurement: TileMeasurement, clock: _Stopwatch) -> tuple[UnitRows, str]:
+    def _measured(self, unit: ReadUnit, measurement: TileMeasurement, clock: _Stopwatch) -> tuple[UnitRows, str]:
         with clock.running():
-            return UnitRows(_listed_rows(self._sources(order), order)), ENGINE
+            return UnitRows(_listed_rows(unit.task.sources, unit.order)), ENGINE
 
 
 def _listed_rows(sources: UnitSources, order: MeasureUnit) -> pa.Table:

@@ -42,6 +42,8 @@ SHORT_ROW_BYTES = 2**12
 """Rows up to this size, that of a page of memory, are read whole: the system reads no less."""
 WHOLE_ROWS = 256
 """Number of short rows that are read at once."""
+ROWS_AT_ONCE = 16
+"""Number of longer rows that are read, and then decoded while they are in the cache of a core."""
 BLOCK_ROWS = 64
 """Number of rows from which squares are copied while these are in the cache of a core."""
 
@@ -525,13 +527,10 @@ class _PlainPlane:
 
     def read(self, box: Box) -> Float32Array:
         pixels = np.empty(box.shape, dtype=np.float32)
-        if self.width * self.encoding.dtype.itemsize <= SHORT_ROW_BYTES:
-            for y0 in range(0, box.shape[0], WHOLE_ROWS):
-                rows = self._row_parts(box.y0 + y0, min(WHOLE_ROWS, box.shape[0] - y0), 0, self.width)
-                self.encoding.decode(rows[:, box.x0 : box.x1], pixels[y0 : y0 + WHOLE_ROWS])
-        else:
-            for y, row in enumerate(pixels, start=box.y0):
-                self.encoding.decode(self._row_parts(y, 1, box.x0, box.shape[1])[0], row)
+        step = WHOLE_ROWS if self._has_short_rows else ROWS_AT_ONCE
+        for y0 in range(box.y0, box.y1, step):
+            rows = Box(y0, min(y0 + step, box.y1), box.x0, box.x1)
+            self.encoding.decode(self._raw(rows), pixels[rows.within(box)[0]])
         return pixels
 
     def copy_parts(self, box: Box, squares: Iterable[tuple[Box, Float32Array]]) -> None:
@@ -543,20 +542,21 @@ class _PlainPlane:
 
     def _raw(self, box: Box) -> NDArray[Any]:
         """Read the numbers of a box as they are in the file."""
-        if self.width * self.encoding.dtype.itemsize <= SHORT_ROW_BYTES:
-            return self._row_parts(box.y0, box.shape[0], 0, self.width)[:, box.x0 : box.x1]
+        if self._has_short_rows:
+            rows = np.empty((box.shape[0], self.width), dtype=self.encoding.dtype)
+            self._fill(rows, box.y0, 0)
+            return rows[:, box.x0 : box.x1]
         raw = np.empty(box.shape, dtype=self.encoding.dtype)
         for y in range(box.shape[0]):
             self._fill(raw[y : y + 1], box.y0 + y, box.x0)
         return raw
 
-    def _row_parts(self, y: int, n_rows: int, x: int, n_columns: int) -> NDArray[Any]:
-        """Read what lies without a gap in the file: whole rows, or a part of one."""
-        raw = np.empty((n_rows, n_columns), dtype=self.encoding.dtype)
-        self._fill(raw, y, x)
-        return raw
+    @property
+    def _has_short_rows(self) -> bool:
+        return self.width * self.encoding.dtype.itemsize <= SHORT_ROW_BYTES
 
     def _fill(self, raw: NDArray[Any], y: int, x: int) -> None:
+        """Read what lies without a gap in the file: whole rows, or a part of one."""
         offset_bytes = self.offset_bytes + (y * self.width + x) * raw.itemsize
         if os.preadv(self.stream.fileno(), [raw.data], offset_bytes) != raw.nbytes:
             raise OSError(f"the file ends in row {y} or one of the {len(raw) - 1} after it")

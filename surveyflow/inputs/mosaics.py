@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,14 +18,14 @@ from surveyflow.errors import MosaicError, PixelScaleMismatch
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, Place, split_extension
 from surveyflow.inputs.astrometry import Astrometry, Compass, has_cards_of, read_astrometry
-from surveyflow.inputs.fits_images import FitsImage, card_value, open_image
+from surveyflow.inputs.fits_images import ROWS_AT_ONCE, FitsImage, card_value, open_image
 from surveyflow.inputs.pixel_units import Conversion, conversion_of, unit_of
 from surveyflow.sky.resampling import NewGrid
 from surveyflow.sky.weight_kind import inverse_variance
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from surveyflow.values.codes import Flag, WeightKind
-from surveyflow.values.images import ELECTRONS_A_SECOND, Box, StampCopier, Stamps, Stated, Window
+from surveyflow.values.images import ELECTRONS_A_SECOND, Box, KeptPixels, KeptStamps, StampCopier, Stamps, Stated, Window
 
 __all__ = ["SCALE_TOLERANCE", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
@@ -40,7 +40,7 @@ MOST_RESAMPLED = 4.0
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
 _PIXELS_AT_ONCE = 2**18  # stay in the cache of a core
-_DIGEST_ROWS = 16  # 256 KiB of a tile's rows, and what they were decoded from, stay in the cache of a core
+_DIGEST_ROWS = ROWS_AT_ONCE  # 256 KiB of a tile's rows, and what they were decoded from, stay in the cache of a core
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
@@ -240,9 +240,8 @@ class Mosaic:
 
     def _read(self, box: Box, wanted: Sequence[Box]) -> Window:
         """Read a box of the files' own pixels."""
-        pixels = self._in_unit(self._science.read(box, wanted))
-        weight = None if self._weight is None else self._inverse_variance(self._weight.read(box, wanted))
-        return Window(pixels, _valid(pixels, weight), weight, (box.y0, box.x0), self._science.shape)
+        numbers = [image.read(box, wanted) for image in self.images.values()]
+        return Window(*self._treated(numbers), (box.y0, box.x0), self._science.shape)
 
     def copy_stamps(self, copier: StampCopier, tops: Int64Array, lefts: Int64Array, size: int) -> Stamps | None:
         """Copy squares out of the mosaic; None if that is not possible, or not all of them are in the page cache.
@@ -277,12 +276,14 @@ class Mosaic:
         """Make stamps of the squares of each image; None if one of them has none."""
         if self._grid is not None:
             return None
-        found = [squares(image) for image in self.images.values()]
-        pixels, weight = found[0], found[-1]
-        if pixels is None or weight is None:
-            return None
-        pixels, weight = self._in_unit(pixels), None if self._weight is None else self._inverse_variance(weight)
-        return Stamps(pixels, _valid(pixels, weight), weight, tops, lefts)
+        found = [pixels for image in self.images.values() if (pixels := squares(image)) is not None]
+        return Stamps(*self._treated(found), tops, lefts) if len(found) == len(self.images) else None
+
+    def _treated(self, numbers: Sequence[Float32Array]) -> tuple[Float32Array, BoolArray, Float32Array | None]:
+        """Pixels, validity and weights of the numbers of the files, those of the science image first."""
+        pixels = self._in_unit(numbers[0])
+        weight = None if self._weight is None else self._inverse_variance(numbers[-1])
+        return pixels, _valid(pixels, weight), weight
 
     def _in_unit(self, pixels: Float32Array) -> Float32Array:
         return pixels if self._conversion is None else pixels * np.float32(self._conversion.factor)
@@ -300,12 +301,65 @@ class Mosaic:
         The digest covers the part of the box on the mosaic, row by row, as little-endian float32. Only some rows are in memory at
         a time. Conversions come later, and are not in it.
         """
+        in_files = self._in_files(box)
+        return {"weight": "none"} | {name: _digest(image, in_files) for name, image in self.images.items()}
+
+    def digested(self, box: Box) -> tuple[dict[str, str], Window]:
+        """Read a box once, and return its `digests` with what `read` makes of the same bytes.
+
+        Parameters
+        ----------
+        box
+            The box.
+
+        Raises
+        ------
+        MosaicError
+            As for `read`.
+        """
+        in_files = self._in_files(box)
+        kept = {name: KeptPixels(in_files, np.empty(in_files.shape, np.float32)) for name in self.images}
+        digests = self._digested(in_files, kept)
+        numbers = [each.pixels for each in kept.values()]
+        window = Window(*self._treated(numbers), (in_files.y0, in_files.x0), self._science.shape)
+        return digests, window if self._grid is None else self._grid.resampled(window, box.clipped(self.shape))
+
+    def digested_stamps(self, box: Box, tops: Int64Array, lefts: Int64Array, size: int) -> tuple[dict[str, str], Stamps] | None:
+        """Read a box once, and return its `digests` with squares of the same bytes; None if it is resampled.
+
+        Parameters
+        ----------
+        box
+            The box.
+        tops, lefts
+            (n,) int64: first row and column of each square, of which no part on the mosaic may lie outside the box.
+        size
+            Side of the squares.
+
+        Raises
+        ------
+        ValueError
+            If the box lacks a pixel of a square.
+        MosaicError
+            As for `read`.
+        """
+        if self._grid is not None:
+            return None
+        in_files, kept = self._in_files(box), {name: KeptStamps.of(tops, lefts, size) for name in self.images}
+        squares = [Box(top, top + size, left, left + size) for top, left in zip(tops.tolist(), lefts.tolist(), strict=True)]
+        if any(not in_files.holds(part) for square in squares if 0 not in (part := square.clipped(self.shape)).shape):
+            raise ValueError(f"the box {box} lacks pixels of the squares: digest a larger box")
+        digests = self._digested(in_files, kept)
+        return digests, Stamps(*self._treated([each.pixels for each in kept.values()]), tops, lefts)
+
+    def _digested(self, in_files: Box, kept: Mapping[str, KeptPixels | KeptStamps]) -> dict[str, str]:
+        """Digest a box of the files' own pixels, and hand each image's to what keeps some of them."""
+        return {"weight": "none"} | {name: _digest(image, in_files, kept[name].take) for name, image in self.images.items()}
+
+    def _in_files(self, box: Box) -> Box:
+        """The part of the files that a box of the mosaic is made of."""
         clipped = box.clipped(self.shape)
-        in_files = clipped if self._grid is None else self._grid.old_box(clipped)
-        return {
-            "science": _digest(self._science, in_files),
-            "weight": "none" if self._weight is None else _digest(self._weight, in_files),
-        }
+        return clipped if self._grid is None else self._grid.old_box(clipped)
 
     def digests_by_tag(self, box: Box) -> dict[str, str] | None:
         """Digests as those of `digests`, but of size and ETag of the files, so that no pixel is read; None if a file is local.
@@ -317,8 +371,7 @@ class Mosaic:
         """
         if not all(isinstance(image.place, Address) for image in self.images.values()):
             return None
-        clipped = box.clipped(self.shape)
-        in_files = clipped if self._grid is None else self._grid.old_box(clipped)
+        in_files = self._in_files(box)
         of_images = {name: _digest_by_tag(image, in_files) for name, image in self.images.items()}
         return {"weight": "none"} | of_images
 
@@ -459,8 +512,12 @@ def _digest_by_tag(image: FitsImage, box: Box) -> str:
     return hashlib.sha256(repr((image.file.size, tag, extension, box)).encode()).hexdigest()
 
 
-def _digest(image: FitsImage, box: Box) -> str:
+def _digest(image: FitsImage, box: Box, take: Callable[[Box, Float32Array], None] | None = None) -> str:
     digest = hashlib.sha256()
     for y0 in range(box.y0, box.y1, _DIGEST_ROWS):
-        digest.update(image.read(Box(y0, min(y0 + _DIGEST_ROWS, box.y1), box.x0, box.x1)).astype("<f4", copy=False).data)
+        rows = Box(y0, min(y0 + _DIGEST_ROWS, box.y1), box.x0, box.x1)
+        pixels = image.read(rows)
+        digest.update(pixels.astype("<f4", copy=False).data)
+        if take is not None:
+            take(rows, pixels)
     return digest.hexdigest()

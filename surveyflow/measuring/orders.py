@@ -14,7 +14,7 @@ from surveyflow.errors import UnitError
 from surveyflow.files.addresses import Address
 from surveyflow.files.paths import FileState, file_state
 from surveyflow.values.images import Box, Stated, Tile
-from surveyflow.values.jobs import EngineChoice, SamplingSettings
+from surveyflow.values.jobs import EngineChoice, Receipt, SamplingSettings
 
 if TYPE_CHECKING:
     from surveyflow.inputs.mosaics import Mosaic
@@ -182,14 +182,16 @@ class TileMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class MeasureUnit:
-    """An order to make the rows of a work unit and to write them. The reply is a `surveyflow.values.jobs.Receipt`.
+    """An order to make the rows of a work unit and to write them.
+
+    The reply is a `surveyflow.values.jobs.Receipt`; if the unit has no key yet, a `KeyedUnit`.
 
     Parameters
     ----------
     key
-        The unit's key.
+        The unit's key. It is empty if nobody has read the unit's pixels: the worker digests those that it measures.
     parts
-        The digests that the key was made from, by name.
+        The digests that the key was made from, by name; without a key, those of everything but the pixels.
     worklist
         The file with the sources of some units, as its path in the output folder.
     number
@@ -207,7 +209,26 @@ class MeasureUnit:
     measurement: TileMeasurement | None
 
     def __post_init__(self) -> None:
-        if not (self.key and self.worklist):
+        if not (self.worklist and (self.key or self.measurement)):
             raise ValueError(f"a unit must have a key and a work list, not {self.key!r} and {self.worklist!r}")
         if self.number < 0:
             raise ValueError(f"a unit's number in the work list must be at least 0, not {self.number}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedUnit:
+    """The reply to an order to make the rows of a unit that had no key: its pixels were digested by whoever measured them.
+
+    Parameters
+    ----------
+    receipt
+        The unit's receipt, which has its key.
+    was_done
+        Whether its result was on disk before, so that nothing was measured.
+    damage
+        What was wrong with an earlier result on disk, in words; empty if nothing was, or there was none.
+    """
+
+    receipt: Receipt
+    was_done: bool = False
+    damage: str = ""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,20 +21,29 @@ from surveyflow.files.addresses import Address
 from surveyflow.files.durable import remove_any
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
-from surveyflow.measuring.orders import DigestWindow, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement, WorkerSettings
+from surveyflow.measuring.orders import (
+    DigestWindow,
+    KeyedUnit,
+    MeasureUnit,
+    PlannedModel,
+    PlannedMosaic,
+    TileMeasurement,
+    WorkerSettings,
+)
 from surveyflow.measuring.unit import SummarisingModel, UnitRows, UnitTask, process_unit, settled_rows
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
-from surveyflow.output.units import read_worklist, write_unit
+from surveyflow.output.units import FoundUnit, find_unit, read_worklist, write_unit
+from surveyflow.planning.plan import unit_key, with_pixels
 from surveyflow.planning.units import gathered_unit
 from surveyflow.sky.tiling import corner, stacked
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.domains import FeatureDomain, JuryDomain
-from surveyflow.values.arrays import Float32Array, UInt64Array
+from surveyflow.values.arrays import Float32Array, Int64Array, UInt64Array
 from surveyflow.values.codes import EngineName
-from surveyflow.values.images import Box, CutoutStack, Stated, Window
+from surveyflow.values.images import Box, CutoutStack, Stamps, Stated, Window
 from surveyflow.values.jobs import EngineChoice, Job, Receipt, Task
 from surveyflow.values.sources import UnitSources
 
@@ -91,8 +100,8 @@ class SurveyWorker:
 
         Returns
         -------
-        The digests of a window by name, the receipt of a unit, or the result of a task; the error of surveyflow that ended it
-        takes its place, so that whoever asked for it can act on what it says.
+        The digests of a window by name, the receipt of a unit (of one that had no key, a `KeyedUnit`), or the result of a task;
+        the error of surveyflow that ended it takes its place, so that whoever asked for it can act on what it says.
 
         Raises
         ------
@@ -131,10 +140,23 @@ class SurveyWorker:
         order.mosaic.check_unchanged()
         return digests
 
-    def _unit(self, name: str, order: MeasureUnit) -> Receipt:
+    def _unit(self, name: str, order: MeasureUnit) -> Receipt | KeyedUnit:
         """Read, compute and write a unit; while one unit is computed, another may be read or written."""
         clock = _Stopwatch()
-        result, engine = self._rows(order, clock)
+        if order.measurement is None:
+            with clock.running():
+                rows = UnitRows(settled_rows(self._sources(order), order.key))
+            return self._written(name, order, rows, "", clock)
+        with locked(self._reading), clock.running():
+            unit = self._read(order, order.measurement)
+        before = FoundUnit(None) if order.key else find_unit(self._root, unit.order.key)
+        if before.receipt is not None:
+            return KeyedUnit(before.receipt, was_done=True)
+        rows, engine = self._measured(unit, order.measurement, clock)
+        receipt = self._written(name, unit.order, rows, engine, clock)
+        return receipt if order.key else KeyedUnit(receipt, damage=before.damage)
+
+    def _written(self, name: str, order: MeasureUnit, result: UnitRows, engine: str, clock: _Stopwatch) -> Receipt:
         return write_unit(
             self._root,
             order.key,
@@ -148,20 +170,12 @@ class SurveyWorker:
             framework=framework_in_use() if EngineName.KERAS in engine.split("+") else "",
         )
 
-    def _rows(self, order: MeasureUnit, clock: _Stopwatch) -> tuple[UnitRows, str]:
+    def _measured(self, unit: ReadUnit, measurement: TileMeasurement, clock: _Stopwatch) -> tuple[UnitRows, str]:
         """A unit's rows, and the names of the engines that computed them."""
-        if order.measurement is not None:
-            return self._measured(order, order.measurement, clock)
-        with clock.running():
-            return UnitRows(settled_rows(self._sources(order), order.key)), ""
-
-    def _measured(self, order: MeasureUnit, measurement: TileMeasurement, clock: _Stopwatch) -> tuple[UnitRows, str]:
-        with locked(self._reading), clock.running():
-            task, pixels = self._read(order, measurement)
         with locked(self._computing), clock.running(), _enough_memory():
             self._models.make_room(sum(len(model.each) for model in measurement.models))
             models = list(map(self._model, measurement.models))
-            rows = process_unit(task, pixels, {model.card.key.task: _reporting(model) for model in models})
+            rows = process_unit(unit.task, unit.pixels, {model.card.key.task: _reporting(model) for model in models})
             return rows, "+".join(sorted({name for model in models for name in model.engine.split("+")}))
 
     def _model(self, planned: PlannedModel) -> Model:
@@ -173,11 +187,19 @@ class SurveyWorker:
         names = [Path(one.folder).name for one in planned.members]
         return jury_of(planned.folder, names, models) if names else models[0]
 
-    def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> tuple[UnitTask, CutoutStack | _ReadWindow]:
-        mosaic = self._mosaic(measurement.mosaic)
+    def _read(self, order: MeasureUnit, measurement: TileMeasurement) -> ReadUnit:
+        """Read a unit's pixels, and make its key of their digests if it has none."""
+        mosaic, sources = self._mosaic(measurement.mosaic), self._sources(order)
+        if order.key:
+            pixels = _pixels(mosaic, sources, measurement)
+        else:
+            digests, pixels = _digested_pixels(mosaic, sources, measurement)
+            parts = with_pixels(order.parts, digests)
+            order = replace(order, key=unit_key(parts), parts=parts)
+        measurement.mosaic.check_unchanged()
         task = UnitTask(
             key=order.key,
-            sources=self._sources(order),
+            sources=sources,
             tile=measurement.tile,
             mosaic_unit=mosaic.unit,
             mosaic_filter=mosaic.filter,
@@ -187,10 +209,7 @@ class SurveyWorker:
             min_valid_fraction=measurement.min_valid_fraction,
             prevalence=measurement.prevalence,
         )
-        cutouts = _cutouts(mosaic, task, measurement.cutout_size)
-        pixels = _ReadWindow(mosaic.read(task.tile.window)) if cutouts is None else cutouts
-        measurement.mosaic.check_unchanged()
-        return task, pixels
+        return ReadUnit(order, task, pixels)
 
     def _sources(self, order: MeasureUnit) -> UnitSources:
         """The unit's sources, which must be those that its key was made of."""
@@ -215,14 +234,58 @@ class SurveyWorker:
         return self._mosaics[name]
 
 
-def _cutouts(mosaic: Mosaic, task: UnitTask, size: int) -> CutoutStack | None:
-    """Read a unit's cutouts alone; None if its window holds fewer pixels, or only windows can be read."""
-    height, width = task.tile.window.shape
-    x_pix, y_pix = task.sources.x_pix, task.sources.y_pix
-    if size < 2 or not 0 < len(x_pix) * size**2 <= height * width:
-        return None
-    stamps = mosaic.read_stamps(corner(y_pix, size), corner(x_pix, size), size)
-    return None if stamps is None else stacked(stamps, x_pix, y_pix, mosaic.shape)
+@dataclass(frozen=True, slots=True)
+class ReadUnit:
+    """A unit whose pixels were read before its turn to be computed.
+
+    Parameters
+    ----------
+    order
+        The order, with the unit's key.
+    task
+        Everything about the unit but its pixels and models.
+    pixels
+        The cutouts of its sources, or its window.
+    """
+
+    order: MeasureUnit
+    task: UnitTask
+    pixels: CutoutStack | _ReadWindow
+
+
+def _pixels(mosaic: Mosaic, sources: UnitSources, measurement: TileMeasurement) -> CutoutStack | _ReadWindow:
+    """Read a unit's cutouts alone; its window if that holds fewer pixels, or only windows can be read."""
+    stamps = None
+    if _has_few_cutouts(sources, measurement):
+        stamps = mosaic.read_stamps(*_corners(sources, measurement.cutout_size), measurement.cutout_size)
+    return _ReadWindow(mosaic.read(measurement.tile.window)) if stamps is None else _stacked(stamps, sources, mosaic)
+
+
+def _digested_pixels(
+    mosaic: Mosaic, sources: UnitSources, measurement: TileMeasurement
+) -> tuple[Mapping[str, str], CutoutStack | _ReadWindow]:
+    """Read a unit's window once: return its digests with what `_pixels` makes of the same bytes."""
+    window, size, found = measurement.tile.window, measurement.cutout_size, None
+    if _has_few_cutouts(sources, measurement):
+        found = mosaic.digested_stamps(window, *_corners(sources, size), size)
+    if found is not None:
+        return found[0], _stacked(found[1], sources, mosaic)
+    digests, pixels = mosaic.digested(window)
+    return digests, _ReadWindow(pixels)
+
+
+def _has_few_cutouts(sources: UnitSources, measurement: TileMeasurement) -> bool:
+    """Whether cutouts hold fewer pixels than the window around them."""
+    (height, width), size = measurement.tile.window.shape, measurement.cutout_size
+    return size >= 2 and 0 < len(sources) * size**2 <= height * width
+
+
+def _corners(sources: UnitSources, size: int) -> tuple[Int64Array, Int64Array]:
+    return corner(sources.y_pix, size), corner(sources.x_pix, size)
+
+
+def _stacked(stamps: Stamps, sources: UnitSources, mosaic: Mosaic) -> CutoutStack:
+    return stacked(stamps, sources.x_pix, sources.y_pix, mosaic.shape)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from surveyflow.planning.expectations import Expectation
@@ -42,9 +43,10 @@ class PlannedUnit:
     decision, reason
         What to do, and why, in words.
     key
-        The unit's key, the address of its results; the key that a dropped unit had.
+        The unit's key, the address of its results; the key that a dropped unit had. It is empty until somebody has read the
+        unit's pixels.
     parts
-        The digests from which the key is made.
+        The digests from which the key is made; without a key, those of everything but the pixels.
     n_sources
         Number of rows in the unit.
     unit
@@ -111,6 +113,24 @@ class Plan:
                 counts[planned.unit.instrument] += planned.n_sources
         return dict(counts)
 
+    @property
+    def without_key(self) -> tuple[PlannedUnit, ...]:
+        """The units whose pixels are digested when they are measured."""
+        return tuple(planned for planned in self.units if not planned.key)
+
+    def with_keys(self, parts: Mapping[str, Mapping[str, str]], unreadable: Mapping[str, str]) -> Plan:
+        """The plan when the pixels of all units have been read.
+
+        Parameters
+        ----------
+        parts
+            All parts of the keys of the units that had none, by unit name.
+        unreadable
+            Why the pixels of some of their windows cannot be read, in words, by unit name.
+        """
+        units = (planned if planned.key else _keyed(planned, parts, unreadable) for planned in self.units)
+        return replace(self, units=tuple(units))
+
     def doing_again(self, damaged: Mapping[str, str]) -> Plan:
         """A plan to do these units again, and no others.
 
@@ -155,7 +175,8 @@ def decide(
     Parameters
     ----------
     units
-        Every unit of the survey with the parts of its key.
+        Every unit of the survey with the parts of its key. Those that lack the digests of their pixels are to be done, because
+        no result is known to have the other parts.
     finished
         Keys of the units whose results are on disk.
     published
@@ -181,7 +202,7 @@ def decide(
             finished=finished,
             previous=published.get(unit.name),
             source_changes=known.get(unit.name),
-            damage=damage.get(unit_key(parts), ""),
+            damage=damage.get(_key_of(unit, parts), ""),
             unreadable=lacking.get(unit.name, ""),
         )
         for unit, parts in units
@@ -218,10 +239,11 @@ def _decide_one(
     damage: str,
     unreadable: str,
 ) -> PlannedUnit:
-    key = unit_key(parts)
-    changed = () if previous is None else changed_parts(previous.parts, parts)
+    key = _key_of(unit, parts)
+    before = {} if previous is None else previous.parts if key else without_pixels(previous.parts)
+    changed = () if previous is None else changed_parts(before, parts)
     if unreadable:
-        decision, reason = Decision.DO, f"the pixels of its window cannot be read: {unreadable}"
+        decision, reason = Decision.DO, _because_unreadable(unreadable)
     elif key in finished:
         decision = Decision.KEEP
         reason = "its result is on disk from an earlier run" if changed else "nothing it depends on has changed"
@@ -230,12 +252,22 @@ def _decide_one(
     elif previous is None:
         decision, reason = Decision.DO, "no result yet"
     else:
-        decision, reason = Decision.DO, what_changed(previous.parts, parts, source_changes)
+        decision, reason = Decision.DO, what_changed(before, parts, source_changes)
     return PlannedUnit(unit.name, decision, reason, key, parts, unit.n_sources, unit, changed, source_changes, damage, unreadable)
 
 
 def _again(planned: PlannedUnit, damage: str) -> PlannedUnit:
     return replace(planned, decision=Decision.DO, reason=_because_of(damage), damage=damage)
+
+
+def _keyed(planned: PlannedUnit, parts: Mapping[str, Mapping[str, str]], unreadable: Mapping[str, str]) -> PlannedUnit:
+    reason = unreadable.get(planned.name, "")
+    keyed = replace(planned, key=unit_key(parts[planned.name]), parts=parts[planned.name], unreadable=reason)
+    return replace(keyed, reason=_because_unreadable(reason)) if reason else keyed
+
+
+def _because_unreadable(why: str) -> str:
+    return f"the pixels of its window cannot be read: {why}"
 
 
 def _because_of(damage: str) -> str:
@@ -246,6 +278,10 @@ def _drop(receipt: Receipt) -> PlannedUnit:
     reason = "no longer a unit: it has no sources left, or its field or the tiling changed"
     return PlannedUnit(receipt.name, Decision.DROP, reason, receipt.key, receipt.parts, receipt.n_rows, None)
 
+
+NOT_READ: Mapping[str, str] = MappingProxyType({})
+"""In place of the digests of pixels that nobody has read: the parts of a unit's key then lack those of its pixels."""
+_OF_PIXELS = {"science": "science_pixels", "weight": "weight_pixels"}
 
 WHAT_CHANGED = {
     "schema": "catalog schema changed",
@@ -295,7 +331,7 @@ def key_parts(
     schema_version
         Version of the catalog's schema.
     pixel_digests
-        Digests of the tile's window: ``science`` and ``weight``.
+        Digests of the tile's window: ``science`` and ``weight``; or `NOT_READ`.
     mosaic_unit, mosaic_filter
         Unit and filter of the mosaic.
     psf_fwhm_arcsec
@@ -316,9 +352,7 @@ def key_parts(
         return parts
     if pixel_digests is None or card is None or sampling is None:
         raise ValueError(f"the key of {unit.name} needs its pixels' digests, a model card and sampling settings")
-    return parts | {
-        "science_pixels": pixel_digests["science"],
-        "weight_pixels": pixel_digests["weight"],
+    return with_pixels(parts, pixel_digests) | {
         "algorithm": algorithm_version,
         "image": f"unit={mosaic_unit} filter={mosaic_filter}{'' if psf_fwhm_arcsec is None else f' psf={psf_fwhm_arcsec!r}'}",
         **({"treatment": treatment} if treatment else {}),
@@ -330,6 +364,30 @@ def key_parts(
         **({} if prevalence is None else {"science": f"prevalence={prevalence!r}"}),
         "precision": precision,
     }
+
+
+def with_pixels(parts: Mapping[str, str], pixel_digests: Mapping[str, str]) -> dict[str, str]:
+    """Add the digests of a window's pixels, ``science`` and ``weight``, to the parts of a unit's key."""
+    return {**parts, **{_OF_PIXELS[name]: digest for name, digest in pixel_digests.items()}}
+
+
+def without_pixels(parts: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the digests of a window's pixels."""
+    return {name: digest for name, digest in parts.items() if name not in _OF_PIXELS.values()}
+
+
+def pixels_of(parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of a window's pixels: ``science`` and ``weight``."""
+    return {name: parts[part] for name, part in _OF_PIXELS.items()}
+
+
+def is_read(unit: WorkUnit, parts: Mapping[str, str]) -> bool:
+    """Whether these are all parts of a unit's key: those of its pixels are among them, if it has any."""
+    return unit.tile is None or all(part in parts for part in _OF_PIXELS.values())
+
+
+def _key_of(unit: WorkUnit, parts: Mapping[str, str]) -> str:
+    return unit_key(parts) if is_read(unit, parts) else ""
 
 
 def unit_key(parts: Mapping[str, str]) -> str:

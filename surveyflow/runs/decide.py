@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,12 +24,22 @@ from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
 from surveyflow.output.units import find_unit, read_receipt, read_unit
 from surveyflow.planning.expectations import Expectation, expectations, seconds_each
-from surveyflow.planning.plan import Decision, Plan, decide, key_parts, unit_key
+from surveyflow.planning.plan import (
+    NOT_READ,
+    Decision,
+    Plan,
+    decide,
+    is_read,
+    key_parts,
+    pixels_of,
+    unit_key,
+    without_pixels,
+)
 from surveyflow.planning.source_changes import COMPARED_COLUMNS, SourceChanges, compare_sources
 from surveyflow.planning.units import WorkUnit
 from surveyflow.releases.holds import Hold, waiting
 from surveyflow.releases.publish import latest, read_manifest
-from surveyflow.runs.execute import LateExecutor, Reporter
+from surveyflow.runs.execute import LateExecutor, PlanOutcome, Reporter
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
@@ -104,15 +114,13 @@ class WindowDigests:
         return _UNREADABLE if unit.name in self.unreadable else self.known.get(unit.name)
 
 
-def window_digests(survey: OpenedSurvey, units: Sequence[WorkUnit], executor: LateExecutor, reporter: Reporter) -> WindowDigests:
-    """Digest every tile's window. One that cannot be read is named with the reason; the others are digested.
+def window_digests(of_units: Sequence[_Window], executor: LateExecutor, reporter: Reporter) -> WindowDigests:
+    """Digest the windows of units. One that cannot be read is named with the reason; the others are digested.
 
     Parameters
     ----------
-    survey
-        The opened inputs.
-    units
-        All units; those without a tile are skipped.
+    of_units
+        The windows.
     executor
         Reads the windows that are not in the cache, unless they are small or the executor's workers are this process.
     reporter
@@ -123,7 +131,7 @@ def window_digests(survey: OpenedSurvey, units: Sequence[WorkUnit], executor: La
     InputsChanged
         If a window cannot be read, and a file of its mosaic has changed.
     """
-    windows = {window.name: window for window in _windows(survey, units)}
+    windows = {window.name: window for window in of_units}
     unknown = {window.place: window for window in windows.values() if window.digests is None}
     jobs = [window.job for window in unknown.values()]  # each window once, whatever the number of units that need it
     unreadable: dict[tuple[int, Box], str] = {}
@@ -131,7 +139,7 @@ def window_digests(survey: OpenedSurvey, units: Sequence[WorkUnit], executor: La
         return WindowDigests(_known(windows.values()), {})
     here = executor.in_this_process or sum(window.n_bytes for window in unknown.values()) <= DIGESTED_HERE_BYTES
     results = (window.digested() for window in unknown.values()) if here else executor.run(jobs)
-    saved = time.monotonic()
+    saving = _Saving([window.cache for window in windows.values()])
     try:
         for result in reporter.follow(Phase.DIGEST, jobs, results):
             window = windows[result.job.name]
@@ -141,11 +149,9 @@ def window_digests(survey: OpenedSurvey, units: Sequence[WorkUnit], executor: La
                 logger.error("unit=%s its pixels cannot be read: %s", window.name, result.error)
                 check_constant(window.mosaic.files)
                 unreadable[window.place] = result.error
-            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-                _save(windows.values())
-                saved = time.monotonic()
+            saving.now_and_then()
     finally:
-        _save(windows.values())
+        saving.save()
     reasons = {name: unreadable[window.place] for name, window in windows.items() if window.place in unreadable}
     return WindowDigests(_known(windows.values()), reasons)
 
@@ -167,9 +173,22 @@ def _known(windows: Iterable[_Window]) -> dict[str, Mapping[str, str]]:
     return {window.name: digests for window in windows if (digests := window.digests)}
 
 
-def _save(windows: Iterable[_Window]) -> None:
-    for cache in {id(window.cache): window.cache for window in windows}.values():
-        cache.save()
+class _Saving:
+    """Saves caches once a minute."""
+
+    def __init__(self, caches: Iterable[DigestCache]) -> None:
+        self._caches = {id(cache): cache for cache in caches}
+        self._saved = time.monotonic()
+
+    def now_and_then(self) -> None:
+        """Save if the last time is a minute ago."""
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
+            self.save()
+
+    def save(self) -> None:
+        for cache in self._caches.values():
+            cache.save()
+        self._saved = time.monotonic()
 
 
 def _windows(survey: OpenedSurvey, units: Sequence[WorkUnit]) -> list[_Window]:
@@ -194,7 +213,14 @@ def _identity(mosaic: Mosaic) -> list[list[Any]]:
     return [*files, [mosaic.treatment]] if mosaic.treatment else files  # a window of other pixels has other digests
 
 
-def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, precision: Precision = Precision.FLOAT32) -> Plan:
+def make_plan(
+    survey: OpenedSurvey,
+    executor: LateExecutor,
+    reporter: Reporter,
+    precision: Precision = Precision.FLOAT32,
+    *,
+    measuring: bool = False,
+) -> Plan:
     """Decide what to do with every unit of a survey.
 
     Parameters
@@ -207,18 +233,97 @@ def make_plan(survey: OpenedSurvey, executor: LateExecutor, reporter: Reporter, 
         Receives the progress of the reading.
     precision
         Precision of the models' trunks.
+    measuring
+        Whether the units are done next. Then windows are left to those who measure them, if no result is known that could have
+        their pixels; these units have no key before that.
     """
-    units = survey.lists.units
-    digests = window_digests(survey, units, executor, reporter)
-    keyed = [(unit, _parts(survey, unit, digests.of(unit), precision)) for unit in units]
-    root = survey.workflow.output.root
-    found = {key: find_unit(root, key) for key in (unit_key(parts) for _, parts in keyed)}
+    units, root = survey.lists.units, survey.workflow.output.root
+    published, windows = published_receipts(root), _windows(survey, units)
+    unread = _unread(survey, windows, published, precision) if measuring else frozenset()
+    digests = window_digests([window for window in windows if window.name not in unread], executor, reporter)
+    pixels = ((unit, NOT_READ if unit.name in unread else digests.of(unit)) for unit in units)
+    keyed = [(unit, _parts(survey, unit, of_unit, precision)) for unit, of_unit in pixels]
+    found = {key: find_unit(root, key) for key in (unit_key(parts) for unit, parts in keyed if is_read(unit, parts))}
     finished = {key for key, unit in found.items() if unit.receipt is not None}
-    published = published_receipts(root)
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
     damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
     plan = decide(keyed, finished, published, _source_changes(survey, pending, published), damaged, unreadable=digests.unreadable)
     return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept_digest))
+
+
+def _unread(
+    survey: OpenedSurvey, windows: Sequence[_Window], published: Mapping[str, Receipt], precision: Precision
+) -> frozenset[str]:
+    """Names of the units whose pixels nobody has read, and of which no published result has the other parts of the key.
+
+    A window that several units need is read once for all of them, so these units are not among them.
+    """
+    needed = Counter(window.place for window in windows)
+    alone = {window.name for window in windows if needed[window.place] == 1 and window.digests is None}
+    others = {name: without_pixels(receipt.parts) for name, receipt in published.items() if name in alone}
+    units = (unit for unit in survey.lists.units if unit.name in alone)
+    return frozenset(unit.name for unit in units if others.get(unit.name) != _parts(survey, unit, NOT_READ, precision))
+
+
+@contextmanager
+def remembering(survey: OpenedSurvey, plan: Plan) -> Iterator[Callable[[str, Mapping[str, str]], None]]:
+    """Remember the digests of windows that are read while they are measured.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    plan
+        Every unit.
+
+    Yields
+    ------
+    What notes the parts of the key of a unit, by its name. They are written once a minute, and when the block ends.
+    """
+    units = [planned.unit for planned in plan.without_key if planned.unit is not None]
+    windows = {window.name: window for window in _windows(survey, units)}
+    cached = _Saving([window.cache for window in windows.values()])
+
+    def note(name: str, parts: Mapping[str, str]) -> None:
+        windows[name].cache.put(windows[name].box, pixels_of(parts))
+        cached.now_and_then()
+
+    try:
+        yield note
+    finally:
+        cached.save()
+
+
+def with_all_keys(
+    survey: OpenedSurvey, plan: Plan, outcome: PlanOutcome, executor: LateExecutor, reporter: Reporter, *, precision: Precision
+) -> tuple[Plan, PlanOutcome]:
+    """Complete the keys of a plan once its units are done. The windows of those that failed are digested for it.
+
+    Parameters
+    ----------
+    survey
+        The opened inputs.
+    plan
+        Every unit; some may have no key.
+    outcome
+        What became of them.
+    executor, reporter, precision
+        As for `make_plan`.
+
+    Returns
+    -------
+    plan
+        Every unit with its key.
+    outcome
+        The same outcome; of a unit whose pixels cannot be read, it says so.
+    """
+    lacking = plan.without_key
+    failed = [planned.unit for planned in lacking if planned.unit is not None and planned.name not in outcome.keyed]
+    digests = window_digests(_windows(survey, failed), executor, reporter)
+    found = {unit.name: _parts(survey, unit, digests.of(unit), precision) for unit in failed}
+    complete = plan.with_keys({**outcome.keyed, **found}, digests.unreadable)
+    reasons = {planned.name: planned.reason for planned in complete.units if planned.name in digests.unreadable}
+    return complete, replace(outcome, failures={**outcome.failures, **reasons})
 
 
 def revision_with(survey: OpenedSurvey, plan: Plan, keys: Collection[str], failures: Collection[str]) -> Hold | None:

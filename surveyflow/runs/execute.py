@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from surveyflow.errors import ClusterError, OutputError, SurveyflowError
-from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
+from surveyflow.measuring.orders import KeyedUnit, MeasureUnit, PlannedModel, PlannedMosaic, TileMeasurement
 from surveyflow.models.store import ModelStore
 from surveyflow.output.run_folders import Phase, Progress
 from surveyflow.output.units import find_unit, remove_unit
@@ -94,6 +94,8 @@ class PlanOutcome:
         Number of the last revision's units that have no sources any more.
     repaired
         What was wrong with the files of units that were done again because of it, by unit name.
+    keyed
+        All parts of the keys of units that had no key before their pixels were read, by unit name.
     """
 
     kept: tuple[Receipt, ...]
@@ -101,6 +103,7 @@ class PlanOutcome:
     failures: Mapping[str, str]
     n_dropped: int
     repaired: Mapping[str, str] = field(default_factory=dict)
+    keyed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -231,7 +234,17 @@ def _value(result: JobResult) -> Any:
     return result.value
 
 
-def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, reporter: Reporter) -> PlanOutcome:
+def _forget(name: str, parts: Mapping[str, str]) -> None:
+    """Remember nothing."""
+
+
+def carry_out(
+    survey: OpenedSurvey,
+    plan: Plan,
+    executor: LateExecutor,
+    reporter: Reporter,
+    note: Callable[[str, Mapping[str, str]], None] = _forget,
+) -> PlanOutcome:
     """Do the units that a plan asks for. Those whose pixels cannot be read fail; nothing is tried with them.
 
     Parameters
@@ -244,6 +257,8 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, reporter
         Runs the jobs.
     reporter
         Receives the progress of the units.
+    note
+        Called with the name of each unit that had no key, and the parts of the key that it has now.
 
     Raises
     ------
@@ -272,18 +287,45 @@ def carry_out(survey: OpenedSurvey, plan: Plan, executor: LateExecutor, reporter
         (JobResult(job, error=hopeless[job.name]) for job in jobs if job.name in hopeless),
         executor.run([job for job in jobs if job.name not in hopeless]),
     )
-    done, failures = [], {}
+    kept = [unit.receipt for unit in found.values() if unit.receipt is not None]
+    tally = _Tally(kept, {planned.name: planned.damage for planned, _ in todo if planned.damage})
     for result in reporter.follow(Phase.UNITS, jobs, results, sizes):
-        _log(result)
-        if result.error is None:
-            done.append(result.value)
-        else:
-            failures[result.job.name] = result.error
-            if result.job.name not in hopeless:
-                check_constant(survey.files)
-    kept = tuple(unit.receipt for unit in found.values() if unit.receipt is not None)
-    repaired = {planned.name: planned.damage for planned, _ in todo if planned.damage}
-    return PlanOutcome(kept, tuple(done), failures, plan.counts[Decision.DROP], repaired)
+        tally.add(result)
+        if result.error is not None and result.job.name not in hopeless:
+            check_constant(survey.files)
+        if result.job.name in tally.keyed:
+            note(result.job.name, tally.keyed[result.job.name])
+    return tally.outcome(plan.counts[Decision.DROP])
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """What has become of units so far."""
+
+    kept: list[Receipt]
+    repaired: dict[str, str]
+    done: list[Receipt] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    keyed: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def add(self, result: JobResult) -> None:
+        """Count a result."""
+        name, value = result.job.name, result.value
+        if result.error is not None:
+            logger.error("unit=%s failed: %s", name, result.error)
+            self.failures[name] = result.error
+            return
+        receipt = value.receipt if isinstance(value, KeyedUnit) else value
+        logger.info("unit=%s rows=%d seconds=%.2f", name, receipt.n_rows, receipt.seconds)
+        was_done = isinstance(value, KeyedUnit) and value.was_done
+        (self.kept if was_done else self.done).append(receipt)
+        if isinstance(value, KeyedUnit):
+            self.keyed[name] = receipt.parts
+            self.repaired.update({name: value.damage} if value.damage else {})
+
+    def outcome(self, n_dropped: int) -> PlanOutcome:
+        """What has become of all units."""
+        return PlanOutcome(tuple(self.kept), tuple(self.done), self.failures, n_dropped, self.repaired, self.keyed)
 
 
 def repair(survey: OpenedSurvey, damaged: Plan, executor: LateExecutor, reporter: Reporter) -> PlanOutcome:
@@ -345,10 +387,3 @@ def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None
 def _planned(store: ModelStore, card: ModelCard) -> PlannedModel:
     each = tuple(PlannedModel(str(folder), one.digest) for folder, one in store.placed(card))
     return PlannedModel(str(store.folder(card.key)), card.digest, each if card.members else ())
-
-
-def _log(result: JobResult) -> None:
-    if result.error is None:
-        logger.info("unit=%s rows=%d seconds=%.2f", result.job.name, result.value.n_rows, result.value.seconds)
-    else:
-        logger.error("unit=%s failed: %s", result.job.name, result.error)

@@ -34,7 +34,7 @@ from surveyflow.releases.layout import check_layout
 from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish, read_manifest
 from surveyflow.releases.revisions import revision_names
 from surveyflow.runs.announcements import announce_result, announcing_missing_workers
-from surveyflow.runs.decide import make_plan, revision_with
+from surveyflow.runs.decide import make_plan, remembering, revision_with, with_all_keys
 from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out, damaged_units, repair
 from surveyflow.runs.manifest import describe_run
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
@@ -43,7 +43,7 @@ from surveyflow.settings.workflow import to_toml
 from surveyflow.sites.kind import Profile
 from surveyflow.sites.opening import open_executor
 from surveyflow.sites.serial.profile import SerialProfile
-from surveyflow.values.codes import Flag, Status
+from surveyflow.values.codes import Flag, Precision, Status
 from surveyflow.values.jobs import EngineChoice, Executor, in_this_process
 from surveyflow.values.notebooks import notebook_table
 
@@ -205,10 +205,10 @@ def run_survey(
                 in_this_process=client is None and isinstance(profile, SerialProfile),
             )
             with _reporting_the_end(reporter):
-                plan = make_plan(survey, executor, reporter, engine.precision)
+                plan = make_plan(survey, executor, reporter, engine.precision, measuring=original is None)
                 if original is not None:
                     check_plan(original, survey, plan)
-                run = _Run(survey, plan, folder, reporter, lock, start)
+                run = _Run(survey, plan, folder, reporter, lock, start, engine.precision)
                 unchanged = _nothing_to_do(run)
                 if unchanged:
                     folder.note_unchanged()
@@ -276,6 +276,7 @@ class _Run:
     reporter: Reporter
     lock: RunLock
     start: float
+    precision: Precision
 
     @property
     def root(self) -> Path:
@@ -302,7 +303,10 @@ def _already_published(
 
 
 def _work_and_publish(run: _Run, executor: LateExecutor) -> RunResult:
-    outcome = carry_out(run.survey, run.plan, executor, run.reporter)
+    with remembering(run.survey, run.plan) as note:
+        outcome = carry_out(run.survey, run.plan, executor, run.reporter, note)
+    plan, outcome = with_all_keys(run.survey, run.plan, outcome, executor, run.reporter, precision=run.precision)
+    run = replace(run, plan=plan)
     for _ in range(MOST_REPAIRS):
         try:
             return _finish(run, outcome, executor)

@@ -7,7 +7,7 @@ world ends in ``surveyflow.inputs.mosaics``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -78,6 +78,10 @@ class Box:
     def overlap(self, other: Box) -> Box:
         """The part that lies in another box, too, which it must touch."""
         return Box(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
+
+    def holds(self, other: Box) -> bool:
+        """Whether every pixel of another box is in this one."""
+        return self.y0 <= other.y0 and other.y1 <= self.y1 and self.x0 <= other.x0 and other.x1 <= self.x1
 
     def within(self, other: Box) -> tuple[slice, slice]:
         """Rows and columns of this box in the pixels of another, which holds it."""
@@ -193,6 +197,59 @@ class Stamps:
     weight: Float32Array | None
     tops: Int64Array
     lefts: Int64Array
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPixels:
+    """All pixels of a box, kept while it is read some rows at a time.
+
+    Parameters
+    ----------
+    box
+        The box.
+    pixels
+        Its pixels, (height, width) float32, to write to.
+    """
+
+    box: Box
+    pixels: Float32Array
+
+    def take(self, rows: Box, pixels: Float32Array) -> None:
+        """Keep some rows of the box."""
+        self.pixels[rows.within(self.box)] = pixels
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStamps:
+    """The pixels of squares, kept while the image around them is read some rows at a time; 0 where nothing is read.
+
+    Parameters
+    ----------
+    tops, lefts
+        (n,) int64: first row and column of each square in the image.
+    pixels
+        Their pixels, (n, size, size) float32, to write to.
+    """
+
+    tops: Int64Array
+    lefts: Int64Array
+    pixels: Float32Array
+
+    @classmethod
+    def of(cls, tops: Int64Array, lefts: Int64Array, size: int) -> Self:
+        """Squares of this size of which nothing has been read."""
+        return cls(tops, lefts, np.zeros((len(tops), size, size), np.float32))
+
+    def take(self, rows: Box, pixels: Float32Array) -> None:
+        """Keep what squares have of some rows of the image."""
+        size = self.pixels.shape[-1]
+        in_rows = (self.tops < rows.y1) & (self.tops + size > rows.y0)
+        near = np.flatnonzero(in_rows & (self.lefts < rows.x1) & (self.lefts + size > rows.x0))
+        # With Python integers and no boxes, the copy takes most of the time.
+        for number, top, left in zip(near.tolist(), self.tops[near].tolist(), self.lefts[near].tolist(), strict=True):
+            y0, y1, x0, x1 = max(top, rows.y0), min(top + size, rows.y1), max(left, rows.x0), min(left + size, rows.x1)
+            part = pixels[y0 - rows.y0 : y1 - rows.y0, x0 - rows.x0 : x1 - rows.x0]
+            self.pixels[number, y0 - top : y1 - top, x0 - left : x1 - left] = part
 
 
 @dataclass(frozen=True, slots=True)

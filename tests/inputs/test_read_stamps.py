@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -9,6 +12,8 @@ from astropy.io import fits
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.sky.scattered import cut_from_mosaic
+from surveyflow.values.codes import WeightKind
+from surveyflow.values.images import Box, Stated
 
 _CARDS = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 450.0, "CRPIX2": 350.0}
 _SCALES = {"CD1_1": -0.03 / 3600, "CD2_2": 0.03 / 3600, "BUNIT": "ELECTRONS/S"}
@@ -29,7 +34,10 @@ def files(request, tmp_path_factory):
     science[rng.random(shape) < 0.01], science[rng.random(shape) < 0.01] = np.nan, 0
     weight[rng.random(shape) < 0.01], weight[300:340], weight[100:110, 200:300] = -1, 0, np.inf
     scaled = rng.integers(-9, 9, shape, dtype=np.int16)
+    packed = folder / "science.fits.fz"
+    fits.CompImageHDU(science, fits.Header({**_CARDS, **_SCALES}), compression_type="GZIP_1").writeto(packed)
     return {
+        "packed": packed,
         "science": written(folder / "science.fits", science),
         "weight": written(folder / "weight.fits", weight),
         "scaled": written(folder / "scaled.fits", scaled, BSCALE=0.5, BZERO=1.0, BLANK=-9),
@@ -51,17 +59,80 @@ def somewhere(n, width):
 def test_squares_equal_what_is_cut_from_windows_bit_for_bit(files, size, weighted, science):
     with open_mosaic(files[science], files["weight"] if weighted else None) as opened:
         x, y = somewhere(40, opened.shape[1])
-        found = [cut_from_mosaic(opened, x, y, size, copy) for copy in (opened.read_stamps, None)]
+        readers = (opened.read_stamps, lambda *squares: digested(opened, *squares), None)
+        found = [cut_from_mosaic(opened, x, y, size, copy) for copy in readers]
         assert opened.read_stamps(np.array([5]), np.array([5]), size) is not None
     for name in ("pixels", "valid", "weight_median", "centre_valid", "beyond_edge"):
-        assert getattr(found[0], name).tobytes() == getattr(found[1], name).tobytes(), name
+        assert len({getattr(one, name).tobytes() for one in found}) == 1, name
 
 
-def test_packed_images_have_windows_only(files, tmp_path):
-    with fits.open(files["science"]) as hdus:
-        packed = fits.CompImageHDU(hdus[0].data, hdus[0].header, compression_type="GZIP_1")
-    packed.writeto(tmp_path / "science.fits.fz")
-    with open_mosaic(tmp_path / "science.fits.fz") as opened:
+def digested(opened, tops, lefts, size):
+    """The squares that come with the digests of the complete image, which are those of any other reading."""
+    digests, stamps = opened.digested_stamps(complete(opened), tops, lefts, size)
+    assert digests == opened.digests(complete(opened))
+    return stamps
+
+
+def complete(opened):
+    return Box(0, opened.shape[0], 0, opened.shape[1])
+
+
+@pytest.mark.parametrize("stated", [Stated(), Stated(wanted_scale_arcsec=0.04), Stated(weight_kind=WeightKind.VARIANCE)])
+@pytest.mark.parametrize("science", ["science", "scaled", "packed"])
+def test_a_window_that_is_digested_equals_one_that_is_read_bit_for_bit(files, science, stated):
+    with open_mosaic(files[science], files["weight"], stated) as opened:
+        box = Box(-20, 330, 150, 460)
+        digests, window = opened.digested(box)
+        expected = opened.read(box)
+        assert digests == opened.digests(box)
+        for name in ("pixels", "valid", "weight"):
+            assert getattr(window, name).tobytes() == getattr(expected, name).tobytes(), name
+        assert (window.box, window.mosaic_shape) == (expected.box, expected.mosaic_shape)
+        if stated.wanted_scale_arcsec:
+            assert opened.digested_stamps(box, np.array([5]), np.array([200]), 8) is None
+
+
+def test_what_is_digested_is_what_is_returned_even_if_the_file_changes_meanwhile(files, tmp_path, monkeypatch):
+    """The state of the file would tell, too; but a file system's clock may be too coarse for that."""
+    copied, read = tmp_path / "science.fits", os.preadv
+    copied.write_bytes(files["scaled"].read_bytes())
+    rng = np.random.default_rng(5)
+
+    def read_and_changed(file, buffers, offset):
+        n_bytes = read(file, buffers, offset)
+        with copied.open("r+b") as other:
+            other.seek(int(rng.integers(2880, copied.stat().st_size - 999)))
+            other.write(rng.bytes(999))
+        return n_bytes
+
+    with open_mosaic(copied) as opened:
+        box, before = complete(opened), opened.digests(complete(opened))
+        monkeypatch.setattr(os, "preadv", read_and_changed)
+        digests, window = opened.digested(box)
+        assert digests["science"] == sha256(window.pixels) != before["science"]
+        side = 100
+        tops, lefts = (places.ravel() for places in np.mgrid[0 : box.y1 : side, 0 : box.x1 : side])
+        digests, stamps = opened.digested_stamps(box, tops, lefts, side)
+        n_rows, n_columns = box.y1 // side, box.x1 // side
+        assert digests["science"] == sha256(stamps.pixels.reshape(n_rows, n_columns, side, side).swapaxes(1, 2))
+        assert digests["science"] != sha256(window.pixels)
+
+
+def sha256(pixels):
+    return hashlib.sha256(np.ascontiguousarray(pixels, "<f4").tobytes()).hexdigest()
+
+
+def test_a_box_that_lacks_pixels_of_a_square_is_refused(files):
+    with open_mosaic(files["science"]) as opened:
+        box, place = Box(0, 200, 100, 400), np.array([120])
+        assert opened.digested_stamps(box, place, place, 80) is not None
+        for tops, lefts in [(place + 1, place), (place, place - 21), (place, place + 201)]:
+            with pytest.raises(ValueError, match="lacks pixels of the squares"):
+                opened.digested_stamps(box, tops, lefts, 80)
+
+
+def test_packed_images_have_windows_only(files):
+    with open_mosaic(files["packed"]) as opened:
         assert opened.read_stamps(np.array([5]), np.array([5]), 32) is None
 
 

@@ -29,7 +29,9 @@ MEASUREMENT = TileMeasurement(
 UNIT = MeasureUnit(DIGEST, {"sources": DIGEST}, "lists/0a/000-units--tiles-000000.arrow", 3, MEASUREMENT)
 
 
-@pytest.mark.parametrize("order", [UNIT, replace(UNIT, measurement=None), DigestWindow(MOSAIC, Box(0, 1, 0, 1))])
+@pytest.mark.parametrize(
+    "order", [UNIT, replace(UNIT, measurement=None), replace(UNIT, key=""), DigestWindow(MOSAIC, Box(0, 1, 0, 1))]
+)
 def test_orders_survive_the_way_to_a_worker(order):
     job = Job("EGS/F814W/y000x001", order, "EGS/F814W", 10)
     assert pickle.loads(pickle.dumps(job)) == job
@@ -42,7 +44,7 @@ def test_the_kind_of_work_is_a_word():
 @pytest.mark.parametrize(
     ("order", "change", "told"),
     [
-        (UNIT, {"key": ""}, "must have a key"),
+        (UNIT, {"key": "", "measurement": None}, "must have a key"),
         (UNIT, {"worklist": ""}, "and a work list"),
         (UNIT, {"number": -1}, "at least 0, not -1"),
         (MEASUREMENT, {"min_valid_fraction": 50}, "between 0 and 1, not 50"),
