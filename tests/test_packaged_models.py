@@ -11,6 +11,7 @@ from surveyflow.tasks.card import ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
+from surveyflow.training.evaluation.nuisances import NUISANCES
 from surveyflow.values.codes import WeightsOrigin
 
 FIELDS = ("COSMOS", "EGS", "GOODS_N", "GOODS_S", "UDS")
@@ -35,6 +36,7 @@ def test_a_packaged_model_is_sound_small_and_honest(task, instrument):
         limits = member.domain
         assert None not in (limits.sky_rms, limits.noise_correlation, limits.sky_sigma, limits.offset_arcsec, limits.window_snr)
         assert limits.psf_fwhm_arcsec
+        assert limits.edge_light_fraction or task != MERGER.name
         assert (read_domain(folder, member) is not None) == (task == MERGER.name)
         assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
     assert {store.cards()[ModelKey(task, field, instrument)].key for field in FIELDS} == {card.key}
@@ -45,6 +47,14 @@ def test_both_tasks_look_at_the_same_cutouts(instrument):
     store = ModelStore(PACKAGED_MODELS)
     cards = [store.card(ModelKey(task, "COSMOS", instrument)) for task in (MERGER.name, CONTAMINATION.name)]
     assert len({(card.architecture.input_size, card.pixel_scale_arcsec, card.band, card.redshift_range) for card in cards}) == 1
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
+def test_every_nuisance_costs_a_merger_model_little_or_is_flagged(instrument):
+    store = ModelStore(PACKAGED_MODELS)
+    for _, member in store.placed(store.card(ModelKey(MERGER.name, "COSMOS", instrument))):
+        assert {one.name for one in member.nuisances} == {one.name for one in NUISANCES}
+        assert all(held for one in member.nuisances for held in one.held)
 
 
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
