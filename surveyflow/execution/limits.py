@@ -42,17 +42,23 @@ KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD
 By default it returns every array of 128 KiB to the system, which must then clear its pages again: 80 page faults a source."""
 
 QUIET_DASK = {
+    "distributed.admin.log-length": 1_000,
+    "distributed.admin.low-level-log-length": 20,
     "distributed.admin.system-monitor.disk": False,
     "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.system-monitor.log-length": 360,
     "distributed.admin.tick.cycle": "10s",
     "distributed.admin.tick.interval": "500ms",
+    "distributed.diagnostics.computations.max-history": 10,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
 }
 """Dask's settings by which its processes seldom wake, and look for nothing that surveyflow uses.
 
 The profiler keeps a tree of calls for each of the last 3,600 seconds in every process, so that memory grows for an hour, by
-0.2 MB a second. Ticks of 20 ms cost 3 % of a core in the driver alone, and monitors read twice a second what the disks do."""
+0.2 MB a second. Ticks of 20 ms cost 3 % of a core in the driver alone, and monitors read twice a second what the disks do.
+By default each process also keeps the last 1,000 messages that it sent over each of its connections, and the scheduler the last
+1,000 changes of tasks and of each worker's state: a record for debugging, as large as a thousand jobs for each worker."""
 
 DASK_ENVIRONMENT = {
     **{f"DASK_{name.upper().replace('.', '__').replace('-', '_')}": str(value) for name, value in QUIET_DASK.items()},

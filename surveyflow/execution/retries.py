@@ -8,7 +8,7 @@ worker dies again is it given up.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from surveyflow.values.jobs import Job
@@ -42,17 +42,18 @@ class Attempts:
     Parameters
     ----------
     jobs
-        What to do.
+        What to do. Only the numbers of jobs that have not begun are held, so they may be made when they are asked for.
     max_deaths
         Number of workers that may die with a job before it is given up, at least 2; the last of them ran that job alone.
     """
 
-    def __init__(self, jobs: Iterable[Job], max_deaths: int) -> None:
+    def __init__(self, jobs: Sequence[Job], max_deaths: int) -> None:
         if max_deaths < 2:
             raise ValueError(f"max_deaths must be at least 2, not {max_deaths}")
-        self._new: dict[str, deque[tuple[int, Job]]] = {}
+        self._jobs = jobs
+        self._new: dict[str, deque[int]] = {}
         for number, job in enumerate(jobs):
-            self._new.setdefault(job.model_group, deque()).append((number, job))
+            self._new.setdefault(job.model_group, deque()).append(number)
         self._retries: list[Attempt] = []
         self._to_run_alone: list[Attempt] = []
         self._max_deaths = max_deaths
@@ -68,7 +69,7 @@ class Attempts:
     def waiting(self) -> Iterator[Job]:
         """Yield the jobs that wait, in arbitrary order."""
         yield from (attempt.job for attempt in self._retries + self._to_run_alone)
-        yield from (job for jobs in self._new.values() for _, job in jobs)
+        yield from (self._jobs[number] for numbers in self._new.values() for number in numbers)
 
     def next(self, with_room: Collection[str], undisturbed: Callable[[Attempt], bool]) -> Attempt | None:
         """Choose what to submit next; None if nothing is left, or nothing can be submitted yet.
@@ -83,7 +84,7 @@ class Attempts:
         if attempt := _first(self._retries, lambda attempt: attempt.job.model_group in with_room):
             return attempt
         if ready := self._new.keys() & with_room:
-            return Attempt(self._pop_new(min(ready, key=lambda group: self._new[group][0][0])))
+            return Attempt(self._pop_new(min(ready, key=lambda group: self._new[group][0])))
         if attempt := _first(self._to_run_alone, lambda each: each.job.model_group in with_room and undisturbed(each)):
             return replace(attempt, alone=True)
         return None
@@ -106,10 +107,10 @@ class Attempts:
         self._to_run_alone.append(replace(attempt, alone=False))
 
     def _pop_new(self, model_group: str) -> Job:
-        _, job = self._new[model_group].popleft()
+        number = self._new[model_group].popleft()
         if not self._new[model_group]:
             del self._new[model_group]
-        return job
+        return self._jobs[number]
 
 
 def _first(attempts: list[Attempt], ready: Callable[[Attempt], bool]) -> Attempt | None:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -216,6 +216,37 @@ def read_receipt(root: Path, key: str, *, verify: bool = False) -> Receipt | Non
     The receipt; None if it is missing, or a file of the unit is missing or has the wrong size (or digest).
     """
     return find_unit(root, key, verify=verify).receipt
+
+
+class ReceiptsOnDisk(Mapping[str, Receipt]):
+    """Receipts of units, by the units' names; each is read whenever it is asked for, and none is held.
+
+    Parameters
+    ----------
+    root
+        The output folder.
+    keys
+        The units' keys, by name. A unit whose receipt is missing or damaged counts, but asking for it raises a KeyError.
+    """
+
+    def __init__(self, root: Path, keys: Mapping[str, str]) -> None:
+        self._root = root
+        self._keys = keys
+
+    def __getitem__(self, name: str) -> Receipt:
+        """The receipt of the unit of this name."""
+        receipt = read_receipt(self._root, self._keys[name])
+        if receipt is None:
+            raise KeyError(name)
+        return receipt
+
+    def __iter__(self) -> Iterator[str]:
+        """The units' names."""
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        """Number of units."""
+        return len(self._keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from surveyflow.planning.expectations import Expectation
 from surveyflow.planning.source_changes import SourceChanges
@@ -22,6 +23,53 @@ from surveyflow.tasks.registry import BESIDE
 from surveyflow.values.codes import Precision
 from surveyflow.values.jobs import Receipt, SamplingSettings
 from surveyflow.values.notebooks import MOST_ROWS, notebook_rows, notebook_table
+
+_OWN = ("sources", "positions", "science_pixels", "weight_pixels")
+"""The parts of a key that units of one mosaic do not have in common; those of pixels come last, since some units lack them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyParts(Mapping[str, str]):
+    """The digests from which a unit's key is made, by name.
+
+    Parameters
+    ----------
+    common
+        Those that all units of a mosaic share, so that each is in memory once.
+    own
+        The unit's own: of its sources, of their positions and, if its pixels have been read, of its window's images.
+    """
+
+    common: Mapping[str, str]
+    own: tuple[str, ...]
+
+    @classmethod
+    def of(cls, parts: Mapping[str, str]) -> Self:
+        """Divide parts into the unit's own and those that it has in common with others."""
+        common = tuple((name, digest) for name, digest in parts.items() if name not in _OWN)
+        return cls(_in_common(common), tuple(parts[name] for name in _OWN if name in parts))
+
+    def __getitem__(self, name: str) -> str:
+        """The digest of this name."""
+        return self.common[name] if name not in self._names else self.own[_OWN.index(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        yield from self._names
+        yield from self.common
+
+    def __len__(self) -> int:
+        """Number of digests."""
+        return len(self.own) + len(self.common)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return _OWN[: len(self.own)]
+
+
+@lru_cache(maxsize=4096)
+def _in_common(parts: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(parts)
 
 
 class Decision(StrEnum):
@@ -209,7 +257,8 @@ def decide(
     ]
     decided.sort(key=_order_of_work(decided))
     names = {planned.name for planned in decided}
-    dropped = [_drop(receipt) for name, receipt in sorted(published.items()) if name not in names]
+    gone = (published.get(name) for name in sorted(published.keys() - names))
+    dropped = [_drop(receipt) for receipt in gone if receipt is not None]
     return Plan(tuple(decided + dropped))
 
 
@@ -319,7 +368,7 @@ def key_parts(
     min_valid_fraction: float | None = None,
     prevalence: float | None = None,
     precision: Precision = Precision.FLOAT32,
-) -> dict[str, str]:
+) -> KeyParts:
     """Digest everything that can change a unit's rows, and nothing that cannot.
 
     A unit without a tile depends only on its sources and the schema.
@@ -349,10 +398,10 @@ def key_parts(
     """
     parts = {"schema": schema_version, "sources": unit.sources, "positions": unit.positions}
     if unit.tile is None:
-        return parts
+        return KeyParts.of(parts)
     if pixel_digests is None or card is None or sampling is None:
         raise ValueError(f"the key of {unit.name} needs its pixels' digests, a model card and sampling settings")
-    return with_pixels(parts, pixel_digests) | {
+    every = with_pixels(parts, pixel_digests) | {
         "algorithm": algorithm_version,
         "image": f"unit={mosaic_unit} filter={mosaic_filter}{'' if psf_fwhm_arcsec is None else f' psf={psf_fwhm_arcsec!r}'}",
         **({"treatment": treatment} if treatment else {}),
@@ -364,6 +413,7 @@ def key_parts(
         **({} if prevalence is None else {"science": f"prevalence={prevalence!r}"}),
         "precision": precision,
     }
+    return KeyParts.of(every)
 
 
 def with_pixels(parts: Mapping[str, str], pixel_digests: Mapping[str, str]) -> dict[str, str]:

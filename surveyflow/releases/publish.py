@@ -14,7 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -309,7 +309,8 @@ def _row_sources(
     root: Path, receipts: Sequence[Receipt], extra_rows: pa.Table | None, kept: KeptColumns, scratch: Path
 ) -> list[RowSource]:
     """Sources of rows that are small to send: what is in memory only is written to a folder."""
-    units: list[RowSource] = [_Unit(root, receipt) for receipt in receipts]
+    nothing: dict[str, Any] = {}  # most of a receipt says how the unit was made, which no task needs
+    units: list[RowSource] = [_Unit(root, replace(receipt, parts=nothing, status_counts=nothing)) for receipt in receipts]
     extra: list[RowSource] = [] if extra_rows is None else [_extra(extra_rows, scratch / "extra.arrow")]
     if kept.is_empty:
         return units + extra

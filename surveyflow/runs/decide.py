@@ -22,11 +22,12 @@ from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
 from surveyflow.measuring.unit import ALGORITHM_VERSION
 from surveyflow.output.digest_cache import DigestCache
 from surveyflow.output.run_folders import Phase
-from surveyflow.output.units import find_unit, read_receipt, read_unit
+from surveyflow.output.units import ReceiptsOnDisk, find_unit, read_receipt, read_unit
 from surveyflow.planning.expectations import Expectation, expectations, seconds_each
 from surveyflow.planning.plan import (
     NOT_READ,
     Decision,
+    KeyParts,
     Plan,
     decide,
     is_read,
@@ -44,6 +45,7 @@ from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.values.codes import Precision
 from surveyflow.values.images import Box
 from surveyflow.values.jobs import Job, JobResult, Receipt
+from surveyflow.values.made import Made
 
 DIGESTED_HERE_BYTES = 2**29
 """Pixels up to this size are digested by the process that plans: it holds the files open, and workers would open them again."""
@@ -133,15 +135,16 @@ def window_digests(of_units: Sequence[_Window], executor: LateExecutor, reporter
     """
     windows = {window.name: window for window in of_units}
     unknown = {window.place: window for window in windows.values() if window.digests is None}
-    jobs = [window.job for window in unknown.values()]  # each window once, whatever the number of units that need it
+    to_read = list(unknown.values())  # each window once, whatever the number of units that need it
     unreadable: dict[tuple[int, Box], str] = {}
-    if not jobs:
+    if not to_read:
         return WindowDigests(_known(windows.values()), {})
-    here = executor.in_this_process or sum(window.n_bytes for window in unknown.values()) <= DIGESTED_HERE_BYTES
-    results = (window.digested() for window in unknown.values()) if here else executor.run(jobs)
+    here = executor.in_this_process or sum(window.n_bytes for window in to_read) <= DIGESTED_HERE_BYTES
+    jobs = Made(len(to_read), lambda number: to_read[number].job)
+    results = (window.digested() for window in to_read) if here else executor.run(jobs)
     saving = _Saving([window.cache for window in windows.values()])
     try:
-        for result in reporter.follow(Phase.DIGEST, jobs, results):
+        for result in reporter.follow(Phase.DIGEST, len(to_read), results):
             window = windows[result.job.name]
             if result.error is None:
                 window.cache.put(window.box, result.value)
@@ -243,12 +246,22 @@ def make_plan(
     digests = window_digests([window for window in windows if window.name not in unread], executor, reporter)
     pixels = ((unit, NOT_READ if unit.name in unread else digests.of(unit)) for unit in units)
     keyed = [(unit, _parts(survey, unit, of_unit, precision)) for unit, of_unit in pixels]
-    found = {key: find_unit(root, key) for key in (unit_key(parts) for unit, parts in keyed if is_read(unit, parts))}
-    finished = {key for key, unit in found.items() if unit.receipt is not None}
+    finished, damaged = _results_on_disk(root, (unit_key(parts) for unit, parts in keyed if is_read(unit, parts)))
     pending = [(unit, parts) for unit, parts in keyed if unit_key(parts) not in finished]
-    damaged = {key: unit.damage for key, unit in found.items() if unit.damage}
     plan = decide(keyed, finished, published, _source_changes(survey, pending, published), damaged, unreadable=digests.unreadable)
     return replace(plan, kept_changed=_kept_digest(root) not in (None, survey.kept_digest))
+
+
+def _results_on_disk(root: Path, keys: Iterable[str]) -> tuple[set[str], dict[str, str]]:
+    """The keys of the units whose results are on disk, and what is wrong with results that are damaged, by key."""
+    finished, damaged = set(), {}
+    for key in keys:
+        found = find_unit(root, key)
+        if found.receipt is not None:
+            finished.add(key)
+        elif found.damage:
+            damaged[key] = found.damage
+    return finished, damaged
 
 
 def _unread(
@@ -260,9 +273,12 @@ def _unread(
     """
     needed = Counter(window.place for window in windows)
     alone = {window.name for window in windows if needed[window.place] == 1 and window.digests is None}
-    others = {name: without_pixels(receipt.parts) for name, receipt in published.items() if name in alone}
-    units = (unit for unit in survey.lists.units if unit.name in alone)
-    return frozenset(unit.name for unit in units if others.get(unit.name) != _parts(survey, unit, NOT_READ, precision))
+
+    def is_new(unit: WorkUnit) -> bool:
+        previous = published.get(unit.name)
+        return previous is None or without_pixels(previous.parts) != _parts(survey, unit, NOT_READ, precision)
+
+    return frozenset(unit.name for unit in survey.lists.units if unit.name in alone and is_new(unit))
 
 
 @contextmanager
@@ -425,7 +441,8 @@ def expected_of(survey: OpenedSurvey, plan: Plan | None = None) -> tuple[Expecta
     receipts = published_receipts(survey.workflow.output.root)
     found: list[Expectation] = []
     for name, opened in survey.fields.items():
-        own = [receipt for unit, receipt in receipts.items() if unit.split("/")[0] == name and receipt.engine]
+        of_field = (receipts.get(unit) for unit in receipts if unit.split("/")[0] == name)
+        own = (receipt for receipt in of_field if receipt is not None and receipt.engine)
         models = {key: [card, *opened.beside(key).values()] for key, card in opened.cards.items()}
         counts = {key: len(mosaics.mosaics) for key, mosaics in opened.mosaics.items()}
         to_do = None if plan is None else plan.sources_to_measure(name)
@@ -433,13 +450,11 @@ def expected_of(survey: OpenedSurvey, plan: Plan | None = None) -> tuple[Expecta
     return tuple(found)
 
 
-def published_receipts(root: Path) -> dict[str, Receipt]:
-    """Read the receipts of the last published revision's units, by unit name; empty without a revision."""
+def published_receipts(root: Path) -> ReceiptsOnDisk:
+    """The receipts of the last published revision's units, by unit name; none without a revision."""
     revision = latest(root)
-    if revision is None:
-        return {}
-    receipts = {unit["name"]: read_receipt(root, unit["key"]) for unit in read_manifest(revision.path)["unit_keys"]}
-    return {name: receipt for name, receipt in receipts.items() if receipt is not None}
+    units = () if revision is None else read_manifest(revision.path)["unit_keys"]
+    return ReceiptsOnDisk(root, {unit["name"]: unit["key"] for unit in units})
 
 
 def _kept_digest(root: Path) -> str | None:
@@ -462,7 +477,7 @@ def _source_changes(
     return changes
 
 
-def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> dict[str, str]:
+def _parts(survey: OpenedSurvey, unit: WorkUnit, digests: Mapping[str, str] | None, precision: Precision) -> KeyParts:
     if unit.instrument is None:
         return key_parts(unit, schema_version=UNIT_SCHEMA_VERSION)
     opened = survey.fields[unit.field]

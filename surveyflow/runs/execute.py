@@ -6,9 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from surveyflow.errors import ClusterError, OutputError, SurveyflowError
@@ -16,12 +18,13 @@ from surveyflow.measuring.orders import KeyedUnit, MeasureUnit, PlannedModel, Pl
 from surveyflow.models.store import ModelStore
 from surveyflow.output.run_folders import Phase, Progress
 from surveyflow.output.units import find_unit, remove_unit
-from surveyflow.planning.plan import Decision, Plan
-from surveyflow.planning.units import WorkUnit
+from surveyflow.planning.plan import Decision, KeyParts, Plan, PlannedUnit
 from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.tasks.card import ModelCard
+from surveyflow.values.images import Tile
 from surveyflow.values.jobs import Doing, Executor, Job, JobResult, Receipt, Task
 from surveyflow.values.jobs import in_this_process as carry_out_here
+from surveyflow.values.made import Made
 
 Listener = Callable[[Progress], None]
 _LOST = "its receipt is missing"
@@ -48,32 +51,28 @@ class Reporter:
         """Report a sentence about the workers."""
         self.report(Progress(Phase.WORKERS, message=message))
 
-    def follow(
-        self, phase: Phase, jobs: Sequence[Job], results: Iterator[JobResult], cutouts: Mapping[str, int] | None = None
-    ) -> Iterator[JobResult]:
+    def follow(self, phase: Phase, n_jobs: int, results: Iterator[JobResult], cutouts: int = 0) -> Iterator[JobResult]:
         """Pass results through and report each.
 
         Parameters
         ----------
         phase
             The phase.
-        jobs
-            All jobs of the phase.
+        n_jobs
+            Number of its jobs.
         results
             Their results, as they end.
         cutouts
-            Number of cutouts of each job, by name; no cutouts by default.
+            Number of cutouts of all jobs, one for each of their sources; 0 if these jobs make none.
         """
-        sizes = cutouts or {}
         start, cutouts_done, failed = time.monotonic(), 0, 0
-        total = sum(sizes.values())
-        self.report(Progress(phase, total=len(jobs), cutouts_total=total))
+        self.report(Progress(phase, total=n_jobs, cutouts_total=cutouts))
         for done, result in enumerate(results, start=1):
             failed += result.error is not None
-            cutouts_done += sizes.get(result.job.name, 0)
+            cutouts_done += result.job.n_sources if cutouts else 0
             message = result.error or result.job.name
             seconds = time.monotonic() - start
-            self.report(Progress(phase, done, len(jobs), cutouts_done, total, failed, seconds, message))
+            self.report(Progress(phase, done, n_jobs, cutouts_done, cutouts, failed, seconds, message))
             yield result
 
 
@@ -267,35 +266,62 @@ def carry_out(
     OutputError
         If results cannot be written.
     """
-    root = survey.workflow.output.root
-    found = {planned.key: find_unit(root, planned.key) for planned in plan.having(Decision.KEEP)}
-    lost = plan.doing_again({key: unit.damage or _LOST for key, unit in found.items() if unit.receipt is None})
-    todo = [(planned, planned.unit) for planned in (*plan.having(Decision.DO), *lost.units) if planned.unit is not None]
-    lists = survey.lists.folder.relative_to(root)
-    jobs = [
-        Job(
-            planned.name,
-            MeasureUnit(planned.key, planned.parts, str(lists / unit.worklist), unit.number, _measurement(survey, unit)),
-            model_group=unit.model_group,
-            n_sources=planned.n_sources,
-        )
-        for planned, unit in todo
-    ]
-    sizes = {planned.name: planned.n_sources for planned, _ in todo}
-    hopeless = {planned.name: planned.reason for planned, _ in todo if planned.unreadable}
-    results = chain(
-        (JobResult(job, error=hopeless[job.name]) for job in jobs if job.name in hopeless),
-        executor.run([job for job in jobs if job.name not in hopeless]),
-    )
-    kept = [unit.receipt for unit in found.values() if unit.receipt is not None]
-    tally = _Tally(kept, {planned.name: planned.damage for planned, _ in todo if planned.damage})
-    for result in reporter.follow(Phase.UNITS, jobs, results, sizes):
-        tally.add(result)
-        if result.error is not None and result.job.name not in hopeless:
+    kept, lost = _kept(survey.workflow.output.root, plan)
+    todo = {planned.name: planned for planned in (*plan.having(Decision.DO), *plan.doing_again(lost).units) if planned.unit}
+    hopeless = _jobs(survey, [planned for planned in todo.values() if planned.unreadable])
+    jobs = _jobs(survey, [planned for planned in todo.values() if not planned.unreadable])
+    results = chain((JobResult(job, error=todo[job.name].reason) for job in hopeless), executor.run(jobs))
+    n_sources = sum(planned.n_sources for planned in todo.values())
+    tally = _Tally(kept, {planned.name: planned.damage for planned in todo.values() if planned.damage})
+    for result in reporter.follow(Phase.UNITS, len(todo), results, n_sources):
+        planned = todo[result.job.name]
+        tally.add(result, planned)
+        if result.error is not None and not planned.unreadable:
             check_constant(survey.files)
-        if result.job.name in tally.keyed:
-            note(result.job.name, tally.keyed[result.job.name])
+        if planned.name in tally.keyed:
+            note(planned.name, tally.keyed[planned.name])
     return tally.outcome(plan.counts[Decision.DROP])
+
+
+def _kept(root: Path, plan: Plan) -> tuple[list[Receipt], dict[str, str]]:
+    """Receipts of the units that have results, and what is wrong with those that had, by key."""
+    receipts, lost = [], {}
+    for planned in plan.having(Decision.KEEP):
+        found = find_unit(root, planned.key)
+        if found.receipt is None:
+            lost[planned.key] = found.damage or _LOST
+        else:
+            receipts.append(_as_planned(found.receipt, planned))
+    return receipts, lost
+
+
+def _as_planned(receipt: Receipt, planned: PlannedUnit) -> Receipt:
+    """The receipt of a planned unit with the words that the plan and other receipts have, so that each is in memory once."""
+    return replace(
+        receipt,
+        key=planned.key or receipt.key,
+        name=planned.name if receipt.name == planned.name else receipt.name,
+        parts=planned.parts if planned.key else KeyParts.of({**receipt.parts, **planned.parts}),
+        status_counts={intern(status): number for status, number in receipt.status_counts.items()},
+        worker=intern(receipt.worker),
+        engine=intern(receipt.engine),
+        framework=intern(receipt.framework),
+    )
+
+
+def _jobs(survey: OpenedSurvey, todo: Iterable[PlannedUnit]) -> Sequence[Job]:
+    """The jobs of units, which are made when they are submitted."""
+    units = [(planned, planned.unit) for planned in todo if planned.unit is not None]
+    lists = survey.lists.folder.relative_to(survey.workflow.output.root)
+    of_mosaic = cache(partial(_measurement, survey))
+
+    def make(number: int) -> Job:
+        planned, unit = units[number]
+        measurement = None if unit.tile is None else of_mosaic(unit.field, unit.instrument, unit.mosaic)(unit.tile)
+        order = MeasureUnit(planned.key, dict(planned.parts), str(lists / unit.worklist), unit.number, measurement)
+        return Job(planned.name, order, model_group=unit.model_group, n_sources=planned.n_sources)
+
+    return Made(len(units), make)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,14 +334,14 @@ class _Tally:
     failures: dict[str, str] = field(default_factory=dict)
     keyed: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def add(self, result: JobResult) -> None:
-        """Count a result."""
-        name, value = result.job.name, result.value
+    def add(self, result: JobResult, planned: PlannedUnit) -> None:
+        """Count the result of a unit."""
+        name, value = planned.name, result.value
         if result.error is not None:
             logger.error("unit=%s failed: %s", name, result.error)
             self.failures[name] = result.error
             return
-        receipt = value.receipt if isinstance(value, KeyedUnit) else value
+        receipt = _as_planned(value.receipt if isinstance(value, KeyedUnit) else value, planned)
         logger.info("unit=%s rows=%d seconds=%.2f", name, receipt.n_rows, receipt.seconds)
         was_done = isinstance(value, KeyedUnit) and value.was_done
         (self.kept if was_done else self.done).append(receipt)
@@ -362,22 +388,22 @@ def damaged_units(root: Path, receipts: Iterable[Receipt]) -> dict[str, str]:
     -------
     What is wrong with each damaged unit, by key.
     """
-    found = {receipt.key: find_unit(root, receipt.key, verify=True) for receipt in receipts}
-    return {key: unit.damage or _LOST for key, unit in found.items() if unit.receipt is None}
+    found = ((receipt.key, find_unit(root, receipt.key, verify=True)) for receipt in receipts)
+    return {key: unit.damage or _LOST for key, unit in found if unit.receipt is None}
 
 
-def _measurement(survey: OpenedSurvey, unit: WorkUnit) -> TileMeasurement | None:
-    if unit.instrument is None or unit.tile is None:
-        return None
-    opened = survey.fields[unit.field]
+def _measurement(survey: OpenedSurvey, field: str, instrument: str, mosaic: int) -> Callable[[Tile], TileMeasurement]:
+    """How the tiles of a mosaic are measured."""
+    opened = survey.fields[field]
     models = survey.workflow.models
-    store, card = ModelStore(models.store, models.named_members), opened.cards[unit.instrument]
-    mosaics = opened.mosaics[unit.instrument]
-    return TileMeasurement(
-        PlannedMosaic.of(mosaics.mosaics[unit.mosaic]),
-        unit.tile,
+    store, card = ModelStore(models.store, models.named_members), opened.cards[instrument]
+    planned_mosaic = PlannedMosaic.of(opened.mosaics[instrument].mosaics[mosaic])
+    planned_models = tuple(_planned(store, one) for one in (card, *opened.beside(instrument).values()))
+    return lambda tile: TileMeasurement(
+        planned_mosaic,
+        tile,
         card.architecture.input_size,
-        tuple(_planned(store, one) for one in (card, *opened.beside(unit.instrument).values())),
+        planned_models,
         survey.workflow.sampling.settings(),
         survey.workflow.quality.min_valid_fraction,
         survey.workflow.science.prevalence,

@@ -166,6 +166,17 @@ def test_the_cluster_holds_a_few_jobs_and_forgets_them(executor, client):
     wait_until(lambda: n_tasks() == 0, "the scheduler forgot every job")
 
 
+def test_neither_side_remembers_more_than_its_last_messages(executor, client):
+    def most_remembered(dask_scheduler):
+        streams = [*dask_scheduler.stream_comms.values(), *dask_scheduler.client_comms.values()]
+        return max(len(dask_scheduler.transition_log), *(len(stream.recent_message_log) for stream in streams))
+
+    list(executor.run(squares(60)))
+
+    assert 0 < client.run_on_scheduler(most_remembered) <= 20
+    assert 0 < len(client.scheduler_comm.recent_message_log) <= 20
+
+
 def test_jobs_start_in_the_callers_order(executor, diary):
     list(executor.run(naps(20, 0.3)))  # beside which the moment that a busy machine takes to start one is short
 

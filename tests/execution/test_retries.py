@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fakes import fake_job
 from surveyflow.execution.retries import Attempt, Attempts
+from surveyflow.values.made import Made
 
 
 def everybody_free(group):
@@ -26,6 +27,21 @@ def test_jobs_go_out_in_the_order_given():
 
     assert [attempts.next({""}, somebody_runs).job for _ in range(3)] == jobs
     assert attempts.next({""}, somebody_runs) is None
+
+
+def test_a_job_is_made_again_when_it_is_its_turn_and_is_not_held_before():
+    made = []
+
+    def make(number):
+        made.append(number)
+        return fake_job(f"job{number}", "square")
+
+    attempts = Attempts(Made(3, make), max_deaths=3)
+    made.clear()
+
+    assert attempts.next({""}, somebody_runs).job.name == "job0"
+    assert made == [0]
+    assert [job.name for job in attempts.waiting()] == ["job1", "job2"]
 
 
 def test_a_job_whose_worker_died_goes_again_before_the_rest():

@@ -12,7 +12,7 @@ import pytest
 from catalog_rows import make_rows
 from surveyflow.errors import OutputError
 from surveyflow.files.durable import temporary_path
-from surveyflow.output.units import read_receipt, read_unit, sweep, unit_path, write_unit
+from surveyflow.output.units import ReceiptsOnDisk, read_receipt, read_unit, sweep, unit_path, write_unit
 from surveyflow.values.jobs import Receipt
 
 KEY = "ab" * 32
@@ -45,6 +45,14 @@ def test_the_file_lies_below_the_first_two_digits_of_its_key(tmp_path):
 def test_a_reader_may_choose_columns(tmp_path):
     write(tmp_path)
     assert read_unit(tmp_path, KEY, ["_healpix_29"]).column_names == ["_healpix_29"]
+
+
+def test_receipts_by_name_are_those_on_disk_whenever_they_are_asked_for(tmp_path):
+    found = ReceiptsOnDisk(tmp_path, {"here": KEY, "lost": "cd" * 32})
+    assert found.get("here") is None
+    receipt = write(tmp_path)
+    assert (found["here"], found.get("lost"), found.get("other")) == (receipt, None, None)
+    assert (list(found), len(found)) == (["here", "lost"], 2)
 
 
 def test_without_a_receipt_the_unit_is_not_done(tmp_path):

@@ -1,16 +1,22 @@
-"""Tasks that workers carry out: their results come back in order, and their errors as what they are."""
+"""Results of tasks come back in order, and their errors as what they are; a unit that is done leaves little behind."""
 
+import logging
+import pickle
+import tracemalloc
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
 from surveyflow.errors import CatalogError, ClusterError, OutputError, UnitDamaged
 from surveyflow.measuring.orders import WorkerSettings
-from surveyflow.runs.execute import LateExecutor
+from surveyflow.planning.plan import decide, key_parts
+from surveyflow.planning.units import WorkUnit
+from surveyflow.runs.execute import LateExecutor, Reporter, carry_out
 from surveyflow.sites.serial.profile import SerialExecutor
-from surveyflow.values.jobs import EngineChoice
+from surveyflow.values.jobs import EngineChoice, JobResult, Receipt
 
 ERRORS = {
     "damaged": UnitDamaged("a.parquet is damaged.", "ab12"),
@@ -72,3 +78,46 @@ def test_the_error_of_a_task_is_raised_as_what_it_is(executor, fault, kind, word
         executor.carry_out([Square(0), Square(1, fault)])
     assert type(caught.value) is kind
     assert getattr(caught.value, "key", "ab12") == "ab12"
+
+
+class Finishing:
+    """Has every unit done at once: its receipt comes back pickled, as from a worker."""
+
+    def run(self, jobs):
+        for job in jobs:
+            order = job.order
+            receipt = Receipt(
+                order.key,
+                job.name,
+                order.parts,
+                job.n_sources,
+                {"no_redshift": 900, "no_model": 100},
+                order.key[::-1],
+                1.5,
+                "node:1",
+            )
+            yield JobResult(job, pickle.loads(pickle.dumps(receipt)))
+
+
+def planned_units(n_units):
+    for number in range(n_units):
+        listed, positions = (f"{number:08x}{word}" * 4 for word in ("01234567", "89abcdef"))
+        unit = WorkUnit(f"EGS/settled/{number:03d}", "EGS", 1000, listed, positions, worklist="units.arrow", number=number)
+        yield unit, key_parts(unit, schema_version="1")
+
+
+def test_a_unit_that_is_done_leaves_less_than_two_kilobytes_in_the_process_that_plans(tmp_path, caplog):
+    """Of plan, job and receipt together; a job is made when it is submitted, and at most one is in memory here."""
+    caplog.set_level(logging.WARNING, "surveyflow")  # a line for each unit would be kept otherwise, for pytest
+    output = SimpleNamespace(root=tmp_path)
+    survey = SimpleNamespace(workflow=SimpleNamespace(output=output), lists=SimpleNamespace(folder=tmp_path / "lists"), files=())
+    held = []
+    for n_units in (500, 2_500):
+        tracemalloc.start()
+        plan = decide(planned_units(n_units), set(), {})
+        outcome = carry_out(survey, plan, Finishing(), Reporter([]))
+        held.append(tracemalloc.get_traced_memory())
+        tracemalloc.stop()
+        assert outcome.counts == {"done": n_units, "kept": 0, "dropped": 0, "failed": 0}
+    assert (held[1][0] - held[0][0]) / 2_000 < 2_000
+    assert (held[1][1] - held[0][1]) / 2_000 < 2_500

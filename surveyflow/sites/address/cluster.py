@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import dask.config
 from distributed import Client
 
 from surveyflow.errors import ClusterError
 from surveyflow.execution.cluster import Cluster
+from surveyflow.execution.limits import QUIET_DASK
 from surveyflow.sites.address.settings import AddressSettings
 from surveyflow.sites.certificates import is_closed, security
 
@@ -36,7 +38,7 @@ def connect(profile: AddressSettings) -> Iterator[Cluster]:
         If no scheduler answers, or no worker appears.
     """
     where = profile.address or str(profile.scheduler_file)
-    with _client(profile, where) as client:
+    with dask.config.set(QUIET_DASK), _client(profile, where) as client:
         warn_if_open(client.scheduler.address)
         _wait_for_worker(client, where, profile.worker_wait_s)
         yield Cluster(client, profile.logs, memory_wait_s=profile.memory_wait_s)
