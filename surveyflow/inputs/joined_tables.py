@@ -6,16 +6,18 @@ counted and left out. An id with several rows is refused if the rows differ, bec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
-from surveyflow.files.paths import split_extension
+from surveyflow.files.paths import Place, split_extension
 from surveyflow.inputs.columns import Column
+from surveyflow.inputs.list_files import combined
 from surveyflow.inputs.source_names import names_in
 from surveyflow.settings.workflow import JoinedTable
 from surveyflow.values.arrays import BoolArray, Int64Array
@@ -25,15 +27,15 @@ from surveyflow.values.sources import whole_numbers
 _N_SHOWN = 5
 
 
-def join(table: JoinedTable, columns: Mapping[str, Column], ids: Column, role: str) -> tuple[dict[str, Column], Join]:
-    """Put the rows of a table beside those of the source list.
+def join(table: JoinedTable, pieces: Iterable[Mapping[str, Column]], ids: Column, role: str) -> tuple[dict[str, Column], Join]:
+    """Put the rows of a table beside those of the source list; one piece of the table is in memory, and the rows that join.
 
     Parameters
     ----------
     table
         The names of its columns.
-    columns
-        These columns, as the file holds them.
+    pieces
+        These columns, as the file holds them: at least one piece, in the order of the rows.
     ids
         The ids of the source list, which are unique.
     role
@@ -52,18 +54,33 @@ def join(table: JoinedTable, columns: Mapping[str, Column], ids: Column, role: s
         If its ids are of another kind than those of the list, or a source has several rows that differ.
     """
     name = split_extension(table.path)[0].name
-    rows, keys = _keys(columns[table.id], name), _keys(ids, "the source list")
-    _check_kinds(rows, keys, name)
-    known = np.flatnonzero(~columns[table.id].missing)
-    order = known[np.argsort(rows[known], kind="stable")]
+    keys = _keys(ids, "the source list")
+    columns, n_rows = _with_partners(pieces, table.id, keys, name)
+    rows = _keys(columns[table.id], name)
+    order = np.argsort(rows, kind="stable")
     low, high = (np.searchsorted(rows[order], keys, side=side) for side in ("left", "right"))
     found = high > low
     wanted = {each: columns[each] for each in table.wanted()}
     groups = [order[low[row] : high[row]] for row in np.flatnonzero(high - low > 1)]
     _check_same(list(wanted.values()), groups, columns[table.id], name)
-    chosen = order[np.minimum(low, len(order) - 1)]
-    summary = Join(role, name, len(keys), int(found.sum()), len(rows), int((high - low).sum()), len(groups))
-    return {each: _taken(column, chosen, found) for each, column in wanted.items()}, summary
+    chosen = order[low[found]]
+    summary = Join(role, name, len(keys), int(found.sum()), n_rows, int((high - low).sum()), len(groups))
+    return {each: _beside(column, chosen, found) for each, column in wanted.items()}, summary
+
+
+def _with_partners(
+    pieces: Iterable[Mapping[str, Column]], id_name: str, keys: NDArray[Any], name: str
+) -> tuple[dict[str, Column], int]:
+    """The rows of a table whose ids the source list has, and the number of all its rows."""
+    chosen: dict[Place, dict[str, Column]] = {}
+    n_rows = 0
+    for columns in pieces:
+        ids, rows = columns[id_name], _keys(columns[id_name], name)
+        _check_kinds(rows, keys, name)
+        partners = ~ids.missing & np.isin(rows, keys)
+        chosen[Path(f"{name}, row {ids.row(0)}")] = {each: _taken(column, partners) for each, column in columns.items()}
+        n_rows += len(rows)
+    return combined(chosen), n_rows
 
 
 def check_joined(summary: Join) -> None:
@@ -140,6 +157,13 @@ def _equal(one: Any, other: Any) -> bool:
     return bool(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=np.asarray(one).dtype.kind == "f"))
 
 
-def _taken(column: Column, rows: Int64Array, found: BoolArray) -> Column:
-    """Rows of a column; missing where there is none."""
-    return replace(column, values=column.values[rows], missing=column.missing[rows] | ~found)
+def _taken(column: Column, rows: BoolArray) -> Column:
+    return replace(column, values=column.values[rows], missing=column.missing[rows])
+
+
+def _beside(column: Column, rows: Int64Array, found: BoolArray) -> Column:
+    """The rows of a column beside the sources that were found in it; missing beside the others."""
+    nothing = "" if column.values.dtype.kind in "OSU" else 0
+    values, missing = np.full((len(found), *column.values.shape[1:]), nothing, column.values.dtype), ~found
+    values[found], missing[found] = column.values[rows], column.missing[rows]
+    return replace(column, values=values, missing=missing, first_row=0)

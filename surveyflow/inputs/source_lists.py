@@ -15,6 +15,7 @@ Requirements on a list:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from surveyflow.files.paths import Place, split_extension
 from surveyflow.inputs.columns import SAME_AS_ICRS, Column
 from surveyflow.inputs.joined_tables import check_joined, join
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
-from surveyflow.inputs.list_files import ListPart, combined, files_of, whole_list
+from surveyflow.inputs.list_files import ListPart, combined, files_of, parts_of_list, whole_list
 from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
 from surveyflow.inputs.tables import head_of, read_columns
@@ -135,14 +136,21 @@ def _join(spec: SourceListSpec, ids: Column, part: ListPart) -> tuple[dict[str, 
     """The columns of the tables that join the list, row by row of it, and how each joined it."""
     joined, joins = {}, []
     for role, table in spec.tables.items():
-        columns = read_columns(table.path, {table.id, *table.wanted()})
-        if problems := list(_labelled(table.path, _problems_of_joined(table, columns))):
-            raise SourceListError("\n".join(problems))
-        joined[role], summary = join(table, columns, ids, role)
+        joined[role], summary = join(table, _pieces(table), ids, role)
         joins.append(summary)
         if part.n_parts == 1:
             check_joined(summary)
     return joined, tuple(joins)
+
+
+def _pieces(table: JoinedTable) -> Iterator[dict[str, Column]]:
+    """The columns of a table that joins the list, a piece of limited size at a time."""
+    wanted = {table.id, *table.wanted()}
+    for piece in chain.from_iterable(part.pieces for part in parts_of_list([table.path], wanted)):
+        columns = read_columns(piece.file, wanted, piece.rows)
+        if problems := list(_labelled(table.path, _problems_of_joined(table, columns))):
+            raise SourceListError("\n".join(problems))
+        yield columns
 
 
 def _problems_of_joined(table: JoinedTable, columns: Mapping[str, Column]) -> Iterator[str]:

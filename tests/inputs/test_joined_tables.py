@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from surveyflow.errors import SourceListError
+from surveyflow.inputs import source_lists
+from surveyflow.inputs.columns import Column
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.settings.workflow import SourceListSpec
 from surveyflow.values.listed import ListedSources
@@ -68,6 +71,42 @@ def test_any_number_of_tables_join(tmp_path, photometry):
     }
     assert [join.role for join in listed.joins] == ["joined 1", "joined 2"]
     assert all(join.is_complete for join in listed.joins)
+
+
+@pytest.mark.parametrize("form", ["fits", "parquet"])
+def test_a_table_is_read_piece_by_piece_with_the_same_result(tmp_path, monkeypatch, form):
+    ids = np.random.default_rng(5).permutation(60)
+    phot = write(tmp_path / "phot.fits", ID=ids[:40], RA=ids[:40] + 0.5, DEC=ids[:40] * 0.1)
+    redshift = np.where(ids % 5, ids / 60.0, -99.0)
+    table = write(
+        tmp_path / f"z.{form}", ID=ids[::-1], zbest=redshift[::-1], nick=np.array([f"n{number}" for number in ids[::-1]])
+    )
+    own = redshifts(table, keep=("nick",))
+    whole = read(phot, redshifts=own)
+    sizes, read_columns = [], source_lists.read_columns
+
+    def noted(*what: Any) -> dict[str, Column]:
+        columns = read_columns(*what)
+        sizes.append(len(columns["ID"].values))
+        return columns
+
+    monkeypatch.setattr(source_lists, "parts_of_list", partial(source_lists.parts_of_list, rows_per_part=7))
+    monkeypatch.setattr(source_lists, "read_columns", noted)
+    pieces = read(phot, redshifts=own)
+    assert sizes == [40, *[7] * 8, 4]
+    np.testing.assert_array_equal(pieces.sources.redshift, whole.sources.redshift)
+    assert pieces.kept["nick"].values.equals(whole.kept["nick"].values)
+    assert pieces.kept["nick"].values.to_pylist() == [f"n{number}" for number in ids[:40]]
+    assert pieces.joins == whole.joins
+    assert (whole.joins[0].n_rows, whole.joins[0].n_found) == (60, 40)
+
+
+def test_rows_of_one_source_that_differ_are_found_in_different_pieces(tmp_path, photometry, monkeypatch):
+    monkeypatch.setattr(source_lists, "parts_of_list", partial(source_lists.parts_of_list, rows_per_part=2))
+    table = write(tmp_path / "z.fits", ID=[1, 7, 8, 9, 1], zbest=[0.7, 1.0, 1.0, 1.0, 0.8])
+    assert "1 ids of the source list have several rows that differ: 1." in refusal(photometry, redshifts=redshifts(table))
+    bad = write(tmp_path / "bad.fits", ID=[1, 2, 3, 5], zbest=[0.7, 1.0, 1.0, np.inf])
+    assert "row 4" in refusal(photometry, redshifts=redshifts(bad))
 
 
 @pytest.mark.parametrize("way", ["samples", "grid"])
