@@ -2,16 +2,17 @@
 
 Revisions of different schemas are compared in the columns that both have; the other columns are listed.
 
-One partition of each revision is in memory at a time, and the keys of all rows that only one revision has in its place. Equal
-files are not read.
+One partition of each revision is in memory at a time. The keys of rows that only one revision has in its place are compared in
+parts, which are in files if there are many of them. Equal files are not read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surveyflow.catalog.hats import read_partitions
-from surveyflow.releases.regions import Reader, Region, reader, regions_of
+from surveyflow.releases.regions import MOST_ROWS, Reader, Region, in_batches, reader, regions_of
 from surveyflow.releases.revisions import ALTERNATIVES, Revision, declared_schema, find, open_catalog, read_manifest
 from surveyflow.stats.shifts import Shifts
 from surveyflow.values.arrays import BoolArray, Int64Array
@@ -237,20 +238,75 @@ def compare(root: Path | str, before: str, after: str) -> Difference:
     root = Path(root)
     revisions = find(root, before), find(root, after)
     found = _Sides.of_catalogs(*revisions).compared()
-    further, first = _compare_alternatives(*revisions), (_first(found.added), _first(found.removed))
-    names = _names(root, revisions[0].name, first[1]) | _names(root, revisions[1].name, (*first[0], *found.changes.first))
-    counts = len(found.added), len(found.removed)
+    added, removed, further = found.added, found.removed, _compare_alternatives(*revisions)
+    names = _names(root, revisions[0].name, removed.first) | _names(root, revisions[1].name, (*added.first, *found.changes.first))
+    counts, first = (added.n_rows, removed.n_rows), (added.first, removed.first)
     return Difference(*revisions, found.columns, found.changes, *counts, *first, further, names)
+
+
+@dataclass(slots=True)
+class _OneSided:
+    """The number of rows that one catalog has and another lacks, and the first of their sources."""
+
+    n_rows: int = 0
+    first: tuple[SourceName, ...] = ()
+
+    def add(self, keys: pa.Table) -> None:
+        """Count further rows, by their keys."""
+        self.n_rows += len(keys)
+        self.first = tuple(sorted(self.first + _first(keys))[:SOURCES_NAMED])
 
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """How two catalogs differ: in their columns, in the rows of sources that both have, and the keys of those that one has."""
+    """How two catalogs differ: in their columns, in the rows of sources that both have, and in those that one has."""
 
     columns: Columns
     changes: Changes
-    added: pa.Table
-    removed: pa.Table
+    added: _OneSided
+    removed: _OneSided
+
+
+_N_PARTS = 16
+
+
+class _Keys:
+    """The keys of rows in parts, so that equal keys are in the same part.
+
+    Parameters
+    ----------
+    path
+        The beginning of the names of the files for them, if there are more than `regions.MOST_ROWS`.
+    none
+        A table without keys.
+    """
+
+    def __init__(self, path: Path, none: pa.Table) -> None:
+        self._path, self._none, self._n_files = path, none, 0
+        self._held, self._n_held = [none], 0
+
+    def add(self, keys: pa.Table) -> None:
+        """Add keys."""
+        self._held += [keys] if len(keys) else []
+        self._n_held += len(keys)
+        if self._n_held >= MOST_ROWS:
+            for number in range(_N_PARTS):
+                with pa.OSFile(self._file(number, self._n_files), "wb") as sink, pa.ipc.new_file(sink, self._none.schema) as file:
+                    file.write_table(self._of_held(number))
+            self._held, self._n_held, self._n_files = [self._none], 0, self._n_files + 1
+
+    def parts(self) -> Iterator[pa.Table]:
+        """The parts, of which one is in memory at a time."""
+        for number in range(_N_PARTS):
+            files = [pa.memory_map(self._file(number, file)) for file in range(self._n_files)]
+            yield pa.concat_tables([self._of_held(number), *(pa.ipc.open_file(file).read_all() for file in files)])
+
+    def _of_held(self, number: int) -> pa.Table:
+        held = pa.concat_tables(self._held)
+        return held.filter(pa.array(held["source_id"].to_numpy() % _N_PARTS == number))
+
+    def _file(self, number: int, file: int) -> str:
+        return f"{self._path}-{number}-{file}.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,17 +338,31 @@ class _Sides:
         columns = Columns.between(*schemas)
         shared = [pa.schema([schema.field(name) for name in columns.shared]) for schema in schemas]
         readers = [reader(folder, schema) for folder, schema in zip(self.folders, shared, strict=True)]
-        changes, gone, come = Changes(), [readers[0](None).select(self.key)], [readers[1](None).select(self.key)]
+        with TemporaryDirectory() as folder:
+            gone, come = (_Keys(Path(folder, str(side)), read(None).select(self.key)) for side, read in enumerate(readers))
+            changes, added, removed = self._changes_in_place(readers, gone, come), _OneSided(), _OneSided()
+            for keys in in_batches(self._moved(gone, come, removed, added)):
+                changes |= self._changes_of_moved(readers, keys)
+        return _Compared(columns, changes, added, removed)
+
+    def _changes_in_place(self, readers: Sequence[Reader], gone: _Keys, come: _Keys) -> Changes:
+        """The changes of sources that have both their rows in one piece of the sky; the keys of all others are put aside."""
+        changes = Changes()
         for region in filter(self._differs, regions_of(*self.folders)):
             for old, new in region.pieces(*readers):
                 old_rows, new_rows = _matches(old, new, self.key)
                 changes |= Changes.between(old.take(old_rows), new.take(new_rows))
-                gone.append(_without(old.select(self.key), old_rows))
-                come.append(_without(new.select(self.key), new_rows))
-        old_keys, new_keys = pa.concat_tables(gone), pa.concat_tables(come)
-        old_rows, new_rows = _matches(old_keys, new_keys, self.key)
-        changes |= self._changes_of_moved(readers, old_keys.take(old_rows))
-        return _Compared(columns, changes, _without(new_keys, new_rows), _without(old_keys, old_rows))
+                gone.add(_without(old.select(self.key), old_rows))
+                come.add(_without(new.select(self.key), new_rows))
+        return changes
+
+    def _moved(self, gone: _Keys, come: _Keys, removed: _OneSided, added: _OneSided) -> Iterator[pa.Table]:
+        """The keys of sources that both have in different places; those that one has are counted."""
+        for old, new in zip(gone.parts(), come.parts(), strict=True):
+            old_rows, new_rows = _matches(old, new, self.key)
+            removed.add(_without(old, old_rows))
+            added.add(_without(new, new_rows))
+            yield old.take(old_rows)
 
     def _differs(self, region: Region) -> bool:
         """Whether the files of a region differ."""
@@ -303,9 +373,7 @@ class _Sides:
         return old != new
 
     def _changes_of_moved(self, readers: Sequence[Reader], keys: pa.Table) -> Changes:
-        """Changes in the sources that moved from one region to another."""
-        if not len(keys):
-            return Changes()
+        """Changes in some of the sources that moved from one region to another."""
         old, new = (self._rows_of(folder, read, keys) for folder, read in zip(self.folders, readers, strict=True))
         old_rows, new_rows = _matches(old, new, self.key)
         return Changes.between(old.take(old_rows), new.take(new_rows))
@@ -338,8 +406,8 @@ def _compare_alternatives(before: Revision, after: Revision) -> AlternativeChang
         return AlternativeChanges(added=n_rows[1], removed=n_rows[0], changed=0, unchanged=0)
     folders = before.path / ALTERNATIVES, after.path / ALTERNATIVES
     found = _Sides(folders, (_digests_of_alternatives(before), _digests_of_alternatives(after)), [*_KEY, "instrument"]).compared()
-    n_both = n_rows[1] - len(found.added)
-    return AlternativeChanges(len(found.added), len(found.removed), found.changes.n_changed, n_both - found.changes.n_changed)
+    n_both, n_changed = n_rows[1] - found.added.n_rows, found.changes.n_changed
+    return AlternativeChanges(found.added.n_rows, found.removed.n_rows, n_changed, n_both - n_changed)
 
 
 def _digests_of_alternatives(revision: Revision) -> Mapping[str, Any]:

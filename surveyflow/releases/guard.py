@@ -4,13 +4,14 @@ Sources are matched by field and id, and counted by field and instrument. What i
 lost, statuses that changed without a result, flags that came, probabilities that moved. Each share has a limit in the workflow's
 ``[publish.guard]``. In small groups chance alone exceeds any limit, so an excess counts only if it is significant.
 
-Both revisions are read piece by piece of the sky, and only numbers are kept, beside the rows whose source has moved elsewhere.
+Both revisions are read piece by piece of the sky, and only numbers are kept. Rows whose source has moved elsewhere or is gone are
+looked for in all of the new revision, 250,000 of them at a time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surveyflow.catalog.hats import read_partitions
-from surveyflow.releases.regions import CELL, Reader, reader, regions_of
+from surveyflow.releases.regions import CELL, Reader, in_batches, reader, regions_of
 from surveyflow.releases.revisions import declared_schema
 from surveyflow.settings.workflow import Guard
 from surveyflow.stats.limits import counted_probabilities, ks_distance, ks_error, share_exceeds
@@ -51,8 +52,7 @@ class _Unreadable(ValueError):
 def judge(before: Path | None, after: Path, limits: Guard) -> tuple[str, ...]:
     """List the reasons for which readers should not get a new revision; empty if they should.
 
-    Memory does not grow with the number of sources, except for about 200 bytes for each whose position moved to another
-    partition, or that the new revision does not have.
+    Memory does not grow with the number of sources, whatever became of them.
 
     Parameters
     ----------
@@ -205,20 +205,24 @@ Group = tuple[str, str]
 def _tallied(before: Path, after: Path, limits: Guard) -> dict[Group, _Tally]:
     """What became of the sources of each group, sorted."""
     tallies: dict[Group, _Tally] = {}
-    gone: list[pa.Table] = []
     read_new = _reader(after)
     with _of_the_old():
         read_old, regions = _reader(before), list(regions_of(before, after))
-    for region in regions:
-        for old, new in region.pieces(_of_the_old()(read_old), read_new):
-            rows = _frame(old).merge(_frame(new), how="left", on=_KEY, suffixes=("_old", "_new"))
-            elsewhere = rows["status_new"].isna().to_numpy()
-            _count(rows[~elsewhere], tallies, limits)
-            gone.append(old.filter(pa.array(elsewhere)))
-    left = pa.concat_tables(gone) if gone else None
-    if left is not None and len(left):
+    pieces = (piece for region in regions for piece in region.pieces(_of_the_old()(read_old), read_new))
+    for left in in_batches(_counted_in_place(pieces, tallies, limits)):
         _count(_with_moved(left, after, read_new), tallies, limits)
     return dict(sorted(tallies.items()))
+
+
+def _counted_in_place(
+    pieces: Iterable[tuple[pa.Table, pa.Table]], tallies: dict[Group, _Tally], limits: Guard
+) -> Iterator[pa.Table]:
+    """Count the pairs of rows in each piece, and return the rows of the old revision that have no partner there."""
+    for old, new in pieces:
+        rows = _frame(old).merge(_frame(new), how="left", on=_KEY, suffixes=("_old", "_new"))
+        elsewhere = rows["status_new"].isna().to_numpy()
+        _count(rows[~elsewhere], tallies, limits)
+        yield old.filter(pa.array(elsewhere))
 
 
 @contextmanager
@@ -238,9 +242,10 @@ def _count(pairs: pd.DataFrame, tallies: dict[Group, _Tally], limits: Guard) -> 
 
 def _with_moved(left: pa.Table, after: Path, read: Reader) -> pd.DataFrame:
     """Pair rows of the old revision with those that their sources have elsewhere in the new one."""
-    ids = left["source_id"].combine_chunks()
+    ids, fields = left["source_id"].combine_chunks(), pc.unique(left["field"])
     tables = (read(partition.path) for partition in read_partitions(after))
-    moved = [read(None), *(rows.filter(pc.is_in(rows["source_id"], value_set=ids)) for rows in tables)]
+    found = (rows.filter(pc.is_in(rows["field"], value_set=fields)) for rows in tables)
+    moved = [read(None), *(rows.filter(pc.is_in(rows["source_id"], value_set=ids)) for rows in found)]
     return _frame(left).merge(_frame(pa.concat_tables(moved)), how="left", on=_KEY, suffixes=("_old", "_new"))
 
 

@@ -7,7 +7,7 @@ nearly all of them have both their rows in one piece of a region.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,30 @@ def regions_of(old: Path, new: Path) -> Iterator[Region]:
 def _region(cells: list[tuple[Partition, int]]) -> Region:
     old, new = (tuple(cell for cell, of_side in cells if of_side == side) for side in (0, 1))
     return Region(old, new)
+
+
+MOST_ROWS = 250_000
+"""Most rows of sources that moved or are gone that are in memory at once."""
+
+
+def in_batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Put tables together until they have `MOST_ROWS` rows or more; tables without rows are left out.
+
+    Parameters
+    ----------
+    tables
+        Tables of one schema.
+    """
+    held: list[pa.Table] = []
+    n_held = 0
+    for table in filter(len, tables):
+        held.append(table)
+        n_held += len(table)
+        if n_held >= MOST_ROWS:
+            yield pa.concat_tables(held)
+            held, n_held = [], 0
+    if held:
+        yield pa.concat_tables(held)
 
 
 def reader(folder: Path, columns: pa.Schema) -> Reader:

@@ -14,6 +14,7 @@ from other_schemas import DUMMY, catalog_with
 from surveyflow.catalog import dataset
 from surveyflow.catalog.columns import COLUMNS
 from surveyflow.catalog.schema import CATALOG_SCHEMA, healpix_29
+from surveyflow.releases import comparison, regions
 from surveyflow.releases import publish as releases
 from surveyflow.releases.comparison import SOURCES_NAMED, compare
 from surveyflow.releases.publish import publish, read_catalog
@@ -145,6 +146,18 @@ def test_a_source_that_moved_within_a_cell_or_far_away_is_changed_not_replaced(t
     assert counts(found) == NOTHING | {"changed": 1}
     assert found.as_json()["columns"] == {"_healpix_29": 1, "ra": 1}
     assert found.changes.first == (("EGS", 17),)
+
+
+def test_many_sources_that_moved_or_are_gone_are_compared_in_parts_with_the_same_result(tmp_path, monkeypatch):
+    away = put(make_rows(90, radius_deg=0.01, centre_deg=(34.4, -5.2)), "flags", range(1, 31), 4096)
+    whole = difference(tmp_path, make_rows(90), pa.concat_tables([away.slice(20), make_rows(40, first_id=500)])).as_json()
+    assert whole["rows"] == {"added": 40, "removed": 20, "changed": 70, "recomputed": 0, "unchanged": 0}
+    monkeypatch.setattr(comparison, "MOST_ROWS", 30)
+    monkeypatch.setattr(regions, "MOST_ROWS", 10)
+    files = []
+    monkeypatch.setattr(comparison._Keys, "_file", lambda keys, *place: files.append(place) or f"{keys._path}-{place}")
+    assert compare(tmp_path, "v1-r1", "v1-r2").as_json() == whole
+    assert (15, 0) in files
 
 
 def test_cells_that_were_split_are_compared_with_their_parent(tmp_path):

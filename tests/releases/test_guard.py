@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from revisions import RevisionMaker, field_rows
+from surveyflow.releases import guard, regions
 from surveyflow.releases.guard import judge
 from surveyflow.settings.workflow import Guard
 from surveyflow.values.codes import Flag
@@ -113,6 +114,17 @@ def test_a_few_sources_that_leave_the_list_are_no_reason_and_a_truncated_list_is
     (reason, *_) = held(BEFORE.slice(50))
     assert "not in the catalog)" in reason
     assert "max_lost_fraction" in reason
+
+
+def test_sources_that_are_not_in_their_place_are_looked_for_in_batches_with_the_same_result(tmp_path, published, monkeypatch):
+    new = RevisionMaker(tmp_path)(pa.concat_tables([BEFORE.slice(50, 150), BEFORE.slice(250)]))
+    whole = judge(published, new, Guard())
+    assert "not in the catalog)" in whole[0]
+    monkeypatch.setattr(regions, "MOST_ROWS", 7)
+    batches, looked_for = [], guard._with_moved
+    monkeypatch.setattr(guard, "_with_moved", lambda left, *rest: batches.append(len(left)) or looked_for(left, *rest))
+    assert judge(published, new, Guard()) == whole
+    assert batches == [50, 50]
 
 
 def test_a_field_that_left_the_workflow_is_held(held):
