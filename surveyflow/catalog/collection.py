@@ -165,5 +165,5 @@ def _part(ids: Int64Array, partition: Partition) -> bytes:
     place = {"Norder": np.uint8(partition.order), "Dir": np.uint64(partition.folder), "Npix": np.uint64(partition.pixel)}
     columns = {key: pa.array(np.full(len(once), value)) for key, value in place.items()}
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({_ID: once} | columns), sink)
+    pq.write_table(pa.table({_ID: once} | columns), sink, use_dictionary=list(columns))
     return bytes(sink.getvalue())

@@ -17,13 +17,15 @@ import pyarrow.parquet as pq
 from surveyflow.catalog.division import ROWS_PER_PARTITION, Counts, RowSource, partition_sky
 from surveyflow.catalog.hats import Partition, put
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
-from surveyflow.catalog.schema import SORT_ORDER
+from surveyflow.catalog.schema import in_order
 from surveyflow.catalog.skymap import SkyMap
 from surveyflow.catalog.statistics import keep_statistics
 from surveyflow.files.durable import make_folder
+from surveyflow.values.arrays import Int64Array
 from surveyflow.values.jobs import Doing, in_this_process
 
-_PARTITIONS_PER_TASK = 8
+_PARTITIONS_PER_TASK = (8, 16)
+"""Least and largest number of neighbouring partitions that a task writes, but for the last task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class WritePartitions:
         """Write the files, or share those of the earlier catalog; returns the file with their statistics, too."""
         written, footers = [], []
         for partition, found in zip(self.partitions, self._rows(), strict=True):
-            rows = found.combine_chunks().sort_by(SORT_ORDER)
+            rows = in_order(found.combine_chunks())
             one, footer = self._write(partition, rows)
             written.append(one)
             footers.append((partition, footer))
@@ -174,14 +176,13 @@ def write_dataset(
     counts = Counts.of(sources, max_rows, do)
     partitions = partition_sky(counts.starts, max_rows, counts.counts)
     keeping = None if borders is None else borders(partitions)
-    batches = [partitions[start : start + _PARTITIONS_PER_TASK] for start in range(0, len(partitions), _PARTITIONS_PER_TASK)]
+    needed = [counts.sources_in(partition) for partition in partitions]
     tasks = []
-    for batch in batches:
-        needed = [counts.sources_in(partition) for partition in batch]
-        every = np.unique(np.concatenate(needed))
-        places = tuple(tuple(np.searchsorted(every, each).tolist()) for each in needed)
+    for batch in _batches(needed):
+        every = np.unique(np.concatenate(needed[batch]))
+        places = tuple(tuple(np.searchsorted(every, each).tolist()) for each in needed[batch])
         theirs = tuple(sources[number] for number in every)
-        tasks.append(WritePartitions(folder, batch, theirs, places, before, scratch or folder, keeping))
+        tasks.append(WritePartitions(folder, partitions[batch], theirs, places, before, scratch or folder, keeping))
     replies: list[tuple[list[WrittenPartition], Path]] = do(tasks)
     written = [each for some, _ in replies for each in some]
     digests = {str(partition.path): each.digest for partition, each in zip(partitions, written, strict=True)}
@@ -195,6 +196,26 @@ def write_dataset(
         tuple(each.near_borders for each in written),
         tuple(statistics for _, statistics in replies),
     )
+
+
+def _batches(needed: Sequence[Int64Array]) -> Iterator[slice]:
+    """Divide partitions among tasks, where the fewest of the sources that they need lie on both sides and are read twice."""
+    start, shared, (least, most) = 0, _shared(needed), _PARTITIONS_PER_TASK
+    while start < len(needed):
+        ends = range(min(start + least, len(needed)), min(start + most, len(needed)) + 1)
+        end = min(ends, key=lambda end: shared[end])
+        yield slice(start, end)
+        start = end
+
+
+def _shared(needed: Sequence[Int64Array]) -> list[int]:
+    """The number of sources that are needed on both sides of each place between partitions, from the start to the end."""
+    sources = np.concatenate([np.empty(0, np.int64), *needed])
+    users = np.repeat(np.arange(len(needed)), [len(each) for each in needed])
+    first, last = (users[way][np.unique(sources[way], return_index=True)[1]] for way in (slice(None), slice(None, None, -1)))
+    steps = np.bincount(first + 1, minlength=len(needed) + 2) - np.bincount(last + 1, minlength=len(needed) + 2)
+    shared: list[int] = np.cumsum(steps).tolist()
+    return shared
 
 
 def _inside(partition: Partition, rows: pa.Table) -> pa.Table:

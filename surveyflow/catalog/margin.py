@@ -20,7 +20,7 @@ from cdshealpix.nested import neighbours
 from surveyflow.catalog.dataset import Dataset
 from surveyflow.catalog.hats import DEFAULT_COLUMNS, Partition, partition_info, properties_text, put
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
-from surveyflow.catalog.schema import FINEST_ORDER, SORT_ORDER, cells_at
+from surveyflow.catalog.schema import FINEST_ORDER, cells_at, in_order, taken
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.jobs import Doing, in_this_process
 
@@ -29,6 +29,8 @@ MARGIN_ARCSEC = 5.0
 _STARTS = "starts.npy"
 _ORDER = 14
 """The order of cells that are at least 8 arcsec wide: points within 5 arcsec of each other lie in one, or in neighbours."""
+_X_BITS = 0x5555555555555555
+"""The bits of a nested cell's number that say where it lies in one direction; those between them say it in the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Cover:
         """Find the numbers of the cells that contain cells of order 14."""
         return np.asarray(np.searchsorted(self.starts, cells, side="right") - 1, np.int64)
 
-    def beyond(self, cells_29: Int64Array) -> Iterator[tuple[int, BoolArray]]:
+    def beyond(self, cells_29: Int64Array) -> Iterator[tuple[int, Int64Array]]:
         """Find which rows of one cell lie near the border of which others.
 
         Parameters
@@ -81,14 +83,22 @@ class Cover:
 
         Yields
         ------
-        The number of a neighbouring cell, and (n,) bool: whether each row lies near its border; at least one does.
+        The number of a neighbouring cell, and (m,) int64: the numbers of the rows near its border, increasing, m > 0.
         """
-        occupied, places = np.unique(cells_at(_ORDER, cells_29), return_inverse=True)
-        home = int(self.owners(occupied[:1])[0])
+        cells = cells_at(_ORDER, cells_29)
+        home = int(self.owners(cells[:1])[0])
+        outer = np.flatnonzero(self._is_outer(cells, home))
+        occupied, places = np.unique(cells[outer], return_inverse=True)
         around = np.asarray(neighbours(occupied.astype(np.uint64), _ORDER, num_threads=1), np.int64)
         touched = np.where(around < 0, home, self.owners(around))
         for number in np.unique(touched[touched != home]):
-            yield int(number), (touched == number).any(axis=1)[places]
+            yield int(number), outer[(touched == number).any(axis=1)[places]]
+
+    def _is_outer(self, cells: Int64Array, home: int) -> BoolArray:
+        """Whether cells of order 14 touch the border of the cell that they lie in: only these have neighbours outside of it."""
+        n_cells = int(np.append(self.starts, 12 * 4**_ORDER)[home + 1] - self.starts[home])
+        x = _X_BITS & (n_cells - 1)
+        return np.asarray(np.isin(cells & x, (0, x)) | np.isin(cells & x << 1, (0, x << 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +130,10 @@ class KeptBorders:
 
     def keep(self, partition: Partition, rows: pa.Table) -> tuple[int, ...]:
         """Keep the rows near the border, and return the numbers of the cells beyond it: see `dataset.Borders`."""
-        near = [(number, np.flatnonzero(close)) for number, close in Cover((), _starts(self.folder)).beyond(_cells(rows))]
+        near = list(Cover((), _starts(self.folder)).beyond(_cells(rows)))
         if near:
             own = self.folder / f".{secrets.token_hex(8)}"
-            chosen = rows.take(pa.array(np.concatenate([places for _, places in near]))).combine_chunks()
+            chosen = taken(rows, pa.array(np.concatenate([places for _, places in near]))).combine_chunks()
             ends = np.cumsum([len(places) for _, places in near])
             with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, rows.schema) as kept:
                 for end, (_, places) in zip(ends, near, strict=True):
@@ -172,7 +182,7 @@ class WriteMargin:
 
     def carry_out(self) -> int:
         """Write the file, and return its number of rows."""
-        rows = pa.concat_tables(map(_batch, self.parts)).combine_chunks().sort_by(SORT_ORDER)
+        rows = in_order(pa.concat_tables(map(_batch, self.parts)).combine_chunks())
         content = parquet_bytes(rows.replace_schema_metadata(described_schema(RowFacts.of(rows)).metadata))
         put(self.own, self.cell.path, content, self.before, self.parts[0][0].parent)
         return len(rows)

@@ -22,7 +22,8 @@ from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 from surveyflow.values.codes import Status
 
 __all__ = ["CATALOG_SCHEMA", "FINEST_ORDER", "HISTOGRAM_BINS", "SCHEMA_VERSION", "SORT_ORDER", "UNIT_SCHEMA_VERSION"]
-__all__ += ["build_rows", "cells_at", "check_declared", "check_rows", "completed", "healpix_29", "schema_version", "span_29"]
+__all__ += ["build_rows", "cells_at", "check_declared", "check_rows", "completed", "healpix_29", "in_order"]
+__all__ += ["schema_version", "span_29", "taken"]
 
 FINEST_ORDER = 29
 """The order of the cells of the index ``_healpix_29``, nested scheme."""
@@ -86,7 +87,32 @@ def build_rows(columns: Mapping[str, Any], n_rows: int) -> pa.Table:
     arrays = [_arrow(column, columns.get(column.name), n_rows) for column in COLUMNS]
     table = pa.Table.from_arrays(arrays, schema=CATALOG_SCHEMA)
     check_rows(table)
-    return table.sort_by(SORT_ORDER)
+    return in_order(table)
+
+
+def in_order(rows: pa.Table) -> pa.Table:
+    """Sort rows of the catalog, perhaps with kept columns behind its own, as `SORT_ORDER` says."""
+    return taken(rows, pc.sort_indices(rows, SORT_ORDER))
+
+
+def taken(rows: pa.Table, places: pa.Array) -> pa.Table:
+    """Take rows of the catalog by their numbers, in half the time that ``rows.take`` needs."""
+    return pa.Table.from_arrays([_taken(column, places) for column in rows.itercolumns()], schema=rows.schema)
+
+
+def _taken(values: pa.ChunkedArray, places: pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Some values of a column; Arrow takes the items of a histogram one by one."""
+    if values.type != HISTOGRAM or values.null_count or not len(values):
+        return values.take(places)
+    items = values.combine_chunks().flatten()
+    own, rows = slice(items.offset, items.offset + len(items)), np.asarray(places)
+    is_valid, numbers = items.buffers()
+    numbers = np.frombuffer(numbers, np.uint16)[own].reshape(-1, HISTOGRAM_BINS)[rows]
+    if is_valid is not None:
+        bits = np.unpackbits(np.frombuffer(is_valid, np.uint8), bitorder="little")[own].reshape(-1, HISTOGRAM_BINS)[rows]
+        is_valid = pa.py_buffer(np.packbits(bits, bitorder="little"))
+    chosen = pa.Array.from_buffers(items.type, numbers.size, [is_valid, pa.py_buffer(numbers)])
+    return pa.FixedSizeListArray.from_arrays(chosen, type=HISTOGRAM)
 
 
 def completed(rows: pa.Table) -> pa.Table:
@@ -110,7 +136,7 @@ def check_rows(table: pa.Table) -> None:
     strange = set(pc.unique(table["status"]).to_pylist()) - set(Status)
     if strange:
         raise ValueError(f"status must be one of {[str(word) for word in Status]}, not {sorted(strange)}")
-    ok = np.asarray(pc.equal(table["status"], Status.OK.value))
+    ok = pc.equal(table["status"], Status.OK.value)
     for column in COLUMNS:
         _check_nulls(column, table[column.name], ok)
 
@@ -137,13 +163,13 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
             _refuse(field.name, Null.NEVER.value, np.asarray(pc.is_null(table[field.name])))
 
 
-def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: BoolArray) -> None:
+def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: pa.ChunkedArray) -> None:
     if column.null not in (Null.UNLESS_OK, *_ONLY_OK):
         return
     null = _null_rows(values)
-    breaks = null == ok if column.null is Null.UNLESS_OK else ~null & ~ok
-    if breaks.any():
-        _refuse(column.name, column.when_null, breaks)
+    breaks = pc.invert(pc.xor(null, ok) if column.null is Null.UNLESS_OK else pc.or_(null, ok))
+    if pc.any(breaks).as_py():
+        _refuse(column.name, column.when_null, np.asarray(breaks))
 
 
 def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:
@@ -153,12 +179,13 @@ def _refuse(name: str, when_null: str, breaks: BoolArray) -> None:
         raise ValueError(f"{name} is null {when_null}: {len(rows)} rows break that, the first is {rows[0]}")
 
 
-def _null_rows(values: pa.ChunkedArray) -> BoolArray:
+def _null_rows(values: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     """(n,) bool: which rows of a column are null; a histogram is null if all its items are."""
-    if values.type != HISTOGRAM:
-        return np.asarray(pc.is_null(values))
-    items: BoolArray = np.asarray(pc.is_null(pc.list_flatten(values)))
-    return np.asarray(items.reshape(len(values), HISTOGRAM_BINS).all(axis=1))
+    if values.type != HISTOGRAM or not len(values):
+        return pc.is_null(values)
+    null = pc.is_null(pc.list_flatten(values).combine_chunks())
+    bits = np.unpackbits(np.frombuffer(null.buffers()[1], np.uint8), bitorder="little")[null.offset : null.offset + len(null)]
+    return pa.array(bits.reshape(len(values), HISTOGRAM_BINS).all(axis=1))
 
 
 def _arrow(column: CatalogColumn, values: Any, n_rows: int) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from surveyflow.catalog.draws import build_draws
-from surveyflow.catalog.schema import SORT_ORDER, build_rows, healpix_29
+from surveyflow.catalog.schema import build_rows, healpix_29, in_order
 from surveyflow.models.engines.native_library import arcsinh_kernel
 from surveyflow.models.framing import feature_distances
 from surveyflow.sky.stretch import prepare
@@ -295,7 +295,7 @@ def _marked(named: Mapping[Flag, BoolArray]) -> Int32Array:
 
 def _rows(task: UnitTask, measured: list[_Measured]) -> pa.Table:
     tables = [build_rows(_columns(task, batch), len(batch.sources)) for batch in measured]
-    return pa.concat_tables(tables).sort_by(SORT_ORDER)
+    return in_order(pa.concat_tables(tables))
 
 
 def _columns(task: UnitTask, batch: _Measured) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def write_unit(
         If a file cannot be written; then there is no receipt.
     """
     check_rows(table)
-    rows_content, draws_content = parquet_bytes(table), None if draws is None else draws_bytes(draws)
+    rows_content, draws_content = parquet_bytes(table, "lz4"), None if draws is None else draws_bytes(draws)
     receipt = Receipt(
         key,
         name,

@@ -425,7 +425,7 @@ def _check_partition(path: Path, partition: Partition, rows: pa.Table, check: Ca
         raise CatalogError(f"{path} is not sorted by {', '.join(name for name, _ in SORT_ORDER)}.")
     _check_positions(path, rows)
     if "source_name" in rows.column_names:
-        _check_names(path, rows.filter(pc.is_valid(rows["source_name"])))
+        _check_names(path, rows.select(["source_id", "source_name"]).filter(pc.is_valid(rows["source_name"])))
 
 
 def _is_sorted(rows: pa.Table, cells: Int64Array) -> bool:
@@ -438,11 +438,11 @@ def _is_sorted(rows: pa.Table, cells: Int64Array) -> bool:
 
 
 def _check_positions(path: Path, rows: pa.Table) -> None:
-    sample = rows.take(_sample(len(rows)))
+    sample = rows.select(["field", "source_id", "ra", "dec", "_healpix_29"]).take(_sample(len(rows)))
     cells = healpix_29(sample["ra"].to_numpy(), sample["dec"].to_numpy())
     wrong = np.flatnonzero(cells != sample["_healpix_29"].to_numpy())
     if len(wrong):
-        row = sample.select(["field", "source_id", "ra", "dec", "_healpix_29"]).slice(int(wrong[0]), 1).to_pylist()[0]
+        row = sample.slice(int(wrong[0]), 1).to_pylist()[0]
         raise CatalogError(f"{path}: _healpix_29 is not the cell of ra and dec in {row}, expected {cells[wrong[0]]}.")
 
 
@@ -461,12 +461,13 @@ def _sample(n_rows: int) -> Int64Array:
 
 def _keys(rows: pa.Table, groups: tuple[str, ...]) -> tuple[dict[int, str], UInt64Array]:
     """The names of the groups of rows by number, and for each row its spread id and its group's number, increasing."""
-    joined = pc.binary_join_element_wise(*(rows[name] for name in groups), "/", null_handling="replace")
+    columns = [rows[name] for name in groups]
+    joined = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, "/", null_handling="replace")
     named = joined.combine_chunks().dictionary_encode()
     numbers = [_number_of_group(name) for name in named.dictionary.to_pylist()]
     spread = rows["source_id"].to_numpy().astype(np.uint64) * _SPREAD
     keys = np.stack([spread, np.array(numbers, np.uint64)[named.indices.to_numpy()]], axis=1)
-    return dict(zip(numbers, named.dictionary.to_pylist(), strict=True)), keys[np.argsort(spread, kind="stable")]
+    return dict(zip(numbers, named.dictionary.to_pylist(), strict=True)), keys[np.argsort(spread)]
 
 
 def _number_of_group(name: str) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from catalog_rows import Table, make_rows
 from surveyflow.catalog.catalog_files import write_catalog_files
-from surveyflow.catalog.dataset import write_dataset
+from surveyflow.catalog.dataset import _batches, write_dataset
 from surveyflow.catalog.division import FINEST_PARTITION_ORDER, partition_sky
 from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.schema import cells_at
@@ -78,9 +78,24 @@ def test_every_row_is_written_once_and_sorted(tmp_path):
 
 def test_a_source_of_rows_is_read_only_for_the_partitions_that_it_reaches(tmp_path):
     near, far = Table(make_rows(200)), Table(make_rows(10, field="UDS", centre_deg=(34.4, -5.2), radius_deg=0.001))
-    write_dataset(tmp_path, [near, far], max_rows=50)
+    dataset = write_dataset(tmp_path, [near, far], max_rows=10)
     assert far.n_reads == 1
-    assert near.n_reads > 1
+    assert 1 < near.n_reads <= len(dataset.partitions) // 8 + 1
+
+
+@settings(deadline=None)
+@given(needed=st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4, unique=True), max_size=60))
+def test_tasks_share_partitions_out_in_order_and_are_neither_too_small_nor_too_large(needed):
+    batches = list(_batches([np.array(sorted(each)) for each in needed]))
+    assert [number for batch in batches for number in range(len(needed))[batch]] == list(range(len(needed)))
+    sizes = [batch.stop - batch.start for batch in batches]
+    assert all(8 <= size <= 16 for size in sizes[:-1])
+    assert sum(sizes[-1:]) <= 16
+
+
+def test_a_task_ends_where_its_sources_of_rows_end():
+    fields = 11 * [np.array([0, 1])] + 9 * [np.array([2])] + 10 * [np.array([3, 4])]
+    assert list(_batches(fields)) == [slice(0, 11), slice(11, 20), slice(20, 30)]
 
 
 def test_bytes_of_a_partition_do_not_depend_on_how_its_rows_came(tmp_path):

@@ -96,6 +96,12 @@ def test_floats_are_split_and_only_strings_and_histograms_have_dictionaries(path
         assert ("BYTE_STREAM_SPLIT" in column.encodings) == pa.types.is_floating(kind), column.path_in_schema
 
 
+def test_a_file_packed_with_lz4_holds_the_same_rows():
+    content = parquet_bytes(ROWS, "lz4")
+    assert pq.ParquetFile(pa.BufferReader(content)).metadata.row_group(0).column(0).compression == "LZ4"
+    assert pq.read_table(pa.BufferReader(content)).equals(ROWS)
+
+
 def test_equal_rows_make_equal_bytes():
     rows = ROWS.take(np.arange(80))
     assert parquet_bytes(rows) == parquet_bytes(ROWS)

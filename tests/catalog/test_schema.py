@@ -4,11 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from astropy.io.votable.ucd import parse_ucd
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from catalog_rows import make_rows, masked
-from surveyflow.catalog.columns import COLUMNS, Null
+from surveyflow.catalog.columns import COLUMNS, HISTOGRAM, Null
 from surveyflow.catalog.schema import (
     CATALOG_SCHEMA,
+    HISTOGRAM_BINS,
     SCHEMA_VERSION,
     UNIT_SCHEMA_VERSION,
     build_rows,
@@ -16,6 +19,7 @@ from surveyflow.catalog.schema import (
     check_rows,
     completed,
     schema_version,
+    taken,
 )
 
 STATISTICS = ("mean", "std", "q05", "q16", "q50", "q84", "q95")
@@ -164,6 +168,19 @@ def test_the_order_of_the_rows_given_does_not_matter():
     histograms = np.array([[0 if item is None else item for item in row] for row in shuffled["p_pm_hist"].to_pylist()])
     columns["p_pm_hist"] = masked(histograms, columns["status"] == "ok")
     assert build_rows(columns, 30).equals(table)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 59)), st.integers(0, 20), st.booleans(), st.sampled_from([0, 1, 7, 4000]))
+def test_rows_are_taken_as_arrow_takes_them(places, start, pieces, nulls):
+    numbers = np.arange(80 * HISTOGRAM_BINS, dtype=np.uint16)
+    items = pa.array(numbers, mask=numbers % nulls == 0 if nulls else None)  # all of them, some in every row, or some in one row
+    lists = pa.FixedSizeListArray.from_arrays(items, type=HISTOGRAM)
+    rows = pa.table({"name": [f"row {number}" for number in range(80)], "p_pm_hist": lists}).slice(start, 60)
+    rows = pa.concat_tables([rows.slice(0, 20), rows.slice(20)]) if pieces else rows
+    result, expected = (take(rows, pa.array(places, pa.int64())) for take in (taken, pa.Table.take))
+    result.validate(full=True)
+    assert result.equals(expected)
 
 
 def test_no_rows_are_a_table_with_every_column():
