@@ -48,7 +48,7 @@ import surveyflow
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.measuring.unit import sample
 from surveyflow.models.engines.choice import load_model
-from surveyflow.models.engines.native_library import arcsinh_kernel
+from surveyflow.models.engines.native_library import arcsinh_kernel, paired_digests
 from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.demo import PACKAGED_MODELS
@@ -281,8 +281,11 @@ def steps(folder: Path, mosaic: Instrument) -> dict[str, float]:
             costs[name] = 1e3 * float(np.median(seconds)) / len(x)
             return found
 
-        timed("digest of the window", lambda: opened.digests(middle.window))
-        stamps = timed("cutouts read", lambda: opened.read_stamps(corner(y, SIZE), corner(x, SIZE), SIZE))
+        places = corner(y, SIZE), corner(x, SIZE)
+        read = timed(
+            "window read, digested and cut", lambda: opened.digested_stamps(middle.window, *places, SIZE, paired_digests())
+        )
+        stamps = read[1]
         stack: CutoutStack = timed("cutouts checked", lambda: stacked(stamps, x, y, mosaic.shape))
         centre = np.full((len(x), 2), 63.5)
         facts = timed("sky and centroid", lambda: measured_facts(stack.pixels, stack.valid, centre, mosaic.scale))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,18 @@ from surveyflow.sky.weight_kind import inverse_variance
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from surveyflow.values.codes import Flag, WeightKind
-from surveyflow.values.images import ELECTRONS_A_SECOND, Box, KeptPixels, KeptStamps, StampCopier, Stamps, Stated, Window
+from surveyflow.values.images import (
+    ELECTRONS_A_SECOND,
+    Box,
+    Digester,
+    KeptPixels,
+    KeptStamps,
+    SeparateSha256,
+    StampCopier,
+    Stamps,
+    Stated,
+    Window,
+)
 
 __all__ = ["SCALE_TOLERANCE", "Mosaic", "check_pixel_scale", "open_mosaic", "release_cards"]
 
@@ -40,7 +51,6 @@ MOST_RESAMPLED = 4.0
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
 _PIXELS_AT_ONCE = 2**18  # stay in the cache of a core
-_DIGEST_ROWS = ROWS_AT_ONCE  # 256 KiB of a tile's rows, and what they were decoded from, stay in the cache of a core
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
@@ -295,22 +305,28 @@ class Mosaic:
         factor = 1.0 if self._conversion is None else self._conversion.factor
         return inverse_variance(numbers, self.stated.weight_kind or WeightKind.INVERSE_VARIANCE, factor)
 
-    def digests(self, box: Box) -> dict[str, str]:
+    def digests(self, box: Box, paired: Callable[[], Digester] | None = None) -> dict[str, str]:
         """SHA-256, hexadecimal, of the pixels of ``science`` and ``weight`` in a box; ``none`` without a weight map.
 
         The digest covers the part of the box on the mosaic, row by row, as little-endian float32. Only some rows are in memory at
         a time. Conversions come later, and are not in it.
-        """
-        in_files = self._in_files(box)
-        return {"weight": "none"} | {name: _digest(image, in_files) for name, image in self.images.items()}
-
-    def digested(self, box: Box) -> tuple[dict[str, str], Window]:
-        """Read a box once, and return its `digests` with what `read` makes of the same bytes.
 
         Parameters
         ----------
         box
             The box.
+        paired
+            Computes the digests of two images together; None to compute each by itself.
+        """
+        return self._digested(self._in_files(box), [], paired)
+
+    def digested(self, box: Box, paired: Callable[[], Digester] | None = None) -> tuple[dict[str, str], Window]:
+        """Read a box once, and return its `digests` with what `read` makes of the same bytes.
+
+        Parameters
+        ----------
+        box, paired
+            As for `digests`.
 
         Raises
         ------
@@ -318,13 +334,14 @@ class Mosaic:
             As for `read`.
         """
         in_files = self._in_files(box)
-        kept = {name: KeptPixels(in_files, np.empty(in_files.shape, np.float32)) for name in self.images}
-        digests = self._digested(in_files, kept)
-        numbers = [each.pixels for each in kept.values()]
-        window = Window(*self._treated(numbers), (in_files.y0, in_files.x0), self._science.shape)
+        kept = [KeptPixels(in_files, np.empty(in_files.shape, np.float32)) for _ in self.images]
+        digests = self._digested(in_files, kept, paired)
+        window = Window(*self._treated([each.pixels for each in kept]), (in_files.y0, in_files.x0), self._science.shape)
         return digests, window if self._grid is None else self._grid.resampled(window, box.clipped(self.shape))
 
-    def digested_stamps(self, box: Box, tops: Int64Array, lefts: Int64Array, size: int) -> tuple[dict[str, str], Stamps] | None:
+    def digested_stamps(
+        self, box: Box, tops: Int64Array, lefts: Int64Array, size: int, paired: Callable[[], Digester] | None = None
+    ) -> tuple[dict[str, str], Stamps] | None:
         """Read a box once, and return its `digests` with squares of the same bytes; None if it is resampled.
 
         Parameters
@@ -335,6 +352,8 @@ class Mosaic:
             (n,) int64: first row and column of each square, of which no part on the mosaic may lie outside the box.
         size
             Side of the squares.
+        paired
+            As for `digests`.
 
         Raises
         ------
@@ -345,16 +364,26 @@ class Mosaic:
         """
         if self._grid is not None:
             return None
-        in_files, kept = self._in_files(box), {name: KeptStamps.of(tops, lefts, size) for name in self.images}
+        in_files, kept = self._in_files(box), [KeptStamps.of(tops, lefts, size) for _ in self.images]
         squares = [Box(top, top + size, left, left + size) for top, left in zip(tops.tolist(), lefts.tolist(), strict=True)]
         if any(not in_files.holds(part) for square in squares if 0 not in (part := square.clipped(self.shape)).shape):
             raise ValueError(f"the box {box} lacks pixels of the squares: digest a larger box")
-        digests = self._digested(in_files, kept)
-        return digests, Stamps(*self._treated([each.pixels for each in kept.values()]), tops, lefts)
+        digests = self._digested(in_files, kept, paired)
+        return digests, Stamps(*self._treated([each.pixels for each in kept]), tops, lefts)
 
-    def _digested(self, in_files: Box, kept: Mapping[str, KeptPixels | KeptStamps]) -> dict[str, str]:
-        """Digest a box of the files' own pixels, and hand each image's to what keeps some of them."""
-        return {"weight": "none"} | {name: _digest(image, in_files, kept[name].take) for name, image in self.images.items()}
+    def _digested(
+        self, in_files: Box, kept: Sequence[KeptPixels | KeptStamps], paired: Callable[[], Digester] | None
+    ) -> dict[str, str]:
+        """Digest a box of the files' own pixels, some rows at a time, and hand each image's to what keeps some of them."""
+        images = self.images
+        digester = paired() if paired is not None and len(images) == 2 else SeparateSha256(len(images))
+        for y0 in range(in_files.y0, in_files.y1, ROWS_AT_ONCE):
+            rows = Box(y0, min(y0 + ROWS_AT_ONCE, in_files.y1), in_files.x0, in_files.x1)
+            pixels = [image.read(rows) for image in images.values()]
+            digester.update([each.astype("<f4", copy=False) for each in pixels])
+            for keeper, each in zip(kept, pixels, strict=False):  # none, if only digests are wanted
+                keeper.take(rows, each)
+        return {"weight": "none"} | dict(zip(images, digester.hexdigests(), strict=True))
 
     def _in_files(self, box: Box) -> Box:
         """The part of the files that a box of the mosaic is made of."""
@@ -510,14 +539,3 @@ def _digest_by_tag(image: FitsImage, box: Box) -> str:
         )
     extension = split_extension(image.place)[1]
     return hashlib.sha256(repr((image.file.size, tag, extension, box)).encode()).hexdigest()
-
-
-def _digest(image: FitsImage, box: Box, take: Callable[[Box, Float32Array], None] | None = None) -> str:
-    digest = hashlib.sha256()
-    for y0 in range(box.y0, box.y1, _DIGEST_ROWS):
-        rows = Box(y0, min(y0 + _DIGEST_ROWS, box.y1), box.x0, box.x1)
-        pixels = image.read(rows)
-        digest.update(pixels.astype("<f4", copy=False).data)
-        if take is not None:
-            take(rows, pixels)
-    return digest.hexdigest()

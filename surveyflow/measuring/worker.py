@@ -34,6 +34,7 @@ from surveyflow.measuring.unit import SummarisingModel, UnitRows, UnitTask, proc
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
+from surveyflow.models.engines.native_library import paired_digests
 from surveyflow.output.units import FoundUnit, find_unit, read_worklist, write_unit
 from surveyflow.planning.plan import unit_key, with_pixels
 from surveyflow.planning.units import gathered_unit
@@ -136,7 +137,7 @@ class SurveyWorker:
 
     def _digest(self, order: DigestWindow) -> Mapping[str, str]:
         with locked(self._reading):
-            digests = self._mosaic(order.mosaic).digests(order.box)
+            digests = self._mosaic(order.mosaic).digests(order.box, paired_digests())
         order.mosaic.check_unchanged()
         return digests
 
@@ -267,10 +268,10 @@ def _digested_pixels(
     """Read a unit's window once: return its digests with what `_pixels` makes of the same bytes."""
     window, size, found = measurement.tile.window, measurement.cutout_size, None
     if _has_few_cutouts(sources, measurement):
-        found = mosaic.digested_stamps(window, *_corners(sources, size), size)
+        found = mosaic.digested_stamps(window, *_corners(sources, size), size, paired_digests())
     if found is not None:
         return found[0], _stacked(found[1], sources, mosaic)
-    digests, pixels = mosaic.digested(window)
+    digests, pixels = mosaic.digested(window, paired_digests())
     return digests, _ReadWindow(pixels)
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from surveyflow.values.arrays import Float64Array, Int64Array
 
@@ -70,6 +69,8 @@ def same_places(caps: Caps, limit_arcsec: float) -> list[tuple[int, int]]:
     -------
     Pairs of numbers of circles, the lower first, in increasing order.
     """
+    from scipy.spatial import KDTree
+
     limit = np.radians(limit_arcsec / 3600)
     pairs = KDTree(caps.centres).query_pairs(limit)
     return sorted(pair for pair in pairs if abs(caps.chords[pair[0]] - caps.chords[pair[1]]) <= limit)
@@ -91,5 +92,7 @@ def inside(caps: Caps, ra_deg: Float64Array, dec_deg: Float64Array) -> list[Int6
     """
     if not len(ra_deg):
         return [np.zeros(0, np.int64) for _ in caps.chords]
+    from scipy.spatial import KDTree  # workers, which measure, have no use for it
+
     found = KDTree(directions(ra_deg, dec_deg)).query_ball_point(caps.centres, caps.chords, return_sorted=True)
     return [np.asarray(rows, dtype=np.int64) for rows in found]

@@ -6,6 +6,8 @@ world ends in ``surveyflow.inputs.mosaics``.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -178,6 +180,40 @@ class StampCopier(Protocol):
             (n, size, size) float32, C-contiguous, to write to: 0 beyond the image.
         """
         ...
+
+
+class Digester(Protocol):
+    """SHA-256 of streams of pixels of the same length."""
+
+    def update(self, parts: Sequence[Float32Array]) -> None:
+        """Carry on with the next pixels of each stream: C-contiguous little-endian float32 of the same shape."""
+        ...
+
+    def hexdigests(self) -> list[str]:
+        """The digest of each stream, hexadecimal."""
+        ...
+
+
+class SeparateSha256:
+    """A `Digester` that computes one stream after the other.
+
+    Parameters
+    ----------
+    n_streams
+        Number of streams.
+    """
+
+    def __init__(self, n_streams: int) -> None:
+        self._digests = [hashlib.sha256() for _ in range(n_streams)]
+
+    def update(self, parts: Sequence[Float32Array]) -> None:
+        """Carry on with the next pixels of each stream."""
+        for digest, part in zip(self._digests, parts, strict=True):
+            digest.update(part.data)
+
+    def hexdigests(self) -> list[str]:
+        """The digest of each stream, hexadecimal."""
+        return [digest.hexdigest() for digest in self._digests]
 
 
 @dataclass(frozen=True, slots=True)

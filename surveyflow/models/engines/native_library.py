@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surveyflow.errors import ModelError
 from surveyflow.sky.stretch import ArcsinhKernel
@@ -29,7 +30,7 @@ from surveyflow.values.images import StampCopier
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 6
+_ABI = 7
 _OUT_OF_MEMORY = 1
 
 MOST_THREADS = 256
@@ -167,6 +168,10 @@ class _StretchTask(ctypes.Structure):
         ("prepared", ctypes.c_void_p),
         ("n_threads", ctypes.c_int),
     )
+
+
+class _DigestsTask(ctypes.Structure):
+    _fields_ = (("states", ctypes.c_void_p), ("streams", ctypes.c_void_p * 2), ("n_blocks", ctypes.c_int64))
 
 
 def absence() -> str | None:
@@ -405,11 +410,62 @@ def run_stamps(
     return bool(_library().surveyflow_stamps(ctypes.byref(task)))
 
 
+_FIRST_STATE = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
+_BLOCK_BYTES = 64
+
+
+class PairedSha256:
+    """SHA-256 of two streams of bytes; a `surveyflow.values.images.Digester`.
+
+    A processor with instructions for SHA-256 has to wait for most of a round. Meanwhile it computes the other stream: both take
+    little more time than one alone. The digests are those of `hashlib`.
+    """
+
+    def __init__(self) -> None:
+        self._states = np.array([_FIRST_STATE, _FIRST_STATE], np.uint32)
+        self._rests = [b"", b""]
+        self._n_bytes = 0
+
+    def update(self, parts: Sequence[Float32Array]) -> None:
+        """Carry on with the next bytes of each stream: arrays of the same shape, C-contiguous."""
+        if self._rests[0]:
+            streams = [np.frombuffer(rest + part.tobytes(), np.uint8) for rest, part in zip(self._rests, parts, strict=True)]
+        else:
+            streams = [part.reshape(-1).view(np.uint8) for part in parts]
+        self._n_bytes += parts[0].nbytes
+        whole = len(streams[0]) // _BLOCK_BYTES * _BLOCK_BYTES
+        _digest_blocks(self._states, streams, whole // _BLOCK_BYTES)
+        self._rests = [stream[whole:].tobytes() for stream in streams]
+
+    def hexdigests(self) -> list[str]:
+        """The digest of each stream up to now, hexadecimal."""
+        n_zeros = -(len(self._rests[0]) + 9) % _BLOCK_BYTES
+        end = b"\x80" + bytes(n_zeros) + (8 * self._n_bytes).to_bytes(8, "big")
+        states, streams = self._states.copy(), [np.frombuffer(rest + end, np.uint8) for rest in self._rests]
+        _digest_blocks(states, streams, len(streams[0]) // _BLOCK_BYTES)
+        return [state.astype(">u4").tobytes().hex() for state in states]
+
+
+def _digest_blocks(states: NDArray[np.uint32], streams: Sequence[NDArray[np.uint8]], n_blocks: int) -> bool:
+    """Carry on the states of two streams with their next blocks; False if this processor has no instructions for it."""
+    task = _DigestsTask(states.ctypes.data, _places(streams), n_blocks)
+    return bool(_library().surveyflow_digest(ctypes.byref(task)))
+
+
+@cache
+def paired_digests() -> type[PairedSha256] | None:
+    """The native code that digests two streams at once; None if there is none, or this processor has no instructions for it."""
+    if absence():
+        return None
+    nothing = np.zeros(0, np.uint8)
+    return PairedSha256 if _digest_blocks(np.zeros((2, 8), np.uint32), [nothing, nothing], 0) else None
+
+
 def _pointers_to(heads: Sequence[HeadSpec]) -> Any:
     return (ctypes.POINTER(HeadSpec) * len(heads))(*map(ctypes.pointer, heads))
 
 
-def _places(arrays: Sequence[Float32Array]) -> Any:
+def _places(arrays: Sequence[NDArray[Any]]) -> Any:
     """A C array of the arrays' addresses."""
     return (ctypes.c_void_p * len(arrays))(*(each.ctypes.data for each in arrays))
 

@@ -16,6 +16,7 @@
 #define SURVEYFLOW_ISA fuzz
 #define SURVEYFLOW_LANES 4
 #include "amounts.hpp"
+#include "digests.hpp"
 #include "kernels.hpp"
 #include "stamps.hpp"
 #include "statistics.hpp"
@@ -28,6 +29,7 @@ extern "C" int surveyflow_statistics(int instruction_set, const StatisticsTask* 
 extern "C" int surveyflow_amounts(int instruction_set, const AmountsTask* task);
 extern "C" int surveyflow_stretch(int instruction_set, const StretchTask* task);
 extern "C" int surveyflow_stamps(const StampsTask* task);
+extern "C" int surveyflow_digest(const DigestsTask* task);
 
 namespace {
 
@@ -548,6 +550,24 @@ void check_stamps() {
     std::fclose(file);
 }
 
+// Two streams in blocks of their own; the states do not depend on the order of the streams, nor on how many blocks come at once.
+void check_digests() {
+    const int n_blocks = between(0, 9), first = between(0, n_blocks);
+    std::vector<std::unique_ptr<unsigned char[]>> streams;
+    for (int i = 0; i < 2; ++i) {
+        streams.emplace_back(new unsigned char[64 * n_blocks]);
+        for (int j = 0; j < 64 * n_blocks; ++j) streams[i][j] = static_cast<unsigned char>(generator());
+    }
+    std::vector<std::uint32_t> whole(16, 1), swapped(16, 1);
+    DigestsTask task{whole.data(), {streams[0].get(), streams[1].get()}, n_blocks};
+    if (!surveyflow_digest(&task)) return;
+    task = {swapped.data(), {streams[1].get(), streams[0].get()}, first};
+    surveyflow_digest(&task);
+    task = {swapped.data(), {streams[1].get() + 64 * first, streams[0].get() + 64 * first}, n_blocks - first};
+    surveyflow_digest(&task);
+    for (int i = 0; i < 16; ++i) require(whole[i] == swapped[(i + 8) % 16], "digests depend on the order of streams or blocks");
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -556,6 +576,7 @@ int main(int, char** arguments) {
         if (round % 5 == 0) check_features();
         for (int i = 0; i < 20; ++i) check_counting();
         check_stamps();
+        check_digests();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
             if (surveyflow_usable(instruction_set)) check(instruction_set, *network);

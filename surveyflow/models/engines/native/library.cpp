@@ -1,4 +1,5 @@
 // The library's interface: a few plain functions, called from native_library.py.
+#include "digests.hpp"
 #include "kernels.hpp"
 #include "stamps.hpp"
 
@@ -31,7 +32,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Increases with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 6; }
+EXPORTED int surveyflow_abi() { return 7; }
 
 // Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
@@ -62,6 +63,13 @@ EXPORTED int surveyflow_amounts(int instruction_set, const AmountsTask* task) {
 EXPORTED int surveyflow_stretch(int instruction_set, const StretchTask* task) {
     const Kernels* kernels = usable(instruction_set);
     return kernels ? kernels->stretch(*task) : bad_specification;
+}
+
+// Two streams at once; see can_digest. False if this processor cannot.
+EXPORTED int surveyflow_digest(const DigestsTask* task) {
+    if (!can_digest()) return false;
+    digest(*task);
+    return true;
 }
 
 EXPORTED int surveyflow_stamps(const StampsTask* task) { return copy_stamps(*task); }
