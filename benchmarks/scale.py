@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ from surveyflow.measuring.orders import MeasureUnit, PlannedModel, PlannedMosaic
 from surveyflow.measuring.worker import FACTORY
 from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.output.units import read_receipt
+from surveyflow.runs.execute import spreading
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
@@ -291,7 +293,10 @@ def drive(what: str, workflow: Path, profile: Path) -> dict[str, object]:
             if progress.phase == "units" and progress.done % max(1, progress.total // 20) == 0:
                 tasks.append(connected.client.run_on_scheduler(_n_tasks))
 
-        with open_survey(load_workflow(workflow)) as survey:
+        loaded = load_workflow(workflow)
+        settings = WorkerSettings(str(loaded.output.root), EngineChoice(), chosen.limits.models_in_memory)
+        opener = partial(open_executor, chosen, "stubs:ListedWorker", settings, client=connected.client)
+        with spreading(opener, in_this_process=False) as do, open_survey(loaded, do) as survey:
             marks["plan"] = time.time()
             result = run_survey(survey, chosen, client=connected.client, factory="stubs:ListedWorker", listeners=[listen])
     told = {"units": result.units, "rows": result.rows, "tasks_of_the_scheduler": max(tasks)}

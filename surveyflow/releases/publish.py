@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from surveyflow.catalog.catalog_files import write_catalog_files
 from surveyflow.catalog.collection import index_parts, write_collection
@@ -134,7 +135,7 @@ def publish(
     receipts
         The units whose rows make the catalog.
     extra_rows
-        Catalog rows that no unit holds (sources of failed units); None if there are none.
+        Catalog rows that no unit holds (sources of failed units), in batches that are read one at a time; None if there are none.
     manifest
         How the revision was made, as JSON values. If it has ``expected_rows``, the catalog must have that number of rows;
         ``survey`` is part of the catalog's name. Publishing adds ``revision``, ``release``, ``schema_version``, ``rows``,
@@ -278,9 +279,10 @@ class _Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Extra:
-    """Rows in an Arrow file, which no unit holds."""
+    """A batch of rows in an Arrow file, which no unit holds."""
 
     path: Path
+    number: int
 
     def cells(self) -> Int64Array:
         cells: Int64Array = self.rows()["_healpix_29"].to_numpy()
@@ -288,7 +290,7 @@ class _Extra:
 
     def rows(self) -> pa.Table:
         with pa.memory_map(str(self.path)) as file:
-            return pa.ipc.open_file(file).read_all()
+            return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(self.number)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,17 +313,20 @@ def _row_sources(
     """Sources of rows that are small to send: what is in memory only is written to a folder."""
     nothing: dict[str, Any] = {}  # most of a receipt says how the unit was made, which no task needs
     units: list[RowSource] = [_Unit(root, replace(receipt, parts=nothing, status_counts=nothing)) for receipt in receipts]
-    extra: list[RowSource] = [] if extra_rows is None else [_extra(extra_rows, scratch / "extra.arrow")]
+    extra: list[RowSource] = [] if extra_rows is None else [*_extra(extra_rows, scratch / "extra.arrow")]
     if kept.is_empty:
         return units + extra
     stored = kept.stored(scratch)
     return [_WithKept(source, stored) for source in units + extra]
 
 
-def _extra(rows: pa.Table, path: Path) -> _Extra:
+def _extra(rows: pa.Table, path: Path) -> list[_Extra]:
+    """Write rows to a file; a task reads only the batches that it needs."""
+    batches = rows.to_batches()
     with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as file:
-        file.write_table(rows)
-    return _Extra(path)
+        for batch in batches:
+            file.write_batch(batch)
+    return [_Extra(path, number) for number in range(len(batches))]
 
 
 def _expected(
@@ -342,7 +347,7 @@ def _counted(receipts: Sequence[Receipt], extra_rows: pa.Table | None) -> dict[s
     for receipt in receipts:
         counts.update(receipt.status_counts)
     if extra_rows is not None:
-        counts.update(extra_rows["status"].to_pylist())
+        counts.update({each["values"]: each["counts"] for each in pc.value_counts(extra_rows["status"]).to_pylist()})
     return dict(sorted(counts.items()))
 
 

@@ -9,14 +9,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.errors import SourceListError, UnitDamaged, UnitError
-from surveyflow.files.durable import remove_any
+from surveyflow.files.durable import explained, remove_any
 from surveyflow.inputs.discovery import ReleaseChoice
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.measuring.orders import WorkerSettings
@@ -349,24 +351,34 @@ def _publish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> Revisio
     before = None if current is None else current.path
     main = [receipt for receipt in outcome.receipts if not is_alternative(receipt.name)]
     further = [receipt for receipt in outcome.receipts if is_alternative(receipt.name)]
-    return publish(
-        run.root,
-        run.survey.workflow.survey.release,
-        main,
-        _failed_rows(run, outcome),
-        manifest,
-        kept=run.survey.lists.kept,
-        alternatives=Alternatives(further, _failed_rows(run, outcome, alternative=True), run.survey.lists.kept_beside),
-        decorate=lambda building: write_report(building, building / REPORT, before),
-        judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
-        guard=run.lock.check,
-        do=executor.carry_out if executor.is_open or run.survey.n_sources > ROWS_PUBLISHED_ALONE else in_this_process,
-    )
+    with TemporaryDirectory(dir=run.folder.path) as scratch:
+        failed = _failed_rows(run, outcome, Path(scratch, "failed.arrow"))
+        beside = _failed_rows(run, outcome, Path(scratch, "alternatives.arrow"), alternative=True)
+        return publish(
+            run.root,
+            run.survey.workflow.survey.release,
+            main,
+            failed,
+            manifest,
+            kept=run.survey.lists.kept,
+            alternatives=Alternatives(further, beside, run.survey.lists.kept_beside),
+            decorate=lambda building: write_report(building, building / REPORT, before),
+            judge=lambda building: judge(before, building, run.survey.workflow.publish.guard),
+            guard=run.lock.check,
+            do=executor.carry_out if executor.is_open or run.survey.n_sources > ROWS_PUBLISHED_ALONE else in_this_process,
+        )
 
 
-def _failed_rows(run: _Run, outcome: PlanOutcome, *, alternative: bool = False) -> pa.Table | None:
-    """Rows of the sources whose units failed: they stay in the catalog, or in the alternatives, without results."""
-    failed = [planned.unit for planned in run.plan.units if planned.unit and planned.name in outcome.failures]
-    lists = (run.survey.lists.sources_of(unit) for unit in failed if is_alternative(unit.name) == alternative)
-    rows = [settled_rows(sources, None, Status.FAILED) for sources in lists]
-    return pa.concat_tables(rows) if rows else None
+def _failed_rows(run: _Run, outcome: PlanOutcome, path: Path, *, alternative: bool = False) -> pa.Table | None:
+    """Rows of the sources whose units failed: they stay in the catalog, or in the alternatives, without results.
+
+    They are in a file, with a batch for each unit, and mapped into memory: half of a survey may have failed.
+    """
+    every = (planned.unit for planned in run.plan.units if planned.unit and planned.name in outcome.failures)
+    failed = [unit for unit in every if is_alternative(unit.name) == alternative]
+    if not failed:
+        return None
+    with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, CATALOG_SCHEMA) as file:
+        for unit in failed:
+            file.write_table(settled_rows(run.survey.lists.sources_of(unit), None, Status.FAILED))
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -90,6 +90,16 @@ def test_whoever_carries_the_tasks_out_and_in_whatever_order_the_revision_is_the
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_rows_that_no_unit_holds_may_come_in_any_number_of_batches(tmp_path):
+    units, extra = make_units(tmp_path), pa.concat_tables([rows(3), rows(4)])
+    assert extra.column(0).num_chunks == 2
+    at_once = publish(tmp_path, "v1", units, extra.combine_chunks(), {})
+    in_batches = publish(tmp_path, "v1", units, extra, {}, do=Wandering(2))
+    assert (in_batches.n_rows, in_batches.status_counts) == (150, at_once.status_counts)
+    for path in in_batches.path.rglob("Npix=*"):
+        assert path.samefile(at_once.path / path.relative_to(in_batches.path))
+
+
 def test_a_damaged_unit_stops_the_publication_wherever_it_is_found(tmp_path):
     units = make_units(tmp_path)
     path = unit_path(tmp_path, units[2].key)
