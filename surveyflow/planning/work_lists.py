@@ -58,6 +58,8 @@ _FORM = 1
 """Number of the form of work lists; another one is not read."""
 _INDEX, _UNITS = "index.json", "units.arrow"
 _MOST_PROBLEMS = 10
+_ROWS_AT_A_TIME = 256
+"""Rows of the index that are Python objects of 1 kB each at a time, before they become units."""
 _BY_PART = ("list", "tiles", "settled", "range", "duplicates")
 """Kinds of files that are needed only until the work lists are complete."""
 
@@ -546,7 +548,7 @@ def _facts_of(folder: Path, number: int, entry: _FieldEntry, field: str) -> List
 
 
 def _units_of(table: pa.Table, plans: Mapping[str, FieldPlan]) -> Iterator[WorkUnit]:
-    for batch in table.to_batches(max_chunksize=10_000):
+    for batch in table.to_batches(max_chunksize=_ROWS_AT_A_TIME):
         for row in batch.to_pylist():
             y, x = row.pop("row"), row.pop("column")
             name = row["instrument"]
