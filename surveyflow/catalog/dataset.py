@@ -58,15 +58,15 @@ class Dataset:
     n_bytes: int
     facts: RowFacts
     skymap: SkyMap
-    near_borders: tuple[tuple[int, ...], ...] = ()
+    near_borders: tuple[tuple[tuple[int, int], ...], ...] = ()
     statistics: tuple[Path, ...] = ()
 
 
 class Borders(Protocol):
     """Keeps the rows of a partition that lie near its border."""
 
-    def keep(self, partition: Partition, rows: pa.Table) -> tuple[int, ...]:
-        """Keep the rows near the border, and return the numbers of the cells beyond it."""
+    def keep(self, partition: Partition, rows: pa.Table) -> tuple[tuple[int, int], ...]:
+        """Keep the rows near the border, and return the number of each cell beyond it with the number of rows near it."""
         ...
 
 
@@ -78,7 +78,7 @@ class WrittenPartition:
     n_bytes: int
     n_rows: int
     facts: RowFacts
-    near_borders: tuple[int, ...]
+    near_borders: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,21 +128,19 @@ class KeptBorders:
         np.save(folder / _STARTS, Cover.of(partitions).starts)
         return cls(folder)
 
-    def keep(self, partition: Partition, rows: pa.Table) -> tuple[int, ...]:
-        """Keep the rows near the border, and return the numbers of the cells beyond it: see `dataset.Borders`."""
+    def keep(self, partition: Partition, rows: pa.Table) -> tuple[tuple[int, int], ...]:
+        """Keep the rows near the border, and return how many lie near which cell beyond it: see `dataset.Borders`."""
         near = list(Cover((), _starts(self.folder)).beyond(_cells(rows)))
         if near:
             own = self.folder / f".{secrets.token_hex(8)}"
             chosen = taken(rows, pa.array(np.concatenate([places for _, places in near]))).combine_chunks()
-            ends = np.cumsum([len(places) for _, places in near])
             with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, rows.schema) as kept:
-                for end, (_, places) in zip(ends, near, strict=True):
-                    kept.write(chosen.slice(end - len(places), len(places)).to_batches()[0])
+                kept.write_table(chosen)
             own.replace(self.place(partition))
-        return tuple(number for number, _ in near)
+        return tuple((number, len(places)) for number, places in near)
 
     def place(self, partition: Partition) -> Path:
-        """The file with the rows of a partition: a batch for each cell beyond its border, in the order of their numbers."""
+        """The file with the rows of a partition: those near each cell beyond its border, in the order of the cells' numbers."""
         return self.folder / f"{partition.order}-{partition.pixel}.arrow"
 
 
@@ -168,7 +166,7 @@ class WriteMargin:
     cell
         The cell.
     parts
-        The files with rows near its border, and the number of the batch in each.
+        The files with rows near its border, and the half-open range of these rows in each.
     before
         As in `write_margin`.
     """
@@ -177,20 +175,21 @@ class WriteMargin:
 
     own: Path
     cell: Partition
-    parts: tuple[tuple[Path, int], ...]
+    parts: tuple[tuple[Path, int, int], ...]
     before: Path | None
 
     def carry_out(self) -> int:
         """Write the file, and return its number of rows."""
-        rows = in_order(pa.concat_tables(map(_batch, self.parts)).combine_chunks())
+        rows = in_order(pa.concat_tables(map(_kept_rows, self.parts)).combine_chunks())
         content = parquet_bytes(rows.replace_schema_metadata(described_schema(RowFacts.of(rows)).metadata))
         put(self.own, self.cell.path, content, self.before, self.parts[0][0].parent)
         return len(rows)
 
 
-def _batch(part: tuple[Path, int]) -> pa.Table:
-    with pa.memory_map(str(part[0])) as file:
-        return pa.Table.from_batches([pa.ipc.open_file(file).get_batch(part[1])])
+def _kept_rows(part: tuple[Path, int, int]) -> pa.Table:
+    path, start, end = part
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all().slice(start, end - start)
 
 
 def write_margin(
@@ -238,12 +237,14 @@ def write_margin(
     return n_rows
 
 
-def _by_cell(dataset: Dataset, borders: KeptBorders) -> dict[int, tuple[tuple[Path, int], ...]]:
-    """The files with rows near the border of each cell, by the cell's number, with the number of the batch in each."""
-    near: dict[int, list[tuple[Path, int]]] = {}
-    for partition, numbers in zip(dataset.partitions, dataset.near_borders, strict=True):
-        for batch, number in enumerate(numbers):
-            near.setdefault(number, []).append((borders.place(partition), batch))
+def _by_cell(dataset: Dataset, borders: KeptBorders) -> dict[int, tuple[tuple[Path, int, int], ...]]:
+    """The files with rows near the border of each cell, by the cell's number, with the range of these rows in each."""
+    near: dict[int, list[tuple[Path, int, int]]] = {}
+    for partition, cells in zip(dataset.partitions, dataset.near_borders, strict=True):
+        start = 0
+        for number, n_rows in cells:
+            near.setdefault(number, []).append((borders.place(partition), start, start + n_rows))
+            start += n_rows
     return {number: tuple(near[number]) for number in sorted(near)}
 
 
