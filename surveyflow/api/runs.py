@@ -238,7 +238,7 @@ def plan(
     """
     refuse_to_start_again()
     chosen = load_profile(profile or "local")
-    with open_inputs(workflow, release, reading=_reading(chosen)) as (survey, original), ExitStack() as stack:
+    with open_inputs(workflow, release, reading=_reading(chosen, listeners)) as (survey, original), ExitStack() as stack:
         if reread:
             forget_digests(survey.workflow.output.root)
         executor = LateExecutor(
@@ -305,7 +305,7 @@ def run(
         chosen = load_profile(profile or "local")
         choice = EngineChoice(EngineName(engine), Precision(precision))
         found = choose_and_announce(file, folder) if release == "latest" else None
-        reading = _reading(chosen, client)
+        reading = _reading(chosen, listeners, client)
         with open_inputs(file, found.release if found else release, folder, moved, reading=reading) as (survey, original):
             check_engine(choice, survey.cards.values())
             if chosen.kind in BUILT_IN:
@@ -477,10 +477,10 @@ def _read_here(_: Workflow) -> Iterator[Doing]:
     yield in_this_process
 
 
-def _reading(profile: Profile, client: Any = None) -> Reading:
+def _reading(profile: Profile, listeners: Sequence[Listener], client: Any = None) -> Reading:
     """Have long source lists read by the workers of a profile, or of a client."""
     here = client is None and isinstance(profile, SerialProfile)
-    return lambda workflow: spreading(lambda: _executor(workflow, profile, client), in_this_process=here)
+    return lambda workflow: spreading(lambda: _executor(workflow, profile, client), in_this_process=here, listeners=listeners)
 
 
 @contextmanager

@@ -121,4 +121,5 @@ class _Bar:
             return
         if progress.phase not in self._tasks:
             self._tasks[progress.phase] = self._bars.add_task(progress.phase.meaning, total=progress.total or None, told="")
-        self._bars.update(self._tasks[progress.phase], completed=progress.done, told=plain(progress.describe()))
+        task, told = self._tasks[progress.phase], plain(progress.describe())
+        self._bars.update(task, completed=progress.done, total=progress.total or None, told=told)

@@ -37,6 +37,7 @@ class Phase(Code):
         super().__init__(value, meaning)
         self.counted = counted
 
+    LISTS = "lists", "reading source lists", "parts"
     DIGEST = "digest", "reading mosaics", "windows"
     WORKERS = "workers", "finding workers"
     UNITS = "units", "measuring", "units"

@@ -23,10 +23,10 @@ from surveyflow.runs.preflight import OpenedSurvey, check_constant
 from surveyflow.tasks.card import ModelCard
 from surveyflow.values.images import Tile
 from surveyflow.values.jobs import Doing, Executor, Job, JobResult, Receipt, Task
-from surveyflow.values.jobs import in_this_process as carry_out_here
 from surveyflow.values.made import Made
 
 Listener = Callable[[Progress], None]
+Following = Callable[[Iterator[JobResult]], Iterator[JobResult]]
 _LOST = "its receipt is missing"
 
 
@@ -173,13 +173,15 @@ class LateExecutor:
         """Whether any job was done."""
         return self._executor is not None
 
-    def carry_out(self, tasks: Sequence[Task]) -> list[Any]:
+    def carry_out(self, tasks: Sequence[Task], follow: Following = iter) -> list[Any]:
         """Have tasks carried out by workers, and return their results in the order of the tasks.
 
         Parameters
         ----------
         tasks
             The tasks.
+        follow
+            Passes their results through as they end.
 
         Raises
         ------
@@ -190,9 +192,13 @@ class LateExecutor:
         OutputError
             If a task could not write its files.
         """
-        jobs = [Job(f"{task.verb} {number}", task) for number, task in enumerate(tasks)]
-        values = {result.job.name: _value(result) for result in self.run(jobs)}
+        jobs = _jobs_of(tasks)
+        values = {result.job.name: _value(result) for result in follow(self.run(jobs))}
         return [values[job.name] for job in jobs]
+
+
+def _jobs_of(tasks: Sequence[Task]) -> list[Job]:
+    return [Job(f"{task.verb} {number}", task) for number, task in enumerate(tasks)]
 
 
 FEWEST_SPREAD = 5
@@ -200,7 +206,9 @@ FEWEST_SPREAD = 5
 
 
 @contextmanager
-def spreading(opener: Callable[[], AbstractContextManager[Executor]], *, in_this_process: bool) -> Iterator[Doing]:
+def spreading(
+    opener: Callable[[], AbstractContextManager[Executor]], *, in_this_process: bool, listeners: Sequence[Listener] = ()
+) -> Iterator[Doing]:
     """Have tasks carried out by workers if there are many, while the block lasts; a few are not worth starting a cluster.
 
     Parameters
@@ -209,6 +217,8 @@ def spreading(opener: Callable[[], AbstractContextManager[Executor]], *, in_this
         Opens the executor.
     in_this_process
         Whether its worker is this process.
+    listeners
+        Called with the progress of tasks if there are many; they are parts of source lists.
 
     Yields
     ------
@@ -218,8 +228,12 @@ def spreading(opener: Callable[[], AbstractContextManager[Executor]], *, in_this
         executor = LateExecutor(stack, opener, in_this_process=in_this_process)
 
         def do(tasks: Sequence[Task]) -> list[Any]:
-            many = len(tasks) >= FEWEST_SPREAD or executor.is_open
-            return executor.carry_out(tasks) if many and not in_this_process else carry_out_here(tasks)
+            are_many = len(tasks) >= FEWEST_SPREAD
+            follow = partial(Reporter(listeners if are_many else ()).follow, Phase.LISTS, len(tasks))
+            if in_this_process or not (are_many or executor.is_open):
+                here = (JobResult(job, task.carry_out()) for job, task in zip(_jobs_of(tasks), tasks, strict=True))
+                return [result.value for result in follow(here)]
+            return executor.carry_out(tasks, follow)
 
         yield do
 

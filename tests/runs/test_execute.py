@@ -14,7 +14,7 @@ from surveyflow.errors import CatalogError, ClusterError, OutputError, UnitDamag
 from surveyflow.measuring.orders import WorkerSettings
 from surveyflow.planning.plan import decide, key_parts
 from surveyflow.planning.units import WorkUnit
-from surveyflow.runs.execute import LateExecutor, Reporter, carry_out
+from surveyflow.runs.execute import LateExecutor, Reporter, carry_out, spreading
 from surveyflow.sites.serial.profile import SerialExecutor
 from surveyflow.values.jobs import EngineChoice, JobResult, Receipt
 
@@ -78,6 +78,21 @@ def test_the_error_of_a_task_is_raised_as_what_it_is(executor, fault, kind, word
         executor.carry_out([Square(0), Square(1, fault)])
     assert type(caught.value) is kind
     assert getattr(caught.value, "key", "ab12") == "ab12"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_many_parts_of_a_source_list_are_reported_one_by_one_wherever_they_are_read(tmp_path, here):
+    @contextmanager
+    def opener():
+        yield Backwards("stubs:StubWorker", WorkerSettings(str(tmp_path), EngineChoice(), 1))
+
+    heard = []
+    with spreading(opener, in_this_process=here, listeners=[heard.append]) as do:
+        assert do([Square(number) for number in range(2)]) == [0, 1]
+        assert not heard
+        assert do([Square(number) for number in range(6)]) == [number**2 for number in range(6)]
+    assert [(each.phase, each.done, each.total) for each in heard] == [("lists", done, 6) for done in range(7)]
+    assert heard[-1].describe().startswith("6/6 parts")
 
 
 class Finishing:
