@@ -23,7 +23,7 @@ from pyarrow.fs import LocalFileSystem
 from surveyflow.catalog.schema import CATALOG_SCHEMA
 from surveyflow.errors import CatalogError
 from surveyflow.releases.regions import reader, regions_of
-from surveyflow.releases.revisions import declared_schema
+from surveyflow.releases.revisions import declared_schema, file_by_file
 from surveyflow.stats.posterior import HISTOGRAM_BINS
 from surveyflow.values.arrays import BoolArray, Float64Array, Int64Array
 from surveyflow.values.codes import Flag, Status
@@ -176,6 +176,12 @@ class Sources:
         return len(self.rows) < self.n_rows
 
 
+def _batches(dataset: ds.Dataset, **chosen: Any) -> Iterator[pa.RecordBatch]:
+    """Some rows and columns of a dataset, of which one file is open at a time."""
+    for file in file_by_file(dataset):
+        yield from file.to_batches(**chosen, **_ONE_AFTER_ANOTHER)
+
+
 def read_sources(dataset: ds.Dataset) -> Sources:
     """Count the sources of a revision, and read the few columns that maps and distributions need.
 
@@ -187,7 +193,7 @@ def read_sources(dataset: ds.Dataset) -> Sources:
     counts: Counter[tuple[str, str, str]] = Counter()
     flags: Counter[tuple[Flag, bool]] = Counter()
     origins: set[str] = set()
-    for batch in dataset.to_batches(columns=_COUNTED, **_ONE_AFTER_ANOTHER):
+    for batch in _batches(dataset, columns=_COUNTED):
         counts.update(_counts_of(batch))
         flags.update(_flags_of(batch))
         origins.update(batch["weights_origin"].drop_null().unique().to_pylist())
@@ -229,7 +235,7 @@ def _drawn(dataset: ds.Dataset, counts: Counter[tuple[str, str, str]]) -> tuple[
     share = MOST_SOURCES / counts.total()
     shares = {name: max(share, _FEWEST_OF_GROUP / number) for name, number in groups.items()}
     drawn, ends = [], pa.schema([dataset.schema.field(name) for name in _SOURCE_COLUMNS]).empty_table()
-    for batch in dataset.to_batches(columns=_SOURCE_COLUMNS, **_ONE_AFTER_ANOTHER):
+    for batch in _batches(dataset, columns=_SOURCE_COLUMNS):
         drawn.append(batch.filter(pa.array(_chance(batch) < _share_of_each(batch, shares))))
         results = pa.Table.from_batches([batch.filter(pc.equal(batch["status"], Status.OK.value))])
         ends = _ends(pa.concat_tables([ends.cast(results.schema), results]))
@@ -287,7 +293,7 @@ def stacked_posteriors(dataset: ds.Dataset) -> dict[tuple[str, str], Int64Array]
     """
     sums: dict[tuple[str, str], Int64Array] = {}
     columns = ["field", "instrument", "p_pm_hist"]
-    for batch in dataset.to_batches(columns=columns, filter=pc.field("status") == Status.OK.value, **_ONE_AFTER_ANOTHER):
+    for batch in _batches(dataset, columns=columns, filter=pc.field("status") == Status.OK.value):
         for key, counts in _batch_posteriors(batch):
             sums[key] = sums.get(key, np.zeros(HISTOGRAM_BINS, dtype=np.int64)) + counts
     return dict(sorted(sums.items()))
@@ -351,7 +357,9 @@ def _sums(others: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 def n_calibrated(dataset: ds.Dataset) -> int:
     """The number of sources with a calibrated probability; none in revisions from before there was one."""
     column = "p_pm_calibrated"
-    return int(dataset.count_rows(filter=pc.field(column).is_valid())) if column in dataset.schema.names else 0
+    if column not in dataset.schema.names:
+        return 0
+    return sum(file.count_rows(filter=pc.field(column).is_valid()) for file in file_by_file(dataset))
 
 
 def choose_galaxies(dataset: ds.Dataset, sources: Sources, size: int = GALLERY_SIZE) -> list[Group]:
@@ -419,5 +427,5 @@ def _read_gallery(dataset: ds.Dataset, keys: Sequence[SourceKey]) -> dict[Source
     source_ids = pa.array({source_id for _, source_id in keys}, pa.int64())
     wanted = pc.field("source_id").isin(source_ids) & pc.field("field").isin(fields)
     columns = [name for name in GALLERY_COLUMNS if name in dataset.schema.names]  # the first revisions have no column mosaic
-    rows = dataset.to_table(columns=columns, filter=wanted, **_ONE_AFTER_ANOTHER).to_pylist()
-    return {(row["field"], row["source_id"]): row for row in rows}
+    found = _batches(dataset, columns=columns, filter=wanted)
+    return {(row["field"], row["source_id"]): row for rows in found for row in rows.to_pylist()}

@@ -34,7 +34,7 @@ from surveyflow.planning.units import is_alternative
 from surveyflow.releases.guard import judge
 from surveyflow.releases.layout import check_layout
 from surveyflow.releases.publish import Alternatives, Revision, latest, open_catalog, publish, read_manifest
-from surveyflow.releases.revisions import revision_names
+from surveyflow.releases.revisions import file_by_file, revision_names
 from surveyflow.runs.announcements import announce_result, announcing_missing_workers
 from surveyflow.runs.decide import make_plan, remembering, revision_with, with_all_keys
 from surveyflow.runs.execute import LateExecutor, Listener, PlanOutcome, Reporter, carry_out, damaged_units, repair
@@ -233,7 +233,8 @@ def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: An
     """The result of a run, with the flags and origins of its rows."""
     counts: Counter[str] = Counter()
     origins: set[str] = set()
-    for rows in open_catalog(root, revision.name).to_batches(columns=["flags", "weights_origin"]):
+    for file in file_by_file(open_catalog(root, revision.name)):
+        rows = file.to_table(columns=["flags", "weights_origin"])
         flags = rows["flags"].to_numpy()
         counts.update({flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name})
         origins.update(pc.unique(rows["weights_origin"]).drop_null().to_pylist())

@@ -18,6 +18,7 @@ from surveyflow.releases import publish as releases
 from surveyflow.releases import verify
 from surveyflow.releases.beside import folders_of
 from surveyflow.releases.publish import Alternatives, publish
+from surveyflow.releases.revisions import file_by_file, open_catalog
 from surveyflow.releases.verify import check_catalog, check_revision
 
 MASS = CatalogColumn("mass", pa.float32(), "", "the list's", Null.NOT_LISTED, "solMass")
@@ -98,6 +99,15 @@ def test_rows_that_no_unit_holds_may_come_in_any_number_of_batches(tmp_path):
     assert (in_batches.n_rows, in_batches.status_counts) == (150, at_once.status_counts)
     for path in in_batches.path.rglob("Npix=*"):
         assert path.samefile(at_once.path / path.relative_to(in_batches.path))
+
+
+def test_the_files_of_a_catalog_one_by_one_hold_its_rows_in_order(tmp_path):
+    publish(tmp_path, "v1", make_units(tmp_path), rows(3), {})
+    catalog = open_catalog(tmp_path)
+    files = list(file_by_file(catalog))
+    assert [file.files for file in files] == [[path] for path in catalog.files]
+    assert len(files) > 3
+    assert pa.concat_tables([file.to_table() for file in files]).equals(catalog.to_table())
 
 
 def test_a_damaged_unit_stops_the_publication_wherever_it_is_found(tmp_path):
