@@ -352,7 +352,8 @@ def _publish(run: _Run, outcome: PlanOutcome, executor: LateExecutor) -> Revisio
     before = None if current is None else current.path
     main = [receipt for receipt in outcome.receipts if not is_alternative(receipt.name)]
     further = [receipt for receipt in outcome.receipts if is_alternative(receipt.name)]
-    with TemporaryDirectory(dir=run.folder.path) as scratch:
+    # On NFS, a mapped file that is removed stays under another name, and its folder cannot be removed.
+    with TemporaryDirectory(dir=run.folder.path, ignore_cleanup_errors=True) as scratch:
         failed = _failed_rows(run, outcome, Path(scratch, "failed.arrow"))
         beside = _failed_rows(run, outcome, Path(scratch, "alternatives.arrow"), alternative=True)
         return publish(
