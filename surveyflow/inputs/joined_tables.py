@@ -163,7 +163,7 @@ def _taken(column: Column, rows: BoolArray) -> Column:
 
 def _beside(column: Column, rows: Int64Array, found: BoolArray) -> Column:
     """The rows of a column beside the sources that were found in it; missing beside the others."""
-    nothing = "" if column.values.dtype.kind in "OSU" else 0
+    nothing = {"O": None, "S": "", "U": ""}.get(column.values.dtype.kind, 0)
     values, missing = np.full((len(found), *column.values.shape[1:]), nothing, column.values.dtype), ~found
     values[found], missing[found] = column.values[rows], column.missing[rows]
     return replace(column, values=values, missing=missing, first_row=0)

@@ -241,7 +241,7 @@ def _combined(name: str, parts: Mapping[Place, Mapping[str, Column]]) -> Column:
         return next(iter(parts.values()))[name]
     first = next(iter(columns.values()))
     _check_heads(name, [head_of(file, column) for file, column in columns.items()])
-    values = np.concatenate([_filled(column, _exact_type(list(columns.values()))) for column in columns.values()])
+    values = np.concatenate(_of_one_shape([_filled(column, _exact_type(list(columns.values()))) for column in columns.values()]))
     missing = np.concatenate([column.missing for column in columns.values()])
     unit = next((column.unit for column in columns.values() if column.unit), None)
     return replace(first, values=values, missing=missing, unit=unit, untyped=any(each.untyped for each in columns.values()))
@@ -271,6 +271,20 @@ def _is_whole(column: Column) -> bool:
     if values.dtype.kind == "f":
         return bool((np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**53)).all())
     return values.dtype.kind == "i" or bool((values <= np.uint64(np.iinfo(np.int64).max)).all())
+
+
+def _of_one_shape(parts: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Values of several files; arrays of objects as one object for each row, unless all files hold equally many of them."""
+    if len({part.shape[1:] for part in parts}) == 1 or any(part.dtype != object for part in parts):
+        return parts
+    return [_one_object_a_row(part) for part in parts]
+
+
+def _one_object_a_row(values: NDArray[Any]) -> NDArray[Any]:
+    rows = np.empty(len(values), object)
+    for number, row in enumerate(values.tolist()):
+        rows[number] = row
+    return rows
 
 
 def _filled(column: Column, kind: np.dtype[Any] | None) -> NDArray[Any]:

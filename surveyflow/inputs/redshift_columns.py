@@ -86,8 +86,8 @@ def _grid(path: Place, spec: RedshiftGrid, columns: dict[str, Column], n_redshif
         column = read_columns(with_extension(split_extension(path)[0], spec.table), {name})[name]
         rows = np.atleast_2d(column.values.astype(np.float64)) if column.values.dtype.kind in "iuf" else _matrix(column)
     else:
-        rows = _matrix(columns[name])
-    grid = np.asarray(rows[0], np.float64)
+        rows = _matrix(columns[name])[~columns[name].missing]
+    grid = np.asarray(rows[0] if len(rows) else (), np.float64)
     if not np.array_equal(rows, np.broadcast_to(grid, rows.shape)):
         raise SourceListError(
             f"column {name}: its rows hold different grids, expected one. Interpolate the densities to one grid."

@@ -33,7 +33,7 @@ from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
 from surveyflow.inputs.tables import head_of, read_columns
 from surveyflow.settings.workflow import ColumnMap, JoinedTable, RedshiftTable, SourceListSpec
-from surveyflow.stats.redshift_distributions import Distributions, range_shares
+from surveyflow.stats.redshift_distributions import Distributions, SampledRedshifts, range_shares
 from surveyflow.values.arrays import BoolArray
 from surveyflow.values.listed import Join, ListedSources, RangeShares
 from surveyflow.values.sources import SOURCE_COLUMNS, SourceColumn, SourceList, whole_numbers
@@ -199,6 +199,8 @@ def _distributions_of_table(table: RedshiftTable, columns: dict[str, Column]) ->
     """The redshift distributions of a table that joined the list, if it has columns of them."""
     if not table.of_distributions():
         return None
+    if all(column.missing.all() for column in columns.values()):  # this part of the list has no partner
+        return SampledRedshifts(np.full((len(next(iter(columns.values())).missing), 1), np.nan))
     try:
         return read_distributions(table.path, table.samples, table.grid, columns)
     except SourceListError as error:

@@ -122,6 +122,8 @@ def head_of(file: Place, column: Column) -> ColumnHead:
 
 
 def _kind(column: Column) -> str:
+    if column.values.dtype == object and isinstance(column.values[~column.missing][0], (list, np.ndarray)):
+        return "arrays"  # whether they are of equal length is chance
     shape = "x".join(map(str, column.values.shape[1:]))
     kind = {"i": "numbers", "u": "numbers", "f": "numbers", "b": "truth values"}.get(column.values.dtype.kind, "text")
     return f"{kind} {shape}".strip()

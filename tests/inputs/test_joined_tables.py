@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from surveyflow.errors import SourceListError
-from surveyflow.inputs import source_lists
+from surveyflow.inputs import list_files, source_lists
 from surveyflow.inputs.columns import Column
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.settings.workflow import SourceListSpec
@@ -109,15 +109,58 @@ def test_rows_of_one_source_that_differ_are_found_in_different_pieces(tmp_path, 
     assert "row 4" in refusal(photometry, redshifts=redshifts(bad))
 
 
-@pytest.mark.parametrize("way", ["samples", "grid"])
-def test_distributions_join(tmp_path, photometry, way):
-    grid = {"density": "pz", "start": 0.0, "step": 1.0}
-    values = [[0.0, 1, 0, 0], [0.0, 0, 1, 0]] if way == "grid" else [[1.0, 1, 1, 2], [2.0, 2, 2, 2]]
-    table = write(tmp_path / "pz.fits", ID=[1, 3], pz=values)
-    listed = read(photometry, redshifts={"path": table, "id": "ID", way: grid if way == "grid" else "pz"})
+@pytest.mark.parametrize("form", ["fits", "parquet"])
+@pytest.mark.parametrize("way", ["samples", "grid", "grid in a column"])
+def test_distributions_join(tmp_path, photometry, way, form):
+    samples = [[1.0, 1, 1, 2], [2.0, 2, 2, 2]]
+    densities, redshift = [[0.0, 1, 0, 0], [0.0, 0, 1, 0]], [[0.0, 1, 2, 3]] * 2
+    columns = {"ID": [1, 3], "pz": samples if way == "samples" else densities, "z": redshift}
+    table = tmp_path / f"pz.{form}"
+    if form == "fits":
+        write(table, **columns)
+    else:
+        pq.write_table(pa.table(columns), table)
+    stated = {
+        "samples": {"samples": "pz"},
+        "grid": {"grid": {"density": "pz", "start": 0.0, "step": 1.0}},
+        "grid in a column": {"grid": {"density": "pz", "grid": "z"}},
+    }
+    own = {"path": table, "id": "ID"} | stated[way]
+    listed = read(photometry, redshifts=own)
     assert np.isnan(listed.sources.redshift).tolist() == [False, False, True]
     assert listed.shares is not None
     assert listed.shares.chosen.tolist() == [1, 0, -1]
+
+    for part, chosen in zip(list_files.parts_of_list([photometry], {"ID"}, 1), [1, 0, -1], strict=True):
+        spec = SourceListSpec(path=photometry, columns={"id": "ID", "ra": "RA", "dec": "DEC"}, redshifts=own)
+        of_part = read_source_list(spec, "COSMOS", RANGES, part)
+        assert of_part.shares is not None
+        assert of_part.shares.chosen.tolist() == [chosen]
+
+
+@pytest.mark.parametrize("odd", [[None], [None, None], [[0.9]], [[]]], ids=str)
+def test_distributions_of_any_length_may_lie_in_any_piece_and_file(tmp_path, monkeypatch, odd):
+    pz = [*odd, [0.7, 0.8, 0.9], [1.7, 1.8, 1.9]]
+    pz += [[0.6, 0.7, 0.8]] * (6 - len(pz))
+    ids = np.arange(6)
+    both = pa.table({"ID": ids, "RA": ids + 0.5, "DEC": ids * 0.1, "pz": pa.array(pz, pa.list_(pa.float64()))})
+    pq.write_table(both, tmp_path / "z.parquet")
+    pq.write_table(both.drop_columns("pz"), tmp_path / "phot.parquet")
+    own = {"path": tmp_path / "z.parquet", "id": "ID", "samples": "pz"}
+    whole = read(tmp_path / "phot.parquet", redshifts=own).sources.redshift
+    np.testing.assert_array_equal(np.isnan(whole), [not each for each in pz])
+    files = []
+    for start in range(0, 6, 2):
+        files.append(tmp_path / f"{start}.parquet")
+        pq.write_table(both.slice(start, 2), files[-1])
+    spec = {"path": files, "columns": {"id": "ID", "ra": "RA", "dec": "DEC", "redshift_samples": "pz"}}
+    several = read_source_list(SourceListSpec.model_validate(spec), "COSMOS", RANGES)
+    np.testing.assert_array_equal(several.sources.redshift, whole)
+    heads = [read_source_list(SourceListSpec.model_validate(spec | {"path": file}), "COSMOS", RANGES).heads for file in files[1:]]
+    list_files.check_alike(heads)
+    monkeypatch.setattr(source_lists, "parts_of_list", partial(source_lists.parts_of_list, rows_per_part=2))
+    pieces = read(tmp_path / "phot.parquet", redshifts=own)
+    np.testing.assert_array_equal(pieces.sources.redshift, whole)
 
 
 @given(
