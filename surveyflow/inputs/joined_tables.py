@@ -154,7 +154,8 @@ def _are_same(column: Column, rows: Int64Array) -> bool:
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, (str, bytes)) or one is None:
         return bool(one == other)
-    return bool(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=np.asarray(one).dtype.kind == "f"))
+    numbers, others = (np.array(np.asarray(each).tolist()) for each in (one, other))  # arrays of objects hold numbers
+    return bool(np.array_equal(numbers, others, equal_nan=numbers.dtype.kind == "f"))
 
 
 def _taken(column: Column, rows: BoolArray) -> Column:

@@ -192,6 +192,13 @@ def test_an_id_with_rows_that_differ_is_refused_and_with_equal_ones_is_counted(t
     np.testing.assert_array_equal(listed.sources.redshift, [1.0, 0.7, np.nan])
 
 
+def test_equal_arrays_are_equal_although_they_hold_nan(tmp_path, photometry):
+    pq.write_table(pa.table({"ID": [1, 1, 3], "pz": [[0.7, np.nan]] * 3}), tmp_path / "pz.parquet")
+    listed = read(photometry, redshifts={"path": tmp_path / "pz.parquet", "id": "ID", "samples": "pz"})
+    assert listed.joins[0].n_repeated == 1
+    np.testing.assert_array_equal(listed.sources.redshift, [0.7, 0.7, np.nan])
+
+
 def test_tables_that_do_not_belong_to_the_list_are_refused(tmp_path, photometry):
     write(tmp_path / "other.fits", ID=[101, 102], zbest=[1.0, 1.0])
     assert "none of its 2 rows has an id of the source list" in refusal(photometry, redshifts=redshifts(tmp_path / "other.fits"))
