@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, overload
 
 Item_co = TypeVar("Item_co", covariant=True)
@@ -32,6 +32,10 @@ class Made(Sequence[Item_co]):
     def __len__(self) -> int:
         """Number of items."""
         return len(self._numbers)
+
+    def __iter__(self) -> Iterator[Item_co]:
+        """The items in order. An IndexError of what makes them is raised, and not taken for the end, as `Sequence` does."""
+        return map(self._make, self._numbers)
 
     @overload
     def __getitem__(self, place: int) -> Item_co: ...

@@ -19,3 +19,8 @@ def test_items_are_those_of_the_list_that_it_stands_for():
 def test_there_is_nothing_beyond_its_ends(place):
     with pytest.raises(IndexError):
         SQUARES[place]
+
+
+def test_an_item_that_cannot_be_made_does_not_end_the_sequence():
+    with pytest.raises(IndexError):
+        list(Made(3, lambda number: [0, 1][number]))
