@@ -151,7 +151,7 @@ def test_a_weight_map_may_lie_a_tenth_of_a_pixel_off(tmp_path, science):
 
 
 def test_digests_are_those_of_the_pixels_in_the_box(tmp_path, science, monkeypatch):
-    monkeypatch.setattr("surveyflow.inputs.mosaics._DIGEST_ROWS", 7)
+    monkeypatch.setattr("surveyflow.inputs.mosaics.ROWS_AT_ONCE", 7)
     box = Box(2, 28, 3, 30)
     expected = hashlib.sha256(np.ascontiguousarray(sky_image()[2:28, 3:30]).astype("<f4").tobytes()).hexdigest()
     with open_mosaic(science) as mosaic:
