@@ -71,7 +71,7 @@ def simulated(band: Band, depth: Depth, n: int, seed: int) -> Galaxies:
 
 
 def real(folder: Path, depth: Depth, rng: np.random.Generator) -> Galaxies:
-    """The galaxies of the COSMOS sample brighter than 24.3, at 1 / 3.2 of their flux, on their own noise beyond their stamps."""
+    """The galaxies of the COSMOS sample brighter than 24.3, about their barycentres, at 1 / 3.2 of their flux; noise lies around them."""
     listed = fits.getdata(folder / "real_galaxy_catalog_26_extension_example.fits", 1)
     stamps, light = [], []
     with fits.open(folder / "real_galaxy_images_extension.fits") as images:
@@ -81,8 +81,10 @@ def real(folder: Path, depth: Depth, rng: np.random.Generator) -> Galaxies:
             canvas = sky_noise(rng, (SIZE, SIZE), rms)
             top, left = ((SIZE - length) // 2 for length in image.shape)
             canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
-            stamps.append(canvas / np.float32(NOISE_FACTOR))
-            light.append(np.where(_main_part(canvas, 2 * rms), stamps[-1], 0))
+            bright = np.where(_main_part(canvas, 2 * rms), canvas, 0)
+            step = np.round((SIZE - 1) / 2 - _barycentre(bright)).astype(int)
+            stamps.append(np.roll(canvas, step, axis=(0, 1)) / np.float32(NOISE_FACTOR))
+            light.append(np.roll(bright, step, axis=(0, 1)) / np.float32(NOISE_FACTOR))
     return Galaxies(np.stack(light), np.stack(stamps) - np.stack(light), depth)
 
 
@@ -144,6 +146,8 @@ def main(words: list[str] | None = None) -> None:
     model = load_model(arguments.model)
     instrument = model.card.key.instrument
     depth = DEPTHS["COSMOS"][instrument]
+    if arguments.real is not None and instrument != "F814W":
+        parser.error(f"--real: the real galaxies are images of F814W, but {arguments.model} is a model of {instrument}")
     galaxies = simulated(F814W if instrument == "F814W" else F160W, depth, arguments.galaxies, arguments.seed)
     if arguments.real is not None:
         galaxies = real(arguments.real, depth, np.random.default_rng(arguments.seed))

@@ -42,7 +42,10 @@ def served(catalog: Path) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            yield server.stdout.readline().strip()
+            address = server.stdout.readline().strip()
+            if not address:
+                raise SystemExit(f"{catalog} could not be served. Make it with: surveyflow demo {catalog.parent}")
+            yield address
         finally:
             server.kill()
 
