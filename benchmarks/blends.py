@@ -71,7 +71,7 @@ def simulated(band: Band, depth: Depth, n: int, seed: int) -> Galaxies:
 
 
 def real(folder: Path, depth: Depth, rng: np.random.Generator) -> Galaxies:
-    """The galaxies of the COSMOS sample brighter than 24.3, about their barycentres, at 1 / 3.2 of their flux; noise lies around them."""
+    """The galaxies of COSMOS brighter than 24.3, about their barycentres, at 1 / 3.2 of their flux, with noise around them."""
     listed = fits.getdata(folder / "real_galaxy_catalog_26_extension_example.fits", 1)
     stamps, light = [], []
     with fits.open(folder / "real_galaxy_images_extension.fits") as images:
