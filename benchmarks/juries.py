@@ -1,13 +1,16 @@
 """What a jury's numbers are worth: beside its members, where few galaxies are post-mergers, and on stamps unlike its training.
 
-    python benchmarks/juries.py JURY --test RECORDS [--shares RECORDS ...] [--clean RECORDS] [--other RECORDS] [--stamps N]
+    python benchmarks/juries.py JURY --test RECORDS [--shares RECORDS ...] [--large RECORDS ...] [--clean RECORDS]
+        [--other RECORDS] [--stamps N]
 
 JURY is the folder of a jury of any number of members, RECORDS a folder of stamps of its instrument that it has not seen.
-``--shares`` names sets that were simulated with a ``post_merger_share``. Three tables are printed:
+``--shares`` names sets that were simulated with a ``post_merger_share``, ``--large`` sets that are large enough for bins of
+magnitude. Four tables are printed:
 
 1. accuracy and calibration of the jury and of each member, on ``--test``;
 2. probabilities at the share of post-mergers with which each set of ``--shares`` was simulated;
-3. how well four columns tell changed stamps from unchanged ones (changed discs from discs), on the first N stamps of ``--test``
+3. the calibration error of ``p_pm_calibrated`` on each set of ``--large``, by magnitude;
+4. how well four columns tell changed stamps from unchanged ones (changed discs from discs), on the first N stamps of ``--test``
    and the changes that ``benchmarks/domain.py`` makes of them. ``--clean`` and ``--other`` are sets without neighbours and of
    another instrument.
 """
@@ -34,6 +37,7 @@ from surveyflow.stats.posterior import summarise
 from surveyflow.tasks.calibration import at_prevalence, calibration_of
 from surveyflow.tasks.card import Model
 from surveyflow.training.evaluation.juries import area_between
+from surveyflow.training.evaluation.merger_scores import magnitude_bins
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
@@ -131,6 +135,24 @@ def shares_table(jury: Jury, folders: list[Path], sampling: SamplingSettings) ->
         )
 
 
+def large_table(jury: Jury, folders: list[Path], sampling: SamplingSettings) -> Table:
+    """The calibration error of each set, whole and by magnitude, beside that of chance alone."""
+    yield "set", "magnitude", "stamps", "calibration error (by chance)", "mean p_pm_calibrated minus share"
+    rng = np.random.default_rng(sampling.seed)
+    for folder in folders:
+        stamps = read_stamps(folder, TRUTH)
+        stated, truth = answers(jury, stamps, sampling).probability, stamps.is_post_merger
+        for magnitude, rows in (("all", np.ones(len(truth), bool)), *magnitude_bins(stamps.magnitude_ab)):
+            excess = stated[rows] - truth[rows]
+            yield (
+                folder.name,
+                magnitude,
+                str(rows.sum()),
+                f"{calibration_error(stated[rows], truth[rows]):.4f} ({perfect_error(stated[rows], rng):.4f})",
+                f"{excess.mean():+.4f} +- {error(excess):.4f}",
+            )
+
+
 def changes_table(jury: Jury, found: Iterator[Case], n_draws: int) -> Table:
     """Areas under the ROC curves that tell changed stamps from unchanged ones, and their mean over the changes."""
     yield "stamps", "n", *MEASURES
@@ -177,7 +199,8 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("jury", type=Path)
     parser.add_argument("--test", type=Path, required=True)
-    parser.add_argument("--shares", type=Path, nargs="*", default=[])
+    for name in ("--shares", "--large"):
+        parser.add_argument(name, type=Path, nargs="*", default=[])
     for name in ("--clean", "--other", "--real"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--stamps", type=int, default=500)
@@ -190,6 +213,8 @@ def main(words: list[str] | None = None) -> None:
     show(f"Members, on {asked.test.name}", members_table(jury, read_stamps(asked.test, TRUTH), sampling))
     if asked.shares:
         show("Sets with few post-mergers", shares_table(jury, asked.shares, sampling))
+    if asked.large:
+        show("Large sets by magnitude", large_table(jury, asked.large, sampling))
     held_out = read_stamps(asked.test, TRUTH, asked.stamps)
     show("Changed stamps, told from unchanged ones", changes_table(jury, cases(asked, held_out), asked.draws))
 

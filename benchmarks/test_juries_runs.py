@@ -30,11 +30,13 @@ def test_the_benchmark_of_juries_runs(tmp_path, capsys, monkeypatch):
         monkeypatch.setitem(sys.modules, name, benchmark)  # dataclasses look their module up, and juries imports domain
         spec.loader.exec_module(benchmark)
     jury, records = PACKAGED_MODELS / "merger" / "F814W" / "COSMOS", str(tmp_path / "records")
-    benchmark.main([str(jury), "--test", records, "--shares", records, "--clean", records, "--draws", "6"])
+    benchmark.main([str(jury), "--test", records, "--shares", records, "--large", records, "--clean", records, "--draws", "6"])
     parts = capsys.readouterr().out.strip().split("\n\n")
-    members, shares, changes = (part.splitlines() for part in parts if part.startswith("|"))
+    members, shares, large, changes = (part.splitlines() for part in parts if part.startswith("|"))
     assert [line.split(" | ")[0].strip("| ") for line in members[2:]][-2:] == ["jury", "gain over the mean member"]
     assert shares[2].startswith("| 0.3 | 12 | ")
+    assert large[2].startswith("| records | all | 12 | ")
+    assert sum(int(line.split(" | ")[2]) for line in large[3:]) == 12, "each stamp is in one bin of magnitude"
     distances = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1] for line in changes[2:]}
     assert float(distances["empty sky"].split(" +- ")[0]) > 0.95
     assert changes[-1].startswith("| mean of the ")

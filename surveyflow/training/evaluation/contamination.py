@@ -120,7 +120,8 @@ class ContaminationStress:
     area_lost
         Loss of the area for a neighbour on the galaxy, compared with the same stamps unchanged.
     flagged, flagged_before
-        Share of the changed stamps, and of the same stamps unchanged, that domain checks flag.
+        Share of the changed stamps, and of the same stamps unchanged, that a catalog would flag: those that domain checks
+        exclude, and those with pixels that hold no data.
     """
 
     name: str
@@ -465,7 +466,8 @@ def _stresses(
     limits = following_limits(model.card.domain, before["measured"], effects)
 
     def flagged(said: Columns) -> float:
-        return float((said["out_of_domain"] | outside(said["measured"], limits if narrow else {})).mean())
+        excluded = said["out_of_domain"] | outside(said["measured"], limits if narrow else {})
+        return float((excluded | said["partial_coverage"]).mean())
 
     unchanged = area, flagged(before)
     return [_stress(nuisance, level, scores, flagged(said), before=unchanged) for nuisance, level, scores, said in after], limits

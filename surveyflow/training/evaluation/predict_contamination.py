@@ -43,6 +43,7 @@ def predict_contamination(model: Model, sets: Sequence[LabelledStamps], sampling
         - ``AMOUNT_given_q16``, ``AMOUNT_given_q84``: in the column's unit, given that something is there; float64.
         - ``sky_rms``: as measured in each stamp, e-/s; float32.
         - ``out_of_domain``: whether the domain of the model's card excludes the stamp; bool.
+        - ``partial_coverage``: whether some of its pixels hold no data; bool.
         - ``measured``: (n, 6) float32, see `surveyflow.training.evaluation.limits.measured_quantities`.
 
     Raises
@@ -66,7 +67,8 @@ def _batch(model: Model, stamps: LabelledStamps, sampling: SamplingSettings) -> 
         found |= _distribution(amount.column.name, drawn[amount.column.name])
         found |= {f"{amount.name}_given": _location(outputs, amount, scales)}
         found |= _interval(f"{amount.name}_given", given[amount.column.name])
-    return found | {"sky_rms": rms, "out_of_domain": answers.excluded, "measured": answers.measured}
+    flags = {"out_of_domain": answers.excluded, "partial_coverage": np.any(~stamps.valid, axis=(1, 2))}
+    return found | flags | {"sky_rms": rms, "measured": answers.measured}
 
 
 def _location(outputs: Float32Array, amount: ContaminationAmount, scales: Sequence[ContaminationScale]) -> Float64Array:

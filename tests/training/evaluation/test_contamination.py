@@ -99,7 +99,7 @@ def test_a_cut_is_tuned_on_other_stamps_than_it_is_evaluated_on():
 
 def test_other_units_and_depths_are_flagged():
     flagged = {(one.name, one.level): one.flagged for one in evaluation().stresses}
-    assert flagged["gain", 1000] == flagged["depth", 3.6] == 1
+    assert flagged["gain", 1000] == flagged["depth", 3.6] == flagged["missing_strip", 10] == 1
     assert not [name for name, _ in flagged if name == "neighbours"], "they are what is measured"
     assert evaluation().stresses[0].flagged_before < 0.1
 
