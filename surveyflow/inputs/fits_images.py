@@ -30,7 +30,7 @@ from surveyflow.inputs.packed_fits import NotUnpacked, Stream, check_end, data_b
 from surveyflow.inputs.remote_files import local_copy, reaching
 from surveyflow.inputs.remote_images import KeptBlocks, RangedPlane, SelectedTiles
 from surveyflow.values.arrays import Float32Array, Int64Array
-from surveyflow.values.images import Box, StampCopier
+from surveyflow.values.images import Box, PixelFile, StampCopier
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class FitsImage:
         """
         if 0 in box.shape:
             return np.empty(box.shape, dtype=np.float32)
-        with refusing(lambda reason: self._unreadable(box, reason)):
+        with refusing(lambda reason: self.unreadable(box, reason)):
             if isinstance(self._plane, KeptBlocks):
                 with reaching(self.location, MosaicError):
                     return self._plane.read(box, wanted)
@@ -126,11 +126,18 @@ class FitsImage:
         size
             Side of the squares.
         """
-        if not isinstance(self._plane, _PlainPlane) or not self._plane.encoding.plain:
+        if (file := self.pixel_file) is None:
             return None
         pixels = np.empty((len(tops), size, size), np.float32)
-        file, offset_bytes = self._plane.stream.fileno(), self._plane.offset_bytes
-        return pixels if copier(file, offset_bytes, self.shape, tops=tops, lefts=lefts, pixels=pixels) else None
+        return pixels if copier(file.number, file.offset_bytes, self.shape, tops=tops, lefts=lefts, pixels=pixels) else None
+
+    @property
+    def pixel_file(self) -> PixelFile | None:
+        """Where the pixels are; None unless they lie in a file on this machine as big-endian float32."""
+        plane = self._plane
+        if not isinstance(plane, _PlainPlane) or not plane.encoding.plain:
+            return None
+        return PixelFile(plane.stream.fileno(), plane.offset_bytes, plane.width)
 
     def read_stamps(self, tops: Int64Array, lefts: Int64Array, size: int) -> Float32Array | None:
         """Read squares of pixels that may reach beyond the image, and are 0 there; None if the image is packed or at an address.
@@ -156,7 +163,7 @@ class FitsImage:
             near = np.flatnonzero((tops < rows.y1) & (tops + size > rows.y0) & (lefts < rows.x1) & (lefts + size > 0))
             if len(near):
                 box = Box(rows.y0, rows.y1, int(lefts[near].min()), int(lefts[near].max()) + size).clipped(self.shape)
-                with refusing(partial(self._unreadable, box)):
+                with refusing(partial(self.unreadable, box)):
                     self._plane.copy_parts(box, [(squares[number], stamps[number]) for number in near.tolist()])
         return stamps
 
@@ -165,7 +172,8 @@ class FitsImage:
         if isinstance(self._plane, KeptBlocks):
             self._plane.keep()
 
-    def _unreadable(self, box: Box, reason: str) -> MosaicError:
+    def unreadable(self, box: Box, reason: str) -> MosaicError:
+        """The error that says why a box cannot be read."""
         return MosaicError(
             f"{self.location}: rows {box.y0} to {box.y1} cannot be read ({reason}). "
             f"The file is damaged or was changed while it was open; fetch it again and run again."

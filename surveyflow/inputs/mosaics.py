@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -29,8 +29,9 @@ from surveyflow.values.images import (
     ELECTRONS_A_SECOND,
     Box,
     Digester,
-    KeptPixels,
-    KeptStamps,
+    KeptParts,
+    PairedDigester,
+    PixelFile,
     SeparateSha256,
     StampCopier,
     Stamps,
@@ -51,6 +52,8 @@ MOST_RESAMPLED = 4.0
 _ALIGNMENT_PIXELS = 0.1
 _NOTHING_STATED = Stated()
 _PIXELS_AT_ONCE = 2**18  # stay in the cache of a core
+_ROWS_OF_A_CALL = 256
+"""Rows that the native core reads before Python's signals are looked at."""
 _RELEASE_KEYS = (
     *("DATE", "ORIGFILE", "FILENAME", "VERSION", "RELEASE", "TELESCOP", "INSTRUME", "DETECTOR", "FILTER", "FILTER1", "FILTER2"),
     *("EXPTIME", "PHOTFLAM", "PHOTPLAM", "DATASUM"),
@@ -305,7 +308,7 @@ class Mosaic:
         factor = 1.0 if self._conversion is None else self._conversion.factor
         return inverse_variance(numbers, self.stated.weight_kind or WeightKind.INVERSE_VARIANCE, factor)
 
-    def digests(self, box: Box, paired: Callable[[], Digester] | None = None) -> dict[str, str]:
+    def digests(self, box: Box, paired: Callable[[], PairedDigester] | None = None) -> dict[str, str]:
         """SHA-256, hexadecimal, of the pixels of ``science`` and ``weight`` in a box; ``none`` without a weight map.
 
         The digest covers the part of the box on the mosaic, row by row, as little-endian float32. Only some rows are in memory at
@@ -320,7 +323,7 @@ class Mosaic:
         """
         return self._digested(self._in_files(box), [], paired)
 
-    def digested(self, box: Box, paired: Callable[[], Digester] | None = None) -> tuple[dict[str, str], Window]:
+    def digested(self, box: Box, paired: Callable[[], PairedDigester] | None = None) -> tuple[dict[str, str], Window]:
         """Read a box once, and return its `digests` with what `read` makes of the same bytes.
 
         Parameters
@@ -334,13 +337,13 @@ class Mosaic:
             As for `read`.
         """
         in_files = self._in_files(box)
-        kept = [KeptPixels(in_files, np.empty(in_files.shape, np.float32)) for _ in self.images]
+        kept = [KeptParts.whole(in_files) for _ in self.images]
         digests = self._digested(in_files, kept, paired)
-        window = Window(*self._treated([each.pixels for each in kept]), (in_files.y0, in_files.x0), self._science.shape)
+        window = Window(*self._treated([each.pixels[0] for each in kept]), (in_files.y0, in_files.x0), self._science.shape)
         return digests, window if self._grid is None else self._grid.resampled(window, box.clipped(self.shape))
 
     def digested_stamps(
-        self, box: Box, tops: Int64Array, lefts: Int64Array, size: int, paired: Callable[[], Digester] | None = None
+        self, box: Box, tops: Int64Array, lefts: Int64Array, size: int, paired: Callable[[], PairedDigester] | None = None
     ) -> tuple[dict[str, str], Stamps] | None:
         """Read a box once, and return its `digests` with squares of the same bytes; None if it is resampled.
 
@@ -364,26 +367,40 @@ class Mosaic:
         """
         if self._grid is not None:
             return None
-        in_files, kept = self._in_files(box), [KeptStamps.of(tops, lefts, size) for _ in self.images]
+        in_files, kept = self._in_files(box), [KeptParts.squares(tops, lefts, size) for _ in self.images]
         squares = [Box(top, top + size, left, left + size) for top, left in zip(tops.tolist(), lefts.tolist(), strict=True)]
         if any(not in_files.holds(part) for square in squares if 0 not in (part := square.clipped(self.shape)).shape):
             raise ValueError(f"the box {box} lacks pixels of the squares: digest a larger box")
         digests = self._digested(in_files, kept, paired)
         return digests, Stamps(*self._treated([each.pixels for each in kept]), tops, lefts)
 
-    def _digested(
-        self, in_files: Box, kept: Sequence[KeptPixels | KeptStamps], paired: Callable[[], Digester] | None
-    ) -> dict[str, str]:
-        """Digest a box of the files' own pixels, some rows at a time, and hand each image's to what keeps some of them."""
-        images = self.images
-        digester = paired() if paired is not None and len(images) == 2 else SeparateSha256(len(images))
-        for y0 in range(in_files.y0, in_files.y1, ROWS_AT_ONCE):
-            rows = Box(y0, min(y0 + ROWS_AT_ONCE, in_files.y1), in_files.x0, in_files.x1)
-            pixels = [image.read(rows) for image in images.values()]
+    def _digested(self, in_files: Box, kept: Sequence[KeptParts], paired: Callable[[], PairedDigester] | None) -> dict[str, str]:
+        """Digest a box of the files' own pixels, some rows at a time, and keep parts of each image."""
+        files = [file for image in self.images.values() if (file := image.pixel_file) is not None]
+        if paired is None or len(self.images) != 2:
+            digests = self._digested_by_rows(SeparateSha256(len(self.images)), in_files, kept)
+        elif len(files) == 2:
+            digests = self._digested_in_files(paired(), files, in_files, kept)
+        else:
+            digests = self._digested_by_rows(paired(), in_files, kept)
+        return {"weight": "none"} | dict(zip(self.images, digests, strict=True))
+
+    def _digested_by_rows(self, digester: Digester, in_files: Box, kept: Sequence[KeptParts]) -> list[str]:
+        for rows in _in_steps(in_files, ROWS_AT_ONCE):
+            pixels = [image.read(rows) for image in self.images.values()]
             digester.update([each.astype("<f4", copy=False) for each in pixels])
             for keeper, each in zip(kept, pixels, strict=False):  # none, if only digests are wanted
                 keeper.take(rows, each)
-        return {"weight": "none"} | dict(zip(images, digester.hexdigests(), strict=True))
+        return digester.hexdigests()
+
+    def _digested_in_files(
+        self, digester: PairedDigester, files: Sequence[PixelFile], in_files: Box, kept: Sequence[KeptParts]
+    ) -> list[str]:
+        for rows in _in_steps(in_files, _ROWS_OF_A_CALL):
+            if failure := digester.read(files, rows, kept):
+                number, reason = failure
+                raise list(self.images.values())[number].unreadable(rows, reason)
+        return digester.hexdigests()
 
     def _in_files(self, box: Box) -> Box:
         """The part of the files that a box of the mosaic is made of."""
@@ -458,6 +475,12 @@ def open_mosaic(
     for notice in mosaic.notices:
         logger.info("mosaic=%s notice=%r", mosaic.science, notice)
     return mosaic
+
+
+def _in_steps(box: Box, step: int) -> Iterator[Box]:
+    """Cut a box into boxes of so many rows."""
+    for y0 in range(box.y0, box.y1, step):
+        yield Box(y0, min(y0 + step, box.y1), box.x0, box.x1)
 
 
 def _valid(pixels: Float32Array, weight: Float32Array | None) -> BoolArray:

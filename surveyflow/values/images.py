@@ -194,6 +194,86 @@ class Digester(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PixelFile:
+    """An uncompressed image of big-endian float32 in an open file.
+
+    Parameters
+    ----------
+    number
+        Descriptor of the file.
+    offset_bytes
+        Where the image's first pixel is in the file.
+    n_columns
+        Number of the image's columns.
+    """
+
+    number: int
+    offset_bytes: int
+    n_columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptParts:
+    """Rectangles of one size, whose pixels are kept while the image around them is read some rows at a time.
+
+    Parameters
+    ----------
+    tops, lefts
+        (n,) int64, C-contiguous: first row and column of each rectangle in the image.
+    pixels
+        Their pixels, (n, height, width) float32, C-contiguous, to write to; those that are not read stay as they are.
+    """
+
+    tops: Int64Array
+    lefts: Int64Array
+    pixels: Float32Array
+
+    @classmethod
+    def squares(cls, tops: Int64Array, lefts: Int64Array, size: int) -> Self:
+        """Squares of this size that are 0 where nothing is read."""
+        tops, lefts = np.ascontiguousarray(tops, np.int64), np.ascontiguousarray(lefts, np.int64)
+        return cls(tops, lefts, np.zeros((len(tops), size, size), np.float32))
+
+    @classmethod
+    def whole(cls, box: Box) -> Self:
+        """The whole of a box that will be read, as the only rectangle."""
+        return cls(np.array([box.y0]), np.array([box.x0]), np.empty((1, *box.shape), np.float32))
+
+    def take(self, rows: Box, pixels: Float32Array) -> None:
+        """Keep what rectangles have of some rows of the image."""
+        _, height, width = self.pixels.shape
+        in_rows = (self.tops < rows.y1) & (self.tops + height > rows.y0)
+        near = np.flatnonzero(in_rows & (self.lefts < rows.x1) & (self.lefts + width > rows.x0))
+        # With Python integers and no boxes, the copy takes most of the time.
+        for number, top, left in zip(near.tolist(), self.tops[near].tolist(), self.lefts[near].tolist(), strict=True):
+            y0, y1, x0, x1 = max(top, rows.y0), min(top + height, rows.y1), max(left, rows.x0), min(left + width, rows.x1)
+            part = pixels[y0 - rows.y0 : y1 - rows.y0, x0 - rows.x0 : x1 - rows.x0]
+            self.pixels[number, y0 - top : y1 - top, x0 - left : x1 - left] = part
+
+
+class PairedDigester(Digester, Protocol):
+    """A `Digester` of two streams that can read them itself."""
+
+    def read(self, files: Sequence[PixelFile], rows: Box, kept: Sequence[KeptParts]) -> tuple[int, str] | None:
+        """Carry on with rows of two images of the same shape, and keep parts of them.
+
+        Parameters
+        ----------
+        files
+            The images.
+        rows
+            Rows of the images, or a part of them.
+        kept
+            For each image, the same rectangles, which take what lies in the rows; none to keep nothing.
+
+        Returns
+        -------
+        None; or the number of the image that cannot be read, and the reason. Then the digests are of no use.
+        """
+        ...
+
+
 class SeparateSha256:
     """A `Digester` that computes one stream after the other.
 
@@ -233,59 +313,6 @@ class Stamps:
     weight: Float32Array | None
     tops: Int64Array
     lefts: Int64Array
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPixels:
-    """All pixels of a box, kept while it is read some rows at a time.
-
-    Parameters
-    ----------
-    box
-        The box.
-    pixels
-        Its pixels, (height, width) float32, to write to.
-    """
-
-    box: Box
-    pixels: Float32Array
-
-    def take(self, rows: Box, pixels: Float32Array) -> None:
-        """Keep some rows of the box."""
-        self.pixels[rows.within(self.box)] = pixels
-
-
-@dataclass(frozen=True, slots=True)
-class KeptStamps:
-    """The pixels of squares, kept while the image around them is read some rows at a time; 0 where nothing is read.
-
-    Parameters
-    ----------
-    tops, lefts
-        (n,) int64: first row and column of each square in the image.
-    pixels
-        Their pixels, (n, size, size) float32, to write to.
-    """
-
-    tops: Int64Array
-    lefts: Int64Array
-    pixels: Float32Array
-
-    @classmethod
-    def of(cls, tops: Int64Array, lefts: Int64Array, size: int) -> Self:
-        """Squares of this size of which nothing has been read."""
-        return cls(tops, lefts, np.zeros((len(tops), size, size), np.float32))
-
-    def take(self, rows: Box, pixels: Float32Array) -> None:
-        """Keep what squares have of some rows of the image."""
-        size = self.pixels.shape[-1]
-        in_rows = (self.tops < rows.y1) & (self.tops + size > rows.y0)
-        near = np.flatnonzero(in_rows & (self.lefts < rows.x1) & (self.lefts + size > rows.x0))
-        # With Python integers and no boxes, the copy takes most of the time.
-        for number, top, left in zip(near.tolist(), self.tops[near].tolist(), self.lefts[near].tolist(), strict=True):
-            y0, y1, x0, x1 = max(top, rows.y0), min(top + size, rows.y1), max(left, rows.x0), min(left + size, rows.x1)
-            part = pixels[y0 - rows.y0 : y1 - rows.y0, x0 - rows.x0 : x1 - rows.x0]
-            self.pixels[number, y0 - top : y1 - top, x0 - left : x1 - left] = part
 
 
 @dataclass(frozen=True, slots=True)

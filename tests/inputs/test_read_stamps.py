@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from astropy.io import fits
 
 from surveyflow.errors import MosaicError
 from surveyflow.inputs.mosaics import open_mosaic
+from surveyflow.models.engines.native_library import paired_digests
 from surveyflow.sky.scattered import cut_from_mosaic
 from surveyflow.values.codes import WeightKind
 from surveyflow.values.images import Box, Stated
@@ -59,16 +61,17 @@ def somewhere(n, width):
 def test_squares_equal_what_is_cut_from_windows_bit_for_bit(files, size, weighted, science):
     with open_mosaic(files[science], files["weight"] if weighted else None) as opened:
         x, y = somewhere(40, opened.shape[1])
-        readers = (opened.read_stamps, lambda *squares: digested(opened, *squares), None)
+        at_once = partial(digested, opened, paired=paired_digests())
+        readers = (opened.read_stamps, partial(digested, opened), at_once, None)
         found = [cut_from_mosaic(opened, x, y, size, copy) for copy in readers]
         assert opened.read_stamps(np.array([5]), np.array([5]), size) is not None
     for name in ("pixels", "valid", "weight_median", "centre_valid", "beyond_edge"):
         assert len({getattr(one, name).tobytes() for one in found}) == 1, name
 
 
-def digested(opened, tops, lefts, size):
+def digested(opened, tops, lefts, size, paired=None):
     """The squares that come with the digests of the complete image, which are those of any other reading."""
-    digests, stamps = opened.digested_stamps(complete(opened), tops, lefts, size)
+    digests, stamps = opened.digested_stamps(complete(opened), tops, lefts, size, paired)
     assert digests == opened.digests(complete(opened))
     return stamps
 
@@ -79,10 +82,11 @@ def complete(opened):
 
 @pytest.mark.parametrize("stated", [Stated(), Stated(wanted_scale_arcsec=0.04), Stated(weight_kind=WeightKind.VARIANCE)])
 @pytest.mark.parametrize("science", ["science", "scaled", "packed"])
-def test_a_window_that_is_digested_equals_one_that_is_read_bit_for_bit(files, science, stated):
+@pytest.mark.parametrize("paired", [None, paired_digests()])
+def test_a_window_that_is_digested_equals_one_that_is_read_bit_for_bit(files, science, stated, paired):
     with open_mosaic(files[science], files["weight"], stated) as opened:
         box = Box(-20, 330, 150, 460)
-        digests, window = opened.digested(box)
+        digests, window = opened.digested(box, paired)
         expected = opened.read(box)
         assert digests == opened.digests(box)
         for name in ("pixels", "valid", "weight"):
@@ -146,3 +150,21 @@ def test_a_file_cut_short_while_it_is_open_is_an_error_not_zeros(files, tmp_path
             file.truncate(copied.stat().st_size // 2)
         with pytest.raises(MosaicError, match="cannot be read"):
             opened.read_stamps(end, end - end, 32)
+
+
+@pytest.mark.skipif(paired_digests() is None, reason="no native core, or no instructions for SHA-256")
+@pytest.mark.parametrize("cut", ["science", "weight"])
+@pytest.mark.parametrize("columns", [slice(None), slice(30, 800)])
+def test_the_core_names_the_image_that_is_cut_short_and_the_row_in_which_it_ends(files, tmp_path, cut, columns):
+    copies = {name: tmp_path / f"{name}.fits" for name in ("science", "weight")}
+    for name, copy in copies.items():
+        copy.write_bytes(files[name].read_bytes())
+    with open_mosaic(*copies.values()) as opened:
+        width = opened.shape[1]
+        box = Box(0, HEIGHT, *columns.indices(width)[:2])
+        expected = opened.digests(box)
+        assert opened.digests(box, paired_digests()) == expected
+        os.truncate(copies[cut], 2880 + 4 * (600 * width + 100))
+        with pytest.raises(MosaicError, match=rf"{cut}\.fits: rows 512 to 700 .*the file ends in row 600"):
+            opened.digests(box, paired_digests())
+        assert opened.digests(Box(0, 600, box.x0, box.x1), paired_digests()) == opened.digests(Box(0, 600, box.x0, box.x1))

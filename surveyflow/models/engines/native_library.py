@@ -25,13 +25,14 @@ from surveyflow.sky.stretch import ArcsinhKernel
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, DrawStatistics, bin_edges, order_ranks
 from surveyflow.values import remedies
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
-from surveyflow.values.images import StampCopier
+from surveyflow.values.images import Box, KeptParts, PixelFile, StampCopier
 
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 7
+_ABI = 8
 _OUT_OF_MEMORY = 1
+_END_OF_FILE = -1
 
 MOST_THREADS = 256
 """The core starts at most so many threads."""
@@ -172,6 +173,21 @@ class _StretchTask(ctypes.Structure):
 
 class _DigestsTask(ctypes.Structure):
     _fields_ = (("states", ctypes.c_void_p), ("streams", ctypes.c_void_p * 2), ("n_blocks", ctypes.c_int64))
+
+
+class _RowsTask(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("states", "rests")),
+        ("n_rest", ctypes.c_int64),
+        ("files", ctypes.c_int32 * 2),
+        ("offsets", ctypes.c_int64 * 2),
+        *((name, ctypes.c_int64) for name in ("n_columns", "y0", "y1", "x0", "x1")),
+        *((name, ctypes.c_void_p) for name in ("tops", "lefts")),
+        *((name, ctypes.c_int64) for name in ("n_parts", "height", "width")),
+        ("parts", ctypes.c_void_p * 2),
+        ("failed_row", ctypes.c_int64),
+        ("failed_image", ctypes.c_int32),
+    )
 
 
 def absence() -> str | None:
@@ -415,7 +431,7 @@ _BLOCK_BYTES = 64
 
 
 class PairedSha256:
-    """SHA-256 of two streams of bytes; a `surveyflow.values.images.Digester`.
+    """SHA-256 of two streams of bytes; a `surveyflow.values.images.PairedDigester`.
 
     A processor with instructions for SHA-256 has to wait for most of a round. Meanwhile it computes the other stream: both take
     little more time than one alone. The digests are those of `hashlib`.
@@ -437,6 +453,20 @@ class PairedSha256:
         _digest_blocks(self._states, streams, whole // _BLOCK_BYTES)
         self._rests = [stream[whole:].tobytes() for stream in streams]
 
+    def read(self, files: Sequence[PixelFile], rows: Box, kept: Sequence[KeptParts]) -> tuple[int, str] | None:
+        """Carry on with rows of two images in files; see `surveyflow.values.images.PairedDigester`."""
+        rests, n_rest = np.zeros((2, _BLOCK_BYTES), np.uint8), len(self._rests[0])
+        rests[:, :n_rest] = [np.frombuffer(rest, np.uint8) for rest in self._rests]
+        task = _rows_task(files, rows, kept)
+        task.states, task.rests, task.n_rest = self._states.ctypes.data, rests.ctypes.data, n_rest
+        failure = int(_library().surveyflow_rows(ctypes.byref(task)))
+        if failure:
+            reason = "the file ends" if failure == _END_OF_FILE else os.strerror(failure)
+            return task.failed_image, f"{reason} in row {task.failed_row}"
+        self._n_bytes += 4 * rows.shape[0] * rows.shape[1]
+        self._rests = [rest[: task.n_rest].tobytes() for rest in rests]
+        return None
+
     def hexdigests(self) -> list[str]:
         """The digest of each stream up to now, hexadecimal."""
         n_zeros = -(len(self._rests[0]) + 9) % _BLOCK_BYTES
@@ -444,6 +474,17 @@ class PairedSha256:
         states, streams = self._states.copy(), [np.frombuffer(rest + end, np.uint8) for rest in self._rests]
         _digest_blocks(states, streams, len(streams[0]) // _BLOCK_BYTES)
         return [state.astype(">u4").tobytes().hex() for state in states]
+
+
+def _rows_task(files: Sequence[PixelFile], rows: Box, kept: Sequence[KeptParts]) -> _RowsTask:
+    """The images, their rows, and the parts that are kept of them."""
+    task = _RowsTask(n_columns=files[0].n_columns, y0=rows.y0, y1=rows.y1, x0=rows.x0, x1=rows.x1)
+    task.files[:], task.offsets[:] = [file.number for file in files], [file.offset_bytes for file in files]
+    for number, parts in enumerate(kept):
+        task.tops, task.lefts = parts.tops.ctypes.data, parts.lefts.ctypes.data
+        task.n_parts, task.height, task.width = parts.pixels.shape
+        task.parts[number] = parts.pixels.ctypes.data
+    return task
 
 
 def _digest_blocks(states: NDArray[np.uint32], streams: Sequence[NDArray[np.uint8]], n_blocks: int) -> bool:

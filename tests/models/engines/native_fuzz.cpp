@@ -18,6 +18,7 @@
 #include "amounts.hpp"
 #include "digests.hpp"
 #include "kernels.hpp"
+#include "rows.hpp"
 #include "stamps.hpp"
 #include "statistics.hpp"
 #include "stretch.hpp"
@@ -30,6 +31,7 @@ extern "C" int surveyflow_amounts(int instruction_set, const AmountsTask* task);
 extern "C" int surveyflow_stretch(int instruction_set, const StretchTask* task);
 extern "C" int surveyflow_stamps(const StampsTask* task);
 extern "C" int surveyflow_digest(const DigestsTask* task);
+extern "C" int surveyflow_rows(RowsTask* task);
 
 namespace {
 
@@ -568,6 +570,60 @@ void check_digests() {
     for (int i = 0; i < 16; ++i) require(whole[i] == swapped[(i + 8) % 16], "digests depend on the order of streams or blocks");
 }
 
+// Rows of two images in a file, at once and in two calls, with parts in and around them; then of a file that ends in the last row.
+void check_rows() {
+    std::vector<std::uint32_t> states(16);
+    const DigestsTask nothing{states.data(), {nullptr, nullptr}, 0};
+    if (!surveyflow_digest(&nothing)) return;
+    const std::int64_t n_columns = between(1, 2000), n_rows = between(1, 70), size = n_columns * n_rows;
+    std::vector<std::uint32_t> images(2 * size);
+    for (auto& bits : images) bits = static_cast<std::uint32_t>(generator());
+    std::FILE* const file = std::tmpfile();
+    if (!file || std::fwrite(images.data(), 4, images.size(), file) != images.size() || std::fflush(file)) std::exit(3);
+    const std::int64_t x0 = between(0, n_columns - 1), x1 = between(x0 + 1, n_columns);
+    const std::int64_t height = between(1, 90), width = between(1, 90);
+    const std::int64_t y0 = between(0, n_rows - 1), y1 = between(y0, n_rows), middle = between(y0, y1);
+    std::vector<std::int64_t> tops(between(0, 9)), lefts(tops.size());
+    for (auto& top : tops) top = between(-2 * height, n_rows + height);
+    for (auto& left : lefts) left = between(-2 * width, n_columns + width);
+    struct Found {
+        std::vector<std::uint32_t> states, science, weight;
+        std::vector<unsigned char> rests;
+        std::int64_t n_rest;
+    };
+    const auto found_from = [&](const std::vector<std::int64_t>& borders) {
+        const std::size_t n_kept = tops.size() * height * width;
+        Found found{std::vector<std::uint32_t>(16, 1), std::vector<std::uint32_t>(n_kept, 1), std::vector<std::uint32_t>(n_kept, 1),
+                    std::vector<unsigned char>(128), 4 * (size % 16)};
+        for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
+            float* const parts[] = {reinterpret_cast<float*>(found.science.data()), reinterpret_cast<float*>(found.weight.data())};
+            RowsTask task{found.states.data(), found.rests.data(), found.n_rest, {fileno(file), fileno(file)}, {0, 4 * size},
+                          n_columns, borders[i], borders[i + 1], x0, x1, tops.data(), lefts.data(), std::int64_t(tops.size()),
+                          height, width, {parts[0], parts[1]}, 0, 0};
+            if (surveyflow_rows(&task)) std::exit(6);
+            found.n_rest = task.n_rest;
+        }
+        return found;
+    };
+    const Found once = found_from({y0, y1}), twice = found_from({y0, middle, y1});
+    require(once.states == twice.states && once.n_rest == twice.n_rest && once.science == twice.science, "rows depend on the calls");
+    for (int rest = 0; rest < 128; rest += 64) {
+        require(!std::memcmp(&once.rests[rest], &twice.rests[rest], std::size_t(once.n_rest)), "rests depend on the calls");
+    }
+    for (std::size_t i = 0; i < once.science.size(); ++i) {
+        const std::int64_t part = i / width / height, y = tops[part] + i / width % height, x = lefts[part] + i % width;
+        const bool inside = y0 <= y && y < y1 && x0 <= x && x < x1;
+        require(once.science[i] == (inside ? __builtin_bswap32(images[y * n_columns + x]) : 1), "other pixels of the image");
+        require(once.weight[i] == (inside ? __builtin_bswap32(images[size + y * n_columns + x]) : 1), "other pixels of the weights");
+    }
+    std::vector<unsigned char> rests(128);
+    RowsTask task{states.data(), rests.data(), 0, {fileno(file), fileno(file)}, {0, 4 * size}, n_columns, 0, n_rows, 0, n_columns,
+                  nullptr, nullptr, 0, 0, 0, {nullptr, nullptr}, 0, 0};
+    if (ftruncate(fileno(file), 8 * size - 4) || surveyflow_rows(&task) != end_of_file) std::exit(7);
+    require(task.failed_image == 1 && task.failed_row == n_rows - 1, "the end is elsewhere");
+    std::fclose(file);
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -577,6 +633,7 @@ int main(int, char** arguments) {
         for (int i = 0; i < 20; ++i) check_counting();
         check_stamps();
         check_digests();
+        check_rows();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
             if (surveyflow_usable(instruction_set)) check(instruction_set, *network);

@@ -107,7 +107,7 @@ def _translation_units(main: Path | None, machine: str) -> Iterator[list[str]]:
         macros = (f"-DSURVEYFLOW_ISA={name}", f"-DSURVEYFLOW_LANES={lanes}", f"-DSURVEYFLOW_KERNELS={name}_kernels")
         yield [*flags, *macros, "-c", str(SOURCE / "kernels.cpp")]
     yield [f'-DSURVEYFLOW_SOURCE_DIGEST="{source_digest()}"', "-c", str(SOURCE / "library.cpp")]
-    for source in ("digests.cpp", "memory.cpp", "parallel.cpp", "stamps.cpp", "transform_size.cpp"):
+    for source in ("digests.cpp", "memory.cpp", "parallel.cpp", "rows.cpp", "stamps.cpp", "transform_size.cpp"):
         yield ["-c", str(SOURCE / source)]
     if main is not None:
         yield [f"-I{SOURCE}", "-c", str(main)]

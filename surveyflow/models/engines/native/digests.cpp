@@ -54,10 +54,14 @@ WITH_SHA inline void four_rounds(int fourth, State& state, Words* words) {
     }
 }
 
+// The words of a block are big-endian. Those of pixels as FITS files have them are as they lie in memory: the stream that is
+// digested holds the same pixels little-endian.
+template <bool as_in_files>
 WITH_SHA inline void load_block(const unsigned char* block, Words* words) {
     const Words big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
     for (int i = 0; i < 4; ++i) {
-        words[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const Words*>(block) + i), big_endian);
+        const Words loaded = _mm_loadu_si128(reinterpret_cast<const Words*>(block) + i);
+        words[i] = as_in_files ? loaded : _mm_shuffle_epi8(loaded, big_endian);
     }
 }
 
@@ -65,21 +69,14 @@ WITH_SHA inline State sum(const State& one, const State& other) {
     return {_mm_add_epi32(one.abef, other.abef), _mm_add_epi32(one.cdgh, other.cdgh)};
 }
 
-}  // namespace
-
-bool can_digest() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    const bool has_sha = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
-    return has_sha && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
-}
-
-WITH_SHA void digest(const DigestsTask& task) {
+template <bool as_in_files>
+WITH_SHA void carry_on(const DigestsTask& task) {
     State one = loaded(task.states), other = loaded(task.states + 8);
     for (std::int64_t i = 0; i < task.n_blocks; ++i) {
         const State one_before = one, other_before = other;
         Words ones[4], others[4];
-        load_block(task.streams[0] + 64 * i, ones);
-        load_block(task.streams[1] + 64 * i, others);
+        load_block<as_in_files>(task.streams[0] + 64 * i, ones);
+        load_block<as_in_files>(task.streams[1] + 64 * i, others);
 #pragma GCC unroll 16
         for (int fourth = 0; fourth < 16; ++fourth) {
             four_rounds(fourth, one, ones);
@@ -92,9 +89,21 @@ WITH_SHA void digest(const DigestsTask& task) {
     store(other, task.states + 8);
 }
 
+}  // namespace
+
+bool can_digest() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const bool has_sha = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
+    return has_sha && __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
+}
+
+void digest(const DigestsTask& task) { carry_on<false>(task); }
+void digest_as_in_files(const DigestsTask& task) { carry_on<true>(task); }
+
 #else
 
 bool can_digest() { return false; }
 void digest(const DigestsTask&) {}
+void digest_as_in_files(const DigestsTask&) {}
 
 #endif

@@ -12,3 +12,5 @@ struct DigestsTask {
 // Whether this processor has instructions for SHA-256.
 bool can_digest();
 void digest(const DigestsTask& task);
+// The same of pixels whose bytes come in the opposite order, as in FITS files.
+void digest_as_in_files(const DigestsTask& task);

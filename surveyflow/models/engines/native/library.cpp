@@ -1,6 +1,7 @@
 // The library's interface: a few plain functions, called from native_library.py.
 #include "digests.hpp"
 #include "kernels.hpp"
+#include "rows.hpp"
 #include "stamps.hpp"
 
 namespace {
@@ -32,7 +33,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Increases with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 7; }
+EXPORTED int surveyflow_abi() { return 8; }
 
 // Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
@@ -73,3 +74,6 @@ EXPORTED int surveyflow_digest(const DigestsTask* task) {
 }
 
 EXPORTED int surveyflow_stamps(const StampsTask* task) { return copy_stamps(*task); }
+
+// See digest_rows; the processor must be able to digest.
+EXPORTED int surveyflow_rows(RowsTask* task) { return digest_rows(*task); }
