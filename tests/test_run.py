@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 import surveyflow
 from stubs import TINY, StubWorker
@@ -25,6 +26,7 @@ from surveyflow.output.lock import RunLock
 from surveyflow.output.run_folders import last_run
 from surveyflow.planning.plan import Decision
 from surveyflow.releases.publish import list_revisions, open_catalog, read_catalog, read_manifest
+from surveyflow.runs import preflight
 from surveyflow.runs.preflight import open_survey
 from surveyflow.runs.run import run_survey
 from surveyflow.settings.workflow import load_workflow
@@ -242,6 +244,23 @@ def test_nothing_is_published_of_files_that_change_while_they_are_read(survey, c
     stopped = last_run(root(survey))
     assert stopped is not None
     assert stopped.progress.phase == "stopped"
+
+
+def test_a_part_of_a_list_that_appears_while_it_is_read_is_refused(survey, monkeypatch):
+    folder = survey.folder / "parts"
+    folder.mkdir()
+    rows = Table.read(survey.source_list("COSMOS"))
+    rows[:10].write(folder / "0.parquet")
+    edit_workflow(survey.workflow, {"fields": {"COSMOS": {"sources": {"path": "parts"}}}})
+    read = preflight.read_lists
+
+    def late(*given):
+        rows[10:].write(folder / "1.parquet")
+        return read(*given)
+
+    monkeypatch.setattr(preflight, "read_lists", late)
+    with pytest.raises(InputsChanged, match=r"parts/1\.parquet appeared while this run was reading"):
+        run(survey)
 
 
 def test_file_that_changes_while_it_is_digested_is_refused(survey):

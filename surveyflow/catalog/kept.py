@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from surveyflow.catalog.columns import COLUMNS, CatalogColumn, Null
 from surveyflow.catalog.schema import CATALOG_SCHEMA
+from surveyflow.files.durable import explained
 from surveyflow.values.arrays import Int64Array
 from surveyflow.values.listed import KeptColumn, ListedSources
 
@@ -114,7 +115,7 @@ class KeptColumns:
             return self
         files = {name: (folder / f"kept-{number}.arrow",) for number, name in enumerate(self.tables)}
         for name, (path,) in files.items():
-            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.tables[name].schema) as file:
+            with explained(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.tables[name].schema) as file:
                 file.write_table(self.tables[name].combine_chunks())
         return replace(self, tables=StoredTables(files))
 

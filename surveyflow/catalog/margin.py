@@ -21,6 +21,7 @@ from surveyflow.catalog.dataset import Dataset
 from surveyflow.catalog.hats import DEFAULT_COLUMNS, Partition, partition_info, properties_text, put
 from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
 from surveyflow.catalog.schema import FINEST_ORDER, cells_at, in_order, taken
+from surveyflow.files.durable import explained
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.jobs import Doing, in_this_process
 
@@ -124,8 +125,9 @@ class KeptBorders:
         folder
             The folder, which is made.
         """
-        folder.mkdir(parents=True)
-        np.save(folder / _STARTS, Cover.of(partitions).starts)
+        with explained(folder):
+            folder.mkdir(parents=True)
+            np.save(folder / _STARTS, Cover.of(partitions).starts)
         return cls(folder)
 
     def keep(self, partition: Partition, rows: pa.Table) -> tuple[tuple[int, int], ...]:
@@ -134,9 +136,10 @@ class KeptBorders:
         if near:
             own = self.folder / f".{secrets.token_hex(8)}"
             chosen = taken(rows, pa.array(np.concatenate([places for _, places in near]))).combine_chunks()
-            with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, rows.schema) as kept:
-                kept.write_table(chosen)
-            own.replace(self.place(partition))
+            with explained(self.place(partition)):
+                with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, rows.schema) as kept:
+                    kept.write_table(chosen)
+                own.replace(self.place(partition))
         return tuple((number, len(places)) for number, places in near)
 
     def place(self, partition: Partition) -> Path:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from surveyflow.catalog.hats import Partition
+from surveyflow.files.durable import explained
 
 STATISTICS = "per_partition_statistics.parquet"
 """Name of the file in a catalog's folder."""
@@ -47,9 +48,10 @@ def keep_statistics(scratch: Path, rows: pa.Schema, footers: Sequence[tuple[Part
     first, _ = footers[0]
     path = scratch / f".statistics-{first.order}-{first.pixel}.arrow"
     own = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, table.schema) as kept:
-        kept.write_table(table)
-    return own.replace(path)
+    with explained(path):
+        with pa.OSFile(str(own), "wb") as file, pa.ipc.new_file(file, table.schema) as kept:
+            kept.write_table(table)
+        return own.replace(path)
 
 
 def combined_statistics(pieces: Sequence[Path]) -> bytes:

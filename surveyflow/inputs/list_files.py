@@ -3,24 +3,29 @@
 A part is a range of rows of limited size, so that no process ever holds a complete list. FITS and Parquet are cut anywhere; a
 file of text is read as a whole, since its size is limited.
 
-A HATS collection stands for its primary table: margins and indexes repeat rows. The number of rows that a HATS catalog states is
-compared with that of its files, so that a copy that is not complete is refused.
+No row may be lost or counted twice without a word. So what looks like a part of a folder and cannot be read is refused, and so
+is a file that is named twice. A HATS collection stands for its primary table: margins and indexes repeat rows. The partitions and
+the number of rows that a HATS catalog states are compared with its files, so that a copy that is not complete is refused.
 """
 
 from __future__ import annotations
 
+import csv
+import os
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
-from surveyflow.files.paths import Place, file_state, split_extension
+from surveyflow.files.paths import Place, file_state, problem_of_file, split_extension
 from surveyflow.inputs.columns import Column
 from surveyflow.inputs.tables import EVERY_ROW, head_of, rows_in
 from surveyflow.values.listed import ColumnHead
@@ -33,6 +38,14 @@ _BYTES_PER_ROW = 40
 """Size of a row of text, by which files whose number of rows is not known are put together."""
 _PROPERTIES = ("hats.properties", "properties")
 _COLLECTION = "collection.properties"
+_AROUND = ".."
+"""The primary table of a collection that lies in it, as those of published revisions do."""
+_PARTITIONS = "partition_info.csv"
+_PARTITION = re.compile(r"Norder=([0-9]+)/Dir=[0-9]+/Npix=([0-9]+)\b")
+_REPEATING = ("margin", "index")
+"""Kinds of HATS catalogs that repeat the rows of another one."""
+_SUFFIXES = (".parquet", ".parq", ".pq")
+_MAGIC = b"PAR1"
 _MOST_BYTES = 2**20
 
 
@@ -138,18 +151,29 @@ def files_of(paths: Iterable[Place]) -> list[Place]:
     Raises
     ------
     SourceListError
-        If a folder holds no Parquet file, or too many, or if a HATS catalog is not complete.
+        If a folder holds no Parquet file, or too many, or one whose name or kind leaves open whether it belongs to the list; if
+        a HATS catalog is not complete, or repeats the rows of another one; or if a file is named twice.
     """
-    return [file for path in paths for file in (_files_in(path) if isinstance(path, Path) and path.is_dir() else [path])]
+    files = [file for path in paths for file in (_files_in(path) if isinstance(path, Path) and path.is_dir() else [path])]
+    if repeated := [file for file, number in Counter(map(_real, files)).items() if number > 1]:
+        raise SourceListError(f"{repeated[0]} is named twice, and its rows would count twice. Name each file of the list once.")
+    return files
+
+
+def _real(place: Place) -> str:
+    """The name of a file, or of a table in it, without links."""
+    if not isinstance(place, Path):
+        return str(place)
+    file, extension = split_extension(place)
+    return os.path.realpath(file) + (f"[{extension}]" if extension else "")
 
 
 def _files_in(folder: Path) -> list[Path]:
     if (folder / _COLLECTION).is_file():
         return _files_in(_primary(folder))
     stated = next((folder / name for name in _PROPERTIES if (folder / name).is_file()), None)
-    found = (folder / "dataset" if stated else folder).rglob("*.parquet")
-    shown = (file for file in found if not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts))
-    files = sorted(islice((file for file in shown if file.is_file()), MOST_FILES + 1))
+    found = _partitions_in(folder / "dataset") if stated else _parquet_files(folder)
+    files = sorted(islice(found, MOST_FILES + 1))
     if not files:
         raise SourceListError(f"{folder} is a folder without Parquet files. Name a table, or a folder of Parquet files.")
     if len(files) > MOST_FILES:
@@ -159,11 +183,59 @@ def _files_in(folder: Path) -> list[Path]:
     return files
 
 
+def _partitions_in(dataset: Path) -> Iterator[Path]:
+    """The files of a HATS catalog's partitions; beside them there may be a thumbnail, which repeats rows."""
+    return (file for file in _parquet_files(dataset) if _PARTITION.match(file.relative_to(dataset).as_posix()))
+
+
+def _parquet_files(folder: Path) -> Iterator[Path]:
+    """The Parquet files in a folder and below it, each folder once, whatever links lead to it; what is hidden is left out."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        folders[:] = sorted(filter(_is_shown, folders))
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from filter(_is_part, (Path(place, name) for name in names if _is_shown(name)))
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a name is not hidden; that of a folder with the rows of one value may begin with ``_``, as in ``_order=5``."""
+    return not name.startswith((".", "_")) or (name.startswith("_") and "=" in name)
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise SourceListError(
+        f"{error.filename} cannot be read: {error.strerror}. Make it readable (chmod +rx), fetch it again, or move it away."
+    ) from error
+
+
+def _is_part(file: Path) -> bool:
+    """Whether a file is a part of the list of its folder."""
+    if file.suffix.lower() not in _SUFFIXES:
+        if _begins_as_parquet(file):
+            ends = f"its name does not end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
+            raise SourceListError(f"{file} is a Parquet file, but {ends}. Rename it if it belongs to the list, or move it away.")
+        return False
+    if problem := problem_of_file(file):
+        raise SourceListError(" ".join(problem))
+    return True
+
+
+def _begins_as_parquet(file: Path) -> bool:
+    if not file.is_file() or not os.access(file, os.R_OK):
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(_MAGIC)) == _MAGIC
+
+
 def _primary(folder: Path) -> Path:
     """The folder of a collection's primary table."""
     named = _properties(folder / _COLLECTION).get("hats_primary_table_url", "")
-    primary = folder / named
-    if not named or Path(named).is_absolute() or ".." in Path(named).parts or not primary.is_dir():
+    primary = folder.resolve().parent if named == _AROUND else folder / named
+    if not named or Path(named).is_absolute() or ".." in primary.parts or not primary.is_dir():
         raise SourceListError(
             f"{folder} is a HATS collection whose primary table {named!r} is not in it. Name the folder of the primary table."
         )
@@ -179,6 +251,9 @@ def _properties(file: Path) -> dict[str, str]:
 
 
 def _check_complete(folder: Path, properties: Mapping[str, str], files: list[Path]) -> None:
+    if (kind := properties.get("dataproduct_type")) in _REPEATING:
+        raise SourceListError(f"{folder} is the {kind} of a HATS catalog, and repeats its rows. Name the folder of the catalog.")
+    _check_partitions(folder, files)
     stated = properties.get("hats_nrows", "")
     if not stated.isdecimal() or len(stated) > 18:
         return
@@ -190,6 +265,29 @@ def _check_complete(folder: Path, properties: Mapping[str, str], files: list[Pat
         raise SourceListError(
             f"{folder}: its files have {n_rows:,} rows, but it states {int(stated):,}. Fetch the catalog again."
         )
+
+
+def _check_partitions(folder: Path, files: list[Path]) -> None:
+    """Compare the files of a HATS catalog with its list of partitions, if it has one."""
+    listing = folder / _PARTITIONS
+    if not listing.is_file():
+        return
+    places = (_PARTITION.match(file.relative_to(folder / "dataset").as_posix()) for file in files)
+    there = {(int(place[1]), int(place[2])) for place in places if place}
+    stated = _listed_in(listing)
+    for cells, what in ((stated - there, "is listed, but has no file"), (there - stated, "has a file, but is not listed")):
+        if cells:
+            order, pixel = min(cells)
+            raise SourceListError(f"{listing}: the partition Norder={order}, Npix={pixel} {what}. Fetch the catalog again.")
+
+
+def _listed_in(listing: Path) -> set[tuple[int, int]]:
+    """The partitions that a HATS catalog lists: order and number of each."""
+    try:
+        with listing.open(encoding="utf-8", newline="") as opened:
+            return {(int(row["Norder"]), int(row["Npix"])) for row in csv.DictReader(opened)}
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise SourceListError(f"{listing} is not a list of partitions ({error!r}). Fetch the catalog again.") from error
 
 
 def combined(parts: Mapping[Place, Mapping[str, Column]]) -> dict[str, Column]:
@@ -241,6 +339,7 @@ def _combined(name: str, parts: Mapping[Place, Mapping[str, Column]]) -> Column:
         return next(iter(parts.values()))[name]
     first = next(iter(columns.values()))
     _check_heads(name, [head_of(file, column) for file, column in columns.items()])
+    _check_digits(name, columns)
     values = np.concatenate(_of_one_shape([_filled(column, _exact_type(list(columns.values()))) for column in columns.values()]))
     missing = np.concatenate([column.missing for column in columns.values()])
     unit = next((column.unit for column in columns.values() if column.unit), None)
@@ -257,6 +356,22 @@ def _check_same(name: str, what: str, stated: Sequence[tuple[str, str | None]]) 
             )
 
 
+def _check_digits(name: str, columns: Mapping[Place, Column]) -> None:
+    """Refuse integers that floating-point numbers of other files would round."""
+    large = [file for file, column in columns.items() if column.values.dtype.kind in "iu" and _is_large(column)]
+    fractions = [file for file, column in columns.items() if column.values.dtype.kind == "f" and not _is_whole(column)]
+    if large and fractions:
+        raise SourceListError(
+            f"column {name}: it holds integers beyond 2^53 in {large[0].name} and fractions in {fractions[0].name}, and no type "
+            "holds all of their digits. Convert one of the files."
+        )
+
+
+def _is_large(column: Column) -> bool:
+    values = column.values[~column.missing]
+    return bool(len(values)) and max(int(values.max()), -int(values.min())) > 2**53
+
+
 def _exact_type(columns: list[Column]) -> np.dtype[Any] | None:
     """The type of all values; None for what numpy makes of them. Numbers that are whole in all files stay whole."""
     kinds = {column.values.dtype.kind for column in columns}
@@ -269,6 +384,7 @@ def _is_whole(column: Column) -> bool:
     """Whether integers of 64 bits hold all values of a column exactly."""
     values = column.values[~column.missing]
     if values.dtype.kind == "f":
+        values = values.astype(np.float64)
         return bool((np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2.0**53)).all())
     return values.dtype.kind == "i" or bool((values <= np.uint64(np.iinfo(np.int64).max)).all())
 

@@ -278,7 +278,7 @@ def _repeated(column: Column) -> str | None:
     repeated = np.flatnonzero(counts > 1)
     if not len(repeated):
         return None
-    shown = [f"{ids[i]:.0f} (rows {_listed(column.first_row + np.flatnonzero(inverse == i) + 1)})" for i in repeated[:_N_SHOWN]]
+    shown = [f"{int(ids[i])} (rows {_listed(column.first_row + np.flatnonzero(inverse == i) + 1)})" for i in repeated[:_N_SHOWN]]
     count = f"{len(repeated)} id{'s occur' if len(repeated) > 1 else ' occurs'} more than once"
     more = ", ..." if len(repeated) > _N_SHOWN else ""
     return f"column {column.name}: {count}: {', '.join(shown)}{more}. Keep one row a source: ids must be unique within a field."

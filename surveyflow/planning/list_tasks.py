@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from surveyflow.catalog.kept import KeptColumns, by_instrument
 from surveyflow.errors import MosaicError, SourceListError
@@ -240,8 +241,11 @@ def _head(listed: ListedSources) -> ListedSources:
 
 
 def _one_value(values: pa.Array) -> pa.Array:
-    known = values.drop_null()[:1]
-    return known if len(known) else pa.nulls(1, values.type)
+    """A value if any is known; of integers the largest, which shows whether floating-point numbers can hold all of them."""
+    known = values.drop_null()
+    if pa.types.is_integer(values.type) and len(known):
+        return pa.array([max(pc.min_max(known).as_py().values(), key=abs)], values.type)
+    return known[:1] if len(known) else pa.nulls(1, values.type)
 
 
 def joined_heads(heads: Sequence[ListedSources]) -> ListedSources:
@@ -251,6 +255,11 @@ def joined_heads(heads: Sequence[ListedSources]) -> ListedSources:
     ----------
     heads
         The heads of its parts.
+
+    Raises
+    ------
+    SourceListError
+        If a kept column has integers in one part that the floating-point numbers of another part would round.
     """
     kept = {name: _joined_column([head.kept[name] for head in heads]) for name in heads[0].kept}
     return replace(heads[0], kept=kept)
@@ -261,7 +270,14 @@ def _joined_column(columns: Sequence[KeptColumn]) -> KeptColumn:
     schemas = [pa.schema([pa.field("", column.values.type)]) for column in valued]
     kind = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     unit = next((column.unit for column in columns if column.unit is not None), None)
-    return replace(columns[0], values=valued[0].values.cast(kind), unit=unit)
+    try:
+        values = [column.values.cast(kind) for column in valued]
+    except pa.ArrowInvalid as error:
+        raise SourceListError(
+            f"column {columns[0].name}: it holds integers beyond 2^53 in one part of the list and floating-point numbers in "
+            "another, and no type holds all of their digits. Convert one of the files."
+        ) from error
+    return replace(columns[0], values=values[0], unit=unit)
 
 
 def _any_on(mosaics: Mosaics, sources: SourceList) -> bool:

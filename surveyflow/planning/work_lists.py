@@ -26,6 +26,7 @@ from surveyflow.catalog.kept import NOTHING_KEPT, KeptColumns, StoredTables, com
 from surveyflow.errors import SourceListError
 from surveyflow.files.durable import explained, file_digest, sync_file, sync_folder, write_over
 from surveyflow.files.json_state import recall_state, sealed
+from surveyflow.files.paths import Place
 from surveyflow.inputs.joined_tables import check_joined
 from surveyflow.inputs.list_files import ROWS_PER_PART, check_alike, parts_of_list
 from surveyflow.inputs.source_lists import list_files, wanted_columns
@@ -174,7 +175,7 @@ class ReadList:
     plan
         The field.
     files
-        Names of the list's files.
+        The list's files.
     parts
         What is known of each part.
     problem, unplaced
@@ -182,7 +183,7 @@ class ReadList:
     """
 
     plan: FieldPlan
-    files: tuple[str, ...]
+    files: tuple[Place, ...]
     parts: tuple[PartFacts, ...]
     problem: str = ""
     unplaced: str = ""
@@ -272,9 +273,8 @@ def _read_list(plan: FieldPlan, folder: Path | None, do: Doing, rows_per_part: i
     except SourceListError as error:
         return ReadList(plan, (), (), problem=str(error))
     facts = tuple(do([ReadPart(plan, part, folder) for part in parts]))
-    names = tuple(file.name for file in files)
     unplaced = next((part.unplaced for part in facts if part.unplaced), "")
-    return ReadList(plan, names, facts, _problem_of(facts), unplaced)
+    return ReadList(plan, tuple(files), facts, _problem_of(facts), unplaced)
 
 
 def _problem_of(parts: Sequence[PartFacts]) -> str:
@@ -286,6 +286,7 @@ def _problem_of(parts: Sequence[PartFacts]) -> str:
         return "\n".join([*problems[:_MOST_PROBLEMS], *more])
     try:
         check_alike(part.heads for part in parts)
+        joined_heads([part.head for part in parts if part.head is not None])
         for summary in _joins(parts):
             check_joined(summary)
     except SourceListError as error:
@@ -328,9 +329,9 @@ def finish_lists(
     units: list[WorkUnit] = []
     files: dict[str, tuple[Path, ...]] = {}
     for one in lists:
-        limits = one.ranges(rows_per_range)
+        limits, names = one.ranges(rows_per_range), tuple(file.name for file in one.files)
         tasks = [
-            MergeIds(one.plan, folder, one.files, len(one.parts), number, *pair, one.streams, kept, beside, with_duplicates)
+            MergeIds(one.plan, folder, names, len(one.parts), number, *pair, one.streams, kept, beside, with_duplicates)
             for number, pair in enumerate(pairwise(limits))
         ]
         ranges: list[RangeFacts] = do(tasks)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surveyflow.catalog.hats import read_partitions
+from surveyflow.files.durable import explained
 from surveyflow.releases.regions import MOST_ROWS, Reader, Region, in_batches, reader, regions_of
 from surveyflow.releases.revisions import ALTERNATIVES, Revision, declared_schema, find, open_catalog, read_manifest
 from surveyflow.stats.shifts import Shifts
@@ -291,7 +292,8 @@ class _Keys:
         self._n_held += len(keys)
         if self._n_held >= MOST_ROWS:
             for number in range(_N_PARTS):
-                with pa.OSFile(self._file(number, self._n_files), "wb") as sink, pa.ipc.new_file(sink, self._none.schema) as file:
+                path = self._file(number, self._n_files)
+                with explained(Path(path)), pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, self._none.schema) as file:
                     file.write_table(self._of_held(number))
             self._held, self._n_held, self._n_files = [self._none], 0, self._n_files + 1
 

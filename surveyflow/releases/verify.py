@@ -21,7 +21,7 @@ from surveyflow.catalog.collection import IndexPart
 from surveyflow.catalog.hats import Partition, read_partitions
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION, SORT_ORDER, check_declared, check_rows, healpix_29
 from surveyflow.errors import CatalogError
-from surveyflow.files.durable import file_digest
+from surveyflow.files.durable import explained, file_digest
 from surveyflow.releases.beside import alternatives_folder, margin_folder
 from surveyflow.releases.revisions import ALTERNATIVES, MANIFEST, declared_schema, read_manifest
 from surveyflow.values.arrays import Int64Array, UInt64Array
@@ -103,7 +103,7 @@ class CheckPartition:
         _check_partition(path, self.partition, rows, self.check)
         counts = {each["values"]: each["counts"] for each in pc.value_counts(rows["status"]).to_pylist()}
         names, keys = _keys(rows, self.groups)
-        with self.ids.open("wb") as file:
+        with explained(self.ids), self.ids.open("wb") as file:
             np.save(file, keys)
         footer = b"" if self.part is None else self.part.write(rows["source_id"].to_numpy())
         return CheckedPartition(counts, digest, names, footer)

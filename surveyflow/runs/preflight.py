@@ -391,10 +391,22 @@ def _finished(listing: _Listing, read: Sequence[ReadList], folder: Path, do: Doi
     problems.refuse()
     if lists is None:
         raise WorkflowError(problems.found)
+    _check_nothing_appeared(listing, read)
     if not any(map(_change, listing.files)):
         write_index(lists)
     in_root = root.is_dir() and folder.is_relative_to(root)
     return lists.moved_to(move_lists(folder, root, listing.key)) if in_root else lists
+
+
+def _check_nothing_appeared(listing: _Listing, read: Sequence[ReadList]) -> None:
+    """Refuse lists of which files appeared while they were read: neither their key nor the manifest would name these."""
+    known = {state.path for state in listing.files}
+    files = (split_extension(file)[0] for one in read for file in one.files)
+    if new := [file for file in files if file not in known]:
+        raise InputsChanged(
+            f"{new[0]} appeared while this run was reading the source lists, so nothing was published. Wait until they are "
+            "complete, then run again."
+        )
 
 
 def _model_cards(workflow: Workflow, store: ModelStore, problems: _Problems) -> dict[ModelKey, ModelCard]:

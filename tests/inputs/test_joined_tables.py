@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -260,6 +262,76 @@ def test_signed_and_unsigned_integers_of_two_files_stay_exact(tmp_path):
     assert listed.kept["gaia"].values.to_pylist() == listed.sources.source_id.tolist()
 
 
+def test_no_digits_of_kept_integers_are_lost_to_the_fractions_of_another_file(tmp_path):
+    files = [
+        tile(tmp_path / f"{name}.fits", [number], gaia=[value])
+        for number, (name, value) in enumerate([("a", 2**53 + 1), ("b", 1.5)])
+    ]
+    words = r"column gaia: it holds integers beyond 2\^53 in a.fits and fractions in b.fits"
+    with pytest.raises(SourceListError, match=words):
+        read(files, keep=("gaia",))
+    files[0] = tile(tmp_path / "c.fits", [3], gaia=[2**53])
+    assert read(files, keep=("gaia",)).kept["gaia"].values.to_pylist() == [2.0**53, 1.5]
+
+
+def test_an_id_that_is_repeated_is_named_with_all_of_its_digits(tmp_path):
+    files = [tile(tmp_path / f"{name}.fits", [2**53 + 1]) for name in "ab"]
+    assert "9007199254740993 (rows 1, 2)" in refusal(files)
+
+
+@pytest.mark.parametrize("other", ["tiles", "tiles/../tiles/a.parquet", "link.parquet"])
+def test_a_file_that_is_named_twice_is_refused(tmp_path, other):
+    (tmp_path / "tiles").mkdir()
+    file = tile(tmp_path / "tiles/a.parquet", [1, 2])
+    (tmp_path / "link.parquet").symlink_to(file)
+    assert "is named twice, and its rows would count twice" in refusal([file, tmp_path / other])
+
+
+def parts_in(folder: Path, *names: str) -> Path:
+    """A folder with a file for each name, of one source: 1, 2 and so on."""
+    for number, name in enumerate(names, 1):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"ID": [number], "RA": [150.0], "DEC": [2.0]}), folder / name)
+    return folder
+
+
+def test_a_folder_stands_for_all_parquet_files_in_it_and_below_it(tmp_path):
+    folder = parts_in(tmp_path / "list", "a.parquet", "b.PARQUET", "c.pq", "d/_order=5/e.parq", "_metadata", ".hidden/f.parquet")
+    elsewhere = parts_in(tmp_path / "elsewhere", "g.parquet")
+    pq.write_table(pa.table({"ID": [7], "RA": [150.0], "DEC": [2.0]}), elsewhere / "g.parquet")
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "linked too").symlink_to(elsewhere)
+    (folder / "around").symlink_to(folder)
+    (folder / "README.txt").write_text("a list")
+    assert sorted(read(folder).sources.source_id.tolist()) == [1, 2, 3, 4, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("b.parquet.part", "is a Parquet file, but its name does not end in"), ("part-0", "part-0")]
+)
+def test_a_parquet_file_that_may_or_may_not_belong_to_a_folder_is_refused(tmp_path, name, told):
+    assert told in refusal(parts_in(tmp_path / "list", "a.parquet", name))
+
+
+def test_a_part_that_is_not_there_or_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    folder = parts_in(tmp_path / "list", "a.parquet", "below/b.parquet")
+    (folder / "c.parquet").symlink_to(tmp_path / "gone.parquet")
+    assert "c.parquet is not an ordinary file, or is a broken link" in refusal(folder)
+    (folder / "c.parquet").unlink()
+    os.mkfifo(folder / "c.parquet")
+    assert "c.parquet is not an ordinary file" in refusal(folder)
+    (folder / "c.parquet").unlink()
+    scan = os.scandir
+
+    def refusing(place):
+        if Path(place).name == "below":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert "below cannot be read: Permission denied" in refusal(folder)
+
+
 def hats_catalog(folder: Path, n_rows: int = 4) -> Path:
     """A catalog of two partitions inside a collection whose margin repeats rows."""
     for place, ids in (("main/dataset/Norder=0/Dir=0/Npix=1", [1, 2]), ("main/dataset/Norder=0/Dir=0/Npix=4", [3, 4])):
@@ -279,6 +351,42 @@ def test_a_hats_collection_is_a_list_of_its_primary_rows(tmp_path):
     assert read(folder).sources.source_id.tolist() == [1, 2, 3, 4]
     assert read(folder / "main").sources.source_id.tolist() == [1, 2, 3, 4]
     assert read(folder / "main/dataset/Norder=0").sources.source_id.tolist() == [1, 2, 3, 4]
+
+
+def test_a_thumbnail_of_a_hats_catalog_is_not_one_of_its_partitions(tmp_path):
+    folder = hats_catalog(tmp_path / "survey") / "main"
+    pq.write_table(pa.table({"ID": [1, 3], "RA": [1.0, 1.0], "DEC": [1.0, 1.0]}), folder / "dataset/data_thumbnail.parquet")
+    (folder / "partition_info.csv").write_text("Norder,Dir,Npix,num_rows\n0,0,1,2\n0,0,4,2\n")
+    assert read(folder).sources.source_id.tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ("0,1\n0,4\n1,17\n", "the partition Norder=1, Npix=17 is listed, but has no file"),
+        ("0,1\n", "the partition Norder=0, Npix=4 has a file, but is not listed"),
+        ("0,one\n", "partition_info.csv is not a list of partitions"),
+    ],
+)
+def test_a_hats_catalog_whose_partitions_are_not_those_that_it_lists_is_refused(tmp_path, cells, told):
+    folder = hats_catalog(tmp_path / "survey") / "main"
+    (folder / "hats.properties").write_text("dataproduct_type=object\n")  # states no number of rows
+    (folder / "partition_info.csv").write_text(f"Norder,Npix\n{cells}")
+    assert told in refusal(folder)
+
+
+@pytest.mark.parametrize("kind", ["margin", "index"])
+def test_a_margin_or_an_index_is_not_a_source_list(tmp_path, kind):
+    folder = hats_catalog(tmp_path / "survey") / "main"
+    (folder / "hats.properties").write_text(f"dataproduct_type={kind}\nhats_nrows=4\n")
+    assert f"is the {kind} of a HATS catalog, and repeats its rows" in refusal(folder)
+
+
+def test_a_collection_that_lies_in_its_primary_table_is_a_list(tmp_path):
+    folder = hats_catalog(tmp_path / "survey") / "main"
+    (folder / "collection").mkdir()
+    (folder / "collection/collection.properties").write_text("hats_primary_table_url=..\n")
+    assert read(folder / "collection").sources.source_id.tolist() == [1, 2, 3, 4]
 
 
 def test_a_folder_that_is_not_a_complete_catalog_is_refused(tmp_path):

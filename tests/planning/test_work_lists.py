@@ -215,6 +215,16 @@ def test_parts_that_contradict_each_other_are_refused(tmp_path):
     )
 
 
+def test_no_digits_of_kept_integers_are_lost_to_the_numbers_of_another_part(tmp_path):
+    table = made_list(40)
+    numbers = np.arange(20)
+    numbers[7] = -(2**53) - 1
+    folder = write_parts(tmp_path / "list", table.slice(0, 20).set_column(4, "mag", pa.array(numbers)), [])
+    pq.write_table(table.slice(20), folder / "01.parquet")
+    found = refusal(tmp_path / "work", plan_of(folder))
+    assert "column mag: it holds integers beyond 2^53 in one part of the list and floating-point numbers in another" in found
+
+
 def test_a_table_of_fits_is_cut_like_one_of_parquet(tmp_path):
     table = made_list(50).drop_columns(["word"])
     columns = ColumnMap(id="ID", ra="RA", dec="DEC", redshift="z", keep=["mag"])

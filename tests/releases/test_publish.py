@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -221,6 +222,35 @@ def test_a_disk_that_refuses_leaves_the_old_revision_in_place(tmp_path, units, m
     assert latest(tmp_path).name == "v1.0-r1"
     assert [path.name for path in (tmp_path / "releases").iterdir()] == ["v1.0-r1"]
     assert publish(tmp_path, "v1.0", units[:1], None, {}).name == "v1.0-r2"
+
+
+def test_a_disk_that_is_full_at_any_file_of_rows_or_ids_is_named_and_nothing_is_published(tmp_path, monkeypatch):
+    rows = make_rows(60, centre_deg=(90.0, 60.0), radius_deg=0.001)  # at the border of two cells
+    written = []
+
+    def counted(write):
+        def writing(place, *given):
+            if given:  # a mode, or an array
+                written.append(place)
+                if len(written) == full_at:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            return write(place, *given)
+
+        return writing
+
+    monkeypatch.setattr(np, "save", counted(np.save))
+    monkeypatch.setattr(pa, "OSFile", counted(pa.OSFile))
+    full_at = 0
+    publish(tmp_path / "0", "v1.0", write_units(tmp_path / "0", rows), make_rows(3, first_id=100), {})
+    n_files = len(written)
+    assert n_files >= 6
+    for full_at in range(1, n_files + 1):
+        root = tmp_path / str(full_at)
+        units = write_units(root, rows)
+        written.clear()
+        with pytest.raises(OutputError, match=f"{root}/.* could not be written: No space left on device. Free some space"):
+            publish(root, "v1.0", units, make_rows(3, first_id=100), {})
+        assert nothing_was_published(root)
 
 
 def test_what_a_dead_publisher_left_is_removed_by_the_next(tmp_path, units):
