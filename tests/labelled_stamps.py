@@ -80,15 +80,16 @@ def contamination_card(**changes):
 
 def write_records(folder, stamps):
     """The stamps as a folder of records of one shard."""
-    from surveyflow.training.records.record_index import RecordIndex, write_index
+    from surveyflow.training.records.record_index import RecordIndex, settings_digest, write_index
     from surveyflow.training.records.shards import serialised, write_shard
 
     folder.mkdir(parents=True)
     name = "part-00000-of-00001.tfrecord"
-    shard = write_shard(folder / name, [serialised(_example(stamps, i), stamps.digest[:12]) for i in range(len(stamps))])
-    settings = {"redshifts": [0.5, 1.5]}
+    settings = {"redshifts": [0.5, 1.5], "stamps_digest": stamps.digest}
+    digest = settings_digest(settings)
+    shard = write_shard(folder / name, [serialised(_example(stamps, i), digest[:12]) for i in range(len(stamps))])
     place = (stamps.field, stamps.instrument, "F814W", 0.03, SIZE, "electron/s")
-    write_index(folder, RecordIndex(settings, stamps.digest, *place, len(stamps), 1, (shard,)))
+    write_index(folder, RecordIndex(settings, digest, *place, len(stamps), 1, (shard,)))
 
 
 def _example(stamps, i):

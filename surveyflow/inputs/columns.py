@@ -102,6 +102,19 @@ def is_no_value(value: object) -> bool:
     return str(value).strip().lower() in NOT_A_VALUE
 
 
+def word_of(value: object) -> str:
+    """A cell as a word without blanks at its ends; a whole number has no fraction."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    return f"{value:.0f}" if isinstance(value, float | np.floating) and float(value).is_integer() else str(value).strip()
+
+
+def holds_arrays(column: Column) -> bool:
+    """Whether cells of a column are arrays or lists."""
+    of_objects = column.values.tolist() if column.values.dtype == object else ()
+    return column.values.ndim > 1 or any(isinstance(value, (list, dict, np.ndarray)) for value in of_objects)
+
+
 def masked_column(name: str, column: Any, about: Any, frame: str = "") -> Column:
     """A column of astropy's.
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
-from surveyflow.inputs.columns import Column, is_no_value
+from surveyflow.inputs.columns import Column, is_no_value, word_of
 from surveyflow.inputs.source_lists import problems_of_column, rows_of_column
 from surveyflow.inputs.tables import read_columns
 from surveyflow.values.arrays import BoolArray, Float64Array
@@ -152,14 +151,8 @@ def _absent(column: Column) -> BoolArray:
 
 def _words(column: Column) -> NDArray[np.str_]:
     """(n,) str: the values as words, whole numbers without a fraction; ``""`` where there is no value."""
-    words = ["" if absent else _word(value) for value, absent in zip(column.values.tolist(), _absent(column), strict=True)]
+    words = ["" if absent else word_of(value) for value, absent in zip(column.values.tolist(), _absent(column), strict=True)]
     return np.array(words, np.str_) if words else np.zeros(0, "U1")
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
-    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _without_prefix(ids: NDArray[np.str_], prefix: str) -> NDArray[np.str_]:

@@ -7,6 +7,7 @@ header of two minds is refused.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _NANOMAGGIES = ("nanomaggy", "nanomaggies", "nmgy")
 _AB_JY = 3631.0
 _NANOMAGGY_JY = 1e-9 * _AB_JY
 _ARCSEC2_A_STERADIAN = (180 * 3600 / np.pi) ** 2
+_SAME_UNIT = 1e-3
 _SAME_ZERO_POINT = 0.05
 """Difference of two zero points up to which they agree, magnitudes."""
 
@@ -92,6 +94,22 @@ def unit_of(image: FitsImage, stated_unit: str | None) -> str | None:
 def normalised_unit(unit: str) -> str | None:
     """A unit with all spellings of electrons per second as ``electron/s``; None for no text."""
     return ELECTRONS_A_SECOND if _compact(unit) in _SPELLINGS else unit.strip() or None
+
+
+def is_same_unit(unit: str, other: str, pixel_scale_arcsec: float) -> bool:
+    """Whether two units of pixels, as `normalised_unit` returns them, are one, however they are spelt.
+
+    Parameters
+    ----------
+    unit, other
+        The units.
+    pixel_scale_arcsec
+        Side of a pixel, arcsec, for surface brightnesses.
+    """
+    if unit == other:
+        return True
+    one, another = (_janskys(each, pixel_scale_arcsec, lambda _: None) for each in (unit, other))
+    return one is not None and another is not None and math.isclose(one, another, rel_tol=_SAME_UNIT)
 
 
 def _compact(unit: str) -> str:

@@ -27,7 +27,8 @@ _LARGEST = {"input_size": 8192, "filters": 65_536, "kernel_sizes": 8191, "dense"
 _MOST_LAYERS = 16
 _MOST_WEIGHTS = 2**28
 _BATCH_NORM_EPSILON = (1e-12, 1.0)
-_SOFTENING = (float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_SOFTENING = (float(np.finfo(np.float32).tiny), _LARGEST_FLOAT32)
 _PIXEL_SCALE_ARCSEC = (1e-5, 1e5)
 _INTERVAL_SCALES = (1e-3, 1e3)
 
@@ -252,17 +253,17 @@ class Domain:
     edge_light_fraction: float | None = None
 
     def __post_init__(self) -> None:
-        if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] < math.inf:
+        if self.sky_rms is not None and not 0 <= self.sky_rms[0] < self.sky_rms[1] <= _LARGEST_FLOAT32:
             raise ValueError(f"sky_rms must be a range (low, high) with 0 <= low < high, not {self.sky_rms}")
         if self.noise_correlation is not None and not -1 <= self.noise_correlation[0] < self.noise_correlation[1] <= 1:
             raise ValueError(f"noise_correlation must be a range (low, high) within -1 to 1, not {self.noise_correlation}")
-        if self.psf_fwhm_arcsec is not None and not 0 < self.psf_fwhm_arcsec[0] <= self.psf_fwhm_arcsec[1] < math.inf:
+        if self.psf_fwhm_arcsec is not None and not 0 < self.psf_fwhm_arcsec[0] <= self.psf_fwhm_arcsec[1] <= _LARGEST_FLOAT32:
             raise ValueError(f"psf_fwhm_arcsec must be a range (low, high) with 0 < low <= high, not {self.psf_fwhm_arcsec}")
-        if self.window_snr is not None and not -math.inf < self.window_snr[0] < self.window_snr[1] < math.inf:
+        if self.window_snr is not None and not -_LARGEST_FLOAT32 <= self.window_snr[0] < self.window_snr[1] <= _LARGEST_FLOAT32:
             raise ValueError(f"window_snr must be a range (low, high) with low < high, not {self.window_snr}")
-        if self.sky_sigma is not None and not -math.inf < self.sky_sigma[0] < self.sky_sigma[1] < math.inf:
+        if self.sky_sigma is not None and not -_LARGEST_FLOAT32 <= self.sky_sigma[0] < self.sky_sigma[1] <= _LARGEST_FLOAT32:
             raise ValueError(f"sky_sigma must be a range (low, high) with low < high, not {self.sky_sigma}")
-        if self.offset_arcsec is not None and not 0 < self.offset_arcsec < math.inf:
+        if self.offset_arcsec is not None and not 0 < self.offset_arcsec <= _LARGEST_FLOAT32:
             raise ValueError(f"offset_arcsec must be a number above 0, not {self.offset_arcsec}")
         if self.edge_light_fraction is not None and not 0 < self.edge_light_fraction < 1:
             raise ValueError(f"edge_light_fraction must lie between 0 and 1, not {self.edge_light_fraction}")
@@ -302,6 +303,14 @@ class TrainingFacts:
     reached: float
     constant: float
     error: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.positive < self.n_images:
+            raise ValueError(f"positive must lie between 0 and n_images, both excluded, not {self.positive} of {self.n_images}")
+        if not 0 <= self.validation_positive <= self.n_validation:
+            raise ValueError(
+                f"validation_positive must lie between 0 and n_validation, not {self.validation_positive} of {self.n_validation}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

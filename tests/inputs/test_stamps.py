@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from uuid import uuid4
 
 import h5py
@@ -47,6 +48,7 @@ def hdf5(tmp_path):
         file["codes"] = np.array([1, 0])
         file["z"] = np.array([0.7, 1.3])
         file["short"] = np.array([1.0])
+        file["complex"], file["texts"] = np.ones((2, 3, 3), np.complex64), np.full((2, 3, 3), b"1")
     return path
 
 
@@ -93,7 +95,7 @@ def test_a_magnitude_is_the_same_in_every_unit():
 
 def identities(table):
     stamps = open_stamps(table)
-    return stamps.identities(range(len(stamps.names)))
+    return stamps.identities(range(len(stamps.names)), lambda _: iter(()))
 
 
 def test_libraries_are_known_by_content_wherever_they_lie(folder, tmp_path):
@@ -115,7 +117,113 @@ def test_a_corrected_label_changes_what_an_image_is(folder, tmp_path):
 
 def test_the_same_pixels_in_another_format_are_the_same_galaxy(folder, hdf5):
     of_fits, of_data_set = (identities(table) for table in (of_folder(folder, label="post_merger"), of_hdf5(hdf5)))
-    assert [pixels for _, pixels, _ in of_fits[:2]] == [pixels for _, pixels, _ in of_data_set]
+    assert [pixels for _, pixels, *_ in of_fits[:2]] == [pixels for _, pixels, *_ in of_data_set]
+
+
+def test_the_name_of_a_file_is_not_that_of_a_galaxy(folder, hdf5):
+    assert [group for group, *_ in identities(of_folder(folder, label="post_merger"))] == ["", "", ""]
+    first, second = (group for group, *_ in identities(of_hdf5(hdf5, group_column="codes")))
+    assert first != second
+    assert "" not in (first, second)
+
+
+def test_what_is_wrong_with_any_image_is_reported_at_once(folder):
+    fits.writeto(folder / "a.fits", np.full((9, 9), np.nan, np.float32), overwrite=True)
+    stamps = open_stamps(of_folder(folder, label="post_merger"))
+    with pytest.raises(InputError) as raised:
+        stamps.identities(range(3), lambda image: iter(["is spoilt."] if image[0, 0] == globals()["image"](2)[0, 0] else []))
+    first, second = str(raised.value).splitlines()
+    assert "a.fits holds NaN" in first
+    assert second == "c.fits: is spoilt."
+
+
+@pytest.mark.parametrize(
+    ("cards", "settings", "told"),
+    [
+        ({"BUNIT": "Jy"}, {}, r"a\.fits has BUNIT 'Jy', but \[simulation\.stamps\] unit is 'nJy'"),
+        ({"BUNIT": "ELECTRONS/S"}, {}, r"has BUNIT 'electron/s'"),
+        ({"BUNIT": "nJy/pixel"}, {}, None),
+        ({"BUNIT": "1e-9 Jy"}, {}, None),
+        ({"BUNIT": "MJy sr-1"}, {"unit": "MJy/sr"}, None),
+        ({"BUNIT": "Msun"}, {}, "has BUNIT 'Msun'"),
+        ({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.1 / 3600, "CDELT2": 0.1 / 3600}, {}, "pixels of 0.1 arcsec"),
+        ({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.01 / 3600, "CDELT2": 0.01 / 3600}, {}, None),
+        ({"CTYPE1": "LINEAR", "CTYPE2": "LINEAR", "CDELT1": 0.1, "CDELT2": 0.1}, {}, None),
+    ],
+)
+def test_a_header_must_not_contradict_the_settings(folder, cards, settings, told):
+    fits.writeto(folder / "a.fits", image(0), fits.Header(cards), overwrite=True)
+    stamps = open_stamps(of_folder(folder, label="post_merger", **settings))
+    if told is None:
+        np.testing.assert_array_equal(stamps.image(0), image(0))
+    else:
+        with pytest.raises(InputError, match=told):
+            stamps.image(0)
+
+
+@pytest.mark.parametrize("name", ["d.fits.bz2", "d.FIT.Z", "d.fits.zst"])
+def test_a_file_that_cannot_be_unpacked_is_not_left_out(folder, name):
+    (folder / name).write_bytes(b"packed")
+    with pytest.raises(InputError, match=rf"cannot be unpacked: {name}\. Unpack them"):
+        open_stamps(of_folder(folder, label="post_merger"))
+
+
+def test_fits_files_are_known_by_every_usual_suffix(folder):
+    for name in ("d.FITS", "e.fts", "f.fit.gz", "._a.fits"):
+        fits.writeto(folder / name, image(3))
+    stamps = open_stamps(of_folder(folder, label="post_merger"))
+    assert stamps.names == ("a.fits", "b.fits.gz", "c.fits", "d.FITS", "e.fts", "f.fit.gz")
+
+
+def test_a_row_is_named_by_its_number_in_the_table(folder):
+    (folder.parent / "labels.csv").write_text("file,label,z\nc.fits,elliptical,0.5\nb.fits.gz,1,0.6\na.fits,0,99\nx.fits,,-1\n")
+    with pytest.raises(InputError) as raised:
+        open_stamps(of_folder(folder, labels=folder.parent / "labels.csv", redshift_column="z"))
+    first, second = str(raised.value).splitlines()
+    assert "row 1 (elliptical): is not a label" in first
+    assert "row 3 (99.0): is not a galaxy's redshift, expected up to 20" in second
+
+
+def written(folder, suffix, **columns):
+    """A table of the three files with these columns."""
+    path = folder.parent / f"table.{suffix}"
+    names = {"file": ["a.fits", "b.fits.gz", "c.fits"], "label": [1, 0, 0]}
+    Table(names | columns).write(path, format="ascii.ecsv" if suffix == "ecsv" else suffix)
+    return of_folder(folder, labels=path, group_column="group" if "group" in columns else None)
+
+
+@pytest.mark.parametrize("suffix", ["ecsv", "fits", "csv", "votable", "parquet"])
+def test_tables_of_every_format_say_the_same(folder, suffix):
+    names = np.array([b"a.fits ", b"b.fits.gz", b"c.fits"])
+    table = written(folder, suffix, file=names, label=[True, False, True], group=[7.0, 8.0, 8.0])
+    stamps = open_stamps(table)
+    assert stamps.kinds == ("post_merger", "star_forming", "post_merger")
+    assert stamps.groups == ("7", "8", "8")
+
+
+@pytest.mark.parametrize("suffix", ["ecsv", "fits", "votable", "parquet"])
+def test_a_column_of_arrays_holds_no_labels(folder, suffix):
+    with pytest.raises(InputError, match="column label: it holds arrays, expected post_merger or 1"):
+        open_stamps(written(folder, suffix, label=np.ones((3, 2), int)))
+
+
+@pytest.mark.parametrize("groups", [[-1, 2, 3], [-99.0, 1, 2], ["-1", "a", "b"], [True, False, True], np.ones((3, 2))])
+def test_a_number_below_0_names_no_galaxy(folder, groups):
+    with pytest.raises(InputError, match=r"names no galaxy\. Name the galaxy|it holds arrays"):
+        open_stamps(written(folder, "ecsv", group=groups))
+
+
+def test_a_name_may_be_written_with_accents_of_either_form(folder):
+    (folder / "a.fits").rename(folder / unicodedata.normalize("NFD", "é.fits"))
+    (folder.parent / "labels.csv").write_text(f"file,label\n{unicodedata.normalize('NFC', 'é.fits')},1\nb.fits.gz,0\nc.fits,0\n")
+    stamps = open_stamps(of_folder(folder, labels=folder.parent / "labels.csv"))
+    assert stamps.kinds == ("star_forming", "star_forming", "post_merger")
+
+
+def test_a_masked_name_is_not_a_name(folder):
+    names = MaskedColumn(["a.fits", "b.fits.gz", "c.fits"], mask=[True, False, False])
+    with pytest.raises(InputError, match=r"has no row for a\.fits; it holds b\.fits\.gz, c\.fits\. Add a row"):
+        open_stamps(written(folder, "parquet", file=names))
 
 
 def test_a_file_without_a_label_is_named(folder):
@@ -228,9 +336,11 @@ def test_a_truncated_image_is_named(folder):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"dataset": "pictures"}, "no data set pictures; it holds codes, galaxies"),
+        ({"dataset": "pictures"}, "no data set pictures; it holds codes, complex, galaxies"),
         ({"dataset": "galaxies"}, "no data set galaxies"),
         ({"dataset": "z"}, r"shape \(2,\), expected \(n, rows, columns\)"),
+        ({"dataset": "complex"}, "is of type complex64, expected integers or real numbers"),
+        ({"dataset": "texts"}, r"is of type \|S1, expected integers or real numbers"),
         ({"label_column": "kinds"}, "no data set kinds"),
         ({"label_column": "short"}, r"shape \(1,\), expected \(2,\)"),
         ({"redshift_column": "short"}, r"shape \(1,\), expected \(2,\)"),

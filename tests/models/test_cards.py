@@ -87,6 +87,20 @@ def changed(old, new):
 PAGE = r".*docs/reference/models\.md"
 
 
+TRAINED = """[training]
+records = []
+validation_records = []
+n_images = {}
+n_validation = 5
+positive = {}
+validation_positive = {}
+score = "accuracy"
+reached = 0.8
+constant = 0.5
+error = 0.01
+"""
+
+
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
@@ -113,6 +127,11 @@ PAGE = r".*docs/reference/models\.md"
         (changed("[domain]", "[domain]\nedge_light_fraction = 0.0"), rf"edge_light_fraction must lie between 0 and 1{PAGE}"),
         (changed("[domain]", "[domain]\nedge_light_fraction = nan"), rf"edge_light_fraction must lie between 0 and 1{PAGE}"),
         (changed("[domain]", "[domain]\nedge_light_fraction = 1.0"), rf"edge_light_fraction must lie between 0 and 1{PAGE}"),
+        (changed("[domain]", "[domain]\nsky_rms = [0.1, 1e300]"), rf"sky_rms must be a range{PAGE}"),
+        (changed("[domain]", "[domain]\nwindow_snr = [-1e300, 1.0]"), rf"window_snr must be a range{PAGE}"),
+        (changed("[domain]", f"{TRAINED.format(10, 10, 5)}[domain]"), rf"positive must lie .* not 10 of 10{PAGE}"),
+        (changed("[domain]", f"{TRAINED.format(10, 0, 5)}[domain]"), rf"positive must lie .* not 0 of 10{PAGE}"),
+        (changed("[domain]", f"{TRAINED.format(10, 5, 6)}[domain]"), rf"validation_positive must lie .* not 6 of 5{PAGE}"),
         (changed("[domain]", "[domain]\noffset_arcsec = 0.0"), rf"offset_arcsec must be a number above 0{PAGE}"),
         (changed("[domain]", "[domain]\nfeature_percentile = 100.0"), rf"feature_percentile must lie between 0 and 100{PAGE}"),
         (changed("[domain]", "[domain]\nfeature_percentile = 99.0"), rf"must be stated together{PAGE}"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from surveyflow import __version__
 from surveyflow.errors import InputError
-from surveyflow.files.durable import make_folder, write_over
+from surveyflow.files.durable import explained, make_folder, write_over
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.store import ModelStore
 from surveyflow.reports.evaluation_page import write_evaluation_page
@@ -28,12 +28,13 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
-from surveyflow.training.evaluation.matching import check_kind, check_stamps
+from surveyflow.training.evaluation.matching import check_classes, check_kind, check_stamps
 from surveyflow.training.evaluation.matrices import selected_tests
 from surveyflow.training.evaluation.stating import state_in_cards
+from surveyflow.training.fitting.starting import check_not_started_on
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import check_apart, read_index
+from surveyflow.training.records.record_index import check_apart, check_listed_once, read_index
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
 
@@ -83,6 +84,10 @@ JUDGES: Mapping[str, Judge] = {MERGER.name: mergers.judge, CONTAMINATION.name: c
 """The function that evaluates models of each task."""
 
 
+_JUDGED: Mapping[str, tuple[str, ...]] = {MERGER.name: ("test", "clean", "other"), CONTAMINATION.name: ("test",)}
+"""The sets of stamps on which models of each task are judged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluated:
     """An evaluation on disk.
@@ -124,7 +129,8 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
     Raises
     ------
     InputError
-        If the file has no ``[evaluation]``, model and records do not match, or the records were used in training.
+        If the file has no ``[evaluation]``, model and records do not match, the records were used in training, or they hold fewer
+        than 10 stamps of a class.
     ModelError
         If a model is missing or cannot be used.
     RecordError
@@ -134,7 +140,11 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
     if settings is None:
         raise InputError("the training file has no [evaluation]. Add the table, with `test`, `report` and, for mergers, `clean`.")
     records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation, settings.other)
+    with explained(settings.report):
+        make_folder(settings.report)
     unseen = (*settings.test, *settings.clean, *settings.other)
+    for folders in (settings.test, settings.clean, settings.other):
+        check_listed_once(folders, [read_index(folder) for folder in folders])
     check_apart(
         {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
         {folder: read_index(folder) for folder in unseen},
@@ -143,6 +153,7 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
     model = load_model(home, engine)
     _check_members(model.card, training)
     _check_learned(model.card, training.data.train, training.data.validation)
+    check_not_started_on(training, unseen, [read_index(folder) for folder in unseen])
     for folder in unseen:
         check_kind(model.card, folder, read_index(folder))
         _check_not_calibrated_on(model.card, folder)
@@ -175,7 +186,6 @@ def _matrices(model: Model, test: Sequence[Path], sampling: SamplingSettings, be
 def _written(document: Mapping[str, Any], folder: Path, matrices: Mapping[str, ClassifierTests]) -> Evaluated:
     files = {rule: folder / f"matrices-{rule}.toml" for rule in matrices}
     evaluated = Evaluated(document, folder / NUMBERS_FILE, folder / PAGE_FILE, tuple(files.values()))
-    make_folder(folder)
     write_over(evaluated.numbers, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     write_evaluation_page(document, evaluated.page)
     for rule, tests in matrices.items():
@@ -222,7 +232,7 @@ def evaluate_model(
     Raises
     ------
     InputError
-        If models and records are not of one instrument, or a model is of another task.
+        If models and records are not of one instrument, a model is of another task, or there are fewer than 10 stamps of a class.
     ModelError
         If models of this task cannot be evaluated.
     """
@@ -233,6 +243,8 @@ def evaluate_model(
     sets = _read(records, read, _truth_of(contamination_model or model), baseline_stamps)
     for stamps in chain(*sets.values()):
         check_stamps(model.card, stamps)
+    for name in _JUDGED[task]:
+        check_classes(task, getattr(records, name), sets[name])
     heading = _heading(model, contamination_model, sampling, command) | {"records": _listed(sets)}
     return dict(plain(heading | {task: judge(model, sets, sampling, contamination_model, narrow)}))
 

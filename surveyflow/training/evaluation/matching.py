@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from surveyflow.errors import InputError
 from surveyflow.inputs.mosaics import SCALE_TOLERANCE
 from surveyflow.tasks.card import ModelCard
-from surveyflow.training.records.labelled import LabelledStamps
+from surveyflow.tasks.contamination.task import CONTAMINATION
+from surveyflow.tasks.merger import MERGER
+from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.training.records.record_index import RecordIndex
+
+LEAST_OF_A_CLASS = 10
+"""Number of stamps of a class without which a score says nothing."""
+
+_POSITIVE = {MERGER.name: "of post-mergers", CONTAMINATION.name: "of galaxies with a neighbour on them"}
 
 
 def check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
@@ -26,6 +36,34 @@ def check_kind(card: ModelCard, folder: Path, index: RecordIndex) -> None:
             f"{folder} holds images of {index.band} in {index.unit}, {index.pixel_scale_arcsec:g} arcsec a pixel; "
             f"model {card.key} is of {card.band} in {card.domain.unit}, {card.pixel_scale_arcsec:g} arcsec. "
             "Name records that match the model."
+        )
+
+
+def check_classes(task: str, folders: Sequence[Path], sets: Sequence[LabelledStamps]) -> None:
+    """Check that stamps of both classes can judge a model: post-mergers and others, or galaxies with a neighbour and without.
+
+    Parameters
+    ----------
+    task
+        Name of the model's task.
+    folders, sets
+        The records, and their stamps; none are nothing to check.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 10 stamps of a class.
+    """
+    if not sets:
+        return
+    columns = pooled(sets)
+    contaminated = columns["coverage_pct"][np.isfinite(columns["coverage_pct"])] > 0
+    positive = columns["is_post_merger"] if task == MERGER.name else contaminated
+    found = int(positive.sum()), int((~positive).sum())
+    if min(found) < LEAST_OF_A_CLASS:
+        raise InputError(
+            f"{', '.join(map(str, folders))}: {found[0]} stamps are {_POSITIVE[task]}, and {found[1]} are not, expected "
+            f"{LEAST_OF_A_CLASS} or more of each. Simulate more images, or images of both kinds."
         )
 
 

@@ -42,7 +42,7 @@ from surveyflow.training.fitting.pipeline import (
 )
 from surveyflow.training.fitting.starting import Start, read_start
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import RecordIndex, check_apart, read_index
+from surveyflow.training.records.record_index import RecordIndex, check_apart, check_listed_once, read_index
 from surveyflow.training.records.shards import damage_told
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.jobs import SamplingSettings
@@ -229,6 +229,8 @@ def fit(
     """
     data = training.data
     indices = check_records([*data.train, *data.validation], training)
+    check_listed_once(data.train, indices[: len(data.train)])
+    check_listed_once(data.validation, indices[len(data.train) :])
     check_apart(*({folder: read_index(folder) for folder in folders} for folders in (data.train, data.validation)))
     start = read_start(training, indices[len(data.train) :])
     digest = _digest(training, indices, start)
@@ -262,6 +264,7 @@ class _Course:
         self.labels = self.images[0] if self.images else labels_of(training.data.train, training)
         self.task = training.model.known_task
         self._check_classes()
+        self._check_noise()
         self.scale = self._scale()
         self.n_steps = self._n_steps()
         self.network = compiled_network(training, self.n_steps, self.scale)
@@ -323,6 +326,22 @@ class _Course:
                 raise InputError(
                     f"{', '.join(map(str, folders))}: {found}, expected {least} or more of each. "
                     "Simulate more images, or images of both kinds."
+                )
+
+    def _check_noise(self) -> None:
+        """Check that the images have noise, which differs from image to image: otherwise they are blank, or copies of few."""
+        data = self.training.data
+        for folders, labels in ((data.train, self.labels), (data.validation, self.validation)):
+            rms, named = labels.sky_rms, ", ".join(map(str, folders))
+            if n_blank := int((~(rms > 0)).sum()):
+                raise InputError(
+                    f"{named}: {n_blank} of {len(rms)} images are blank, or hold nothing but one number, so they have no noise. "
+                    "Simulate them again."
+                )
+            if (n_different := len(np.unique(rms))) < 2 * _LEAST_OF_A_CLASS:
+                raise InputError(
+                    f"{named}: the noise of {len(rms)} images has {n_different} different values, so most are copies of others. "
+                    f"Simulate {2 * _LEAST_OF_A_CLASS} or more images that differ."
                 )
 
     def _facts(self, train: Sequence[RecordIndex], validation: Sequence[RecordIndex]) -> TrainingFacts:

@@ -22,7 +22,7 @@ from surveyflow.sky.measurements import sky_rms
 from surveyflow.sky.stretch import prepare
 from surveyflow.training.fitting.augmentation import changed, oriented
 from surveyflow.training.records.record_index import RecordIndex, read_index
-from surveyflow.training.records.shards import damage_told, record_dataset
+from surveyflow.training.records.shards import check_truth, damage_told, record_dataset
 from surveyflow.values.arrays import BoolArray, Float32Array
 from surveyflow.values.codes import WeightsOrigin
 
@@ -117,7 +117,7 @@ def load_images(folders: Sequence[Path], training: Training, *, as_seen: bool = 
     Raises
     ------
     RecordError
-        If a set is incomplete, or a shard is damaged, which is named.
+        If a set is incomplete, a shard is damaged, which is named, or a record has a truth that no galaxy can have.
     """
     with damage_told(*folders):
         parts = [_part(columns, training, as_seen) for folder in folders for columns in _read(folder)]
@@ -202,7 +202,9 @@ def streamed_epoch(folders: Sequence[Path], training: Training, epoch: int) -> A
 
 def _read(folder: Path) -> Iterator[dict[str, Any]]:
     for columns in record_dataset(folder).batch(READ_AT_ONCE).prefetch(2):
-        yield {name: values.numpy() for name, values in columns.items()}
+        found = {name: values.numpy() for name, values in columns.items()}
+        check_truth(folder, found)
+        yield found
 
 
 def _part(columns: dict[str, Any], training: Training, as_seen: bool) -> Images:

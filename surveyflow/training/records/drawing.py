@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from surveyflow.inputs.stamps import Stamps, electrons_per_unit, open_stamps
 from surveyflow.settings.simulation import SimulationTable, StampsTable
 from surveyflow.simulation.contamination import TRUTHS
 from surveyflow.simulation.examples import Example, example_of
+from surveyflow.simulation.noiseless import problems_of_image
 from surveyflow.simulation.resampling import resampled
 from surveyflow.simulation.scenes import STAMP_MARGIN_PIX, Patch, Stamp, stamp, stamp_of_image
 from surveyflow.values.arrays import Float32Array
@@ -60,7 +61,7 @@ def simulation_settings(simulation: SimulationTable) -> dict[str, Any]:
     settings["nuisances"] |= {"position_sigma_arcsec": simulation.nuisance_ranges.position_sigma_arcsec}
     if simulation.stamps is not None:
         library, numbers = _library(simulation.stamps), _numbers(simulation, simulation.stamps)
-        settings["stamps"] |= {"images": library.identities(numbers)}
+        settings["stamps"] |= {"images": library.identities(numbers, partial(_problems_of_image, simulation, simulation.stamps))}
         settings["redshifts"] = _redshifts_of(library, numbers, simulation)
     if simulation.background is not None:
         with open_background(simulation.background, simulation.band) as mosaic:
@@ -117,6 +118,11 @@ def _on_the_bands_pixels(image: Float32Array, table: StampsTable, simulation: Si
     y, x = side // 2 - np.random.default_rng([simulation.seed, index, _PLACES]).random(2)
     y, x = y + shift_y / band.pixel_scale_arcsec, x + shift_x / band.pixel_scale_arcsec
     return resampled(image * electrons, table.pixel_scale_arcsec, band.pixel_scale_arcsec, side, (float(y), float(x)))
+
+
+def _problems_of_image(simulation: SimulationTable, table: StampsTable, image: Float32Array) -> Iterator[str]:
+    electrons = electrons_per_unit(table.unit, table.pixel_scale_arcsec, simulation.band)
+    return problems_of_image(image, table.pixel_scale_arcsec, electrons, simulation.band, simulation.size)
 
 
 def _patch(simulation: SimulationTable, index: int, sky: Mosaic | None) -> Patch | None:

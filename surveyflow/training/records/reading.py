@@ -11,7 +11,7 @@ from surveyflow.simulation.headers import INSTRUMENTS
 from surveyflow.sky.measurements import sky_rms
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.record_index import RecordIndex
-from surveyflow.training.records.shards import damage_told, read_index, record_dataset
+from surveyflow.training.records.shards import check_truth, damage_told, read_index, record_dataset
 from surveyflow.values.arrays import Float64Array
 
 _BATCH = 256
@@ -32,18 +32,15 @@ def read_stamps(folder: Path, truth: str, at_most: int | None = None) -> Labelle
     Raises
     ------
     RecordError
-        If the set is incomplete, or a shard is damaged.
+        If the set is incomplete, a shard is damaged, or a record has a truth that no galaxy can have.
     """
     index = read_index(folder)
     batches = record_dataset(folder).take(index.n if at_most is None else at_most).batch(_BATCH)
     with damage_told(folder):
         parts = list(batches.as_numpy_iterator())
-    return _stamps({name: np.concatenate([part[name] for part in parts]) for name in _wanted(truth)}, truth, index)
-
-
-def _wanted(truth: str) -> tuple[str, ...]:
-    numbers = ("magnitude_ab", "redshift", "sky_rms", "psf_fwhm_arcsec", f"coverage_pct_{truth}", f"flux_pp_{truth}")
-    return ("image", "id", "label", *numbers)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    check_truth(folder, columns)
+    return _stamps(columns, truth, index)
 
 
 def _stamps(columns: dict[str, Any], truth: str, index: RecordIndex) -> LabelledStamps:

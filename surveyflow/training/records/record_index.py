@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from surveyflow.errors import InputError, Problem, RecordError
 from surveyflow.files.durable import write_over
+from surveyflow.files.json_state import MOST_BYTES_OF_LISTS, Amount, Count, Damaged, parse_state, read_ordinary_file
+from surveyflow.simulation.noiseless import n_same_shapes
 from surveyflow.values import remedies
 from surveyflow.values.codes import POST_MERGER, STAR_FORMING
 from surveyflow.values.notebooks import notebook_table
 
 INDEX_NAME = "index.json"
 FORMAT_VERSION = 1
+_LARGEST_SIZE, _MOST_SHARDS = 2**16, 10**6
 
 _AGAIN = f"Run `{remedies.simulate('SIMULATION')}` again with the file that made these records: it makes what is missing."
 
@@ -46,10 +52,10 @@ class Shard:
     """
 
     name: str
-    n: int
-    bytes: int
+    n: Count
+    bytes: Count
     sha256: str
-    n_post_mergers: int | None = None
+    n_post_mergers: Count | None = None
     nuisances: Mapping[str, Sequence[float]] | None = None
 
 
@@ -80,11 +86,11 @@ class RecordIndex:
     field: str
     instrument: str
     band: str
-    pixel_scale_arcsec: float
-    size: int
+    pixel_scale_arcsec: Annotated[Amount, Field(gt=0)]
+    size: Annotated[int, Field(ge=1, le=_LARGEST_SIZE)]
     unit: str
-    n: int
-    n_shards: int
+    n: Count
+    n_shards: Annotated[int, Field(ge=1, le=_MOST_SHARDS)]
     shards: tuple[Shard, ...] = ()
     version: int = FORMAT_VERSION
 
@@ -183,16 +189,54 @@ def find_index(folder: Path) -> RecordIndex | None:
     """
     file = folder / INDEX_NAME
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["version"] != FORMAT_VERSION:
-            raise RecordError(f"{file} has version {found['version']}, expected {FORMAT_VERSION}. Use the surveyflow it is for.")
-        return RecordIndex(**found | {"shards": tuple(Shard(**shard) for shard in found["shards"])})
+        content = read_ordinary_file(file, MOST_BYTES_OF_LISTS)
+        version = parse_state(content, _VERSION).version
+        if version != FORMAT_VERSION:
+            raise RecordError(f"{file} has version {version}, expected {FORMAT_VERSION}. Use the surveyflow it is for.")
+        return _checked(parse_state(content, _INDEX))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        if isinstance(error, RecordError):
-            raise
+    except Damaged as error:
         raise RecordError(f"{file} is not an index of records ({error}). Remove the folder, and simulate again.") from error
+
+
+def _checked(index: RecordIndex) -> RecordIndex:
+    """An index that does not contradict itself."""
+    if found := _contradiction(index):
+        raise Damaged(found)
+    return index
+
+
+def _contradiction(index: RecordIndex) -> str | None:
+    """What in an index contradicts itself; None if nothing does."""
+    if settings_digest(index.settings) != index.digest:
+        return "its settings have another digest than it states"
+    strange = [shard.name for shard in index.shards if not _is_named(shard.name, index.n_shards)]
+    if strange or len({shard.name for shard in index.shards}) < len(index.shards):
+        return f"it lists {', '.join(strange) or 'shards twice'}"
+    if index.complete and (n := sum(shard.n for shard in index.shards)) != index.n:
+        return f"its shards hold {n} records, and not {index.n}"
+    return None
+
+
+def _is_named(name: str, n_shards: int) -> bool:
+    """Whether a file is named as a shard, so that an index leads to no file elsewhere."""
+    number = re.fullmatch(r"part-(\d+)-of-\d+\.tfrecord", name)
+    return number is not None and name == shard_name(int(number[1]), n_shards) and int(number[1]) < n_shards
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """The version of an index, of whatever form."""
+
+    version: int
+
+
+_IMAGES: TypeAdapter[list[tuple[str, str, str, tuple[float, float, float, float, float]]]] = TypeAdapter(
+    list[tuple[str, str, str, tuple[float, float, float, float, float]]]
+)
+_VERSION: TypeAdapter[_Version] = TypeAdapter(_Version)
+_INDEX: TypeAdapter[RecordIndex] = TypeAdapter(RecordIndex)
 
 
 def read_index(folder: str | Path) -> RecordIndex:
@@ -276,7 +320,8 @@ def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, Recor
     """Check that no set of stamps is used for both training and evaluation.
 
     A simulated galaxy depends only on its seed and number, whatever its depth and neighbours are. Galaxies of the user's own are
-    the same if their pixels are, or if they belong to one group.
+    the same if they belong to one group, or if their pixels are the same apart from orientation, place, brightness and borders of
+    zeros.
 
     Raises
     ------
@@ -287,7 +332,7 @@ def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, Recor
     """
     for folder, index in judged.items():
         for other, other_index in learned.items():
-            shared = len(_galaxies(index) & _galaxies(other_index))
+            shared = len(_galaxies(index) & _galaxies(other_index)) or n_same_shapes(_shapes(index), _shapes(other_index))
             if index.digest == other_index.digest or shared:
                 raise InputError(
                     f"{folder} holds galaxies that {other} holds, too{f' ({shared})' if shared else ''}: a network must not be "
@@ -296,14 +341,46 @@ def check_apart(learned: Mapping[Path, RecordIndex], judged: Mapping[Path, Recor
                 )
 
 
+def check_listed_once(folders: Sequence[Path], indices: Sequence[RecordIndex]) -> None:
+    """Check that a list of folders does not count a set of records twice.
+
+    Parameters
+    ----------
+    folders, indices
+        The folders, and their indices in the same order.
+
+    Raises
+    ------
+    InputError
+        If two of them hold the same records.
+    """
+    first: dict[str, Path] = {}
+    for folder, index in zip(folders, indices, strict=True):
+        other = first.setdefault(index.digest, folder)
+        if other is not folder:
+            raise InputError(f"{folder} holds the same records as {other}, which would count twice. Name one of them.")
+
+
 def _galaxies(index: RecordIndex) -> set[tuple[str, Any]]:
     """Each galaxy by what it was drawn from; empty if the settings do not say."""
     settings = index.settings
     if "stamps" in settings:
-        images = settings["stamps"].get("images")
-        if images is None:
-            raise RecordError("records of your own galaxies do not say which images they show. Simulate them again.")
-        return {(kind, digest) for group, pixels, _ in images for kind, digest in (("group", group), ("pixels", pixels))}
+        known = ((kind, one[place]) for one in _images(index) for kind, place in (("group", 0), ("pixels", 1)))
+        return {(kind, digest) for kind, digest in known if digest}
     if not {"seed", "first", "n"} <= settings.keys():
         return set()
     return {(f"seed {settings['seed']}", number) for number in range(settings["first"], settings["first"] + settings["n"])}
+
+
+def _shapes(index: RecordIndex) -> list[tuple[float, ...]]:
+    """The shapes of a user's own galaxies, by which an image is found that was turned, mirrored or multiplied."""
+    return [one[3] for one in _images(index)] if "stamps" in index.settings else []
+
+
+def _images(index: RecordIndex) -> list[tuple[str, str, str, tuple[float, ...]]]:
+    """Group, pixels, facts and shape of each image of a user's own, as `surveyflow.inputs.stamps` identifies it."""
+    try:
+        return [*_IMAGES.validate_python(index.settings["stamps"].get("images"))]
+    except ValidationError as error:
+        told = "records of your own galaxies do not say which galaxies they show. Simulate them again."
+        raise RecordError(told) from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,40 @@ def damage_told(*folders: str | Path) -> Iterator[None]:
                 f"a record of {told} could not be read, though every shard is as it was written: {error}"
             ) from error
         raise
+
+
+def check_truth(folder: str | Path, columns: Mapping[str, Any]) -> None:
+    """Check that records have labels and amounts that galaxies can have.
+
+    Parameters
+    ----------
+    folder
+        The folder of the records, for the message.
+    columns
+        (n,) arrays by name, as records hold them.
+
+    Raises
+    ------
+    RecordError
+        If a label is not 0 or 1, a coverage is not from 0 to 100 percent or NaN, or a flux is infinite.
+    """
+    for name, (holds, expected) in _TRUTHS.items():
+        values = np.asarray(columns[name])
+        if len(wrong := values[~holds(values)]):
+            raise RecordError(
+                f"{folder}: {len(wrong)} records have {name} {wrong[0]:g}, expected {expected}. Correct the program that wrote "
+                "them, and write them again."
+            )
+
+
+_Holds = Callable[[Any], Any]
+_COVERAGE: tuple[_Holds, str] = (lambda values: np.isnan(values) | ((values >= 0) & (values <= 100)), "0 to 100 percent, or NaN")
+_FLUX: tuple[_Holds, str] = (lambda values: ~np.isinf(values), "a finite number, or NaN")
+_TRUTHS: Mapping[str, tuple[_Holds, str]] = {
+    "label": (lambda values: (values == 0) | (values == 1), "0 or 1"),
+    **{f"coverage_pct_{truth}": _COVERAGE for truth in TRUTHS},
+    **{f"flux_pp_{truth}": _FLUX for truth in TRUTHS},
+}
 
 
 def _numbers(example: Example) -> dict[str, float]:

@@ -20,6 +20,7 @@ from surveyflow.stats.calibration import calibration_error
 from surveyflow.tasks.calibration import calibration_of
 from surveyflow.tasks.card import Architecture, TrainingFacts
 from surveyflow.training.evaluation.calibrate import fit_calibration, pooled_mean
+from surveyflow.training.records.record_index import read_index
 from surveyflow.values.jobs import SamplingSettings
 
 ARCHITECTURE = Architecture(input_size=SIZE, filters=(2,), kernel_sizes=(3,), dense=(2,))
@@ -96,7 +97,7 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_written(tmp_path, r
 
 
 def test_a_model_is_not_calibrated_on_its_training_set(tmp_path, records):
-    digest = labelled(1, seed=1).digest
+    digest = read_index(records).digest
     facts = TrainingFacts((digest,), ("b" * 12,), 200, 200, 100, 100, "accuracy", 0.8, 0.5, 0.01)
     folder = model(tmp_path / "model", training=facts)
     with pytest.raises(InputError, match=r"was trained on, on which every network is too sure\. Name its validation records"):

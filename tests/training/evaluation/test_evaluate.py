@@ -153,6 +153,18 @@ def test_records_of_another_instrument_or_size_are_refused():
         evaluate_model(other, RECORDS, read, SAMPLING, baseline_stamps=10)
 
 
+@pytest.mark.parametrize("model", [MERGERS, CONTAMINATION], ids=["merger", "contamination"])
+@pytest.mark.parametrize("chosen", [lambda truth: truth, lambda truth: ~truth, lambda truth: np.arange(len(truth)) < 12])
+def test_stamps_of_one_class_or_few_stamps_judge_no_model(model, chosen):
+    def few(folder, truth, at_most):
+        stamps = read(folder, truth, at_most)
+        of_class = stamps.is_post_merger if model is MERGERS else stamps.coverage_pct > 0
+        return stamps.take(chosen(of_class)) if folder.name == "3" else stamps
+
+    with pytest.raises(InputError, match=r"^3: \d+ stamps are of .*, and \d+ are not, expected 10 or more of each"):
+        evaluate_model(model, RECORDS, few, SAMPLING, baseline_stamps=150)
+
+
 def test_what_is_not_finite_becomes_null():
     assert plain({"a": np.array([1.0, np.nan]), "b": (np.float32(0.5), float("inf"))}) == {"a": [1.0, None], "b": [0.5, None]}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import training_sets
 from surveyflow.commands.main import app
 from surveyflow.errors import InputError, ModelError, WorkflowError
 from surveyflow.models.cards import card_from_file
@@ -20,10 +21,10 @@ from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.fitting.domain import _offset_limit, _share_limit, with_limits_of_held_out
 from surveyflow.training.fitting.fit import _Course, fit, is_over, score_of, train, train_members
-from surveyflow.training.fitting.starting import read_start
-from surveyflow.training.records.record_index import read_index, write_index
+from surveyflow.training.fitting.starting import check_not_started_on, read_start
+from surveyflow.training.records.record_index import read_index, settings_digest, write_index
 from surveyflow.values.codes import WeightsOrigin
-from training_sets import SKY_RMS, stamp, write_records, write_training
+from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 from users_keras import odd_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -119,6 +120,34 @@ def test_a_set_of_one_class_is_refused(tmp_path, part, task, told):
         fit(training)
 
 
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_copies_of_few_images_are_refused_before_the_training(tmp_path, part):
+    training = write_training(tmp_path)
+    shutil.rmtree(tmp_path / part)
+    write_records(tmp_path / part, 40, seed=3, numbers=[1, 2] * 20)
+    with pytest.raises(InputError, match=rf"{part}: the noise of 40 images has 2 different values, so most are copies of others"):
+        fit(training)
+
+
+def test_the_same_records_do_not_count_twice(tmp_path):
+    write_training(tmp_path)
+    shutil.copytree(tmp_path / "train", tmp_path / "copy")
+    file = tmp_path / "train.toml"
+    file.write_text(file.read_text().replace('train = "train"', 'train = ["train", "copy"]'))
+    with pytest.raises(InputError, match=r"copy holds the same records as .*train, which would count twice"):
+        fit(load_training(file))
+
+
+def test_blank_images_are_refused_before_the_training(tmp_path, monkeypatch):
+    training = write_training(tmp_path)
+    shutil.rmtree(tmp_path / "train")
+    blank = np.zeros((SIZE, SIZE), np.float32)
+    monkeypatch.setattr(training_sets, "stamp", lambda number, seed: replace(stamp(number, seed), pixels=blank))
+    write_records(tmp_path / "train", 20)
+    with pytest.raises(InputError, match=r"train: 20 of 20 images are blank"):
+        fit(training)
+
+
 def test_a_weight_that_is_not_finite_ends_the_training(tmp_path, monkeypatch):
     training = write_training(tmp_path)
 
@@ -146,7 +175,8 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 def test_galaxies_of_one_s_own_make_no_simulated_model(tmp_path):
     training = write_training(tmp_path)
     index = read_index(tmp_path / "train")
-    write_index(tmp_path / "train", replace(index, settings={**index.settings, "stamps": {"images": []}}))
+    settings = {**index.settings, "stamps": {"images": []}}
+    write_index(tmp_path / "train", replace(index, settings=settings, digest=settings_digest(settings)))
     with pytest.raises(InputError, match=r'galaxies of your own.*Write `origin = "user"`'):
         fit(training)
 
@@ -283,6 +313,10 @@ def test_a_start_of_other_layers_or_that_knows_the_validation_images_is_refused(
     started = training.model_copy(update={"model": training.model.model_copy(update={"start": folder})})
     with pytest.raises(InputError, match=r"was trained on the validation records [0-9a-f]{12}, which could then not show"):
         read_start(started, [read_index(training.data.train[0])])
+    for used in (training.data.train, training.data.validation):
+        with pytest.raises(InputError, match=r"the training started from .*COSMOS, which was trained on these records"):
+            check_not_started_on(started, used, [read_index(folder) for folder in used])
+        check_not_started_on(training, used, [read_index(folder) for folder in used])
     wider = started.model_copy(update={"architecture": replace(started.architecture, filters=(5,))})
     with pytest.raises(InputError, match=r"\[model\] start: the network of .* has other layers than \[architecture\]"):
         read_start(wider, [])

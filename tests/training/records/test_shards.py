@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from surveyflow.errors import InputError, OutputError, RecordError
 from surveyflow.settings.simulation import SimulationTable
-from surveyflow.simulation.contamination import Contamination
+from surveyflow.simulation.contamination import TRUTHS, Contamination
 from surveyflow.simulation.examples import Example
 from surveyflow.simulation.nuisances import DRAWN
 from surveyflow.training.records import simulating
@@ -28,6 +28,7 @@ from surveyflow.training.records.record_index import (
 )
 from surveyflow.training.records.shards import (
     check_shards,
+    check_truth,
     damage_told,
     parse_example,
     record_dataset,
@@ -264,8 +265,8 @@ def index_with(**settings):
 
 
 def own(*images):
-    """Galaxies of the user's own: (group, pixels) of each image."""
-    return {"images": [[group, pixels, "facts"] for group, pixels in images]}
+    """Galaxies of the user's own: (group, pixels) of each image; its shape follows from its pixels: "2" and "2x" agree."""
+    return {"images": [[group, pixels, "facts", [float(pixels[0]), *range(4)]] for group, pixels in images]}
 
 
 @pytest.mark.parametrize(
@@ -274,6 +275,8 @@ def own(*images):
         (own(("a", "1"), ("b", "2")), own(("b", "2")), False),
         (own(("a", "1")), own(("a", "2")), False),  # another direction on the same galaxy
         (own(("a", "1")), own(("b", "1")), False),  # the same image by another name
+        (own(("a", "2")), own(("b", "2x")), False),  # the same image, turned
+        (own(("", "1")), own(("", "2")), True),  # without groups
         (own(("a", "1")), own(("b", "2")), True),
         (own(("a", "1")), None, True),
     ],
@@ -285,8 +288,9 @@ def test_galaxies_of_one_s_own_are_known_by_group_and_pixels(learned, judged, ap
 
 
 def test_own_galaxies_without_a_list_of_images_are_not_taken_to_be_apart():
-    with pytest.raises(RecordError, match=r"do not say which images they show\. Simulate them again"):
-        check_apart({Path("train"): index_with(stamps={"files": []})}, {Path("test"): index_with(seed=2)})
+    for of_another_version in ({"files": []}, {"images": [["group", "pixels", "facts"]]}):
+        with pytest.raises(RecordError, match=r"do not say which galaxies they show\. Simulate them again"):
+            check_apart({Path("train"): index_with(stamps=of_another_version)}, {Path("test"): index_with(seed=2)})
 
 
 @pytest.mark.parametrize(
@@ -296,3 +300,47 @@ def test_own_galaxies_without_a_list_of_images_are_not_taken_to_be_apart():
 def test_records_for_evaluation_hold_no_galaxies_of_the_training_set(other, apart):
     with nullcontext() if apart else pytest.raises(InputError, match=r"test holds galaxies that train holds, too.*another seed"):
         check_apart({Path("train"): index_with()}, {Path("test"): index_with(**other)})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda index: index | {"n": "16"}, "n"),
+        (lambda index: index | {"n": index["n"] + 1}, "shards hold .* records, and not"),
+        (lambda index: index | {"settings": index["settings"] | {"seed": 2}}, "its settings have another digest"),
+        (lambda index: index | {"pixel_scale_arcsec": 0.0}, "pixel_scale_arcsec"),
+        (lambda index: index | {"size": "32"}, "size"),
+        (lambda index: index | {"shards": None}, "shards"),
+        (lambda index: index | {"shards": [index["shards"][0]] * 2}, "shards twice"),
+        (
+            lambda index: index | {"shards": [index["shards"][0] | {"name": "../other/part-00000-of-00002.tfrecord"}]},
+            r"it lists \.\.",
+        ),
+        (lambda index: index | {"n_shards": 10**9}, "n_shards"),
+        (lambda index: [index], "object"),
+    ],
+)
+def test_an_index_is_not_believed(records, change, told):
+    index = json.loads((records / "index.json").read_text())
+    (records / "index.json").write_text(json.dumps(change(index)))
+    with pytest.raises(RecordError, match=rf"index\.json is not an index of records \(.*{told}"):
+        find_index(records)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("label", 2, "expected 0 or 1"),
+        ("label", -1, "expected 0 or 1"),
+        ("coverage_pct_sky_sigma", 101.0, "expected 0 to 100 percent"),
+        ("coverage_pct_self_sigma", np.inf, "expected 0 to 100 percent"),
+        ("flux_pp_sky_sigma", -np.inf, "expected a finite number"),
+    ],
+)
+def test_a_truth_that_no_galaxy_has_is_refused(name, value, told):
+    columns = {f"{quantity}_{truth}": np.array([0.0, np.nan]) for quantity in ("coverage_pct", "flux_pp") for truth in TRUTHS}
+    columns["label"] = np.array([0, 1])
+    check_truth("folder", columns)
+    columns[name][1] = value
+    with pytest.raises(RecordError, match=rf"folder: 1 records have {name} {value:g}, {told}"):
+        check_truth("folder", columns)
