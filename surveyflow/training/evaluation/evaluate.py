@@ -28,10 +28,9 @@ from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
-from surveyflow.training.evaluation.matching import check_classes, check_kind, check_stamps
+from surveyflow.training.evaluation.matching import check_classes, check_kind, check_not_started_on, check_stamps
 from surveyflow.training.evaluation.matrices import selected_tests
 from surveyflow.training.evaluation.stating import state_in_cards
-from surveyflow.training.fitting.starting import check_not_started_on
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
 from surveyflow.training.records.record_index import check_apart, check_listed_once, read_index

@@ -1,4 +1,4 @@
-"""Whether records hold images of the kind that a model was made for."""
+"""Whether records can judge a model: images of its kind, of both classes, that it has not seen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from surveyflow.errors import InputError
 from surveyflow.inputs.mosaics import SCALE_TOLERANCE
+from surveyflow.models.store import read_card
+from surveyflow.settings.training import Training
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
@@ -86,3 +88,34 @@ def check_stamps(card: ModelCard, stamps: LabelledStamps) -> None:
             f"model {card.key} takes {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
             "Simulate stamps of its size."
         )
+
+
+def check_not_started_on(training: Training, folders: Sequence[Path], indices: Sequence[RecordIndex]) -> None:
+    """Check that records were not used by the model that a training started from, as far as that model is still there.
+
+    Parameters
+    ----------
+    training
+        The training file.
+    folders, indices
+        The records that are to judge the new model, and their indices in the same order.
+
+    Raises
+    ------
+    InputError
+        If that model was trained on them, or its best epoch was found by them.
+    """
+    start = training.model.start
+    seen = _used_by(start) if start is not None and start.is_dir() else set()
+    for folder, index in zip(folders, indices, strict=True):
+        if index.digest in seen:
+            raise InputError(
+                f"{folder}: the training started from {start}, which was trained on these records, so they cannot show how good "
+                "the model is. Name records that no training has used."
+            )
+
+
+def _used_by(folder: Path) -> set[str]:
+    """Digests of the records that a model, or the members of a jury, used in training and validation."""
+    known = [card.training for card in read_card(folder).each if card.training is not None]
+    return {digest for facts in known for digest in (*facts.records, *facts.validation_records)}

@@ -77,37 +77,6 @@ def read_start(training: Training, validation: Sequence[RecordIndex]) -> Start |
     return Start(card, read_weights(folder, card))
 
 
-def check_not_started_on(training: Training, folders: Sequence[Path], indices: Sequence[RecordIndex]) -> None:
-    """Check that records were not used by the model that a training started from, as far as that model is still there.
-
-    Parameters
-    ----------
-    training
-        The training file.
-    folders, indices
-        The records that are to judge the new model, and their indices in the same order.
-
-    Raises
-    ------
-    InputError
-        If that model was trained on them, or its best epoch was found by them.
-    """
-    start = training.model.start
-    seen = _used_by(start) if start is not None and start.is_dir() else set()
-    for folder, index in zip(folders, indices, strict=True):
-        if index.digest in seen:
-            raise InputError(
-                f"{folder}: the training started from {start}, which was trained on these records, so they cannot show how good "
-                "the model is. Name records that no training has used."
-            )
-
-
-def _used_by(folder: Path) -> set[str]:
-    """Digests of the records that a model, or the members of a jury, used in training and validation."""
-    known = [card.training for card in read_card(folder).each if card.training is not None]
-    return {digest for facts in known for digest in (*facts.records, *facts.validation_records)}
-
-
 def _of_the_same_seed(folder: Path, seed: int) -> Path:
     """The folder of a jury's member of this seed, if there is one; otherwise the folder itself."""
     member = folder / f"seed-{seed}"

@@ -19,9 +19,10 @@ from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.measurements import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
+from surveyflow.training.evaluation.matching import check_not_started_on
 from surveyflow.training.fitting.domain import _offset_limit, _share_limit, with_limits_of_held_out
 from surveyflow.training.fitting.fit import _Course, fit, is_over, score_of, train, train_members
-from surveyflow.training.fitting.starting import check_not_started_on, read_start
+from surveyflow.training.fitting.starting import read_start
 from surveyflow.training.records.record_index import read_index, settings_digest, write_index
 from surveyflow.values.codes import WeightsOrigin
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training

@@ -12,7 +12,7 @@ from surveyflow.settings.training import AugmentationTable
 from surveyflow.sky.stretch import Stretch, prepare
 from surveyflow.training.fitting.augmentation import changed, oriented
 from surveyflow.training.fitting.pipeline import changed_copies, check_records, epoch_of, labels_of, load_images, streamed_epoch
-from surveyflow.training.records.record_index import read_index, write_index
+from surveyflow.training.records.record_index import read_index, settings_digest, write_index
 from training_sets import SIZE, SKY_RMS, stamp, write_records, write_training
 
 pytestmark = pytest.mark.slow
@@ -96,7 +96,8 @@ def test_records_of_another_kind_are_refused(tmp_path):
 def test_galaxies_for_testing_are_refused(tmp_path):
     training = write_training(tmp_path)
     index = read_index(training.data.train[0])
-    write_index(training.data.train[0], replace(index, settings=index.settings | {"galaxies": "orbits"}))
+    settings = index.settings | {"galaxies": "orbits"}
+    write_index(training.data.train[0], replace(index, settings=settings, digest=settings_digest(settings)))
     with pytest.raises(InputError, match=r"train holds galaxies on orbits, which are for testing only"):
         check_records(training.data.train, training)
 
