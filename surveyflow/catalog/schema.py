@@ -101,8 +101,10 @@ def taken(rows: pa.Table, places: pa.Array) -> pa.Table:
 
 
 def _taken(values: pa.ChunkedArray, places: pa.Array) -> pa.ChunkedArray | pa.Array:
-    """Some values of a column; Arrow takes the items of a histogram one by one."""
-    if values.type != HISTOGRAM or values.null_count or not len(values):
+    """Some values of a column; Arrow looks at each null, and takes the items of a histogram one by one."""
+    if values.null_count == len(values):
+        return pa.nulls(len(places), values.type)
+    if values.type != HISTOGRAM or values.null_count:
         return values.take(places)
     items = values.combine_chunks().flatten()
     own, rows = slice(items.offset, items.offset + len(items)), np.asarray(places)
@@ -164,7 +166,8 @@ def check_declared(table: pa.Table, schema: pa.Schema) -> None:
 
 
 def _check_nulls(column: CatalogColumn, values: pa.ChunkedArray, ok: pa.ChunkedArray) -> None:
-    if column.null not in (Null.UNLESS_OK, *_ONLY_OK):
+    is_empty = values.null_count == len(values)
+    if column.null not in (Null.UNLESS_OK, *_ONLY_OK) or (is_empty and column.null is not Null.UNLESS_OK):
         return
     null = _null_rows(values)
     breaks = pc.invert(pc.xor(null, ok) if column.null is Null.UNLESS_OK else pc.or_(null, ok))

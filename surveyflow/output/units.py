@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from surveyflow.catalog.parquet import draws_bytes, parquet_bytes
+from surveyflow.catalog.parquet import draws_bytes, rows_of_unit, unit_bytes
 from surveyflow.catalog.schema import check_rows
 from surveyflow.errors import UnitDamaged
 from surveyflow.files.durable import (
@@ -182,7 +182,7 @@ def write_unit(
         If a file cannot be written; then there is no receipt.
     """
     check_rows(table)
-    rows_content, draws_content = parquet_bytes(table, "lz4"), None if draws is None else draws_bytes(draws)
+    rows_content, draws_content = unit_bytes(table), None if draws is None else draws_bytes(draws)
     receipt = Receipt(
         key,
         name,
@@ -296,7 +296,7 @@ def read_unit(root: Path, key: str, columns: list[str] | None = None) -> pa.Tabl
     columns
         Names of the columns to read; all by default.
     """
-    return pq.read_table(unit_path(root, key), columns=columns, partitioning=None, use_threads=False)
+    return rows_of_unit(pq.read_table(unit_path(root, key), columns=columns, partitioning=None, use_threads=False))
 
 
 def read_intact_unit(root: Path, receipt: Receipt, columns: list[str] | None = None) -> pa.Table:
@@ -330,7 +330,7 @@ def read_intact_unit(root: Path, receipt: Receipt, columns: list[str] | None = N
 
 
 def _rows_of(content: bytes, columns: list[str] | None) -> pa.Table:
-    return pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False)
+    return rows_of_unit(pq.ParquetFile(pa.BufferReader(content)).read(columns, use_threads=False))
 
 
 def damaged_unit(path: Path, receipt: Receipt, how: str) -> UnitDamaged:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from surveyflow.catalog.hats import read_partitions
 from surveyflow.files.durable import explained
 from surveyflow.releases.regions import MOST_ROWS, Reader, Region, in_batches, reader, regions_of
-from surveyflow.releases.revisions import ALTERNATIVES, Revision, declared_schema, find, open_catalog, read_manifest
+from surveyflow.releases.revisions import ALTERNATIVES, Revision, declared_schema, file_by_file, find, open_catalog, read_manifest
 from surveyflow.stats.shifts import Shifts
 from surveyflow.values.arrays import BoolArray, Int64Array
 from surveyflow.values.codes import Status
@@ -395,8 +395,8 @@ def _names(root: Path, revision: str, sources: Sequence[SourceName]) -> dict[Sou
     if "source_name" not in catalog.schema.names or not sources:
         return {}
     wanted = pc.field("source_id").isin([source_id for _, source_id in sources]) & pc.field("source_name").is_valid()
-    rows = catalog.to_table(columns=[*_KEY, "source_name"], filter=wanted).to_pylist()
-    found = {(row["field"], row["source_id"]): row["source_name"] for row in rows}
+    files = (file.to_table([*_KEY, "source_name"], wanted, use_threads=False) for file in file_by_file(catalog))
+    found = {(row["field"], row["source_id"]): row["source_name"] for rows in files for row in rows.to_pylist()}
     return {source: found[source] for source in sorted(set(sources)) if source in found}
 
 

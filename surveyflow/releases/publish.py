@@ -6,6 +6,7 @@ the new one, never anything in between.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -372,7 +373,7 @@ def _decorate(folder: Path, about: Mapping[str, Any], decorate: Callable[[Path],
     before = set(_files(folder))
     draft = folder / MANIFEST
     with explained(draft):
-        draft.write_text(json.dumps({**about, "files": {}}))  # the list of files is not final yet
+        draft.write_bytes(_json({**about, "files": {}}))  # the list of files is not final yet
     try:
         decorate(folder)
     except Exception:
@@ -444,10 +445,18 @@ def _sync_folders(folder: Path) -> None:
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     path = folder / MANIFEST
-    write_new(path, json.dumps(manifest, indent=1).encode())
+    write_new(path, _json(manifest))
     with explained(path):
         _seal(path)
         sync_folder(folder)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    """A JSON object; in one step, `json.dumps` would hold five times as much, in pieces."""
+    content = io.BytesIO()
+    for piece in json.JSONEncoder(indent=1).iterencode(value):
+        content.write(piece.encode())
+    return content.getvalue()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,108 +5,117 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from surveyflow.files.json_state import Damaged, parse_state
 from surveyflow.files.paths import split_extension
 
-
-class _Table(BaseModel):
-    """A table of a manifest, of which only some keys are checked."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
+_table = with_config(ConfigDict(extra="allow", strict=True))
+"""A table of a manifest, of which only some keys are checked; it is read into a dictionary, and nothing is in memory twice."""
 
 
-class _File(_Table):
+@_table
+class _File(TypedDict):
     sha256: str
-    size_bytes: int = 0
+    size_bytes: NotRequired[int]
 
 
-class _Noise(_Table):
+@_table
+class _Noise(TypedDict):
     kind: str | None
     times_pixel_variance: float
     times_variance: float
     n_boxes: int
 
 
-class _Input(_Table):
+@_table
+class _Input(TypedDict):
     field: str
     instrument: str | None
     kind: str
     path: str
     size: int
-    digest: str = ""
-    digest_of: str = ""
-    cards: dict[str, Any] = {}
-    noise: _Noise | None = None
+    digest: NotRequired[str]
+    digest_of: NotRequired[str]
+    cards: NotRequired[dict[str, Any]]
+    noise: NotRequired[_Noise | None]
 
 
-class _Member(_Table):
+@_table
+class _Member(TypedDict):
     name: str
     weights_digest: str
 
 
-class _Model(_Table):
+@_table
+class _Model(TypedDict):
     key: str
     model_id: str
     origin: str
     weights_digest: str
-    members: list[_Member] = []
+    members: NotRequired[list[_Member]]
 
 
-class _Unit(_Table):
+@_table
+class _Unit(TypedDict):
     name: str
     key: str
 
 
-class _Failure(_Table):
+@_table
+class _Failure(TypedDict):
     name: str
     error: str
 
 
-class _Kept(_Table):
+@_table
+class _Kept(TypedDict):
     name: str
     type: str
     unit: str | None
     description: str
 
 
-class _Alternatives(_Table):
+@_table
+class _Alternatives(TypedDict):
     rows: int
     status: dict[str, int]
-    files: dict[str, _File] = {}
+    files: NotRequired[dict[str, _File]]
 
 
-class _Margin(_Table):
+@_table
+class _Margin(TypedDict):
     rows: int
-    files: dict[str, _File] = {}
+    files: NotRequired[dict[str, _File]]
 
 
-class _Manifest(_Table):
+@_table
+class _Manifest(TypedDict, total=False):
     """The types of what a manifest may have."""
 
-    rows: int = 0
-    status: dict[str, int] = {}
-    files: dict[str, _File] = {}
-    revision: str = ""
-    release: str = ""
-    survey: str = ""
-    created: str = ""
-    schema_version: str | int = ""
-    surveyflow_version: str = ""
-    inputs: list[_Input] = []
-    models: list[_Model] = []
-    unit_keys: list[_Unit] = []
-    failed_units: list[_Failure] = []
-    workflow: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-    precision: str | None = None
-    kept_columns: list[_Kept] = []
-    kept_digest: str = ""
-    alternatives: _Alternatives | None = None
-    margin: _Margin | None = None
+    rows: int
+    status: dict[str, int]
+    files: dict[str, _File]
+    revision: str
+    release: str
+    survey: str
+    created: str
+    schema_version: str | int
+    surveyflow_version: str
+    inputs: list[_Input]
+    models: list[_Model]
+    unit_keys: list[_Unit]
+    failed_units: list[_Failure]
+    workflow: dict[str, Any]
+    versions: dict[str, str]
+    precision: str | None
+    kept_columns: list[_Kept]
+    kept_digest: str
+    alternatives: _Alternatives | None
+    margin: _Margin | None
 
 
 _FORM = TypeAdapter(_Manifest)
@@ -193,7 +202,8 @@ def manifest_of(content: bytes, needed: Collection[str]) -> dict[str, Any]:
     Damaged
         If the content is not that of a manifest, or lacks a key.
     """
-    manifest = parse_state(content, _FORM).model_dump(exclude_unset=True)
+    read = parse_state(content, _FORM)
+    manifest: dict[str, Any] = {**read}
     if missing := sorted(set(needed) - set(manifest)):
         raise Damaged(f"it lacks {', '.join(missing)}")
     return manifest

@@ -1,5 +1,6 @@
 import io
 import json
+import struct
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from astropy.utils.metadata import MergeConflictWarning
 
 from catalog_rows import make_rows
 from surveyflow.catalog.columns import COLUMNS, HISTOGRAM
-from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes
+from surveyflow.catalog.parquet import RowFacts, described_schema, parquet_bytes, rows_of_unit, unit_bytes
 from surveyflow.catalog.schema import CATALOG_SCHEMA, SCHEMA_VERSION
 
 ROWS = pa.concat_tables([make_rows(40, origin="simulated"), make_rows(40, field="GOODS_NORTH", origin="untrained")])
@@ -100,6 +101,35 @@ def test_a_file_packed_with_lz4_holds_the_same_rows():
     content = parquet_bytes(ROWS, "lz4")
     assert pq.ParquetFile(pa.BufferReader(content)).metadata.row_group(0).column(0).compression == "LZ4"
     assert pq.read_table(pa.BufferReader(content)).equals(ROWS)
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS.slice(3, 50), ROWS.slice(0, 0)], ids=["pieces", "a slice", "none"])
+@pytest.mark.parametrize("columns", [None, ["p_pm_hist", "ra"], ["ra"]])
+def test_a_units_file_holds_the_same_rows_and_packs_histograms_as_bytes(rows, columns):
+    stored = pq.read_table(pa.BufferReader(unit_bytes(rows)), columns=columns)
+    restored = rows_of_unit(stored)
+    restored.validate(full=True)
+    assert restored.equals(rows if columns is None else rows.select(columns))
+    assert "p_pm_hist" not in stored.column_names or stored.schema.field("p_pm_hist").type == pa.binary(100)
+    assert rows_of_unit(pq.read_table(pa.BufferReader(parquet_bytes(rows, "lz4")))).equals(rows)
+
+
+def test_packed_histograms_have_the_lower_byte_first():
+    stored = pq.read_table(pa.BufferReader(unit_bytes(ROWS)))["p_pm_hist"].to_pylist()
+    items = ROWS["p_pm_hist"].to_pylist()
+    assert [None if each is None else [*struct.unpack("<50H", each)] for each in stored] == [
+        None if each[0] is None else each for each in items
+    ]
+
+
+def test_a_histogram_that_is_null_in_part_keeps_its_items():
+    items = pa.array(np.arange(100), pa.uint16(), mask=np.arange(100) == 70)
+    rows = ROWS.slice(0, 2).set_column(
+        ROWS.schema.get_field_index("p_pm_hist"),
+        ROWS.schema.field("p_pm_hist"),
+        pa.FixedSizeListArray.from_arrays(items, type=HISTOGRAM),
+    )
+    assert rows_of_unit(pq.read_table(pa.BufferReader(unit_bytes(rows)))).equals(rows)
 
 
 def test_equal_rows_make_equal_bytes():

@@ -176,7 +176,8 @@ def test_rows_are_taken_as_arrow_takes_them(places, start, pieces, nulls):
     numbers = np.arange(80 * HISTOGRAM_BINS, dtype=np.uint16)
     items = pa.array(numbers, mask=numbers % nulls == 0 if nulls else None)  # all of them, some in every row, or some in one row
     lists = pa.FixedSizeListArray.from_arrays(items, type=HISTOGRAM)
-    rows = pa.table({"name": [f"row {number}" for number in range(80)], "p_pm_hist": lists}).slice(start, 60)
+    names = [f"row {number}" for number in range(80)]
+    rows = pa.table({"name": names, "redshift": pa.nulls(80, pa.float64()), "p_pm_hist": lists}).slice(start, 60)
     rows = pa.concat_tables([rows.slice(0, 20), rows.slice(20)]) if pieces else rows
     result, expected = (take(rows, pa.array(places, pa.int64())) for take in (taken, pa.Table.take))
     result.validate(full=True)
