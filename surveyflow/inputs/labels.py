@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import split_extension
-from surveyflow.inputs.columns import Column, is_no_value, word_of
+from surveyflow.inputs.columns import Column, holds_arrays, is_no_value, word_of
 from surveyflow.inputs.source_lists import problems_of_column, rows_of_column
 from surveyflow.inputs.tables import read_columns
 from surveyflow.values.arrays import BoolArray, Float64Array
-from surveyflow.values.sources import SOURCE_COLUMNS
+from surveyflow.values.sources import SOURCE_COLUMNS, whole_numbers
 
 _POSITION = ("ra_deg", "dec_deg")
 _N_SHOWN = 5
@@ -99,8 +99,8 @@ def read_labels(path: Path, columns: LabelColumns, id_prefix: str = "") -> Label
     Raises
     ------
     SourceListError
-        If the file cannot be read, lacks a column or has no rows; if ids are missing or occur more than once, positions are
-        out of range, or numbers are text. The error lists every problem of the file.
+        If the file cannot be read, lacks a column or has no rows; if ids are missing, inexact or occur more than once,
+        positions are out of range, numbers are text, or cells hold arrays. The error lists every problem of the file.
     """
     names = columns.named()
     read = read_columns(path, set(names.values()))
@@ -118,6 +118,10 @@ def read_labels(path: Path, columns: LabelColumns, id_prefix: str = "") -> Label
 
 
 def _problems(found: Mapping[str, Column], id_prefix: str) -> Iterator[str]:
+    of_arrays = [column.name for column in found.values() if holds_arrays(column)]
+    if of_arrays:
+        yield from (f"column {name}: it holds arrays, expected one value a row. Name another column." for name in of_arrays)
+        return
     for key in _POSITION:
         if key in found:
             yield from problems_of_column(_known_positions(found[key]), SOURCE_COLUMNS[key])
@@ -125,9 +129,20 @@ def _problems(found: Mapping[str, Column], id_prefix: str) -> Iterator[str]:
         if key in found and (absent := _absent(found[key])).any():
             yield rows_of_column(found[key], absent, "is missing", f"Give each row its {key}.")
     if "id" in found:
+        yield from _inexact(found["id"])
         yield from _repeated(found, id_prefix)
     if "magnitude" in found and found["magnitude"].values.dtype.kind not in "iuf":
         yield f"column {found['magnitude'].name}: it holds text, expected numbers. Name a column of numbers."
+
+
+def _inexact(ids: Column) -> Iterator[str]:
+    """Whole numbers that are so large that their floating-point type does not tell them from their neighbours."""
+    if ids.values.dtype.kind != "f":
+        return
+    whole, exact = whole_numbers(ids.values)
+    if (wrong := whole & ~exact & ~_absent(ids)).any():
+        remedy = f"Store them as 64-bit integers or text, not {ids.values.dtype}: these may be the ids of other galaxies."
+        yield rows_of_column(ids, wrong, "is too large to be exact", remedy)
 
 
 def _repeated(found: Mapping[str, Column], id_prefix: str) -> Iterator[str]:

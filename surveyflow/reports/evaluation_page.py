@@ -74,7 +74,8 @@ def _merger_panels(merger: Mapping[str, Any], origin: str) -> Iterator[Panel]:
         figure = evaluation_figures.bins_figure(list(bins), _QUANTITY_LABELS[quantity], origin)
         caption = "Error bars are binomial standard errors."
         yield _panel(figure, f"bins-{quantity}", f"By {QUANTITY_WORDS[quantity]}", caption)
-    yield _cuts_panel(merger, origin)
+    if merger["cuts"]:
+        yield _cuts_panel(merger, origin)
 
 
 def _roc_panel(merger: Mapping[str, Any], origin: str) -> Panel:

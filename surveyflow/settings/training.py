@@ -39,8 +39,15 @@ def _to_list_of_paths(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
+def _check_any(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not folders:
+        raise refuse("found an empty list, expected a folder of records or more.", "Name the folder.")
+    return folders
+
+
 Folders = Annotated[tuple[AnyPath, ...], BeforeValidator(_to_list_of_paths)]
 """One folder, or a list of folders."""
+SomeFolders = Annotated[Folders, AfterValidator(_check_any)]
 Chance = Annotated[float, within(0, 1)]
 
 
@@ -108,8 +115,8 @@ class DataTable(SettingsTable):
         Number of images that are shuffled together if they are not in memory.
     """
 
-    train: Folders = Field(examples=["records/f814w-train"])
-    validation: Folders = Field(examples=["records/f814w-validation"])
+    train: SomeFolders = Field(examples=["records/f814w-train"])
+    validation: SomeFolders = Field(examples=["records/f814w-validation"])
     in_memory: bool = Field(default=True, examples=[True])
     shuffle_buffer: Annotated[int, within(1, 10_000_000)] = Field(default=20_000, examples=[20_000])
 
@@ -278,7 +285,7 @@ class EvaluationTable(SettingsTable):
         Folder to write to.
     """
 
-    test: Folders = Field(examples=["records/f814w-test"])
+    test: SomeFolders = Field(examples=["records/f814w-test"])
     clean: Folders = Field(default=(), examples=["records/f814w-test-clean"])
     other: Folders = Field(default=(), examples=["records/f814w-orbits"])
     draws: Annotated[int, within(1, 65_535)] = Field(default=100, examples=[100])

@@ -377,6 +377,12 @@ class NuisanceLimits:
         sizes = {len(each) for each in (self.levels, self.lost, self.flagged, self.held)}
         if len(sizes) > 1 or not self.levels:
             raise ValueError(f"levels, lost, flagged and held of nuisance {self.name} must have one entry for each level")
+        if not all(map(math.isfinite, self.levels)):
+            raise ValueError(f"levels of nuisance {self.name} must be finite, not {self.levels}")
+        if (self.quantity is None) != (self.limits is None):
+            raise ValueError(f"quantity and limits of nuisance {self.name} must be stated together, or neither of them")
+        if self.limits is not None and not -math.inf < self.limits[0] <= self.limits[1] < math.inf:
+            raise ValueError(f"limits of nuisance {self.name} must be a range (low, high) with low <= high, not {self.limits}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ def test_several_sets_of_records_may_be_named(tmp_path):
     ("found", "instead", "message"),
     [
         ("epochs = 3", "epocs = 3", r"\[optimisation\] epocs: is not a key that surveyflow knows. Did you mean `epochs`"),
+        ('train = "train"', "train = []", r"\[data\] train: found an empty list, expected a folder of records or more"),
+        ('validation = "validation"', "validation = []", r"\[data\] validation: found an empty list"),
         ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs: found 0, expected a number from 1 to"),
         ('"asinh_noise"', '"log"', r"expected one of asinh_minmax, .*asinh_noise"),
         ("kernel_sizes = [3]", "kernel_sizes = [4]", r"\[architecture\]: kernel sizes must be odd"),

@@ -18,7 +18,7 @@ from surveyflow.training.evaluation.matching import check_kind, check_stamps
 from surveyflow.training.evaluation.predict_mergers import predict_mergers
 from surveyflow.training.records.labelled import LabelledStamps, pooled
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import read_index
+from surveyflow.training.records.record_index import check_listed_once, read_index
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
@@ -61,6 +61,7 @@ def calibrate(
     folders = [place for folder in folders for place, _ in placed(folder, read_card(folder))]
     models = [load_model(folder, engine) for folder in folders]
     _check_models([model.card for model in models], folders)
+    check_listed_once(records, [read_index(folder) for folder in records])
     for folder in records:
         for model in models:
             check_kind(model.card, folder, read_index(folder))

@@ -55,6 +55,7 @@ from surveyflow.values.jobs import SamplingSettings
 MOST_FAILURES = 12
 _UNKNOWN_SHARE = 0.5
 _LEAST_SHARE = 1e-6
+_LEAST_CUT = 20
 LEAST_UPSILON = 0.65
 LEAST_LEAD = 0.03
 """A good model recognises this share of either class, and is right this much more often than the baseline."""
@@ -419,8 +420,13 @@ def _cuts(
     sampling: SamplingSettings,
     contamination_model: Model | None,
 ) -> list[CutScores]:
-    """Score cuts that keep the same number of galaxies, so that they can be compared; galaxies without a mask are left out."""
+    """Score cuts that keep the same number of galaxies, so that they can be compared; galaxies without a mask are left out.
+
+    There are none if fewer than 20 galaxies have a mask.
+    """
     known = np.isfinite(columns["coverage_pct"])
+    if known.sum() < _LEAST_CUT:
+        return []
     orders = {"true": columns["coverage_pct"] + _tie_break(columns["flux_pp"])}
     if contamination_model is not None:
         orders["predicted"] = predict_contamination(contamination_model, test, sampling)["coverage_pct_mean"]

@@ -124,10 +124,14 @@ def train_members(
     each = {name: training.of_member(name) for name in names}
     for name, of_member in each.items():
         _check_free(home / name, of_member, overwrite=overwrite)
-    return {
-        name: train(of_member, home=home / name, overwrite=overwrite, listener=listener, on_step=on_step)
-        for name, of_member in each.items()
-    }
+    trained: dict[str, Trained] = {}
+    for name, of_member in each.items():
+        try:
+            trained[name] = train(of_member, home=home / name, overwrite=overwrite, listener=listener, on_step=on_step)
+        except ModelError as error:
+            there = f" Until all members are there, those in {home} make a smaller jury." if trained else ""
+            raise ModelError(f"member {name}: {error}{there}") from error
+    return trained
 
 
 def train(

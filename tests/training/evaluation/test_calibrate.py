@@ -87,6 +87,7 @@ def test_what_cannot_be_calibrated_is_refused_and_nothing_is_written(tmp_path, r
             "50 images of a class, or the outputs do not rise with the truth",
         ),
         ({"folders": [folder, folder], "records": records}, "a model is named twice"),
+        ({"folders": folder, "records": [records, records]}, "which would count twice"),
         ({"folders": folder, "records": records, "draws": 0}, "draws must lie between 1 and 65535"),
     ):
         with pytest.raises(InputError, match=words):

@@ -114,6 +114,33 @@ def test_a_nuisance_of_a_card_has_one_number_for_each_level():
         NuisanceLimits("position", levels=(1.0, 2.0), lost=(0.0,), flagged=(1.0,), held=(True,))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": (float("nan"),)}, "must be finite"),
+        ({"quantity": "sky_rms"}, "stated together"),
+        ({"quantity": "sky_rms", "limits": (1.0, 0.0)}, r"must be a range \(low, high\)"),
+        ({"quantity": "sky_rms", "limits": (0.0, float("nan"))}, r"must be a range \(low, high\)"),
+    ],
+)
+def test_a_nuisance_of_a_card_has_levels_and_limits_that_can_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        NuisanceLimits(**{"name": "depth", "levels": (1.0,), "lost": (0.0,), "flagged": (1.0,), "held": (True,)} | changes)
+
+
+def test_stamps_of_unknown_contamination_have_no_cuts(tmp_path):
+    def unknown(folder, truth, at_most):
+        stamps = few(folder, truth, at_most)
+        return replace(stamps, coverage_pct=np.full(len(stamps), np.nan), flux_pp=np.full(len(stamps), np.nan))
+
+    records = EvaluationRecords(test=[Path("3")], training=[Path("1")])
+    found = json.loads(json.dumps(evaluate_model(MERGERS, records, unknown, SAMPLING, baseline_stamps=80)))
+    assert found["merger"]["cuts"] == []
+    write_evaluation_page(found, tmp_path / "page.html")
+    assert "A cut in contamination" not in (tmp_path / "page.html").read_text()
+    assert all(as_text(table) for table in evaluation_tables(found))
+
+
 def test_cutting_on_predicted_contamination_keeps_the_same_shares_as_on_the_true_one():
     cuts = document("merger")["merger"]["cuts"]
     kept = {by: [cut["network"]["n"] for cut in cuts if cut["by"] == by] for by in ("true", "predicted")}

@@ -20,6 +20,7 @@ from surveyflow.sky.measurements import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
 from surveyflow.training.evaluation.matching import check_not_started_on
+from surveyflow.training.fitting import fit as fit_module
 from surveyflow.training.fitting.domain import _offset_limit, _share_limit, with_limits_of_held_out
 from surveyflow.training.fitting.fit import _Course, fit, is_over, score_of, train, train_members
 from surveyflow.training.fitting.starting import read_start
@@ -436,6 +437,20 @@ def test_a_member_that_the_file_does_not_train_is_refused(tmp_path):
         train_members(jury, ["seed-9"])
     with pytest.raises(InputError, match="no member 'seed-5'; it trains one model"):
         train_members(alone, ["seed-5"])
+
+
+def test_a_member_that_failed_is_named_with_what_is_there(tmp_path, monkeypatch):
+    _, jury = write_jury(tmp_path)
+
+    def train_or_fail(training, **_):
+        if training.optimisation.seed == 6:
+            raise ModelError("the network learned nothing.")
+
+    monkeypatch.setattr(fit_module, "train", train_or_fail)
+    with pytest.raises(ModelError, match=r"^member seed-6: the network .* those in .*COSMOS make a smaller jury\."):
+        train_members(jury, ["seed-5", "seed-6"])
+    with pytest.raises(ModelError, match=r"^member seed-6: the network learned nothing\.$"):
+        train_members(jury, ["seed-6"])
 
 
 def test_the_command_trains_one_member_of_a_jury(tmp_path):
