@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, Posterio
 from surveyflow.tasks.card import ContaminationScale, ModelCard
 from surveyflow.values.arrays import BoolArray, Float32Array, UInt64Array
 
+_ERRORS_OF_ONE_TRY = 3
 _STATISTICS = {
     "mean": ("mean", "stat.mean"),
     "std": ("standard deviation", "stat.stdev"),
@@ -206,17 +208,26 @@ class Skill:
         The network's score, and that of the best constant answer.
     error
         Standard error of the score of a network that knows nothing.
+    n_tried
+        Number of epochs of which this score is the best one's.
     """
 
     score: str
     reached: float
     constant: float
     error: float
+    n_tried: int = 1
+
+    @property
+    def errors_needed(self) -> float:
+        """Number of standard errors that a network that knows nothing exceeds as rarely as three in one try."""
+        normal = NormalDist()
+        return -normal.inv_cdf(normal.cdf(-_ERRORS_OF_ONE_TRY) / self.n_tried)
 
     @property
     def is_shown(self) -> bool:
-        """Whether the network beats the constant answer by more than three standard errors."""
-        return self.reached > self.constant + 3 * self.error
+        """Whether the network beats the constant answer by more standard errors than chance gives in so many tries."""
+        return self.reached > self.constant + self.errors_needed * self.error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@ import pytest
 
 from surveyflow.tasks.card import ContaminationScale
 from surveyflow.tasks.registry import TASKS
+from surveyflow.tasks.task import Skill
 
 SCALE = ContaminationScale("sky_sigma", flux_range=8.0, scatter_limit=0.5)
 
@@ -47,3 +48,14 @@ def test_amounts_are_scored_where_something_is_there():
     assert told["auc"] == 1
     assert told["r2_flux_pp"] == pytest.approx(1 - 0.01 / (0.03 + 0.01), abs=0.05)
     assert told["r2"] == pytest.approx((told["r2_flux_pp"] + told["r2_coverage"]) / 2)
+
+
+def test_the_best_of_many_epochs_of_a_network_that_knows_nothing_is_not_shown():
+    rng = np.random.default_rng(1)
+    n_images, n_epochs = 200, 100
+    best = rng.binomial(n_images, 0.5, (2_000, n_epochs)).max(axis=1) / n_images
+    error = np.sqrt(0.25 / n_images)
+    shown = {tried: np.mean([Skill("accuracy", one, 0.5, error, tried).is_shown for one in best]) for tried in (1, n_epochs)}
+    assert shown[1] > 0.1
+    assert shown[n_epochs] < 0.005
+    assert Skill("accuracy", 0.8, 0.5, error, n_epochs).is_shown

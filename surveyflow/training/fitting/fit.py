@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def train(
     home = home or ModelStore(training.output.store).home(training.model.key)
     _check_free(home, training, overwrite=overwrite)
     trained = fit(training, listener=listener, on_step=on_step, run=training.output.run)
-    _check_skill(trained.card)
+    _check_skill(trained.card, len(trained.history))
     if not overwrite and (card := trained_before(home, trained.card, trained.weights)):
         return replace(trained, card=card, store=training.output.store)
     domain, features = measured_domain(training, trained.card, trained.weights)
@@ -202,15 +202,16 @@ def _calibrations(training: Training, trained: Trained) -> tuple[Calibration, ..
     return () if found is None else (found,)
 
 
-def _check_skill(card: ModelCard) -> None:
+def _check_skill(card: ModelCard, n_epochs: int) -> None:
     facts = card.training
     assert facts is not None, "every trained model has these facts"
-    skill = Skill(facts.score, facts.reached, facts.constant, facts.error)
+    skill = Skill(facts.score, facts.reached, facts.constant, facts.error, n_epochs)
     if not skill.is_shown:
+        reached = f"{skill.score} {skill.reached:.3f}, a constant answer {skill.constant:.3f} +- {skill.error:.3f}"
         raise ModelError(
-            f"the network of {card.key} learned nothing that its validation images show: {skill.score} {skill.reached:.3f}, a "
-            f"constant answer {skill.constant:.3f} +- {skill.error:.3f}; expected more than three standard errors above it. "
-            "Train on more images or for more epochs, lower [optimisation] learning_rate, and name another [output] run."
+            f"the network of {card.key} learned nothing that its validation images show: {reached}; expected more than "
+            f"{skill.errors_needed:.1f} standard errors above it, for the best of {n_epochs} epochs. Train on more images or for "
+            "more epochs, lower [optimisation] learning_rate, and name another [output] run."
         )
 
 
@@ -350,6 +351,7 @@ class _Course:
 
     def _facts(self, train: Sequence[RecordIndex], validation: Sequence[RecordIndex]) -> TrainingFacts:
         """What the card says of the training."""
+        skill = self.task.skill(self.best, self.validation.targets)
         return TrainingFacts(
             records=tuple(index.digest for index in train),
             validation_records=tuple(index.digest for index in validation),
@@ -357,7 +359,10 @@ class _Course:
             n_validation=len(self.validation),
             positive=_class_counts(self.labels.targets)[0],
             validation_positive=_class_counts(self.validation.targets)[0],
-            **asdict(self.task.skill(self.best, self.validation.targets)),
+            score=skill.score,
+            reached=skill.reached,
+            constant=skill.constant,
+            error=skill.error,
         )
 
     def card(self, indices: Sequence[RecordIndex], validation: Sequence[RecordIndex]) -> ModelCard:

@@ -43,13 +43,15 @@ def draw_examples(simulation: SimulationTable, indices: Iterable[int]) -> list[E
 
 
 def prepare(simulation: SimulationTable) -> None:
-    """Check that examples can be made, before any process is started.
+    """Read a library as it is now, and check that examples can be made, before any process is started.
 
     Raises
     ------
     InputError, MosaicError
         As for `draw_examples`.
     """
+    _library.cache_clear()
+    _chosen.cache_clear()
     draw_examples(simulation, [simulation.first])
 
 
@@ -136,7 +138,7 @@ def _real_sky(simulation: SimulationTable) -> AbstractContextManager[Mosaic | No
     return open_background(simulation.background, simulation.band) if simulation.background else nullcontext()
 
 
-# A process draws from one library at a time.
+# A process draws from one library at a time; `prepare` forgets it, since its files may have changed within a session.
 @lru_cache(maxsize=1)
 def _library(table: StampsTable) -> Stamps:
     return open_stamps(table)

@@ -12,7 +12,7 @@ from surveyflow.inputs.stamps import electrons_per_unit
 from surveyflow.settings.simulation import BackgroundTable, SimulationTable, StampsTable
 from surveyflow.simulation.observe import F814W, sky_noise
 from surveyflow.simulation.scenes import draw_background, paint
-from surveyflow.training.records.drawing import draw_examples, simulation_settings
+from surveyflow.training.records.drawing import draw_examples, prepare, simulation_settings
 
 SETTINGS = {"field": "COSMOS", "instrument": "F814W", "n": 4, "seed": 1}
 
@@ -63,6 +63,18 @@ def test_a_galaxy_that_fills_its_image_is_cut_at_the_stamps_edge(tmp_path):
     (each,) = draw_examples(simulation(tmp_path, stamps=table, neighbours=False, redshifts=(0.5, 1.5)), [0])
     brightness = 9 * electrons_per_unit("uJy", 0.01, F814W)
     np.testing.assert_allclose(each.pixels, brightness, rtol=0.05)
+
+
+def test_what_was_corrected_within_a_session_is_read_again(library, tmp_path):
+    asked = simulation(tmp_path, stamps=library, neighbours=False)
+    prepare(asked)
+    before = simulation_settings(asked)["stamps"]["images"]
+    with h5py.File(library.path, "a") as file:
+        file["label"][...] = [1, 1]
+    prepare(asked)
+    after = simulation_settings(asked)["stamps"]["images"]
+    assert sorted(map(str, after)) != sorted(map(str, before))
+    assert [each.label for each in draw_examples(asked, range(2))] == [1, 1]
 
 
 @pytest.fixture
