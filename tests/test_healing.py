@@ -13,7 +13,7 @@ import pytest
 
 from stubs import TINY
 from surveyflow import api
-from surveyflow.errors import UnitDamaged
+from surveyflow.errors import UnitDamaged, UnitError
 from surveyflow.output.heartbeats import Heartbeat, write_heartbeat
 from surveyflow.output.units import draws_path, unit_path
 from surveyflow.releases.draws import open_draws
@@ -126,6 +126,16 @@ def test_a_run_makes_the_same_table_whatever_happened_to_the_working_files(surve
     check_revision(result.path)
     assert api.status(root(survey)).last_run.progress.phase == "done"
     assert run(survey).repaired_units == {}
+
+
+def test_a_work_list_that_is_damaged_is_made_again_by_the_next_run(survey, expected):
+    for path in (root(survey) / "lists").rglob("*-units-*.arrow"):
+        put(path, bytes(path.stat().st_size))
+    shutil.rmtree(root(survey) / "units")
+    with pytest.raises(UnitError, match=r"was damaged\. Run again: the source lists are then read again"):
+        run(survey)
+    assert run(survey).exit_code == 0
+    pd.testing.assert_frame_equal(table(survey), expected[0])
 
 
 def test_the_plan_says_that_a_result_is_damaged(survey):

@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from surveyflow.errors import CatalogError, DeviceMemoryError, UnitDamaged, UnitError
+from surveyflow.errors import CatalogError, DeviceMemoryError, UnitDamaged
 from surveyflow.execution.heartbeat import HeartbeatWriter, locked, report_progress
 from surveyflow.files.addresses import Address
-from surveyflow.files.durable import remove_any
 from surveyflow.inputs.mosaics import Mosaic, open_mosaic
 from surveyflow.inputs.remote_images import KEPT_PIXELS
 from surveyflow.measuring.orders import (
@@ -35,9 +34,9 @@ from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
 from surveyflow.models.engines.native_library import paired_digests
-from surveyflow.output.units import FoundUnit, find_unit, read_worklist, write_unit
+from surveyflow.output.units import FoundUnit, find_unit, write_unit
 from surveyflow.planning.plan import unit_key, with_pixels
-from surveyflow.planning.units import gathered_unit
+from surveyflow.planning.units import unit_sources
 from surveyflow.sky.tiling import corner, stacked
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, PosteriorSummary
 from surveyflow.tasks.card import Model, ModelCard
@@ -213,14 +212,8 @@ class SurveyWorker:
         return ReadUnit(order, task, pixels)
 
     def _sources(self, order: MeasureUnit) -> UnitSources:
-        """The unit's sources, which must be those that its key was made of."""
-        path = self._root / order.worklist
-        sources = read_worklist(path, order.number)
-        found, _ = gathered_unit("", sources)
-        if (found.sources, found.positions) != (order.parts["sources"], order.parts["positions"]):
-            remove_any(path)  # so that the next run reads the source lists again
-            raise UnitError(f"{path} was damaged. Run again: the source lists are then read again.")
-        return sources
+        digests = {name: order.parts[name] for name in ("sources", "positions")}
+        return unit_sources(self._root / order.worklist, order.number, **digests)
 
     def _mosaic(self, planned: PlannedMosaic) -> Mosaic:
         """Return the open mosaic, opened again if its files are not in the state for which the job was planned."""

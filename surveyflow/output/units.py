@@ -75,9 +75,17 @@ def read_worklist(path: Path, number: int) -> UnitSources:
         A file written by `write_worklist`.
     number
         The unit's index in the file, from 0.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    pa.ArrowException, LookupError, ValueError
+        If it is damaged. It is read, not mapped, so that a file that is cut short meanwhile ends no process.
     """
-    with pa.memory_map(str(path)) as source:
+    with pa.OSFile(str(path)) as source:
         batch = pa.ipc.open_file(source).get_batch(number)
+        batch.validate(full=True)
         values = {name: batch.column(name).to_numpy(zero_copy_only=False).copy() for name in _TYPES}
     field = str(values.pop("field")[0])
     words = {name: values.pop(name).astype(np.str_) for name in ("instrument", "status")}

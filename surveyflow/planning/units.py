@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from surveyflow.output.units import write_worklist
+from surveyflow.errors import UnitError
+from surveyflow.files.durable import remove_any
+from surveyflow.output.units import read_worklist, write_worklist
 from surveyflow.planning.overlaps import OverlappingMap, Placement, place_on_several
 from surveyflow.sky.tiling import owning_tiles, tile
 from surveyflow.tasks.card import ModelCard
@@ -350,6 +353,39 @@ def gathered_unit(name: str, sources: UnitSources, **place: Any) -> Gathered:
     listed = _digest(sources.field, sources.instrument, *sources.columns.values())
     positions = _digest(sources.x_pix, sources.y_pix, sources.status, sources.flags)
     return WorkUnit(name, sources.field, len(sources), listed, positions, **place), sources
+
+
+def unit_sources(path: Path, number: int, *, sources: str, positions: str) -> UnitSources:
+    """Read the sources of a unit, which must be those that its key was made of.
+
+    Parameters
+    ----------
+    path
+        A work list.
+    number
+        The unit's index in the file, from 0.
+    sources, positions
+        The unit's digests of its list and positions.
+
+    Raises
+    ------
+    UnitError
+        If the work list is gone or damaged, or holds other sources. It is removed then, so that the next run reads the source
+        lists again.
+    """
+    try:
+        found = read_worklist(path, number)
+        unit, _ = gathered_unit("", found)
+    except (OSError, pa.ArrowException, LookupError, ValueError) as error:
+        raise _damaged(path) from error
+    if (unit.sources, unit.positions) != (sources, positions):
+        raise _damaged(path)
+    return found
+
+
+def _damaged(path: Path) -> UnitError:
+    remove_any(path)
+    return UnitError(f"{path} was damaged. Run again: the source lists are then read again.")
 
 
 MAIN = ""

@@ -30,7 +30,6 @@ from surveyflow.files.paths import Place
 from surveyflow.inputs.joined_tables import check_joined
 from surveyflow.inputs.list_files import ROWS_PER_PART, check_alike, parts_of_list
 from surveyflow.inputs.source_lists import list_files, wanted_columns
-from surveyflow.output.units import read_worklist
 from surveyflow.planning.expectations import Places
 from surveyflow.planning.list_tasks import (
     DuplicateSearch,
@@ -48,7 +47,7 @@ from surveyflow.planning.list_tasks import (
     table_of_sources,
     write_table,
 )
-from surveyflow.planning.units import MAIN, SETTLED_ROWS_PER_UNIT, LocatedSources, WorkUnit
+from surveyflow.planning.units import MAIN, SETTLED_ROWS_PER_UNIT, LocatedSources, WorkUnit, unit_sources
 from surveyflow.sky.tiling import tile
 from surveyflow.values.arrays import Int64Array
 from surveyflow.values.jobs import Doing
@@ -138,8 +137,13 @@ class SurveyLists:
         ----------
         unit
             One of the units.
+
+        Raises
+        ------
+        UnitError
+            If its work list is gone or damaged.
         """
-        return read_worklist(self.folder / unit.worklist, unit.number)
+        return unit_sources(self.folder / unit.worklist, unit.number, sources=unit.sources, positions=unit.positions)
 
     def moved_to(self, folder: Path) -> SurveyLists:
         """The same lists after their folder was moved.

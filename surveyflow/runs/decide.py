@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from surveyflow.catalog.schema import UNIT_SCHEMA_VERSION
-from surveyflow.errors import SurveyflowError
+from surveyflow.errors import SurveyflowError, UnitError
 from surveyflow.execution.jobs import describe
 from surveyflow.inputs.mosaics import Mosaic
 from surveyflow.measuring.orders import DigestWindow, PlannedMosaic
@@ -471,7 +471,7 @@ def _source_changes(
     for unit, parts in pending:
         previous = published.get(unit.name)
         if previous is not None and previous.parts.get("sources") != parts["sources"]:
-            with suppress(OSError, pa.ArrowException):  # a damaged file costs the plan its numbers, not the run
+            with suppress(OSError, pa.ArrowException, UnitError):  # a damaged file costs the plan its numbers, not the run
                 rows = read_unit(root, previous.key, COMPARED_COLUMNS)
                 changes[unit.name] = compare_sources(rows, survey.lists.sources_of(unit))
     return changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from fake_mosaics import SkyMosaic
 from surveyflow.catalog.kept import KeptColumns
-from surveyflow.errors import SourceListError
+from surveyflow.errors import SourceListError, UnitError
 from surveyflow.inputs.list_files import parts_of_list
 from surveyflow.inputs.source_lists import read_source_list
 from surveyflow.planning import list_tasks, work_lists
@@ -245,6 +246,28 @@ def test_parts_hold_every_row_once_and_files_of_text_are_whole(tmp_path):
     pieces = [(piece.number, piece.rows.start, piece.rows.stop) for part in parts for piece in part.pieces]
     assert pieces == [(0, 0, None), (1, 0, None), (2, 0, 12), (2, 12, 24), (2, 24, 34), (3, 0, None), (4, 0, None)]
     assert [len(part.pieces) for part in parts] == [2, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "zeros", "gone"])
+def test_sources_of_a_damaged_work_list_are_not_believed(indexed, tmp_path, harm):
+    _, lists = indexed
+    folder = tmp_path / "copy"
+    shutil.copytree(lists.folder, folder)
+    unit = next(unit for unit in lists.units if unit.tile is not None)
+    victim, ra = folder / unit.worklist, lists.sources_of(unit).ra_deg
+    content = victim.read_bytes()
+    place = content.index(ra.tobytes())
+    harmed = {
+        "flipped": content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
+        "cut": content[:place],
+        "zeros": bytes(len(content)),
+    }
+    victim.unlink()
+    if harm in harmed:
+        victim.write_bytes(harmed[harm])
+    with pytest.raises(UnitError, match=rf"{victim} was damaged\. Run again: the source lists are then read again"):
+        lists.moved_to(folder).sources_of(unit)
+    assert not victim.exists()
 
 
 @pytest.fixture(scope="module")
