@@ -14,8 +14,9 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -155,17 +156,19 @@ def files_of(paths: Iterable[Place]) -> list[Place]:
         a HATS catalog is not complete, or repeats the rows of another one; or if a file is named twice.
     """
     files = [file for path in paths for file in (_files_in(path) if isinstance(path, Path) and path.is_dir() else [path])]
-    if repeated := [file for file, number in Counter(map(_real, files)).items() if number > 1]:
+    real_folder = cache(os.path.realpath)
+    if repeated := [file for file, number in Counter(_real(file, real_folder) for file in files).items() if number > 1]:
         raise SourceListError(f"{repeated[0]} is named twice, and its rows would count twice. Name each file of the list once.")
     return files
 
 
-def _real(place: Place) -> str:
+def _real(place: Place, real_folder: Callable[[Path], str]) -> str:
     """The name of a file, or of a table in it, without links."""
     if not isinstance(place, Path):
         return str(place)
     file, extension = split_extension(place)
-    return os.path.realpath(file) + (f"[{extension}]" if extension else "")
+    real = os.path.realpath(file) if file.is_symlink() else f"{real_folder(file.parent)}/{file.name}"
+    return real + (f"[{extension}]" if extension else "")
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -219,7 +222,7 @@ def _is_part(file: Path) -> bool:
             ends = f"its name does not end in {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
             raise SourceListError(f"{file} is a Parquet file, but {ends}. Rename it if it belongs to the list, or move it away.")
         return False
-    if problem := problem_of_file(file):
+    if not (file.is_file() and os.access(file, os.R_OK)) and (problem := problem_of_file(file)):
         raise SourceListError(" ".join(problem))
     return True
 

@@ -102,7 +102,10 @@ def decode_weights(content: bytes, where: str) -> dict[str, Float32Array]:
         If the content is not a safetensors file; ``where`` names it.
     """
     with refusing(lambda reason: ModelError(f"{where}: not a safetensors file ({reason}). Import or train the model again.")):
-        weights: dict[str, Float32Array] = load(content)
+        try:
+            weights: dict[str, Float32Array] = load(content)
+        except KeyError as error:  # of types that numpy does not have
+            raise ModelError(f"{where} holds {error.args[0]}, expected float32. Write the weights as float32.") from error
     return weights
 
 

@@ -17,7 +17,7 @@ from surveyflow.errors import ModelError, OutputError
 from surveyflow.models.engines.choice import load_model
 from surveyflow.models.engines.native_library import absence
 from surveyflow.models.store import ModelStore, read_card, read_domain, read_weights, write_model, write_models, write_untrained
-from surveyflow.models.weights import decode_domain, encode_domain, encode_weights
+from surveyflow.models.weights import decode_domain, decode_weights, encode_domain, encode_weights
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import Architecture, Domain, ModelKey
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
@@ -158,6 +158,12 @@ def test_weights_of_another_network_are_refused_and_nothing_is_written(store, we
     with pytest.raises(ModelError, match=message):
         write_model(store.home(KEY), card(), weights)
     assert not store.path.exists()
+
+
+def test_weights_of_a_type_that_numpy_lacks_are_named_with_it():
+    header = b'{"conv.0.kernel":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
+    with pytest.raises(ModelError, match=r"^weights holds BF16, expected float32\. Write the weights as float32\.$"):
+        decode_weights(len(header).to_bytes(8, "little") + header + bytes(2), "weights")
 
 
 def test_weights_that_are_not_safetensors_are_refused(store):
