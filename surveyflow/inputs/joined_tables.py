@@ -6,8 +6,8 @@ counted and left out. An id with several rows is refused if the rows differ, bec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,33 @@ from surveyflow.values.sources import whole_numbers
 _N_SHOWN = 5
 
 
-def join(table: JoinedTable, pieces: Iterable[Mapping[str, Column]], ids: Column, role: str) -> tuple[dict[str, Column], Join]:
+@dataclass(frozen=True, slots=True)
+class TablePiece:
+    """Some rows of a table.
+
+    Parameters
+    ----------
+    ids
+        The column of ids.
+    read
+        Reads all columns, the ids among them.
+    """
+
+    ids: Column
+    read: Callable[[], Mapping[str, Column]]
+
+
+def join(table: JoinedTable, pieces: Iterable[TablePiece], ids: Column, role: str) -> tuple[dict[str, Column], Join]:
     """Put the rows of a table beside those of the source list; one piece of the table is in memory, and the rows that join.
+
+    Of a piece that joins no source, only the ids are read: list and table often have the same order.
 
     Parameters
     ----------
     table
         The names of its columns.
     pieces
-        These columns, as the file holds them: at least one piece, in the order of the rows.
+        The table: at least one piece, in the order of the rows.
     ids
         The ids of the source list, which are unique.
     role
@@ -55,7 +73,7 @@ def join(table: JoinedTable, pieces: Iterable[Mapping[str, Column]], ids: Column
     """
     name = split_extension(table.path)[0].name
     keys = _keys(ids, "the source list")
-    columns, n_rows = _with_partners(pieces, table.id, keys, name)
+    columns, n_rows = _with_partners(pieces, keys, name)
     rows = _keys(columns[table.id], name)
     order = np.argsort(rows, kind="stable")
     low, high = (np.searchsorted(rows[order], keys, side=side) for side in ("left", "right"))
@@ -68,17 +86,18 @@ def join(table: JoinedTable, pieces: Iterable[Mapping[str, Column]], ids: Column
     return {each: _beside(column, chosen, found) for each, column in wanted.items()}, summary
 
 
-def _with_partners(
-    pieces: Iterable[Mapping[str, Column]], id_name: str, keys: NDArray[Any], name: str
-) -> tuple[dict[str, Column], int]:
+def _with_partners(pieces: Iterable[TablePiece], keys: NDArray[Any], name: str) -> tuple[dict[str, Column], int]:
     """The rows of a table whose ids the source list has, and the number of all its rows."""
     chosen: dict[Place, dict[str, Column]] = {}
-    n_rows = 0
-    for columns in pieces:
-        ids, rows = columns[id_name], _keys(columns[id_name], name)
+    n_rows, ordered = 0, np.sort(keys)
+    for piece in pieces:
+        rows = _keys(piece.ids, name)
         _check_kinds(rows, keys, name)
-        partners = ~ids.missing & np.isin(rows, keys)
-        chosen[Path(f"{name}, row {ids.row(0)}")] = {each: _taken(column, partners) for each, column in columns.items()}
+        places = np.minimum(np.searchsorted(ordered, rows), len(ordered) - 1)
+        partners = ~piece.ids.missing & (ordered[places] == rows)
+        if partners.any() or not chosen:
+            place = Path(f"{name}, row {piece.ids.row(0)}")
+            chosen[place] = {each: _taken(column, partners) for each, column in piece.read().items()}
         n_rows += len(rows)
     return combined(chosen), n_rows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -103,9 +103,7 @@ def _matrix(column: Column) -> Float64Array:
     """(n, k) float64: an array in each row, filled up with NaN; NaN in a row that is missing."""
     try:
         if column.values.dtype == object:
-            rows = [np.asarray([] if row is None else row, np.float64) for row in column.values]
-            width = max((len(row) for row in rows), default=0)
-            values = np.stack([np.pad(row, (0, width - len(row)), constant_values=np.nan) for row in rows])
+            values = _padded([np.asarray([] if row is None else row, np.float64) for row in column.values])
         else:
             values = column.values.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -113,6 +111,14 @@ def _matrix(column: Column) -> Float64Array:
     if values.ndim != 2 or not values.shape[1]:
         raise SourceListError(f"column {column.name}: each row holds one value, expected an array of numbers. {_REMEDY}")
     values[column.missing] = np.nan
+    return values
+
+
+def _padded(rows: Sequence[Float64Array]) -> Float64Array:
+    """(n, k) float64: arrays of up to k numbers, filled up with NaN."""
+    lengths = np.array([len(row) for row in rows])
+    values = np.full((len(rows), lengths.max(initial=0)), np.nan)
+    values[np.arange(values.shape[1]) < lengths[:, None]] = np.concatenate([np.empty(0), *rows])
     return values
 
 

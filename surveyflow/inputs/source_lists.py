@@ -15,6 +15,7 @@ Requirements on a list:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -26,12 +27,12 @@ from numpy.typing import NDArray
 from surveyflow.errors import SourceListError
 from surveyflow.files.paths import Place, split_extension
 from surveyflow.inputs.columns import SAME_AS_ICRS, Column
-from surveyflow.inputs.joined_tables import check_joined, join
+from surveyflow.inputs.joined_tables import TablePiece, check_joined, join
 from surveyflow.inputs.kept_columns import kept_column, problem_of_kept
-from surveyflow.inputs.list_files import ListPart, combined, files_of, parts_of_list, whole_list
+from surveyflow.inputs.list_files import ListPart, Piece, combined, files_of, parts_of_list, whole_list
 from surveyflow.inputs.redshift_columns import read_distributions
 from surveyflow.inputs.source_names import names_of, problems_of_names, with_keys
-from surveyflow.inputs.tables import head_of, read_columns
+from surveyflow.inputs.tables import EVERY_ROW, head_of, read_columns
 from surveyflow.settings.workflow import ColumnMap, JoinedTable, RedshiftTable, SourceListSpec
 from surveyflow.stats.redshift_distributions import Distributions, SampledRedshifts, range_shares
 from surveyflow.values.arrays import BoolArray
@@ -143,14 +144,24 @@ def _join(spec: SourceListSpec, ids: Column, part: ListPart) -> tuple[dict[str, 
     return joined, tuple(joins)
 
 
-def _pieces(table: JoinedTable) -> Iterator[dict[str, Column]]:
-    """The columns of a table that joins the list, a piece of limited size at a time."""
+def _pieces(table: JoinedTable) -> Iterator[TablePiece]:
+    """A table that joins the list, in pieces of limited size. Ids are read before all else, unless the table is one piece."""
     wanted = {table.id, *table.wanted()}
     for piece in chain.from_iterable(part.pieces for part in parts_of_list([table.path], wanted)):
-        columns = read_columns(piece.file, wanted, piece.rows)
-        if problems := list(_labelled(table.path, _problems_of_joined(table, columns))):
-            raise SourceListError("\n".join(problems))
-        yield columns
+        if piece.rows == EVERY_ROW:
+            columns = _columns_of(table, piece)
+            yield TablePiece(columns[table.id], partial(dict, columns))
+        else:
+            ids = read_columns(piece.file, {table.id}, piece.rows, wanted)[table.id]
+            yield TablePiece(ids, partial(_columns_of, table, piece))
+
+
+def _columns_of(table: JoinedTable, piece: Piece) -> dict[str, Column]:
+    """The columns of a piece of a table that joins the list."""
+    columns = read_columns(piece.file, {table.id, *table.wanted()}, piece.rows)
+    if problems := list(_labelled(table.path, _problems_of_joined(table, columns))):
+        raise SourceListError("\n".join(problems))
+    return columns
 
 
 def _problems_of_joined(table: JoinedTable, columns: Mapping[str, Column]) -> Iterator[str]:
@@ -331,7 +342,7 @@ def _is_number(value: object) -> bool:
         float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return False
-    return not isinstance(value, (bool, np.bool_))
+    return not isinstance(value, (bool, np.bool_, np.ndarray))
 
 
 def rows_of_column(column: Column, selected: BoolArray, what: str, remedy: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table.meta import YamlParseError
@@ -53,7 +54,9 @@ MOST_TEXT_BYTES = 2**28
 """Size limit of text, after unpacking, which is read as a whole; FITS and Parquet are read by columns, at any size."""
 
 
-def read_columns(path: Place, wanted: Collection[str], rows: slice = EVERY_ROW) -> dict[str, Column]:
+def read_columns(
+    path: Place, wanted: Collection[str], rows: slice = EVERY_ROW, beside: Collection[str] = ()
+) -> dict[str, Column]:
     """Read the wanted columns of a table file, and no others.
 
     Parameters
@@ -65,6 +68,8 @@ def read_columns(path: Place, wanted: Collection[str], rows: slice = EVERY_ROW) 
         Exact, case-sensitive names.
     rows
         The half-open range of rows to read; all by default. Only tables of which `rows_in` knows the number are read in parts.
+    beside
+        Names of further columns that the table has, which are not read.
 
     Returns
     -------
@@ -76,14 +81,14 @@ def read_columns(path: Place, wanted: Collection[str], rows: slice = EVERY_ROW) 
     SourceListError
         If the file is missing or truncated, is not a table in a format that is read, or lacks the extension or a column.
     """
-    with _at_hand(path) as here, _opened(here, frozenset(wanted)) as (request, form, tables):
+    with _at_hand(path) as here, _opened(here, frozenset({*wanted, *beside})) as (request, form, tables):
         table = request.choose(tables, form in _WITH_EXTENSIONS)
         if rows == EVERY_ROW:
             request.check_rows(table.n_rows or 0)
-            return table.read(request.wanted)
+            return table.read(frozenset(wanted))
         if table.read_rows is None:
             raise ValueError(f"{path} can only be read as a whole")
-        columns = table.read_rows(request.wanted, rows)
+        columns = table.read_rows(frozenset(wanted), rows)
         return {name: replace(column, first_row=rows.start) for name, column in columns.items()}
 
 
@@ -533,9 +538,42 @@ def _arrow_column(name: str, column: pa.ChunkedArray, about: dict[str, str]) -> 
     missing = column.is_null().to_numpy()
     if pa.types.is_null(column.type):
         return Column(name, np.zeros(len(missing)), missing).described(about)
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        return Column(name, np.array(column.to_pylist(), dtype=object), missing).described(about)
-    return Column(name, column.fill_null(0).to_numpy(), missing).described(about)
+    if _is_number(column.type):
+        return Column(name, column.fill_null(0).to_numpy(), missing).described(about)
+    if _holds_lists_of_numbers(column):
+        return Column(name, _lists_of_numbers(column), missing).described(about)
+    return Column(name, np.array(column.to_pylist(), dtype=object), missing).described(about)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _holds_lists_of_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether cells are lists of numbers, of which none is missing if they are integers."""
+    kind = column.type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if not (is_list and _is_number(kind.value_type)):
+        return False
+    return pa.types.is_floating(kind.value_type) or not any(chunk.flatten().null_count for chunk in column.chunks)
+
+
+def _lists_of_numbers(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Lists as (n, k) objects if all have k numbers, else as (n,) arrays; a number that is missing is NaN, a list None."""
+    lengths = pc.list_value_length(column)
+    if len(column) and not lengths.null_count and len(lengths.unique()) == 1:
+        numbers = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks])
+        return np.asarray(numbers.reshape(len(column), -1).astype(object))
+    return np.fromiter(_arrays(column), object, len(column))
+
+
+def _arrays(column: pa.ChunkedArray) -> Iterator[NDArray[Any] | None]:
+    """Each list as an array with memory of its own, so that a few rows do not keep the table that they are taken from."""
+    for chunk in column.chunks:
+        numbers, lengths = chunk.flatten().to_numpy(zero_copy_only=False), pc.list_value_length(chunk)
+        ends = np.cumsum(lengths.fill_null(0).to_numpy()).tolist()
+        for start, end, length in zip([0, *ends], ends, lengths.to_pylist(), strict=False):
+            yield None if length is None else numbers[start:end].copy()
 
 
 def _plain_arrow(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -85,22 +86,47 @@ def test_a_table_is_read_piece_by_piece_with_the_same_result(tmp_path, monkeypat
     )
     own = redshifts(table, keep=("nick",))
     whole = read(phot, redshifts=own)
-    sizes, read_columns = [], source_lists.read_columns
-
-    def noted(*what: Any) -> dict[str, Column]:
-        columns = read_columns(*what)
-        sizes.append(len(columns["ID"].values))
-        return columns
-
     monkeypatch.setattr(source_lists, "parts_of_list", partial(source_lists.parts_of_list, rows_per_part=7))
-    monkeypatch.setattr(source_lists, "read_columns", noted)
+    sizes = noting_what_is_read(monkeypatch)
     pieces = read(phot, redshifts=own)
-    assert sizes == [40, *[7] * 8, 4]
+    of_ids, of_all = ([size for size, names in sizes if (names == {"ID"}) == only] for only in (True, False))
+    assert of_ids == [*[7] * 8, 4]
+    assert of_all[0] == 40
+    assert set(of_all[1:]) == {7, 4}
     np.testing.assert_array_equal(pieces.sources.redshift, whole.sources.redshift)
     assert pieces.kept["nick"].values.equals(whole.kept["nick"].values)
     assert pieces.kept["nick"].values.to_pylist() == [f"n{number}" for number in ids[:40]]
     assert pieces.joins == whole.joins
     assert (whole.joins[0].n_rows, whole.joins[0].n_found) == (60, 40)
+
+
+def noting_what_is_read(monkeypatch) -> list[tuple[int, set[str]]]:
+    """The number of rows of everything that is read from now on, and the names of its columns."""
+    noted, read_columns = [], source_lists.read_columns
+
+    def reading(*what: Any) -> dict[str, Column]:
+        columns = read_columns(*what)
+        noted.append((len(columns["ID"].values), set(columns)))
+        return columns
+
+    monkeypatch.setattr(source_lists, "read_columns", reading)
+    return noted
+
+
+@pytest.mark.parametrize("form", ["fits", "parquet"])
+def test_only_the_ids_are_read_of_pieces_that_join_no_source(tmp_path, monkeypatch, form):
+    """A FITS file may have a second table with such ids: the one that has all columns is meant."""
+    phot = write(tmp_path / "phot.fits", ID=[23, 21], RA=[150.1, 150.2], DEC=[2.1, 2.2])
+    table = write(tmp_path / f"z.{form}", ID=np.arange(40), zbest=np.arange(40) / 40)
+    if form == "fits":
+        fits.append(table, Table({"ID": [1, 2]}).as_array())
+    monkeypatch.setattr(source_lists, "parts_of_list", partial(source_lists.parts_of_list, rows_per_part=10))
+    noted = noting_what_is_read(monkeypatch)
+    listed = read(phot, redshifts=redshifts(table))
+    np.testing.assert_array_equal(listed.sources.redshift, [23 / 40, 21 / 40])
+    of_ids, of_all = (10, {"ID"}), (10, {"ID", "zbest"})
+    assert noted == [(2, {"ID", "RA", "DEC"}), of_ids, of_all, of_ids, of_ids, of_all, of_ids]
+    assert (listed.joins[0].n_rows, listed.joins[0].n_found) == (40, 2)
 
 
 def test_rows_of_one_source_that_differ_are_found_in_different_pieces(tmp_path, photometry, monkeypatch):

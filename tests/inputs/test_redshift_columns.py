@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from surveyflow.errors import SourceListError
 from surveyflow.inputs.source_lists import read_source_list
+from surveyflow.inputs.tables import read_columns
 from surveyflow.settings.workflow import ColumnMap, RedshiftGrid, SourceListSpec
 from surveyflow.values.listed import ListedSources
 
@@ -43,6 +44,24 @@ def table(**columns) -> Table:
 def written(path: Path, **columns) -> Path:
     table(**columns).write(path, format=FORMATS.get(path.suffix[1:]), overwrite=True)
     return path
+
+
+@pytest.mark.parametrize("items", [pa.float32(), pa.float64(), pa.int16()])
+@pytest.mark.parametrize("lists", [pa.list_, pa.large_list, lambda items: pa.list_(items, 2)], ids=["list", "large", "fixed"])
+@pytest.mark.parametrize(
+    "rows", [[[1, 2], None], [[1, None], [3, 4]], [None], [[5, 6], [7, 8]], [[], [1, 2, 3], [9]], []], ids=str
+)
+def test_lists_of_numbers_are_those_that_the_file_holds(tmp_path, items, lists, rows):
+    if pa.types.is_fixed_size_list(lists(items)):
+        rows = [row if row is None else [*row, 1, 2][:2] for row in rows]
+    pq.write_table(pa.table({"z": pa.array(rows, lists(items))}), tmp_path / "z.parquet")
+    column = read_columns(tmp_path / "z.parquet", {"z"})["z"]
+    assert column.missing.tolist() == [row is None for row in rows]
+    for found, row in zip(column.values, rows, strict=True):
+        assert (found is None) == (row is None)
+        np.testing.assert_array_equal(np.array(found, float), np.array(row, float))
+    if column.values.ndim == 1:  # a row that is kept does not keep the memory of all others
+        assert all(row is None or isinstance(row, list) or row.base is None for row in column.values)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
