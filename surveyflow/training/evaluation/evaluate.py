@@ -22,18 +22,25 @@ from surveyflow.reports.evaluation_page import write_evaluation_page
 from surveyflow.reports.evaluation_tables import evaluation_tables
 from surveyflow.reports.tables import as_html
 from surveyflow.settings.matrices import ClassifierTests, matrices_to_toml
-from surveyflow.settings.training import Training
+from surveyflow.settings.training import EvaluationTable, Training
 from surveyflow.tasks.card import Model, ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
 from surveyflow.tasks.registry import entry_of, task_of
 from surveyflow.training.evaluation import contamination, mergers
-from surveyflow.training.evaluation.matching import check_classes, check_kind, check_not_started_on, check_stamps
+from surveyflow.training.evaluation.matching import (
+    check_classes,
+    check_clean,
+    check_kind,
+    check_other,
+    check_stamps,
+    check_unused,
+)
 from surveyflow.training.evaluation.matrices import selected_tests
 from surveyflow.training.evaluation.stating import state_in_cards
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import check_apart, check_listed_once, read_index
+from surveyflow.training.records.record_index import RecordIndex, check_apart, check_listed_once, read_index
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
 
@@ -141,20 +148,14 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
     records = EvaluationRecords(settings.test, training.data.train, settings.clean, training.data.validation, settings.other)
     with explained(settings.report):
         make_folder(settings.report)
-    unseen = (*settings.test, *settings.clean, *settings.other)
-    for folders in (settings.test, settings.clean, settings.other):
-        check_listed_once(folders, [read_index(folder) for folder in folders])
-    check_apart(
-        {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)},
-        {folder: read_index(folder) for folder in unseen},
-    )
+    unseen = {folder: read_index(folder) for folder in (*settings.test, *settings.clean, *settings.other)}
+    _check_records(training, settings, unseen)
     home = ModelStore(training.output.store).home(training.model.key)
     model = load_model(home, engine)
     _check_members(model.card, training)
     _check_learned(model.card, training.data.train, training.data.validation)
-    check_not_started_on(training, unseen, [read_index(folder) for folder in unseen])
-    for folder in unseen:
-        check_kind(model.card, folder, read_index(folder))
+    for folder, index in unseen.items():
+        check_kind(model.card, folder, index)
         _check_not_calibrated_on(model.card, folder)
     beside = None if settings.contamination_model is None else load_model(settings.contamination_model, engine)
     sampling = SamplingSettings(settings.draws, settings.seed)
@@ -173,6 +174,20 @@ def evaluate(training: Training, *, engine: str = EngineName.AUTO, update_cards:
         model = load_model(home, engine)
         document["model"] = _told(model)
     return _written(document, settings.report, _matrices(model, settings.test, sampling, beside))
+
+
+def _check_records(training: Training, settings: EvaluationTable, unseen: Mapping[Path, RecordIndex]) -> None:
+    """Check that the records of an evaluation are what the file says, and that nothing that is judged has used them."""
+    for folders in (settings.test, settings.clean, settings.other):
+        check_listed_once(folders, [unseen[folder] for folder in folders])
+    learned = {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)}
+    check_apart(learned, unseen)
+    check_unused("[model] start", training.model.start, unseen)
+    check_unused("[evaluation] contamination_model", settings.contamination_model, unseen)
+    for folder in settings.clean:
+        check_clean(folder, unseen[folder])
+    for folder in settings.other:
+        check_other(folder, unseen[folder], learned.values())
 
 
 def _matrices(model: Model, test: Sequence[Path], sampling: SamplingSettings, beside: Model | None) -> dict[str, ClassifierTests]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from surveyflow.errors import InputError
 from surveyflow.inputs.mosaics import SCALE_TOLERANCE
 from surveyflow.models.store import read_card
-from surveyflow.settings.training import Training
 from surveyflow.tasks.card import ModelCard
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
@@ -90,28 +89,29 @@ def check_stamps(card: ModelCard, stamps: LabelledStamps) -> None:
         )
 
 
-def check_not_started_on(training: Training, folders: Sequence[Path], indices: Sequence[RecordIndex]) -> None:
-    """Check that records were not used by the model that a training started from, as far as that model is still there.
+def check_unused(key: str, used: Path | None, unseen: Mapping[Path, RecordIndex]) -> None:
+    """Check that records were not used by a model that has a part in an evaluation, as far as that model is there.
 
     Parameters
     ----------
-    training
-        The training file.
-    folders, indices
-        The records that are to judge the new model, and their indices in the same order.
+    key
+        What names that model in the training file, for the message.
+    used
+        Folder of the model, or of a jury; None if the file names none.
+    unseen
+        The records of the evaluation.
 
     Raises
     ------
     InputError
         If that model was trained on them, or its best epoch was found by them.
     """
-    start = training.model.start
-    seen = _used_by(start) if start is not None and start.is_dir() else set()
-    for folder, index in zip(folders, indices, strict=True):
+    seen = _used_by(used) if used is not None and used.is_dir() else set()
+    for folder, index in unseen.items():
         if index.digest in seen:
             raise InputError(
-                f"{folder}: the training started from {start}, which was trained on these records, so they cannot show how good "
-                "the model is. Name records that no training has used."
+                f"{folder}: {key} is {used}, which was trained on these records, so they cannot show how good the result is. "
+                "Name records that no training has used."
             )
 
 
@@ -119,3 +119,38 @@ def _used_by(folder: Path) -> set[str]:
     """Digests of the records that a model, or the members of a jury, used in training and validation."""
     known = [card.training for card in read_card(folder).each if card.training is not None]
     return {digest for facts in known for digest in (*facts.records, *facts.validation_records)}
+
+
+def check_clean(folder: Path, index: RecordIndex) -> None:
+    """Check that records that stand for galaxies without neighbours have none.
+
+    Raises
+    ------
+    InputError
+        If they were simulated with neighbours, or on a real mosaic.
+    """
+    if index.settings.get("neighbours") or "background" in index.settings:
+        raise InputError(
+            f"[evaluation] clean: {folder} was simulated with neighbours. Simulate it with `neighbours = false`, or remove it."
+        )
+
+
+def check_other(folder: Path, index: RecordIndex, learned: Iterable[RecordIndex]) -> None:
+    """Check that records that stand for another simulation are not of the recipe of the training set.
+
+    Raises
+    ------
+    InputError
+        If both hold galaxies of one recipe.
+    """
+    recipe = _recipe(index)
+    if recipe is not None and recipe in map(_recipe, learned):
+        raise InputError(
+            f"[evaluation] other: {folder} holds {recipe} galaxies, as the training set does, so it is not another simulation. "
+            'Simulate with `galaxies = "orbits"`, or name the folder in `test`.'
+        )
+
+
+def _recipe(index: RecordIndex) -> str | None:
+    """The recipe of drawn galaxies; None for galaxies of a user's own, and where the index does not say."""
+    return None if "stamps" in index.settings else index.settings.get("galaxies")

@@ -19,7 +19,7 @@ from surveyflow.settings.training import OptimisationTable, load_training
 from surveyflow.sky.measurements import LARGEST_OFFSET_ARCSEC
 from surveyflow.sky.stretch import prepare
 from surveyflow.tasks.contamination.parts import OUTPUTS as CONTAMINATION_OUTPUTS
-from surveyflow.training.evaluation.matching import check_not_started_on
+from surveyflow.training.evaluation.matching import check_unused
 from surveyflow.training.fitting import fit as fit_module
 from surveyflow.training.fitting.domain import _offset_limit, _share_limit, with_limits_of_held_out
 from surveyflow.training.fitting.fit import _Course, fit, is_over, score_of, train, train_members
@@ -315,10 +315,10 @@ def test_a_start_of_other_layers_or_that_knows_the_validation_images_is_refused(
     started = training.model_copy(update={"model": training.model.model_copy(update={"start": folder})})
     with pytest.raises(InputError, match=r"was trained on the validation records [0-9a-f]{12}, which could then not show"):
         read_start(started, [read_index(training.data.train[0])])
-    for used in (training.data.train, training.data.validation):
-        with pytest.raises(InputError, match=r"the training started from .*COSMOS, which was trained on these records"):
-            check_not_started_on(started, used, [read_index(folder) for folder in used])
-        check_not_started_on(training, used, [read_index(folder) for folder in used])
+    for used in (*training.data.train, *training.data.validation):
+        with pytest.raises(InputError, match=r"\[model\] start is .*COSMOS, which was trained on these records"):
+            check_unused("[model] start", folder, {used: read_index(used)})
+        check_unused("[model] start", None, {used: read_index(used)})
     wider = started.model_copy(update={"architecture": replace(started.architecture, filters=(5,))})
     with pytest.raises(InputError, match=r"\[model\] start: the network of .* has other layers than \[architecture\]"):
         read_start(wider, [])
