@@ -4,9 +4,10 @@
 
 Makes COSMOS as CANDELS released it: 28,000 x 72,000 pixels of 0.03 arcsec and 14,000 x 36,000 of 0.06, with weights (20 GB), and
 33,879 sources, as many as the field's catalog has, scattered over the three fifths of the mosaics that have data. The rest of the
-files is empty: it takes no space where the file system knows sparse files. ``--small`` makes a tenth of the area and of the
-sources; ``--mosaic`` makes one mosaic of 64,800 x 81,000 pixels instead, with the same density of sources. ``--folder`` keeps the
-field and uses it again.
+files is empty: it takes no space where the file system knows sparse files, so that 13.4 GB of disk suffice. ``--small`` makes a
+tenth of the area and of the sources (2.2 GB); ``--mosaic`` makes one mosaic of 64,800 x 81,000 pixels instead, with the same
+density of sources: 42 GB, of which 26.6 are written. What a disk cannot hold is refused. ``--folder`` keeps the field and uses it
+again.
 
 The merger models have the published network's size and random weights, the contamination models are the packaged ones, and each
 source has 1,000 draws. The field is run on a local cluster, and then again, when there is nothing to do. The CPU time is that of
@@ -30,11 +31,12 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -64,6 +66,7 @@ from surveyflow.values.jobs import SamplingSettings
 SEED, N_DRAWS, SIZE = 20220523, 1000, 128  # pixels of a cutout
 SOURCES_PER_SQUARE_ARCMIN = 33_879 / (0.6 * 14.0 * 36.0)
 POOL_SIDE, STRIP = 1024, 512
+BLOCK_BYTES, RESULTS_BYTES = 4096, 10**9
 CENTRE_DEG = (150.12, 2.2)
 
 
@@ -101,7 +104,7 @@ def make_field(folder: Path, mosaics: tuple[Instrument, ...]) -> Path:
     redshift = rng.gamma(3.0, 0.45, n)
     Table({"ID": np.arange(1, n + 1), "RA": ra, "DEC": dec, "zbest": redshift}).write(folder / "sources.fits")
     for each in mosaics:
-        _write_mosaic(folder, each, *_wcs(each).all_world2pix(ra, dec, 0), rng)
+        write_mosaic(folder, each, *_wcs(each).all_world2pix(ra, dec, 0), rng)
         _write_models(folder / "models", each)
     _write_few(folder, mosaics)
     (folder / "few.toml").write_text(_workflow(mosaics, "few"))
@@ -130,23 +133,36 @@ def _wcs(mosaic: Instrument) -> Any:
     return wcs
 
 
-def _write_mosaic(folder: Path, mosaic: Instrument, x: Any, y: Any, rng: np.random.Generator) -> None:
+def write_mosaic(folder: Path, mosaic: Instrument, x: Any, y: Any, rng: np.random.Generator) -> None:
     """Noise and round galaxies within the footprint, holes in the file beyond it."""
-    science, weight = (_empty_image(folder / f"{mosaic.name}_{kind}.fits", mosaic) for kind in ("sci", "wht"))
+    part, head = _footprint(mosaic), _header(mosaic)
     pool = rng.normal(0, 1e-3, (POOL_SIDE, POOL_SIDE)).astype(np.float32)
-    part = _footprint(mosaic)
-    repeats = -(-(part.x1 - part.x0) // POOL_SIDE)
-    for top in range(part.y0, part.y1, STRIP):
-        height = min(STRIP, part.y1 - top)
-        rows = np.roll(np.tile(pool[:height], (1, repeats)), rng.integers(POOL_SIDE), axis=1)
-        science[top : top + height, part.x0 : part.x1] = rows[:, : part.x1 - part.x0]
-        weight[top : top + height, part.x0 : part.x1] = 1e6
-    stamp = _galaxy(mosaic.scale)
-    half = len(stamp) // 2
-    for column, row in zip(np.rint(x).astype(int), np.rint(y).astype(int), strict=True):
-        box = np.s_[row - half : row + half + 1, column - half : column + half + 1]
-        if science[box].shape == stamp.shape:
-            science[box] += rng.gamma(1.0, 0.02) * stamp
+    strips = [Box(top, min(top + STRIP, part.y1), part.x0, part.x1) for top in range(part.y0, part.y1, STRIP)]
+    shifts = [rng.integers(POOL_SIDE) for _ in strips]
+    stamp, galaxies = _galaxy(mosaic.scale), _galaxies(mosaic, x, y, rng)
+    weight = np.full((STRIP, part.x1 - part.x0), 1e6, ">f4")
+    with _sparse_file(folder, mosaic, "sci", head) as science_file, _sparse_file(folder, mosaic, "wht", head) as weight_file:
+        for strip, shift in zip(strips, shifts, strict=True):
+            height, width = strip.shape
+            science = np.roll(np.tile(pool[:height], (1, -(-width // POOL_SIDE))), shift, axis=1)[:, :width]
+            for box, flux in galaxies[(strip.y0 - part.y0) // STRIP]:
+                there = box.overlap(strip)
+                science[there.within(strip)] += flux * stamp[there.within(box)]
+            _write_rows(science_file, len(head), mosaic, strip, science.astype(">f4"))
+            _write_rows(weight_file, len(head), mosaic, strip, weight[:height])
+
+
+def _galaxies(mosaic: Instrument, x: Any, y: Any, rng: np.random.Generator) -> dict[int, list[tuple[Box, float]]]:
+    """For each strip of the footprint, by number, the boxes of the galaxies in it, and how bright they are."""
+    part, half = _footprint(mosaic), len(_galaxy(mosaic.scale)) // 2
+    found: dict[int, list[tuple[Box, float]]] = defaultdict(list)
+    for column, row in zip(np.rint(x).astype(int).tolist(), np.rint(y).astype(int).tolist(), strict=True):
+        box = Box(row - half, row + half + 1, column - half, column + half + 1)
+        if box.clipped(mosaic.shape) == box:
+            flux, there = rng.gamma(1.0, 0.02), box.overlap(part)
+            for number in range((there.y0 - part.y0) // STRIP, (there.y1 - 1 - part.y0) // STRIP + 1):
+                found[number].append((box, flux))
+    return found
 
 
 def _galaxy(scale: float) -> Any:
@@ -154,17 +170,54 @@ def _galaxy(scale: float) -> Any:
     return np.exp(-np.hypot(*np.meshgrid(reach, reach)) * scale / 0.15).astype(np.float32)
 
 
-def _empty_image(file: Path, mosaic: Instrument) -> Any:
-    header = _wcs(mosaic).to_header()
+def _header(mosaic: Instrument) -> bytes:
     image = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": mosaic.shape[1], "NAXIS2": mosaic.shape[0]})
-    image.extend(header)
+    image.extend(_wcs(mosaic).to_header())
     image["BUNIT"], image["FILTER"] = "ELECTRONS/S", mosaic.name.split("_")[-1]
-    head = image.tostring().encode()
-    n_bytes = 4 * mosaic.shape[0] * mosaic.shape[1]
-    with file.open("wb") as stream:
-        stream.write(head)
-        stream.truncate(len(head) + -(-n_bytes // 2880) * 2880)
-    return np.memmap(file, ">f4", "r+", len(head), mosaic.shape)
+    return bytes(image.tostring().encode())
+
+
+def _sparse_file(folder: Path, mosaic: Instrument, kind: str, head: bytes) -> BinaryIO:
+    stream = (folder / f"{mosaic.name}_{kind}.fits").open("wb", buffering=0)
+    stream.write(head)
+    stream.truncate(len(head) + -(-4 * mosaic.shape[0] * mosaic.shape[1] // 2880) * 2880)
+    return stream
+
+
+def _write_rows(stream: BinaryIO, head_bytes: int, mosaic: Instrument, box: Box, pixels: Any) -> None:
+    """Write a part of some rows. Through a memory map, file systems with large pages would fill the holes between the rows."""
+    for y, row in zip(range(box.y0, box.y1), pixels, strict=True):
+        os.pwrite(stream.fileno(), row.data, head_bytes + 4 * (y * mosaic.shape[1] + box.x0))
+
+
+def check_disk(folder: Path, mosaics: tuple[Instrument, ...]) -> None:
+    """End with a message if the disk is too small for a field that will be made in a folder."""
+    needed = sum(map(allocated_bytes if has_holes(folder) else _all_bytes, mosaics)) + RESULTS_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed and not (folder / "workflow.toml").exists():
+        sys.exit(
+            f"{folder}: the field needs {needed / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free. Name a folder on a "
+            "larger disk with --folder, or make a tenth with --small."
+        )
+
+
+def has_holes(folder: Path) -> bool:
+    """Whether what is never written takes no space on a folder's disk."""
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        file.truncate(2**24)
+        file.write(b"0")
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_blocks * 512 < 2**23
+
+
+def _all_bytes(mosaic: Instrument) -> int:
+    return 2 * 4 * mosaic.shape[0] * mosaic.shape[1]
+
+
+def allocated_bytes(mosaic: Instrument) -> int:
+    """The size of image and weights on a disk with holes: their footprint, with the blocks that its rows begin and end in."""
+    n_rows, n_columns = _footprint(mosaic).shape
+    return 2 * n_rows * (4 * n_columns + BLOCK_BYTES)
 
 
 def _write_models(store: Path, mosaic: Instrument) -> None:
@@ -211,10 +264,22 @@ columns = {{ id = "ID", ra = "RA", dec = "DEC", redshift = "zbest" }}
 
 
 class Cost(NamedTuple):
-    """Wall and CPU seconds of a command, and the resident memory of its largest process, bytes."""
+    """What a command took.
+
+    Parameters
+    ----------
+    wall_s, cpu_s, kernel_s
+        Wall time, CPU time of all its processes, and the part of that in the kernel, seconds.
+    read_bytes
+        What came from disks and not from the page cache: reading that takes several times the CPU time.
+    peak_bytes
+        Resident memory of its largest process.
+    """
 
     wall_s: float
     cpu_s: float
+    kernel_s: float
+    read_bytes: int
     peak_bytes: int
 
 
@@ -233,8 +298,9 @@ def run(workflow: Path, n_workers: int) -> Cost:
     if code:
         sys.exit(f"{' '.join(command)} ended with code {code}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.perf_counter() - start, cpu_s, watcher.peak_bytes)
+    kernel_s, read_bytes = after.ru_stime - before.ru_stime, 512 * (after.ru_inblock - before.ru_inblock)
+    cpu_s = after.ru_utime - before.ru_utime + kernel_s
+    return Cost(time.perf_counter() - start, cpu_s, kernel_s, read_bytes, watcher.peak_bytes)
 
 
 class _Watcher(threading.Thread):
@@ -346,6 +412,7 @@ def report(folder: Path, mosaics: tuple[Instrument, ...], costs: tuple[Cost, Cos
     networks, networks_at_once = mean.pop("networks"), at_once.pop("networks")
     whole, fixed = 1e3 * first.cpu_s / n, 1e3 * few.cpu_s / n
     print(f"{len(catalog):,} sources, {n:,} measured; {first.wall_s:.0f} s, {first.cpu_s:.0f} s of CPU time")
+    print(f"{first.kernel_s:.0f} s of it in the kernel; {first.read_bytes / 1e9:.1f} GB came from disks, not from the page cache")
     print(f"largest process {first.peak_bytes / 1e9:.2f} GB")
     print(f"a run with nothing to do {again.wall_s:.1f} s, {again.cpu_s:.1f} s of CPU time")
     print(f"a run of {len(mosaics)} sources {few.wall_s:.1f} s, {few.cpu_s:.1f} s of CPU time")
@@ -364,6 +431,7 @@ def report(folder: Path, mosaics: tuple[Instrument, ...], costs: tuple[Cost, Cos
 
 def measure(folder: Path, mosaics: tuple[Instrument, ...], n_workers: int) -> float:
     """Make the field, run it twice, print the table; return the ratio."""
+    check_disk(folder, mosaics)
     workflow = make_field(folder, mosaics)
     for name in ("sources", "few"):
         shutil.rmtree(folder / f"{name}-catalog", ignore_errors=True)
