@@ -50,7 +50,7 @@ import surveyflow
 from surveyflow.inputs.mosaics import open_mosaic
 from surveyflow.measuring.unit import sample
 from surveyflow.models.engines.choice import load_model
-from surveyflow.models.engines.native_library import arcsinh_kernel, paired_digests
+from surveyflow.models.engines.native_library import arcsinh_kernel, paired_digests, positive_medians
 from surveyflow.models.store import ModelStore, write_untrained
 from surveyflow.releases.publish import read_catalog
 from surveyflow.runs.demo import PACKAGED_MODELS
@@ -352,7 +352,7 @@ def steps(folder: Path, mosaic: Instrument) -> dict[str, float]:
             "window read, digested and cut", lambda: opened.digested_stamps(middle.window, *places, SIZE, paired_digests())
         )
         stamps = read[1]
-        stack: CutoutStack = timed("cutouts checked", lambda: stacked(stamps, x, y, mosaic.shape))
+        stack: CutoutStack = timed("cutouts checked", lambda: stacked(stamps, x, y, mosaic.shape, positive_medians()))
         centre = np.full((len(x), 2), 63.5)
         facts = timed("sky and centroid", lambda: measured_facts(stack.pixels, stack.valid, centre, mosaic.scale))
         for task in ("merger", "contamination"):

@@ -33,7 +33,7 @@ from surveyflow.measuring.unit import SummarisingModel, UnitRows, UnitTask, proc
 from surveyflow.models.engines.batches import is_out_of_memory
 from surveyflow.models.engines.choice import ModelCache, jury_of, load_model
 from surveyflow.models.engines.devices import framework_in_use
-from surveyflow.models.engines.native_library import paired_digests
+from surveyflow.models.engines.native_library import paired_digests, positive_medians
 from surveyflow.output.units import FoundUnit, find_unit, write_unit
 from surveyflow.planning.plan import unit_key, with_pixels
 from surveyflow.planning.units import unit_sources
@@ -279,7 +279,7 @@ def _corners(sources: UnitSources, size: int) -> tuple[Int64Array, Int64Array]:
 
 
 def _stacked(stamps: Stamps, sources: UnitSources, mosaic: Mosaic) -> CutoutStack:
-    return stacked(stamps, sources.x_pix, sources.y_pix, mosaic.shape)
+    return stacked(stamps, sources.x_pix, sources.y_pix, mosaic.shape, positive_medians())
 
 
 @dataclass(slots=True)

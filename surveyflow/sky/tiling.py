@@ -9,7 +9,7 @@ cutouts of its sources touch no other pixels. Cutouts keep the true offsets of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -171,7 +171,21 @@ def cut(window: Window, x_pix: ArrayLike, y_pix: ArrayLike, size: int) -> Cutout
     )
 
 
-def stacked(stamps: Stamps, x_pix: ArrayLike, y_pix: ArrayLike, mosaic_shape: tuple[int, int]) -> CutoutStack:
+class PositiveMedians(Protocol):
+    """A program for the medians of weights, faster than NumPy and with the same results."""
+
+    def __call__(self, images: Float32Array) -> Float32Array:
+        """The exact median of the pixels above 0 of each of (n, rows, columns) images without negative pixels and NaN; or NaN."""
+        ...
+
+
+def stacked(
+    stamps: Stamps,
+    x_pix: ArrayLike,
+    y_pix: ArrayLike,
+    mosaic_shape: tuple[int, int],
+    positive_medians: PositiveMedians | None = None,
+) -> CutoutStack:
     """Make the same of squares that were copied around each position as `cut` makes of a window; overwrites them.
 
     Parameters
@@ -182,6 +196,8 @@ def stacked(stamps: Stamps, x_pix: ArrayLike, y_pix: ArrayLike, mosaic_shape: tu
         As for `cut`.
     mosaic_shape
         Rows and columns of the complete mosaic.
+    positive_medians
+        Finds the medians of the weights; None for NumPy.
     """
     pixels, valid, n, size = stamps.pixels, stamps.valid, len(stamps.pixels), stamps.pixels.shape[-1]
     incomplete = np.logical_not(valid.reshape(n, size * size).all(axis=1))
@@ -189,7 +205,7 @@ def stacked(stamps: Stamps, x_pix: ArrayLike, y_pix: ArrayLike, mosaic_shape: tu
     medians = np.full(n, np.nan, np.float32)
     if stamps.weight is not None:
         _clear_invalid(stamps.weight, valid, incomplete)
-        medians[:] = [_median_of_positive(cutout.reshape(-1)) for cutout in stamps.weight]
+        medians[:] = (positive_medians or _medians_of_positive)(stamps.weight)
     column, row = centre_pixels(x_pix, y_pix)
     place = np.clip(row - stamps.tops, 0, size - 1), np.clip(column - stamps.lefts, 0, size - 1)  # clips what is far outside
     return CutoutStack(
@@ -317,8 +333,13 @@ def _weight_medians(window: Window, frames: _Frames, valid: BoolArray, incomplet
         block = slice(start, start + _BLOCK)
         weights = _gather(window.weight, window.box, frames.part(block), scratch[: len(medians[block])])
         _clear_invalid(weights, valid[block], incomplete[block])
-        medians[block] = [_median_of_positive(cutout.reshape(-1)) for cutout in weights]
+        medians[block] = _medians_of_positive(weights)
     return medians
+
+
+def _medians_of_positive(images: Float32Array) -> Float32Array:
+    """As `PositiveMedians`; overwrites the images."""
+    return np.array([_median_of_positive(image.reshape(-1)) for image in images], np.float32)
 
 
 def _median_of_positive(values: Float32Array) -> float:

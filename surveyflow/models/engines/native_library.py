@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from surveyflow.errors import ModelError
 from surveyflow.sky.stretch import ArcsinhKernel
+from surveyflow.sky.tiling import PositiveMedians
 from surveyflow.stats.posterior import AmountOutputs, AmountStatistics, DrawStatistics, bin_edges, order_ranks
 from surveyflow.values import remedies
 from surveyflow.values.arrays import BoolArray, Float32Array, Float64Array, Int64Array, UInt64Array
@@ -30,7 +31,7 @@ from surveyflow.values.images import Box, KeptParts, PixelFile, StampCopier
 _NATIVE = Path(__file__).parent / "native"
 LIBRARY = _NATIVE / "libsurveyflow.so"
 
-_ABI = 8
+_ABI = 9
 _OUT_OF_MEMORY = 1
 _END_OF_FILE = -1
 
@@ -167,6 +168,15 @@ class _StretchTask(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("levels", "softenings")),
         ("minmax", ctypes.c_int32),
         ("prepared", ctypes.c_void_p),
+        ("n_threads", ctypes.c_int),
+    )
+
+
+class _MediansTask(ctypes.Structure):
+    _fields_ = (
+        ("images", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("n_images", "n_pixels")),
+        ("medians", ctypes.c_void_p),
         ("n_threads", ctypes.c_int),
     )
 
@@ -400,6 +410,21 @@ def run_stretch(
     )
     _check(_library().surveyflow_stretch(usable_instruction_sets()[-1], ctypes.byref(task)))
     return prepared
+
+
+def positive_medians() -> PositiveMedians | None:
+    """The native code for `surveyflow.sky.tiling.stacked`; None if there is no native core."""
+    return None if absence() else run_medians
+
+
+def run_medians(images: Float32Array) -> Float32Array:
+    """Find the medians of images' positive pixels; see `surveyflow.sky.tiling.PositiveMedians`."""
+    images = np.ascontiguousarray(images, np.float32)
+    medians = np.empty(len(images), np.float32)
+    n_pixels = images.shape[1] * images.shape[2]
+    task = _MediansTask(images.ctypes.data, len(images), n_pixels, medians.ctypes.data, thread_count())
+    _check(_library().surveyflow_medians(usable_instruction_sets()[-1], ctypes.byref(task)))
+    return medians
 
 
 def stamp_copier() -> StampCopier | None:

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "amounts.hpp"
 #include "digests.hpp"
 #include "kernels.hpp"
+#include "medians.hpp"
 #include "rows.hpp"
 #include "stamps.hpp"
 #include "statistics.hpp"
@@ -29,6 +31,7 @@ extern "C" int surveyflow_draw(int instruction_set, const DrawTask* task);
 extern "C" int surveyflow_statistics(int instruction_set, const StatisticsTask* task);
 extern "C" int surveyflow_amounts(int instruction_set, const AmountsTask* task);
 extern "C" int surveyflow_stretch(int instruction_set, const StretchTask* task);
+extern "C" int surveyflow_medians(int instruction_set, const MediansTask* task);
 extern "C" int surveyflow_stamps(const StampsTask* task);
 extern "C" int surveyflow_digest(const DigestsTask* task);
 extern "C" int surveyflow_rows(RowsTask* task);
@@ -570,6 +573,28 @@ void check_digests() {
     for (int i = 0; i < 16; ++i) require(whole[i] == swapped[(i + 8) % 16], "digests depend on the order of streams or blocks");
 }
 
+// Images of few and of many values, with zeros, in arrays of exactly their size, against sorted copies.
+void check_medians(int instruction_set) {
+    const int n = between(0, 4), n_pixels = between(1, 3000), n_values = between(0, 1) ? between(1, 5) : INT_MAX;
+    const double share = between(0, 2) / 2.0, widest = between(1, 80);
+    std::unique_ptr<float[]> images(new float[n * n_pixels]), medians(new float[n]);
+    for (int i = 0; i < n * n_pixels; ++i) {
+        std::uniform_real_distribution<double> any(-widest, widest);
+        const double value = n_values == INT_MAX ? any(generator) : between(1, n_values);
+        images[i] = std::uniform_real_distribution<double>(0, 1)(generator) < share ? 0.0f : float(std::exp(value));
+    }
+    const MediansTask task = {images.get(), n, n_pixels, medians.get(), between(1, 3)};
+    require(surveyflow_medians(instruction_set, &task) == done, "medians failed");
+    for (int i = 0; i < n; ++i) {
+        std::vector<float> own;
+        std::copy_if(&images[i * n_pixels], &images[i * n_pixels] + n_pixels, std::back_inserter(own), [](float x) { return x > 0; });
+        std::sort(own.begin(), own.end());
+        const std::size_t half = own.size() / 2;
+        if (own.empty()) require(std::isnan(medians[i]), "a median of nothing");
+        else require(medians[i] == (own.size() % 2 ? own[half] : float((double(own[half - 1]) + own[half]) / 2)), "another median");
+    }
+}
+
 // Rows of two images in a file, at once and in two calls, with parts in and around them; then of a file that ends in the last row.
 void check_rows() {
     std::vector<std::uint32_t> states(16);
@@ -636,7 +661,9 @@ int main(int, char** arguments) {
         check_rows();
         const auto network = random_network();
         for (int instruction_set = 0; instruction_set < 3; ++instruction_set) {
-            if (surveyflow_usable(instruction_set)) check(instruction_set, *network);
+            if (!surveyflow_usable(instruction_set)) continue;
+            check(instruction_set, *network);
+            for (int i = 0; i < 5; ++i) check_medians(instruction_set);
         }
         arrays.clear();
     }

@@ -1,5 +1,6 @@
 // Compiled once for each instruction set, with its own flags.
 #include "kernels.hpp"
+#include "medians.hpp"
 
 #include "amounts.hpp"
 #include "head.hpp"
@@ -166,7 +167,29 @@ int stretch(const StretchTask& task) {
     return run_all(work.queue, task.n_cutouts, task.n_threads, stretch_on_one_thread, &work);
 }
 
-constexpr Kernels kernels = {features, draw, statistics, amounts, stretch};
+struct MediansWork {
+    const MediansTask& task;
+    TaskQueue queue;
+};
+
+void medians_on_one_thread(void* context) {
+    MediansWork& work = *static_cast<MediansWork*>(context);
+    const MediansTask& task = work.task;
+    Scratch scratch(MedianFinder::scratch_bytes(task.n_pixels));
+    if (scratch.failed()) return work.queue.fail();
+    for (std::int64_t image; work.queue.next(image);) {
+        scratch.reset();
+        task.medians[image] = MedianFinder(task.images + image * task.n_pixels, task.n_pixels, scratch).find();
+    }
+}
+
+int medians(const MediansTask& task) {
+    if (task.n_threads < 1 || task.n_pixels > INT_MAX) return bad_specification;
+    MediansWork work = {task, TaskQueue(task.n_images)};
+    return run_all(work.queue, task.n_images, task.n_threads, medians_on_one_thread, &work);
+}
+
+constexpr Kernels kernels = {features, draw, statistics, amounts, stretch, medians};
 
 }  // namespace
 }  // namespace SURVEYFLOW_ISA

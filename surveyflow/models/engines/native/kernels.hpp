@@ -89,6 +89,15 @@ struct StretchTask {
     int n_threads;
 };
 
+// The medians of the positive pixels of images.
+struct MediansTask {
+    const float* images;          // [image][pixel], neither negative nor NaN
+    std::int64_t n_images;
+    std::int64_t n_pixels;        // of an image, fewer than 2^31
+    float* medians;               // [image]; NaN without a positive pixel
+    int n_threads;
+};
+
 enum Outcome { done = 0, out_of_memory = 1, bad_specification = 2 };
 
 struct Kernels {
@@ -97,6 +106,7 @@ struct Kernels {
     int (*statistics)(const StatisticsTask&);
     int (*amounts)(const AmountsTask&);
     int (*stretch)(const StretchTask&);
+    int (*medians)(const MediansTask&);
 };
 
 const Kernels* portable_kernels();

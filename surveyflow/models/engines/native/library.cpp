@@ -33,7 +33,7 @@ const Kernels* usable(int number) { return runs_here(number) ? kernels_of(number
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 // Increases with every change of the specifications' layout.
-EXPORTED int surveyflow_abi() { return 8; }
+EXPORTED int surveyflow_abi() { return 9; }
 
 // Digest of the sources that this was compiled from; see build.py.
 EXPORTED const char* surveyflow_source_digest() { return SURVEYFLOW_SOURCE_DIGEST; }
@@ -64,6 +64,11 @@ EXPORTED int surveyflow_amounts(int instruction_set, const AmountsTask* task) {
 EXPORTED int surveyflow_stretch(int instruction_set, const StretchTask* task) {
     const Kernels* kernels = usable(instruction_set);
     return kernels ? kernels->stretch(*task) : bad_specification;
+}
+
+EXPORTED int surveyflow_medians(int instruction_set, const MediansTask* task) {
+    const Kernels* kernels = usable(instruction_set);
+    return kernels ? kernels->medians(*task) : bad_specification;
 }
 
 // Two streams at once; see can_digest. False if this processor cannot.
