@@ -6,8 +6,8 @@ Makes COSMOS as CANDELS released it: 28,000 x 72,000 pixels of 0.03 arcsec and 1
 33,879 sources, as many as the field's catalog has, scattered over the three fifths of the mosaics that have data. The rest of the
 files is empty: it takes no space where the file system knows sparse files, so that 13.4 GB of disk suffice. ``--small`` makes a
 tenth of the area and of the sources (2.2 GB); ``--mosaic`` makes one mosaic of 64,800 x 81,000 pixels instead, with the same
-density of sources: 42 GB, of which 26.6 are written. What a disk cannot hold is refused. ``--folder`` keeps the field and uses it
-again.
+density of sources: 42 GB, of which 25.6 are written. A disk that is too small is refused. ``--folder`` keeps the field for other
+runs.
 
 The merger models have the published network's size and random weights, the contamination models are the packaged ones, and each
 source has 1,000 draws. The field is run on a local cluster, and then again, when there is nothing to do. The CPU time is that of
