@@ -105,9 +105,9 @@ def facts(contamination: Mapping[str, Any]) -> dict[str, str]:
     """The few numbers that head the page."""
     scores = contamination["scores"]
     return {
-        "AUC, any neighbour on the galaxy": f"{scores['areas']['contaminated']:.3f}",
-        "the baseline's": f"{scores['baseline_areas']['contaminated']:.3f}",
-        "R\u00b2 of flux_pp": f"{scores['regressions']['flux_pp']['r2']:.2f}",
+        "AUC, any neighbour on the galaxy": number(scores["areas"]["contaminated"]),
+        "the baseline's": number(scores["baseline_areas"]["contaminated"]),
+        "R\u00b2 of flux_pp": number(scores["regressions"]["flux_pp"]["r2"], 2),
         "test stamps": f"{scores['n']:,}",
     }
 

@@ -15,7 +15,7 @@ from surveyflow.reports import evaluation_figures, figures
 from surveyflow.reports.evaluation_tables import evaluation_facts, evaluation_tables
 from surveyflow.reports.merger_tables import samples
 from surveyflow.reports.page import Panel, origin_words, package_text, page_template, toml_text
-from surveyflow.reports.tables import QUANTITY_WORDS, percent
+from surveyflow.reports.tables import QUANTITY_WORDS, number, percent
 from surveyflow.tasks.contamination.parts import AMOUNTS, REGRESSIONS
 from surveyflow.tasks.contamination.task import CONTAMINATION
 from surveyflow.tasks.merger import MERGER
@@ -107,7 +107,7 @@ def _contamination_panels(contamination: Mapping[str, Any], origin: str) -> Iter
     for part, amount in AMOUNTS:
         figure = evaluation_figures.truth_figure(contamination[f"{amount.figure}_points"], amount.words, origin)
         scores = next(regressions[name] for name, asked in REGRESSIONS.items() if asked == (amount, part))
-        caption = f"{part.whose.capitalize()}, {scores['n']:,} in all, R\u00b2 {scores['r2']:.2f}. Dashed: right."
+        caption = f"{part.whose.capitalize()}, {scores['n']:,} in all, R\u00b2 {number(scores['r2'], 2)}. Dashed: right."
         yield _panel(figure, amount.figure, f"Estimated over true {amount.words}", caption)
 
 

@@ -69,12 +69,12 @@ def check_classes(task: str, folders: Sequence[Path], sets: Sequence[LabelledSta
 
 
 def check_stamps(card: ModelCard, stamps: LabelledStamps) -> None:
-    """Check that stamps are of a model's instrument and size.
+    """Check that stamps are of a model's instrument and size, and hold data.
 
     Raises
     ------
     InputError
-        If they are not.
+        If they are or do not.
     """
     size = card.architecture.input_size
     if stamps.instrument != card.key.instrument:
@@ -87,6 +87,8 @@ def check_stamps(card: ModelCard, stamps: LabelledStamps) -> None:
             f"model {card.key} takes {size} x {size} pixels, but records hold {stamps.pixels.shape[1]} a side. "
             "Simulate stamps of its size."
         )
+    if n_blank := int((~stamps.valid.any(axis=(1, 2))).sum()):
+        raise InputError(f"{n_blank} of {len(stamps)} stamps of records {stamps.digest[:12]} hold no data. Simulate them again.")
 
 
 def check_unused(key: str, used: Path | None, unseen: Mapping[Path, RecordIndex]) -> None:

@@ -163,7 +163,7 @@ def check_truth(folder: str | Path, columns: Mapping[str, Any]) -> None:
     Raises
     ------
     RecordError
-        If a label is not 0 or 1, a coverage is not from 0 to 100 percent or NaN, or a flux is infinite.
+        If a label is not 0 or 1, a coverage is not from 0 to 100 percent or NaN, a flux is infinite, or a noise is not above 0.
     """
     for name, (holds, expected) in _TRUTHS.items():
         values = np.asarray(columns[name])
@@ -179,6 +179,7 @@ _COVERAGE: tuple[_Holds, str] = (lambda values: np.isnan(values) | ((values >= 0
 _FLUX: tuple[_Holds, str] = (lambda values: ~np.isinf(values), "a finite number, or NaN")
 _TRUTHS: Mapping[str, tuple[_Holds, str]] = {
     "label": (lambda values: (values == 0) | (values == 1), "0 or 1"),
+    "sky_rms": (lambda values: np.isnan(values) | ((values > 0) & (values < np.inf)), "a number above 0, or NaN"),
     **{f"coverage_pct_{truth}": _COVERAGE for truth in TRUTHS},
     **{f"flux_pp_{truth}": _FLUX for truth in TRUTHS},
 }

@@ -18,7 +18,7 @@ from surveyflow.errors import InputError, ModelError
 from surveyflow.models.store import read_card, write_model
 from surveyflow.reports.evaluation_page import PANELS, write_evaluation_page
 from surveyflow.reports.evaluation_tables import TABLES_OF_TASKS, evaluation_facts, evaluation_tables
-from surveyflow.reports.tables import as_text
+from surveyflow.reports.tables import NOTHING, as_text
 from surveyflow.tasks.card import NuisanceLimits
 from surveyflow.tasks.registry import TASKS, entry_of
 from surveyflow.training.evaluation.evaluate import JUDGES, EvaluationRecords, evaluate_model, plain
@@ -126,6 +126,27 @@ def test_a_nuisance_of_a_card_has_one_number_for_each_level():
 def test_a_nuisance_of_a_card_has_levels_and_limits_that_can_be(changes, message):
     with pytest.raises(ValueError, match=message):
         NuisanceLimits(**{"name": "depth", "levels": (1.0,), "lost": (0.0,), "flagged": (1.0,), "held": (True,)} | changes)
+
+
+def test_a_score_that_does_not_exist_is_a_dash(tmp_path):
+    def of_one_coverage(folder, truth, at_most):
+        stamps = few(folder, truth, at_most)
+        return replace(stamps, coverage_pct=np.where(stamps.coverage_pct > 0, 50.0, 0.0), flux_pp=np.zeros(len(stamps)))
+
+    records = EvaluationRecords(test=[Path("3")], training=[Path("1")], tuning=[Path("2")])
+    found = json.loads(json.dumps(evaluate_model(CONTAMINATION, records, of_one_coverage, SAMPLING, baseline_stamps=80)))
+    assert found["contamination"]["scores"]["regressions"]["flux_pp"]["r2"] is None
+    assert evaluation_facts(found)["R\u00b2 of flux_pp"] == NOTHING
+    write_evaluation_page(found, tmp_path / "page.html")
+
+
+def test_stamps_without_data_judge_no_model():
+    def blank(folder, truth, at_most):
+        stamps = read(folder, truth, at_most)
+        return replace(stamps, pixels=np.where(np.arange(len(stamps))[:, None, None] < 3, 0, stamps.pixels))
+
+    with pytest.raises(InputError, match="3 of 200 stamps of records 000000000003 hold no data"):
+        evaluate_model(MERGERS, RECORDS, blank, SAMPLING, baseline_stamps=150)
 
 
 def test_stamps_of_unknown_contamination_have_no_cuts(tmp_path):

@@ -334,12 +334,13 @@ def test_an_index_is_not_believed(records, change, told):
         ("label", -1, "expected 0 or 1"),
         ("coverage_pct_sky_sigma", 101.0, "expected 0 to 100 percent"),
         ("coverage_pct_self_sigma", np.inf, "expected 0 to 100 percent"),
+        ("sky_rms", 0.0, "expected a number above 0"),
         ("flux_pp_sky_sigma", -np.inf, "expected a finite number"),
     ],
 )
 def test_a_truth_that_no_galaxy_has_is_refused(name, value, told):
     columns = {f"{quantity}_{truth}": np.array([0.0, np.nan]) for quantity in ("coverage_pct", "flux_pp") for truth in TRUTHS}
-    columns["label"] = np.array([0, 1])
+    columns |= {"label": np.array([0, 1]), "sky_rms": np.array([0.001, np.nan])}
     check_truth("folder", columns)
     columns[name][1] = value
     with pytest.raises(RecordError, match=rf"folder: 1 records have {name} {value:g}, {told}"):
