@@ -40,7 +40,7 @@ from surveyflow.training.evaluation.matrices import selected_tests
 from surveyflow.training.evaluation.stating import state_in_cards
 from surveyflow.training.records.labelled import LabelledStamps
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import RecordIndex, check_apart, check_listed_once, read_index
+from surveyflow.training.records.record_index import RecordIndex, check_apart, check_listed_once, check_observed_alike, read_index
 from surveyflow.values.codes import EngineName
 from surveyflow.values.jobs import SamplingSettings
 
@@ -180,6 +180,8 @@ def _check_records(training: Training, settings: EvaluationTable, unseen: Mappin
     """Check that the records of an evaluation are what the file says, and that nothing that is judged has used them."""
     for folders in (settings.test, settings.clean, settings.other):
         check_listed_once(folders, [unseen[folder] for folder in folders])
+        if training.model.known_task.leads:
+            check_observed_alike(folders, [unseen[folder] for folder in folders])
     learned = {folder: read_index(folder) for folder in (*training.data.train, *training.data.validation)}
     check_apart(learned, unseen)
     check_unused("[model] start", training.model.start, unseen)

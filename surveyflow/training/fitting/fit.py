@@ -42,7 +42,7 @@ from surveyflow.training.fitting.pipeline import (
 )
 from surveyflow.training.fitting.starting import Start, read_start
 from surveyflow.training.records.reading import read_stamps
-from surveyflow.training.records.record_index import RecordIndex, check_apart, check_listed_once, read_index
+from surveyflow.training.records.record_index import RecordIndex, check_apart, check_listed_once, check_observed_alike
 from surveyflow.training.records.shards import damage_told
 from surveyflow.values.arrays import Float32Array
 from surveyflow.values.jobs import SamplingSettings
@@ -234,9 +234,12 @@ def fit(
     """
     data = training.data
     indices = check_records([*data.train, *data.validation], training)
-    check_listed_once(data.train, indices[: len(data.train)])
-    check_listed_once(data.validation, indices[len(data.train) :])
-    check_apart(*({folder: read_index(folder) for folder in folders} for folders in (data.train, data.validation)))
+    of_training, of_validation = indices[: len(data.train)], indices[len(data.train) :]
+    for folders, of_folders in ((data.train, of_training), (data.validation, of_validation)):
+        check_listed_once(folders, of_folders)
+        if training.model.known_task.leads:
+            check_observed_alike(folders, of_folders)
+    check_apart(dict(zip(data.train, of_training, strict=True)), dict(zip(data.validation, of_validation, strict=True)))
     start = read_start(training, indices[len(data.train) :])
     digest = _digest(training, indices, start)
     before = read_checkpoint(run, digest) if run is not None else None

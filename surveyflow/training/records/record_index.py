@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 
 from surveyflow.errors import InputError, Problem, RecordError
@@ -26,6 +27,9 @@ from surveyflow.values.notebooks import notebook_table
 
 INDEX_NAME = "index.json"
 FORMAT_VERSION = 1
+_OF_ONE_SET = {"n", "first", "seed", "shard_mb", "post_merger_share", "truths", "recipe_version"}
+_OF_DRAWN_GALAXIES = {"galaxies", "recipe", "magnitudes", "redshifts"}
+_SMALL_SHARE = 0.1
 _LARGEST_SIZE, _MOST_SHARDS = 2**16, 10**6
 
 _AGAIN = f"Run `{remedies.simulate('SIMULATION')}` again with the file that made these records: it makes what is missing."
@@ -359,6 +363,47 @@ def check_listed_once(folders: Sequence[Path], indices: Sequence[RecordIndex]) -
         other = first.setdefault(index.digest, folder)
         if other is not folder:
             raise InputError(f"{folder} holds the same records as {other}, which would count twice. Name one of them.")
+
+
+def check_observed_alike(folders: Sequence[Path], indices: Sequence[RecordIndex]) -> None:
+    """Check that classes that lie in folders of their own do not differ in how they were observed.
+
+    A network would tell such classes apart by noise, PSF or neighbours, also on validation and test sets that were made alike.
+
+    Parameters
+    ----------
+    folders, indices
+        The folders of one set, and their indices in the same order.
+
+    Raises
+    ------
+    InputError
+        If a folder of which more than 90 % are post-mergers differs from one of which more than 90 % are not.
+    """
+    shares = [_share_of_post_mergers(index) for index in indices]
+    sets = list(zip(folders, map(_observation, indices), shares, strict=True))
+    for folder, settings, share in sets:
+        for other, others, other_share in sets:
+            if share > 1 - _SMALL_SHARE and other_share < _SMALL_SHARE and settings != others:
+                differing = ", ".join(key for key in {**settings, **others} if settings.get(key) != others.get(key))
+                raise InputError(
+                    f"{folder} holds post-mergers, {other} does not, and they differ in {differing}: a network would tell the "
+                    "classes apart by that. Simulate both alike."
+                )
+
+
+def _share_of_post_mergers(index: RecordIndex) -> float:
+    """The share of post-mergers in a set; NaN if it does not say."""
+    return np.nan if index.classes is None else index.classes[POST_MERGER] / max(index.n, 1)
+
+
+def _observation(index: RecordIndex) -> dict[str, Any]:
+    """What may make stamps of one set differ from those of another, apart from the kind of the galaxies."""
+    settings = {key: value for key, value in index.settings.items() if key not in _OF_ONE_SET}
+    if "stamps" not in settings:
+        return settings
+    own = {"stamps": settings["stamps"].get("pixel_scale_arcsec")}
+    return {key: value for key, value in settings.items() if key not in _OF_DRAWN_GALAXIES} | own
 
 
 def _galaxies(index: RecordIndex) -> set[tuple[str, Any]]:

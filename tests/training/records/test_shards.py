@@ -20,7 +20,9 @@ from surveyflow.simulation.nuisances import DRAWN
 from surveyflow.training.records import simulating
 from surveyflow.training.records.record_index import (
     RecordIndex,
+    Shard,
     check_apart,
+    check_observed_alike,
     find_index,
     read_index,
     settings_digest,
@@ -300,6 +302,39 @@ def test_own_galaxies_without_a_list_of_images_are_not_taken_to_be_apart():
 def test_records_for_evaluation_hold_no_galaxies_of_the_training_set(other, apart):
     with nullcontext() if apart else pytest.raises(InputError, match=r"test holds galaxies that train holds, too.*another seed"):
         check_apart({Path("train"): index_with()}, {Path("test"): index_with(**other)})
+
+
+FINE = {"pixel_scale_arcsec": 0.01}
+
+
+def one_class(share, **settings):
+    index = index_with(**settings)
+    return replace(index, shards=(Shard("part-00000-of-00001.tfrecord", 10, 1, "", round(10 * share)),))
+
+
+@pytest.mark.parametrize(
+    ("post_mergers", "others", "told"),
+    [
+        (one_class(1, seed=1), one_class(0, seed=2, n=20, shard_mb=1.0), None),
+        (one_class(1, depth_range=[1, 1]), one_class(0, depth_range=[1, 2]), "depth_range"),
+        (one_class(1, depth_range=[1, 1]), one_class(0.5, depth_range=[1, 2]), None),
+        (one_class(1, field="COSMOS"), one_class(0, field="EGS"), "field"),
+        (
+            one_class(1, stamps={"pixel_scale_arcsec": 0.01}),
+            one_class(0, stamps={"pixel_scale_arcsec": 0.01}, redshifts=[1, 2]),
+            None,
+        ),
+        (one_class(1, stamps={"pixel_scale_arcsec": 0.01}), one_class(0, stamps={"pixel_scale_arcsec": 0.03}), "stamps"),
+        (one_class(1, stamps={"pixel_scale_arcsec": 0.01}), one_class(0), "stamps"),
+    ],
+)
+def test_classes_in_folders_of_their_own_are_observed_alike(post_mergers, others, told):
+    folders = [Path("others"), Path("mergers")]
+    refused = pytest.raises(
+        InputError, match=rf"mergers holds post-mergers, others does not, and they differ in {told}: a network"
+    )
+    with nullcontext() if told is None else refused:
+        check_observed_alike(folders, [others, post_mergers])
 
 
 @pytest.mark.parametrize(
