@@ -16,6 +16,7 @@ MAGNITUDES = (15.0, 30.0)
 _MOST_NEGATIVE = 0.01
 _LEAST_RADIUS_PIX = 0.2
 _FARTHEST = 0.25
+_LEAST_SHOWN = 0.1
 _SAME_SHAPE = 3e-5
 _DIGITS = 6
 
@@ -54,14 +55,22 @@ def problems_of_image(image: Float32Array, scale_arcsec: float, electrons: float
 
 
 def _problems_of_light(image: Float32Array, scale_arcsec: float, band: Band, size: int) -> Iterator[str]:
-    centroid, moments = _moments(_light(image))
-    middle = (np.array(image.shape) - 1) / 2
-    offset, radius = np.abs(centroid - middle).max() * scale_arcsec, np.sqrt(np.trace(moments) / 2) * scale_arcsec
     side, pixel = size * band.pixel_scale_arcsec, band.pixel_scale_arcsec
+    light = _light(image)
+    shown = _middle(light, round(side / scale_arcsec))
+    if (share := shown.sum()) < _LEAST_SHOWN:
+        yield (
+            f"the {side:.2f} arcsec about its middle, which the stamp shows, hold {share:.0%} of its light, expected "
+            f"{_LEAST_SHOWN:.0%} or more. Cut the image about the galaxy, or correct `pixel_scale_arcsec`."
+        )
+        return
+    centroid, moments = _moments(shown / share)
+    middle = (np.array(shown.shape) - 1) / 2
+    offset, radius = np.abs(centroid - middle).max() * scale_arcsec, np.sqrt(np.trace(moments) / 2) * scale_arcsec
     if offset > _FARTHEST * side:
         yield (
-            f"the centroid of its light lies {offset:.2f} arcsec from its middle, expected up to {_FARTHEST * side:.2f}: the "
-            "galaxy's position is taken to be the middle. Cut the image about the galaxy."
+            f"the centroid of the light that the stamp shows lies {offset:.2f} arcsec from its middle, expected up to "
+            f"{_FARTHEST * side:.2f}: the galaxy's position is taken to be the middle. Cut the image about the galaxy."
         )
     if radius < _LEAST_RADIUS_PIX * pixel:
         yield (
@@ -99,6 +108,12 @@ def _light(image: Float32Array) -> Float64Array:
     """The share of the flux that each pixel has; pixels below 0 have none."""
     light = np.maximum(image, 0, dtype=np.float64)
     return np.asarray(light / light.sum())
+
+
+def _middle(light: Float64Array, side: int) -> Float64Array:
+    """The square of this side about the middle, or what there is of it."""
+    first = [max((length - side) // 2, 0) for length in light.shape]
+    return light[first[0] : light.shape[0] - first[0], first[1] : light.shape[1] - first[1]]
 
 
 def _moments(light: Float64Array) -> tuple[Float64Array, Float64Array]:

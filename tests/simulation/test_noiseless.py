@@ -29,6 +29,11 @@ def test_a_galaxy_in_the_middle_of_its_image_has_no_problem():
     assert problems(galaxy()) == []
 
 
+def test_a_companion_beyond_the_stamp_does_not_matter():
+    companion = galaxy(seed=2, side=401, offset_yx=(0, 150), flux=60.0)
+    assert problems(galaxy(side=401) + companion) == []
+
+
 @pytest.mark.parametrize(
     ("image", "scale", "electrons", "told"),
     [
@@ -36,7 +41,8 @@ def test_a_galaxy_in_the_middle_of_its_image_has_no_problem():
         (galaxy() - np.float32(0.001), 0.03, 1.0, "pixels below 0 hold"),
         (galaxy(), 0.03, 1e9, r"its galaxy has .* mag \(AB\), expected 15 to 30\. Correct `unit`"),
         (galaxy(), 0.03, 1e-9, r"its galaxy has .* mag \(AB\)"),
-        (galaxy(side=401, offset_yx=(150, 0)), 0.03, 1.0, r"lies 4\.5\d arcsec from its middle, expected up to 0\.96"),
+        (galaxy(side=401, offset_yx=(150, 0)), 0.03, 1.0, r"the 3\.84 arcsec about its middle, .*, hold 0% of its light"),
+        (galaxy(side=401, offset_yx=(40, 0)), 0.03, 1.0, r"lies 1\.\d+ arcsec from its middle, expected up to 0\.96"),
         (galaxy(), 0.0001, 1.0, "it would be seen as a star"),
     ],
 )
