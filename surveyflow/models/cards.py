@@ -34,7 +34,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from surveyflow.errors import ModelError
 from surveyflow.settings.findings import Finding, line
-from surveyflow.settings.reader import Line, Pair, SettingsFile, SettingsTable, of_version, refuse, within
+from surveyflow.settings.reader import FolderName, Line, Pair, SettingsFile, SettingsTable, of_version, refuse, within
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.calibration import Calibration, absent_members
 from surveyflow.tasks.card import (
@@ -51,11 +51,6 @@ from surveyflow.tasks.card import (
 from surveyflow.values import remedies
 from surveyflow.values.codes import WeightsOrigin
 
-FolderName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"),
-    Field(description="a name of letters, digits, '_', '.', '+' and '-' that begins with a letter or digit"),
-]
 Digest = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9a-f]{64}$"),

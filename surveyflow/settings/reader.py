@@ -29,9 +29,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     PlainValidator,
     Strict,
+    StringConstraints,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -183,6 +185,12 @@ Range = Annotated[Pair, AfterValidator(_check_ordered)]
 """Two finite numbers, the lower first."""
 Line = Annotated[str, AfterValidator(_check_text)]
 """Text of one line that is not blank."""
+FolderName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"),
+    Field(description="a name of letters, digits, '_', '.', '+' and '-' that begins with a letter or digit"),
+]
+"""Name of a folder of a model store."""
 
 
 MOST_BYTES = 2**20

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_
 
 from surveyflow.errors import InputError, WorkflowError
 from surveyflow.settings.findings import Finding, shown
-from surveyflow.settings.reader import AnyPath, Range, SettingsFile, SettingsTable, of_version, refuse, within
+from surveyflow.settings.reader import AnyPath, FolderName, Range, SettingsFile, SettingsTable, of_version, refuse, within
 from surveyflow.sky.stretch import Stretch
 from surveyflow.tasks.card import CONTAMINATION_TRUTHS, Architecture, ModelKey
 from surveyflow.tasks.registry import TASKS
@@ -71,9 +71,9 @@ class ModelTable(SettingsTable):
     """
 
     task: TaskName = Field(examples=["merger"])
-    field: str = Field(examples=["COSMOS"])
-    instrument: str = Field(examples=["F814W"])
-    also_for: tuple[str, ...] = Field(default=(), examples=[["EGS"]])
+    field: FolderName = Field(examples=["COSMOS"])
+    instrument: FolderName = Field(examples=["F814W"])
+    also_for: tuple[FolderName, ...] = Field(default=(), examples=[["EGS"]])
     origin: Literal["simulated", "user"] = Field(examples=["simulated"])
     citation: str = Field(examples=["surveyflow's simulations"])
     notes: str = Field(default="", examples=["for tests"])
@@ -400,11 +400,16 @@ class Training(SettingsTable):
         return self
 
     @model_validator(mode="after")
-    def _check_depth(self) -> Self:
+    def _check_truth(self) -> Self:
         if self.model.known_task.truth_depends_on_noise and self.augmentation.depth > 1:
             raise refuse(
                 f"[augmentation] depth raises the noise, but the truth of {self.model.task} was found at the records' noise.",
                 "Remove it, and simulate records with `depth_range`.",
+            )
+        if self.model.known_task.truth_depends_on_noise and self.augmentation.neighbour_chance:
+            raise refuse(
+                f"[augmentation] neighbour_chance adds galaxies that the truth of {self.model.task} does not know.",
+                "Remove it: the records have neighbours of their own.",
             )
         return self
 

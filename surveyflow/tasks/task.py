@@ -270,7 +270,7 @@ class Task:
     scaling
         How it finds the scale of its outputs; None if all of them are probabilities.
     truth_depends_on_noise
-        Whether the truth depends on the noise, so that images with noise added need another truth.
+        Whether the truth depends on noise and neighbours, so that images to which these are added need another truth.
     """
 
     name: str

@@ -44,6 +44,13 @@ def test_several_sets_of_records_may_be_named(tmp_path):
     ("found", "instead", "message"),
     [
         ("epochs = 3", "epocs = 3", r"\[optimisation\] epocs: is not a key that surveyflow knows. Did you mean `epochs`"),
+        ('field = "COSMOS"', 'field = ""', r"\[model\] field: found the text '', expected a name of letters"),
+        (
+            'instrument = "F814W"',
+            'instrument = "../F814W"',
+            r"\[model\] instrument: found the text '\.\./F814W', expected a name",
+        ),
+        ("[data]", 'also_for = ["E G S"]\n[data]', r"\[model\] also_for.*found the text 'E G S', expected a name"),
         ('train = "train"', "train = []", r"\[data\] train: found an empty list, expected a folder of records or more"),
         ('validation = "validation"', "validation = []", r"\[data\] validation: found an empty list"),
         ("epochs = 3", "epochs = 0", r"\[optimisation\] epochs: found 0, expected a number from 1 to"),
@@ -72,6 +79,13 @@ def test_noise_is_not_raised_under_the_truth_of_contamination(tmp_path):
     text = training_text("contamination", extra="[augmentation]\ndepth = 2.0")
     with pytest.raises(WorkflowError, match="simulate records with `depth_range`"):
         load(tmp_path, text)
+
+
+def test_no_galaxies_are_added_under_the_truth_of_contamination(tmp_path):
+    extra = "[augmentation]\nneighbour_chance = 0.4"
+    assert load(tmp_path, training_text(extra=extra)).augmentation.neighbour_chance == 0.4
+    with pytest.raises(WorkflowError, match="adds galaxies that the truth of contamination does not know"):
+        load(tmp_path, training_text("contamination", extra=extra))
 
 
 def test_a_score_of_another_task_cannot_select_the_epoch(tmp_path):
