@@ -129,7 +129,7 @@ def reader(folder: Path, columns: pa.Schema) -> Reader:
     def read(path: Path | None) -> pa.Table:
         if path is None:
             return empty
-        rows = pq.read_table(folder / path, columns=columns.names, partitioning=None, use_threads=False)
+        rows = pq.read_table(folder / path, columns=columns.names, partitioning=None, use_threads=False, pre_buffer=False)
         return rows.select(columns.names).replace_schema_metadata(None)
 
     return read

@@ -51,7 +51,7 @@ _SOURCE_COLUMNS = [
 ]
 _COUNTED = ["field", "instrument", "status", "flags", "weights_origin"]
 _CLASSED = ["_healpix_29", "field", "source_id", "instrument", "status", "p_range", "p_pm_mean", "p_sf_mean"]
-_ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1}
+_ONE_AFTER_ANOTHER = {"batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
 """Options that keep pyarrow from reading many histograms ahead of the sums."""
 
 

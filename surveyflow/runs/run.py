@@ -234,7 +234,7 @@ def _result(root: Path, revision: Revision, units: Mapping[str, int], **more: An
     counts: Counter[str] = Counter()
     origins: set[str] = set()
     for file in file_by_file(open_catalog(root, revision.name)):
-        rows = file.to_table(columns=["flags", "weights_origin"])
+        rows = file.to_table(columns=["flags", "weights_origin"], use_threads=False)
         flags = rows["flags"].to_numpy()
         counts.update({flag.name: int(np.count_nonzero(flags & flag)) for flag in Flag if flag.name})
         origins.update(pc.unique(rows["weights_origin"]).drop_null().to_pylist())

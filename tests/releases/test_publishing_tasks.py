@@ -107,6 +107,7 @@ def test_the_files_of_a_catalog_one_by_one_hold_its_rows_in_order(tmp_path):
     files = list(file_by_file(catalog))
     assert [file.files for file in files] == [[path] for path in catalog.files]
     assert len(files) > 3
+    assert not any(file.format.default_fragment_scan_options.pre_buffer for file in files)
     assert pa.concat_tables([file.to_table() for file in files]).equals(catalog.to_table())
 
 
