@@ -283,7 +283,7 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 def _hdf5_file(table: StampsTable) -> Stamps:
     with _opened(table.path) as file:
         images = _dataset(table, file, table.dataset)
-        shape = images.shape
+        shape: tuple[int, ...] = images.shape or ()  # an empty data set has none
         if len(shape) != 3 or 0 in shape:
             raise InputError(f"{table.path}[{table.dataset}] has shape {shape}, expected (n, rows, columns). Name the images.")
         if images.dtype.kind not in "iuf":

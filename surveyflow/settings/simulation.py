@@ -76,6 +76,12 @@ class StampsTable(SettingsTable):
             raise refuse("found `label` and `labels`.", "State one of them.")
         if self.path.is_dir() and self.label is None and self.labels is None:
             raise refuse("found neither `label` nor `labels` for a folder of FITS files.", "State one of them.")
+        named = [name for name in ("redshift_column", "group_column") if getattr(self, name) is not None]
+        if self.path.is_dir() and self.labels is None and named:
+            raise refuse(
+                f"found {' and '.join(named)} without `labels` for a folder of FITS files.",
+                "State the table that has the columns.",
+            )
         if not self.path.is_dir() and self.labels is not None:
             raise refuse("found `labels` beside an HDF5 file.", "Name its data set of labels by `label_column`.")
         return self

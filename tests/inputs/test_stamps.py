@@ -48,6 +48,7 @@ def hdf5(tmp_path):
         file["codes"] = np.array([1, 0])
         file["z"] = np.array([0.7, 1.3])
         file["short"] = np.array([1.0])
+        file["empty"] = h5py.Empty("f")
         file["complex"], file["texts"] = np.ones((2, 3, 3), np.complex64), np.full((2, 3, 3), b"1")
     return path
 
@@ -336,9 +337,10 @@ def test_a_truncated_image_is_named(folder):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"dataset": "pictures"}, "no data set pictures; it holds codes, complex, galaxies"),
+        ({"dataset": "pictures"}, "no data set pictures; it holds codes, complex, empty, galaxies"),
         ({"dataset": "galaxies"}, "no data set galaxies"),
         ({"dataset": "z"}, r"shape \(2,\), expected \(n, rows, columns\)"),
+        ({"dataset": "empty"}, r"has shape \(\), expected \(n, rows, columns\)"),
         ({"dataset": "complex"}, "is of type complex64, expected integers or real numbers"),
         ({"dataset": "texts"}, r"is of type \|S1, expected integers or real numbers"),
         ({"label_column": "kinds"}, "no data set kinds"),

@@ -167,6 +167,10 @@ def test_a_mosaic_has_its_own_neighbours_and_depth(write, mosaic, line):
     [
         ("pixel_scale_arcsec = 0.05\nunit = 'nJy'\nlabel = 'post_merger'", "coarser than F814W's, 0.03"),
         ("pixel_scale_arcsec = 0.01\nunit = 'nJy'", "neither `label` nor `labels`"),
+        (
+            "pixel_scale_arcsec = 0.01\nunit = 'nJy'\nlabel = 'post_merger'\nredshift_column = 'z'\ngroup_column = 'g'",
+            "found redshift_column and group_column without `labels` for a folder of FITS files. State the table",
+        ),
         ("pixel_scale_arcsec = 0.01\nunit = 'erg'\nlabel = 'post_merger'", "[simulation.stamps] unit: found the text 'erg'"),
         ("pixel_scale_arcsec = 0.01\nunit = 'nJy'\nlabel = 'merger'", "[simulation.stamps] label: found the text 'merger'"),
     ],
@@ -180,7 +184,9 @@ def test_what_belongs_to_drawn_galaxies_has_no_place_beside_stamps(write, tmp_pa
     (tmp_path / "tng").mkdir()
     stamps = "[simulation.stamps]\npath = 'tng'\npixel_scale_arcsec = 0.01\nunit = 'nJy'\nlabel = 'post_merger'\n"
     assert "found neither `redshifts` nor `[simulation.stamps] redshift_column`" in problems(write(GOOD + stamps))
-    both = GOOD + "redshifts = [0.5, 1.5]\n" + stamps + "redshift_column = 'z'\n"
+    (tmp_path / "labels.csv").write_text("file,label,z\n")
+    of_table = stamps.replace("label = 'post_merger'", "labels = 'labels.csv'")
+    both = GOOD + "redshifts = [0.5, 1.5]\n" + of_table + "redshift_column = 'z'\n"
     assert "found `redshifts` and `[simulation.stamps] redshift_column`" in problems(write(both))
     assert "found magnitudes beside stamps" in problems(write(GOOD + "magnitudes = [20, 21]\n" + stamps))
     recipe = "[simulation.recipe]\ndust_lane_chance = 0.1\n"
