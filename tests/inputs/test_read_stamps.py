@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -168,3 +170,39 @@ def test_the_core_names_the_image_that_is_cut_short_and_the_row_in_which_it_ends
         with pytest.raises(MosaicError, match=rf"{cut}\.fits: rows 512 to 700 .*the file ends in row 600"):
             opened.digests(box, paired_digests())
         assert opened.digests(Box(0, 600, box.x0, box.x1), paired_digests()) == opened.digests(Box(0, 600, box.x0, box.x1))
+
+
+@pytest.mark.skipif(paired_digests() is None, reason="no native core, or no instructions for SHA-256")
+def test_the_core_returns_what_it_digests_even_if_the_files_change_meanwhile(files, tmp_path):
+    copies = [tmp_path / f"{name}.fits" for name in ("science", "weight")]
+    for copy in copies:
+        copy.write_bytes(files[copy.stem].read_bytes())
+    rng, side, stopped, found = np.random.default_rng(6), 100, threading.Event(), set()
+
+    def change():
+        while not stopped.is_set():
+            with copies[0].open("r+b") as file:
+                file.seek(int(rng.integers(2880, copies[0].stat().st_size - 9999)))
+                file.write(rng.bytes(9999))
+
+    with open_mosaic(*copies) as opened, closing_thread(change, stopped):
+        box = complete(opened)
+        tops, lefts = (places.ravel() for places in np.mgrid[0 : box.y1 : side, 0 : box.x1 : side])
+        for _ in range(30):
+            digests, stamps = opened.digested_stamps(box, tops, lefts, side, paired_digests())
+            n_rows, n_columns = box.y1 // side, box.x1 // side
+            squares = stamps.pixels.reshape(n_rows, n_columns, side, side).swapaxes(1, 2)
+            assert digests["science"] == sha256(squares)
+            found.add(digests["science"])
+    assert len(found) > 1
+
+
+@contextmanager
+def closing_thread(work, stopped):
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
