@@ -13,7 +13,7 @@ CAMPAIGN = Path(__file__).parents[1] / "scripts" / "hostile_campaign.py"
 
 @pytest.mark.timeout(900)
 def test_hostile_inputs_are_refused_or_survived():
-    command = [sys.executable, CAMPAIGN, "--inputs", "48", "--seed", "3"]
+    command = [sys.executable, CAMPAIGN, "--inputs", "50", "--seed", "3"]
     campaign = subprocess.run(command, capture_output=True, text=True, check=False)
     assert campaign.returncode == 0, campaign.stderr + campaign.stdout
-    assert campaign.stdout.splitlines()[-1].split()[:2] == ["all", "48"]
+    assert campaign.stdout.splitlines()[-1].split()[:2] == ["all", "50"]

@@ -407,6 +407,31 @@ def things_that_are_no_lists(world: World) -> Attempt:
     return _refused()
 
 
+@family
+def folders_of_lists(world: World) -> None:
+    """If the list is accepted, no row may be missing: whatever is broken holds rows, or looks as if it did."""
+    folder, table = world.name_list("parts"), world.table().to_pandas()
+    places = ("a.parquet", "below/b.parquet", "below/Norder=0/c.parquet")
+    for place, rows in zip(places, (slice(0, 3), slice(3, 3), slice(3, 8)), strict=True):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        table.iloc[rows].to_parquet(folder / place)
+    part = folder / world.choose(places)
+    elsewhere = world / "elsewhere"
+    ways = (
+        lambda: make_odd(world, part),
+        lambda: part.rename(part.with_suffix(world.choose((".PARQUET", ".pq", "", ".parquet.part", ".old")))),
+        lambda: part.write_bytes(part.read_bytes()[: int(world.rng.integers(part.stat().st_size))]),
+        lambda: (folder / "d.parquet").symlink_to(world.choose(("gone.parquet", part, folder, world / "list.fits", "/dev/zero"))),
+        lambda: ((folder / "below").rename(elsewhere), (folder / "below").symlink_to(elsewhere)),
+        lambda: (folder / "around").symlink_to(folder),
+        lambda: (folder / "dataset").mkdir() or (folder / "hats.properties").write_text("hats_nrows=8\n"),
+        lambda: (folder / world.choose(("hats.properties", "collection.properties"))).write_bytes(world.rng.bytes(300)),
+        lambda: (folder / "README").write_bytes(b"PAR1"),
+        lambda: table.astype({"ID": world.choose(("float32", "string", "uint64", "bool"))}).iloc[3:].to_parquet(part),
+    )
+    world.choose(ways)()
+
+
 def _some_list(world: World) -> Path:
     name = world.choose(("list.fits", "list.csv", "list.parquet", "list.ecsv", "list.vot"))
     path = world / name

@@ -51,6 +51,19 @@ def units(world: World) -> Attempt:
 
 
 @family
+def work_lists(world: World) -> Attempt:
+    """A damaged work list may end a run, but the next one makes the same table."""
+    path = _any(world, "lists/*/*")
+    if world.rng.random() < 0.7:
+        rewrite(path, flipped(world, path.read_bytes(), int(world.rng.choice([1, 1, 20, 1000]))))
+    else:
+        make_odd(world, path)
+    if world.rng.random() < 0.7:
+        shutil.rmtree(world.root / "units")
+    return Attempt(commands=(world.choose((AGAIN, RUN)), RUN), unspoilt=range(1, 9))
+
+
+@family
 def locks(world: World) -> Attempt:
     path = world.root / "run.lock"
     held = {"run_id": "x", "host": "elsewhere", "pid": 1, "started": "2026-01-01", "boot_id": "b", "start_ticks": 5}
