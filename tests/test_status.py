@@ -18,7 +18,7 @@ from surveyflow.output.batch_jobs import BatchJob
 from surveyflow.output.heartbeats import GpuUse, Heartbeat, write_heartbeat
 from surveyflow.output.holders import Holder
 from surveyflow.output.lock import RunLock, find_lease
-from surveyflow.output.run_folders import Progress, RunFolder, old_runs, remove_runs
+from surveyflow.output.run_folders import Progress, RunFolder, new_run_id, old_runs, remove_runs
 
 DASHBOARD = "http://127.0.0.1:8787/status"
 
@@ -145,6 +145,15 @@ def test_status_as_json_says_the_same(root):
         "node2-12": True,
         "node3-13": False,
     }
+
+
+def test_names_of_runs_sort_by_their_start_also_within_a_second():
+    names = []
+    for _ in range(40):
+        names.append(new_run_id())
+        time.sleep(1e-4)
+
+    assert names == sorted(set(names))
 
 
 def test_old_runs_are_named_but_not_the_newest(tmp_path):
