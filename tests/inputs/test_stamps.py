@@ -172,6 +172,7 @@ def test_a_file_that_cannot_be_unpacked_is_not_left_out(folder, name):
 def test_fits_files_are_known_by_every_usual_suffix(folder):
     for name in ("d.FITS", "e.fts", "f.fit.gz", "._a.fits"):
         fits.writeto(folder / name, image(3))
+    (folder / "a.fits.md5").write_text("a digest")  # is no packed file
     stamps = open_stamps(of_folder(folder, label="post_merger"))
     assert stamps.names == ("a.fits", "b.fits.gz", "c.fits", "d.FITS", "e.fts", "f.fit.gz")
 

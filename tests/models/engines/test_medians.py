@@ -47,5 +47,11 @@ def test_stacks_are_the_same_with_the_core_and_without():
 
 
 @needs_core
+def test_pixels_that_are_not_positive_are_left_out_whatever_they_are():
+    images = np.array([[[-0.0, 1.0, -2.0, 3.0]], [[-0.0, -1.0, -np.inf, 0.0]], [[-3e38, 2.0, 0.0, np.inf]]], np.float32)
+    np.testing.assert_array_equal(positive_medians()(images), np.array([2.0, np.nan, np.inf], np.float32))
+
+
+@needs_core
 def test_no_images_have_no_medians():
     assert positive_medians()(np.ones((0, 4, 4), np.float32)).shape == (0,)

@@ -91,7 +91,7 @@ struct StretchTask {
 
 // The medians of the positive pixels of images.
 struct MediansTask {
-    const float* images;          // [image][pixel], neither negative nor NaN
+    const float* images;          // [image][pixel], without NaN
     std::int64_t n_images;
     std::int64_t n_pixels;        // of an image, fewer than 2^31
     float* medians;               // [image]; NaN without a positive pixel

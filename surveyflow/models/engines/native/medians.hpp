@@ -1,6 +1,6 @@
 // The median of an image's positive pixels: see PositiveMedians in sky/tiling.py.
 //
-// Positive floats have the order of their bits as integers. Pixels are counted in bins between the least and the greatest, and
+// Positive floats have the order of their bits as integers, and all others, but NaN, have bits of at most 0. Pixels are counted in bins between the least and the greatest, and
 // only those of the bin with the median are looked at one by one.
 #pragma once
 
@@ -57,8 +57,8 @@ private:
     void find_range() {
         std::int32_t n = 0, least = INT_MAX, greatest = 0;
         for (std::int64_t i = 0; i < n_pixels_; ++i) {
-            n += bits_[i] != 0;
-            const std::int32_t present = bits_[i] != 0 ? bits_[i] : INT_MAX;
+            n += bits_[i] > 0;
+            const std::int32_t present = bits_[i] > 0 ? bits_[i] : INT_MAX;
             least = present < least ? present : least;
             greatest = bits_[i] > greatest ? bits_[i] : greatest;
         }
@@ -73,7 +73,7 @@ private:
             return;
         }
         for (std::int64_t i = 0; i < n_pixels_; ++i) {
-            if (bits_[i] != 0) ++counts_[(bits_[i] - least_) >> shift << 1 | (i & 1)];
+            if (bits_[i] > 0) ++counts_[(bits_[i] - least_) >> shift << 1 | (i & 1)];
         }
     }
 
