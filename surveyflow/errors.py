@@ -78,11 +78,12 @@ class WorkflowError(InputError):
     Parameters
     ----------
     problems
-        Every problem found, in the order of the file; at least one.
+        Every problem found, in the order of the file; at least one. One that was found twice, as that of a model which serves
+        two fields, is told once.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))
         super().__init__(self.problems)
 
     @classmethod

@@ -359,6 +359,18 @@ def test_damaged_weights_are_refused_before_anything_starts(survey):
     assert not root(survey).exists()
 
 
+def test_a_problem_of_a_model_that_serves_two_fields_is_told_once(survey):
+    models, (first, *others) = survey.folder / "models", survey.spec.fields
+    shutil.rmtree(models)
+    write_untrained_models(models, [first], TINY, also_for=others)
+    path = models / "merger" / "F814W" / first / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(WorkflowError, match=r"weights\.safetensors") as caught:
+        run(survey)
+    assert others
+    assert len(caught.value.problems) == 1
+
+
 def test_unit_whose_file_was_damaged_is_done_again_by_the_run_that_finds_it(survey, caplog):
     run(survey)
     before = table(survey)
